@@ -1,0 +1,68 @@
+"""Authenticated WebSockets for any Django site.
+
+::
+
+    from pm_realtime import send_to_user
+
+    send_to_user(user, "notification", {"title": "Your export is ready"})
+"""
+
+from pm_realtime._version import __version__
+from pm_realtime.push import (
+    abroadcast,
+    adisconnect_connection,
+    adisconnect_user,
+    aget_connection,
+    aget_stats,
+    aget_user_connections,
+    ais_online,
+    asend_to_connection,
+    asend_to_role,
+    asend_to_room,
+    asend_to_user,
+    asubscribe,
+    aunsubscribe,
+    broadcast,
+    disconnect_connection,
+    disconnect_user,
+    get_connection,
+    get_stats,
+    get_user_connections,
+    is_online,
+    send_to_connection,
+    send_to_role,
+    send_to_room,
+    send_to_user,
+    subscribe,
+    unsubscribe,
+)
+
+__all__ = [
+    "__version__",
+    "abroadcast",
+    "adisconnect_connection",
+    "adisconnect_user",
+    "aget_connection",
+    "aget_stats",
+    "aget_user_connections",
+    "ais_online",
+    "asend_to_connection",
+    "asend_to_role",
+    "asend_to_room",
+    "asend_to_user",
+    "asubscribe",
+    "aunsubscribe",
+    "broadcast",
+    "disconnect_connection",
+    "disconnect_user",
+    "get_connection",
+    "get_stats",
+    "get_user_connections",
+    "is_online",
+    "send_to_connection",
+    "send_to_role",
+    "send_to_room",
+    "send_to_user",
+    "subscribe",
+    "unsubscribe",
+]

@@ -1,0 +1,13 @@
+from django.apps import AppConfig
+from django.core.checks import register
+
+from pm_realtime.checks import check_environment, check_settings
+
+
+class RealtimeConfig(AppConfig):
+    name = "pm_realtime"
+    verbose_name = "Realtime"
+
+    def ready(self) -> None:
+        register(check_settings, "pm_realtime")
+        register(check_environment, "pm_realtime")

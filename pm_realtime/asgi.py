@@ -1,0 +1,59 @@
+"""A site's whole ASGI application: Django's HTTP and the WebSocket, in one call."""
+
+from typing import Any
+
+from django.core.asgi import get_asgi_application as get_django_application
+
+from pm_realtime.conf import conf
+from pm_realtime.consumers import RealtimeConsumer
+from pm_realtime.layers import expect_sockets
+from pm_realtime.views import upgrade_required
+
+
+class Application:
+    """Sends each ASGI scope to whom it is for; nothing raises for a path that is not there."""
+
+    def __init__(self, http: Any, websocket: Any) -> None:
+        self.http = http
+        self.websocket = websocket
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        kind = scope["type"]
+        if kind == "lifespan":
+            await _answer_lifespan(receive, send)
+        elif kind == "websocket":
+            await (self.websocket if _is_ours(scope) else _deny)(scope, receive, send)
+        elif kind == "http" and _is_ours(scope):
+            await _answer_upgrade_required(send)
+        else:
+            await self.http(scope, receive, send)
+
+
+def get_asgi_application() -> Application:
+    """Django's ASGI application with the WebSocket mounted at ``PATH``. Sets Django up."""
+    http = get_django_application()
+    expect_sockets()
+    return Application(http, RealtimeConsumer.as_asgi())
+
+
+def _is_ours(scope: Any) -> bool:
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path.strip("/") == conf.PATH.strip("/")
+
+
+async def _deny(scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "websocket.close", "code": 1000})
+
+
+async def _answer_upgrade_required(send: Any) -> None:
+    response = upgrade_required(None)
+    headers = [(name.lower().encode(), value.encode()) for name, value in response.items()]
+    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+    await send({"type": "http.response.body", "body": response.content})
+
+
+async def _answer_lifespan(receive: Any, send: Any) -> None:
+    while (await receive())["type"] == "lifespan.startup":
+        await send({"type": "lifespan.startup.complete"})
+    await send({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,91 @@
+"""What the state shared between processes must offer: the contract of a backend."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict, TypeVar
+
+from django.core.checks import CheckMessage
+
+R = TypeVar("R")
+
+Policy = Literal["close_oldest", "refuse"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionInfo:
+    """What all processes know of one connection.
+
+    ``user_id`` is the user's primary key as text, None for an anonymous connection;
+    ``connected_at`` is in seconds since the epoch; ``rooms`` are in the order of joining.
+    """
+
+    connection_id: str
+    user_id: str | None
+    role: str | None
+    connected_at: float
+    rooms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Whether a new connection was let in, and which of the user's older ones it pushed out."""
+
+    admitted: bool
+    replaced: tuple[str, ...] = ()
+
+
+class Stats(TypedDict):
+    """Counts over all nodes."""
+
+    totalConnections: int
+    authenticatedConnections: int
+    totalRooms: int
+    roomStats: dict[str, int]
+
+
+class Backend(ABC):
+    """Connections, their users and rooms, and the limits that must be exact.
+
+    Every method may raise :exc:`~pm_realtime.exceptions.BackendError`.
+    """
+
+    @abstractmethod
+    async def add(self, connection: ConnectionInfo, *, limit: int, policy: Policy) -> Admission:
+        """Count ``connection`` in, atomically against its user's ``limit``.
+
+        Over the limit, ``refuse`` leaves it out, and ``close_oldest`` counts it in and the oldest
+        out. An anonymous connection is always admitted.
+        """
+
+    @abstractmethod
+    async def remove(self, connection_id: str) -> None:
+        """Count a connection out, of its rooms too. Unknown ones are fine."""
+
+    @abstractmethod
+    async def join(self, connection_id: str, room: str, *, capacity: int | None) -> bool:
+        """Count a connection into ``room``; False where it holds ``capacity`` others already."""
+
+    @abstractmethod
+    async def leave(self, connection_id: str, room: str) -> None:
+        """Count a connection out of ``room``. Unknown ones are fine."""
+
+    @abstractmethod
+    async def get_connection(self, connection_id: str) -> ConnectionInfo | None:
+        """What is known of a connection, None where it is not open."""
+
+    @abstractmethod
+    async def get_user_connections(self, user_id: str) -> list[ConnectionInfo]:
+        """The open connections of a user, the oldest first."""
+
+    @abstractmethod
+    async def get_stats(self) -> Stats:
+        """The counts of :class:`Stats`."""
+
+    @abstractmethod
+    def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
+        """The result of one of this backend's coroutines, from a thread without an event loop."""
+
+    def check(self) -> list[CheckMessage]:
+        """The system checks of this backend."""
+        return []

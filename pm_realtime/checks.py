@@ -1,0 +1,336 @@
+"""System checks: each wrong setting named, with what was expected, what was found and a hint."""
+
+import difflib
+import inspect
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error
+from django.core.checks import Warning as CheckWarning
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+from pm_realtime.backends import get_backend
+from pm_realtime.conf import Conf, conf
+from pm_realtime.layers import layer_config
+from pm_realtime.limits import parse_rate
+from pm_realtime.rooms import OPTION_NAMES, SERVER, is_route, parse_route
+
+_SERVERS: Final = ("daphne", "uvicorn", "hypercorn", "granian")
+_PUBSUB: Final = "channels_redis.pubsub.RedisPubSubChannelLayer"
+_CORE: Final = "channels_redis.core.RedisChannelLayer"
+_MEMORY: Final = "channels.layers.InMemoryChannelLayer"
+#: Below this a burst fills the one channel of a process, and what exceeds it is lost.
+_MIN_CAPACITY: Final = 1000
+#: RedisChannelLayer waits this many seconds for a message; a shorter socket timeout kills it.
+_BLOCKING_SECONDS: Final = 5
+
+
+def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Every mistake in ``PM_REALTIME`` at once."""
+    found = getattr(settings, "PM_REALTIME", {})
+    if not isinstance(found, Mapping):
+        return [
+            Error(
+                f"PM_REALTIME must be a dict, got {found!r} ({type(found).__name__}).",
+                hint="Write PM_REALTIME = {...}, or leave it out for the defaults.",
+                id="pm_realtime.E001",
+            )
+        ]
+    broken = {
+        name
+        for name, setting in Conf.settings().items()
+        if name in found and not setting.is_valid(found[name])
+    }
+    messages = [*_check_keys(found), *_check_types(found, broken)]
+    if "RATE_LIMIT" not in broken:
+        messages += _check_rate()
+    if "ROLE_RESOLVER" not in broken:
+        messages += _check_callable(conf.ROLE_RESOLVER, 'PM_REALTIME["ROLE_RESOLVER"]', "E007")
+    if "ALLOWED_ORIGINS" not in broken:
+        messages += _check_origins()
+    if "BACKEND" not in broken:
+        messages += _check_backend()
+    if not broken & {"ROOMS", "DEFAULT_ROOM", "ROLES"}:
+        messages += _check_rooms()
+    return messages
+
+
+def check_environment(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """What is around this package: an ASGI server, and a channel layer that fits."""
+    messages: list[CheckMessage] = []
+    if not any(map(_is_installed, _SERVERS)):
+        messages.append(
+            CheckWarning(
+                f"No ASGI server is installed (looked for {', '.join(_SERVERS)}).",
+                hint="WebSockets need one: pip install daphne, or pm-realtime[uvicorn].",
+                id="pm_realtime.W001",
+            )
+        )
+    elif "daphne" in settings.INSTALLED_APPS and not getattr(settings, "ASGI_APPLICATION", None):
+        messages.append(
+            CheckWarning(
+                "daphne is in INSTALLED_APPS, but ASGI_APPLICATION is not set, so runserver fails.",
+                hint="Set ASGI_APPLICATION = 'mysite.asgi.application'.",
+                id="pm_realtime.W005",
+            )
+        )
+    if not Conf.CHANNEL_LAYER.is_valid(conf.user_settings.get("CHANNEL_LAYER", "default")):
+        return messages
+    return [*messages, *_check_layer()]
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _check_keys(found: Mapping[Any, Any]) -> Iterator[CheckMessage]:
+    known = list(Conf.settings())
+    for key in found:
+        if key not in known:
+            yield Error(
+                f"PM_REALTIME[{key!r}] is not a setting of pm_realtime.",
+                hint=_did_you_mean(key, known),
+                id="pm_realtime.E002",
+            )
+
+
+def _did_you_mean(key: object, known: list[str]) -> str:
+    close = difflib.get_close_matches(str(key).upper(), [name.upper() for name in known], n=1)
+    by_upper = {name.upper(): name for name in known}
+    if close:
+        return f"Did you mean {by_upper[close[0]]!r}?"
+    return f"Known are: {', '.join(known)}."
+
+
+def _check_types(found: Mapping[Any, Any], broken: set[str]) -> Iterator[CheckMessage]:
+    for name in Conf.settings():
+        if name in broken:
+            setting = Conf.settings()[name]
+            yield Error(
+                setting.describe(found[name]),
+                hint=f"The default is {setting.default!r}; leave the key out to use it.",
+                id="pm_realtime.E003",
+            )
+
+
+def _check_rate() -> Iterator[CheckMessage]:
+    rate = conf.RATE_LIMIT
+    if rate is None:
+        return
+    try:
+        parse_rate(rate)
+    except ValueError as error:
+        yield Error(
+            f'PM_REALTIME["RATE_LIMIT"]: {error}.',
+            hint="Write a count and a unit, as in '60/m', '5/s' or '1000/h'; None for no limit.",
+            id="pm_realtime.E005",
+        )
+
+
+def _check_callable(path: str, where: str, number: str) -> Iterator[CheckMessage]:
+    hint = "Give the dotted path of a function, such as 'mysite.realtime.may_join'."
+    try:
+        found = import_string(path)
+    except Exception as error:
+        yield Error(
+            f"{where}: expected a dotted path that imports, got {path!r} ({error}).",
+            hint=hint,
+            id=f"pm_realtime.{number}",
+        )
+        return
+    if not callable(found):
+        yield Error(
+            f"{where}: expected something callable at {path!r}, got {found!r}.",
+            hint=hint,
+            id=f"pm_realtime.{number}",
+        )
+
+
+def _check_origins() -> Iterator[CheckMessage]:
+    for origin in conf.ALLOWED_ORIGINS or ():
+        parts = urlsplit(origin)
+        is_origin = parts.scheme in ("http", "https") and origin.rstrip("/") == origin
+        if origin != "*" and not (is_origin and parts.netloc and not parts.path):
+            yield Error(
+                f'PM_REALTIME["ALLOWED_ORIGINS"]: expected scheme and host, got {origin!r}.',
+                hint="Write 'https://example.com', 'https://*.example.com' or '*', with no path.",
+                id="pm_realtime.E012",
+            )
+
+
+def _check_backend() -> Iterator[CheckMessage]:
+    try:
+        backend = get_backend()
+    except Exception as error:
+        yield Error(
+            f'PM_REALTIME["BACKEND"]: {conf.BACKEND!r} could not be made ({error}).',
+            hint="Leave the key out to have the one that fits CHANNEL_LAYERS.",
+            id="pm_realtime.E013",
+        )
+        return
+    yield from backend.check()
+
+
+def _check_rooms() -> Iterator[CheckMessage]:
+    for name, options in conf.ROOMS.items():
+        where = f'PM_REALTIME["ROOMS"][{name!r}]'
+        yield from _check_room_name(name, where)
+        yield from _check_options(options, where)
+    if conf.DEFAULT_ROOM is not None:
+        yield from _check_options(conf.DEFAULT_ROOM, 'PM_REALTIME["DEFAULT_ROOM"]')
+
+
+def _check_room_name(name: object, where: str) -> Iterator[CheckMessage]:
+    if not isinstance(name, str) or not name:
+        yield Error(
+            f"{where}: expected the name of a room as text, got {name!r} ({type(name).__name__}).",
+            hint="Rooms are named by text, such as 'support' or 'project:<int:pk>'.",
+            id="pm_realtime.E006",
+        )
+    elif is_route(name):
+        try:
+            parse_route(name)
+        except ImproperlyConfigured as error:
+            yield Error(
+                f"{where}: expected a Django route, got one that does not parse ({error}).",
+                hint="Write it like the first argument of path(): 'project:<int:pk>'.",
+                id="pm_realtime.E006",
+            )
+
+
+def _check_options(options: object, where: str) -> Iterator[CheckMessage]:
+    if not isinstance(options, Mapping):
+        yield Error(
+            f"{where} must be a dict of room options, got {options!r} ({type(options).__name__}).",
+            hint=f"Options are: {', '.join(OPTION_NAMES)}.",
+            id="pm_realtime.E010",
+        )
+        return
+    for option, value in options.items():
+        if option not in OPTION_NAMES:
+            yield Error(
+                f"{where}[{option!r}] is not a room option.",
+                hint=_did_you_mean(option, list(OPTION_NAMES)),
+                id="pm_realtime.E009",
+            )
+        else:
+            yield from _check_option(option, value, f"{where}[{option!r}]")
+    if options.get("public") is True and options.get("min_role") is not None:
+        yield CheckWarning(
+            f"{where} is public and has a min_role: anonymous users join, lower roles do not.",
+            hint="Keep one of the two.",
+            id="pm_realtime.W006",
+        )
+
+
+def _check_option(option: str, value: Any, where: str) -> Iterator[CheckMessage]:
+    expected = ""
+    if option in ("min_role", "publish_role") and value is not None:
+        names = (*conf.ROLES, SERVER) if option == "publish_role" else conf.ROLES
+        if value not in names:
+            yield Error(
+                f"{where}: expected one of {', '.join(names)}, got {value!r}.",
+                hint='Add the role to PM_REALTIME["ROLES"], or name one that is there.',
+                id="pm_realtime.E004",
+            )
+    elif option == "public" and not isinstance(value, bool):
+        expected = "True or False"
+    elif option == "max_connections" and value is not None:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            expected = "a whole number of at least 1, or None"
+    elif option == "authorize" and value is not None:
+        if isinstance(value, str):
+            yield from _check_callable(value, where, "E008")
+        else:
+            expected = "a dotted path as text, or None"
+    if expected:
+        yield Error(
+            f"{where} must be {expected}, got {value!r} ({type(value).__name__}).",
+            hint="Leave the option out for its default.",
+            id="pm_realtime.E010",
+        )
+
+
+def _check_layer() -> Iterator[CheckMessage]:
+    configured = getattr(settings, "CHANNEL_LAYERS", None)
+    config = layer_config()
+    if configured and config is None:
+        yield Error(
+            f'PM_REALTIME["CHANNEL_LAYER"]: {conf.CHANNEL_LAYER!r} is not in CHANNEL_LAYERS.',
+            hint=f"CHANNEL_LAYERS has: {', '.join(map(str, configured))}.",
+            id="pm_realtime.E011",
+        )
+        return
+    backend = config.get("BACKEND", "") if config else _MEMORY
+    options = (config or {}).get("CONFIG", {})
+    if backend == _MEMORY and not settings.DEBUG:
+        yield CheckWarning(
+            "The in-memory channel layer is in use with DEBUG = False: pushes from other "
+            "processes (workers, shells, a second server) reach nobody.",
+            hint=f"Set CHANNEL_LAYERS to {_PUBSUB}; one process alone may silence this.",
+            id="pm_realtime.W002",
+        )
+    if config is not None and backend in (_MEMORY, _CORE):
+        capacity = options.get("capacity", 100)
+        if isinstance(capacity, int) and capacity < _MIN_CAPACITY:
+            yield CheckWarning(
+                f"The channel layer drops what exceeds {capacity} waiting messages in silence; "
+                "here one channel carries all pushes of a process.",
+                hint=f"Set its capacity to {_MIN_CAPACITY} or more, or use {_PUBSUB}.",
+                id="pm_realtime.W003",
+            )
+    if backend == _CORE:
+        yield from _check_socket_timeout(options.get("hosts") or ["redis://localhost:6379"])
+
+
+def _check_socket_timeout(hosts: Any) -> Iterator[CheckMessage]:
+    for host in hosts if isinstance(hosts, list | tuple) else [hosts]:
+        timeout = _socket_timeout(host)
+        if timeout is not None and timeout <= _BLOCKING_SECONDS:
+            yield CheckWarning(
+                f"RedisChannelLayer waits {_BLOCKING_SECONDS} s for a message, but its socket "
+                f"times out after {timeout:g} s: an idle process stops receiving.",
+                hint=(
+                    'Add "?socket_timeout=30" to the URL or "socket_timeout": None to the host '
+                    f"dict, or use {_PUBSUB}."
+                ),
+                id="pm_realtime.W004",
+            )
+            return
+
+
+def _socket_timeout(host: Any) -> float | None:
+    """The seconds after which redis-py gives up on a silent socket of ``host``."""
+    default = _default_socket_timeout()
+    if isinstance(host, Mapping):
+        if "socket_timeout" in host:
+            return _seconds(host["socket_timeout"])
+        host = host.get("address", "")
+    if isinstance(host, str):
+        given = parse_qs(urlsplit(host).query).get("socket_timeout")
+        return _seconds(given[-1]) if given else default
+    return default
+
+
+def _seconds(value: Any) -> float | None:
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _default_socket_timeout() -> float | None:
+    """What the redis-py that is installed does by default: 5 s since its version 8."""
+    try:
+        connection = import_string("redis.asyncio.connection.AbstractConnection")
+    except ImportError:
+        return None
+    default = inspect.signature(connection.__init__).parameters["socket_timeout"].default
+    return _seconds(default)

@@ -1,0 +1,364 @@
+"""One WebSocket: its frames in and out, and its life from handshake to close."""
+
+import asyncio
+import logging
+import time
+import uuid
+from typing import Any, Final, cast
+
+from channels.exceptions import StopConsumer
+from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.dispatch import Signal
+
+from pm_realtime import groups, handlers, push, signals
+from pm_realtime.auth import Identity, anonymous, authenticate, is_allowed_origin
+from pm_realtime.backends import get_backend
+from pm_realtime.backends.base import ConnectionInfo, Policy
+from pm_realtime.conf import conf
+from pm_realtime.exceptions import CloseConnection, CommandError
+from pm_realtime.hub import Hub, get_hub
+from pm_realtime.limits import RateLimiter, parse_rate
+from pm_realtime.outbox import Outbox
+from pm_realtime.protocol import (
+    SUBPROTOCOL,
+    CloseCode,
+    Command,
+    ErrorCode,
+    MessageType,
+    decode,
+    encode,
+    error_payload,
+    make_envelope,
+)
+from pm_realtime.roles import roles_up_to
+from pm_realtime.threads import run_site_code
+
+logger = logging.getLogger("pm_realtime.connection")
+
+#: Seconds a closing connection may take to send what waits: a frozen reader ends here.
+DRAIN_TIMEOUT: Final = 30
+
+
+class RealtimeConsumer(AsyncJsonWebsocketConsumer):
+    """The server's side of one connection.
+
+    It has no channel of its own: pushes reach it through the hub of its event loop, which calls
+    :meth:`deliver`. Nothing a client sends raises out of it.
+    """
+
+    channel_layer_alias = None  # type: ignore[assignment]
+
+    connection_id: str
+    identity: Identity
+    rooms: dict[str, None]
+    room_lock: asyncio.Lock
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one connection until it ends, and clean up whatever ends it."""
+        self.scope = scope
+        self.base_send: Any = send
+        self.connection_id = uuid.uuid4().hex
+        self.identity = anonymous()
+        self.rooms = {}
+        self.room_lock = asyncio.Lock()
+        self._outbox = Outbox(send, on_overflow=self._close_slow)
+        self._limiter = RateLimiter()
+        self._hub: Hub | None = None
+        self._close_code = 1006
+        self._opened_at = time.monotonic()
+        self._last_seen = self._opened_at
+        self._is_accepted = self._is_counted = self._is_open = self._is_finished = False
+        self._has_pinged = self._is_busy = False
+        self._orders: set[asyncio.Task[None]] = set()
+        self._task = cast("asyncio.Task[None]", asyncio.current_task())
+        was_cancelled = False
+        try:
+            while not self._outbox.is_closed:
+                await self.dispatch(await receive())
+        except StopConsumer:
+            pass
+        except asyncio.CancelledError:
+            was_cancelled = not self._outbox.is_closed
+            self._task.uncancel()
+        was_cancelled |= await self._clean_up_shielded()
+        if was_cancelled:
+            raise asyncio.CancelledError
+
+    async def dispatch(self, message: Any) -> None:
+        """Hand an ASGI event to its method.
+
+        Channels' own version first asks the process's one database thread to close old
+        connections, and so makes every frame wait for the slowest query of all; here those who use
+        the database return their connections themselves.
+        """
+        await getattr(self, message["type"].replace(".", "_"))(message)
+
+    async def websocket_connect(self, message: Any) -> None:
+        try:
+            await self.connect()
+        except CloseConnection as closing:
+            await self._refuse(closing.code, closing.reason)
+        except Exception:
+            logger.exception("A connection could not be opened.")
+            await self._refuse(CloseCode.OVERLOADED)
+
+    async def websocket_disconnect(self, message: Any) -> None:
+        if not self._outbox.is_closed:
+            self._close_code = message.get("code") or 1005
+        raise StopConsumer
+
+    async def connect(self) -> None:
+        """The handshake: whose page is it, who is the user, is there room for one more.
+
+        The connection can be reached (and pushed out again) before it is counted, and what reaches
+        it waits until ``connected`` has gone out.
+        """
+        if not is_allowed_origin(self.scope):
+            self._log_origin()
+            await self.notify(signals.refused, room=None, code=403)
+            self._outbox.close(1000)
+            return
+        self.identity = await authenticate(self.scope)
+        await self._accept()
+        self._hub = get_hub()
+        await self._hub.add(self, self._own_groups())
+        await self._count_in()
+        self._outbox.release(self._encode(MessageType.CONNECTED, self._connected_payload()))
+        self._is_open = True
+        self._last_seen = time.monotonic()
+        logger.debug("%s connected.", self.connection_id)
+        await self.notify(signals.connected)
+
+    async def receive(
+        self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any
+    ) -> None:
+        """One frame of the client: decode, count against the rate, carry out, answer."""
+        self._last_seen = time.monotonic()
+        self._is_busy = True
+        command: Command | None = None
+        try:
+            frame = text_data if text_data is not None else bytes_data
+            command = decode(frame, max_bytes=conf.MAX_MESSAGE_BYTES)
+            self._has_pinged |= command.type == MessageType.PING
+            self._check_rate()
+            await handlers.handle(self, command)
+        except Exception as error:
+            self._answer(error, command)
+        finally:
+            self._is_busy = False
+            self._last_seen = time.monotonic()
+
+    def _answer(self, error: Exception, command: Command | None) -> None:
+        """The one place where what went wrong becomes a reply or a close code."""
+        if isinstance(error, CloseConnection):
+            self.end(error.code, error.reason)
+            return
+        if not isinstance(error, CommandError):
+            logger.error("A command failed.", exc_info=error)
+            error = CommandError(ErrorCode.INTERNAL_ERROR, "Something went wrong on our side.")
+        id = command.id if command is not None else error.id
+        self._deliver(MessageType.ERROR, error_payload(error), id)
+
+    def _check_rate(self) -> None:
+        if (setting := conf.RATE_LIMIT) is None:
+            return
+        rate = parse_rate(setting)
+        wait = self._limiter.take(rate, time.monotonic())
+        if not wait:
+            return
+        if self._limiter.is_abused(rate):
+            raise CloseConnection(CloseCode.RATE_LIMITED, "rate limit broken again and again")
+        raise CommandError(
+            ErrorCode.RATE_LIMITED,
+            f"Expected at most {setting} messages; wait and try again.",
+            retryAfter=max(1, round(wait * 1000)),
+        )
+
+    def reply(self, type: str, payload: Any = None, *, to: Command | None = None) -> None:
+        """Send an envelope that carries the id of the command it answers. Never waits."""
+        self._deliver(type, payload, to.id if to is not None else None)
+
+    def deliver(self, text: str) -> None:
+        """Send a text frame as it is. Never waits."""
+        self._outbox.deliver(text)
+
+    def end(self, code: int, reason: str = "") -> None:
+        """Close with ``code`` after what waits to be sent. Callable from any task of the loop."""
+        if self._outbox.is_closed:
+            return
+        self._close_code = int(code)
+        self._outbox.close(code, reason)
+        if not self._is_finished and asyncio.current_task() is not self._task:
+            self._task.cancel()
+
+    def check_heartbeat(self, now: float) -> None:
+        """End with 4001 where a client that sends pings has been silent for too long."""
+        silence = conf.HEARTBEAT_INTERVAL + conf.HEARTBEAT_TIMEOUT
+        if self._has_pinged and not self._is_busy and now - self._last_seen > silence:
+            self.end(CloseCode.HEARTBEAT_LOST, "no heartbeat")
+
+    def instruct(self, instruction: str, arguments: dict[str, Any]) -> None:
+        """Begin what server code, here or in another process, asked of this connection."""
+        if self._is_finished:
+            return
+        if instruction == "close":
+            self.end(**arguments)
+            return
+        order = asyncio.get_running_loop().create_task(self._obey(instruction, arguments))
+        self._orders.add(order)
+        order.add_done_callback(self._orders.discard)
+
+    async def join_group(self, group: str) -> None:
+        """Receive what is sent to ``group`` from now on."""
+        assert self._hub is not None
+        await self._hub.join(self, group)
+
+    async def leave_group(self, group: str) -> None:
+        """Receive nothing more that is sent to ``group``."""
+        assert self._hub is not None
+        await self._hub.leave(self, group)
+
+    async def notify(self, signal: Signal, **arguments: Any) -> None:
+        """Send one of :mod:`pm_realtime.signals`; a receiver that raises is logged by Django."""
+        if not signal.has_listeners(type(self)):
+            return
+        await run_site_code(
+            signal.asend_robust,
+            sender=type(self),
+            connection_id=self.connection_id,
+            user=self.identity.user,
+            **arguments,
+        )
+
+    async def send(  # type: ignore[override]
+        self, text_data: str | None = None, bytes_data: bytes | None = None, close: Any = False
+    ) -> None:
+        """For subclasses: send a text frame in its turn."""
+        if text_data is None:
+            raise ValueError("Expected text_data: this protocol has no binary frames.")
+        self._outbox.deliver(text_data)
+        if close:
+            await self.close(close)
+
+    async def close(self, code: Any = None, reason: str | None = None) -> None:
+        """For subclasses: close in its turn, by default with 4503."""
+        self.end(CloseCode.DISCONNECTED if code in (None, True) else code, reason or "")
+
+    def _encode(self, type: str, payload: Any = None, id: str | None = None) -> str:
+        return encode(make_envelope(type, payload, id=id))
+
+    def _deliver(self, type: str, payload: Any, id: str | None) -> None:
+        self._outbox.deliver(self._encode(type, payload, id))
+
+    async def _count_in(self) -> None:
+        """Take one of the user's places; raise ``CloseConnection`` where there is none."""
+        identity = self.identity
+        info = ConnectionInfo(
+            connection_id=self.connection_id,
+            user_id=push.user_key(identity.user) if identity.is_authenticated else None,
+            role=identity.role,
+            connected_at=time.time(),
+        )
+        policy = cast("Policy", conf.CONNECTION_LIMIT_POLICY)
+        self._is_counted = True
+        admission = await get_backend().add(
+            info, limit=conf.MAX_CONNECTIONS_PER_USER, policy=policy
+        )
+        if not admission.admitted:
+            raise CloseConnection(CloseCode.TOO_MANY_CONNECTIONS, "too many connections")
+        for connection_id in admission.replaced:
+            await push.adisconnect_connection(
+                connection_id, code=CloseCode.REPLACED, reason="replaced by a newer connection"
+            )
+
+    async def _accept(self) -> None:
+        offered = self.scope.get("subprotocols") or ()
+        await self.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
+
+    async def accept(self, subprotocol: str | None = None, headers: Any = None) -> None:
+        """Answer the handshake with yes."""
+        frame: dict[str, Any] = {"type": "websocket.accept", "subprotocol": subprotocol}
+        if headers:
+            frame["headers"] = list(headers)
+        await self.base_send(frame)
+        self._is_accepted = True
+
+    async def _refuse(self, code: int, reason: str = "") -> None:
+        """Refuse so that a browser learns why: accept, then close with the code."""
+        await self.notify(signals.refused, room=None, code=int(code))
+        logger.info("A connection was refused with %d.", code)
+        if not self._is_accepted:
+            await self._accept()
+        self.end(code, reason)
+
+    def _log_origin(self) -> None:
+        headers = dict(self.scope["headers"])
+        logger.warning(
+            "A handshake was refused: its Origin %.200r is not of this site (Host %.200r). "
+            'Add it to CSRF_TRUSTED_ORIGINS or PM_REALTIME["ALLOWED_ORIGINS"] if it is yours.',
+            headers.get(b"origin", b"").decode("latin1"),
+            headers.get(b"host", b"").decode("latin1"),
+        )
+
+    def _own_groups(self) -> list[str]:
+        """The groups a connection is born into; what is sent to a role goes to its own group."""
+        own = [groups.connection_group(self.connection_id)]
+        if self.identity.is_authenticated:
+            own.append(groups.user_group(push.user_key(self.identity.user)))
+            own.append(groups.authenticated_group())
+            own.extend(map(groups.role_group, roles_up_to(self.identity.role)))
+        return own
+
+    def _connected_payload(self) -> dict[str, Any]:
+        return {
+            "userId": self.identity.user_id,
+            "connectionId": self.connection_id,
+            "role": self.identity.role,
+            "heartbeatInterval": round(conf.HEARTBEAT_INTERVAL * 1000),
+            "heartbeatTimeout": round(conf.HEARTBEAT_TIMEOUT * 1000),
+        }
+
+    def _close_slow(self) -> None:
+        self._outbox.discard()
+        self.end(CloseCode.TOO_SLOW, "too slow to read")
+
+    async def _obey(self, instruction: str, arguments: dict[str, Any]) -> None:
+        try:
+            if instruction == "subscribe":
+                await handlers.force_subscribe(self, **arguments)
+            else:
+                await handlers.force_unsubscribe(self, **arguments)
+        except CommandError as error:
+            logger.warning("Server code could not %s a connection: %s", instruction, error)
+        except Exception:
+            logger.exception("Server code could not %s a connection.", instruction)
+
+    async def _clean_up_shielded(self) -> bool:
+        """Clean up, whoever cancels meanwhile. True where it was not our own close that did."""
+        self._is_finished = True
+        ours = self._outbox.is_closed
+        was_cancelled = False
+        cleaning = asyncio.get_running_loop().create_task(self._clean_up())
+        while not cleaning.done():
+            try:
+                await asyncio.shield(cleaning)
+            except asyncio.CancelledError:
+                was_cancelled |= not ours
+                ours = False
+        return was_cancelled
+
+    async def _clean_up(self) -> None:
+        for order in list(self._orders):
+            order.cancel()
+        try:
+            if self._hub is not None:
+                await self._hub.remove(self)
+            if self._is_counted:
+                await get_backend().remove(self.connection_id)
+        except Exception:
+            logger.exception("A connection could not be counted out.")
+        if self._is_open:
+            seconds = time.monotonic() - self._opened_at
+            logger.debug("%s ended with %d.", self.connection_id, self._close_code)
+            await self.notify(signals.disconnected, code=self._close_code, seconds=seconds)
+        await self._outbox.drain(DRAIN_TIMEOUT)

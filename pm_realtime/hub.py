@@ -1,0 +1,255 @@
+"""The connections of one event loop, and the one channel over which all pushes reach them.
+
+The first member of a group adds the hub's channel to it in the layer, the last one takes it out.
+A message arrives once for a process and its text goes to every member as it is.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from typing import Any, Final, Protocol
+
+from channels.layers import BaseChannelLayer
+
+from pm_realtime import layers
+from pm_realtime.conf import conf
+
+logger = logging.getLogger("pm_realtime.push")
+
+#: Members served before other tasks of the loop get a turn.
+BATCH: Final = 250
+#: Seconds between two tries while the layer is away: the first and the longest.
+BACKOFF: Final = (0.1, 5.0)
+
+
+class Member(Protocol):
+    """What the hub knows of a connection."""
+
+    @property
+    def connection_id(self) -> str: ...
+
+    def deliver(self, text: str) -> None:
+        """Send ``text`` without ever waiting."""
+
+    def instruct(self, instruction: str, arguments: dict[str, Any]) -> None:
+        """Begin what server code elsewhere asked of this connection."""
+
+    def check_heartbeat(self, now: float) -> None:
+        """End the connection where it was silent for too long; ``now`` is monotonic seconds."""
+
+
+class _Group:
+    __slots__ = ("lock", "members", "users")
+
+    def __init__(self) -> None:
+        self.members: dict[str, Member] = {}
+        self.lock = asyncio.Lock()
+        self.users = 0
+
+
+class Hub:
+    """Made by :func:`get_hub`. All methods belong to the event loop it was made in."""
+
+    def __init__(self) -> None:
+        self._members: dict[str, tuple[Member, set[str]]] = {}
+        self._groups: dict[str, _Group] = {}
+        self._layer: BaseChannelLayer | None = None
+        self._channel = ""
+        self._tasks: list[asyncio.Task[None]] = []
+        self._starting = asyncio.Lock()
+        self._refreshed_at = 0.0
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    async def add(self, member: Member, groups: Iterable[str]) -> None:
+        """Take in a connection with the groups it is born into."""
+        self._members[member.connection_id] = (member, set())
+        await self._start()
+        for group in groups:
+            await self.join(member, group)
+
+    async def remove(self, member: Member) -> None:
+        """Let a connection go, out of all its groups; the last one stops the hub."""
+        _, groups = self._members.get(member.connection_id, (member, set()))
+        for group in list(groups):
+            try:
+                await self.leave(member, group)
+            except Exception:
+                logger.exception("A group could not be left in the channel layer.")
+        self._members.pop(member.connection_id, None)
+        if not self._members:
+            self._stop()
+
+    async def join(self, member: Member, group: str) -> None:
+        """Add ``member`` to ``group``; messages sent after this returns reach it.
+
+        Nothing else runs between the joining and the return to the caller, so that a reply sent
+        at once precedes the first message of the group.
+        """
+        entry = self._groups.get(group)
+        if entry is None:
+            entry = self._groups[group] = _Group()
+        entry.users += 1
+        try:
+            if entry.lock.locked() or not entry.members:
+                async with entry.lock:
+                    await self._join_first(member, group, entry)
+            else:
+                self._enter(member, group, entry)
+        finally:
+            self._release(group, entry)
+
+    async def leave(self, member: Member, group: str) -> None:
+        """Take ``member`` out of ``group``; nothing sent to it arrives from now on."""
+        entry = self._groups.get(group)
+        if entry is None or entry.members.pop(member.connection_id, None) is None:
+            return
+        self._members[member.connection_id][1].discard(group)
+        entry.users += 1
+        try:
+            if not entry.members:
+                async with entry.lock:
+                    if not entry.members and self._layer is not None:
+                        await self._layer.group_discard(group, self._channel)
+        finally:
+            self._release(group, entry)
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Hand a message of the layer to the members of its group, in the order of joining."""
+        entry = self._groups.get(message["group"])
+        if entry is None:
+            await self._discard_stray(message["group"])
+            return
+        members = list(entry.members.values())
+        if message["type"] == layers.INSTRUCT:
+            for member in members:
+                member.instruct(message["instruction"], message["arguments"])
+            return
+        text, exclude = message["text"], message.get("exclude")
+        for start in range(0, len(members), BATCH):
+            if start:
+                await asyncio.sleep(0)
+            for member in members[start : start + BATCH]:
+                if member.connection_id != exclude and member.connection_id in entry.members:
+                    member.deliver(text)
+
+    async def _join_first(self, member: Member, group: str, entry: _Group) -> None:
+        assert self._layer is not None
+        if not entry.members:
+            await self._layer.group_add(group, self._channel)
+        try:
+            self._enter(member, group, entry)
+        except LookupError:
+            if not entry.members:
+                await self._layer.group_discard(group, self._channel)
+            raise
+
+    def _enter(self, member: Member, group: str, entry: _Group) -> None:
+        known = self._members.get(member.connection_id)
+        if known is None:
+            raise LookupError(f"connection {member.connection_id} is gone")
+        known[1].add(group)
+        entry.members[member.connection_id] = member
+
+    def _release(self, group: str, entry: _Group) -> None:
+        entry.users -= 1
+        if not entry.users and not entry.members and self._groups.get(group) is entry:
+            del self._groups[group]
+
+    async def _discard_stray(self, group: str) -> None:
+        """Leave a group nobody here is in: a join was cancelled while the layer worked on it."""
+        if self._layer is not None and group not in self._groups:
+            await self._layer.group_discard(group, self._channel)
+
+    async def _start(self) -> None:
+        async with self._starting:
+            if self._layer is not None:
+                return
+            layer = layers.get_layer()
+            self._channel = await layer.new_channel()
+            self._layer = layer
+            self._refreshed_at = time.monotonic()
+            loop = asyncio.get_running_loop()
+            layers.start_serving(loop)
+            self._tasks = [
+                loop.create_task(self._receive_forever(layer, self._channel)),
+                loop.create_task(self._sweep_forever()),
+            ]
+
+    def _stop(self) -> None:
+        loop = asyncio.get_running_loop()
+        layers.stop_serving(loop)
+        for task in self._tasks:
+            task.cancel()
+        self._tasks = []
+        self._layer = None
+        if _hubs.get(loop) is self:
+            del _hubs[loop]
+
+    async def _receive_forever(self, layer: BaseChannelLayer, channel: str) -> None:
+        """Dispatch what the layer brings; outlive whatever the layer raises."""
+        delay, longest = BACKOFF
+        is_away = False
+        while True:
+            try:
+                if is_away:
+                    await self._add_all_to_layer()
+                    is_away = False
+                    logger.warning("The channel layer is back.")
+                message = await layer.receive(channel)
+            except Exception:
+                if not is_away:
+                    logger.exception("The channel layer failed; trying again until it is back.")
+                is_away = True
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, longest)
+                continue
+            delay = BACKOFF[0]
+            await self._dispatch_safely(message)
+            await asyncio.sleep(0)
+
+    async def _dispatch_safely(self, message: dict[str, Any]) -> None:
+        try:
+            await self.dispatch(message)
+        except Exception:
+            logger.exception("A message of the channel layer could not be delivered.")
+
+    async def _sweep_forever(self) -> None:
+        """One clock for all connections: heartbeats, and groups before the layer forgets them."""
+        while True:
+            silence = conf.HEARTBEAT_INTERVAL + conf.HEARTBEAT_TIMEOUT
+            await asyncio.sleep(max(0.02, min(1.0, silence / 8)))
+            now = time.monotonic()
+            for member, _ in list(self._members.values()):
+                member.check_heartbeat(now)
+            expiry = getattr(self._layer, "group_expiry", None)
+            if expiry and now - self._refreshed_at > expiry / 2:
+                self._refreshed_at = now
+                await self._refresh()
+
+    async def _refresh(self) -> None:
+        try:
+            await self._add_all_to_layer()
+        except Exception:
+            logger.exception("Groups could not be renewed in the channel layer.")
+
+    async def _add_all_to_layer(self) -> None:
+        for group, entry in list(self._groups.items()):
+            if entry.members and self._layer is not None:
+                await self._layer.group_add(group, self._channel)
+
+
+_hubs: Final[dict[asyncio.AbstractEventLoop, Hub]] = {}
+
+
+def get_hub() -> Hub:
+    """The hub of the running event loop."""
+    loop = asyncio.get_running_loop()
+    hub = _hubs.get(loop)
+    if hub is None:
+        for other in [other for other in _hubs if other.is_closed()]:
+            del _hubs[other]
+        hub = _hubs[loop] = Hub()
+    return hub

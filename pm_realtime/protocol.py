@@ -1,0 +1,272 @@
+"""Wire protocol, version 1: pure encoding and decoding, no I/O.
+
+One JSON object (an envelope) a text frame, both ways. Names on the wire are camelCase.
+"""
+
+import json
+import re
+import time
+import unicodedata
+from enum import IntEnum, StrEnum
+from typing import Any, Final, NoReturn
+
+import msgspec
+from django.core.serializers.json import DjangoJSONEncoder
+
+from pm_realtime.exceptions import CommandError, PayloadError
+
+SUBPROTOCOL: Final = "pm-realtime.v1"
+
+MAX_ROOM_LENGTH: Final = 200
+MAX_DEPTH: Final = 128
+
+
+class MessageType(StrEnum):
+    """The types this package itself sends or understands; a site pushes any other it likes."""
+
+    PING = "ping"
+    PONG = "pong"
+    CONNECTED = "connected"
+    SUBSCRIBE = "subscribe"
+    SUBSCRIBED = "subscribed"
+    UNSUBSCRIBE = "unsubscribe"
+    UNSUBSCRIBED = "unsubscribed"
+    MESSAGE = "message"
+    NOTIFICATION = "notification"
+    BROADCAST = "broadcast"
+    ERROR = "error"
+
+
+class ErrorCode(StrEnum):
+    """Why a command was refused. ``retry``: the same command may succeed later."""
+
+    retry: bool
+
+    def __new__(cls, code: str, retry: bool) -> "ErrorCode":
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.retry = retry
+        return member
+
+    PARSE_ERROR = "PARSE_ERROR", False
+    INVALID_MESSAGE = "INVALID_MESSAGE", False
+    UNKNOWN_TYPE = "UNKNOWN_TYPE", False
+    INVALID_PAYLOAD = "INVALID_PAYLOAD", False
+    INVALID_ROOM = "INVALID_ROOM", False
+    AUTH_REQUIRED = "AUTH_REQUIRED", False
+    FORBIDDEN = "FORBIDDEN", False
+    NOT_IN_ROOM = "NOT_IN_ROOM", False
+    ROOM_LIMIT = "ROOM_LIMIT", False
+    ROOM_FULL = "ROOM_FULL", True
+    RATE_LIMITED = "RATE_LIMITED", True
+    MESSAGE_TOO_LARGE = "MESSAGE_TOO_LARGE", False
+    INTERNAL_ERROR = "INTERNAL_ERROR", True
+
+
+class CloseCode(IntEnum):
+    """Why the server ended a connection; :func:`may_reconnect` tells what a client does then."""
+
+    HEARTBEAT_LOST = 4001
+    TOO_SLOW = 4002
+    RATE_LIMITED = 4003
+    RESTARTING = 4012
+    OVERLOADED = 4013
+    SESSION_ENDED = 4501
+    REPLACED = 4502
+    DISCONNECTED = 4503
+    USER_GONE = 4504
+    TOO_MANY_CONNECTIONS = 4505
+
+
+def may_reconnect(code: int) -> bool:
+    """Whether a client reconnects by itself after a close with ``code`` that it did not ask for."""
+    return not (code in (1002, 1003) or 1007 <= code <= 1010 or 4500 <= code <= 4999)
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One message as it stands on the wire. ``timestamp`` is in ms since the epoch."""
+
+    type: str
+    payload: Any = None
+    timestamp: int
+    id: str | None = None
+    room: str | None = None
+    offset: int | None = None
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """An envelope from a client, checked as far as every command needs it."""
+
+    type: str
+    payload: Any = None
+    id: str | None = None
+
+
+def make_envelope(
+    type: str,
+    payload: Any = None,
+    *,
+    id: str | None = None,
+    room: str | None = None,
+    offset: int | None = None,
+) -> Envelope:
+    """An envelope with the time of now.
+
+    Raises ``ValueError`` where ``type`` is not a text of at least one character or ``id`` is
+    neither a text nor None.
+    """
+    if not isinstance(type, str) or not type:
+        raise ValueError(f"type must be a non-empty string, got {type!r}.")
+    if id is not None and not isinstance(id, str):
+        raise ValueError(f"id must be a string or None, got {id!r}.")
+    return Envelope(
+        type=str(type),
+        payload=payload,
+        timestamp=time.time_ns() // 1_000_000,
+        id=id,
+        room=room,
+        offset=offset,
+    )
+
+
+def error_payload(error: CommandError) -> dict[str, Any]:
+    """The payload of the ``error`` envelope that answers ``error``."""
+    payload: dict[str, Any] = {"code": str(error.code), "message": error.message}
+    if error.room is not None:
+        payload["room"] = error.room
+    return payload | error.details
+
+
+_encoder: Final = msgspec.json.Encoder(enc_hook=DjangoJSONEncoder().default)
+
+
+def encode(envelope: Envelope) -> str:
+    """The text frame of ``envelope``.
+
+    Beyond JSON's own types it writes what Django writes: dates, times, durations, ``Decimal``,
+    ``UUID`` and lazy translations as text. Raises :exc:`~pm_realtime.exceptions.PayloadError`.
+    """
+    try:
+        return _encoder.encode(envelope).decode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PayloadError(
+            f"The payload of a {envelope.type!r} push cannot be written as JSON: {error}. "
+            "Pass dicts with text keys, lists, texts, numbers, booleans, None, dates, UUIDs."
+        ) from error
+
+
+def decode(frame: str | bytes | None, *, max_bytes: int) -> Command:
+    """The command in ``frame``, a text frame of at most ``max_bytes`` bytes.
+
+    Raises :exc:`~pm_realtime.exceptions.CommandError` and nothing else, whatever the frame holds.
+    """
+    if not isinstance(frame, str):
+        if frame is not None and len(frame) > max_bytes:
+            raise _too_large(len(frame), max_bytes)
+        raise _invalid("Expected a text frame holding a JSON object, got a binary frame.")
+    if len(frame) > max_bytes:
+        raise _too_large(len(frame), max_bytes)
+    try:
+        data = frame.encode()
+    except UnicodeEncodeError:
+        raise _not_json("a text that is not UTF-8") from None
+    if len(data) > max_bytes:
+        raise _too_large(len(data), max_bytes)
+    return _to_command(_parse(frame, data))
+
+
+def check_room(room: object) -> str:
+    """``room``, where it can be the name of one.
+
+    Raises :exc:`~pm_realtime.exceptions.CommandError` with ``INVALID_ROOM``.
+    """
+    if isinstance(room, str) and 0 < len(room) <= MAX_ROOM_LENGTH and _is_clean(room):
+        return room
+    raise CommandError(
+        ErrorCode.INVALID_ROOM,
+        f"Expected the name of a room: 1 to {MAX_ROOM_LENGTH} characters, no control characters.",
+    )
+
+
+def _is_clean(text: str) -> bool:
+    return text.isprintable() or not any(unicodedata.category(c) in ("Cc", "Cs") for c in text)
+
+
+def _parse(frame: str, data: bytes) -> Any:
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH:
+        _check_depth(frame)
+    try:
+        return msgspec.json.decode(data)
+    except msgspec.ValidationError:
+        raise _invalid("A number in the message is out of range.") from None
+    except msgspec.DecodeError as error:
+        if _is_loose_json(frame):
+            raise _invalid("A text in the message holds half of a surrogate pair.") from None
+        raise _not_json(str(error)) from None
+
+
+_STRING_OR_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
+
+
+def _check_depth(frame: str) -> None:
+    """Refuse what is nested too deeply before a parser spends its stack on it."""
+    depth = deepest = 0
+    for found in _STRING_OR_BRACKET.finditer(frame):
+        bracket = found[0]
+        if bracket in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif bracket in "]}":
+            depth -= 1
+    if deepest > MAX_DEPTH:
+        if depth:
+            raise _not_json("brackets that do not close")
+        raise _invalid(f"Expected at most {MAX_DEPTH} levels of nesting, got {deepest}.")
+
+
+def _is_loose_json(frame: str) -> bool:
+    """Whether Python's parser, which lets half a surrogate pair pass, reads ``frame``."""
+    try:
+        json.loads(frame, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _to_command(data: Any) -> Command:
+    if not isinstance(data, dict):
+        raise _invalid("Expected a JSON object with `type` and `timestamp`.")
+    id = data.get("id")
+    known_id = id if isinstance(id, str) else None
+    if not isinstance(data.get("type"), str):
+        raise _invalid("Expected `type` to be a string.", id=known_id)
+    timestamp = data.get("timestamp")
+    if not isinstance(timestamp, int | float) or isinstance(timestamp, bool):
+        raise _invalid("Expected `timestamp` to be a number (ms since the epoch).", id=known_id)
+    if "id" in data and known_id is None:
+        raise _invalid("Expected `id`, where it is given, to be a string.")
+    if not isinstance(data.get("room", ""), str):
+        raise _invalid("Expected `room`, where it is given, to be a string.", id=known_id)
+    offset = data.get("offset", 0)
+    if not isinstance(offset, int) or isinstance(offset, bool):
+        raise _invalid("Expected `offset`, where it is given, to be an integer.", id=known_id)
+    return Command(type=data["type"], payload=data.get("payload"), id=known_id)
+
+
+def _not_json(found: str) -> CommandError:
+    return CommandError(ErrorCode.PARSE_ERROR, f"Expected JSON: {found}.")
+
+
+def _invalid(message: str, *, id: str | None = None) -> CommandError:
+    return CommandError(ErrorCode.INVALID_MESSAGE, message, id=id)
+
+
+def _too_large(size: int, max_bytes: int) -> CommandError:
+    return CommandError(
+        ErrorCode.MESSAGE_TOO_LARGE,
+        f"Expected a message of at most {max_bytes} bytes, got {size} or more.",
+    )

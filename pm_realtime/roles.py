@@ -1,0 +1,67 @@
+"""The hierarchy of roles, and who has which."""
+
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+from pm_realtime.conf import conf
+
+
+def rank(role: str | None) -> int:
+    """The place of ``role`` in ``ROLES``, the lowest being 0; -1 for None.
+
+    Raises ``ValueError`` for a name that is not in ``ROLES``.
+    """
+    if role is None:
+        return -1
+    roles = conf.ROLES
+    try:
+        return roles.index(role)
+    except ValueError:
+        raise ValueError(f"expected one of ROLES ({', '.join(roles)}), got {role!r}") from None
+
+
+def has_role(role: str | None, needed: str) -> bool:
+    """Whether ``role`` may do what ``needed`` may."""
+    return rank(role) >= rank(needed)
+
+
+def roles_up_to(role: str | None) -> tuple[str, ...]:
+    """``role`` and every lower one: what it counts as."""
+    return tuple(conf.ROLES[: rank(role) + 1])
+
+
+def resolve_role(user: Any) -> str | None:
+    """The default ``ROLE_RESOLVER``: the highest role that ``user`` has, from Django's own data.
+
+    A superuser has the highest; a member of a Django group named like a role has that role; staff
+    have ``admin`` where there is such a role; anyone else logged in has the lowest. One query.
+    """
+    if not user.is_authenticated:
+        return None
+    roles = conf.ROLES
+    if getattr(user, "is_superuser", False):
+        return roles[-1]
+    found = {roles[0]}
+    if getattr(user, "is_staff", False):
+        found.add("admin")
+    if hasattr(user, "groups"):
+        found.update(user.groups.filter(name__in=roles).values_list("name", flat=True))
+    return max((role for role in roles if role in found), key=rank)
+
+
+def role_of(user: Any) -> str | None:
+    """The role of ``user`` by ``ROLE_RESOLVER``, None for an anonymous one. May use the database.
+
+    Raises ``ImproperlyConfigured`` where the resolver answers something that is no role.
+    """
+    if not user.is_authenticated:
+        return None
+    role = import_string(conf.ROLE_RESOLVER)(user)
+    if role is not None and role not in conf.ROLES:
+        raise ImproperlyConfigured(
+            f"{conf.ROLE_RESOLVER} must return one of ROLES ({', '.join(conf.ROLES)}) or None, "
+            f"got {role!r}."
+        )
+    return None if role is None else str(role)

@@ -1,0 +1,122 @@
+"""The options of rooms, and the pure decisions: may this role join, may it publish."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, NamedTuple
+
+from django.urls.resolvers import RoutePattern
+
+from pm_realtime.conf import conf
+from pm_realtime.exceptions import CommandError
+from pm_realtime.protocol import ErrorCode
+from pm_realtime.roles import has_role
+
+#: The ``publish_role`` of a room in which only server code speaks.
+SERVER: Final = "server"
+
+
+@dataclass(frozen=True, slots=True)
+class RoomOptions:
+    """What ``ROOMS`` says of one room."""
+
+    min_role: str | None = None
+    public: bool = False
+    publish_role: str | None = None
+    authorize: str | None = None
+    max_connections: int | None = None
+
+
+OPTION_NAMES: Final = tuple(option.name for option in fields(RoomOptions))
+
+
+class Room(NamedTuple):
+    """A room by its name, with its options and what its route captured."""
+
+    name: str
+    options: RoomOptions
+    kwargs: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class _Table:
+    """``ROOMS`` made ready: exact names and routes, from the dicts they were read from."""
+
+    source: Any
+    exact: dict[str, RoomOptions] = field(default_factory=dict)
+    routes: list[tuple[RoutePattern, RoomOptions]] = field(default_factory=list)
+
+
+_table = _Table(None)
+
+
+def is_route(name: str) -> bool:
+    """Whether a key of ``ROOMS`` is a Django route and no plain name."""
+    return "<" in name
+
+
+def parse_route(route: str) -> RoutePattern:
+    """``route`` as Django's own pattern. Raises ``ImproperlyConfigured`` where it is none."""
+    pattern = RoutePattern(route, is_endpoint=True)
+    pattern.regex  # noqa: B018  (Django compiles a route at its first use; errors show only then)
+    return pattern
+
+
+def find_room(name: str) -> Room | None:
+    """The room called ``name``: an exact name beats a route, a route beats ``DEFAULT_ROOM``.
+
+    None where ``DEFAULT_ROOM`` is None and nothing else fits.
+    """
+    table = _current_table()
+    if (options := table.exact.get(name)) is not None:
+        return Room(name, options, {})
+    for pattern, options in table.routes:
+        if (match := pattern.match(name)) is not None:
+            return Room(name, options, match[2])
+    default = conf.DEFAULT_ROOM
+    return None if default is None else Room(name, RoomOptions(**default), {})
+
+
+def check_join(room: Room, *, authenticated: bool, role: str | None) -> None:
+    """Raise ``CommandError`` where one of ``role`` may not join ``room`` (``authorize`` aside)."""
+    if not authenticated:
+        if not room.options.public:
+            raise _auth_required(room)
+    elif room.options.min_role is not None and not has_role(role, room.options.min_role):
+        raise forbidden(room.name)
+
+
+def check_publish(room: Room, *, authenticated: bool, role: str | None) -> None:
+    """Raise ``CommandError`` where one of ``role``, who has joined ``room``, may not send to it."""
+    needed = room.options.publish_role
+    if needed is None:
+        return
+    if needed == SERVER:
+        raise forbidden(room.name, "Only the server sends to this room.")
+    if not authenticated:
+        raise _auth_required(room)
+    if not has_role(role, needed):
+        raise forbidden(room.name, "Your role may read this room but not send to it.")
+
+
+def forbidden(name: str, message: str = "You may not join this room.") -> CommandError:
+    return CommandError(ErrorCode.FORBIDDEN, message, room=name)
+
+
+def _auth_required(room: Room) -> CommandError:
+    return CommandError(ErrorCode.AUTH_REQUIRED, "Log in to use this room.", room=room.name)
+
+
+def _current_table() -> _Table:
+    """The table of ``ROOMS`` as it is now, made anew only where the setting changed."""
+    global _table
+    source = conf.ROOMS
+    if _table.source != source:
+        table = _Table(copy.deepcopy(dict(source)))
+        for name, options in source.items():
+            if is_route(name):
+                table.routes.append((parse_route(name), RoomOptions(**options)))
+            else:
+                table.exact[name] = RoomOptions(**options)
+        _table = table
+    return _table

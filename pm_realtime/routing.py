@@ -1,0 +1,19 @@
+"""``websocket_urlpatterns``, for sites that compose their ASGI application themselves.
+
+Sites that do not use :func:`pm_realtime.asgi.get_asgi_application`. Origin check and session
+authentication happen in the consumer, so they hold here too.
+"""
+
+import re
+
+from django.urls import re_path
+
+from pm_realtime.conf import conf
+from pm_realtime.consumers import RealtimeConsumer
+from pm_realtime.layers import expect_sockets
+
+websocket_urlpatterns = [
+    re_path(rf"^{re.escape(conf.PATH.strip('/'))}/?$", RealtimeConsumer.as_asgi())  # type: ignore[arg-type]
+]
+
+expect_sockets()

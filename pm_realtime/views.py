@@ -1,0 +1,20 @@
+"""The answer to a plain HTTP request on the path of the WebSocket."""
+
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+
+
+@csrf_exempt
+def upgrade_required(request: HttpRequest | None) -> HttpResponse:
+    """426, naming the protocol that is spoken here."""
+    response = HttpResponse(
+        "Expected a WebSocket handshake: this path speaks WebSocket only, and only on an ASGI "
+        "server (daphne, uvicorn).\n",
+        status=426,
+        content_type="text/plain; charset=utf-8",
+    )
+    if not (request and request.META.get("SERVER_SOFTWARE", "").startswith("WSGIServer")):
+        # Python's own WSGI server, behind Django's runserver, fails on headers of this kind.
+        response.headers["Upgrade"] = "websocket"
+        response.headers["Connection"] = "Upgrade"
+    return response

@@ -1,0 +1,36 @@
+"""The site that the tests run in: as little as a site can have."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+SECRET_KEY = "only for tests"
+DEBUG = False
+ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
+USE_TZ = True
+ROOT_URLCONF = "tests.site.urls"
+ASGI_APPLICATION = "tests.site.asgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "pm_realtime",
+    "tests.site",
+]
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+]
+AUTH_USER_MODEL = "site.User"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": os.environ.get("TEST_DATABASE", ":memory:"),
+        "OPTIONS": {"timeout": 20},
+        "TEST": {"NAME": str(Path(tempfile.gettempdir()) / f"pm_realtime-{os.getpid()}.sqlite3")},
+    }
+}
+PM_REALTIME = json.loads(os.environ.get("TEST_PM_REALTIME", "{}"))

@@ -1,0 +1,43 @@
+"""The ``authorize`` callables and resolvers that the tests name in settings."""
+
+import asyncio
+import time
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db import connection
+
+calls: list[tuple[Any, str, dict[str, Any]]] = []
+
+
+def even_only(user: Any, room: str, pk: int) -> bool:
+    calls.append((user, room, {"pk": pk}))
+    return pk % 2 == 0
+
+
+async def even_only_async(user: Any, room: str, pk: int) -> bool:
+    await get_user_model().objects.acount()
+    return pk % 2 == 0
+
+
+def slow_query(user: Any, room: str) -> bool:
+    """Blocks its thread in the database for three seconds."""
+    connection.ensure_connection()
+    connection.connection.create_function("pause", 1, lambda seconds: time.sleep(seconds) or 1)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pause(3)")
+        return bool(cursor.fetchone()[0])
+
+
+async def slow_await(user: Any, room: str) -> bool:
+    await asyncio.sleep(3)
+    return True
+
+
+def broken(user: Any, room: str) -> bool:
+    raise RuntimeError("secret inside detail")
+
+
+def by_name(user: Any) -> str | None:
+    """A resolver: the user name is the role, ``nobody`` has none."""
+    return None if user.username == "nobody" else user.username

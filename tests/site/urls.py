@@ -1,0 +1,14 @@
+from django.urls import include, path
+
+from tests.site import views
+
+urlpatterns = [
+    path("", include("pm_realtime.urls")),
+    path("push/", views.push),
+    path("apush/", views.apush),
+    path("burst/", views.burst),
+    path("pool/", views.pool),
+    path("transaction/", views.in_transaction),
+    path("stats/", views.stats),
+    path("memory/", views.memory),
+]

@@ -1,0 +1,67 @@
+"""Views that push, as a site's own would."""
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from asgiref.sync import sync_to_async
+from channels.layers import get_channel_layer
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from pm_realtime import aget_stats, asend_to_room, get_stats, send_to_room
+from pm_realtime.groups import room_group
+from tests.site.models import Note
+
+
+def push(request: HttpRequest) -> HttpResponse:
+    send_to_room(request.GET["room"], "pushed", json.loads(request.GET.get("payload", "null")))
+    return HttpResponse("sent")
+
+
+async def apush(request: HttpRequest) -> HttpResponse:
+    room = request.GET["room"]
+    await sync_to_async(send_to_room)(room, "pushed", {"by": "sync_to_async"})
+    await asend_to_room(room, "pushed", {"by": "async"})
+    return JsonResponse(await aget_stats())
+
+
+def burst(request: HttpRequest) -> HttpResponse:
+    for number in range(int(request.GET["count"])):
+        send_to_room(request.GET["room"], "burst", {"n": number})
+    return HttpResponse("sent")
+
+
+def pool(request: HttpRequest) -> HttpResponse:
+    with ThreadPoolExecutor(4) as executor:
+        for number in range(20):
+            executor.submit(send_to_room, request.GET["room"], "pooled", {"n": number})
+    return HttpResponse("sent")
+
+
+def in_transaction(request: HttpRequest) -> HttpResponse:
+    room = request.GET["room"]
+    try:
+        with transaction.atomic():
+            Note.objects.create(text="rolled back")
+            send_to_room(room, "note", {"text": "rolled back"})
+            raise LookupError
+    except LookupError:
+        pass
+    with transaction.atomic():
+        Note.objects.create(text="kept")
+        send_to_room(room, "note", {"text": "kept"})
+        send_to_room(room, "early", on_commit=False)
+    return HttpResponse("sent")
+
+
+def stats(request: HttpRequest) -> HttpResponse:
+    layer = get_channel_layer()
+    members = len(layer.groups.get(room_group(request.GET.get("room", "")), ()))
+    return JsonResponse({**get_stats(), "members": members})
+
+
+def memory(request: HttpRequest) -> HttpResponse:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return JsonResponse({"bytes": pages * os.sysconf("SC_PAGE_SIZE")})
