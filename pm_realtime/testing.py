@@ -1,0 +1,250 @@
+"""What a site's own tests use: a connection of a logged-in user, and a record of pushes.
+
+::
+
+    @pytest.mark.django_db(transaction=True)
+    async def test_ticket(ticket, user):
+        async with RealtimeCommunicator(user=user) as connection:
+            await connection.subscribe(f"ticket:{ticket.pk}")
+            await aclose_ticket(ticket)
+            await connection.assert_push("closed", payload={"pk": ticket.pk})
+
+    def test_view(client, user):
+        with capture_pushes() as pushes:
+            client.post("/tickets/1/close/")
+        assert pushes.to_user(user)[0].type == "closed"
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from types import TracebackType
+from typing import Any, Final, Self
+
+from asgiref.sync import sync_to_async
+from channels.layers import BaseChannelLayer, channel_layers
+from channels.testing import WebsocketCommunicator
+from django.conf import settings
+from django.contrib.auth import login
+from django.http import HttpRequest
+from msgspec import convert
+from msgspec.json import decode
+
+from pm_realtime.conf import conf
+from pm_realtime.consumers import RealtimeConsumer
+from pm_realtime.groups import authenticated_group, role_group, room_group, user_group
+from pm_realtime.layers import PUSH
+from pm_realtime.protocol import Envelope, MessageType
+from pm_realtime.push import user_key
+
+ANYTHING: Final = object()
+
+
+class RealtimeCommunicator(WebsocketCommunicator):
+    """A connection to the site without a network, as an async context manager.
+
+    ``user`` is logged in through a real Django session; None connects anonymously. Frames are read
+    in the order they come; the ``assert_…`` methods pass over those they do not look for.
+    """
+
+    def __init__(
+        self,
+        *,
+        user: Any = None,
+        application: Any = None,
+        headers: list[tuple[bytes, bytes]] | None = None,
+        subprotocols: list[str] | None = None,
+    ) -> None:
+        super().__init__(
+            application or RealtimeConsumer.as_asgi(),
+            f"/{conf.PATH.strip('/')}",
+            headers=headers,
+            subprotocols=subprotocols,
+        )
+        self.user = user
+        self.connected: dict[str, Any] = {}
+        self._ids = itertools.count(1)
+
+    async def __aenter__(self) -> Self:
+        if self.user is not None:
+            cookie = (b"cookie", await session_cookie(self.user))
+            self.scope["headers"] = [*(self.scope["headers"] or ()), cookie]
+        accepted, code = await self.connect()
+        if not accepted:
+            raise AssertionError(f"Expected the handshake to be accepted, got a close ({code}).")
+        first = await self.receive()
+        if first["type"] != MessageType.CONNECTED:
+            raise AssertionError(f"Expected a `connected` frame first, got {first}.")
+        self.connected = first["payload"]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.disconnect()
+
+    @property
+    def connection_id(self) -> str:
+        """The ``connectionId`` of the first frame."""
+        return str(self.connected["connectionId"])
+
+    async def receive(self, timeout: float = 1) -> dict[str, Any]:
+        """The next envelope; fails after ``timeout`` seconds, and where the server closes."""
+        event = await self.receive_output(timeout)
+        if event["type"] == "websocket.close":
+            raise AssertionError(f"Expected an envelope, got a close with {event.get('code')}.")
+        envelope: dict[str, Any] = decode(event["text"])
+        return envelope
+
+    async def command(self, type: str, payload: Any = None, *, id: str | None = None) -> str:
+        """Send a command; its id, made up where none is given, names the reply."""
+        id = id or f"test-{next(self._ids)}"
+        envelope = {"type": type, "timestamp": time.time_ns() // 1_000_000, "id": id}
+        if payload is not None:
+            envelope["payload"] = payload
+        await self.send_json_to(envelope)
+        return id
+
+    async def subscribe(self, room: str) -> dict[str, Any]:
+        """Join ``room``; fails where the server refuses."""
+        id = await self.command(MessageType.SUBSCRIBE, {"room": room})
+        return await self.assert_reply(id, MessageType.SUBSCRIBED)
+
+    async def assert_reply(
+        self, id: str, type: str, payload: Any = ANYTHING, *, timeout: float = 1
+    ) -> dict[str, Any]:
+        """The envelope that answers the command ``id``, of ``type`` and with ``payload``."""
+        reply = await self._find(
+            lambda envelope: envelope.get("id") == id, f"a reply to {id}", timeout
+        )
+        if reply["type"] != type:
+            raise AssertionError(f"Expected {type!r} in reply to {id}, got {reply}.")
+        return _check_payload(reply, payload)
+
+    async def assert_error(self, id: str, code: str, *, timeout: float = 1) -> dict[str, Any]:
+        """The ``error`` that answers the command ``id`` with ``code``."""
+        reply = await self.assert_reply(id, MessageType.ERROR, timeout=timeout)
+        if reply["payload"]["code"] != code:
+            raise AssertionError(f"Expected {code} in reply to {id}, got {reply}.")
+        return reply
+
+    async def assert_push(
+        self, type: str, payload: Any = ANYTHING, *, timeout: float = 1
+    ) -> dict[str, Any]:
+        """The next envelope of ``type``, with ``payload``."""
+        found = await self._find(lambda envelope: envelope["type"] == type, f"a {type!r}", timeout)
+        return _check_payload(found, payload)
+
+    async def assert_closed(self, code: int, *, timeout: float = 1) -> None:
+        """The server closes with ``code``; envelopes before it are passed over."""
+        async with asyncio.timeout(timeout):
+            while (event := await self.receive_output(timeout))["type"] != "websocket.close":
+                pass
+        if event.get("code") != code:
+            raise AssertionError(f"Expected a close with {code}, got {event}.")
+
+    async def assert_nothing(self, timeout: float = 0.1) -> None:
+        """No frame comes within ``timeout`` seconds."""
+        if not await self.receive_nothing(timeout):
+            raise AssertionError(f"Expected nothing, got {await self.receive()}.")
+
+    async def _find(self, wanted: Any, what: str, timeout: float) -> dict[str, Any]:
+        passed: list[dict[str, Any]] = []
+        deadline = time.monotonic() + timeout
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                envelope = await self.receive(left)
+            except TimeoutError:
+                break
+            if wanted(envelope):
+                return envelope
+            passed.append(envelope)
+        raise AssertionError(f"Expected {what} within {timeout} s, got {passed or 'nothing'}.")
+
+
+def _check_payload(envelope: dict[str, Any], payload: Any) -> dict[str, Any]:
+    if payload is not ANYTHING and envelope.get("payload") != payload:
+        raise AssertionError(f"Expected the payload {payload!r}, got {envelope}.")
+    return envelope
+
+
+async def session_cookie(user: Any) -> bytes:
+    """The ``Cookie`` header of a browser in which ``user`` has just logged in."""
+    key = await sync_to_async(_log_in)(user)
+    return f"{settings.SESSION_COOKIE_NAME}={key}".encode()
+
+
+def _log_in(user: Any) -> str:
+    request = HttpRequest()
+    request.session = import_module(settings.SESSION_ENGINE).SessionStore()
+    login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
+    request.session.save()
+    return str(request.session.session_key)
+
+
+class Pushes(list[Envelope]):
+    """The envelopes that were pushed, in order, and those among them for one target."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._groups: list[str] = []
+
+    def to_user(self, user: Any) -> list[Envelope]:
+        return self._to(user_group(user_key(user)))
+
+    def to_room(self, room: str) -> list[Envelope]:
+        return self._to(room_group(room))
+
+    def to_role(self, role: str) -> list[Envelope]:
+        return self._to(role_group(role))
+
+    def to_all(self) -> list[Envelope]:
+        """Those of ``broadcast``."""
+        return self._to(authenticated_group())
+
+    def record(self, group: str, text: str) -> None:
+        self._groups.append(group)
+        self.append(convert(decode(text), Envelope))
+
+    def _to(self, wanted: str) -> list[Envelope]:
+        return [
+            envelope for envelope, group in zip(self, self._groups, strict=True) if group == wanted
+        ]
+
+
+class _RecordingLayer(BaseChannelLayer):
+    """A channel layer that keeps what is sent and delivers nothing."""
+
+    def __init__(self, pushes: Pushes) -> None:
+        super().__init__()
+        self.pushes = pushes
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        if message["type"] == PUSH:
+            self.pushes.record(group, message["text"])
+
+
+@contextmanager
+def capture_pushes() -> Iterator[Pushes]:
+    """Record what is pushed inside the block instead of sending it.
+
+    Pushes wait for the commit as ever: in a ``TestCase``, wrap the request in
+    ``captureOnCommitCallbacks(execute=True)``; under pytest-django use
+    ``django_capture_on_commit_callbacks``.
+    """
+    pushes = Pushes()
+    alias = conf.CHANNEL_LAYER
+    replaced = channel_layers.set(alias, _RecordingLayer(pushes))
+    try:
+        yield pushes
+    finally:
+        if replaced is None:
+            channel_layers.backends.pop(alias, None)
+        else:
+            channel_layers.set(alias, replaced)

@@ -1,0 +1,46 @@
+import pytest
+from django.db import transaction
+
+from pm_realtime import asend_to_user, broadcast, send_to_role, send_to_room, send_to_user
+from pm_realtime.testing import RealtimeCommunicator, capture_pushes
+
+
+async def test_a_logged_in_connection_joins_and_receives(editor):
+    async with RealtimeCommunicator(user=editor) as connection:
+        assert connection.connected["userId"] == str(editor.pk)
+        await connection.subscribe("support")
+        await asend_to_user(editor, "hello", {"a": 1})
+        assert (await connection.assert_push("hello", payload={"a": 1}))["type"] == "hello"
+        await connection.assert_nothing()
+
+
+async def test_what_was_expected_and_what_came_is_said(user):
+    async with RealtimeCommunicator(user=user) as connection:
+        id = await connection.command("subscribe", {"room": "support"})
+        with pytest.raises(AssertionError, match="Expected 'subscribed' in reply"):
+            await connection.assert_reply(id, "subscribed")
+        id = await connection.command("subscribe", {"room": "support"})
+        await connection.assert_error(id, "FORBIDDEN")
+
+
+def test_pushes_are_captured_by_target(user):
+    with capture_pushes() as pushes:
+        send_to_user(user, "one", {"n": 1})
+        send_to_room("support", "two")
+        send_to_role("admin", "three")
+        broadcast("four")
+    assert [push.type for push in pushes] == ["one", "two", "three", "four"]
+    assert pushes.to_user(user)[0].payload == {"n": 1}
+    assert pushes.to_room("support")[0].room == "support"
+    assert [push.type for push in pushes.to_role("admin")] == ["three"]
+    assert [push.type for push in pushes.to_all()] == ["four"]
+    assert pushes.to_role("user") == []
+
+
+@pytest.mark.django_db
+def test_captured_pushes_wait_for_the_commit(django_capture_on_commit_callbacks):
+    with capture_pushes() as pushes:
+        with django_capture_on_commit_callbacks(execute=True), transaction.atomic():
+            send_to_room("support", "saved")
+            assert pushes == []
+        assert [push.type for push in pushes] == ["saved"]
