@@ -200,11 +200,17 @@ def _parse(frame: str, data: bytes) -> Any:
     except msgspec.ValidationError:
         raise _invalid("A number in the message is out of range.") from None
     except msgspec.DecodeError as error:
-        if _is_loose_json(frame):
-            raise _invalid("A text in the message holds half of a surrogate pair.") from None
-        raise _not_json(str(error)) from None
+        try:
+            loose = json.loads(frame, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError):
+            raise _not_json(str(error)) from None
+        # Python's parser lets half a surrogate pair pass, which no frame can carry on.
+        raise _invalid(
+            "A text in the message holds half of a surrogate pair.", id=_id_of(loose)
+        ) from None
 
 
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _STRING_OR_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
 
 
@@ -224,24 +230,20 @@ def _check_depth(frame: str) -> None:
         raise _invalid(f"Expected at most {MAX_DEPTH} levels of nesting, got {deepest}.")
 
 
-def _is_loose_json(frame: str) -> bool:
-    """Whether Python's parser, which lets half a surrogate pair pass, reads ``frame``."""
-    try:
-        json.loads(frame, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
+
+
+def _id_of(data: Any) -> str | None:
+    """The id of a message that is refused as a whole, where one can be read and answered."""
+    id = data.get("id") if isinstance(data, dict) else None
+    return id if isinstance(id, str) and not _SURROGATE.search(id) else None
 
 
 def _to_command(data: Any) -> Command:
     if not isinstance(data, dict):
         raise _invalid("Expected a JSON object with `type` and `timestamp`.")
-    id = data.get("id")
-    known_id = id if isinstance(id, str) else None
+    known_id = _id_of(data)
     if not isinstance(data.get("type"), str):
         raise _invalid("Expected `type` to be a string.", id=known_id)
     timestamp = data.get("timestamp")

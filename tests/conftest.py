@@ -1,6 +1,12 @@
+import asyncio
+
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
+
+from pm_realtime import aget_stats
+from pm_realtime.hub import get_hub
+from tests.helpers import NO_CONNECTIONS, eventually, layer_groups
 
 ROLES = ("user", "editor", "admin", "master")
 
@@ -28,3 +34,29 @@ def user(make_user):
 @pytest.fixture
 def editor(make_user):
     return make_user("editor", first_name="Ed", last_name="Itor")
+
+
+@pytest.fixture
+def users(make_user):
+    """One user of each role, by the role."""
+    return {role: make_user(role) for role in ROLES}
+
+
+@pytest.fixture
+def configure(settings):
+    """Set some keys of ``PM_REALTIME`` for this test, beside those that are set."""
+
+    def configure(**keys):
+        settings.PM_REALTIME = {**settings.PM_REALTIME, **keys}
+
+    return configure
+
+
+@pytest.fixture
+async def leaves_nothing():
+    """After the test no task is left, no connection is counted and the layer has no group."""
+    yield
+    await eventually(lambda: asyncio.all_tasks() == {asyncio.current_task()})
+    assert len(get_hub()) == 0
+    assert await aget_stats() == NO_CONNECTIONS
+    assert layer_groups() == {}

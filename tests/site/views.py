@@ -1,5 +1,6 @@
 """Views that push, as a site's own would."""
 
+import gc
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -28,8 +29,10 @@ async def apush(request: HttpRequest) -> HttpResponse:
 
 
 def burst(request: HttpRequest) -> HttpResponse:
-    for number in range(int(request.GET["count"])):
-        send_to_room(request.GET["room"], "burst", {"n": number})
+    padding = "x" * int(request.GET.get("size", 0))
+    start = int(request.GET.get("start", 0))
+    for number in range(start, start + int(request.GET["count"])):
+        send_to_room(request.GET["room"], "burst", {"n": number, "padding": padding})
     return HttpResponse("sent")
 
 
@@ -63,5 +66,6 @@ def stats(request: HttpRequest) -> HttpResponse:
 
 
 def memory(request: HttpRequest) -> HttpResponse:
+    gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return JsonResponse({"bytes": pages * os.sysconf("SC_PAGE_SIZE")})

@@ -1,0 +1,120 @@
+/** The support chat: join the room, show what is said in it, and say so where that is not allowed. */
+
+import { ErrorCode } from "../pm_realtime/client.js";
+import { createComposer } from "./composer.js";
+import { add, sayWhenEmpty } from "./message-log.js";
+import { me, realtime } from "./realtime.js";
+import { notices } from "./status.js";
+
+const ROOM = "support";
+const chat = document.querySelector("[data-chat]");
+const composer = createComposer(chat.querySelector("[data-composer]"), (text) =>
+  realtime.sendToRoom(ROOM, { text }),
+);
+
+let joinedBefore = false;
+
+function setJoined(joined) {
+  chat.dataset.joined = String(joined);
+  composer.setJoined(joined);
+}
+
+function join() {
+  notices.clear("room");
+  chat.hidden = false;
+  realtime.subscribe(ROOM).catch(onRefused);
+}
+
+function onJoined() {
+  notices.clear("room");
+  chat.hidden = false;
+  setJoined(true);
+  sayWhenEmpty("Nothing said yet. Be the first, or wait for a contact request.");
+  add({ kind: "event", text: joinedBefore ? "Connected again" : "You joined", at: Date.now() });
+  joinedBefore = true;
+}
+
+/** The room said no: at the first try, or when coming back after a lost connection. */
+function onRefused(error) {
+  // Lost with the connection, which the page speaks of already.
+  if (!error.envelope) return;
+  setJoined(false);
+  const role = realtime.role ?? me.role;
+  const detail = `The server’s answer: ${error.code}. ${error.message}`;
+  if (error.code === ErrorCode.FORBIDDEN) {
+    chat.hidden = true;
+    notices.show("forbidden", {
+      sign: "lock",
+      large: true,
+      title: "The support room is for editors and above",
+      body: `You are signed in as ${me.name} with the role “${role}”, so you can neither read nor write here. To reach the people on duty, use the contact form: they see it at once.`,
+      detail,
+      actions: [{ label: "Write to support", href: chat.dataset.contactUrl, main: true }],
+    });
+  } else if (error.code === ErrorCode.AUTH_REQUIRED) {
+    notices.show("room", {
+      level: "warning",
+      sign: "lock",
+      title: "Sign in to join the support room",
+      detail,
+      actions: [{ label: "Sign in", href: me.loginUrl, main: true }],
+    });
+  } else if (error.code === ErrorCode.RATE_LIMITED) {
+    notices.show("room", {
+      level: "warning",
+      sign: "clock",
+      title: "A little too fast. Joining the room again",
+      wait: error.retryAfter ?? 5000,
+      waited: join,
+    });
+  } else {
+    const full = error.code === ErrorCode.ROOM_FULL;
+    notices.show("room", {
+      level: "error",
+      title: full ? "The support room is full" : "The support room cannot be joined now",
+      body: full ? "Someone has to leave before you can come in." : null,
+      detail,
+      actions: [{ label: "Try again", run: join }],
+    });
+  }
+}
+
+realtime.on("subscribed", ({ payload }) => {
+  if (payload?.room === ROOM) onJoined();
+});
+
+realtime.on("unsubscribed", ({ payload }) => {
+  if (payload?.room !== ROOM) return;
+  setJoined(false);
+  notices.show("room", {
+    level: "warning",
+    title: "You were taken out of the support room",
+    body: payload.reason ?? null,
+    actions: [{ label: "Join again", run: join }],
+  });
+});
+
+realtime.on("message", ({ payload, room, timestamp }) => {
+  if (room !== ROOM) return;
+  const text = payload?.content?.text;
+  if (typeof text !== "string") return;
+  const userId = payload.from?.userId ?? null;
+  add({
+    kind: "message",
+    userId,
+    name: payload.from?.name ?? "Someone",
+    mine: String(userId) === me.id,
+    text,
+    at: timestamp,
+  });
+});
+
+realtime.on("contact", ({ payload, room }) => {
+  if (room !== ROOM) return;
+  const { name, subject, excerpt, created } = payload;
+  add({ kind: "contact", name, subject, excerpt, at: Date.parse(created) });
+});
+
+realtime.on(":close", () => setJoined(false));
+
+join();

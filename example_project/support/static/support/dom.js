@@ -1,0 +1,55 @@
+/** Building blocks of the pages. Text goes in as text only, never as markup. */
+
+const ICONS = new URL("./icons.svg", import.meta.url).href;
+const SVG = "http://www.w3.org/2000/svg";
+
+/** An element; `attributes` may hold `text` and `on*` handlers. Children that are null are left out. */
+export function el(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name === "text") element.textContent = value;
+    else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+export function icon(name, className = "icon") {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("class", className);
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("aria-hidden", "true");
+  const use = document.createElementNS(SVG, "use");
+  use.setAttribute("href", `${ICONS}#${name}`);
+  svg.append(use);
+  return svg;
+}
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
+
+/** The time of day; the whole date is in its title. */
+export function timeOf(moment) {
+  const date = new Date(moment);
+  if (Number.isNaN(date.getTime())) return null;
+  return el("time", { datetime: date.toISOString(), title: full.format(date), text: clock.format(date) });
+}
+
+/** Calls `show(seconds left)` at once and each second until none is left; returns what stops it. */
+export function countdown(milliseconds, show, done = () => {}) {
+  const end = Date.now() + milliseconds;
+  let timer;
+  function tick() {
+    const left = end - Date.now();
+    if (left <= 0) {
+      done();
+      return;
+    }
+    show(Math.ceil(left / 1000));
+    timer = setTimeout(tick, left % 1000 || 1000);
+  }
+  tick();
+  return () => clearTimeout(timer);
+}

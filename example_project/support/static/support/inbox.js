@@ -1,0 +1,46 @@
+/** What arrived in this tab, for this user, kept over page loads. */
+
+import { createStore } from "./store.js";
+import { me } from "./realtime.js";
+
+const KINDS = ["info", "success", "warning", "error"];
+const store = createStore(`inbox:${me.id}`, 50);
+
+export const received = () => store.all();
+
+/** Takes a `notification` or `broadcast` in; the entry kept, or null where there is nothing to show. */
+export function receive(envelope) {
+  const entry = readNotification(envelope);
+  if (entry) store.add(entry);
+  return entry;
+}
+
+/** The payload is whatever some code pushed, so nothing of it is taken for granted. */
+function readNotification({ type, payload, room, timestamp }) {
+  const { title, body, type: kind, action } = Object(payload);
+  const name = text(title) || text(payload) || text(Object(payload).message);
+  if (!name) return null;
+  return {
+    title: name,
+    body: text(body),
+    kind: KINDS.includes(kind) ? kind : "info",
+    action: readAction(action),
+    source: type === "broadcast" ? "To everyone" : room ? `Room ${room}` : "To you or your role",
+    at: timestamp,
+  };
+}
+
+function readAction(action) {
+  const { label, url } = Object(action);
+  if (!text(label) || !text(url)) return null;
+  try {
+    const { protocol, href } = new URL(url, location.href);
+    return ["http:", "https:"].includes(protocol) ? { label, url: href } : null;
+  } catch {
+    return null;
+  }
+}
+
+function text(value) {
+  return typeof value === "string" ? value.trim() : "";
+}

@@ -1,0 +1,13 @@
+/** The demo users fill in the form at a click. */
+
+const form = document.querySelector("[data-login]");
+const people = document.querySelectorAll("[data-username]");
+
+for (const person of people) {
+  person.addEventListener("click", () => {
+    form.elements.username.value = person.dataset.username;
+    form.elements.password.value = person.dataset.password;
+    for (const other of people) other.setAttribute("aria-pressed", String(other === person));
+    form.querySelector("[type=submit]").focus();
+  });
+}

@@ -1,0 +1,135 @@
+/** The messages of the support room on the page: who, when, what, kept for the life of the tab. */
+
+import { el, icon, timeOf } from "./dom.js";
+import { me } from "./realtime.js";
+import { createStore } from "./store.js";
+
+const LIMIT = 200;
+/** Messages of one person closer together than this stand under one name, in ms. */
+const TOGETHER = 3 * 60_000;
+const NEAR_THE_END = 80;
+const COLOURS = 6;
+
+const store = createStore(`support:${me.id}`, LIMIT);
+const log = document.querySelector("[data-log]");
+const list = log.querySelector("[data-messages]");
+const empty = log.querySelector("[data-empty]");
+const newer = document.querySelector("[data-newer]");
+
+/** Adds a message, a contact request or a line about the room. */
+export function add(entry) {
+  const atEnd = isAtEnd();
+  const previous = store.last();
+  // Two lines about the room in a row tell nothing that the newer does not.
+  if (entry.kind === "event" && previous?.kind === "event") {
+    store.removeLast();
+    list.lastElementChild?.remove();
+  }
+  render(entry, store.last());
+  store.add(entry);
+  while (list.children.length > LIMIT) list.firstElementChild.remove();
+  if (atEnd || entry.mine) toEnd();
+  else newer.hidden = false;
+}
+
+/** What the log says while there is nothing in it. */
+export function sayWhenEmpty(text) {
+  empty.querySelector("[data-empty-text]").textContent = text;
+}
+
+function restore() {
+  // What was read before is not read out again.
+  log.setAttribute("aria-busy", "true");
+  let previous;
+  for (const entry of store.all()) {
+    render(entry, previous);
+    previous = entry;
+  }
+  toEnd();
+  log.removeAttribute("aria-busy");
+}
+
+function render(entry, previous) {
+  empty.hidden = true;
+  list.append(RENDERERS[entry.kind]?.(entry, previous) ?? "");
+}
+
+const RENDERERS = {
+  message(entry, previous) {
+    const follows =
+      previous?.kind === "message" &&
+      previous.userId === entry.userId &&
+      previous.name === entry.name &&
+      entry.at - previous.at < TOGETHER;
+    const classes = ["message", entry.mine && "mine", follows && "follows"].filter(Boolean);
+    const initialsShown = !entry.mine && !follows;
+    return el(
+      "li",
+      { class: classes.join(" "), "data-testid": "message", "data-mine": String(entry.mine) },
+      initialsShown
+        ? el("span", {
+            class: `avatar avatar-${colourOf(entry.userId)}`,
+            "aria-hidden": "true",
+            text: initials(entry.name),
+          })
+        : null,
+      el(
+        "p",
+        { class: "message-head" },
+        el("span", { class: "message-from", "data-testid": "message-from", text: entry.mine ? "You" : entry.name }),
+        timeOf(entry.at),
+      ),
+      el("p", { class: "message-bubble", "data-testid": "message-text", text: entry.text }),
+    );
+  },
+
+  contact(entry) {
+    return el(
+      "li",
+      { class: "contact-card", "data-testid": "contact-card" },
+      icon("mail"),
+      el("p", { class: "contact-card-head" }, "New contact request", timeOf(entry.at)),
+      el("p", { class: "contact-card-subject", text: entry.subject }),
+      el("p", { class: "contact-card-excerpt", text: entry.excerpt }),
+      el("p", { class: "contact-card-from", text: `From ${entry.name}` }),
+    );
+  },
+
+  event(entry) {
+    return el("li", { class: "event-line" }, el("span", {}, `${entry.text} · `, timeOf(entry.at)));
+  },
+};
+
+function isAtEnd() {
+  return log.scrollHeight - log.scrollTop - log.clientHeight < NEAR_THE_END;
+}
+
+function toEnd() {
+  log.scrollTop = log.scrollHeight;
+  newer.hidden = true;
+}
+
+function initials(name) {
+  const words = name.trim().split(/\s+/u);
+  const chosen = words.length > 1 ? [words[0], words.at(-1)] : [words[0]];
+  return chosen.map((word) => [...word][0] ?? "").join("").toUpperCase() || "?";
+}
+
+function colourOf(userId) {
+  let sum = 0;
+  for (const character of String(userId)) sum = (sum * 31 + character.codePointAt(0)) % 997;
+  return sum % COLOURS;
+}
+
+log.addEventListener("scroll", () => {
+  if (isAtEnd()) newer.hidden = true;
+});
+newer.addEventListener("click", () => {
+  toEnd();
+  log.focus();
+});
+new ResizeObserver(() => {
+  if (newer.hidden) toEnd();
+}).observe(log);
+
+restore();

@@ -1,0 +1,86 @@
+"""The pages of the demo."""
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import LoginView
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from pm_realtime import send_to_room
+
+from .access import notifiers_only
+from .demo_users import DEMO_USERS
+from .forms import ContactForm, NotificationForm
+
+
+class DemoLoginView(LoginView):
+    """Django's login; with DEBUG it offers the demo users."""
+
+    template_name = "support/login.html"
+    redirect_authenticated_user = True
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        people = DEMO_USERS if settings.DEBUG else ()
+        return super().get_context_data(**kwargs, people=people)
+
+
+@require_safe
+@login_required
+def home(request: HttpRequest) -> HttpResponse:
+    """What the visitor can do with their role."""
+    return render(request, "support/home.html")
+
+
+@require_safe
+@login_required
+def support(request: HttpRequest) -> HttpResponse:
+    """The support chat. Whether the visitor may join is for the room to say."""
+    return render(request, "support/support.html")
+
+
+def contact(request: HttpRequest) -> HttpResponse:
+    """The public contact form; the support room learns of a submission once it is saved."""
+    form = ContactForm(request.POST or None, initial=_own_details(request))
+    if form.is_valid():
+        with transaction.atomic():
+            message = form.save()
+            send_to_room("support", "contact", message.summary())
+        messages.success(request, "Thank you. Your message is with our support team.")
+        return redirect("contact")
+    status = 422 if form.is_bound else 200
+    return render(request, "support/contact.html", {"form": form}, status=status)
+
+
+@require_safe
+@notifiers_only
+def notifications(request: HttpRequest) -> HttpResponse:
+    """Notifications as they arrive, and a form to send one."""
+    return render(request, "support/notifications.html", {"form": NotificationForm()})
+
+
+@require_POST
+@notifiers_only
+def send_notification(request: HttpRequest) -> HttpResponse:
+    """Send a notification; answers JSON to the page's script and a page to a plain form."""
+    wants_json = request.get_preferred_type(["text/html", "application/json"]) == "application/json"
+    form = NotificationForm(request.POST)
+    if not form.is_valid():
+        if wants_json:
+            return JsonResponse({"errors": form.errors}, status=422)
+        return render(request, "support/notifications.html", {"form": form}, status=422)
+    sent = f"Sent to {form.send()}."
+    if wants_json:
+        return JsonResponse({"sent": sent})
+    messages.success(request, sent)
+    return redirect("notifications")
+
+
+def _own_details(request: HttpRequest) -> dict[str, str]:
+    if not request.user.is_authenticated:
+        return {}
+    return {"name": request.user.get_full_name(), "email": request.user.email}

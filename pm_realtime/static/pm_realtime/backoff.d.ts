@@ -1,0 +1,8 @@
+/** The longest wait before an attempt, in ms. */
+export declare const MAX_DELAY: 30000;
+
+/**
+ * Milliseconds to wait before attempt number `attempt` (from 0): random between 0 and
+ * `base * 2 ** attempt`, never over {@link MAX_DELAY}.
+ */
+export declare function backoffDelay(attempt: number, base?: number, random?: () => number): number;

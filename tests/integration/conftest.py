@@ -1,0 +1,64 @@
+import contextlib
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.integration import crowd
+from tests.integration.server import Server
+
+OPEN = {"ROOMS": {"open": {"public": True}}, "RATE_LIMIT": None}
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """Start a server: ``serve("uvicorn", RATE_LIMIT="5/s")``; it is stopped after the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(kind, environment=None, **settings):
+            server = Server(
+                kind, tmp_path, settings={**OPEN, **settings}, environment=environment or {}
+            )
+            return stack.enter_context(server)
+
+        yield start
+
+
+class Crowd:
+    """A process of subscribers that have all joined."""
+
+    def __init__(self, server, size, count, room):
+        self.process = subprocess.Popen(
+            [sys.executable, crowd.__file__, server.ws_url, room, str(size), str(count)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout.readline() == "ready\n", server.log
+
+    def finish(self):
+        """Wait until each has received all, let them go, and return what they saw."""
+        seen = json.loads(self.process.stdout.readline())
+        self.stop()
+        return seen
+
+    def stop(self):
+        self.process.stdin.close()
+        self.process.wait(20)
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def gather_crowd():
+    """Start a crowd: ``gather_crowd(server, size, count)``."""
+    crowds = []
+
+    def start(server, size, count, room="open"):
+        crowds.append(Crowd(server, size, count, room))
+        return crowds[-1]
+
+    yield start
+    for gathered in crowds:
+        gathered.process.kill()
+        gathered.stop()

@@ -1,0 +1,150 @@
+"""Many subscribers of one room, cheap enough not to be the limit.
+
+Run as a process: it joins, prints ``ready``, and once each subscriber has received ``count``
+messages with ``n`` from 0 upward, prints what it saw as JSON. It leaves when its input ends.
+"""
+
+import argparse
+import asyncio
+import base64
+import json
+import os
+import re
+import struct
+import sys
+import time
+from urllib.parse import urlsplit
+
+TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
+NUMBER = re.compile(rb'"n":(\d+)')
+
+
+def client_frame(data: bytes, opcode: int = TEXT) -> bytes:
+    """A masked frame of fewer than 64 KiB."""
+    mask = os.urandom(4)
+    if len(data) < 126:
+        head = struct.pack("!BB", 0x80 | opcode, 0x80 | len(data))
+    else:
+        head = struct.pack("!BBH", 0x80 | opcode, 0x80 | 126, len(data))
+    return head + mask + bytes(byte ^ mask[i % 4] for i, byte in enumerate(data))
+
+
+def handshake(url: str, cookie: str = "") -> bytes:
+    parts = urlsplit(url)
+    key = base64.b64encode(os.urandom(16)).decode()
+    lines = [
+        f"GET {parts.path} HTTP/1.1",
+        f"Host: {parts.netloc}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        f"Sec-WebSocket-Key: {key}",
+        "Sec-WebSocket-Version: 13",
+    ]
+    if cookie:
+        lines.append(f"Cookie: {cookie}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def subscribe_frame(room: str) -> bytes:
+    command = {"type": "subscribe", "timestamp": 0, "payload": {"room": room}}
+    return client_frame(json.dumps(command).encode())
+
+
+class Subscriber(asyncio.Protocol):
+    def __init__(self, url: str, room: str, count: int) -> None:
+        loop = asyncio.get_running_loop()
+        self.url, self.room, self.count = url, room, count
+        self.joined = loop.create_future()
+        self.finished = loop.create_future()
+        self.next = 0
+        self.buffer = b""
+        self.is_open = False
+
+    def connection_made(self, transport) -> None:
+        self.transport = transport
+        transport.write(handshake(self.url))
+
+    def data_received(self, data: bytes) -> None:
+        buffer = self.buffer + data
+        if not self.is_open:
+            if b"\r\n\r\n" not in buffer:
+                self.buffer = buffer
+                return
+            head, _, buffer = buffer.partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 101"), head
+            self.is_open = True
+            self.transport.write(subscribe_frame(self.room))
+        self.buffer = self.read_frames(buffer)
+
+    def read_frames(self, buffer: bytes) -> bytes:
+        start, end = 0, len(buffer)
+        while end - start >= 2:
+            length, head = buffer[start + 1], 2
+            if length == 126:
+                head = 4
+            elif length == 127:
+                head = 10
+            if end - start < head:
+                break
+            if head > 2:
+                length = int.from_bytes(buffer[start + 2 : start + head])
+            if end - start < head + length:
+                break
+            self.frame(buffer[start] & 15, buffer[start + head : start + head + length])
+            start += head + length
+        return buffer[start:]
+
+    def frame(self, opcode: int, data: bytes) -> None:
+        if opcode == CLOSE:
+            self.fail(f"closed with {int.from_bytes(data[:2])}")
+        elif opcode == PING:
+            self.transport.write(client_frame(data, PONG))
+        elif opcode == TEXT:
+            found = NUMBER.search(data)
+            if found is None:
+                if b'"subscribed"' in data and not self.joined.done():
+                    self.joined.set_result(None)
+            elif int(found[1]) != self.next:
+                self.fail(f"expected message {self.next}, got {found[1].decode()}")
+            else:
+                self.next += 1
+                if self.next == self.count:
+                    self.finished.set_result(time.monotonic())
+
+    def connection_lost(self, error) -> None:
+        self.fail(f"lost after {self.next} messages: {error!r}")
+
+    def fail(self, why: str) -> None:
+        for future in (self.joined, self.finished):
+            if not future.done():
+                future.set_exception(RuntimeError(why))
+
+
+async def main(url: str, room: str, size: int, count: int) -> None:
+    loop = asyncio.get_running_loop()
+    parts = urlsplit(url)
+    crowd = []
+    for start in range(0, size, 50):
+        fresh = await asyncio.gather(
+            *(
+                loop.create_connection(
+                    lambda: Subscriber(url, room, count), parts.hostname, parts.port
+                )
+                for _ in range(min(50, size - start))
+            )
+        )
+        crowd += [subscriber for _, subscriber in fresh]
+        await asyncio.gather(*(subscriber.joined for _, subscriber in fresh))
+    print("ready", flush=True)
+    await asyncio.gather(*(subscriber.finished for subscriber in crowd))
+    print(json.dumps({"deliveries": sum(subscriber.next for subscriber in crowd)}), flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("url")
+    parser.add_argument("room")
+    parser.add_argument("size", type=int)
+    parser.add_argument("count", type=int)
+    asyncio.run(main(**vars(parser.parse_args())))

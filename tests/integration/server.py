@@ -1,0 +1,140 @@
+"""A site in a process of its own, on a free port, with a database of its own."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+START_TIMEOUT = 30
+
+COMMANDS = {
+    "uvicorn": (
+        "-m uvicorn {application} --host 127.0.0.1 --port {port} --ws websockets-sansio "
+        "--ws-per-message-deflate false --log-level warning"
+    ),
+    "daphne": "-m daphne -b 127.0.0.1 -p {port} -v 0 {application}",
+    "wsgi": "-m django runserver 127.0.0.1:{port} --noreload --nothreading",
+}
+
+
+@dataclass
+class Response:
+    status: int
+    headers: Any
+    body: str
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Server:
+    """Start with ``with``; ``kind`` is a key of COMMANDS, ``settings`` become PM_REALTIME."""
+
+    kind: str
+    folder: Path
+    settings: dict[str, Any] = field(default_factory=dict)
+    application: str = "tests.site.asgi:application"
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.port = free_port()
+        self.database = self.folder / "site.sqlite3"
+        self.log_path = self.folder / f"{self.kind}-{self.port}.log"
+
+    def __enter__(self) -> "Server":
+        self.manage("migrate", "--verbosity=0")
+        command = COMMANDS[self.kind].format(port=self.port, application=self.application)
+        with self.log_path.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *command.split()], env=self._env(), stdout=log, stderr=log
+            )
+        self._wait_until_listening()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def _env(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "tests.settings",
+            "TEST_DATABASE": str(self.database),
+            "TEST_PM_REALTIME": json.dumps(self.settings),
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            **self.environment,
+        }
+
+    def manage(self, *arguments: str) -> str:
+        """Run a management command on the server's database and return what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "django", *arguments],
+            env=self._env(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def make_sessions(self, *roles: str) -> dict[str, str]:
+        """A logged-in user for each role; the ``Cookie`` header of each."""
+        out = self.manage("make_sessions", *roles)
+        return json.loads(out.splitlines()[-1])
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def ws_url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/api/ws"
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    def get(self, path: str, timeout: float = 60) -> Response:
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=timeout) as found:
+                return Response(found.status, found.headers, found.read().decode())
+        except urllib.error.HTTPError as error:
+            return Response(error.code, error.headers, error.read().decode())
+
+    async def aget(self, path: str, timeout: float = 60) -> Response:
+        return await asyncio.to_thread(self.get, path, timeout)
+
+    def stop(self) -> int:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+    def _wait_until_listening(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, self.log
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"no server within {START_TIMEOUT} s: {self.log}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

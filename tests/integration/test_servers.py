@@ -1,0 +1,191 @@
+"""The protocol as a client sees it, on each server that the documentation names."""
+
+import asyncio
+import contextlib
+import json
+import time
+
+import pytest
+import websockets
+
+from tests.integration.client import connect
+
+pytestmark = pytest.mark.parametrize("kind", ["uvicorn", "daphne"])
+
+
+async def test_a_session_cookie_logs_in_and_opens_the_rooms_of_its_role(serve, kind):
+    server = serve(kind)
+    roles = ("user", "editor", "admin", "master")
+    cookies = server.make_sessions(*roles)
+    for role in roles:
+        async with connect(server, cookies[role]) as client:
+            assert client.connected["type"] == "connected"
+            assert client.connected["payload"]["role"] == role
+            assert len(client.connected["payload"]["userId"]) == 36
+            assert (await client.subscribe("any:room"))["type"] == "subscribed"
+            reply = await client.ask("message", {"room": "any:room", "content": "hi"}, id="m")
+            assert reply["payload"]["from"] == {
+                "userId": client.connected["payload"]["userId"],
+                "name": role,
+            }
+            assert reply["id"] == "m"
+
+
+async def test_pushes_reach_sockets_from_wherever_a_view_sends_them(serve, kind):
+    server = serve(kind)
+    async with connect(server) as client:
+        await client.subscribe("open")
+        await server.aget("/push/?room=open&payload=[1]")
+        assert (await client.receive())["payload"] == [1]
+        stats = (await server.aget("/apush/?room=open")).json()
+        assert stats["roomStats"] == {"open": 1}
+        assert [(await client.receive())["payload"]["by"] for _ in range(2)] == [
+            "sync_to_async",
+            "async",
+        ]
+        await server.aget("/pool/?room=open")
+        pooled = [(await client.receive())["payload"]["n"] for _ in range(20)]
+        assert sorted(pooled) == list(range(20))
+
+
+async def test_a_rolled_back_push_reaches_nobody_and_a_committed_one_arrives_once(serve, kind):
+    server = serve(kind)
+    async with connect(server) as client:
+        await client.subscribe("open")
+        await server.aget("/transaction/?room=open")
+        await server.aget("/push/?room=open")
+        received = [await client.receive() for _ in range(3)]
+    assert [envelope["type"] for envelope in received] == ["early", "note", "pushed"]
+    assert received[1]["payload"] == {"text": "kept"}
+
+
+async def test_the_sixth_connection_closes_the_socket_of_the_oldest(serve, kind):
+    server = serve(kind)
+    cookie = server.make_sessions("user")["user"]
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(connect(server, cookie)) for _ in range(6)]
+        assert await clients[0].closed() == 4502
+        for client in clients[1:]:
+            assert (await client.ask("ping"))["type"] == "pong"
+
+
+async def test_refused_connections_are_told_why(serve, kind):
+    server = serve(kind, CONNECTION_LIMIT_POLICY="refuse", MAX_CONNECTIONS_PER_USER=1)
+    cookie = server.make_sessions("user")["user"]
+    async with connect(server, cookie) as first:
+        assert await close_code(server, cookie) == 4505
+        assert (await first.ask("ping"))["type"] == "pong"
+
+
+async def test_anonymous_connections_can_be_turned_away(serve, kind):
+    assert await close_code(serve(kind, ALLOW_ANONYMOUS=False)) == 4501
+
+
+async def close_code(server, cookie=None):
+    headers = {"Cookie": cookie} if cookie else {}
+    async with websockets.connect(server.ws_url, additional_headers=headers) as socket:
+        await asyncio.wait_for(socket.wait_closed(), 10)
+        return socket.close_code
+
+
+async def test_limits_hold_to_the_number(serve, kind):
+    server = serve(kind, RATE_LIMIT="60/m", ROOMS={"pair": {"public": True, "max_connections": 2}})
+    async with connect(server) as first, connect(server) as second, connect(server) as third:
+        assert (await first.subscribe("pair"))["type"] == "subscribed"
+        assert (await second.subscribe("pair"))["type"] == "subscribed"
+        assert (await third.subscribe("pair"))["payload"]["code"] == "ROOM_FULL"
+        replies = [await third.ask("ping") for _ in range(60)]
+        assert [reply["type"] for reply in replies] == ["pong"] * 59 + ["error"]
+        assert replies[-1]["payload"]["code"] == "RATE_LIMITED"
+        assert 0 < replies[-1]["payload"]["retryAfter"] <= 60_000
+
+
+async def test_the_window_slides(serve, kind):
+    server = serve(kind, RATE_LIMIT="3/s")
+    async with connect(server) as client:
+        replies = [await client.ask("ping") for _ in range(4)]
+        assert [reply["type"] for reply in replies] == ["pong"] * 3 + ["error"]
+        await asyncio.sleep(replies[-1]["payload"]["retryAfter"] / 1000)
+        assert (await client.ask("ping"))["type"] == "pong"
+
+
+async def test_a_connection_that_keeps_breaking_the_limit_is_closed(serve, kind):
+    server = serve(kind, RATE_LIMIT="20/m")
+    async with connect(server) as client:
+        with contextlib.suppress(websockets.ConnectionClosed):
+            for _ in range(200):
+                await client.send("ping")
+        assert await client.closed() == 4003
+
+
+async def test_a_silent_client_that_had_a_heartbeat_is_closed(serve, kind):
+    server = serve(kind, HEARTBEAT_INTERVAL=0.3, HEARTBEAT_TIMEOUT=0.2)
+    async with connect(server) as beating, connect(server) as silent:
+        assert (await beating.ask("ping"))["type"] == "pong"
+        assert await beating.closed() == 4001
+        assert (await silent.ask("message"))["payload"]["code"] == "INVALID_PAYLOAD"
+
+
+async def test_too_large_a_message_is_refused_and_the_connection_stays(serve, kind):
+    server = serve(kind)
+    async with connect(server) as client:
+        await client.socket.send("x" * 65537)
+        assert (await client.receive())["payload"]["code"] == "MESSAGE_TOO_LARGE"
+        await client.socket.send(b"\x00")
+        assert (await client.receive())["payload"]["code"] == "INVALID_MESSAGE"
+        await client.socket.send(json.dumps({"type": "ping"}))
+        assert (await client.receive())["payload"]["code"] == "INVALID_MESSAGE"
+        assert (await client.ask("ping"))["type"] == "pong"
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_ours"),
+    [("http://evil.example", False), ("null", False), ("http://127.0.0.1:{port}", True)],
+)
+async def test_pages_of_other_origins_get_403(serve, kind, origin, is_ours):
+    server = serve(kind)
+    opening = websockets.connect(server.ws_url, origin=origin.format(port=server.port))
+    if is_ours:
+        async with opening as socket:
+            assert json.loads(await socket.recv())["type"] == "connected"
+    else:
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            await opening
+        assert refused.value.response.status_code == 403
+        assert "evil.example" in server.log or origin == "null"
+
+
+async def test_plain_http_gets_426(serve, kind):
+    answer = await serve(kind).aget("/api/ws")
+    assert (answer.status, answer.headers["Upgrade"]) == (426, "websocket")
+
+
+async def test_a_query_of_three_seconds_holds_up_nobody_else(serve, kind):
+    slow = {"public": True, "authorize": "tests.site.rules.slow_query"}
+    server = serve(kind, ROOMS={"slow": slow})
+    cookie = server.make_sessions("user")["user"]
+    async with connect(server, cookie) as blocked, connect(server, cookie) as other:
+        await blocked.send("subscribe", {"room": "slow"})
+        began = time.monotonic()
+        slowest = handshakes = 0
+        while time.monotonic() - began < 2.5:
+            asked = time.monotonic()
+            assert (await other.ask("ping"))["type"] == "pong"
+            slowest = max(slowest, time.monotonic() - asked)
+            async with connect(server, cookie) as fresh:
+                assert fresh.connected["payload"]["role"] == "user"
+                handshakes += 1
+        assert slowest < 0.1
+        assert handshakes > 10
+        assert (await blocked.receive())["type"] == "subscribed"
+        assert time.monotonic() - began > 2.9
+
+
+async def test_disconnect_and_shutdown_leave_no_traceback(serve, kind):
+    server = serve(kind)
+    async with connect(server) as client:
+        await client.subscribe("open")
+        server.stop()
+        with pytest.raises(websockets.ConnectionClosed):
+            await client.receive()
+    assert "Traceback" not in server.log

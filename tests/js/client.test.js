@@ -1,0 +1,236 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { createRealtime, MAX_QUEUED } from "../../pm_realtime/static/pm_realtime/client.js";
+import { fakeWebSocket } from "./fake_socket.js";
+
+const URL_ = "ws://site.test/api/ws";
+
+function setup(t, options = {}) {
+  t.mock.timers.enable({ apis: ["setTimeout", "Date"], now: 1_700_000_000_000 });
+  const WebSocket = fakeWebSocket();
+  const realtime = createRealtime({ url: URL_, WebSocket, ...options });
+  return { WebSocket, realtime, tick: (ms) => t.mock.timers.tick(ms) };
+}
+
+function connected(t, options) {
+  const parts = setup(t, options);
+  parts.realtime.connect();
+  parts.WebSocket.last.accept();
+  return parts;
+}
+
+test("does nothing until connect, and at once with autoConnect", (t) => {
+  const { WebSocket } = setup(t);
+  assert.equal(WebSocket.all.length, 0);
+  createRealtime({ url: URL_, WebSocket, autoConnect: true });
+  assert.equal(WebSocket.last.url, URL_);
+});
+
+test("knows who it is from the connected frame, until the connection ends", (t) => {
+  const { WebSocket, realtime } = setup(t);
+  realtime.connect();
+  assert.deepEqual([realtime.connected, realtime.userId, realtime.status], [false, null, "connecting"]);
+  WebSocket.last.accept();
+  assert.equal(realtime.connected, true);
+  assert.deepEqual([realtime.connectionId, realtime.userId, realtime.role], ["c1", 7, "editor"]);
+  WebSocket.last.drop();
+  assert.deepEqual([realtime.connectionId, realtime.userId, realtime.role], [null, null, null]);
+});
+
+test("takes a path on the page's host, with ws for http and wss for https", (t) => {
+  t.after(() => delete globalThis.location);
+  const { WebSocket } = setup(t);
+  for (const [page, url, expected] of [
+    ["http://site.test:8000/a/b", undefined, "ws://site.test:8000/api/ws"],
+    ["https://site.test/", undefined, "wss://site.test/api/ws"],
+    ["https://site.test/", "/other", "wss://site.test/other"],
+    ["https://site.test/", "http://elsewhere.test/x?y=1", "ws://elsewhere.test/x?y=1"],
+  ]) {
+    globalThis.location = { href: page };
+    createRealtime({ url, WebSocket }).connect();
+    assert.equal(WebSocket.last.url, expected);
+  }
+});
+
+test("outside a page it asks for an address when it needs one", (t) => {
+  const { WebSocket } = setup(t);
+  const realtime = createRealtime({ WebSocket });
+  assert.throws(() => realtime.connect(), /needs the option `url`/);
+});
+
+test("connect twice opens one socket", (t) => {
+  const { WebSocket, realtime } = connected(t);
+  realtime.connect();
+  assert.equal(WebSocket.all.length, 1);
+});
+
+test("every envelope has a type, a time and an id", (t) => {
+  const { WebSocket, realtime } = connected(t);
+  assert.equal(realtime.send({ type: "custom", payload: { a: 1 } }), true);
+  const { id, ...rest } = WebSocket.last.lastSent;
+  assert.deepEqual(rest, { type: "custom", payload: { a: 1 }, timestamp: Date.now() });
+  assert.match(id, /^[0-9a-f-]{36}$/);
+  realtime.send({ type: "custom", id: "mine", timestamp: 5 });
+  assert.deepEqual(WebSocket.last.lastSent, { type: "custom", id: "mine", timestamp: 5 });
+  assert.throws(() => realtime.send({ payload: 1 }), TypeError);
+});
+
+test("ids work without crypto.randomUUID, as on plain http", (t) => {
+  const { WebSocket, realtime } = connected(t);
+  Object.defineProperty(crypto, "randomUUID", { value: undefined, configurable: true });
+  t.after(() => delete crypto.randomUUID);
+  realtime.send({ type: "a" });
+  assert.match(WebSocket.last.lastSent.id, /^[0-9a-f]{32}$/);
+});
+
+test("a reply is matched by id and kind; another's frame with that id is not the reply", async (t) => {
+  const { WebSocket, realtime } = connected(t);
+  const socket = WebSocket.last;
+  const sent = realtime.sendToRoom("support", { text: "hi" });
+  const { id, type, payload } = socket.lastSent;
+  assert.deepEqual([type, payload], ["message", { room: "support", content: { text: "hi" } }]);
+  socket.frame("contact", {}, { id });
+  socket.frame("message", { room: "support", content: "other" }, { id: "theirs" });
+  socket.frame("message", { ...payload, from: { userId: 7, name: "Me" } }, { id, room: "support" });
+  assert.equal((await sent).payload.from.name, "Me");
+
+  const ping = realtime.ping();
+  socket.reply(socket.lastSent, "pong");
+  assert.equal((await ping).type, "pong");
+});
+
+test("an error reply rejects with the server's code, room and retryAfter", async (t) => {
+  const { WebSocket, realtime } = connected(t);
+  const errors = [];
+  realtime.on("error", (envelope) => errors.push(envelope.payload.code));
+  const sent = realtime.sendToRoom("support", "x");
+  WebSocket.last.refuse(WebSocket.last.lastSent, "RATE_LIMITED", { retryAfter: 1500, room: "support" });
+  await assert.rejects(sent, (error) => {
+    assert.ok(error instanceof Error);
+    assert.deepEqual(
+      [error.code, error.message, error.retryAfter, error.room],
+      ["RATE_LIMITED", "refused: RATE_LIMITED", 1500, "support"],
+    );
+    return true;
+  });
+  assert.deepEqual(errors, ["RATE_LIMITED"]);
+});
+
+test("a promise that is ignored raises no unhandled rejection", async (t) => {
+  const unhandled = [];
+  const listener = (error) => unhandled.push(error);
+  process.on("unhandledRejection", listener);
+  t.after(() => process.off("unhandledRejection", listener));
+  const { WebSocket, realtime } = connected(t);
+  const socket = WebSocket.last;
+  realtime.subscribe("a");
+  socket.refuse(socket.lastSent, "FORBIDDEN");
+  realtime.sendToRoom("a", 1);
+  socket.refuse(socket.lastSent, "NOT_IN_ROOM");
+  realtime.ping();
+  realtime.unsubscribe("b");
+  realtime.disconnect();
+  realtime.ping();
+  realtime.sendToRoom("a", 1);
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(unhandled, []);
+});
+
+test("a command without a reply is given up, and its late reply does no harm", async (t) => {
+  const { WebSocket, realtime, tick } = connected(t);
+  const sent = realtime.sendToRoom("a", 1);
+  const command = WebSocket.last.lastSent;
+  tick(15_000);
+  await assert.rejects(sent, { code: "TIMEOUT" });
+  WebSocket.last.reply(command, "message", command.payload);
+});
+
+test("what went out on a lost connection is rejected, what did not waits for the next", async (t) => {
+  const { WebSocket, realtime, tick } = connected(t);
+  const lost = realtime.sendToRoom("a", "out");
+  WebSocket.last.drop();
+  const kept = realtime.sendToRoom("a", "waits");
+  await assert.rejects(lost, { code: "CONNECTION_LOST" });
+  tick(1000);
+  WebSocket.last.accept();
+  const [command] = WebSocket.last.sentOf("message");
+  assert.equal(command.payload.content, "waits");
+  WebSocket.last.reply(command, "message", command.payload);
+  assert.equal((await kept).payload.content, "waits");
+});
+
+test("what waits for a connection is not late, however long it waits", async (t) => {
+  const { WebSocket, realtime, tick } = setup(t);
+  const sent = realtime.sendToRoom("a", 1);
+  tick(60_000);
+  realtime.connect();
+  WebSocket.last.accept();
+  const command = WebSocket.last.lastSent;
+  tick(14_000);
+  WebSocket.last.reply(command, "message", command.payload);
+  assert.equal((await sent).payload.content, 1);
+});
+
+test("the queue has an end", async (t) => {
+  const { WebSocket, realtime } = setup(t);
+  for (let index = 0; index < MAX_QUEUED; index += 1) {
+    assert.equal(realtime.send({ type: "a", payload: index }), true);
+  }
+  assert.equal(realtime.send({ type: "a" }), false);
+  await assert.rejects(realtime.sendToRoom("a", 1), { code: "QUEUE_FULL" });
+  realtime.connect();
+  WebSocket.last.accept();
+  assert.deepEqual(
+    WebSocket.last.sent.map(({ payload }) => payload),
+    Array.from({ length: MAX_QUEUED }, (_, index) => index),
+  );
+});
+
+test("after disconnect everything is refused at once, until connect", async (t) => {
+  const { WebSocket, realtime } = connected(t);
+  const sent = realtime.sendToRoom("a", 1);
+  realtime.disconnect();
+  assert.equal(WebSocket.last.closedWith, 1000);
+  await assert.rejects(sent, { code: "NOT_CONNECTED" });
+  await assert.rejects(realtime.sendToRoom("a", 2), { code: "NOT_CONNECTED" });
+  await assert.rejects(realtime.ping(), { code: "NOT_CONNECTED" });
+  assert.equal(realtime.send({ type: "a" }), false);
+  realtime.connect();
+  WebSocket.last.accept();
+  assert.deepEqual(WebSocket.last.sent, []);
+  assert.equal(realtime.send({ type: "a" }), true);
+});
+
+test("handlers get their own type, * gets every frame, and local events only their own name", (t) => {
+  const { WebSocket, realtime } = setup(t);
+  const seen = [];
+  for (const name of ["contact", "*", ":open", ":status"]) {
+    realtime.on(name, (event) => seen.push([name, event.type ?? event.status ?? event.userId]));
+  }
+  realtime.connect();
+  WebSocket.last.accept();
+  WebSocket.last.frame("contact", { id: 1 });
+  WebSocket.last.frame(":open", {});
+  WebSocket.last.frame("*", {});
+  assert.deepEqual(seen, [
+    [":status", "connecting"],
+    [":open", 7],
+    [":status", "connected"],
+    ["*", "connected"],
+    ["contact", "contact"],
+    ["*", "contact"],
+    ["*", ":open"],
+    ["*", "*"],
+  ]);
+});
+
+test("frames that are no envelopes are passed over", (t) => {
+  const { WebSocket, realtime } = connected(t);
+  const seen = [];
+  realtime.on("*", ({ type }) => seen.push(type));
+  for (const text of ["", "{", "null", "1", "[]", '{"type": 1}', '"text"']) WebSocket.last.text(text);
+  WebSocket.last.text(new Blob(["{}"]));
+  WebSocket.last.frame("fine");
+  assert.deepEqual(seen, ["fine"]);
+});

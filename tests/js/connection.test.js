@@ -1,0 +1,291 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { createRealtime } from "../../pm_realtime/static/pm_realtime/client.js";
+import { fakeWebSocket } from "./fake_socket.js";
+
+/** A client whose waits are all at their bound: 1, 2, 4, 8, 16 s. */
+function setup(t, options = {}) {
+  t.mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  t.mock.method(Math, "random", () => 1);
+  const WebSocket = fakeWebSocket();
+  const realtime = createRealtime({ url: "ws://site.test/", WebSocket, ...options });
+  const log = [];
+  realtime.on(":status", ({ status }) => log.push(status));
+  const closes = [];
+  realtime.on(":close", (detail) => closes.push(detail));
+  return { WebSocket, realtime, log, closes, tick: (ms) => t.mock.timers.tick(ms) };
+}
+
+function page(t) {
+  const target = new EventTarget();
+  const document = new EventTarget();
+  document.visibilityState = "visible";
+  globalThis.document = document;
+  globalThis.addEventListener = target.addEventListener.bind(target);
+  globalThis.removeEventListener = target.removeEventListener.bind(target);
+  t.after(() => {
+    delete globalThis.document;
+    delete globalThis.addEventListener;
+    delete globalThis.removeEventListener;
+  });
+  return {
+    online: () => target.dispatchEvent(new Event("online")),
+    show(visibilityState) {
+      document.visibilityState = visibilityState;
+      document.dispatchEvent(new Event("visibilitychange"));
+    },
+  };
+}
+
+test("tells each state as it comes", (t) => {
+  const { WebSocket, realtime, log, closes, tick } = setup(t);
+  realtime.connect();
+  WebSocket.last.accept();
+  WebSocket.last.drop(1012, "restart");
+  assert.equal(realtime.status, "waiting");
+  assert.deepEqual(closes, [{ willReconnect: true, code: 1012, reason: "restart", delay: 1000 }]);
+  tick(999);
+  assert.equal(WebSocket.all.length, 1);
+  tick(1);
+  WebSocket.last.accept();
+  realtime.disconnect();
+  assert.deepEqual(log, [
+    "connecting", "connected", "waiting", "connecting", "connected", "stopped",
+  ]);
+  assert.deepEqual(closes[1], { willReconnect: false, code: 1000, reason: "" });
+});
+
+for (const code of [1000, 1006, 4001, 4003, 4013]) {
+  test(`comes back after ${code}`, (t) => {
+    const { WebSocket, realtime, tick } = setup(t);
+    realtime.connect();
+    WebSocket.last.accept();
+    WebSocket.last.drop(code);
+    tick(1000);
+    assert.equal(WebSocket.all.length, 2);
+  });
+}
+
+for (const code of [1002, 1008, 1009, 4501, 4502, 4503, 4504, 4505]) {
+  test(`stays away after ${code}, until connect`, (t) => {
+    const events = page(t);
+    const { WebSocket, realtime, closes, tick } = setup(t);
+    realtime.connect();
+    WebSocket.last.accept();
+    WebSocket.last.drop(code);
+    events.online();
+    events.show("visible");
+    tick(600_000);
+    assert.equal(WebSocket.all.length, 1);
+    assert.deepEqual([closes[0].code, closes[0].willReconnect], [code, false]);
+    realtime.connect();
+    assert.equal(WebSocket.all.length, 2);
+  });
+}
+
+test("waits longer each time, then rests", (t) => {
+  const { WebSocket, realtime, closes, tick } = setup(t);
+  realtime.connect();
+  WebSocket.last.accept();
+  tick(5000);
+  WebSocket.last.drop();
+  for (const delay of [1000, 2000, 4000, 8000, 16_000]) {
+    assert.equal(closes.at(-1).delay, delay);
+    tick(delay);
+    WebSocket.last.drop();
+  }
+  assert.equal(WebSocket.all.length, 6);
+  assert.deepEqual(
+    [realtime.status, closes.at(-1).willReconnect, closes.at(-1).resting],
+    ["stopped", false, true],
+  );
+  tick(3_600_000);
+  assert.equal(WebSocket.all.length, 6);
+  realtime.connect();
+  WebSocket.last.drop();
+  assert.equal(closes.at(-1).delay, 1000);
+});
+
+test("never rests with Infinity", (t) => {
+  const { WebSocket, realtime, closes, tick } = setup(t, { maxReconnectAttempts: Infinity });
+  realtime.connect();
+  for (let attempt = 0; attempt < 40; attempt += 1) {
+    WebSocket.last.drop();
+    tick(30_000);
+  }
+  assert.equal(WebSocket.all.length, 41);
+  assert.equal(closes.at(-1).delay, 30_000);
+});
+
+test("keeps what was queued over a rest", (t) => {
+  const { WebSocket, realtime } = setup(t, { maxReconnectAttempts: 0 });
+  realtime.connect();
+  WebSocket.last.drop();
+  assert.equal(realtime.send({ type: "a" }), true);
+  realtime.connect();
+  WebSocket.last.accept();
+  assert.equal(WebSocket.last.lastSent.type, "a");
+});
+
+for (const [name, wake] of [
+  ["the network comes back", (events) => events.online()],
+  ["the page becomes visible", (events) => events.show("visible")],
+]) {
+  test(`a rest ends when ${name}`, (t) => {
+    const events = page(t);
+    const { WebSocket, realtime } = setup(t, { maxReconnectAttempts: 0 });
+    realtime.connect();
+    WebSocket.last.drop();
+    events.show("hidden");
+    assert.equal(WebSocket.all.length, 1);
+    if (name.includes("network")) globalThis.document.visibilityState = "visible";
+    wake(events);
+    assert.equal(WebSocket.all.length, 2);
+  });
+
+  test(`a wait ends when ${name}`, (t) => {
+    const events = page(t);
+    const { WebSocket, realtime, tick } = setup(t);
+    realtime.connect();
+    WebSocket.last.drop();
+    wake(events);
+    assert.equal(WebSocket.all.length, 2);
+    tick(1000);
+    assert.equal(WebSocket.all.length, 2);
+  });
+
+  test(`a connection is tried out when ${name}`, (t) => {
+    const events = page(t);
+    const { WebSocket, realtime, tick } = setup(t);
+    realtime.connect();
+    WebSocket.last.accept();
+    wake(events);
+    assert.equal(WebSocket.last.sentOf("ping").length, 1);
+    tick(10_000);
+    assert.equal(realtime.status, "waiting");
+  });
+}
+
+test("after disconnect the page's events do nothing", (t) => {
+  const events = page(t);
+  const { WebSocket, realtime, tick } = setup(t);
+  realtime.connect();
+  WebSocket.last.drop();
+  realtime.disconnect();
+  events.online();
+  events.show("visible");
+  tick(60_000);
+  assert.equal(WebSocket.all.length, 1);
+});
+
+test("with reconnect: false it stays away", (t) => {
+  const events = page(t);
+  const { WebSocket, realtime, closes, tick } = setup(t, { reconnect: false });
+  realtime.connect();
+  WebSocket.last.accept();
+  WebSocket.last.drop();
+  events.online();
+  tick(60_000);
+  assert.equal(WebSocket.all.length, 1);
+  assert.equal(closes[0].willReconnect, false);
+});
+
+test("connections that end right away count as failures", (t) => {
+  const { WebSocket, realtime, closes, tick } = setup(t);
+  realtime.connect();
+  for (let attempt = 0; attempt < 5; attempt += 1) {
+    WebSocket.last.accept();
+    WebSocket.last.drop(4013);
+    tick(30_000);
+  }
+  assert.deepEqual(closes.map(({ delay }) => delay), [1000, 2000, 4000, 8000, 16_000]);
+  WebSocket.last.accept();
+  tick(5000);
+  WebSocket.last.drop();
+  assert.equal(closes.at(-1).delay, 1000);
+});
+
+test("a handler of the close may connect at once", (t) => {
+  const { WebSocket, realtime, log, tick } = setup(t);
+  realtime.once(":close", () => realtime.connect());
+  realtime.connect();
+  WebSocket.last.drop();
+  assert.equal(WebSocket.all.length, 2);
+  tick(1000);
+  assert.equal(WebSocket.all.length, 2);
+  assert.deepEqual(log, ["connecting", "connecting"]);
+});
+
+test("what a closed socket still says is not heard", (t) => {
+  const { WebSocket, realtime, closes } = setup(t);
+  const seen = [];
+  realtime.on("message", () => seen.push(1));
+  realtime.connect();
+  const socket = WebSocket.last;
+  socket.accept();
+  realtime.disconnect();
+  socket.frame("message", {});
+  socket.accept();
+  socket.drop(1006);
+  assert.deepEqual(seen, []);
+  assert.equal(closes.length, 1);
+  assert.equal(realtime.status, "stopped");
+});
+
+test("a socket that does not open is given up", (t) => {
+  const { WebSocket, realtime, closes, tick } = setup(t);
+  realtime.connect();
+  tick(15_000);
+  assert.equal(WebSocket.last.closedWith, 4001);
+  assert.deepEqual([closes[0].code, closes[0].willReconnect], [4001, true]);
+});
+
+test("pings each interval while the server answers", (t) => {
+  const { WebSocket, realtime, tick } = setup(t);
+  realtime.connect();
+  const socket = WebSocket.last;
+  socket.accept({ heartbeatInterval: 5000, heartbeatTimeout: 2000 });
+  tick(4999);
+  assert.equal(socket.sentOf("ping").length, 0);
+  for (let count = 1; count <= 4; count += 1) {
+    tick(1);
+    assert.equal(socket.sentOf("ping").length, count);
+    tick(1999);
+    socket.reply(socket.lastSent, "pong");
+    // Frames in between must not put the next ping off: the server counts ours.
+    tick(4000);
+    socket.frame("message", {});
+    tick(999);
+  }
+  assert.equal(realtime.connected, true);
+});
+
+test("any frame is a sign of life, silence is not", (t) => {
+  const { WebSocket, realtime, closes, tick } = setup(t);
+  realtime.connect();
+  const socket = WebSocket.last;
+  socket.accept();
+  tick(30_000);
+  tick(9999);
+  socket.frame("message", {});
+  tick(30_000);
+  assert.equal(socket.sentOf("ping").length, 2);
+  tick(9999);
+  assert.equal(realtime.connected, true);
+  tick(1);
+  assert.equal(realtime.connected, false);
+  assert.equal(socket.closedWith, 4001);
+  assert.deepEqual([closes[0].code, closes[0].willReconnect], [4001, true]);
+  socket.drop(1006);
+  assert.equal(closes.length, 1);
+});
+
+test("no heartbeat where the server names none", (t) => {
+  const { WebSocket, realtime, tick } = setup(t);
+  realtime.connect();
+  WebSocket.last.accept({ heartbeatInterval: 0, heartbeatTimeout: undefined });
+  tick(600_000);
+  assert.deepEqual(WebSocket.last.sent, []);
+  assert.equal(realtime.connected, true);
+});

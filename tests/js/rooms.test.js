@@ -1,0 +1,179 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { createRealtime } from "../../pm_realtime/static/pm_realtime/client.js";
+import { fakeWebSocket, settled } from "./fake_socket.js";
+
+function setup(t, { connect = true } = {}) {
+  t.mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  const WebSocket = fakeWebSocket();
+  const realtime = createRealtime({ url: "ws://site.test/", WebSocket });
+  if (connect) {
+    realtime.connect();
+    WebSocket.last.accept();
+  }
+  const reconnect = (code) => {
+    WebSocket.last.drop(code);
+    t.mock.timers.tick(30_000);
+    WebSocket.last.accept();
+  };
+  return { WebSocket, realtime, reconnect, tick: (ms) => t.mock.timers.tick(ms) };
+}
+
+function grant(socket, command) {
+  socket.reply(command, "subscribed", { room: command.payload.room, success: true });
+}
+
+const roomsAskedFor = (socket) => socket.sentOf("subscribe").map(({ payload }) => payload.room);
+
+test("subscribe asks the server and gives its answer", async (t) => {
+  const { WebSocket, realtime } = setup(t);
+  const joined = realtime.subscribe("support");
+  assert.deepEqual(WebSocket.last.lastSent.payload, { room: "support" });
+  grant(WebSocket.last, WebSocket.last.lastSent);
+  assert.equal((await joined).payload.room, "support");
+  assert.deepEqual(realtime.rooms, ["support"]);
+});
+
+test("wanted rooms come back on each connection, before anything queued", async (t) => {
+  const { WebSocket, realtime, tick } = setup(t);
+  for (const room of ["a", "b"]) {
+    realtime.subscribe(room);
+    grant(WebSocket.last, WebSocket.last.lastSent);
+  }
+  await settled();
+  WebSocket.last.drop();
+  realtime.sendToRoom("a", "queued");
+  realtime.subscribe("c");
+  realtime.on(":open", () => realtime.sendToRoom("a", "on open"));
+  realtime.on(":status", ({ status }) => {
+    if (status === "connected") realtime.sendToRoom("a", "on status");
+  });
+  tick(1000);
+  WebSocket.last.accept();
+  assert.deepEqual(
+    WebSocket.last.sent.map(({ payload }) => payload.content ?? payload.room),
+    ["a", "b", "c", "queued", "on open", "on status"],
+  );
+});
+
+test("a room asked for before connect is joined by the first connection", async (t) => {
+  const { WebSocket, realtime } = setup(t, { connect: false });
+  const joined = realtime.subscribe("a");
+  realtime.connect();
+  assert.deepEqual(WebSocket.last.sent, []);
+  WebSocket.last.accept();
+  grant(WebSocket.last, WebSocket.last.lastSent);
+  assert.equal((await joined).type, "subscribed");
+});
+
+test("a refused room is forgotten", async (t) => {
+  const { WebSocket, realtime, reconnect } = setup(t);
+  const joined = realtime.subscribe("a");
+  WebSocket.last.refuse(WebSocket.last.lastSent, "FORBIDDEN");
+  await assert.rejects(joined, { code: "FORBIDDEN" });
+  assert.deepEqual(realtime.rooms, []);
+  reconnect();
+  assert.deepEqual(roomsAskedFor(WebSocket.last), []);
+});
+
+test("a room refused when it should come back is forgotten too", async (t) => {
+  const { WebSocket, realtime, reconnect } = setup(t);
+  realtime.subscribe("a");
+  grant(WebSocket.last, WebSocket.last.lastSent);
+  await settled();
+  reconnect();
+  WebSocket.last.refuse(WebSocket.last.lastSent, "FORBIDDEN");
+  await settled();
+  assert.deepEqual(realtime.rooms, []);
+});
+
+test("an answer lost with the connection comes from the next", async (t) => {
+  const { WebSocket, realtime, reconnect } = setup(t);
+  const joined = realtime.subscribe("a");
+  reconnect();
+  grant(WebSocket.last, WebSocket.last.lastSent);
+  assert.equal((await joined).type, "subscribed");
+});
+
+test("a room without an answer in time stays wanted", async (t) => {
+  const { WebSocket, realtime, reconnect, tick } = setup(t);
+  const joined = realtime.subscribe("a");
+  tick(15_000);
+  await assert.rejects(joined, { code: "TIMEOUT" });
+  reconnect();
+  assert.deepEqual(roomsAskedFor(WebSocket.last), ["a"]);
+});
+
+test("asking twice while the answer is out sends one command", async (t) => {
+  const { WebSocket, realtime } = setup(t);
+  const both = Promise.all([realtime.subscribe("a"), realtime.subscribe("a")]);
+  assert.deepEqual(roomsAskedFor(WebSocket.last), ["a"]);
+  grant(WebSocket.last, WebSocket.last.lastSent);
+  assert.equal((await both).length, 2);
+});
+
+test("unsubscribe tells the server and forgets the room", async (t) => {
+  const { WebSocket, realtime, reconnect } = setup(t);
+  realtime.subscribe("a");
+  grant(WebSocket.last, WebSocket.last.lastSent);
+  const left = realtime.unsubscribe("a");
+  WebSocket.last.reply(WebSocket.last.lastSent, "unsubscribed", { room: "a", success: true });
+  assert.equal((await left).type, "unsubscribed");
+  reconnect();
+  assert.deepEqual(roomsAskedFor(WebSocket.last), []);
+});
+
+test("unsubscribe without a connection is done at once", async (t) => {
+  const { WebSocket, realtime } = setup(t, { connect: false });
+  const joined = realtime.subscribe("a");
+  assert.deepEqual((await realtime.unsubscribe("a")).payload, { room: "a", success: true });
+  await assert.rejects(joined, { code: "CANCELLED" });
+  realtime.connect();
+  WebSocket.last.accept();
+  assert.deepEqual(WebSocket.last.sent, []);
+});
+
+test("leaving and coming again is not undone by the answers on their way", async (t) => {
+  const { WebSocket, realtime } = setup(t);
+  const first = realtime.subscribe("a");
+  const one = WebSocket.last.lastSent;
+  realtime.unsubscribe("a");
+  const two = WebSocket.last.lastSent;
+  const second = realtime.subscribe("a");
+  const three = WebSocket.last.lastSent;
+  assert.notEqual(one.id, three.id);
+  WebSocket.last.refuse(one, "RATE_LIMITED");
+  WebSocket.last.reply(two, "unsubscribed", { room: "a", success: true });
+  await assert.rejects(first, { code: "RATE_LIMITED" });
+  assert.deepEqual(realtime.rooms, ["a"]);
+  grant(WebSocket.last, three);
+  assert.equal((await second).type, "subscribed");
+});
+
+test("a room the server takes us out of is forgotten", async (t) => {
+  const { WebSocket, realtime, reconnect } = setup(t);
+  for (const room of ["a", "b", "c"]) {
+    realtime.subscribe(room);
+    grant(WebSocket.last, WebSocket.last.lastSent);
+  }
+  await settled();
+  WebSocket.last.frame("unsubscribed", { room: "a", success: true, reason: "closed" });
+  WebSocket.last.frame("unsubscribed", { room: "b", success: true });
+  assert.deepEqual(realtime.rooms, ["c"]);
+  reconnect();
+  assert.deepEqual(roomsAskedFor(WebSocket.last), ["c"]);
+});
+
+test("rooms outlive disconnect and a final close, whoever waited does not", async (t) => {
+  const { WebSocket, realtime } = setup(t);
+  realtime.subscribe("a");
+  grant(WebSocket.last, WebSocket.last.lastSent);
+  await settled();
+  const waiting = realtime.subscribe("b");
+  WebSocket.last.drop(4502);
+  await assert.rejects(waiting, { code: "NOT_CONNECTED" });
+  realtime.connect();
+  WebSocket.last.accept();
+  assert.deepEqual(roomsAskedFor(WebSocket.last), ["a", "b"]);
+});

@@ -1,0 +1,22 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { test } from "node:test";
+
+const folder = new URL("../../pm_realtime/static/pm_realtime/", import.meta.url);
+const modules = readdirSync(folder).filter((name) => name.endsWith(".js"));
+
+for (const name of modules) {
+  test(`${name} exports what its declarations say`, async () => {
+    const declarations = readFileSync(new URL(name.replace(/\.js$/, ".d.ts"), folder), "utf8");
+    const declared = [
+      ...[...declarations.matchAll(/^export declare (?:const|function|class) (\w+)/gm)].map(([, one]) => one),
+      ...[...declarations.matchAll(/^export \{([^}]+)\}/gm)].flatMap(([, list]) => list.split(",").map((one) => one.trim())),
+    ];
+    assert.deepEqual(Object.keys(await import(new URL(name, folder))).sort(), declared.sort());
+  });
+
+  test(`${name} stays within its subject`, () => {
+    const lines = readFileSync(new URL(name, folder), "utf8").split("\n").length;
+    assert.ok(lines <= 300, `${lines} lines`);
+  });
+}
