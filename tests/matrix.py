@@ -1,0 +1,29 @@
+"""Run tox for each environment whose Python is on this machine, and say which are not."""
+
+import shutil
+import subprocess
+import sys
+
+TOX = [sys.executable, "-m", "tox"]
+
+
+def main() -> int:
+    listed = subprocess.run(
+        [*TOX, "list", "--no-desc", "-q"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    by_version = [name for name in listed if name.startswith("py")]
+    present = [name for name in by_version if has_python(name)]
+    absent = [name for name in by_version if name not in present]
+    print(f"Running {', '.join(present)}. No Python here for: {', '.join(absent) or 'none'}.")
+    return subprocess.call([*TOX, "run", "-e", ",".join(present)])
+
+
+def has_python(environment: str) -> bool:
+    """Whether the Python of ``py312-django60`` is there and starts (a shim may not)."""
+    version = environment.partition("-")[0]
+    found = shutil.which(f"python{version[2]}.{version[3:]}")
+    return found is not None and subprocess.run([found, "-c", ""], check=False).returncode == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

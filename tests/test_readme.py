@@ -1,0 +1,53 @@
+"""What the README says in words and tables agrees with the code."""
+
+import ast
+import re
+
+import pytest
+
+import pm_realtime
+from pm_realtime.conf import Conf
+from pm_realtime.protocol import CloseCode, ErrorCode
+from pm_realtime.rooms import OPTION_NAMES
+from tests import readme
+
+
+def test_the_settings_table_has_each_setting_with_its_default():
+    documented = {key: ast.literal_eval(default) for key, default, _ in readme.table("Settings")}
+    assert documented == {name: setting.default for name, setting in Conf.settings().items()}
+
+
+def test_the_options_of_rooms_are_all_there():
+    assert [row[0] for row in readme.table("Rooms and roles")] == list(OPTION_NAMES)
+
+
+def test_every_helper_that_is_named_exists_and_every_one_that_exists_is_named():
+    text = readme.README.read_text()
+    names = {name for name in pm_realtime.__all__ if not name.startswith(("a", "__"))}
+    assert {name for name in names if f"`{name}(" in text} == names
+
+
+def test_every_error_code_and_close_code_is_explained():
+    text = readme.README.read_text()
+    assert [code for code in ErrorCode if f"`{code}`" not in text] == []
+    assert [code for code in CloseCode if f"{int(code)} (" not in text] == []
+
+
+def test_the_sections_stand_in_the_promised_order():
+    assert re.findall(r"^## (.+)$", readme.README.read_text(), re.MULTILINE) == [
+        "Two commands",
+        "Mount it in your site",
+        "Push from a view",
+        "Rooms and roles",
+        "Settings",
+        "The browser client",
+        "Many processes",
+        "How it compares",
+        "Troubleshooting",
+        "License",
+    ]
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)\)", readme.README.read_text()))
+def test_links_lead_somewhere(target):
+    assert (readme.README.parent / target).exists()
