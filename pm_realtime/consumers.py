@@ -79,6 +79,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             pass
         except asyncio.CancelledError:
             was_cancelled = not self._outbox.is_closed
+            self.end(CloseCode.RESTARTING, "the server stops")
             self._task.uncancel()
         was_cancelled |= await self._clean_up_shielded()
         if was_cancelled:

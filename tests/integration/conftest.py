@@ -4,8 +4,11 @@ import subprocess
 import sys
 
 import pytest
+import pytest_asyncio
+from playwright.async_api import async_playwright
 
 from tests.integration import crowd
+from tests.integration.browser import chromium_path
 from tests.integration.server import Server
 
 OPEN = {"ROOMS": {"open": {"public": True}}, "RATE_LIMIT": None}
@@ -62,3 +65,13 @@ def gather_crowd():
     for gathered in crowds:
         gathered.process.kill()
         gathered.stop()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser():
+    """A running Chromium, for tests that share their module's event loop."""
+    async with async_playwright() as playwright:
+        path = chromium_path(playwright.chromium.executable_path)
+        browser = await playwright.chromium.launch(executable_path=path)
+        yield browser
+        await browser.close()

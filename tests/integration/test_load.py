@@ -7,6 +7,8 @@ import pytest
 
 from tests.integration.crowd import handshake, subscribe_frame
 
+pytestmark = pytest.mark.load
+
 
 @pytest.mark.parametrize("kind", ["uvicorn", pytest.param("daphne", marks=pytest.mark.slow)])
 def test_a_burst_from_a_view_reaches_a_thousand_in_order(serve, gather_crowd, kind):

@@ -1,0 +1,72 @@
+"""A Chromium for the tests: found on this machine, else obtained, else asked for in words."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+NAMES = (
+    "/usr/bin/chromium",
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+)
+INSTALL_TIMEOUT = 300
+
+
+def chromium_path(own: str) -> str:
+    """The Chromium to start; ``own`` is where Playwright keeps its own."""
+    found = find_chromium(own)
+    if found is None:
+        attempts = obtain_chromium(own)
+        found = find_chromium(own)
+        assert found, (
+            "The browser tests need a Chromium and none is here. Get one with "
+            "`python -m playwright install --with-deps chromium` or, on Debian, "
+            "`apt-get install chromium`. Tried by itself, without success:\n" + "\n".join(attempts)
+        )
+    return found
+
+
+def find_chromium(own: str) -> str | None:
+    return next(filter(None, map(shutil.which, (own, *NAMES))), None)
+
+
+def obtain_chromium(own: str) -> list[str]:
+    """Try to get a Chromium; what was tried, and how each ended."""
+    is_root = os.geteuid() == 0
+    commands = [[sys.executable, "-m", "playwright", "install", "chromium"]]
+    if is_root:
+        commands[0].insert(-1, "--with-deps")
+        if shutil.which("apt-get"):
+            commands.append(["apt-get", "update", "-q"])
+            commands.append(
+                ["apt-get", "install", "-qy", "--no-install-recommends", "chromium"],
+            )
+    attempts = []
+    for command in commands:
+        attempts.append(f"$ {' '.join(command)}\n{run(command)}")
+        if find_chromium(own):
+            break
+    return attempts
+
+
+def run(command: list[str]) -> str:
+    """Run ``command`` where it can ask nobody anything; the end of what it said."""
+    try:
+        done = subprocess.run(
+            command,
+            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=INSTALL_TIMEOUT,
+            start_new_session=True,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return done.stdout[-2000:]

@@ -1,0 +1,123 @@
+"""The demo as `manage.py demo` runs it, known only by what it prints."""
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.integration.server import free_port
+
+MANAGE = Path(__file__).parents[2] / "manage.py"
+START_TIMEOUT = 60
+
+
+@dataclass(frozen=True)
+class Person:
+    """One line of the table that the demo prints."""
+
+    username: str
+    role: str
+    password: str
+    full_name: str
+
+
+class Demo:
+    """Start with ``with``; the port and the database stay the same over a kill and a new start."""
+
+    def __init__(self, folder: Path):
+        self.port = free_port()
+        self.database = folder / "demo.sqlite3"
+        self.printed_path = folder / "printed.txt"
+        self.log_path = folder / "demo.log"
+
+    def __enter__(self) -> "Demo":
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        with self.printed_path.open("wb") as printed, self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, str(MANAGE), "demo", "--port", str(self.port)],
+                env=environment(self.database),
+                stdout=printed,
+                stderr=log,
+            )
+        try:
+            self._wait_until_serving()
+        except BaseException:
+            self.kill()
+            raise
+
+    def kill(self) -> None:
+        """End it as a crash would, with no word to anyone."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    @property
+    def printed(self) -> str:
+        return self.printed_path.read_text()
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    @property
+    def url(self) -> str:
+        """The address it says it is at."""
+        found = re.search(r"The demo is at (http://\S+)/$", self.printed, re.MULTILINE)
+        assert found, self.printed
+        return found[1]
+
+    @property
+    def people(self) -> dict[str, Person]:
+        """The users it says there are, by name."""
+        return read_people(self.printed)
+
+    def _wait_until_serving(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, self.printed + self.log
+            if "Ctrl-C" in self.printed and answers(f"{self.url}/login/"):
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"no demo within {START_TIMEOUT} s: {self.printed}{self.log}")
+
+
+def environment(database: Path) -> dict[str, str]:
+    """What a process of the demo on ``database`` runs in: its own settings, not the tests'."""
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "example_project.settings",
+        "PM_REALTIME_DEMO_DB": str(database),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+
+
+def read_people(printed: str) -> dict[str, Person]:
+    rows = [re.split(r"\s{2,}", line.strip()) for line in printed.splitlines()]
+    start = next(number for number, row in enumerate(rows) if row[:2] == ["NAME", "ROLE"])
+    assert rows[start][:4] == ["NAME", "ROLE", "PASSWORD", "PERSON"]
+    end = rows.index([""], start)
+    return {row[0]: Person(*row[:4]) for row in rows[start + 1 : end]}
+
+
+def answers(url: str) -> bool:
+    with contextlib.suppress(urllib.error.URLError), urllib.request.urlopen(url, timeout=10):
+        return True
+    return False

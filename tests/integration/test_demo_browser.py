@@ -1,0 +1,402 @@
+"""The demo in real browsers, as the people it is for meet it."""
+
+import asyncio
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import expect
+
+from tests.integration.accessibility import (
+    ROLES_THAT_NEED_A_NAME,
+    faint_texts,
+    first_in_tab_order,
+    nodes,
+    overflow,
+    tab_to,
+)
+from tests.integration.demo import Demo
+from tests.integration.visits import Visits, join, notice, say, status, texts
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.browser,
+    # Of the test alone: a machine without a Chromium takes its time to get one.
+    pytest.mark.timeout(120, func_only=True),
+]
+
+MARKUP = "<img src=x onerror=\"document.title='owned'\"><b>bold</b> &amp; <script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    with Demo(tmp_path_factory.mktemp("demo")) as demo:
+        yield demo
+        assert demo.log == ""
+
+
+@pytest.fixture(scope="module")
+def states():
+    return {}
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def visits(browser, demo, states):
+    async with Visits(browser, demo, states) as visits:
+        yield visits
+
+
+async def in_the_room(visits, *usernames):
+    return [await join(await visits.open("/support/", name)) for name in usernames]
+
+
+async def test_what_it_prints_signs_each_of_them_in(visits, demo):
+    assert demo.url == f"http://127.0.0.1:{demo.port}"
+    assert list(demo.people) == ["user", "editor", "admin", "master"]
+    for person in demo.people.values():
+        page = await visits.open("/", person.username)
+        await expect(page.get_by_test_id("who")).to_have_text(person.full_name)
+        await expect(page.get_by_test_id("role")).to_have_text(person.role)
+
+
+async def test_one_click_fills_in_the_form_and_signing_out_ends_it(visits, demo):
+    page = await visits.open("/support/")
+    await page.get_by_test_id("fill-editor").click()
+    await page.keyboard.press("Enter")
+    await join(page)
+    await page.get_by_test_id("sign-out").click()
+    await expect(page.get_by_test_id("login-form")).to_be_visible()
+    await page.goto("/support/")
+    await expect(page).to_have_url(f"{demo.url}/login/?next=/support/")
+
+
+async def test_a_wrong_password_is_said_in_words(visits):
+    page = await visits.open("/login/")
+    await page.get_by_label("Username").fill("editor")
+    await page.get_by_label("Password").fill("wrong")
+    await page.get_by_test_id("login-button").click()
+    await expect(page.get_by_role("alert")).to_contain_text("correct username and password")
+
+
+async def test_a_message_typed_in_one_browser_appears_in_the_other(visits, demo):
+    editor, admin = await in_the_room(visits, "editor", "admin")
+    await say(editor, "Good morning")
+    for page, name, mine in (editor, "You", "true"), (admin, "Eli Santos", "false"):
+        message = page.get_by_test_id("message")
+        await expect(message).to_have_attribute("data-mine", mine)
+        await expect(message.get_by_test_id("message-from")).to_have_text(name)
+        await expect(message.get_by_test_id("message-text")).to_have_text("Good morning")
+    await admin.get_by_test_id("message-input").fill("And to you")
+    await admin.get_by_test_id("send-button").click()
+    for page, names in (
+        (editor, ["You", demo.people["admin"].full_name]),
+        (admin, [demo.people["editor"].full_name, "You"]),
+    ):
+        await expect(texts(page)).to_have_text(["Good morning", "And to you"])
+        await expect(page.get_by_test_id("message-from")).to_have_text(names)
+    await expect(editor.get_by_test_id("message-input")).to_have_value("")
+
+
+async def test_a_contact_form_of_someone_unknown_appears_in_both(visits):
+    editor, admin = await in_the_room(visits, "editor", "admin")
+    visitor = await visits.open("/contact/")
+    await visitor.get_by_label("Name").fill("Ann Visitor")
+    await visitor.get_by_label("Email").fill("ann@example.com")
+    await visitor.get_by_label("Subject").fill("My order")
+    await visitor.get_by_label("Message").fill("It has not arrived.")
+    await visitor.get_by_test_id("contact-submit").click()
+    await expect(visitor.get_by_test_id("feedback")).to_contain_text("Thank you")
+    for page in editor, admin:
+        card = page.get_by_test_id("contact-card")
+        await expect(card).to_have_count(1)
+        for words in "My order", "It has not arrived.", "From Ann Visitor":
+            await expect(card).to_contain_text(words)
+
+
+async def test_a_contact_form_that_is_not_right_says_so_and_tells_nobody(visits):
+    [editor] = await in_the_room(visits, "editor")
+    visits.expect_complaint("422")
+    visitor = await visits.open("/contact/")
+    await visitor.get_by_test_id("contact-form").evaluate("form => { form.noValidate = true }")
+    await visitor.get_by_label("Email").fill("nobody")
+    await visitor.get_by_test_id("contact-submit").click()
+    await expect(visitor.get_by_test_id("form-error")).to_be_visible()
+    await expect(visitor.get_by_label("Email")).to_have_attribute("aria-invalid", "true")
+    await expect(visitor.get_by_label("Email")).to_have_accessible_description(
+        "Enter a valid email address."
+    )
+    await say(editor, "After it")
+    await expect(texts(editor)).to_have_text("After it")
+    await expect(editor.get_by_test_id("contact-card")).to_have_count(0)
+
+
+async def test_a_user_is_told_that_the_support_room_is_not_for_them(visits):
+    [editor] = await in_the_room(visits, "editor")
+    user = await visits.open("/support/", "user")
+    told = notice(user, "forbidden")
+    await expect(told).to_contain_text("The support room is for editors and above")
+    await expect(told).to_contain_text("FORBIDDEN")
+    await expect(user.get_by_role("textbox")).to_have_count(0)
+    await expect(user.get_by_test_id("message-input")).to_be_disabled()
+    await say(editor, "Among us")
+    await expect(texts(editor)).to_have_text("Among us")
+    await expect(texts(user)).to_have_count(0)
+    await told.get_by_role("link", name="Write to support").click()
+    await expect(user.get_by_label("Name")).to_have_value("Uma Okafor")
+
+
+async def notify(page, target, value, title):
+    """Send a notification that stays on the screen until it is closed."""
+    labels = {"user": "Person", "room": "Room", "role": "Role"}
+    form = page.get_by_test_id("send-form")
+    await form.get_by_role("radio", name=f"A {labels[target].lower()}").check()
+    field = form.get_by_label(labels[target], exact=True)
+    await (field.fill(value) if target == "room" else field.select_option(label=value))
+    await form.get_by_label("Kind").select_option(label="Error")
+    await form.get_by_label("Title").fill(title)
+    await page.get_by_test_id("send-notification").click()
+
+
+async def test_a_notification_reaches_whom_it_is_for_and_no_other(visits):
+    user = await visits.open("/", "user")
+    editor, master = await in_the_room(visits, "editor", "master")
+    admin = await visits.open("/notifications/", "admin")
+    await expect(admin.get_by_test_id("rooms")).to_contain_text("admin:notifications")
+    for target, value, title, answer in (
+        ("user", "Eli Santos (editor)", "To Eli", "Sent to Eli Santos (editor)."),
+        ("room", "support", "To the room", "Sent to the room support."),
+        ("role", "Admin", "To admins", "Sent to everyone with the role admin or higher."),
+        ("role", "User", "To all", "Sent to everyone with the role user or higher."),
+    ):
+        await notify(admin, target, value, title)
+        await expect(admin.get_by_test_id("send-result")).to_have_text(answer)
+    # The last one comes last: whoever has it has all that was for them.
+    for page, titles in (
+        (user, ["To all"]),
+        (editor, ["To Eli", "To the room", "To all"]),
+        (admin, ["To admins", "To all"]),
+        (master, ["To the room", "To admins", "To all"]),
+    ):
+        await expect(page.get_by_test_id("toast")).to_have_text(titles)
+    items = admin.get_by_test_id("notification")
+    await expect(items).to_contain_text(["To all", "To admins"])
+    await admin.reload()
+    await expect(items).to_contain_text(["To all", "To admins"])
+    await user.get_by_role("button", name="Dismiss: To all").click()
+    await expect(user.get_by_test_id("toast")).to_have_count(0)
+
+
+async def test_what_is_missing_in_a_notification_is_said_at_its_field(visits):
+    visits.expect_complaint("422")
+    admin = await visits.open("/notifications/", "admin")
+    await admin.get_by_test_id("send-notification").click()
+    await expect(admin.get_by_label("Person", exact=True)).to_have_accessible_description(
+        "Reaches every tab that person has open. Choose a person."
+    )
+    await expect(admin.get_by_label("Title")).to_have_attribute("aria-invalid", "true")
+    await expect(admin.get_by_test_id("send-result")).to_contain_text("Not sent")
+
+
+@pytest.mark.parametrize(("username", "status"), [("user", 403), ("editor", 403), ("admin", 200)])
+async def test_only_admins_can_send_a_notification(visits, demo, username, status):
+    page = await visits.open("/", username)
+    cookies = {cookie["name"]: cookie["value"] for cookie in await page.context.cookies()}
+    answer = await page.context.request.post(
+        "/notifications/send/",
+        form={"target": "role", "role": "user", "type": "info", "title": "Mine"},
+        headers={"X-CSRFToken": cookies["csrftoken"]},
+    )
+    assert answer.status == status
+    assert ("Notifications are for admins and above" in await answer.text()) == (status == 403)
+    if status == 403:
+        visits.expect_complaint("403")
+        await page.goto("/notifications/")
+        await expect(page.get_by_test_id("forbidden")).to_contain_text(f"the role {username}")
+        await expect(page.get_by_role("link", name="Notifications")).to_have_count(0)
+        await expect(page.get_by_test_id("toast")).to_have_count(0)
+    else:
+        await expect(page.get_by_test_id("toast")).to_contain_text("Mine")
+
+
+async def test_markup_stays_text(visits):
+    editor, admin = await in_the_room(visits, "editor", "admin")
+    await say(admin, MARKUP)
+    visitor = await visits.open("/contact/")
+    for label in "Name", "Subject", "Message":
+        await visitor.get_by_label(label).fill(MARKUP)
+    await visitor.get_by_label("Email").fill("ann@example.com")
+    await visitor.get_by_test_id("contact-submit").click()
+    await expect(visitor.get_by_test_id("feedback")).to_be_visible()
+    notifier = await visits.open("/notifications/", "admin")
+    await notify(notifier, "user", "Eli Santos (editor)", MARKUP)
+    card = editor.get_by_test_id("contact-card")
+    await expect(texts(editor)).to_have_text(MARKUP)
+    await expect(card.locator(".contact-card-subject")).to_have_text(MARKUP)
+    await expect(card.locator(".contact-card-excerpt")).to_have_text(MARKUP)
+    await expect(card.locator(".contact-card-from")).to_have_text(f"From {MARKUP}")
+    await expect(editor.get_by_test_id("toast")).to_have_text(MARKUP)
+    await editor.reload()
+    await expect(texts(editor)).to_have_text(MARKUP)
+    await expect(editor.locator("main :is(img, b, script)")).to_have_count(0)
+    await expect(editor).to_have_title("Support chat · Helpdesk")
+
+
+async def test_a_page_comes_back_by_itself_when_the_server_does(browser, tmp_path):
+    demo = Demo(tmp_path)
+    await asyncio.to_thread(demo.start)
+    try:
+        async with Visits(browser, demo, {}) as visits:
+            visits.expect_complaint("WebSocket connection to .* failed")
+            [editor] = await in_the_room(visits, "editor")
+            await say(editor, "Before")
+            await expect(texts(editor)).to_have_text("Before")
+            await editor.get_by_test_id("message-input").fill("Half a sent")
+
+            demo.kill()
+            lost = notice(editor, "connection")
+            await expect(lost).to_contain_text("Disconnected, trying again")
+            await expect(editor.get_by_test_id("message-input")).to_be_disabled()
+            await expect(status(editor)).to_contain_text("rying again")
+
+            await asyncio.to_thread(demo.start)
+            await expect(status(editor)).to_have_attribute(
+                "data-state", "connected", timeout=40_000
+            )
+            await join(editor)
+            await expect(lost).to_have_count(0)
+            await expect(editor.get_by_test_id("message-input")).to_have_value("Half a sent")
+            [admin] = await in_the_room(visits, "admin")
+            await say(admin, "After")
+            await expect(texts(editor)).to_have_text(["Before", "After"])
+    finally:
+        demo.stop()
+    assert demo.log == ""
+
+
+async def test_too_many_messages_are_slowed_down_and_the_text_stays(visits):
+    editor, admin = await in_the_room(visits, "editor", "admin")
+    said = [f"Message {number}" for number in range(59)]  # Joining was one of the sixty.
+    for text in said:
+        await say(editor, text)
+    await expect(texts(editor)).to_have_text(said)
+    await say(editor, "One too many")
+    slow = notice(editor, "slow-down")
+    await expect(slow).to_contain_text("Slow down: you can send again in")
+    await expect(slow).to_contain_text("Your text is kept")
+    await expect(editor.get_by_test_id("message-input")).to_have_value("One too many")
+    await expect(editor.get_by_test_id("send-button")).to_be_disabled()
+    await say(admin, "Take your time")
+    for page in editor, admin:
+        await expect(texts(page)).to_have_text([*said, "Take your time"])
+
+
+async def test_the_sixth_tab_replaces_the_first_which_can_come_back(visits):
+    [first] = await in_the_room(visits, "editor")
+    second, *_ = [await visits.tab(first.context) for _ in range(5)]
+    await expect(status(first)).to_have_attribute("data-state", "replaced")
+    told = notice(first, "connection")
+    await expect(told).to_contain_text("This tab was disconnected")
+    await expect(first.get_by_test_id("message-input")).to_be_disabled()
+    await expect(status(second)).to_have_attribute("data-state", "connected")
+    await told.get_by_role("button", name="Use here").click()
+    await join(first)
+    await expect(told).to_have_count(0)
+    await expect(status(second)).to_have_attribute("data-state", "replaced")
+    [admin] = await in_the_room(visits, "admin")
+    await say(admin, "Welcome back")
+    await expect(texts(first)).to_have_text("Welcome back")
+
+
+async def test_a_reload_keeps_what_was_said(visits):
+    editor, admin = await in_the_room(visits, "editor", "admin")
+    await say(editor, "One")
+    await expect(texts(admin)).to_have_text("One")
+    await say(admin, "Two")
+    await expect(texts(editor)).to_have_text(["One", "Two"])
+    await editor.reload()
+    await join(editor)
+    await expect(texts(editor)).to_have_text(["One", "Two"])
+    await expect(editor.get_by_test_id("message-from")).to_have_text(["You", "Ada Lindqvist"])
+    await say(admin, "Three")
+    await expect(texts(editor)).to_have_text(["One", "Two", "Three"])
+
+
+async def test_all_of_it_works_from_the_keyboard(visits, demo):
+    page = await visits.open("/login/")
+    person = demo.people["editor"]
+    await tab_to(page, page.get_by_label("Username"))
+    await page.keyboard.type(person.username)
+    await page.keyboard.press("Tab")
+    await page.keyboard.type(person.password)
+    await page.keyboard.press("Enter")
+
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Hello, Eli")
+    await page.keyboard.press("Tab")
+    await expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+    await expect(page.get_by_role("link", name="Skip to content")).to_be_in_viewport()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("main")).to_be_focused()
+    await page.keyboard.press("Tab")
+    await expect(page.get_by_role("link", name="Support chat")).to_be_focused()
+    await page.keyboard.press("Enter")
+
+    await join(page)
+    await tab_to(page, page.get_by_role("textbox", name="Message to the support room"))
+    await page.keyboard.type("Line one")
+    await page.keyboard.press("Shift+Enter")
+    await page.keyboard.type("line two")
+    await page.keyboard.press("Enter")
+    await expect(texts(page)).to_have_text("Line one\nline two", use_inner_text=True)
+    await expect(page.get_by_role("textbox")).to_be_focused()
+
+
+PAGES = [
+    (None, "/login/"),
+    (None, "/contact/"),
+    ("editor", "/"),
+    ("editor", "/support/"),
+    ("user", "/support/"),
+    ("user", "/notifications/"),
+    ("master", "/"),
+    ("master", "/notifications/"),
+]
+
+
+@pytest.mark.parametrize(("username", "path"), PAGES)
+async def test_every_page_is_there_for_everyone(visits, username, path):
+    if (username, path) == ("user", "/notifications/"):
+        visits.expect_complaint("403")
+    page = await visits.open(path, username, reduced_motion="reduce")
+    if path == "/support/":
+        if username == "editor":
+            await join(page)
+            await say(page, "https://example.com/" + "a" * 200)
+            await expect(texts(page)).to_have_count(1)
+        else:
+            await expect(notice(page, "forbidden")).to_be_visible()
+    for role in "banner", "main", "contentinfo":
+        await expect(page.get_by_role(role)).to_have_count(
+            0 if role == "contentinfo" and path == "/support/" else 1
+        )
+    await expect(page.get_by_role("navigation", name="Main")).to_have_count(1)
+    await expect(page.get_by_role("heading", level=1)).to_have_count(1)
+    assert await first_in_tab_order(page) == "Skip to content"
+    tree = await nodes(page)
+    assert {role for role, name, _ in tree if not name} & ROLES_THAT_NEED_A_NAME == set()
+    live = {name: properties.get("live") for role, name, properties in tree if role == "log"}
+    logs = {"/support/": {"Messages"}, "/notifications/": {"Arriving here"}}
+    expected = set() if username == "user" else logs.get(path, set())
+    assert live == dict.fromkeys(expected, "polite")
+    for scheme in "light", "dark":
+        await page.emulate_media(color_scheme=scheme)
+        assert await faint_texts(page) == []
+    for width in 320, 768, 1280:
+        await page.set_viewport_size({"width": width, "height": 640})
+        assert await overflow(page) == 0
+
+
+async def test_the_dark_scheme_is_dark_and_the_light_one_light(visits):
+    page = await visits.open("/login/", color_scheme="dark")
+    brightness = "() => getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)"
+    assert max(await page.evaluate(brightness)) < 64
+    await page.emulate_media(color_scheme="light")
+    assert min(await page.evaluate(brightness)) > 192
