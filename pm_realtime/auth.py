@@ -11,6 +11,7 @@ from django.conf import settings
 from django.contrib.auth import get_user
 from django.http import parse_cookie
 from django.http.request import split_domain_port, validate_host
+from django.utils.http import is_same_domain
 
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import CloseConnection
@@ -142,7 +143,7 @@ def _is_listed(origin: str, patterns: Iterable[str]) -> bool:
         their_scheme, their_host, their_port = _split_origin(pattern.lower())
         if (scheme, port) != (their_scheme, their_port):
             continue
-        if host == their_host or (their_host.startswith("*.") and host.endswith(their_host[1:])):
+        if is_same_domain(host, their_host.removeprefix("*")):
             return True
     return False
 
@@ -183,5 +184,5 @@ def _split_origin(origin: str) -> tuple[str, str, str]:
     return (
         parts.scheme,
         f"[{host}]" if ":" in host else host,
-        str(port) if port else _DEFAULT_PORTS[parts.scheme],
+        str(port) if port is not None else _DEFAULT_PORTS[parts.scheme],
     )

@@ -2,7 +2,7 @@
 
 import difflib
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -14,9 +14,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from pm_realtime.backends import get_backend
+from pm_realtime.backends.base import Backend
 from pm_realtime.conf import Conf, conf
+from pm_realtime.exceptions import CommandError
 from pm_realtime.layers import layer_config
 from pm_realtime.limits import parse_rate
+from pm_realtime.protocol import check_room
 from pm_realtime.rooms import OPTION_NAMES, SERVER, is_route, parse_route
 
 _SERVERS: Final = ("daphne", "uvicorn", "hypercorn", "granian")
@@ -54,8 +57,19 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
         messages += _check_origins()
     if "BACKEND" not in broken:
         messages += _check_backend()
-    if not broken & {"ROOMS", "DEFAULT_ROOM", "ROLES"}:
-        messages += _check_rooms()
+    roles = None if "ROLES" in broken else conf.ROLES
+    if roles is not None and SERVER in roles:
+        messages.append(
+            Error(
+                f'PM_REALTIME["ROLES"]: {SERVER!r} is no name for a role.',
+                hint=f'As a publish_role, "{SERVER}" stands for server code. Choose another name.',
+                id="pm_realtime.E014",
+            )
+        )
+    if "ROOMS" not in broken:
+        messages += _check_rooms(roles)
+    if "DEFAULT_ROOM" not in broken and conf.DEFAULT_ROOM is not None:
+        messages += _check_options(conf.DEFAULT_ROOM, 'PM_REALTIME["DEFAULT_ROOM"]', roles)
     return messages
 
 
@@ -166,25 +180,26 @@ def _check_origins() -> Iterator[CheckMessage]:
 
 
 def _check_backend() -> Iterator[CheckMessage]:
+    problem = "is no subclass of pm_realtime.backends.base.Backend"
     try:
         backend = get_backend()
     except Exception as error:
-        yield Error(
-            f'PM_REALTIME["BACKEND"]: {conf.BACKEND!r} could not be made ({error}).',
-            hint="Leave the key out to have the one that fits CHANNEL_LAYERS.",
-            id="pm_realtime.E013",
-        )
+        backend, problem = None, f"could not be made ({error})"
+    if isinstance(backend, Backend):
+        yield from backend.check()
         return
-    yield from backend.check()
+    yield Error(
+        f'PM_REALTIME["BACKEND"]: {conf.BACKEND!r} {problem}.',
+        hint="Leave the key out to have the one that fits CHANNEL_LAYERS.",
+        id="pm_realtime.E013",
+    )
 
 
-def _check_rooms() -> Iterator[CheckMessage]:
+def _check_rooms(roles: Sequence[str] | None) -> Iterator[CheckMessage]:
     for name, options in conf.ROOMS.items():
         where = f'PM_REALTIME["ROOMS"][{name!r}]'
         yield from _check_room_name(name, where)
-        yield from _check_options(options, where)
-    if conf.DEFAULT_ROOM is not None:
-        yield from _check_options(conf.DEFAULT_ROOM, 'PM_REALTIME["DEFAULT_ROOM"]')
+        yield from _check_options(options, where, roles)
 
 
 def _check_room_name(name: object, where: str) -> Iterator[CheckMessage]:
@@ -203,9 +218,20 @@ def _check_room_name(name: object, where: str) -> Iterator[CheckMessage]:
                 hint="Write it like the first argument of path(): 'project:<int:pk>'.",
                 id="pm_realtime.E006",
             )
+    else:
+        try:
+            check_room(name)
+        except CommandError as error:
+            yield Error(
+                f"{where}: no client can join it. {error.message}",
+                hint="Give the room a shorter name of printable characters.",
+                id="pm_realtime.E006",
+            )
 
 
-def _check_options(options: object, where: str) -> Iterator[CheckMessage]:
+def _check_options(
+    options: object, where: str, roles: Sequence[str] | None
+) -> Iterator[CheckMessage]:
     if not isinstance(options, Mapping):
         yield Error(
             f"{where} must be a dict of room options, got {options!r} ({type(options).__name__}).",
@@ -221,7 +247,7 @@ def _check_options(options: object, where: str) -> Iterator[CheckMessage]:
                 id="pm_realtime.E009",
             )
         else:
-            yield from _check_option(option, value, f"{where}[{option!r}]")
+            yield from _check_option(option, value, f"{where}[{option!r}]", roles)
     if options.get("public") is True and options.get("min_role") is not None:
         yield CheckWarning(
             f"{where} is public and has a min_role: anonymous users join, lower roles do not.",
@@ -230,11 +256,14 @@ def _check_options(options: object, where: str) -> Iterator[CheckMessage]:
         )
 
 
-def _check_option(option: str, value: Any, where: str) -> Iterator[CheckMessage]:
+def _check_option(
+    option: str, value: Any, where: str, roles: Sequence[str] | None
+) -> Iterator[CheckMessage]:
+    """``roles`` is None where ``ROLES`` is itself wrong, and so no name can be."""
     expected = ""
-    if option in ("min_role", "publish_role") and value is not None:
-        names = (*conf.ROLES, SERVER) if option == "publish_role" else conf.ROLES
-        if value not in names:
+    if option in ("min_role", "publish_role"):
+        names = (*(roles or ()), *([SERVER] if option == "publish_role" else []))
+        if roles is not None and value is not None and value not in names:
             yield Error(
                 f"{where}: expected one of {', '.join(names)}, got {value!r}.",
                 hint='Add the role to PM_REALTIME["ROLES"], or name one that is there.',

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 import uuid
 from typing import Any, Final, cast
@@ -172,7 +173,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         raise CommandError(
             ErrorCode.RATE_LIMITED,
             f"Expected at most {setting} messages; wait and try again.",
-            retryAfter=max(1, round(wait * 1000)),
+            retryAfter=math.ceil(wait * 1000),
         )
 
     def reply(self, type: str, payload: Any = None, *, to: Command | None = None) -> None:

@@ -56,7 +56,8 @@ class Hub:
         self._groups: dict[str, _Group] = {}
         self._layer: BaseChannelLayer | None = None
         self._channel = ""
-        self._tasks: list[asyncio.Task[None]] = []
+        self._receiver: asyncio.Task[None] | None = None
+        self._sweeper: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
         self._refreshed_at = 0.0
 
@@ -173,17 +174,16 @@ class Hub:
             self._refreshed_at = time.monotonic()
             loop = asyncio.get_running_loop()
             layers.start_serving(loop)
-            self._tasks = [
-                loop.create_task(self._receive_forever(layer, self._channel)),
-                loop.create_task(self._sweep_forever()),
-            ]
+            self._receiver = loop.create_task(self._receive_forever(layer, self._channel))
+            self._sweeper = loop.create_task(self._sweep_forever())
 
     def _stop(self) -> None:
         loop = asyncio.get_running_loop()
         layers.stop_serving(loop)
-        for task in self._tasks:
-            task.cancel()
-        self._tasks = []
+        for task in (self._receiver, self._sweeper):
+            if task is not None:
+                task.cancel()
+        self._receiver = self._sweeper = None
         self._layer = None
         if _hubs.get(loop) is self:
             del _hubs[loop]
@@ -221,6 +221,7 @@ class Hub:
         while True:
             silence = conf.HEARTBEAT_INTERVAL + conf.HEARTBEAT_TIMEOUT
             await asyncio.sleep(max(0.02, min(1.0, silence / 8)))
+            self._revive_receiver()
             now = time.monotonic()
             for member, _ in list(self._members.values()):
                 member.check_heartbeat(now)
@@ -228,6 +229,13 @@ class Hub:
             if expiry and now - self._refreshed_at > expiry / 2:
                 self._refreshed_at = now
                 await self._refresh()
+
+    def _revive_receiver(self) -> None:
+        """Start receiving again where the ``send`` of a middleware has cancelled its caller."""
+        if self._receiver is not None and self._receiver.done() and self._layer is not None:
+            logger.error("The receiver of the channel layer was cancelled; it starts again.")
+            receive = self._receive_forever(self._layer, self._channel)
+            self._receiver = asyncio.get_running_loop().create_task(receive)
 
     async def _refresh(self) -> None:
         try:

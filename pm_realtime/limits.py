@@ -7,16 +7,14 @@ from functools import lru_cache
 from typing import Final
 
 _UNITS: Final = {
-    "s": 1,
-    "sec": 1,
-    "second": 1,
-    "m": 60,
-    "min": 60,
-    "minute": 60,
-    "h": 3600,
-    "hour": 3600,
-    "d": 86400,
-    "day": 86400,
+    name: seconds
+    for names, seconds in (
+        ("s sec secs second seconds", 1),
+        ("m min mins minute minutes", 60),
+        ("h hour hours", 3600),
+        ("d day days", 86400),
+    )
+    for name in names.split()
 }
 _RATE: Final = re.compile(rf"([1-9]\d*)/({'|'.join(_UNITS)})")
 
@@ -29,19 +27,24 @@ class Rate:
     seconds: int
 
 
-@lru_cache(maxsize=32)
 def parse_rate(text: str) -> Rate:
     """The rate that ``"60/m"`` (or ``"5/second"``, ``"1000/hour"``) names.
 
     Raises ``ValueError`` with a sentence that says what was expected.
     """
-    found = _RATE.fullmatch(text) if isinstance(text, str) else None
-    if found is None:
+    rate = _parse(text) if isinstance(text, str) else None
+    if rate is None:
         raise ValueError(
             f"expected a count of at least 1, a slash and s, m, h or d, such as '60/m', "
             f"got {text!r}"
         )
-    return Rate(int(found[1]), _UNITS[found[2]])
+    return rate
+
+
+@lru_cache(maxsize=32)
+def _parse(text: str) -> Rate | None:
+    found = _RATE.fullmatch(text)
+    return found and Rate(int(found[1]), _UNITS[found[2]])
 
 
 class RateLimiter:
@@ -61,11 +64,11 @@ class RateLimiter:
 
         A refused message takes nothing from the window.
         """
-        _forget(self._taken, now - rate.seconds)
+        _forget(self._taken, rate.seconds, now)
         if len(self._taken) < rate.count:
             self._taken.append(now)
             return 0.0
-        _forget(self._refused, now - rate.seconds)
+        _forget(self._refused, rate.seconds, now)
         self._refused.append(now)
         return self._taken[len(self._taken) - rate.count] + rate.seconds - now
 
@@ -74,6 +77,7 @@ class RateLimiter:
         return len(self._refused) > max(rate.count, self.PATIENCE)
 
 
-def _forget(times: deque[float], before: float) -> None:
-    while times and times[0] <= before:
+def _forget(times: deque[float], seconds: int, now: float) -> None:
+    # The same sum as in `take`, so that rounding cannot let the two disagree.
+    while times and times[0] + seconds <= now:
         times.popleft()

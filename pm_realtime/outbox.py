@@ -64,7 +64,9 @@ class Outbox:
         self.is_closed = True
         frame = {"type": "websocket.close", "code": int(code)}
         if reason:
-            frame["reason"] = reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
+            frame["reason"] = reason.encode(errors="replace")[:MAX_REASON_BYTES].decode(
+                errors="ignore"
+            )
         if self._is_held:
             self._queue = None
         if self._queue is None:

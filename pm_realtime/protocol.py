@@ -143,8 +143,10 @@ _encoder: Final = msgspec.json.Encoder(enc_hook=DjangoJSONEncoder().default)
 def encode(envelope: Envelope) -> str:
     """The text frame of ``envelope``.
 
-    Beyond JSON's own types it writes what Django writes: dates, times, durations, ``Decimal``,
-    ``UUID`` and lazy translations as text. Raises :exc:`~pm_realtime.exceptions.PayloadError`.
+    Beyond JSON's own types it writes dates and times (ISO 8601), ``Decimal``, ``UUID`` and lazy
+    translations as text, sets as lists, NaN and infinity as null.
+
+    Raises :exc:`~pm_realtime.exceptions.PayloadError`.
     """
     try:
         return _encoder.encode(envelope).decode()
@@ -197,17 +199,20 @@ def _parse(frame: str, data: bytes) -> Any:
         _check_depth(frame)
     try:
         return msgspec.json.decode(data)
-    except msgspec.ValidationError:
-        raise _invalid("A number in the message is out of range.") from None
     except msgspec.DecodeError as error:
-        try:
-            loose = json.loads(frame, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError):
-            raise _not_json(str(error)) from None
-        # Python's parser lets half a surrogate pair pass, which no frame can carry on.
-        raise _invalid(
-            "A text in the message holds half of a surrogate pair.", id=_id_of(loose)
-        ) from None
+        loose = _parse_loosely(frame, str(error))
+    found = "A number is out of range, or a text holds half of a surrogate pair."
+    raise _invalid(found, id=_id_of(loose))
+
+
+def _parse_loosely(frame: str, problem: str) -> Any:
+    """What a parser finds that lets pass what JSON can write and no program can carry on."""
+    try:
+        return json.loads(
+            frame, parse_int=float, parse_float=float, parse_constant=_refuse_constant
+        )
+    except (ValueError, RecursionError):
+        raise _not_json(problem) from None
 
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")

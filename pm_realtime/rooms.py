@@ -1,10 +1,12 @@
 """The options of rooms, and the pure decisions: may this role join, may it publish."""
 
 import copy
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, NamedTuple
 
+from django.core.exceptions import ImproperlyConfigured
 from django.urls.resolvers import RoutePattern
 
 from pm_realtime.conf import conf
@@ -57,8 +59,11 @@ def is_route(name: str) -> bool:
 
 def parse_route(route: str) -> RoutePattern:
     """``route`` as Django's own pattern. Raises ``ImproperlyConfigured`` where it is none."""
-    pattern = RoutePattern(route, is_endpoint=True)
-    pattern.regex  # noqa: B018  (Django compiles a route at its first use; errors show only then)
+    try:
+        pattern = RoutePattern(route, is_endpoint=True)
+        pattern.regex  # noqa: B018  (Django compiles a route at its first use)
+    except re.error as error:
+        raise ImproperlyConfigured(f"{route!r}: {error}") from error
     return pattern
 
 

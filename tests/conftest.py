@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+from channels.layers import channel_layers
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 
@@ -56,7 +57,10 @@ def configure(settings):
 async def leaves_nothing():
     """After the test no task is left, no connection is counted and the layer has no group."""
     yield
-    await eventually(lambda: asyncio.all_tasks() == {asyncio.current_task()})
-    assert len(get_hub()) == 0
-    assert await aget_stats() == NO_CONNECTIONS
-    assert layer_groups() == {}
+    try:
+        await eventually(lambda: asyncio.all_tasks() == {asyncio.current_task()})
+        assert len(get_hub()) == 0
+        assert await aget_stats() == NO_CONNECTIONS
+        assert layer_groups() == {}
+    finally:
+        channel_layers.backends.clear()  # What one test leaves is no other's fault.

@@ -29,7 +29,7 @@ DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": os.environ.get("TEST_DATABASE", ":memory:"),
-        "OPTIONS": {"timeout": 20},
+        "OPTIONS": {"timeout": 20, "init_command": "PRAGMA synchronous=OFF"},
         "TEST": {"NAME": str(Path(tempfile.gettempdir()) / f"pm_realtime-{os.getpid()}.sqlite3")},
     }
 }

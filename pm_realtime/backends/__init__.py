@@ -13,7 +13,7 @@ MEMORY: Final = "pm_realtime.backends.memory.MemoryBackend"
 
 _lock: Final = threading.Lock()
 _backend: Backend | None = None
-_path = ""
+_made_for: Any = None
 
 
 def get_backend() -> Backend:
@@ -21,12 +21,12 @@ def get_backend() -> Backend:
 
     Raises ``ImportError`` where ``BACKEND`` names nothing that can be imported.
     """
-    global _backend, _path
+    global _backend, _made_for
     if _backend is None:
         with _lock:
             if _backend is None:
-                _path = backend_path()
-                _backend = import_string(_path)()
+                _made_for = _wanted()
+                _backend = import_string(backend_path())()
     return _backend
 
 
@@ -35,9 +35,14 @@ def backend_path() -> str:
     return conf.BACKEND or MEMORY
 
 
+def _wanted() -> Any:
+    """``BACKEND`` as it was written, right or wrong, or what stands in for it."""
+    return conf.user_settings.get("BACKEND") or MEMORY
+
+
 def _reset(*, setting: str, **kwargs: Any) -> None:
     global _backend
-    if setting in ("PM_REALTIME", "CHANNEL_LAYERS") and _path != backend_path():
+    if setting in ("PM_REALTIME", "CHANNEL_LAYERS") and _made_for != _wanted():
         _backend = None
 
 

@@ -5,7 +5,6 @@ ROLES_THAT_NEED_A_NAME = {
     "checkbox",
     "combobox",
     "dialog",
-    "form",
     "heading",
     "link",
     "listbox",
@@ -53,8 +52,8 @@ async def first_in_tab_order(page):
           const stops = [...document.querySelectorAll(
             "a[href], button, input, select, textarea, summary, [tabindex]",
           )].filter((stop) => !stop.disabled && stop.tabIndex >= 0 && stop.checkVisibility());
-          stops.sort((one, other) => (one.tabIndex || Infinity) - (other.tabIndex || Infinity) || 0);
-          return stops[0].textContent.trim();
+          const rank = (stop) => stop.tabIndex || Number.MAX_SAFE_INTEGER;
+          return stops.sort((one, other) => rank(one) - rank(other))[0].textContent.trim();
         }"""
     )
 
@@ -92,10 +91,12 @@ async def faint_texts(page):
           };
           const faint = [];
           for (const element of document.body.querySelectorAll("*")) {
+            const own = [...element.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE);
             const text = element.matches("input, textarea")
               ? element.value || element.placeholder
-              : [...element.childNodes].map((node) => (node.nodeType === 3 ? node.data : "")).join("");
-            if (!text.trim() || !element.checkVisibility() || element.closest(":disabled, datalist, noscript")) continue;
+              : own.map((node) => node.data).join("");
+            if (!text.trim() || !element.checkVisibility()) continue;
+            if (element.closest(":disabled, datalist, noscript")) continue;
             const pseudo = element.placeholder && !element.value ? "::placeholder" : null;
             const [dark, light] = [
               luminance(channels(getComputedStyle(element, pseudo).color).rgb),

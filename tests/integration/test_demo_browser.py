@@ -35,18 +35,19 @@ def demo(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def states():
+def browsers():
     return {}
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def visits(browser, demo, states):
-    async with Visits(browser, demo, states) as visits:
+async def visits(browser, demo, browsers):
+    async with Visits(browser, demo, browsers) as visits:
         yield visits
 
 
 async def in_the_room(visits, *usernames):
-    return [await join(await visits.open("/support/", name)) for name in usernames]
+    pages = await asyncio.gather(*(visits.open("/support/", name) for name in usernames))
+    return await asyncio.gather(*map(join, pages))
 
 
 async def test_what_it_prints_signs_each_of_them_in(visits, demo):
@@ -198,7 +199,9 @@ async def test_what_is_missing_in_a_notification_is_said_at_its_field(visits):
 
 @pytest.mark.parametrize(("username", "status"), [("user", 403), ("editor", 403), ("admin", 200)])
 async def test_only_admins_can_send_a_notification(visits, demo, username, status):
-    page = await visits.open("/", username)
+    if status == 403:
+        visits.expect_complaint("403")
+    page = await visits.open("/notifications/", username)
     cookies = {cookie["name"]: cookie["value"] for cookie in await page.context.cookies()}
     answer = await page.context.request.post(
         "/notifications/send/",
@@ -208,8 +211,6 @@ async def test_only_admins_can_send_a_notification(visits, demo, username, statu
     assert answer.status == status
     assert ("Notifications are for admins and above" in await answer.text()) == (status == 403)
     if status == 403:
-        visits.expect_complaint("403")
-        await page.goto("/notifications/")
         await expect(page.get_by_test_id("forbidden")).to_contain_text(f"the role {username}")
         await expect(page.get_by_role("link", name="Notifications")).to_have_count(0)
         await expect(page.get_by_test_id("toast")).to_have_count(0)
@@ -226,8 +227,8 @@ async def test_markup_stays_text(visits):
     await visitor.get_by_label("Email").fill("ann@example.com")
     await visitor.get_by_test_id("contact-submit").click()
     await expect(visitor.get_by_test_id("feedback")).to_be_visible()
-    notifier = await visits.open("/notifications/", "admin")
-    await notify(notifier, "user", "Eli Santos (editor)", MARKUP)
+    await admin.goto("/notifications/")
+    await notify(admin, "user", "Eli Santos (editor)", MARKUP)
     card = editor.get_by_test_id("contact-card")
     await expect(texts(editor)).to_have_text(MARKUP)
     await expect(card.locator(".contact-card-subject")).to_have_text(MARKUP)
@@ -264,8 +265,8 @@ async def test_a_page_comes_back_by_itself_when_the_server_does(browser, tmp_pat
             await join(editor)
             await expect(lost).to_have_count(0)
             await expect(editor.get_by_test_id("message-input")).to_have_value("Half a sent")
-            [admin] = await in_the_room(visits, "admin")
-            await say(admin, "After")
+            other = await join(await visits.tab(editor.context, "/support/"))
+            await say(other, "After")
             await expect(texts(editor)).to_have_text(["Before", "After"])
     finally:
         demo.stop()
@@ -365,7 +366,7 @@ PAGES = [
 async def test_every_page_is_there_for_everyone(visits, username, path):
     if (username, path) == ("user", "/notifications/"):
         visits.expect_complaint("403")
-    page = await visits.open(path, username, reduced_motion="reduce")
+    page = await visits.open(path, username)
     if path == "/support/":
         if username == "editor":
             await join(page)
@@ -387,7 +388,7 @@ async def test_every_page_is_there_for_everyone(visits, username, path):
     expected = set() if username == "user" else logs.get(path, set())
     assert live == dict.fromkeys(expected, "polite")
     for scheme in "light", "dark":
-        await page.emulate_media(color_scheme=scheme)
+        await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         assert await faint_texts(page) == []
     for width in 320, 768, 1280:
         await page.set_viewport_size({"width": width, "height": 640})
@@ -395,7 +396,8 @@ async def test_every_page_is_there_for_everyone(visits, username, path):
 
 
 async def test_the_dark_scheme_is_dark_and_the_light_one_light(visits):
-    page = await visits.open("/login/", color_scheme="dark")
+    page = await visits.open("/login/")
+    await page.emulate_media(color_scheme="dark")
     brightness = "() => getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)"
     assert max(await page.evaluate(brightness)) < 64
     await page.emulate_media(color_scheme="light")

@@ -1,0 +1,316 @@
+"""What every backend must do: the tests of the contract in ``pm_realtime/backends/base.py``.
+
+A test class of a backend inherits from :class:`BackendContract` and has a fixture ``backend`` that
+gives a fresh one.
+"""
+
+import asyncio
+import dataclasses
+import itertools
+
+import pytest
+
+from pm_realtime.backends.base import Admission, Backend, ConnectionInfo
+
+POLICIES = ("close_oldest", "refuse")
+NOTHING = {"totalConnections": 0, "authenticatedConnections": 0, "totalRooms": 0, "roomStats": {}}
+
+
+_clock = itertools.count(1000)
+
+
+def info(connection_id, user_id="ann", *, role="user"):
+    """A connection a second younger than the last one."""
+    return ConnectionInfo(
+        connection_id=connection_id, user_id=user_id, role=role, connected_at=next(_clock) + 0.5
+    )
+
+
+async def add_all(backend, *connection_ids, user_id="ann", limit=100, policy="close_oldest"):
+    """Add connections one after the other; the answers."""
+    return [
+        await backend.add(info(connection_id, user_id), limit=limit, policy=policy)
+        for connection_id in connection_ids
+    ]
+
+
+async def ids_of(backend, user_id="ann"):
+    return [found.connection_id for found in await backend.get_user_connections(user_id)]
+
+
+class BackendContract:
+    def test_it_is_a_backend(self, backend):
+        assert isinstance(backend, Backend)
+
+    def test_its_system_checks_are_a_list(self, backend):
+        assert isinstance(backend.check(), list)
+
+    async def test_a_fresh_one_is_empty(self, backend):
+        assert await backend.get_stats() == NOTHING
+        assert await backend.get_connection("nobody") is None
+        assert await backend.get_user_connections("nobody") == []
+
+    # --- connections
+
+    async def test_what_was_added_is_found_as_it_was(self, backend):
+        added = info("a", "ann", role="editor")
+        assert await backend.add(added, limit=5, policy="close_oldest") == Admission(True, ())
+        assert await backend.get_connection("a") == added
+        assert await backend.get_user_connections("ann") == [added]
+
+    async def test_nobody_and_no_role_stay_none(self, backend):
+        await backend.add(info("a", None, role=None), limit=1, policy="refuse")
+        found = await backend.get_connection("a")
+        assert (found.user_id, found.role, found.rooms) == (None, None, ())
+
+    @pytest.mark.parametrize("user_id", ["7", "a b:c*{}", "ünï-😀", "x" * 300, "None"])
+    async def test_any_text_is_a_user_id(self, backend, user_id):
+        await add_all(backend, "a", user_id=user_id)
+        assert await ids_of(backend, user_id) == ["a"]
+        assert (await backend.get_connection("a")).user_id == user_id
+
+    async def test_the_connections_of_a_user_are_in_the_order_they_came(self, backend):
+        await add_all(backend, "c", "a", "b")
+        assert await ids_of(backend) == ["c", "a", "b"]
+        await backend.remove("c")
+        await add_all(backend, "c")
+        assert await ids_of(backend) == ["a", "b", "c"]
+
+    async def test_users_have_nothing_to_do_with_each_other(self, backend):
+        await add_all(backend, "a1", "a2", user_id="ann", limit=2)
+        assert await add_all(backend, "b1", "b2", user_id="bob", limit=2) == [Admission(True)] * 2
+        assert await ids_of(backend, "ann") == ["a1", "a2"]
+        assert await ids_of(backend, "bob") == ["b1", "b2"]
+
+    async def test_a_removed_connection_is_gone_from_everywhere(self, backend):
+        await add_all(backend, "a", "b")
+        await backend.join("a", "room", capacity=None)
+        await backend.remove("a")
+        assert await backend.get_connection("a") is None
+        assert await ids_of(backend) == ["b"]
+        assert (await backend.get_stats())["roomStats"] == {}
+
+    async def test_removing_twice_or_what_was_never_there_is_fine(self, backend):
+        await add_all(backend, "a", "b")
+        await backend.remove("a")
+        await backend.remove("a")
+        await backend.remove("unknown")
+        assert await ids_of(backend) == ["b"]
+        assert (await backend.get_stats())["totalConnections"] == 1
+
+    # --- the limit of a user
+
+    @pytest.mark.parametrize("policy", POLICIES)
+    async def test_up_to_the_limit_all_are_admitted(self, backend, policy):
+        answers = await add_all(backend, *"abcde", limit=5, policy=policy)
+        assert answers == [Admission(True, ())] * 5
+
+    async def test_refuse_leaves_out_what_is_over_the_limit(self, backend):
+        await add_all(backend, *"abcde", limit=5, policy="refuse")
+        (answer,) = await add_all(backend, "f", limit=5, policy="refuse")
+        assert answer == Admission(False, ())
+        assert await backend.get_connection("f") is None
+        assert await ids_of(backend) == list("abcde")
+        assert (await backend.get_stats())["totalConnections"] == 5
+
+    async def test_close_oldest_lets_in_and_counts_the_oldest_out(self, backend):
+        await add_all(backend, *"abcde", limit=5)
+        await backend.join("a", "room", capacity=None)
+        assert await add_all(backend, "f", limit=5) == [Admission(True, ("a",))]
+        assert await add_all(backend, "g", limit=5) == [Admission(True, ("b",))]
+        assert await ids_of(backend) == list("cdefg")
+        assert await backend.get_connection("a") is None
+        stats = await backend.get_stats()
+        assert (stats["totalConnections"], stats["roomStats"]) == (5, {})
+
+    async def test_with_a_limit_of_one_each_replaces_the_last(self, backend):
+        assert await add_all(backend, *"abc", limit=1) == [
+            Admission(True),
+            Admission(True, ("a",)),
+            Admission(True, ("b",)),
+        ]
+        assert await ids_of(backend) == ["c"]
+
+    async def test_a_lowered_limit_pushes_out_as_many_as_it_takes_oldest_first(self, backend):
+        await add_all(backend, *"abcde", limit=5)
+        assert await add_all(backend, "f", limit=2) == [Admission(True, ("a", "b", "c", "d"))]
+        assert await ids_of(backend) == ["e", "f"]
+
+    async def test_a_lowered_limit_refuses_until_there_is_room_again(self, backend):
+        await add_all(backend, *"abc", limit=5, policy="refuse")
+        for gone in ("a", "b"):
+            assert await add_all(backend, "x", limit=2, policy="refuse") == [Admission(False)]
+            await backend.remove(gone)
+        assert await add_all(backend, "x", limit=2, policy="refuse") == [Admission(True)]
+
+    @pytest.mark.parametrize("policy", POLICIES)
+    async def test_a_place_that_was_given_back_is_free(self, backend, policy):
+        await add_all(backend, "a", "b", limit=2, policy=policy)
+        await backend.remove("a")
+        assert await add_all(backend, "c", limit=2, policy=policy) == [Admission(True, ())]
+
+    @pytest.mark.parametrize("policy", POLICIES)
+    async def test_anonymous_connections_have_no_limit(self, backend, policy):
+        ids = [f"anonymous-{number}" for number in range(10)]
+        answers = await add_all(backend, *ids, user_id=None, limit=1, policy=policy)
+        assert answers == [Admission(True, ())] * 10
+        stats = await backend.get_stats()
+        assert (stats["totalConnections"], stats["authenticatedConnections"]) == (10, 0)
+
+    async def test_of_many_at_once_exactly_the_limit_is_admitted(self, backend):
+        answers = await asyncio.gather(
+            *(backend.add(info(f"c{n}"), limit=3, policy="refuse") for n in range(20))
+        )
+        assert sum(answer.admitted for answer in answers) == 3
+        assert len(await ids_of(backend)) == 3
+
+    async def test_of_many_at_once_the_limit_stays_and_each_other_is_pushed_out_once(self, backend):
+        answers = await asyncio.gather(
+            *(backend.add(info(f"c{n}"), limit=3, policy="close_oldest") for n in range(20))
+        )
+        assert all(answer.admitted for answer in answers)
+        replaced = [id for answer in answers for id in answer.replaced]
+        staying = await ids_of(backend)
+        assert len(staying) == 3
+        assert sorted([*replaced, *staying]) == sorted(f"c{n}" for n in range(20))
+
+    # --- rooms
+
+    async def test_rooms_are_listed_in_the_order_of_joining(self, backend):
+        await add_all(backend, "a")
+        for room in ("c", "a", "b"):
+            assert await backend.join("a", room, capacity=None) is True
+        assert (await backend.get_connection("a")).rooms == ("c", "a", "b")
+        assert (await backend.get_user_connections("ann"))[0].rooms == ("c", "a", "b")
+        await backend.leave("a", "a")
+        assert (await backend.get_connection("a")).rooms == ("c", "b")
+        await backend.join("a", "a", capacity=None)
+        assert (await backend.get_connection("a")).rooms == ("c", "b", "a")
+
+    @pytest.mark.parametrize("room", ["r", "project:123", "two words", "ünï/😀*{}", "r" * 200])
+    async def test_any_room_can_be_joined_counted_and_left(self, backend, room):
+        await add_all(backend, "a")
+        await backend.join("a", room, capacity=None)
+        assert (await backend.get_stats())["roomStats"] == {room: 1}
+        await backend.leave("a", room)
+        assert (await backend.get_stats())["roomStats"] == {}
+
+    async def test_joining_twice_counts_once(self, backend):
+        await add_all(backend, "a")
+        for _ in range(3):
+            assert await backend.join("a", "room", capacity=None) is True
+        assert (await backend.get_connection("a")).rooms == ("room",)
+        assert (await backend.get_stats())["roomStats"] == {"room": 1}
+
+    async def test_a_full_room_is_full_for_others_only(self, backend):
+        await add_all(backend, *"abc")
+        joined = [await backend.join(id, "room", capacity=2) for id in "abca"]
+        assert joined == [True, True, False, True]
+        assert (await backend.get_connection("c")).rooms == ()
+        assert (await backend.get_stats())["roomStats"] == {"room": 2}
+
+    async def test_a_place_in_a_room_is_free_after_leaving_and_after_removal(self, backend):
+        await add_all(backend, *"abc")
+        await backend.join("a", "room", capacity=1)
+        await backend.leave("a", "room")
+        assert await backend.join("b", "room", capacity=1) is True
+        await backend.remove("b")
+        assert await backend.join("c", "room", capacity=1) is True
+
+    async def test_a_room_filled_beyond_a_lowered_capacity_takes_nobody_else(self, backend):
+        await add_all(backend, *"abcd")
+        for id in "abc":
+            await backend.join(id, "room", capacity=None)
+        assert await backend.join("d", "room", capacity=2) is False
+        assert await backend.join("d", "room", capacity=4) is True
+
+    async def test_capacity_counts_anonymous_members_and_all_users_together(self, backend):
+        await add_all(backend, "a", user_id="ann")
+        await add_all(backend, "b", user_id=None)
+        await add_all(backend, "c", user_id="cid")
+        joined = [await backend.join(id, "room", capacity=2) for id in "abc"]
+        assert joined == [True, True, False]
+
+    async def test_of_many_joining_at_once_exactly_the_capacity_gets_in(self, backend):
+        ids = [f"c{number}" for number in range(20)]
+        await add_all(backend, *ids)
+        joined = await asyncio.gather(*(backend.join(id, "room", capacity=3) for id in ids))
+        assert sum(joined) == 3
+        assert (await backend.get_stats())["roomStats"] == {"room": 3}
+
+    async def test_leaving_what_was_never_joined_is_fine(self, backend):
+        await add_all(backend, "a", "b")
+        await backend.join("a", "room", capacity=None)
+        await backend.leave("a", "other")
+        await backend.leave("b", "room")
+        await backend.leave("unknown", "room")
+        await backend.leave("unknown", "nowhere")
+        assert (await backend.get_stats())["roomStats"] == {"room": 1}
+
+    async def test_a_connection_that_is_gone_is_not_counted_into_a_room(self, backend):
+        await add_all(backend, "a")
+        await backend.remove("a")
+        await backend.join("a", "room", capacity=None)
+        assert await backend.get_stats() == NOTHING
+
+    # --- answers
+
+    async def test_the_counts_are_of_everything(self, backend):
+        await add_all(backend, "a1", "a2", user_id="ann")
+        await add_all(backend, "b1", user_id="bob")
+        await add_all(backend, "n1", "n2", user_id=None)
+        for id, room in (("a1", "x"), ("a2", "x"), ("n1", "x"), ("b1", "y"), ("a1", "y")):
+            await backend.join(id, room, capacity=None)
+        assert await backend.get_stats() == {
+            "totalConnections": 5,
+            "authenticatedConnections": 3,
+            "totalRooms": 2,
+            "roomStats": {"x": 3, "y": 2},
+        }
+
+    async def test_when_all_are_gone_nothing_is_left(self, backend):
+        await add_all(backend, *"abc")
+        for id in "abc":
+            await backend.join(id, f"room-{id}", capacity=None)
+        for id in "abc":
+            await backend.remove(id)
+        assert await backend.get_stats() == NOTHING
+        assert await backend.get_user_connections("ann") == []
+
+    async def test_an_answer_does_not_change_with_what_happens_later(self, backend):
+        await add_all(backend, "a")
+        before = await backend.get_connection("a")
+        stats, theirs = await backend.get_stats(), await backend.get_user_connections("ann")
+        await backend.join("a", "room", capacity=None)
+        await add_all(backend, "b")
+        assert before.rooms == ()
+        assert [found.connection_id for found in theirs] == ["a"]
+        assert (stats["totalConnections"], stats["roomStats"]) == (1, {})
+
+    async def test_what_is_known_of_a_connection_cannot_be_changed(self, backend):
+        await add_all(backend, "a")
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            (await backend.get_connection("a")).role = "master"
+
+    # --- threads
+
+    async def test_a_thread_without_a_loop_may_ask_while_the_loop_goes_on(self, backend):
+        await add_all(backend, "a", "b")
+        await backend.join("a", "room", capacity=None)
+
+        def ask():
+            return (
+                backend.run(backend.get_stats())["totalConnections"],
+                backend.run(backend.get_connection("a")).rooms,
+                [found.connection_id for found in backend.run(backend.get_user_connections("ann"))],
+            )
+
+        answers = await asyncio.gather(*(asyncio.to_thread(ask) for _ in range(20)))
+        assert answers == [(2, ("room",), ["a", "b"])] * 20
+
+    def test_what_a_coroutine_raises_comes_out_of_run(self, backend):
+        async def fail():
+            raise LookupError("as it was")
+
+        with pytest.raises(LookupError, match="as it was"):
+            backend.run(fail())

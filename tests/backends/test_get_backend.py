@@ -1,0 +1,55 @@
+"""Which backend is in use, and when it changes."""
+
+import asyncio
+
+import pytest
+from django.test import override_settings
+
+from pm_realtime.backends import backend_path, get_backend
+from pm_realtime.backends.memory import MemoryBackend
+
+MEMORY = "pm_realtime.backends.memory.MemoryBackend"
+
+
+class OtherBackend(MemoryBackend):
+    """Another class, to be named in settings."""
+
+
+@pytest.fixture
+def other_backend(settings):
+    settings.PM_REALTIME = {"BACKEND": f"{__name__}.OtherBackend"}
+
+
+def test_it_is_the_same_at_every_call():
+    assert get_backend() is get_backend()
+
+
+def test_without_the_setting_it_is_memory():
+    assert backend_path() == MEMORY
+    assert type(get_backend()) is MemoryBackend
+
+
+def test_the_setting_names_another_and_takes_effect_at_once():
+    assert type(get_backend()) is MemoryBackend
+    with override_settings(PM_REALTIME={"BACKEND": f"{__name__}.OtherBackend"}):
+        assert type(get_backend()) is OtherBackend
+    assert type(get_backend()) is MemoryBackend
+
+
+def test_a_change_of_other_settings_keeps_the_backend_and_its_state():
+    before = get_backend()
+    with override_settings(PM_REALTIME={"RATE_LIMIT": "1/s", "BACKEND": MEMORY}):
+        assert get_backend() is before
+    assert get_backend() is before
+
+
+@pytest.mark.parametrize("path", ["no.such.Backend", "pm_realtime.backends.memory.Missing", "x"])
+def test_a_path_that_does_not_import_raises_import_error(path):
+    with override_settings(PM_REALTIME={"BACKEND": path}), pytest.raises(ImportError):
+        get_backend()
+
+
+@pytest.mark.usefixtures("other_backend")
+async def test_threads_that_ask_at_once_get_one_backend():
+    found = await asyncio.gather(*(asyncio.to_thread(get_backend) for _ in range(20)))
+    assert len({id(backend) for backend in found}) == 1

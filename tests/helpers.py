@@ -1,0 +1,108 @@
+"""What the tests of connections share."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from channels.layers import InMemoryChannelLayer
+
+from pm_realtime import send_to_connection
+from pm_realtime.layers import get_layer
+from pm_realtime.testing import RealtimeCommunicator
+
+#: Seconds a test waits for something that must happen, however busy the machine is.
+PATIENCE = 10
+
+NO_CONNECTIONS = {
+    "totalConnections": 0,
+    "authenticatedConnections": 0,
+    "totalRooms": 0,
+    "roomStats": {},
+}
+
+
+class Connection(RealtimeCommunicator):
+    """A connection with patience, raw frames, and a way to say "all that has come so far"."""
+
+    async def receive_output(self, timeout: float = PATIENCE) -> dict[str, Any]:
+        return await super().receive_output(max(timeout, PATIENCE))
+
+    async def disconnect(self, code: int = 1000, timeout: float = PATIENCE) -> None:
+        await super().disconnect(code, timeout)
+
+    async def assert_closed(self, code: int, *, timeout: float = PATIENCE) -> None:
+        await super().assert_closed(code, timeout=timeout)
+
+    async def _find(self, wanted: Any, what: str, timeout: float) -> dict[str, Any]:
+        return await super()._find(wanted, what, max(timeout, PATIENCE))
+
+    async def send_frame(self, frame: str | bytes) -> None:
+        kind = "text" if isinstance(frame, str) else "bytes"
+        await self.send_input({"type": "websocket.receive", kind: frame})
+
+    async def ask(self, type: str, payload: Any = None, *, id: str | None = None) -> dict[str, Any]:
+        """The envelope that answers a command; others before it are passed over."""
+        id = await self.command(type, payload, id=id)
+        while (envelope := await self.receive()).get("id") != id:
+            pass
+        return envelope
+
+    async def ask_raw(self, frame: str | bytes) -> dict[str, Any]:
+        await self.send_frame(frame)
+        return await self.receive()
+
+    async def is_alive(self) -> bool:
+        return (await self.ask("ping"))["type"] == "pong"
+
+    async def so_far(self) -> list[dict[str, Any]]:
+        """All envelopes that were pushed before now: what a thread pushes last comes last."""
+        await asyncio.to_thread(send_to_connection, self.connection_id, "fence")
+        found = []
+        while (envelope := await self.receive())["type"] != "fence":
+            found.append(envelope)
+        return found
+
+    async def types_so_far(self) -> list[str]:
+        return [envelope["type"] for envelope in await self.so_far()]
+
+    async def assert_ended(self) -> None:
+        """The application is done with this connection, by itself and without an exception."""
+        await asyncio.wait_for(asyncio.shield(self.future), PATIENCE)
+
+
+async def eventually(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
+    """Wait until ``condition()`` is true."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def assert_envelope(envelope: dict[str, Any], **expected: Any) -> None:
+    """``envelope`` has these fields and a timestamp of just now, and no other."""
+    timestamp = envelope["timestamp"]
+    assert type(timestamp) is int
+    assert abs(timestamp - time.time() * 1000) < PATIENCE * 1000
+    assert envelope == {**expected, "timestamp": timestamp}
+
+
+def assert_refusal(envelope: dict[str, Any], code: str, *, id: str | None, **more: Any) -> None:
+    """``envelope`` is an ``error`` with ``code`` and a sentence, and ``more`` in its payload."""
+    payload = dict(envelope["payload"])
+    assert len(payload.pop("message")) > 10
+    assert payload == {"code": code, **more}
+    assert_envelope(
+        envelope, type="error", payload=envelope["payload"], **({} if id is None else {"id": id})
+    )
+
+
+def layer_groups() -> dict[str, Any]:
+    """The groups of the in-memory layer in use, each with its channels."""
+    layer = get_layer()
+    assert isinstance(layer, InMemoryChannelLayer)
+    return layer.groups
+
+
+def errors_of(caplog: Any) -> list[Any]:
+    """What was logged as an error, or worse."""
+    return [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]

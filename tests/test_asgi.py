@@ -1,0 +1,163 @@
+"""How a site mounts the WebSocket, by the application of this package or by its own."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.testing import ApplicationCommunicator, WebsocketCommunicator
+from django.core.asgi import get_asgi_application as get_django_application
+
+from pm_realtime.asgi import get_asgi_application
+from pm_realtime.routing import websocket_urlpatterns
+from tests.helpers import PATIENCE, Connection, errors_of
+
+pytestmark = pytest.mark.usefixtures("leaves_nothing")
+
+application = get_asgi_application()
+composed = ProtocolTypeRouter(
+    {"http": get_django_application(), "websocket": URLRouter(websocket_urlpatterns)}
+)
+
+
+def websocket(path, root_path="", app=application):
+    communicator = WebsocketCommunicator(app, path)
+    communicator.scope["root_path"] = root_path
+    return communicator
+
+
+async def is_served(communicator):
+    accepted, _ = await communicator.connect(PATIENCE)
+    if accepted:
+        first = await communicator.receive_json_from(PATIENCE)
+        assert first["type"] == "connected"
+        await communicator.disconnect(timeout=PATIENCE)
+    else:
+        await communicator.wait(PATIENCE)
+    return accepted
+
+
+async def request(path, method="GET", headers=(), app=application):
+    """Status, headers and body of the answer to an HTTP request."""
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": b"",
+        "headers": [(b"host", b"testserver"), *headers],
+    }
+    communicator = ApplicationCommunicator(app, scope)
+    await communicator.send_input({"type": "http.request", "body": b""})
+    start = await communicator.receive_output(PATIENCE)
+    body = await communicator.receive_output(PATIENCE)
+    assert (start["type"], body["type"]) == ("http.response.start", "http.response.body")
+    await communicator.wait(PATIENCE)
+    return start["status"], dict(start["headers"]), body["body"]
+
+
+@pytest.mark.parametrize(
+    ("path", "root_path", "expected"),
+    [
+        ("/api/ws", "", True),
+        ("/api/ws/", "", True),
+        ("/api/ws?token=1", "", True),
+        ("/mounted/api/ws", "/mounted", True),
+        ("/mounted/api/ws/", "/mounted", True),
+        ("/mounted/api/ws", "", False),
+        ("/api/ws", "/mounted", True),
+        ("/", "", False),
+        ("/api", "", False),
+        ("/api/ws/more", "", False),
+        ("/api/wss", "", False),
+        ("/API/WS", "", False),
+        ("/somewhere/else", "", False),
+    ],
+)
+async def test_only_the_path_is_served_and_others_are_denied_quietly(
+    caplog, path, root_path, expected
+):
+    assert await is_served(websocket(path, root_path)) is expected
+    assert errors_of(caplog) == []
+
+
+async def test_another_path_takes_effect_at_once(configure):
+    configure(PATH="/live/")
+    assert await is_served(websocket("/live"))
+    assert await is_served(websocket("/live/"))
+    assert not await is_served(websocket("/api/ws"))
+    assert (await request("/live"))[0] == 426
+    configure(PATH="api/ws")
+    assert await is_served(websocket("/api/ws"))
+
+
+async def test_a_logged_in_user_is_known_through_the_whole_application(user):
+    async with Connection(user=user, application=application) as connection:
+        assert connection.connected["userId"] == str(user.pk)
+
+
+@pytest.mark.parametrize("path", ["/api/ws", "/api/ws/"])
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS"])
+async def test_plain_http_on_the_path_is_told_to_upgrade(path, method):
+    status, headers, body = await request(path, method)
+    assert status == 426
+    assert headers[b"upgrade"] == b"websocket"
+    assert headers[b"connection"] == b"Upgrade"
+    assert headers[b"content-type"] == b"text/plain; charset=utf-8"
+    assert b"WebSocket" in body
+    assert all(name == name.lower() for name in headers)
+
+
+async def test_other_http_is_answered_by_django(transactional_db):
+    status, _, body = await request("/memory/")
+    assert status == 200
+    assert b"bytes" in body
+    assert (await request("/nowhere/"))[0] == 404
+
+
+async def test_lifespan_is_answered():
+    communicator = ApplicationCommunicator(application, {"type": "lifespan"})
+    for event in ("startup", "shutdown"):
+        await communicator.send_input({"type": f"lifespan.{event}"})
+        answer = await communicator.receive_output(PATIENCE)
+        assert answer == {"type": f"lifespan.{event}.complete"}
+    await communicator.wait(PATIENCE)
+
+
+@pytest.mark.parametrize("path", ["/api/ws", "/api/ws/"])
+async def test_urlpatterns_serve_in_an_application_of_the_site_itself(path):
+    assert await is_served(websocket(path, app=composed))
+
+
+async def test_the_origin_is_checked_and_the_session_known_with_urlpatterns_too(user):
+    foreign = [(b"origin", b"https://evil.example"), (b"host", b"testserver")]
+    refused = Connection(application=composed, headers=foreign)
+    assert not (await refused.connect())[0]
+    await refused.assert_ended()
+    async with Connection(user=user, application=composed) as connection:
+        assert connection.connected["userId"] == str(user.pk)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pm_realtime.asgi",
+        # What `asgi.py` of a new project does, in either order of its two imports.
+        "from pm_realtime.asgi import get_asgi_application\n"
+        "import os\n"
+        "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'tests.settings')\n"
+        "application = get_asgi_application()",
+        "from tests.site.asgi import application",
+    ],
+)
+def test_the_asgi_module_can_be_imported_before_settings_are_known(code):
+    environment = {key: os.environ[key] for key in os.environ if key != "DJANGO_SETTINGS_MODULE"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error::RuntimeWarning", "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,154 @@
+"""``PM_REALTIME``: the defaults to the letter, read live, wrong types refused in words."""
+
+import types
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+
+from pm_realtime.conf import Conf, conf
+
+DEFAULTS = {
+    "PATH": "api/ws",
+    "ROLES": ("user", "editor", "admin", "master"),
+    "ROLE_RESOLVER": "pm_realtime.roles.resolve_role",
+    "ROOMS": {
+        "support": {"min_role": "editor"},
+        "admin:notifications": {"min_role": "admin"},
+        "system:broadcast": {"min_role": "master"},
+    },
+    "DEFAULT_ROOM": {},
+    "RATE_LIMIT": "60/m",
+    "MAX_CONNECTIONS_PER_USER": 5,
+    "CONNECTION_LIMIT_POLICY": "close_oldest",
+    "MAX_ROOMS_PER_CONNECTION": 10,
+    "HEARTBEAT_INTERVAL": 30,
+    "HEARTBEAT_TIMEOUT": 10,
+    "MAX_MESSAGE_BYTES": 65536,
+    "MAX_QUEUE_BYTES": 1048576,
+    "ALLOW_ANONYMOUS": True,
+    "ALLOWED_ORIGINS": None,
+    "SESSION_RECHECK_INTERVAL": 60,
+    "CHANNEL_LAYER": "default",
+    "BACKEND": None,
+    "LOCATION": None,
+}
+
+NO_TEXT = [5, None, True, b"x", [], ""]
+NO_COUNT = [0, -1, 1.5, "5", True, None]
+NO_SECONDS = [0, -1, "30", True, None, float("nan"), float("inf")]
+NO_MAPPING = ["x", 5, [("a", {})]]
+
+WRONG = {
+    "PATH": [*NO_TEXT, "/", "ws?x=1"],
+    "ROLES": [None, "admin", (), [1], ["a", "a"], ["a", ""], {"a", "b"}],
+    "ROLE_RESOLVER": NO_TEXT,
+    "ROOMS": [*NO_MAPPING, None],
+    "DEFAULT_ROOM": NO_MAPPING,
+    "RATE_LIMIT": [60, "", b"60/m", True],
+    "MAX_CONNECTIONS_PER_USER": NO_COUNT,
+    "CONNECTION_LIMIT_POLICY": ["close_newest", None, 1, ["refuse"]],
+    "MAX_ROOMS_PER_CONNECTION": NO_COUNT,
+    "HEARTBEAT_INTERVAL": NO_SECONDS,
+    "HEARTBEAT_TIMEOUT": NO_SECONDS,
+    "MAX_MESSAGE_BYTES": NO_COUNT,
+    "MAX_QUEUE_BYTES": NO_COUNT,
+    "ALLOW_ANONYMOUS": [1, 0, None, "yes"],
+    "ALLOWED_ORIGINS": ["https://example.com", [1], [""], 5, True],
+    "SESSION_RECHECK_INTERVAL": NO_SECONDS,
+    "CHANNEL_LAYER": NO_TEXT,
+    "BACKEND": [5, "", True, dict],
+    "LOCATION": [5, "", ["redis://a"]],
+}
+
+GOOD = {
+    "PATH": ["ws", "/ws/", "a/b/c"],
+    "ROLES": [["only"], ("a", "b")],
+    "ROLE_RESOLVER": ["tests.site.rules.by_name"],
+    "ROOMS": [{}, {"a": {}}, types.MappingProxyType({"a": {}})],
+    "DEFAULT_ROOM": [None, {"public": True}],
+    "RATE_LIMIT": [None, "5/s"],
+    "MAX_CONNECTIONS_PER_USER": [1],
+    "CONNECTION_LIMIT_POLICY": ["refuse", "close_oldest"],
+    "MAX_ROOMS_PER_CONNECTION": [1, 1000],
+    "HEARTBEAT_INTERVAL": [1, 0.5],
+    "HEARTBEAT_TIMEOUT": [0.5],
+    "MAX_MESSAGE_BYTES": [1],
+    "MAX_QUEUE_BYTES": [1],
+    "ALLOW_ANONYMOUS": [False, True],
+    "ALLOWED_ORIGINS": [[], ["*"], ("https://a",), {"https://a"}],
+    "SESSION_RECHECK_INTERVAL": [0.1],
+    "CHANNEL_LAYER": ["other"],
+    "BACKEND": [None, "a.b.C"],
+    "LOCATION": [None, "redis://localhost"],
+}
+
+
+def pairs(table):
+    return [(name, value) for name, values in table.items() for value in values]
+
+
+@pytest.mark.parametrize(("name", "default"), DEFAULTS.items())
+def test_the_default_of(name, default):
+    with override_settings(PM_REALTIME={}):
+        assert getattr(conf, name) == default
+        assert type(getattr(conf, name)) is type(default)
+
+
+def test_there_are_no_other_settings():
+    assert list(Conf.settings()) == list(DEFAULTS)
+
+
+def test_without_the_dict_all_is_default(settings):
+    del settings.PM_REALTIME
+    assert {name: getattr(conf, name) for name in DEFAULTS} == DEFAULTS
+
+
+@pytest.mark.parametrize(("name", "value"), pairs(GOOD))
+def test_a_good_value_is_taken_as_it_is(name, value):
+    with override_settings(PM_REALTIME={name: value}):
+        assert getattr(conf, name) is value
+
+
+@pytest.mark.parametrize(("name", "value"), pairs(WRONG))
+def test_a_wrong_value_raises_naming_key_expected_and_found(name, value):
+    with (
+        override_settings(PM_REALTIME={name: value}),
+        pytest.raises(ImproperlyConfigured) as raised,
+    ):
+        getattr(conf, name)
+    message = str(raised.value)
+    assert message.startswith(f'PM_REALTIME["{name}"] must be {vars(Conf)[name].expected}, got ')
+    assert message.endswith(f"got {value!r} ({type(value).__name__}).")
+
+
+def test_every_setting_is_tried_with_good_and_wrong_values():
+    assert set(GOOD) == set(WRONG) == set(DEFAULTS)
+
+
+def test_a_wrong_key_leaves_the_others_readable():
+    with override_settings(PM_REALTIME={"PATH": 5, "RATE_LIMIT": "1/s"}):
+        assert conf.RATE_LIMIT == "1/s"
+        assert conf.MAX_QUEUE_BYTES == 1048576
+
+
+def test_settings_are_read_live():
+    with override_settings(PM_REALTIME={"MAX_ROOMS_PER_CONNECTION": 3}):
+        assert conf.MAX_ROOMS_PER_CONNECTION == 3
+        with override_settings(PM_REALTIME={"MAX_ROOMS_PER_CONNECTION": 4}):
+            assert conf.MAX_ROOMS_PER_CONNECTION == 4
+        assert conf.MAX_ROOMS_PER_CONNECTION == 3
+    assert conf.MAX_ROOMS_PER_CONNECTION == 10
+
+
+def test_a_dict_changed_in_place_is_seen(settings):
+    settings.PM_REALTIME = {}
+    assert conf.ALLOW_ANONYMOUS is True
+    settings.PM_REALTIME["ALLOW_ANONYMOUS"] = False
+    assert conf.ALLOW_ANONYMOUS is False
+
+
+@pytest.mark.parametrize("found", [None, [], "text", 5])
+def test_where_the_whole_is_no_dict_defaults_hold_and_the_check_speaks(found):
+    with override_settings(PM_REALTIME=found):
+        assert conf.PATH == "api/ws"

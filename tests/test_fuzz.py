@@ -1,0 +1,257 @@
+"""Nothing a client sends raises out of the consumer."""
+
+import asyncio
+import json
+import logging
+import random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pm_realtime.consumers import RealtimeConsumer
+from tests.helpers import PATIENCE
+
+#: Fields and values near enough to the real ones to get past the first checks.
+TYPES = ["ping", "subscribe", "unsubscribe", "message", "connected", "no such command"]
+ROOMS = ["lobby", "support", "full", "", "x" * 201, "\x00", "é"]
+
+plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+anything = st.recursive(
+    plain, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner), max_leaves=8
+)
+payloads = anything | st.fixed_dictionaries(
+    {}, optional={"room": st.sampled_from(ROOMS) | anything, "content": anything, "from": anything}
+)
+envelopes = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.sampled_from(TYPES) | anything,
+        "timestamp": st.integers() | anything,
+        "id": st.text(max_size=5) | anything,
+        "payload": payloads,
+        "room": st.text(max_size=5) | anything,
+        "offset": st.integers() | anything,
+    },
+)
+well_formed = st.fixed_dictionaries(
+    {"type": st.sampled_from(TYPES), "timestamp": st.integers()}, optional={"payload": payloads}
+)
+
+
+@st.composite
+def damaged(draw):
+    """A real frame with a piece cut out or put in."""
+    text = json.dumps(draw(well_formed))
+    start, end = sorted(draw(st.tuples(*[st.integers(0, len(text))] * 2)))
+    return text[:start] + draw(st.text(max_size=3)) + text[end:]
+
+
+# Lone surrogates too: an ASGI server may hand on what is not UTF-8.
+any_text = st.text(st.characters(codec=None, exclude_categories=()))
+frames = (
+    any_text
+    | st.binary()
+    | damaged()
+    | (anything | envelopes | well_formed).map(json.dumps)
+    | (envelopes | well_formed).map(lambda envelope: json.dumps(envelope, ensure_ascii=False))
+)
+
+
+class Wire:
+    """The consumer between two queues, as an ASGI server drives it."""
+
+    async def __aenter__(self):
+        self._in, self._out = asyncio.Queue(), asyncio.Queue()
+        app, scope = RealtimeConsumer.as_asgi(), {"type": "websocket", "headers": []}
+        self._serving = asyncio.create_task(app(scope, self._in.get, self._out.put))
+        self._in.put_nowait({"type": "websocket.connect"})
+        assert (await self._receive())["type"] == "websocket.accept"
+        assert json.loads((await self._receive())["text"])["type"] == "connected"
+        return self
+
+    async def __aexit__(self, *exc):
+        self._in.put_nowait({"type": "websocket.disconnect", "code": 1000})
+        await asyncio.wait_for(self._serving, PATIENCE)
+
+    async def _receive(self):
+        getting = asyncio.ensure_future(self._out.get())
+        await asyncio.wait(
+            [getting, self._serving], timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED
+        )
+        if not getting.done():
+            getting.cancel()
+            pytest.fail(f"The consumer answers nothing: {self._serving}")
+        return getting.result()
+
+    def send(self, frame):
+        kind = "text" if isinstance(frame, str) else "bytes"
+        self._in.put_nowait({"type": "websocket.receive", kind: frame})
+
+    async def replies(self):
+        """What came in answer to all that was sent, read until a ``ping`` is answered."""
+        self.send('{"type": "ping", "timestamp": 1, "id": "the last one"}')
+        found = []
+        while True:
+            event = await self._receive()
+            assert event["type"] == "websocket.send"
+            envelope = json.loads(event["text"])
+            if envelope["type"] == "pong" and envelope.get("id") == "the last one":
+                return found
+            found.append(envelope)
+
+
+def warnings_of(caplog):
+    return [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.fixture(autouse=True)
+def open_rooms(configure):
+    configure(
+        RATE_LIMIT=None,
+        ROOMS={"support": {"min_role": "editor"}, "full": {"public": True, "max_connections": 1}},
+        DEFAULT_ROOM={"public": True},
+    )
+
+
+def test_any_sequence_of_frames_gets_at_most_one_reply_each_and_a_ping_is_answered(caplog):
+    async def scenario(sequence):
+        async with Wire() as wire:
+            for frame in sequence:
+                wire.send(frame)
+                replies = await wire.replies()
+                assert len(replies) <= 1
+                assert "INTERNAL_ERROR" not in str(replies)
+
+    with asyncio.Runner() as runner:
+
+        @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+        @given(st.lists(frames, max_size=12))
+        def check(sequence):
+            runner.run(scenario(sequence))
+            assert warnings_of(caplog) == []
+
+        check()
+
+
+# Ten thousand of the worst
+
+
+def envelope_text(**fields):
+    return json.dumps({"type": "ping", "timestamp": 1, **fields})
+
+
+def cut_short(chance):
+    text = envelope_text(payload={"room": "lobby", "content": [1, {"a": "b"}]})
+    return text[: chance.randrange(len(text))]
+
+
+def no_json(chance):
+    return chance.choice(
+        ["{'a': 1}", "{]", "NaN", "tru", '{"a" 1}', "\x00", '"\n"', "[1,]", "\ufeff{}"]
+    )
+
+
+def nested(chance):
+    opening, core, closing = chance.choice([("[", "", "]"), ('{"a":', "1", "}")])
+    depth = chance.choice([10, 129, 1000, 9000])
+    return opening * depth + core + closing * depth
+
+
+def never_closed(chance):
+    return chance.choice(["[", '{"a":', '[{"a":']) * chance.choice([1, 200, 10_000])
+
+
+def huge_number(chance):
+    number = chance.choice(["1e999", "-1e999", "1" * 5000, "1" * 60_000, "1e" + "9" * 400])
+    return '{"type": "ping", "timestamp": %s}' % number  # noqa: UP031
+
+
+def escaped_surrogate(chance):
+    half = chance.choice(["\\ud800", "\\udfff", "\\udc00\\ud800"])
+    return '{"type": "ping", "timestamp": 1, "payload": "%s"}' % half  # noqa: UP031
+
+
+def raw_surrogate(chance):
+    return envelope_text()[:-1] + chance.choice(["\ud800", "\udfff"]) + "}"
+
+
+def wrong_field(chance):
+    field = chance.choice(["type", "timestamp", "id", "room", "offset"])
+    wrong = {
+        "type": [None, 1, True, [], {}],
+        "timestamp": [None, "1", True, [], {}],
+        "id": [None, 1, False, [], {}],
+        "room": [None, 1, True, [], {}],
+        "offset": [None, "1", 1.5, True, [], {}],
+    }
+    return envelope_text(**{field: chance.choice(wrong[field])})
+
+
+def no_envelope(chance):
+    return chance.choice(["null", "[]", "{}", "1", '"ping"', "true", '{"type": "ping"}', "[[{}]]"])
+
+
+def wrong_payload(chance):
+    command = chance.choice(["subscribe", "unsubscribe", "message"])
+    payload = chance.choice([None, 1, "lobby", [], ["lobby"], {}, {"Room": "lobby"}, True])
+    return envelope_text(type=command, payload=payload)
+
+
+def wrong_room(chance):
+    command = chance.choice(["subscribe", "unsubscribe", "message"])
+    room = chance.choice([None, 1, True, [], {}, "", "x" * 201, "\x00", "a\nb", "\x7f"])
+    return envelope_text(type=command, payload={"room": room, "content": 1})
+
+
+def unknown_type(chance):
+    return envelope_text(
+        type=chance.choice(["", "PING", "pong", "__class__", "x" * 60_000, "\x00"])
+    )
+
+
+def not_in_room(chance):
+    return envelope_text(type="message", payload={"room": str(chance.random()), "content": []})
+
+
+def binary(chance):
+    return chance.choice([b"", b"\x00", envelope_text().encode(), chance.randbytes(50)])
+
+
+def too_large(chance):
+    return chance.choice([" " * 65537, "é" * 32769, b"x" * 65537, envelope_text(id="x" * 65536)])
+
+
+HOSTILE = {
+    cut_short: "PARSE_ERROR",
+    no_json: "PARSE_ERROR",
+    never_closed: "PARSE_ERROR",
+    raw_surrogate: "PARSE_ERROR",
+    nested: "INVALID_MESSAGE",
+    huge_number: "INVALID_MESSAGE",
+    escaped_surrogate: "INVALID_MESSAGE",
+    wrong_field: "INVALID_MESSAGE",
+    no_envelope: "INVALID_MESSAGE",
+    binary: "INVALID_MESSAGE",
+    wrong_payload: "INVALID_PAYLOAD",
+    wrong_room: "INVALID_ROOM",
+    unknown_type: "UNKNOWN_TYPE",
+    not_in_room: "NOT_IN_ROOM",
+    too_large: "MESSAGE_TOO_LARGE",
+}
+
+
+async def test_ten_thousand_hostile_frames_each_get_their_error_and_a_ping_is_answered(caplog):
+    chance = random.Random(20_26)
+    makers = [chance.choice(list(HOSTILE)) for _ in range(10_000)]
+    async with Wire() as wire:
+        for start in range(0, len(makers), 250):
+            batch = makers[start : start + 250]
+            sent = [maker(chance) for maker in batch]
+            for frame in sent:
+                wire.send(frame)
+            codes = [reply["payload"].get("code") for reply in await wire.replies()]
+            assert len(codes) == len(batch)
+            for maker, frame, code in zip(batch, sent, codes, strict=True):
+                assert code == HOSTILE[maker], (maker.__name__, frame[:100])
+    assert warnings_of(caplog) == []

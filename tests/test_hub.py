@@ -1,0 +1,444 @@
+"""One channel for all connections of a process: who is in which group, whatever happens."""
+
+import asyncio
+import random
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+from channels.layers import InMemoryChannelLayer, channel_layers
+
+from pm_realtime import aget_stats, asend_to_room
+from pm_realtime.consumers import RealtimeConsumer
+from pm_realtime.groups import room_group
+from pm_realtime.hub import get_hub
+from pm_realtime.layers import PUSH, get_layer
+from tests.helpers import Connection, errors_of, eventually, layer_groups
+
+pytestmark = pytest.mark.usefixtures("leaves_nothing")
+
+
+class Member:
+    """A connection as the hub sees it, and what has reached it."""
+
+    def __init__(self, name):
+        self.connection_id = name
+        self.received = []
+
+    def deliver(self, text):
+        self.received.append(text)
+
+    def instruct(self, instruction, arguments):
+        self.received.append((instruction, arguments))
+
+    def check_heartbeat(self, now):
+        pass
+
+
+class BrokenMember(Member):
+    def deliver(self, text):
+        raise RuntimeError("a bug")
+
+
+class LoggedLayer(InMemoryChannelLayer):
+    """Notes what becomes of groups, and fails at receiving as often as it is told."""
+
+    def __init__(self, **kwargs):
+        super().__init__(capacity=10_000, **kwargs)
+        self.log = []
+        self.failures = 0
+        self.is_away = False
+        self.broke = asyncio.Event()
+
+    async def group_add(self, group, channel):
+        if self.is_away:
+            raise ConnectionError("the layer is away")
+        self.log.append(("add", group))
+        await super().group_add(group, channel)
+
+    async def group_discard(self, group, channel):
+        self.log.append(("discard", group))
+        await super().group_discard(group, channel)
+
+    async def receive(self, channel):
+        if not self.failures and not self.is_away:
+            receiving = asyncio.ensure_future(super().receive(channel))
+            breaking = asyncio.ensure_future(self.broke.wait())
+            try:
+                await asyncio.wait([receiving, breaking], return_when=asyncio.FIRST_COMPLETED)
+                if receiving.done():
+                    return receiving.result()
+            finally:
+                receiving.cancel()
+                breaking.cancel()
+        self.broke.clear()
+        self.failures = max(0, self.failures - 1)
+        raise ConnectionError("the layer is away")
+
+    def fail(self, times):
+        """Fail ``times`` times, from now on, having lost all groups."""
+        self.failures = times
+        self.groups.clear()
+        self.broke.set()
+
+
+class GatedLayer(InMemoryChannelLayer):
+    """Discards a group only once the test says so."""
+
+    def __init__(self):
+        super().__init__(capacity=10_000)
+        self.was_asked = asyncio.Event()
+        self.may_discard = asyncio.Event()
+
+    async def group_discard(self, group, channel):
+        self.was_asked.set()
+        await self.may_discard.wait()
+        await super().group_discard(group, channel)
+
+
+class SlowLayer(InMemoryChannelLayer):
+    """Takes its time over groups, a different one each time."""
+
+    def __init__(self, seed):
+        super().__init__(capacity=10_000)
+        self.random = random.Random(seed)
+
+    async def group_add(self, group, channel):
+        await self.wait()
+        await super().group_add(group, channel)
+        await self.wait()
+
+    async def group_discard(self, group, channel):
+        await self.wait()
+        await super().group_discard(group, channel)
+        await self.wait()
+
+    async def wait(self):
+        for _ in range(self.random.randrange(4)):
+            await asyncio.sleep(0)
+
+
+def use(layer):
+    channel_layers.set("default", layer)
+    return layer
+
+
+@asynccontextmanager
+async def members(*everyone, groups=()):
+    hub = get_hub()
+    for member in everyone:
+        await hub.add(member, groups)
+    try:
+        yield hub
+    finally:
+        for member in everyone:
+            await hub.remove(member)
+
+
+async def send(group, text):
+    await get_layer().group_send(
+        group, {"type": PUSH, "group": group, "text": text, "exclude": None}
+    )
+
+
+# Membership
+
+
+async def test_the_first_member_adds_the_group_and_the_last_discards_it():
+    layer = use(LoggedLayer())
+    one, two = Member("1"), Member("2")
+    async with members(one, two) as hub:
+        await hub.join(one, "g")
+        await hub.join(two, "g")
+        assert layer.log == [("add", "g")]
+        await hub.leave(one, "g")
+        assert layer.log == [("add", "g")]
+        await hub.leave(two, "g")
+        assert layer.log == [("add", "g"), ("discard", "g")]
+        await hub.join(two, "g")
+        assert layer.log[2:] == [("add", "g")]
+    assert layer.log[3:] == [("discard", "g")]
+
+
+async def test_50_connections_in_a_room_are_one_member_of_the_group():
+    async with AsyncExitStack() as stack:
+        hub_channels = None
+        for number in range(50):
+            member = Member(str(number))
+            await stack.enter_async_context(members(member))
+            await get_hub().join(member, "g")
+            hub_channels = hub_channels or list(layer_groups()["g"])
+            assert list(layer_groups()["g"]) == hub_channels
+        assert len(hub_channels) == 1
+        assert len(get_hub()) == 50
+
+
+async def test_all_connections_of_a_process_share_one_channel(users):
+    async with AsyncExitStack() as stack:
+        for user in users.values():
+            connection = await stack.enter_async_context(Connection(user=user))
+            await connection.subscribe("lobby")
+        assert len({channel for group in layer_groups().values() for channel in group}) == 1
+
+
+async def test_leaving_what_one_is_not_in_is_fine():
+    member = Member("1")
+    async with members(member, Member("2")) as hub:
+        await hub.leave(member, "g")
+        await hub.join(member, "g")
+        await hub.leave(member, "g")
+        await hub.leave(member, "g")
+        await hub.remove(member)
+        await hub.remove(member)
+        assert layer_groups() == {}
+
+
+async def test_a_message_reaches_the_members_of_its_group_in_order():
+    inside, outside = Member("in"), Member("out")
+    async with members(inside, outside) as hub:
+        await hub.join(inside, "g")
+        await hub.join(outside, "other")
+        for number in range(100):
+            await send("g", str(number))
+        await eventually(lambda: len(inside.received) == 100)
+        assert inside.received == [str(number) for number in range(100)]
+        assert outside.received == []
+
+
+async def test_one_who_leaves_while_a_message_is_handed_out_gets_nothing_more():
+    left = []
+
+    class First(Member):
+        def deliver(self, text):
+            super().deliver(text)
+            left.append(asyncio.create_task(get_hub().leave(crowd[-1], "g")))
+
+    crowd = [First("0"), *(Member(str(number)) for number in range(1, 600))]
+    async with members(*crowd, groups=["g"]):
+        await send("g", "tick")
+        await eventually(lambda: crowd[-2].received)
+        assert left[0].done()
+        assert crowd[-1].received == []
+        assert all(member.received == ["tick"] for member in crowd[:-1])
+
+
+@pytest.mark.parametrize("cancel", [False, True])
+async def test_joins_and_leaves_in_any_order_end_as_the_layer_has_it(cancel):
+    groups = ["a", "b", "c"]
+
+    async def wander(hub, member, chance):
+        for _ in range(chance.randrange(1, 12)):
+            group = chance.choice(groups)
+            joined = group in where[member]
+            step = asyncio.create_task((hub.leave if joined else hub.join)(member, group))
+            for _ in range(chance.randrange(5)):
+                await asyncio.sleep(0)
+            if cancel and chance.random() < 0.2:
+                step.cancel()
+                await asyncio.wait([step])
+                await hub.leave(member, group)
+                where[member].discard(group)
+            else:
+                await step
+                where[member] ^= {group}
+
+    for seed in range(150):
+        use(SlowLayer(seed))
+        chance = random.Random(seed)
+        crowd = [Member(str(number)) for number in range(6)]
+        where = {member: set() for member in crowd}
+        async with members(Member("stays"), *crowd) as hub:
+            await asyncio.gather(
+                *(wander(hub, member, random.Random(chance.random())) for member in crowd)
+            )
+            for group in groups:
+                inside = {member for member in crowd if group in where[member]}
+                if not cancel:
+                    assert bool(inside) == (group in layer_groups()), (seed, group)
+                await send(group, group)
+            await hub.join(crowd[0], "fence")
+            await send("fence", "fence")
+            await eventually(lambda crowd=crowd: "fence" in crowd[0].received)
+            crowd[0].received.remove("fence")
+            assert all(set(member.received) == where[member] for member in crowd), seed
+        assert layer_groups() == {}
+
+
+async def test_a_group_that_nobody_is_in_is_left_at_its_first_message():
+    member = Member("1")
+    async with members(member, groups=["g"]):
+        (channel,) = layer_groups()["g"]
+        await get_layer().group_add("stray", channel)
+        await send("stray", "tick")
+        await eventually(lambda: "stray" not in layer_groups())
+        await send("g", "tick")
+        await eventually(lambda: member.received == ["tick"])
+
+
+async def test_one_who_joins_while_a_stray_group_is_left_still_gets_its_messages():
+    layer = use(GatedLayer())
+    member = Member("1")
+    async with members(member, groups=["other"]) as hub:
+        (channel,) = layer.groups["other"]
+        await layer.group_add("g", channel)
+        await send("g", "stray")
+        await layer.was_asked.wait()
+        joining = asyncio.create_task(hub.join(member, "g"))
+        await asyncio.wait([joining], timeout=0.05)  # It may have to wait for the leaving.
+        layer.may_discard.set()
+        await joining
+        await send("other", "fence")
+        await eventually(lambda: "fence" in member.received)
+        await send("g", "tick")
+        await send("other", "fence")
+        await eventually(lambda: member.received.count("fence") == 2)
+        assert member.received == ["fence", "tick", "fence"]
+
+
+# Slow members
+
+
+async def test_a_member_that_overflows_does_not_hold_up_the_others(configure):
+    configure(DEFAULT_ROOM={"public": True}, MAX_QUEUE_BYTES=5000)
+    is_read = asyncio.Event()
+
+    async def unread(scope, receive, send):
+        async def send_or_wait(event):
+            if '"tick"' in event.get("text", ""):
+                await is_read.wait()
+            await send(event)
+
+        await RealtimeConsumer.as_asgi()(scope, receive, send_or_wait)
+
+    async with AsyncExitStack() as stack:
+        everyone = [await stack.enter_async_context(Connection()) for _ in range(5)]
+        frozen = await stack.enter_async_context(Connection(application=unread))
+        everyone += [await stack.enter_async_context(Connection()) for _ in range(5)]
+        for connection in (*everyone, frozen):
+            await connection.subscribe("lobby")
+        for number in range(100):
+            await asend_to_room("lobby", "tick", [number, "x" * 200])
+        for connection in everyone:
+            assert [frame["payload"][0] for frame in await connection.so_far()] == list(range(100))
+        assert frozen.output_queue.empty()
+        is_read.set()
+        await frozen.assert_closed(4002)
+        await frozen.assert_ended()
+
+
+# A layer that fails
+
+
+async def test_the_loop_outlives_the_layer_and_joins_its_groups_again(caplog):
+    layer = use(LoggedLayer())
+    member = Member("1")
+    async with members(member, groups=["g", "h"]):
+        await send("g", "before")
+        await eventually(lambda: member.received == ["before"])
+        layer.fail(1)
+        await eventually(lambda: set(layer.groups) == {"g", "h"})
+        await send("g", "after")
+        await send("h", "after")
+        await eventually(lambda: member.received == ["before", "after", "after"])
+    assert len(errors_of(caplog)) == 1
+
+
+async def test_a_failing_layer_is_logged_once_however_often_it_fails(caplog):
+    layer = use(LoggedLayer())
+    member = Member("1")
+    async with members(member, groups=["g"]):
+        layer.fail(3)
+        await eventually(lambda: not layer.failures)
+        await eventually(lambda: "g" in layer.groups)
+        await send("g", "after")
+        await eventually(lambda: member.received == ["after"])
+    (record,) = errors_of(caplog)
+    assert record.exc_info
+
+
+async def test_a_layer_that_is_wholly_away_is_logged_once_and_taken_up_when_it_is_back(caplog):
+    layer = use(LoggedLayer())
+    member = Member("1")
+    async with members(member, groups=["g"]):
+        layer.is_away = True
+        layer.fail(1)
+        await eventually(lambda: errors_of(caplog))
+        await eventually(lambda: not layer.broke.is_set())
+        layer.is_away = False
+        await eventually(lambda: "g" in layer.groups)
+        await send("g", "after")
+        await eventually(lambda: member.received == ["after"])
+    assert len(errors_of(caplog)) == 1
+
+
+async def test_who_leaves_while_the_layer_fails_is_gone(caplog):
+    layer = use(LoggedLayer())
+    stays, leaves = Member("1"), Member("2")
+    async with members(stays, leaves, groups=["g"]) as hub:
+        await hub.join(leaves, "h")
+        layer.fail(1)
+        await hub.leave(leaves, "h")
+        await eventually(lambda: "g" in layer.groups)
+        assert "h" not in layer.groups
+    assert len(errors_of(caplog)) == 1
+
+
+async def test_a_seat_is_free_again_where_the_layer_fails_at_the_leaving_or_the_joining(
+    configure, monkeypatch
+):
+    configure(ROOMS={"one": {"public": True, "max_connections": 1}})
+    layer = use(LoggedLayer())
+
+    async def fail(group, channel):
+        raise ConnectionError("the layer is away")
+
+    async with Connection() as first, Connection() as second:
+        await first.subscribe("one")
+        for method in ("group_discard", "group_add"):
+            with monkeypatch.context() as patch:
+                patch.setattr(layer, method, fail)
+                command = "unsubscribe" if method == "group_discard" else "subscribe"
+                await first.ask(command, {"room": "one"})
+            assert (await aget_stats())["totalRooms"] == 0
+            await second.subscribe("one")
+            await second.ask("unsubscribe", {"room": "one"})
+
+
+async def test_groups_are_added_again_before_the_layer_forgets_them(configure):
+    configure(HEARTBEAT_INTERVAL=0.1, HEARTBEAT_TIMEOUT=0.1)
+    layer = use(LoggedLayer(group_expiry=0.05))
+    member = Member("1")
+    async with members(member, groups=["g", "h"]) as hub:
+        await hub.leave(member, "h")
+        layer.log.clear()
+        await eventually(lambda: layer.log.count(("add", "g")) >= 3)
+        assert set(layer.log) == {("add", "g")}
+
+
+# What goes wrong while delivering
+
+
+async def test_an_exception_while_delivering_is_logged_and_the_next_message_arrives(caplog):
+    good = Member("good")
+    async with members(BrokenMember("bad"), groups=["g"]), members(good, groups=["h"]):
+        await send("g", "one")
+        await send("h", "two")
+        await eventually(lambda: good.received == ["two"])
+    (record,) = errors_of(caplog)
+    assert record.exc_info
+
+
+@pytest.mark.parametrize(
+    "message", [{"type": "chat.message"}, {"type": PUSH}, {"type": PUSH, "group": "g"}, {}]
+)
+async def test_a_message_of_somebody_else_is_logged_and_the_next_one_arrives(caplog, message):
+    member = Member("1")
+    async with members(member, groups=["g"]):
+        await get_layer().group_send("g", message)
+        await send("g", "tick")
+        await eventually(lambda: member.received == ["tick"])
+    assert len(errors_of(caplog)) == 1
+
+
+async def test_room_groups_of_different_rooms_differ():
+    rooms = ["a", "A", "á", "a ", "a:1", "a.1", "a/1"]
+    assert len({room_group(room) for room in rooms}) == len(rooms)

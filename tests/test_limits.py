@@ -1,0 +1,181 @@
+"""Rates and the sliding window that counts them; time is given, never waited for."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pm_realtime.limits import Rate, RateLimiter, parse_rate
+
+START = 1000.0
+
+
+@pytest.fixture
+def limiter():
+    return RateLimiter()
+
+
+def take_all(limiter, rate, now):
+    """Fill the window at one moment."""
+    for _ in range(rate.count):
+        assert limiter.take(rate, now) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "seconds"),
+    [
+        ("60/m", 60, 60),
+        ("1/s", 1, 1),
+        ("5/sec", 5, 1),
+        ("5/second", 5, 1),
+        ("5/min", 5, 60),
+        ("5/minute", 5, 60),
+        ("1000/h", 1000, 3600),
+        ("1000/hour", 1000, 3600),
+        ("7/d", 7, 86400),
+        ("7/day", 7, 86400),
+    ],
+)
+def test_a_rate_is_a_count_and_a_unit(text, count, seconds):
+    assert parse_rate(text) == Rate(count, seconds)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "60", "/m", "60/", "0/m", "-1/m", "1.5/m", "60 / m", " 60/m", "60/m\n", "60/5m"),
+        *("m/60", "60/fortnight", "60/M", "60//m", "sixty/m", "06/m", "60/ms"),
+        *(None, 60, 1.5, b"60/m", ()),
+    ],
+)
+def test_a_wrong_rate_is_refused_with_what_was_expected_and_found(text):
+    with pytest.raises(ValueError, match="'60/m'") as raised:
+        parse_rate(text)
+    assert f"got {text!r}" in str(raised.value)
+
+
+def test_a_rate_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        parse_rate("60/m").count = 100
+
+
+def test_sixty_messages_fit_in_a_minute_and_the_sixty_first_does_not(limiter):
+    rate = parse_rate("60/m")
+    assert [limiter.take(rate, START + second / 2) for second in range(60)] == [0] * 60
+    assert limiter.take(rate, START + 30) > 0
+
+
+def test_the_time_to_wait_is_until_the_oldest_message_leaves_the_window(limiter):
+    rate = parse_rate("2/m")
+    limiter.take(rate, START)
+    limiter.take(rate, START + 10)
+    assert limiter.take(rate, START + 15) == 45
+    assert limiter.take(rate, START + 59.5) == 0.5
+
+
+def test_after_the_time_to_wait_exactly_one_message_fits(limiter):
+    rate = parse_rate("2/m")
+    limiter.take(rate, START)
+    limiter.take(rate, START + 10)
+    now = START + 15
+    wait = limiter.take(rate, now)
+    assert limiter.take(rate, now + wait) == 0
+    assert limiter.take(rate, now + wait) == 10
+
+
+def test_the_window_slides_and_does_not_start_anew(limiter):
+    rate = parse_rate("4/m")
+    for second in (0, 20, 40, 59):
+        assert limiter.take(rate, START + second) == 0
+    assert limiter.take(rate, START + 60) == 0
+    assert limiter.take(rate, START + 61) == 19
+    assert limiter.take(rate, START + 80) == 0
+    assert limiter.take(rate, START + 80) == 20
+
+
+def test_a_refused_message_takes_nothing_from_the_window(limiter):
+    rate = parse_rate("2/s")
+    take_all(limiter, rate, START)
+    for _ in range(100):
+        assert limiter.take(rate, START + 0.5) == 0.5
+    take_all(limiter, rate, START + 1)
+
+
+@pytest.mark.parametrize("start", [0.1, 0.3, 17.3, 123456.789, 1e9 + 0.7])
+def test_a_message_exactly_one_window_later_is_counted_whatever_floats_round_to(limiter, start):
+    rate = parse_rate("1/m")
+    limiter.take(rate, start)
+    answers = [limiter.take(rate, start + 60) for _ in range(3)]
+    assert answers.count(0) <= 1
+
+
+def test_a_lower_rate_holds_from_the_next_message_on(limiter):
+    for second in range(5):
+        limiter.take(parse_rate("5/m"), START + second)
+    assert limiter.take(parse_rate("2/m"), START + 10) == 53
+    assert limiter.take(parse_rate("2/m"), START + 63) == 0
+    assert limiter.take(parse_rate("2/m"), START + 63) == 1
+
+
+def test_a_higher_rate_holds_from_the_next_message_on(limiter):
+    take_all(limiter, parse_rate("2/m"), START)
+    for _ in range(3):
+        assert limiter.take(parse_rate("5/m"), START + 1) == 0
+    assert limiter.take(parse_rate("5/m"), START + 1) == 59
+
+
+def test_two_connections_have_a_window_each():
+    first, second = RateLimiter(), RateLimiter()
+    rate = parse_rate("1/m")
+    assert first.take(rate, START) == second.take(rate, START) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "patience"), [("60/m", 60), ("20/s", 20), ("1/s", 10), ("10/m", 10)]
+)
+def test_abuse_is_more_refusals_than_a_window_holds_and_never_less_than_ten(
+    limiter, text, patience
+):
+    rate = parse_rate(text)
+    take_all(limiter, rate, START)
+    assert not limiter.is_abused(rate)
+    for _ in range(patience):
+        limiter.take(rate, START)
+        assert not limiter.is_abused(rate)
+    limiter.take(rate, START)
+    assert limiter.is_abused(rate)
+
+
+def test_refusals_that_lie_a_window_back_are_forgiven(limiter):
+    rate = parse_rate("1/m")
+    for minute in range(20):
+        now = START + minute * 60
+        assert limiter.take(rate, now) == 0
+        for _ in range(9):
+            assert limiter.take(rate, now + 1) == 59
+        assert not limiter.is_abused(rate)
+
+
+MOMENTS = st.lists(st.floats(min_value=0, max_value=1e6, allow_nan=False), min_size=1, max_size=60)
+
+
+@given(count=st.integers(1, 6), times=MOMENTS)
+def test_no_window_ever_holds_more_than_the_count(count, times):
+    rate, limiter = Rate(count, 60), RateLimiter()
+    taken = [now for now in sorted(times) if limiter.take(rate, now) == 0]
+    for first, one_too_many in zip(taken, taken[count:], strict=False):
+        assert one_too_many - first >= rate.seconds or one_too_many >= first + rate.seconds
+
+
+@given(count=st.integers(1, 6), times=st.lists(st.integers(0, 600), min_size=1, max_size=60))
+def test_a_message_is_refused_only_where_the_window_is_full(count, times):
+    rate, limiter = Rate(count, 60), RateLimiter()
+    taken = []
+    for now in sorted(times):
+        inside = [then for then in taken if then > now - rate.seconds]
+        wait = limiter.take(rate, now)
+        if len(inside) < count:
+            assert wait == 0
+            taken.append(now)
+        else:
+            assert wait == inside[0] + rate.seconds - now
+            assert wait > 0

@@ -1,0 +1,36 @@
+"""Plain HTTP on the path of the WebSocket, where Django's own urls answer it."""
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+
+@pytest.mark.parametrize("path", ["/api/ws", "/api/ws/"])
+@pytest.mark.parametrize("method", ["get", "post", "head", "put", "delete", "options"])
+def test_plain_http_is_told_to_upgrade(path, method):
+    response = getattr(Client(enforce_csrf_checks=True), method)(path)
+    assert response.status_code == 426
+    assert response.headers["Upgrade"] == "websocket"
+    assert response.headers["Connection"] == "Upgrade"
+    assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert (b"WebSocket" in response.content) is (method != "head")
+
+
+@pytest.mark.parametrize("path", ["/api/ws/more", "/api/wss", "/api/"])
+def test_other_paths_are_not_ours(client, path):
+    assert client.get(path).status_code == 404
+
+
+def test_the_path_has_a_name():
+    assert reverse("pm_realtime:websocket") in ("/api/ws", "/api/ws/")
+
+
+@pytest.mark.parametrize(
+    ("server", "may_have_them"),
+    [("WSGIServer/0.2 CPython/3.11.7", False), ("gunicorn/23.0.0", True), ("", True)],
+)
+def test_pythons_own_wsgi_server_gets_no_hop_by_hop_headers(client, server, may_have_them):
+    response = client.get("/api/ws", SERVER_SOFTWARE=server)
+    assert response.status_code == 426
+    for name in ("Upgrade", "Connection"):
+        assert response.has_header(name) is may_have_them
