@@ -69,21 +69,22 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._opened_at = time.monotonic()
         self._last_seen = self._opened_at
         self._is_accepted = self._is_counted = self._is_open = self._is_finished = False
-        self._has_pinged = self._is_busy = False
+        self._has_pinged = self._is_busy = self._has_cancelled = False
         self._orders: set[asyncio.Task[None]] = set()
         self._task = cast("asyncio.Task[None]", asyncio.current_task())
-        was_cancelled = False
+        is_stopped_by_server = False
         try:
             while not self._outbox.is_closed:
                 await self.dispatch(await receive())
         except StopConsumer:
             pass
         except asyncio.CancelledError:
-            was_cancelled = not self._outbox.is_closed
+            is_stopped_by_server = self._is_cancelled_by_server()
             self.end(CloseCode.RESTARTING, "the server stops")
-            self._task.uncancel()
-        was_cancelled |= await self._clean_up_shielded()
-        if was_cancelled:
+        finally:
+            is_stopped_by_server |= await self._clean_up_shielded()
+            await self._outbox.drain(0 if is_stopped_by_server else DRAIN_TIMEOUT)
+        if is_stopped_by_server:
             raise asyncio.CancelledError
 
     async def dispatch(self, message: Any) -> None:
@@ -98,6 +99,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     async def websocket_connect(self, message: Any) -> None:
         try:
             await self.connect()
+        except StopConsumer:
+            raise
         except CloseConnection as closing:
             await self._refuse(closing.code, closing.reason)
         except Exception:
@@ -191,6 +194,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._close_code = int(code)
         self._outbox.close(code, reason)
         if not self._is_finished and asyncio.current_task() is not self._task:
+            self._has_cancelled = True
             self._task.cancel()
 
     def check_heartbeat(self, now: float) -> None:
@@ -282,7 +286,11 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         frame: dict[str, Any] = {"type": "websocket.accept", "subprotocol": subprotocol}
         if headers:
             frame["headers"] = list(headers)
-        await self.base_send(frame)
+        try:
+            await self.base_send(frame)
+        except Exception as error:
+            # The client has gone during the handshake.
+            raise StopConsumer from error
         self._is_accepted = True
 
     async def _refuse(self, code: int, reason: str = "") -> None:
@@ -336,18 +344,25 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             logger.exception("Server code could not %s a connection.", instruction)
 
     async def _clean_up_shielded(self) -> bool:
-        """Clean up, whoever cancels meanwhile. True where it was not our own close that did."""
+        """Clean up to the end, whoever cancels meanwhile. True where the server did."""
         self._is_finished = True
-        ours = self._outbox.is_closed
-        was_cancelled = False
+        is_stopped_by_server = False
         cleaning = asyncio.get_running_loop().create_task(self._clean_up())
         while not cleaning.done():
             try:
                 await asyncio.shield(cleaning)
             except asyncio.CancelledError:
-                was_cancelled |= not ours
-                ours = False
-        return was_cancelled
+                is_stopped_by_server |= self._is_cancelled_by_server()
+        return is_stopped_by_server
+
+    def _is_cancelled_by_server(self) -> bool:
+        """Whether a cancellation just caught came (also) from outside; takes our own one back."""
+        requests = self._task.cancelling()
+        if self._has_cancelled:
+            self._has_cancelled = False
+            self._task.uncancel()
+            requests -= 1
+        return requests > 0
 
     async def _clean_up(self) -> None:
         for order in list(self._orders):
@@ -362,5 +377,6 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         if self._is_open:
             seconds = time.monotonic() - self._opened_at
             logger.debug("%s ended with %d.", self.connection_id, self._close_code)
+            for room in self.rooms:
+                await self.notify(signals.left, room=room, reason=None)
             await self.notify(signals.disconnected, code=self._close_code, seconds=seconds)
-        await self._outbox.drain(DRAIN_TIMEOUT)

@@ -173,8 +173,10 @@ async def _leave(connection: Connection, name: str, reason: str | None = None) -
     if name not in connection.rooms:
         return
     del connection.rooms[name]
-    await connection.leave_group(room_group(name))
-    await get_backend().leave(connection.connection_id, name)
+    try:
+        await connection.leave_group(room_group(name))
+    finally:
+        await get_backend().leave(connection.connection_id, name)
     await connection.notify(signals.left, room=name, reason=reason)
 
 

@@ -75,10 +75,7 @@ class Hub:
         """Let a connection go, out of all its groups; the last one stops the hub."""
         _, groups = self._members.get(member.connection_id, (member, set()))
         for group in list(groups):
-            try:
-                await self.leave(member, group)
-            except Exception:
-                logger.exception("A group could not be left in the channel layer.")
+            await self.leave(member, group)
         self._members.pop(member.connection_id, None)
         if not self._members:
             self._stop()
@@ -89,10 +86,7 @@ class Hub:
         Nothing else runs between the joining and the return to the caller, so that a reply sent
         at once precedes the first message of the group.
         """
-        entry = self._groups.get(group)
-        if entry is None:
-            entry = self._groups[group] = _Group()
-        entry.users += 1
+        entry = self._use(group)
         try:
             if entry.lock.locked() or not entry.members:
                 async with entry.lock:
@@ -108,20 +102,15 @@ class Hub:
         if entry is None or entry.members.pop(member.connection_id, None) is None:
             return
         self._members[member.connection_id][1].discard(group)
-        entry.users += 1
-        try:
-            if not entry.members:
-                async with entry.lock:
-                    if not entry.members and self._layer is not None:
-                        await self._layer.group_discard(group, self._channel)
-        finally:
-            self._release(group, entry)
+        if not entry.members:
+            await self._discard_from_layer(group)
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Hand a message of the layer to the members of its group, in the order of joining."""
         entry = self._groups.get(message["group"])
         if entry is None:
-            await self._discard_stray(message["group"])
+            # A join was cancelled, or a leave failed, while the layer worked on it.
+            await self._discard_from_layer(message["group"])
             return
         members = list(entry.members.values())
         if message["type"] == layers.INSTRUCT:
@@ -154,15 +143,34 @@ class Hub:
         known[1].add(group)
         entry.members[member.connection_id] = member
 
+    def _use(self, group: str) -> _Group:
+        """The entry of a group, kept until it is given to :meth:`_release`."""
+        entry = self._groups.get(group)
+        if entry is None:
+            entry = self._groups[group] = _Group()
+        entry.users += 1
+        return entry
+
     def _release(self, group: str, entry: _Group) -> None:
         entry.users -= 1
         if not entry.users and not entry.members and self._groups.get(group) is entry:
             del self._groups[group]
 
-    async def _discard_stray(self, group: str) -> None:
-        """Leave a group nobody here is in: a join was cancelled while the layer worked on it."""
-        if self._layer is not None and group not in self._groups:
-            await self._layer.group_discard(group, self._channel)
+    async def _discard_from_layer(self, group: str) -> None:
+        """Take the hub's channel out of a group that has no members, if it still has none.
+
+        A failure is no one's business but the log's: what arrives for it is a stray, and tried
+        anew.
+        """
+        entry = self._use(group)
+        try:
+            async with entry.lock:
+                if not entry.members and self._layer is not None:
+                    await self._layer.group_discard(group, self._channel)
+        except Exception as error:
+            logger.warning("A group could not be left in the channel layer: %r", error)
+        finally:
+            self._release(group, entry)
 
     async def _start(self) -> None:
         async with self._starting:
@@ -191,22 +199,23 @@ class Hub:
     async def _receive_forever(self, layer: BaseChannelLayer, channel: str) -> None:
         """Dispatch what the layer brings; outlive whatever the layer raises."""
         delay, longest = BACKOFF
-        is_away = False
+        is_away = must_add = False
         while True:
             try:
-                if is_away:
+                if must_add:
                     await self._add_all_to_layer()
-                    is_away = False
-                    logger.warning("The channel layer is back.")
+                    must_add = False
                 message = await layer.receive(channel)
             except Exception:
                 if not is_away:
                     logger.exception("The channel layer failed; trying again until it is back.")
-                is_away = True
+                is_away = must_add = True
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, longest)
                 continue
-            delay = BACKOFF[0]
+            if is_away:
+                logger.warning("The channel layer is back.")
+                is_away, delay = False, BACKOFF[0]
             await self._dispatch_safely(message)
             await asyncio.sleep(0)
 

@@ -83,11 +83,13 @@ class Outbox:
     async def drain(self, seconds: float) -> None:
         """Wait at most ``seconds`` until all is sent; drop what is not."""
         self.is_closed = True
-        if self._writer is not None:
-            await asyncio.wait([self._writer], timeout=seconds)
-        if self._writer is not None:
-            self._writer.cancel()
-        self.discard()
+        try:
+            if self._writer is not None:
+                await asyncio.wait([self._writer], timeout=seconds)
+        finally:
+            if self._writer is not None:
+                self._writer.cancel()
+            self.discard()
 
     @property
     def _is_held(self) -> bool:

@@ -139,7 +139,8 @@ def user_key(user: Any) -> str:
     Raises ``ValueError`` for an anonymous or unsaved user and for what cannot be a primary key.
     """
     if hasattr(user, "pk"):
-        key = user.pk
+        is_saved = not (hasattr(user, "_state") and user._state.adding)
+        key = user.pk if is_saved else None
     else:
         try:
             key = get_user_model()._meta.pk.to_python(user)

@@ -66,6 +66,10 @@ class Connection(RealtimeCommunicator):
     async def types_so_far(self) -> list[str]:
         return [envelope["type"] for envelope in await self.so_far()]
 
+    def unread(self) -> list[dict[str, Any]]:
+        """The ASGI events that are there already, read by nobody."""
+        return [self.output_queue.get_nowait() for _ in range(self.output_queue.qsize())]
+
     async def assert_ended(self) -> None:
         """The application is done with this connection, by itself and without an exception."""
         await asyncio.wait_for(asyncio.shield(self.future), PATIENCE)

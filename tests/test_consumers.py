@@ -730,13 +730,15 @@ async def cancel_in_command(configure, user):
 
 
 @pytest.mark.parametrize("prepare", [cancel_in_handshake, cancel_while_idle, cancel_in_command])
-async def test_a_shutdown_of_the_server_closes_with_4012_cleans_up_and_goes_on(configure, user, prepare):
+async def test_a_shutdown_of_the_server_closes_with_4012_cleans_up_and_goes_on(
+    configure, user, prepare
+):
     connection = await prepare(configure, user)
     connection.future.cancel()
     with pytest.raises(asyncio.CancelledError):
         await connection.future
     assert connection.future.cancelled()
-    last = [connection.output_queue.get_nowait() for _ in range(connection.output_queue.qsize())][-1]
+    last = connection.unread()[-1]
     assert (last["type"], last["code"]) == ("websocket.close", 4012)
     assert await aget_stats() == NO_CONNECTIONS
     assert len(get_hub()) == 0

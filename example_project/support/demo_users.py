@@ -34,8 +34,11 @@ DEMO_USERS = (
 )
 
 
-def ensure(person: DemoUser) -> User:
-    """The user for ``person``, created where there is none; one that is there is left alone."""
+def ensure(person: DemoUser) -> tuple[User, bool]:
+    """The user for ``person``, and whether the demo's own password is still theirs.
+
+    Created where there is none; one that is there is left alone.
+    """
     user, created = User.objects.get_or_create(
         username=person.username,
         defaults={
@@ -51,4 +54,4 @@ def ensure(person: DemoUser) -> User:
         user.save()
         if person.group:
             user.groups.add(Group.objects.get_or_create(name=person.group)[0])
-    return user
+    return user, created or user.check_password(person.password)

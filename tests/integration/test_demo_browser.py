@@ -331,6 +331,9 @@ async def test_all_of_it_works_from_the_keyboard(visits, demo):
     await page.keyboard.press("Enter")
 
     await expect(page.get_by_role("heading", level=1)).to_have_text("Hello, Eli")
+    await expect(status(page)).to_have_attribute("data-state", "connected")
+    # While a page loads, the browser itself sets the focus to where the skip link led.
+    await page.wait_for_load_state("load")
     await page.keyboard.press("Tab")
     await expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     await expect(page.get_by_role("link", name="Skip to content")).to_be_in_viewport()

@@ -27,7 +27,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, host: str, port: int, **options: Any) -> None:
         call_command("migrate", verbosity=0, interactive=False)
-        people = [(person, ensure(person)) for person in DEMO_USERS]
+        people = [(person, *ensure(person)) for person in DEMO_USERS]
         host = host.strip("[]")
         free = first_free_port(host, port)
         if free != port:
@@ -45,13 +45,10 @@ class Command(BaseCommand):
                 stdout=io.StringIO(),
             )
 
-    def introduction(self, address: str, people: list[tuple[DemoUser, User]]) -> str:
+    def introduction(self, address: str, people: list[tuple[DemoUser, User, bool]]) -> str:
         rows = [("NAME", "ROLE", "PASSWORD", "PERSON", "WHAT THEY DO")]
-        changed = False
-        for person, user in people:
-            own_password = not user.check_password(person.password)
-            changed |= own_password
-            password = "(changed)" if own_password else person.password
+        for person, user, has_demo_password in people:
+            password = person.password if has_demo_password else "(changed)"
             role = role_of(user) or "none"
             rows.append((user.username, role, password, user.get_full_name(), person.may))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -61,7 +58,7 @@ class Command(BaseCommand):
         ]
         lines = ["", self.style.SUCCESS(f"The demo is at {address}"), ""]
         lines += [f"  {line}".rstrip() for line in table]
-        if changed:
+        if not all(has_demo_password for _, _, has_demo_password in people):
             lines += [
                 "",
                 "(changed): that user has another password by now. The demo resets none.",
