@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
 from channels.layers import BaseChannelLayer
+from django.core.exceptions import ImproperlyConfigured
 
 from pm_realtime import layers
 from pm_realtime.conf import conf
@@ -123,7 +124,10 @@ class Hub:
                 await asyncio.sleep(0)
             for member in members[start : start + BATCH]:
                 if member.connection_id != exclude and member.connection_id in entry.members:
-                    member.deliver(text)
+                    try:
+                        member.deliver(text)
+                    except Exception:
+                        logger.exception("A message could not be delivered to a connection.")
 
     async def _join_first(self, member: Member, group: str, entry: _Group) -> None:
         assert self._layer is not None
@@ -228,16 +232,12 @@ class Hub:
     async def _sweep_forever(self) -> None:
         """One clock for all connections: heartbeats, and groups before the layer forgets them."""
         while True:
-            silence = conf.HEARTBEAT_INTERVAL + conf.HEARTBEAT_TIMEOUT
-            await asyncio.sleep(max(0.02, min(1.0, silence / 8)))
+            await asyncio.sleep(_sweep_interval())
             self._revive_receiver()
-            now = time.monotonic()
-            for member, _ in list(self._members.values()):
-                member.check_heartbeat(now)
-            expiry = getattr(self._layer, "group_expiry", None)
-            if expiry and now - self._refreshed_at > expiry / 2:
-                self._refreshed_at = now
-                await self._refresh()
+            try:
+                await self._sweep(time.monotonic())
+            except Exception:
+                logger.exception("Heartbeats could not be checked or groups not be renewed.")
 
     def _revive_receiver(self) -> None:
         """Start receiving again where the ``send`` of a middleware has cancelled its caller."""
@@ -246,16 +246,27 @@ class Hub:
             receive = self._receive_forever(self._layer, self._channel)
             self._receiver = asyncio.get_running_loop().create_task(receive)
 
-    async def _refresh(self) -> None:
-        try:
+    async def _sweep(self, now: float) -> None:
+        for member, _ in list(self._members.values()):
+            member.check_heartbeat(now)
+        expiry = getattr(self._layer, "group_expiry", None)
+        if expiry and now - self._refreshed_at > expiry / 2:
+            self._refreshed_at = now
             await self._add_all_to_layer()
-        except Exception:
-            logger.exception("Groups could not be renewed in the channel layer.")
 
     async def _add_all_to_layer(self) -> None:
         for group, entry in list(self._groups.items()):
             if entry.members and self._layer is not None:
                 await self._layer.group_add(group, self._channel)
+
+
+def _sweep_interval() -> float:
+    """Seconds: often enough that a short heartbeat, as tests have it, is kept to."""
+    try:
+        silence = conf.HEARTBEAT_INTERVAL + conf.HEARTBEAT_TIMEOUT
+    except ImproperlyConfigured:
+        return 1.0
+    return max(0.02, min(1.0, silence / 8))
 
 
 _hubs: Final[dict[asyncio.AbstractEventLoop, Hub]] = {}

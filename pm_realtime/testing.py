@@ -36,11 +36,13 @@ from msgspec.json import decode
 from pm_realtime.conf import conf
 from pm_realtime.consumers import RealtimeConsumer
 from pm_realtime.groups import authenticated_group, role_group, room_group, user_group
-from pm_realtime.layers import PUSH
+from pm_realtime.layers import PUSH, expect_sockets
 from pm_realtime.protocol import Envelope, MessageType
 from pm_realtime.push import user_key
 
 ANYTHING: Final = object()
+#: Seconds to wait for what is expected; only a test that fails waits so long.
+PATIENCE: Final = 5.0
 
 
 class RealtimeCommunicator(WebsocketCommunicator):
@@ -64,6 +66,7 @@ class RealtimeCommunicator(WebsocketCommunicator):
             headers=headers,
             subprotocols=subprotocols,
         )
+        expect_sockets()
         self.user = user
         self.connected: dict[str, Any] = {}
         self._ids = itertools.count(1)
@@ -72,7 +75,7 @@ class RealtimeCommunicator(WebsocketCommunicator):
         if self.user is not None:
             cookie = (b"cookie", await session_cookie(self.user))
             self.scope["headers"] = [*(self.scope["headers"] or ()), cookie]
-        accepted, code = await self.connect()
+        accepted, code = await self.connect(PATIENCE)
         if not accepted:
             raise AssertionError(f"Expected the handshake to be accepted, got a close ({code}).")
         first = await self.receive()
@@ -87,14 +90,14 @@ class RealtimeCommunicator(WebsocketCommunicator):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self.disconnect()
+        await self.disconnect(timeout=PATIENCE)
 
     @property
     def connection_id(self) -> str:
         """The ``connectionId`` of the first frame."""
         return str(self.connected["connectionId"])
 
-    async def receive(self, timeout: float = 1) -> dict[str, Any]:
+    async def receive(self, timeout: float = PATIENCE) -> dict[str, Any]:
         """The next envelope; fails after ``timeout`` seconds, and where the server closes."""
         event = await self.receive_output(timeout)
         if event["type"] == "websocket.close":
@@ -117,7 +120,7 @@ class RealtimeCommunicator(WebsocketCommunicator):
         return await self.assert_reply(id, MessageType.SUBSCRIBED)
 
     async def assert_reply(
-        self, id: str, type: str, payload: Any = ANYTHING, *, timeout: float = 1
+        self, id: str, type: str, payload: Any = ANYTHING, *, timeout: float = PATIENCE
     ) -> dict[str, Any]:
         """The envelope that answers the command ``id``, of ``type`` and with ``payload``."""
         reply = await self._find(
@@ -127,7 +130,9 @@ class RealtimeCommunicator(WebsocketCommunicator):
             raise AssertionError(f"Expected {type!r} in reply to {id}, got {reply}.")
         return _check_payload(reply, payload)
 
-    async def assert_error(self, id: str, code: str, *, timeout: float = 1) -> dict[str, Any]:
+    async def assert_error(
+        self, id: str, code: str, *, timeout: float = PATIENCE
+    ) -> dict[str, Any]:
         """The ``error`` that answers the command ``id`` with ``code``."""
         reply = await self.assert_reply(id, MessageType.ERROR, timeout=timeout)
         if reply["payload"]["code"] != code:
@@ -135,13 +140,13 @@ class RealtimeCommunicator(WebsocketCommunicator):
         return reply
 
     async def assert_push(
-        self, type: str, payload: Any = ANYTHING, *, timeout: float = 1
+        self, type: str, payload: Any = ANYTHING, *, timeout: float = PATIENCE
     ) -> dict[str, Any]:
         """The next envelope of ``type``, with ``payload``."""
         found = await self._find(lambda envelope: envelope["type"] == type, f"a {type!r}", timeout)
         return _check_payload(found, payload)
 
-    async def assert_closed(self, code: int, *, timeout: float = 1) -> None:
+    async def assert_closed(self, code: int, *, timeout: float = PATIENCE) -> None:
         """The server closes with ``code``; envelopes before it are passed over."""
         async with asyncio.timeout(timeout):
             while (event := await self.receive_output(timeout))["type"] != "websocket.close":

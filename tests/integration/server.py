@@ -63,7 +63,10 @@ class Server:
                 stdout=log,
                 stderr=log,
             )
-        self._wait_until_listening()
+        try:
+            wait_for_port(self.port, self.process)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.log}") from None
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -129,14 +132,16 @@ class Server:
             self.process.kill()
             return self.process.wait()
 
-    def _wait_until_listening(self) -> None:
-        deadline = time.monotonic() + START_TIMEOUT
-        while time.monotonic() < deadline:
-            assert self.process.poll() is None, self.log
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
-                return
-            time.sleep(0.05)
-        raise AssertionError(f"no server within {START_TIMEOUT} s: {self.log}")
+
+def wait_for_port(port: int, process: subprocess.Popen[Any]) -> None:
+    """Return once something listens on ``port``; fail where ``process`` ends before."""
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"the server ended with {process.returncode}"
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"nothing listens on {port} within {START_TIMEOUT} s")
 
 
 def free_port() -> int:

@@ -53,8 +53,8 @@ async def in_the_room(visits, *usernames):
 async def test_what_it_prints_signs_each_of_them_in(visits, demo):
     assert demo.url == f"http://127.0.0.1:{demo.port}"
     assert list(demo.people) == ["user", "editor", "admin", "master"]
-    for person in demo.people.values():
-        page = await visits.open("/", person.username)
+    pages = await asyncio.gather(*(visits.open("/", username) for username in demo.people))
+    for page, person in zip(pages, demo.people.values(), strict=True):
         await expect(page.get_by_test_id("who")).to_have_text(person.full_name)
         await expect(page.get_by_test_id("role")).to_have_text(person.role)
 

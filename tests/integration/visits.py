@@ -31,7 +31,7 @@ class Visits:
     async def __aexit__(self, *error):
         await asyncio.gather(*(each.close() for each in self._mine))
         if error == (None, None, None):
-            assert self.complaints == []
+            assert self.complaints == [], self.complaints
 
     @property
     def complaints(self):
