@@ -1,13 +1,17 @@
 """A site's whole ASGI application: Django's HTTP and the WebSocket, in one call."""
 
+import logging
 from typing import Any
 
+from django.conf import settings
 from django.core.asgi import get_asgi_application as get_django_application
 
 from pm_realtime.conf import conf
 from pm_realtime.consumers import RealtimeConsumer
 from pm_realtime.layers import expect_sockets
 from pm_realtime.views import upgrade_required
+
+logger = logging.getLogger("pm_realtime.connection")
 
 
 class Application:
@@ -37,11 +41,17 @@ def get_asgi_application() -> Application:
 
 
 def _is_ours(scope: Any) -> bool:
-    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    prefix = settings.FORCE_SCRIPT_NAME or scope.get("root_path", "")
+    path: str = scope["path"].removeprefix(prefix.rstrip("/"))
     return path.strip("/") == conf.PATH.strip("/")
 
 
 async def _deny(scope: Any, receive: Any, send: Any) -> None:
+    logger.warning(
+        'No WebSocket at %.200r: pm_realtime serves /%s (PM_REALTIME["PATH"]).',
+        scope["path"],
+        conf.PATH.strip("/"),
+    )
     await receive()
     await send({"type": "websocket.close", "code": 1000})
 

@@ -28,30 +28,19 @@ _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 class Identity:
     """The user of a connection as it was found at the handshake.
 
-    ``user_id`` is the primary key as JSON can hold it (numbers stay numbers); ``session_key`` is
-    None without a Django session.
+    ``user_id`` is the primary key as JSON can hold it (numbers stay numbers), None for an
+    anonymous user; ``name`` is what others see; ``session_key`` is None without a Django session.
     """
 
     user: Any
+    user_id: int | str | None = None
+    name: str = ""
     role: str | None = None
     session_key: str | None = None
 
     @property
     def is_authenticated(self) -> bool:
-        return bool(self.user.is_authenticated)
-
-    @property
-    def user_id(self) -> int | str | None:
-        if not self.is_authenticated:
-            return None
-        key = self.user.pk
-        return key if isinstance(key, int) else str(key)
-
-    @property
-    def name(self) -> str:
-        """What others see: the full name where the user model has one, else the user name."""
-        get_full_name = getattr(self.user, "get_full_name", None)
-        return str((get_full_name and get_full_name()) or self.user.get_username())
+        return self.user_id is not None
 
 
 async def authenticate(scope: Scope) -> Identity:
@@ -104,8 +93,7 @@ class _ReadOnlySession(dict[str, Any]):
 
 def _identify(session_key: str) -> Identity:
     store = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
-    user = get_user(_request(store.load()))
-    return Identity(user, role_of(user), session_key if user.is_authenticated else None)
+    return _identity(get_user(_request(store.load())), session_key)
 
 
 def _request(session_data: dict[str, Any]) -> Any:
@@ -114,7 +102,21 @@ def _request(session_data: dict[str, Any]) -> Any:
 
 
 def _identify_given(user: Any, session: Any) -> Identity:
-    return Identity(user, role_of(user), getattr(session, "session_key", None))
+    return _identity(user, getattr(session, "session_key", None))
+
+
+def _identity(user: Any, session_key: str | None) -> Identity:
+    """All that is asked of ``user``, while the database may be used."""
+    if not user.is_authenticated:
+        return Identity(user)
+    user_id = user.pk if isinstance(user.pk, int) else str(user.pk)
+    return Identity(user, user_id, _name_of(user), role_of(user), session_key)
+
+
+def _name_of(user: Any) -> str:
+    """The full name where the user model has one, else the user name."""
+    get_full_name = getattr(user, "get_full_name", None)
+    return str((get_full_name and get_full_name()) or user.get_username())
 
 
 def is_allowed_origin(scope: Scope) -> bool:

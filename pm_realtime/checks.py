@@ -57,8 +57,8 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
         messages += _check_origins()
     if "BACKEND" not in broken:
         messages += _check_backend()
-    roles = None if "ROLES" in broken else conf.ROLES
-    if roles is not None and SERVER in roles:
+    roles = _roles_meant(found) if "ROLES" in broken else tuple(conf.ROLES)
+    if SERVER in roles:
         messages.append(
             Error(
                 f'PM_REALTIME["ROLES"]: {SERVER!r} is no name for a role.',
@@ -115,11 +115,19 @@ def _check_keys(found: Mapping[Any, Any]) -> Iterator[CheckMessage]:
             )
 
 
+def _roles_meant(found: Mapping[Any, Any]) -> tuple[str, ...]:
+    """Every name that a broken ``ROLES`` may have been meant to hold, with the defaults."""
+    meant = found["ROLES"]
+    names = meant if isinstance(meant, list | tuple | set) else [meant]
+    return (*Conf.ROLES.default, *(name for name in names if isinstance(name, str)))
+
+
 def _did_you_mean(key: object, known: list[str]) -> str:
-    close = difflib.get_close_matches(str(key).upper(), [name.upper() for name in known], n=1)
     by_upper = {name.upper(): name for name in known}
-    if close:
-        return f"Did you mean {by_upper[close[0]]!r}?"
+    wanted = str(key).upper()
+    begins = [name for name in by_upper if len(wanted) > 3 and name.startswith(wanted)]
+    for name in begins or difflib.get_close_matches(wanted, by_upper, n=1):
+        return f"Did you mean {by_upper[name]!r}?"
     return f"Known are: {', '.join(known)}."
 
 
@@ -195,7 +203,7 @@ def _check_backend() -> Iterator[CheckMessage]:
     )
 
 
-def _check_rooms(roles: Sequence[str] | None) -> Iterator[CheckMessage]:
+def _check_rooms(roles: Sequence[str]) -> Iterator[CheckMessage]:
     for name, options in conf.ROOMS.items():
         where = f'PM_REALTIME["ROOMS"][{name!r}]'
         yield from _check_room_name(name, where)
@@ -229,9 +237,7 @@ def _check_room_name(name: object, where: str) -> Iterator[CheckMessage]:
             )
 
 
-def _check_options(
-    options: object, where: str, roles: Sequence[str] | None
-) -> Iterator[CheckMessage]:
+def _check_options(options: object, where: str, roles: Sequence[str]) -> Iterator[CheckMessage]:
     if not isinstance(options, Mapping):
         yield Error(
             f"{where} must be a dict of room options, got {options!r} ({type(options).__name__}).",
@@ -257,13 +263,12 @@ def _check_options(
 
 
 def _check_option(
-    option: str, value: Any, where: str, roles: Sequence[str] | None
+    option: str, value: Any, where: str, roles: Sequence[str]
 ) -> Iterator[CheckMessage]:
-    """``roles`` is None where ``ROLES`` is itself wrong, and so no name can be."""
     expected = ""
     if option in ("min_role", "publish_role"):
-        names = (*(roles or ()), *([SERVER] if option == "publish_role" else []))
-        if roles is not None and value is not None and value not in names:
+        names = (*roles, *([SERVER] if option == "publish_role" else []))
+        if value is not None and value not in names:
             yield Error(
                 f"{where}: expected one of {', '.join(names)}, got {value!r}.",
                 hint='Add the role to PM_REALTIME["ROLES"], or name one that is there.',
@@ -290,10 +295,10 @@ def _check_option(
 def _check_layer() -> Iterator[CheckMessage]:
     configured = getattr(settings, "CHANNEL_LAYERS", None)
     config = layer_config()
-    if configured and config is None:
+    if config is None and (configured or Conf.CHANNEL_LAYER.default != conf.CHANNEL_LAYER):
         yield Error(
             f'PM_REALTIME["CHANNEL_LAYER"]: {conf.CHANNEL_LAYER!r} is not in CHANNEL_LAYERS.',
-            hint=f"CHANNEL_LAYERS has: {', '.join(map(str, configured))}.",
+            hint=f"CHANNEL_LAYERS has: {', '.join(map(str, configured or ())) or 'nothing'}.",
             id="pm_realtime.E011",
         )
         return

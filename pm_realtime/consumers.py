@@ -76,6 +76,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         try:
             while not self._outbox.is_closed:
                 await self.dispatch(await receive())
+                # Where frames are queued, neither of the two waits: others get a turn here.
+                await asyncio.sleep(0)
         except StopConsumer:
             pass
         except asyncio.CancelledError:
@@ -137,7 +139,11 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     async def receive(
         self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any
     ) -> None:
-        """One frame of the client: decode, count against the rate, carry out, answer."""
+        """One frame of the client: decode, count against the rate, carry out, answer.
+
+        What is malformed is answered and counts for nothing: it is a mistake of the client's
+        code, and costs no more than the refusal would.
+        """
         self._last_seen = time.monotonic()
         self._is_busy = True
         command: Command | None = None
@@ -145,6 +151,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             frame = text_data if text_data is not None else bytes_data
             command = decode(frame, max_bytes=conf.MAX_MESSAGE_BYTES)
             self._has_pinged |= command.type == MessageType.PING
+            handlers.check(command)
             self._check_rate()
             await handlers.handle(self, command)
         except Exception as error:
@@ -261,7 +268,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         identity = self.identity
         info = ConnectionInfo(
             connection_id=self.connection_id,
-            user_id=push.user_key(identity.user) if identity.is_authenticated else None,
+            user_id=str(identity.user_id) if identity.is_authenticated else None,
             role=identity.role,
             connected_at=time.time(),
         )
@@ -314,7 +321,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         """The groups a connection is born into; what is sent to a role goes to its own group."""
         own = [groups.connection_group(self.connection_id)]
         if self.identity.is_authenticated:
-            own.append(groups.user_group(push.user_key(self.identity.user)))
+            own.append(groups.user_group(str(self.identity.user_id)))
             own.append(groups.authenticated_group())
             own.extend(map(groups.role_group, roles_up_to(self.identity.role)))
         return own

@@ -42,13 +42,30 @@ class Connection(Protocol):
 Handler = Callable[[Connection, Command], Awaitable[None]]
 
 
-async def handle(connection: Connection, command: Command) -> None:
-    """Carry out ``command``. Raises ``CommandError`` where it is refused."""
-    handler = COMMANDS.get(command.type)
-    if handler is None:
+def check(command: Command) -> None:
+    """Raise ``CommandError`` where ``command`` is malformed, whoever sends it."""
+    if command.type not in COMMANDS:
         known = ", ".join(COMMANDS)
         raise CommandError(ErrorCode.UNKNOWN_TYPE, f"Expected one of these types: {known}.")
-    await handler(connection, command)
+    if command.type == MessageType.PING:
+        return
+    if not isinstance(command.payload, dict) or "room" not in command.payload:
+        raise CommandError(
+            ErrorCode.INVALID_PAYLOAD, "Expected the payload to be an object with `room`."
+        )
+    name = check_room(command.payload["room"])
+    if command.type == MessageType.MESSAGE and "content" not in command.payload:
+        raise CommandError(
+            ErrorCode.INVALID_PAYLOAD, "Expected `content` in the payload.", room=name
+        )
+
+
+async def handle(connection: Connection, command: Command) -> None:
+    """Carry out a ``command`` that :func:`check` let pass.
+
+    Raises ``CommandError`` where it is refused.
+    """
+    await COMMANDS[command.type](connection, command)
 
 
 async def ping(connection: Connection, command: Command) -> None:
@@ -56,7 +73,7 @@ async def ping(connection: Connection, command: Command) -> None:
 
 
 async def subscribe(connection: Connection, command: Command) -> None:
-    name = _room_of(command)
+    name: str = command.payload["room"]
     async with connection.room_lock:
         if name not in connection.rooms:
             try:
@@ -71,18 +88,14 @@ async def subscribe(connection: Connection, command: Command) -> None:
 
 
 async def unsubscribe(connection: Connection, command: Command) -> None:
-    name = _room_of(command)
+    name: str = command.payload["room"]
     async with connection.room_lock:
         await _leave(connection, name)
         _reply_unsubscribed(connection, name, command)
 
 
 async def message(connection: Connection, command: Command) -> None:
-    name = _room_of(command)
-    if "content" not in command.payload:
-        raise CommandError(
-            ErrorCode.INVALID_PAYLOAD, "Expected `content` in the payload.", room=name
-        )
+    name: str = command.payload["room"]
     if name not in connection.rooms:
         raise CommandError(
             ErrorCode.NOT_IN_ROOM, "Subscribe to the room before sending to it.", room=name
@@ -119,14 +132,6 @@ async def force_unsubscribe(connection: Connection, room: str, reason: str | Non
         if room in connection.rooms:
             await _leave(connection, room, reason)
             _reply_unsubscribed(connection, room, None, reason)
-
-
-def _room_of(command: Command) -> str:
-    if not isinstance(command.payload, dict) or "room" not in command.payload:
-        raise CommandError(
-            ErrorCode.INVALID_PAYLOAD, "Expected the payload to be an object with `room`."
-        )
-    return check_room(command.payload["room"])
 
 
 async def _authorize_join(connection: Connection, name: str) -> None:

@@ -5,6 +5,7 @@ or loop hands the message over to the loop that serves the sockets.
 """
 
 import asyncio
+import inspect
 import logging
 import os
 import threading
@@ -55,6 +56,10 @@ class LocalChannelLayer(InMemoryChannelLayer):
         if queue is None:
             queue = self.channels[channel] = asyncio.Queue()
         return queue
+
+    def forget(self, channel: str) -> None:
+        """Drop what waits for a channel that nobody will read any more."""
+        self.channels.pop(channel, None)
 
     def _clean_expired(self) -> None:
         """Nothing here expires: the one channel of a process leaves its groups when it stops."""
@@ -185,8 +190,19 @@ def warn_if_alone() -> None:
         "CHANNEL_LAYERS to channels_redis.pubsub.RedisPubSubChannelLayer to push from shells, "
         "workers and commands.",
         RuntimeWarning,
-        stacklevel=2,
+        stacklevel=_callers_level(),
     )
+
+
+def _callers_level() -> int:
+    """How far up from :func:`warn_if_alone` the site's own code is."""
+    level = 1
+    frame = inspect.currentframe()
+    while (frame := frame and frame.f_back) and frame.f_globals["__name__"].startswith(
+        "pm_realtime."
+    ):
+        level += 1
+    return level
 
 
 def _hand_over(layer: BaseChannelLayer, group: str, message: Message) -> None:

@@ -153,7 +153,7 @@ def encode(envelope: Envelope) -> str:
     except (TypeError, ValueError, RecursionError) as error:
         raise PayloadError(
             f"The payload of a {envelope.type!r} push cannot be written as JSON: {error}. "
-            "Pass dicts with text keys, lists, texts, numbers, booleans, None, dates, UUIDs."
+            "Pass dicts, lists, texts, numbers, booleans, None, dates, Decimals and UUIDs."
         ) from error
 
 
@@ -216,7 +216,8 @@ def _parse_loosely(frame: str, problem: str) -> Any:
 
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
-_STRING_OR_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
+# A string that does not end runs to the end of the frame, so that no quote is looked at twice.
+_STRING_OR_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 
 
 def _check_depth(frame: str) -> None:

@@ -12,9 +12,11 @@ import inspect
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, get_args
 
+from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.core.exceptions import SynchronousOnlyOperation, ValidationError
 from django.db import connections, transaction
+from django.db.models import Model
 
 from pm_realtime import layers
 from pm_realtime.backends import get_backend
@@ -29,6 +31,7 @@ from pm_realtime.groups import (
     user_group,
 )
 from pm_realtime.protocol import CloseCode, Envelope, check_room, encode, make_envelope
+from pm_realtime.threads import has_waiting_caller
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -53,10 +56,18 @@ def send(parcel: Parcel[R]) -> R:
 
 async def asend(parcel: Parcel[R]) -> R:
     """Send ``parcel`` from the running event loop."""
-    deliver = functools.partial(_send_soon, parcel.group, parcel.message)
-    if not (parcel.on_commit and _after_commit(deliver)):
+    if not (parcel.on_commit and await _after_commit_of_caller(parcel)):
         await layers.asend(parcel.group, parcel.message)
     return parcel.result
+
+
+async def _after_commit_of_caller(parcel: Parcel[Any]) -> bool:
+    """As :func:`_after_commit`, for this thread and for one that waits in ``async_to_sync``."""
+    if has_waiting_caller():
+        deliver = functools.partial(layers.send, parcel.group, parcel.message)
+        if await sync_to_async(_after_commit)(deliver):
+            return True
+    return _after_commit(functools.partial(_send_soon, parcel.group, parcel.message))
 
 
 def _after_commit(deliver: Callable[[], None]) -> bool:
@@ -138,8 +149,10 @@ def user_key(user: Any) -> str:
 
     Raises ``ValueError`` for an anonymous or unsaved user and for what cannot be a primary key.
     """
-    if hasattr(user, "pk"):
-        is_saved = not (hasattr(user, "_state") and user._state.adding)
+    if isinstance(user, Model) and not isinstance(user, get_user_model()):
+        raise ValueError(f"expected a user or a primary key, got a {type(user).__name__}: {user!r}")
+    if hasattr(user, "is_authenticated"):
+        is_saved = user.is_authenticated and not (isinstance(user, Model) and user._state.adding)
         key = user.pk if is_saved else None
     else:
         try:
@@ -154,6 +167,8 @@ def user_key(user: Any) -> str:
 def _parcel(
     group: str, envelope: Envelope, exclude: str | None, on_commit: bool
 ) -> Parcel[Envelope]:
+    if exclude is not None and not isinstance(exclude, str):
+        raise ValueError(f"expected exclude to be the id of a connection, got {exclude!r}")
     message = {
         "type": layers.PUSH,
         "group": group,

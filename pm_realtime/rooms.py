@@ -53,12 +53,18 @@ _table = _Table(None)
 
 
 def is_route(name: str) -> bool:
-    """Whether a key of ``ROOMS`` is a Django route and no plain name."""
-    return "<" in name
+    """Whether a key of ``ROOMS`` is meant as a Django route and no plain name."""
+    return "<" in name or ">" in name
 
 
 def parse_route(route: str) -> RoutePattern:
-    """``route`` as Django's own pattern. Raises ``ImproperlyConfigured`` where it is none."""
+    """``route`` as Django's own pattern. Raises ``ImproperlyConfigured`` where it is none.
+
+    A bracket without its partner is an error here. Django takes it literally, and the room that
+    was to be protected would be open to everyone.
+    """
+    if re.search("[<>]", re.sub("<[^<>]+>", "", route)):
+        raise ImproperlyConfigured(f"{route!r} has a bracket without its partner")
     try:
         pattern = RoutePattern(route, is_endpoint=True)
         pattern.regex  # noqa: B018  (Django compiles a route at its first use)

@@ -5,22 +5,22 @@ seconds there would hold up every handshake; so connecting and the site's own ru
 pool of their own.
 """
 
+import asyncio
 import inspect
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, ParamSpec, TypeVar
 
-from asgiref.sync import SyncToAsync, ThreadSensitiveContext, sync_to_async
+from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext, sync_to_async
 from channels.db import database_sync_to_async
 from django.db import connections
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_POOL_SIZE: Final = 8
-
-_handshakes: Final = ThreadPoolExecutor(_POOL_SIZE, thread_name_prefix="pm_realtime-handshake")
-_site_code: Final = ThreadPoolExecutor(_POOL_SIZE, thread_name_prefix="pm_realtime-site")
+#: A handshake is one short hop, so a few threads do; a rule of the site may be slow.
+_handshakes: Final = ThreadPoolExecutor(8, thread_name_prefix="pm_realtime-handshake")
+_site_code: Final = ThreadPoolExecutor(32, thread_name_prefix="pm_realtime-site")
 
 
 async def run_handshake(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -33,6 +33,8 @@ async def run_site_code(function: Callable[..., Any], *args: Any, **kwargs: Any)
     if not inspect.iscoroutinefunction(function):
         result = await _run_in(_site_code, function, *args, **kwargs)
         return await result if inspect.isawaitable(result) else result
+    if has_waiting_caller():
+        return await function(*args, **kwargs)
     async with ThreadSensitiveContext() as context:
         try:
             return await function(*args, **kwargs)
@@ -41,8 +43,21 @@ async def run_site_code(function: Callable[..., Any], *args: Any, **kwargs: Any)
                 await sync_to_async(connections.close_all)()
 
 
+def has_waiting_caller() -> bool:
+    """Whether a thread waits in ``async_to_sync`` for this code, its transaction open perhaps.
+
+    Sync code then belongs into that thread. A test of Django's ``TestCase`` is such a caller.
+    """
+    return (
+        getattr(AsyncToSync.executors, "current", None) is not None
+        or asyncio.get_running_loop() in AsyncToSync.loop_thread_executors
+    )
+
+
 async def _run_in(
     pool: ThreadPoolExecutor, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
 ) -> R:
+    if has_waiting_caller():
+        return await database_sync_to_async(function)(*args, **kwargs)
     hop = database_sync_to_async(function, thread_sensitive=False, executor=pool)
     return await hop(*args, **kwargs)

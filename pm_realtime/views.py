@@ -13,8 +13,9 @@ def upgrade_required(request: HttpRequest | None) -> HttpResponse:
         status=426,
         content_type="text/plain; charset=utf-8",
     )
-    if not (request and request.META.get("SERVER_SOFTWARE", "").startswith("WSGIServer")):
-        # Python's own WSGI server, behind Django's runserver, fails on headers of this kind.
+    server = request.META.get("SERVER_SOFTWARE", "") if request else ""
+    if not server or server.startswith("gunicorn"):
+        # WSGI leaves headers of this kind to the server, and most fail on them.
         response.headers["Upgrade"] = "websocket"
         response.headers["Connection"] = "Upgrade"
     return response

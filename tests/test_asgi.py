@@ -161,3 +161,17 @@ def test_the_asgi_module_can_be_imported_before_settings_are_known(code):
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+async def test_a_prefix_that_django_is_told_of_is_taken_off(settings):
+    settings.FORCE_SCRIPT_NAME = "/app/"
+    assert await is_served(websocket("/app/api/ws"))
+    assert not await is_served(websocket("/other/api/ws"))
+
+
+async def test_a_wrong_path_is_logged_with_the_right_one(caplog):
+    assert not await is_served(websocket("/api/websocket"))
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "'/api/websocket'" in record.getMessage()
+    assert "/api/ws (PM_REALTIME" in record.getMessage()

@@ -525,3 +525,20 @@ def test_a_broken_neighbour_does_not_hide_the_mistakes_in_rooms(check, broken):
 def test_broken_rooms_do_not_hide_the_mistakes_in_the_default_room(check):
     found = [id for id, _ in check({"ROOMS": 5, "DEFAULT_ROOM": {"unknown": 1}})]
     assert sorted(found) == ["E003", "E009"]
+
+
+def test_e011_an_alias_that_nothing_configures(check):
+    message = only(check({"CHANNEL_LAYER": "zzz"}, CHANNEL_LAYERS={}), "E011")
+    assert "'zzz'" in message.msg
+    assert "nothing" in message.hint
+
+
+def test_e004_a_role_is_checked_though_roles_are_broken(check):
+    rooms = {"a": {"min_role": "king"}, "b": {"min_role": "boss"}}
+    found = dict(check({"ROLES": "boss", "ROOMS": rooms}))
+    assert sorted(found) == ["E003", "E004"]
+    assert "'king'" in found["E004"].msg
+
+
+def test_e002_the_beginning_of_a_key_is_enough_for_a_hint(check):
+    assert "'MAX_ROOMS_PER_CONNECTION'" in only(check({"Max_Rooms": 5}), "E002").hint

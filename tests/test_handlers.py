@@ -506,3 +506,14 @@ async def test_after_unsubscribed_nothing_of_the_room_arrives(public):
             await leaves.ask("unsubscribe", {"room": "busy"})
             assert await leaves.so_far() == []
         await stays.assert_push("tick")
+
+
+async def test_a_name_that_takes_a_query_is_asked_for_once_at_the_handshake(monkeypatch, user):
+    def get_full_name(self):
+        return f"one of {type(self).objects.count()}"
+
+    monkeypatch.setattr(type(user), "get_full_name", get_full_name)
+    async with Connection(user=user) as connection:
+        await connection.subscribe("a")
+        sent = await connection.ask("message", {"room": "a", "content": "hi"})
+        assert sent["payload"]["from"] == {"userId": str(user.pk), "name": "one of 1"}

@@ -442,3 +442,14 @@ async def test_a_message_of_somebody_else_is_logged_and_the_next_one_arrives(cap
 async def test_room_groups_of_different_rooms_differ():
     rooms = ["a", "A", "á", "a ", "a:1", "a.1", "a/1"]
     assert len({room_group(room) for room in rooms}) == len(rooms)
+
+
+async def test_what_waits_for_a_hub_that_stops_is_forgotten(configure):
+    configure(DEFAULT_ROOM={"public": True})
+    for _ in range(3):
+        async with Connection() as connection:
+            await connection.subscribe("a")
+            for number in range(100):
+                await asend_to_room("a", "tick", number)
+    await eventually(lambda: len(get_hub()) == 0)
+    assert get_layer().channels == {}

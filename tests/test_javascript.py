@@ -88,6 +88,12 @@ def test_its_error_codes_are_those_of_the_protocol(constants):
     assert constants["LocalErrorCode"].keys().isdisjoint(constants["ErrorCode"])
 
 
+def test_it_asks_again_after_the_errors_that_the_protocol_calls_temporary(constants):
+    assert sorted(constants["TEMPORARY_ERRORS"]) == sorted(
+        code for code in protocol.ErrorCode if code.retry
+    )
+
+
 def test_its_close_codes_are_those_of_the_protocol(constants):
     ours = {name: int(code) for name, code in protocol.CloseCode.__members__.items()}
     assert constants["CloseCode"] == STANDARD_CLOSE_CODES | ours

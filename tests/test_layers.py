@@ -273,3 +273,7 @@ def test_a_shell_that_reaches_nobody_is_told_once_and_how_to_mend_it():
 
 def test_a_process_that_expects_sockets_is_not_warned():
     assert "RuntimeWarning" not in shell("import tests.site.asgi\n" + TWO_PUSHES)
+
+
+def test_the_warning_names_the_line_of_the_site():
+    assert "<string>:3: RuntimeWarning" in shell(TWO_PUSHES)

@@ -720,3 +720,13 @@ def test_a_client_reconnects_after(code):
 )
 def test_a_client_stays_away_after(code):
     assert may_reconnect(code) is False
+
+
+@pytest.mark.parametrize("end", ["", "\\", '"', "]"])
+def test_quotes_without_end_cost_no_more_than_their_length(end):
+    # Tried again from each of its quotes, a frame of this length took ten seconds.
+    frame = "[" * (MAX_DEPTH + 1) + '"' + '\\"' * 32_000 + end
+    began = time.process_time()
+    with pytest.raises(CommandError):
+        decode(frame, max_bytes=MAX_BYTES)
+    assert time.process_time() - began < 1

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import SynchronousOnlyOperation
@@ -18,6 +18,7 @@ import pm_realtime
 from pm_realtime import aget_stats, asend_to_user
 from pm_realtime.exceptions import PayloadError
 from pm_realtime.protocol import Envelope
+from pm_realtime.testing import capture_pushes
 from tests.helpers import Connection, assert_envelope
 from tests.site.models import Note
 
@@ -649,3 +650,43 @@ def test_a_helper_takes_what_the_contract_says(name, signature):
         for parameter in found.parameters.values()
     ]
     assert str(found.replace(parameters=bare, return_annotation=found.empty)) == signature
+
+
+@pytest.mark.parametrize("ends_well", [True, False])
+async def test_an_async_twin_called_from_a_transaction_waits_for_its_end(
+    transactional_db, ends_well
+):
+    def save():
+        with suppress(LookupError), transaction.atomic():
+            async_to_sync(pm_realtime.asend_to_room)("a", "saved")
+            async_to_sync(pm_realtime.asend_to_room)("a", "early", on_commit=False)
+            if not ends_well:
+                raise LookupError
+
+    async with Connection() as listener:
+        await pm_realtime.asubscribe(listener.connection_id, "a")
+        await listener.assert_push("subscribed")
+        await sync_to_async(save)()
+        assert await listener.types_so_far() == ["early", *["saved"] * ends_well]
+
+
+def test_an_async_twin_called_from_a_transaction_without_a_server_waits_too(transactional_db):
+    with capture_pushes() as pushes:
+        with suppress(LookupError), transaction.atomic():
+            async_to_sync(pm_realtime.asend_to_room)("a", "rolled back")
+            raise LookupError
+        with transaction.atomic():
+            async_to_sync(pm_realtime.asend_to_room)("a", "saved")
+            assert pushes == []
+    assert [push.type for push in pushes] == ["saved"]
+
+
+def test_an_object_that_is_no_user_is_refused_whatever_its_primary_key(transactional_db):
+    note = Note.objects.create(text="not a user")
+    with pytest.raises(ValueError, match="expected a user or a primary key, got a Note"):
+        pm_realtime.send_to_user(note, "secret")
+
+
+def test_exclude_takes_the_id_of_a_connection(transactional_db):
+    with pytest.raises(ValueError, match="exclude to be the id of a connection, got 5"):
+        pm_realtime.send_to_room("a", "hello", exclude=5)

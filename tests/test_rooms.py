@@ -160,7 +160,15 @@ def test_a_change_of_the_dict_in_place_holds_at_once(settings):
 
 
 @pytest.mark.parametrize(
-    ("name", "answer"), [("support", False), ("a:b", False), ("a:<int:pk>", True), ("<name>", True)]
+    ("name", "answer"),
+    [
+        ("support", False),
+        ("a:b", False),
+        ("a:<int:pk>", True),
+        ("<name>", True),
+        ("p:<int:pk", True),
+        ("p:int:pk>", True),
+    ],
 )
 def test_a_name_with_angle_brackets_is_a_route(name, answer):
     assert is_route(name) is answer
@@ -168,7 +176,17 @@ def test_a_name_with_angle_brackets_is_a_route(name, answer):
 
 @pytest.mark.parametrize(
     "route",
-    ["p:<nope:pk>", "p:<int:1pk>", "p:<int:a>:<int:a>", "p:<int: pk>", "p:<int:not-a-name>"],
+    [
+        "p:<nope:pk>",
+        "p:<int:1pk>",
+        "p:<int:a>:<int:a>",
+        "p:<int: pk>",
+        "p:<int:not-a-name>",
+        "p:<int:pk",
+        "p:int:pk>",
+        "p:<int:pk>>",
+        "<<int:pk>",
+    ],
 )
 def test_a_route_that_django_cannot_read_is_refused(route):
     with pytest.raises(ImproperlyConfigured):

@@ -1,5 +1,7 @@
 import pytest
+from django.contrib.auth import get_user_model
 from django.db import transaction
+from django.test import TestCase, override_settings
 
 from pm_realtime import asend_to_user, broadcast, send_to_role, send_to_room, send_to_user
 from pm_realtime.testing import RealtimeCommunicator, capture_pushes
@@ -44,3 +46,24 @@ def test_captured_pushes_wait_for_the_commit(django_capture_on_commit_callbacks)
             send_to_room("support", "saved")
             assert pushes == []
         assert [push.type for push in pushes] == ["saved"]
+
+
+class InATestCase(TestCase):
+    """Django's own TestCase, which never commits."""
+
+    def setUp(self):
+        self.user = get_user_model().objects.create_user("tess", first_name="Tess")
+
+    async def test_a_connection_sees_what_the_test_has_saved(self):
+        async with RealtimeCommunicator(user=self.user) as connection:
+            assert connection.connected["userId"] == str(self.user.pk)
+            await connection.subscribe("project:2")
+            await asend_to_user(self.user, "hello", on_commit=False)
+            await connection.assert_push("hello")
+
+    @override_settings(
+        PM_REALTIME={"ROOMS": {"p:<int:pk>": {"authorize": "tests.site.rules.even_only_async"}}}
+    )
+    async def test_a_rule_sees_it_too(self):
+        async with RealtimeCommunicator(user=self.user) as connection:
+            await connection.subscribe("p:2")

@@ -27,9 +27,14 @@ def test_the_path_has_a_name():
 
 @pytest.mark.parametrize(
     ("server", "may_have_them"),
-    [("WSGIServer/0.2 CPython/3.11.7", False), ("gunicorn/23.0.0", True), ("", True)],
+    [
+        ("WSGIServer/0.2 CPython/3.11.7", False),
+        ("waitress", False),
+        ("gunicorn/23.0.0", True),
+        ("", True),
+    ],
 )
-def test_pythons_own_wsgi_server_gets_no_hop_by_hop_headers(client, server, may_have_them):
+def test_a_wsgi_server_that_fails_on_them_gets_no_hop_by_hop_headers(client, server, may_have_them):
     response = client.get("/api/ws", SERVER_SOFTWARE=server)
     assert response.status_code == 426
     for name in ("Upgrade", "Connection"):

@@ -16,6 +16,9 @@ from tests.integration.client import connect
 from tests.integration.demo import read_people
 from tests.integration.server import Server, free_port, wait_for_port
 
+#: What the test's own run sets and a user's shell does not.
+HARNESS = ("DJANGO_SETTINGS_MODULE", "PYTHONSAFEPATH")
+
 URLS = """
 from django.http import HttpResponse
 from django.urls import path
@@ -180,7 +183,7 @@ def test_the_first_command_brings_up_the_demo(tmp_path):
     demo = subprocess.Popen(
         ["bash", "-c", readme.block("command: demo")],
         cwd=copy,
-        env={key: value for key, value in os.environ.items() if key != "DJANGO_SETTINGS_MODULE"},
+        env={key: value for key, value in os.environ.items() if key not in HARNESS},
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,

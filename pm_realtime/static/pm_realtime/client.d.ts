@@ -171,7 +171,9 @@ export interface Realtime {
   sendToRoom<C = unknown>(room: string, content: C): Promise<Envelope<MessagePayload<C>>>;
   /**
    * Joins a room and stays in it over reconnects, until `unsubscribe` or until the server refuses
-   * or ends it. Without a connection the answer comes with the next.
+   * or ends it. Without a connection the answer comes with the next. A room it has been in is asked
+   * for again after a refusal that may pass (`INTERNAL_ERROR`, `RATE_LIMITED`, `ROOM_FULL`) or no
+   * answer in time; the promise then waits for the outcome.
    */
   subscribe(room: string): Promise<Envelope<RoomPayload>>;
   unsubscribe(room: string): Promise<Envelope<UnsubscribedPayload>>;

@@ -71,6 +71,7 @@ export function createRealtime(options = {}) {
       rooms.rejectAll(LocalErrorCode.NOT_CONNECTED, "The connection was closed.");
     } else {
       replies.connectionLost();
+      rooms.connectionLost();
     }
     events.emit(":close", detail);
   }
@@ -136,7 +137,7 @@ export function createRealtime(options = {}) {
     },
 
     subscribe(room) {
-      return rooms.want(room, connection.status === "connected");
+      return rooms.want(room);
     },
 
     unsubscribe(room) {

@@ -32,6 +32,9 @@ export declare const ErrorCode: {
 };
 export type ErrorCode = (typeof ErrorCode)[keyof typeof ErrorCode];
 
+/** The codes of `ErrorCode` after which the same command may succeed later. */
+export declare const TEMPORARY_ERRORS: readonly ErrorCode[];
+
 /** `code` of a rejection that this client decided on itself; never on the wire. */
 export declare const LocalErrorCode: {
   /** Not connected, and not trying to be. */

@@ -31,6 +31,13 @@ export const ErrorCode = Object.freeze({
   INTERNAL_ERROR: "INTERNAL_ERROR",
 });
 
+/** The codes of `ErrorCode` after which the same command may succeed later. */
+export const TEMPORARY_ERRORS = Object.freeze([
+  ErrorCode.ROOM_FULL,
+  ErrorCode.RATE_LIMITED,
+  ErrorCode.INTERNAL_ERROR,
+]);
+
 /** `code` of a rejection that this client decided on itself; never on the wire. */
 export const LocalErrorCode = Object.freeze({
   /** Not connected, and not trying to be. */

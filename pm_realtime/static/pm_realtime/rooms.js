@@ -1,5 +1,12 @@
-import { LocalErrorCode } from "./constants.js";
+import { backoffDelay } from "./backoff.js";
+import { LocalErrorCode, TEMPORARY_ERRORS } from "./constants.js";
 import { createDeferred, RealtimeError } from "./replies.js";
+
+/** How far beyond `retryAfter` the first repetition may come, in ms; the bound then doubles. */
+export const RETRY_SPREAD = 250;
+
+// Browsers take a longer wait for none at all.
+const LONGEST_TIMER = 2 ** 31 - 1;
 
 /**
  * The rooms this client wants to be in, whatever becomes of its connections.
@@ -8,26 +15,56 @@ import { createDeferred, RealtimeError } from "./replies.js";
  */
 export function createRooms(ask) {
   const wanted = new Map();
+  let connected = false;
 
   function join(room) {
     const entry = wanted.get(room);
+    stopTimer(entry);
     const reply = ask(room);
     entry.reply = reply;
     reply.then(
       (envelope) => {
         if (entry.reply !== reply) return;
         entry.reply = null;
+        entry.joined = true;
+        entry.failures = 0;
         answer(entry, "resolve", envelope);
       },
       (error) => {
         if (entry.reply !== reply) return;
         entry.reply = null;
-        // Asked again on the next connection, which then answers whoever waits.
-        if (error.code === LocalErrorCode.CONNECTION_LOST && wanted.get(room) === entry) return;
-        if (error.envelope && wanted.get(room) === entry) wanted.delete(room);
+        if (wanted.get(room) === entry) {
+          // Asked again on the next connection, which then answers whoever waits.
+          if (error.code === LocalErrorCode.CONNECTION_LOST) return;
+          if (entry.joined && isTemporary(error)) {
+            if (connected) joinLater(room, entry, error.retryAfter);
+            return;
+          }
+          if (error.envelope) wanted.delete(room);
+        }
         answer(entry, "reject", error);
       },
     );
+  }
+
+  /** Lost by no fault of its own: the room is asked for again while this connection lasts. */
+  function joinLater(room, entry, retryAfter) {
+    const delay =
+      retryAfter > 0
+        ? Number(retryAfter) + backoffDelay(entry.failures, RETRY_SPREAD)
+        : backoffDelay(entry.failures);
+    entry.failures += 1;
+    entry.timer = setTimeout(() => join(room), Math.min(delay, LONGEST_TIMER));
+  }
+
+  function stopTimer(entry) {
+    clearTimeout(entry.timer);
+    entry.timer = null;
+  }
+
+  function connectionLost() {
+    connected = false;
+    wanted.forEach(stopTimer);
   }
 
   function answer(entry, verb, value) {
@@ -42,12 +79,12 @@ export function createRooms(ask) {
     },
 
     /** Wants the room; the promise settles with the server's answer, over reconnects. */
-    want(room, connected) {
-      if (!wanted.has(room)) wanted.set(room, { reply: null, deferred: null });
+    want(room) {
+      if (!wanted.has(room)) wanted.set(room, newEntry());
       const entry = wanted.get(room);
       entry.deferred ??= createDeferred();
       const { promise } = entry.deferred;
-      if (connected && entry.reply === null) join(room);
+      if (connected && entry.reply === null && entry.timer === null) join(room);
       return promise;
     },
 
@@ -56,6 +93,7 @@ export function createRooms(ask) {
       const entry = wanted.get(room);
       if (!entry) return;
       wanted.delete(room);
+      stopTimer(entry);
       if (entry.reply === null) {
         const message = "Unsubscribed before the answer.";
         answer(entry, "reject", new RealtimeError(LocalErrorCode.CANCELLED, message));
@@ -64,15 +102,32 @@ export function createRooms(ask) {
 
     /** A new connection is in no room. */
     joinAll() {
-      for (const room of wanted.keys()) join(room);
+      connected = true;
+      for (const [room, entry] of wanted) {
+        entry.failures = 0;
+        join(room);
+      }
     },
+
+    /** Nothing is asked for again before the next connection. */
+    connectionLost,
 
     /** No connection will come by itself: nobody is left waiting; the rooms stay wanted. */
     rejectAll(code, message) {
+      connectionLost();
       for (const entry of wanted.values()) {
         entry.reply = null;
         answer(entry, "reject", new RealtimeError(code, message));
       }
     },
   };
+}
+
+/** `joined`: the server has granted it once. `failures`: in a row, on this connection. */
+function newEntry() {
+  return { reply: null, deferred: null, joined: false, failures: 0, timer: null };
+}
+
+function isTemporary({ code }) {
+  return code === LocalErrorCode.TIMEOUT || TEMPORARY_ERRORS.includes(code);
 }
