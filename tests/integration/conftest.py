@@ -1,5 +1,6 @@
 import contextlib
 import json
+import resource
 import subprocess
 import sys
 
@@ -10,6 +11,10 @@ from playwright.async_api import async_playwright
 from tests.integration import crowd
 from tests.integration.browser import chromium_path
 from tests.integration.server import Server
+
+# A thousand sockets on each side; the processes started here inherit it.
+_, HARD_LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (min(HARD_LIMIT, 65536), HARD_LIMIT))
 
 OPEN = {"ROOMS": {"open": {"public": True}}, "RATE_LIMIT": None}
 

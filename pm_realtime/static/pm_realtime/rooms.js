@@ -47,7 +47,7 @@ export function createRooms(ask) {
     );
   }
 
-  /** Lost by no fault of its own: the room is asked for again while this connection lasts. */
+  /** The connection lasts, so that no reconnect would ask for the room again. */
   function joinLater(room, entry, retryAfter) {
     const delay =
       retryAfter > 0

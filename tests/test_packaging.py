@@ -1,0 +1,57 @@
+"""What pip installs: the wheel, built from a copy of this tree."""
+
+import email
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    copy = folder / "tree"
+    copy.mkdir()
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    for name in ("pm_realtime", "example_project", "tests"):
+        shutil.copytree(ROOT / name, copy / name)
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-q", "-w", folder, copy]
+    subprocess.run(command, check=True)
+    (built,) = folder.glob("*.whl")
+    with zipfile.ZipFile(built) as opened:
+        yield opened
+
+
+def test_everything_of_the_package_is_in_it_and_nothing_else(wheel):
+    packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    package = ROOT / "pm_realtime"
+    written = {
+        str(path.relative_to(ROOT))
+        for path in package.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert packed == written
+    assert "pm_realtime/py.typed" in packed
+    assert "pm_realtime/static/pm_realtime/client.js" in packed
+
+
+def test_it_names_itself_its_python_and_its_extras(wheel):
+    (name,) = [name for name in wheel.namelist() if name.endswith("METADATA")]
+    metadata = email.message_from_bytes(wheel.read(name))
+    assert metadata["Name"] == "pm-realtime"
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert set(metadata.get_all("Provides-Extra")) == {"redis", "uvicorn", "test", "dev"}
+    needed = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
+    assert {re.split(r"[<>=]", line)[0].lower() for line in needed} == {
+        "django",
+        "channels",
+        "daphne",
+        "msgspec",
+    }
