@@ -9,6 +9,7 @@ its members.
 import asyncio
 import functools
 import inspect
+import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, get_args
 
@@ -32,6 +33,8 @@ from pm_realtime.groups import (
 )
 from pm_realtime.protocol import CloseCode, Envelope, check_room, encode, make_envelope
 from pm_realtime.threads import has_waiting_caller
+
+logger = logging.getLogger("pm_realtime.push")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -65,8 +68,12 @@ async def _after_commit_of_caller(parcel: Parcel[Any]) -> bool:
     """As :func:`_after_commit`, for this thread and for one that waits in ``async_to_sync``."""
     if has_waiting_caller():
         deliver = functools.partial(layers.send, parcel.group, parcel.message)
-        if await sync_to_async(_after_commit)(deliver):
-            return True
+        try:
+            if await sync_to_async(_after_commit)(deliver):
+                return True
+        except RuntimeError:
+            # This task has outlived its caller, and so the caller's transaction.
+            logger.debug("A push came from a task whose caller has gone.")
     return _after_commit(functools.partial(_send_soon, parcel.group, parcel.message))
 
 

@@ -690,3 +690,21 @@ def test_an_object_that_is_no_user_is_refused_whatever_its_primary_key(transacti
 def test_exclude_takes_the_id_of_a_connection(transactional_db):
     with pytest.raises(ValueError, match="exclude to be the id of a connection, got 5"):
         pm_realtime.send_to_room("a", "hello", exclude=5)
+
+
+async def test_a_task_that_outlives_its_async_to_sync_still_pushes(transactional_db):
+    may_go_on = asyncio.Event()
+    tasks = []
+
+    async def push_later():
+        await may_go_on.wait()
+        await pm_realtime.asend_to_connection(listener.connection_id, "late")
+
+    async def start():
+        tasks.append(asyncio.create_task(push_later()))
+
+    async with Connection() as listener:
+        await sync_to_async(async_to_sync(start))()
+        may_go_on.set()
+        await listener.assert_push("late")
+        await asyncio.gather(*tasks)

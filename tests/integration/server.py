@@ -84,6 +84,10 @@ class Server:
 
     def manage(self, *arguments: str) -> str:
         """Run a management command on the server's database and return what it printed."""
+        return self.run(*arguments).stdout
+
+    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run a management command that must end well."""
         done = subprocess.run(
             [sys.executable, "-m", "django", *arguments],
             cwd=self.folder,
@@ -94,7 +98,7 @@ class Server:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        return done.stdout
+        return done
 
     def make_sessions(self, *roles: str) -> dict[str, str]:
         """A logged-in user for each role; the ``Cookie`` header of each."""
