@@ -5,6 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.asgi import get_asgi_application as get_django_application
+from django.http import HttpRequest
 
 from pm_realtime.conf import conf
 from pm_realtime.consumers import RealtimeConsumer
@@ -57,7 +58,7 @@ async def _deny(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def _answer_upgrade_required(send: Any) -> None:
-    response = upgrade_required(None)
+    response = upgrade_required(HttpRequest())
     headers = [(name.lower().encode(), value.encode()) for name, value in response.items()]
     await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
     await send({"type": "http.response.body", "body": response.content})

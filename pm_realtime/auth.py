@@ -109,6 +109,8 @@ def _identity(user: Any, session_key: str | None) -> Identity:
     """All that is asked of ``user``, while the database may be used."""
     if not user.is_authenticated:
         return Identity(user)
+    if user.pk is None:
+        raise ValueError(f"expected a user with a primary key, got {user!r}")
     user_id = user.pk if isinstance(user.pk, int) else str(user.pk)
     return Identity(user, user_id, _name_of(user), role_of(user), session_key)
 

@@ -119,7 +119,11 @@ def _roles_meant(found: Mapping[Any, Any]) -> tuple[str, ...]:
     """Every name that a broken ``ROLES`` may have been meant to hold, with the defaults."""
     meant = found["ROLES"]
     names = meant if isinstance(meant, list | tuple | set) else [meant]
-    return (*Conf.ROLES.default, *(name for name in names if isinstance(name, str)))
+    return tuple(dict.fromkeys([*Conf.ROLES.default, *filter(_is_name, names)]))
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _did_you_mean(key: object, known: list[str]) -> str:
@@ -303,7 +307,7 @@ def _check_layer() -> Iterator[CheckMessage]:
         )
         return
     backend = config.get("BACKEND", "") if config else _MEMORY
-    options = (config or {}).get("CONFIG", {})
+    options = (config or {}).get("CONFIG") or {}
     if backend == _MEMORY and not settings.DEBUG:
         yield CheckWarning(
             "The in-memory channel layer is in use with DEBUG = False: pushes from other "

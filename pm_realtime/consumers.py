@@ -141,21 +141,25 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     ) -> None:
         """One frame of the client: decode, count against the rate, carry out, answer.
 
-        What is malformed is answered and counts for nothing: it is a mistake of the client's
-        code, and costs no more than the refusal would.
+        What is malformed is answered and takes nothing from the rate, being a mistake of the
+        client's code; only a flood of it closes the connection.
         """
         self._last_seen = time.monotonic()
         self._is_busy = True
         command: Command | None = None
+        is_well_formed = False
         try:
             frame = text_data if text_data is not None else bytes_data
             command = decode(frame, max_bytes=conf.MAX_MESSAGE_BYTES)
             self._has_pinged |= command.type == MessageType.PING
-            handlers.check(command)
+            handlers.check_form(command)
+            is_well_formed = True
             self._check_rate()
             await handlers.handle(self, command)
         except Exception as error:
             self._answer(error, command)
+            if not is_well_formed:
+                self._check_flood()
         finally:
             self._is_busy = False
             self._last_seen = time.monotonic()
@@ -185,6 +189,11 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             f"Expected at most {setting} messages; wait and try again.",
             retryAfter=math.ceil(wait * 1000),
         )
+
+    def _check_flood(self) -> None:
+        setting = conf.RATE_LIMIT
+        if setting and not self._limiter.take_malformed(parse_rate(setting), time.monotonic()):
+            self.end(CloseCode.RATE_LIMITED, "a flood of malformed messages")
 
     def reply(self, type: str, payload: Any = None, *, to: Command | None = None) -> None:
         """Send an envelope that carries the id of the command it answers. Never waits."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from django.utils.module_loading import import_string
 
@@ -42,30 +42,41 @@ class Connection(Protocol):
 Handler = Callable[[Connection, Command], Awaitable[None]]
 
 
-def check(command: Command) -> None:
+def check_form(command: Command) -> None:
     """Raise ``CommandError`` where ``command`` is malformed, whoever sends it."""
-    if command.type not in COMMANDS:
+    definition = COMMANDS.get(command.type)
+    if definition is None:
         known = ", ".join(COMMANDS)
         raise CommandError(ErrorCode.UNKNOWN_TYPE, f"Expected one of these types: {known}.")
-    if command.type == MessageType.PING:
-        return
-    if not isinstance(command.payload, dict) or "room" not in command.payload:
-        raise CommandError(
-            ErrorCode.INVALID_PAYLOAD, "Expected the payload to be an object with `room`."
-        )
-    name = check_room(command.payload["room"])
-    if command.type == MessageType.MESSAGE and "content" not in command.payload:
-        raise CommandError(
-            ErrorCode.INVALID_PAYLOAD, "Expected `content` in the payload.", room=name
-        )
+    definition.check_payload(command.payload)
 
 
 async def handle(connection: Connection, command: Command) -> None:
-    """Carry out a ``command`` that :func:`check` let pass.
+    """Carry out a ``command`` that :func:`check_form` let pass.
 
     Raises ``CommandError`` where it is refused.
     """
-    await COMMANDS[command.type](connection, command)
+    await COMMANDS[command.type].handler(connection, command)
+
+
+def any_payload(payload: Any) -> None:
+    """What ``ping`` brings does not matter."""
+
+
+def room_payload(payload: Any) -> None:
+    if not isinstance(payload, dict) or "room" not in payload:
+        raise CommandError(
+            ErrorCode.INVALID_PAYLOAD, "Expected the payload to be an object with `room`."
+        )
+    check_room(payload["room"])
+
+
+def message_payload(payload: Any) -> None:
+    room_payload(payload)
+    if "content" not in payload:
+        raise CommandError(
+            ErrorCode.INVALID_PAYLOAD, "Expected `content` in the payload.", room=payload["room"]
+        )
 
 
 async def ping(connection: Connection, command: Command) -> None:
@@ -110,11 +121,18 @@ async def message(connection: Connection, command: Command) -> None:
     await push.asend_to_room(name, MessageType.MESSAGE, payload, id=command.id, on_commit=False)
 
 
-COMMANDS: Final[dict[str, Handler]] = {
-    MessageType.PING: ping,
-    MessageType.SUBSCRIBE: subscribe,
-    MessageType.UNSUBSCRIBE: unsubscribe,
-    MessageType.MESSAGE: message,
+class Definition(NamedTuple):
+    """A command: what its payload must be, and what is done for it."""
+
+    check_payload: Callable[[Any], None]
+    handler: Handler
+
+
+COMMANDS: Final[dict[str, Definition]] = {
+    MessageType.PING: Definition(any_payload, ping),
+    MessageType.SUBSCRIBE: Definition(room_payload, subscribe),
+    MessageType.UNSUBSCRIBE: Definition(room_payload, unsubscribe),
+    MessageType.MESSAGE: Definition(message_payload, message),
 }
 
 

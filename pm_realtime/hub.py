@@ -196,8 +196,8 @@ class Hub:
             if task is not None:
                 task.cancel()
         self._receiver = self._sweeper = None
-        if isinstance(self._layer, layers.LocalChannelLayer):
-            self._layer.forget(self._channel)
+        if self._layer is not None:
+            layers.forget_channel(self._layer, self._channel)
         self._layer = None
         if _hubs.get(loop) is self:
             del _hubs[loop]

@@ -57,10 +57,6 @@ class LocalChannelLayer(InMemoryChannelLayer):
             queue = self.channels[channel] = asyncio.Queue()
         return queue
 
-    def forget(self, channel: str) -> None:
-        """Drop what waits for a channel that nobody will read any more."""
-        self.channels.pop(channel, None)
-
     def _clean_expired(self) -> None:
         """Nothing here expires: the one channel of a process leaves its groups when it stops."""
 
@@ -87,6 +83,12 @@ def get_layer() -> BaseChannelLayer:
 def is_in_process(layer: BaseChannelLayer) -> bool:
     """Whether ``layer`` reaches no process but this one."""
     return isinstance(layer, InMemoryChannelLayer)
+
+
+def forget_channel(layer: BaseChannelLayer, channel: str) -> None:
+    """Drop what waits for ``channel``, which nobody will read any more."""
+    if isinstance(layer, InMemoryChannelLayer):
+        layer.channels.pop(channel, None)
 
 
 class _Handover:
@@ -198,7 +200,7 @@ def _callers_level() -> int:
     """How far up from :func:`warn_if_alone` the site's own code is."""
     level = 1
     frame = inspect.currentframe()
-    while (frame := frame and frame.f_back) and frame.f_globals["__name__"].startswith(
+    while (frame := frame and frame.f_back) and frame.f_globals.get("__name__", "").startswith(
         "pm_realtime."
     ):
         level += 1
@@ -226,6 +228,6 @@ def _background_loop() -> _BackgroundLoop:
 
 def layer_config() -> Mapping[str, Any] | None:
     """The entry of ``CHANNEL_LAYERS`` in use, None where there is none."""
-    found = getattr(settings, "CHANNEL_LAYERS", None) or {}
-    config = found.get(conf.CHANNEL_LAYER)
+    found = getattr(settings, "CHANNEL_LAYERS", None)
+    config = found.get(conf.CHANNEL_LAYER) if isinstance(found, Mapping) else None
     return config if isinstance(config, Mapping) else None

@@ -50,14 +50,18 @@ def _parse(text: str) -> Rate | None:
 class RateLimiter:
     """A sliding window for one connection: exact, as only the times of the last ``count`` count."""
 
-    __slots__ = ("_refused", "_taken")
+    __slots__ = ("_malformed", "_malformed_since", "_refused", "_taken")
 
     #: However low the rate, this many refusals in a window are let pass before it is abuse.
     PATIENCE: Final = 10
+    #: What is malformed comes from a mistake in a client's code, up to this many a window.
+    MALFORMED_PATIENCE: Final = 20_000
 
     def __init__(self) -> None:
         self._taken: deque[float] = deque()
         self._refused: deque[float] = deque()
+        self._malformed = 0
+        self._malformed_since = 0.0
 
     def take(self, rate: Rate, now: float) -> float:
         """Count a message at ``now`` (seconds). 0 where it fits, else the seconds until one does.
@@ -71,6 +75,13 @@ class RateLimiter:
         _forget(self._refused, rate.seconds, now)
         self._refused.append(now)
         return self._taken[len(self._taken) - rate.count] + rate.seconds - now
+
+    def take_malformed(self, rate: Rate, now: float) -> bool:
+        """Count a message that is none; whether so many in a window are still no flood."""
+        if now - self._malformed_since >= rate.seconds:
+            self._malformed, self._malformed_since = 0, now
+        self._malformed += 1
+        return self._malformed <= self.MALFORMED_PATIENCE
 
     def is_abused(self, rate: Rate) -> bool:
         """Whether more was refused within one window than a whole window would have let pass."""

@@ -195,14 +195,17 @@ def _is_clean(text: str) -> bool:
 
 
 def _parse(frame: str, data: bytes) -> Any:
-    if data.count(b"[") + data.count(b"{") > MAX_DEPTH:
-        _check_depth(frame)
     try:
-        return msgspec.json.decode(data)
+        found = msgspec.json.decode(data)
+    except RecursionError:
+        raise _too_deep(data) from None
     except msgspec.DecodeError as error:
         loose = _parse_loosely(frame, str(error))
-    found = "A number is out of range, or a text holds half of a surrogate pair."
-    raise _invalid(found, id=_id_of(loose))
+        problem = "A number is out of range, or a text holds half of a surrogate pair."
+        raise _invalid(problem, id=_id_of(loose)) from None
+    if type(found) in (dict, list) and data.count(b"[") + data.count(b"{") > MAX_DEPTH:
+        _check_depth(found, data)
+    return found
 
 
 def _parse_loosely(frame: str, problem: str) -> Any:
@@ -216,24 +219,27 @@ def _parse_loosely(frame: str, problem: str) -> Any:
 
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
-# A string that does not end runs to the end of the frame, so that no quote is looked at twice.
-_STRING_OR_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 
 
-def _check_depth(frame: str) -> None:
-    """Refuse what is nested too deeply before a parser spends its stack on it."""
-    depth = deepest = 0
-    for found in _STRING_OR_BRACKET.finditer(frame):
-        bracket = found[0]
-        if bracket in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif bracket in "]}":
-            depth -= 1
-    if deepest > MAX_DEPTH:
-        if depth:
-            raise _not_json("brackets that do not close")
-        raise _invalid(f"Expected at most {MAX_DEPTH} levels of nesting, got {deepest}.")
+def _check_depth(value: Any, data: bytes) -> None:
+    """Refuse what is nested more deeply than an encoder could follow on its way out."""
+    containers = [value]
+    for _ in range(MAX_DEPTH):
+        children = (
+            child
+            for container in containers
+            for child in (container.values() if type(container) is dict else container)
+        )
+        containers = [child for child in children if type(child) in (dict, list)]
+        if not containers:
+            return
+    raise _too_deep(data)
+
+
+def _too_deep(data: bytes) -> CommandError:
+    if data.count(b"[") != data.count(b"]") or data.count(b"{") != data.count(b"}"):
+        return _not_json("brackets that do not close")
+    return _invalid(f"Expected at most {MAX_DEPTH} levels of nesting, got more.")
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -32,7 +32,7 @@ from pm_realtime.groups import (
     user_group,
 )
 from pm_realtime.protocol import CloseCode, Envelope, check_room, encode, make_envelope
-from pm_realtime.threads import has_waiting_caller
+from pm_realtime.threads import may_have_waiting_caller
 
 logger = logging.getLogger("pm_realtime.push")
 
@@ -66,14 +66,14 @@ async def asend(parcel: Parcel[R]) -> R:
 
 async def _after_commit_of_caller(parcel: Parcel[Any]) -> bool:
     """As :func:`_after_commit`, for this thread and for one that waits in ``async_to_sync``."""
-    if has_waiting_caller():
+    if may_have_waiting_caller():
         deliver = functools.partial(layers.send, parcel.group, parcel.message)
         try:
             if await sync_to_async(_after_commit)(deliver):
                 return True
         except RuntimeError:
-            # This task has outlived its caller, and so the caller's transaction.
-            logger.debug("A push came from a task whose caller has gone.")
+            # The caller has gone, or runs this very loop: its thread takes no calls.
+            logger.debug("A push could not ask its caller for a transaction.")
     return _after_commit(functools.partial(_send_soon, parcel.group, parcel.message))
 
 

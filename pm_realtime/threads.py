@@ -33,7 +33,7 @@ async def run_site_code(function: Callable[..., Any], *args: Any, **kwargs: Any)
     if not inspect.iscoroutinefunction(function):
         result = await _run_in(_site_code, function, *args, **kwargs)
         return await result if inspect.isawaitable(result) else result
-    if has_waiting_caller():
+    if _is_loop_of_a_caller():
         return await function(*args, **kwargs)
     async with ThreadSensitiveContext() as context:
         try:
@@ -43,21 +43,26 @@ async def run_site_code(function: Callable[..., Any], *args: Any, **kwargs: Any)
                 await sync_to_async(connections.close_all)()
 
 
-def has_waiting_caller() -> bool:
-    """Whether a thread waits in ``async_to_sync`` for this code, its transaction open perhaps.
+def may_have_waiting_caller() -> bool:
+    """Whether a thread may be waiting in ``async_to_sync`` for this code.
 
-    Sync code then belongs into that thread. A test of Django's ``TestCase`` is such a caller.
+    It may also have gone by now: tasks inherit what says so.
     """
-    return (
-        getattr(AsyncToSync.executors, "current", None) is not None
-        or asyncio.get_running_loop() in AsyncToSync.loop_thread_executors
-    )
+    return getattr(AsyncToSync.executors, "current", None) is not None or _is_loop_of_a_caller()
+
+
+def _is_loop_of_a_caller() -> bool:
+    """Whether this loop runs for one ``async_to_sync`` only, as in Django's ``TestCase``.
+
+    Sync code belongs into the thread that waits for it, where the test's transaction is.
+    """
+    return asyncio.get_running_loop() in AsyncToSync.loop_thread_executors
 
 
 async def _run_in(
     pool: ThreadPoolExecutor, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
 ) -> R:
-    if has_waiting_caller():
+    if _is_loop_of_a_caller():
         return await database_sync_to_async(function)(*args, **kwargs)
     hop = database_sync_to_async(function, thread_sensitive=False, executor=pool)
     return await hop(*args, **kwargs)

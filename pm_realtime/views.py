@@ -5,7 +5,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 
 @csrf_exempt
-def upgrade_required(request: HttpRequest | None) -> HttpResponse:
+def upgrade_required(request: HttpRequest) -> HttpResponse:
     """426, naming the protocol that is spoken here."""
     response = HttpResponse(
         "Expected a WebSocket handshake: this path speaks WebSocket only, and only on an ASGI "
@@ -13,7 +13,7 @@ def upgrade_required(request: HttpRequest | None) -> HttpResponse:
         status=426,
         content_type="text/plain; charset=utf-8",
     )
-    server = request.META.get("SERVER_SOFTWARE", "") if request else ""
+    server = request.META.get("SERVER_SOFTWARE", "")
     if not server or server.startswith("gunicorn"):
         # WSGI leaves headers of this kind to the server, and most fail on them.
         response.headers["Upgrade"] = "websocket"

@@ -542,3 +542,13 @@ def test_e004_a_role_is_checked_though_roles_are_broken(check):
 
 def test_e002_the_beginning_of_a_key_is_enough_for_a_hint(check):
     assert "'MAX_ROOMS_PER_CONNECTION'" in only(check({"Max_Rooms": 5}), "E002").hint
+
+
+@pytest.mark.parametrize("layers", [[1], {"default": {"BACKEND": MEMORY, "CONFIG": None}}])
+def test_channel_layers_that_are_none_do_not_end_the_check(check, layers):
+    check({}, CHANNEL_LAYERS=layers)
+
+
+def test_e004_names_each_role_once(check):
+    found = dict(check({"ROLES": "user", "ROOMS": {"a": {"min_role": "king"}}}))
+    assert found["E004"].msg.count("user") == 1

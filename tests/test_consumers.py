@@ -10,6 +10,7 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
+from channels.testing import WebsocketCommunicator
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
@@ -828,3 +829,24 @@ async def test_what_is_malformed_neither_counts_nor_closes(configure):
             assert refusal["payload"]["code"] == "UNKNOWN_TYPE"
         assert all([await connection.is_alive() for _ in range(3)])
         assert not await connection.is_alive()
+
+
+async def test_a_flood_of_malformed_frames_is_closed(configure, monkeypatch):
+    configure(RATE_LIMIT="3/m")
+    monkeypatch.setattr("pm_realtime.limits.RateLimiter.MALFORMED_PATIENCE", 50)
+    async with Connection() as connection:
+        for _ in range(50):
+            assert (await connection.ask_raw("{"))["payload"]["code"] == "PARSE_ERROR"
+        assert await connection.is_alive()
+        await connection.send_frame("{")
+        await connection.assert_closed(4003)
+
+
+async def test_a_user_without_a_primary_key_is_not_let_in(caplog):
+    communicator = WebsocketCommunicator(RealtimeConsumer.as_asgi(), "/api/ws")
+    communicator.scope["user"] = SimpleNamespace(is_authenticated=True, pk=None)
+    assert await communicator.connect(PATIENCE) == (True, None)
+    assert await communicator.receive_output(PATIENCE) == {"type": "websocket.close", "code": 4013}
+    await communicator.disconnect()
+    (record,) = errors_of(caplog)
+    assert "a user with a primary key" in str(record.exc_info[1])

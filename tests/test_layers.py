@@ -277,3 +277,8 @@ def test_a_process_that_expects_sockets_is_not_warned():
 
 def test_the_warning_names_the_line_of_the_site():
     assert "<string>:3: RuntimeWarning" in shell(TWO_PUSHES)
+
+
+def test_code_without_a_module_is_warned_too():
+    push = "import pm_realtime; exec('push()', {'push': lambda: pm_realtime.broadcast('hello')})"
+    assert "RuntimeWarning: pm_realtime" in shell(push)

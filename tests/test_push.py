@@ -708,3 +708,15 @@ async def test_a_task_that_outlives_its_async_to_sync_still_pushes(transactional
         may_go_on.set()
         await listener.assert_push("late")
         await asyncio.gather(*tasks)
+
+
+async def test_an_async_twin_run_in_the_thread_of_a_waiting_caller_is_sent(transactional_db):
+    def in_a_view():
+        asyncio.run(pm_realtime.asend_to_connection(listener.connection_id, "from its own loop"))
+
+    async def below_sync_code():
+        await sync_to_async(in_a_view)()
+
+    async with Connection() as listener:
+        await sync_to_async(async_to_sync(below_sync_code))()
+        await listener.assert_push("from its own loop")
