@@ -5,6 +5,8 @@ or loop hands the message over to the loop that serves the sockets.
 """
 
 import asyncio
+import atexit
+import contextlib
 import inspect
 import logging
 import os
@@ -121,19 +123,33 @@ class _Handover:
 
 
 class _BackgroundLoop:
-    """One event loop in a thread of its own, kept for the sync senders of a process."""
+    """One event loop in a thread of its own, kept for the sync callers of a process."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
         self.loop = asyncio.new_event_loop()
         threading.Thread(target=self.loop.run_forever, name="pm_realtime-push", daemon=True).start()
+        atexit.register(self.close)
 
     def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(SEND_TIMEOUT)
+        running = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        try:
+            return running.result(SEND_TIMEOUT)
+        finally:
+            running.cancel()
+
+    def close(self) -> None:
+        """Give those who hold sockets in this loop a moment to close them."""
+        if self.pid == os.getpid():
+            with contextlib.suppress(Exception):
+                closing = self.loop.shutdown_asyncgens()
+                asyncio.run_coroutine_threadsafe(closing, self.loop).result(CLOSE_TIMEOUT)
 
 
-#: Seconds a sync push may wait for the channel layer.
+#: Seconds a sync push may wait for the channel layer, a question for the backend.
 SEND_TIMEOUT: Final = 10
+#: Seconds the background loop may take to close its sockets when the process ends.
+CLOSE_TIMEOUT: Final = 1
 
 _lock: Final = threading.Lock()
 _handovers: Final[dict[asyncio.AbstractEventLoop, _Handover]] = {}
@@ -168,7 +184,7 @@ def send(group: str, message: Message) -> None:
     if is_in_process(layer):
         _hand_over(layer, group, message)
     else:
-        _background_loop().run(layer.group_send(group, message))
+        run_in_background(layer.group_send(group, message))
 
 
 async def asend(group: str, message: Message) -> None:
@@ -218,12 +234,18 @@ def _hand_over(layer: BaseChannelLayer, group: str, message: Message) -> None:
     warn_if_alone()
 
 
-def _background_loop() -> _BackgroundLoop:
+def run_in_background(coroutine: Coroutine[Any, Any, R]) -> R:
+    """The result of ``coroutine``, run in the one background loop of this process.
+
+    For threads without a running event loop. What takes longer than :data:`SEND_TIMEOUT` is
+    cancelled and raises ``TimeoutError``.
+    """
     global _background
     with _lock:
         if _background is None or _background.pid != os.getpid():
             _background = _BackgroundLoop()
-        return _background
+        background = _background
+    return background.run(coroutine)
 
 
 def layer_config() -> Mapping[str, Any] | None:

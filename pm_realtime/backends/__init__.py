@@ -36,8 +36,8 @@ def backend_path() -> str:
 
 
 def _wanted() -> Any:
-    """``BACKEND`` as it was written, right or wrong, or what stands in for it."""
-    return conf.user_settings.get("BACKEND") or MEMORY
+    """``BACKEND`` and ``LOCATION`` as they were written, right or wrong."""
+    return conf.user_settings.get("BACKEND") or MEMORY, conf.user_settings.get("LOCATION")
 
 
 def _reset(*, setting: str, **kwargs: Any) -> None:
