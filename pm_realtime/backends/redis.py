@@ -96,7 +96,9 @@ class RedisBackend(Backend):
             ]
         try:
             Client(self.TIMEOUT)
-        except (ValueError, ImproperlyConfigured) as error:
+        except ImproperlyConfigured:
+            return []  # The check of the settings' types says it.
+        except ValueError as error:
             return [
                 Error(
                     f"The address of Redis could not be read: {error}",

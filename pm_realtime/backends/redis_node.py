@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from pm_realtime.backends import redis_scripts as scripts
 from pm_realtime.backends.base import Admission, ConnectionInfo, Policy
@@ -66,7 +66,6 @@ class Node:
             self._connections.pop(connection_id, None)
 
         await self._write_out(connection_id, forget, scripts.REMOVE)
-        await self._end_if_empty()
 
     async def join(self, connection_id: str, room: str, capacity: int | None) -> bool:
         def count_in(is_joined: int) -> None:
@@ -95,7 +94,7 @@ class Node:
         return await self._call(script, *arguments)
 
     async def close_with_loop(self) -> None:
-        """Have :meth:`close` called when the loop shuts its asynchronous generators down."""
+        """End when the loop shuts its asynchronous generators down, as its own end does."""
         self._closing = self._close_at_end()
         await anext(self._closing)
 
@@ -152,6 +151,7 @@ class Node:
                 if self._is_held:
                     with suppress(BackendError):
                         await self._call_own(script, connection_id, *arguments)
+            await self._end_if_empty()
 
         await asyncio.shield(asyncio.ensure_future(write()))
 
@@ -210,8 +210,12 @@ class Node:
         await self._client.close_idle()
 
     async def _keep(self) -> None:
-        """Write what this node holds whenever it must be, and say in between that it lives."""
-        while True:
+        """Write what this node holds whenever it must be, and say in between that it lives.
+
+        Older versions of redis-py now and then swallow a cancellation: it is asked for as well.
+        """
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        while not task.cancelling():
             try:
                 if not self._is_held:
                     await self._write_anew()
@@ -236,9 +240,8 @@ class Node:
         self._settle(error, is_pending=error is None)
         if not self._is_away:
             self._is_away = True
-            logger.error(
-                "Lost the shared state: %s", error or f"Redis at {self._client.address} is empty"
-            )
+            what = error or f"Redis at {self._client.address}: our lease is gone"
+            logger.error("Lost the shared state: %s", what)
 
     def _settle(self, error: BackendError | None = None, *, is_pending: bool = False) -> None:
         if self._lease.done():
@@ -256,16 +259,14 @@ class Node:
                 await stack.enter_async_context(lane)
             self._generation += 1
             self._lost.clear()
-            state = self._state()
+            state = (self._generation, self._lease_ms, *self._state())
             try:
-                if (
-                    await self._call(scripts.WRITE, self._generation, self._lease_ms, *state)
-                    is None
-                ):
-                    return
+                answer = await self._call(scripts.WRITE, *state)
             except BackendError as error:
                 self._lose(error)
                 await self._client.close_idle()
+                return
+            if answer is None:
                 return
             self._settle()
         if self._is_away:

@@ -22,6 +22,7 @@ from pm_realtime import layers
 from pm_realtime.backends import get_backend
 from pm_realtime.backends.base import Admission
 from pm_realtime.backends.redis import RedisBackend
+from pm_realtime.checks import check_settings
 from pm_realtime.exceptions import BackendError
 from tests.backends.contract import NOTHING, BackendContract, add_all, ids_of, info
 from tests.helpers import eventually
@@ -695,6 +696,11 @@ async def test_an_address_that_cannot_be_read_is_a_check_error(
     assert word in message.msg
     with pytest.raises(BackendError):
         await get_backend().get_stats()
+
+
+def test_a_location_of_a_wrong_type_is_reported_once(settings):
+    settings.PM_REALTIME = {"BACKEND": PATH, "LOCATION": 6379}
+    assert [message.id for message in check_settings()] == ["pm_realtime.E003"]
 
 
 def test_a_layer_without_hosts_means_localhost(settings):
