@@ -119,11 +119,8 @@ def _roles_meant(found: Mapping[Any, Any]) -> tuple[str, ...]:
     """Every name that a broken ``ROLES`` may have been meant to hold, with the defaults."""
     meant = found["ROLES"]
     names = meant if isinstance(meant, list | tuple | set) else [meant]
-    return tuple(dict.fromkeys([*Conf.ROLES.default, *filter(_is_name, names)]))
-
-
-def _is_name(value: object) -> bool:
-    return isinstance(value, str)
+    named = (name for name in names if isinstance(name, str))
+    return tuple(dict.fromkeys([*Conf.ROLES.default, *named]))
 
 
 def _did_you_mean(key: object, known: list[str]) -> str:
@@ -136,9 +133,8 @@ def _did_you_mean(key: object, known: list[str]) -> str:
 
 
 def _check_types(found: Mapping[Any, Any], broken: set[str]) -> Iterator[CheckMessage]:
-    for name in Conf.settings():
+    for name, setting in Conf.settings().items():
         if name in broken:
-            setting = Conf.settings()[name]
             yield Error(
                 setting.describe(found[name]),
                 hint=f"The default is {setting.default!r}; leave the key out to use it.",

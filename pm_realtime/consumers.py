@@ -213,10 +213,9 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             self._has_cancelled = True
             self._task.cancel()
 
-    def check_heartbeat(self, now: float) -> None:
-        """End with 4001 where a client that sends pings has been silent for too long."""
-        silence = conf.HEARTBEAT_INTERVAL + conf.HEARTBEAT_TIMEOUT
-        if self._has_pinged and not self._is_busy and now - self._last_seen > silence:
+    def check_heartbeat(self, deadline: float) -> None:
+        """End with 4001 where a client that sends pings was last heard before ``deadline``."""
+        if self._has_pinged and not self._is_busy and self._last_seen < deadline:
             self.end(CloseCode.HEARTBEAT_LOST, "no heartbeat")
 
     def instruct(self, instruction: str, arguments: dict[str, Any]) -> None:

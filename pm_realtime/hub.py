@@ -36,8 +36,8 @@ class Member(Protocol):
     def instruct(self, instruction: str, arguments: dict[str, Any]) -> None:
         """Begin what server code elsewhere asked of this connection."""
 
-    def check_heartbeat(self, now: float) -> None:
-        """End the connection where it was silent for too long; ``now`` is monotonic seconds."""
+    def check_heartbeat(self, deadline: float) -> None:
+        """End the connection where its last frame is older than ``deadline``, monotonic seconds."""
 
 
 class _Group:
@@ -249,8 +249,9 @@ class Hub:
             self._receiver = asyncio.get_running_loop().create_task(receive)
 
     async def _sweep(self, now: float) -> None:
+        deadline = now - _silence()
         for member, _ in list(self._members.values()):
-            member.check_heartbeat(now)
+            member.check_heartbeat(deadline)
         expiry = getattr(self._layer, "group_expiry", None)
         if expiry and now - self._refreshed_at > expiry / 2:
             self._refreshed_at = now
@@ -262,13 +263,17 @@ class Hub:
                 await self._layer.group_add(group, self._channel)
 
 
+def _silence() -> float:
+    """Seconds for which a client that sends pings may say nothing."""
+    return conf.HEARTBEAT_INTERVAL + conf.HEARTBEAT_TIMEOUT
+
+
 def _sweep_interval() -> float:
     """Seconds: often enough that a short heartbeat, as tests have it, is kept to."""
     try:
-        silence = conf.HEARTBEAT_INTERVAL + conf.HEARTBEAT_TIMEOUT
+        return max(0.02, min(1.0, _silence() / 8))
     except ImproperlyConfigured:
         return 1.0
-    return max(0.02, min(1.0, silence / 8))
 
 
 _hubs: Final[dict[asyncio.AbstractEventLoop, Hub]] = {}

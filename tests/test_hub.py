@@ -30,7 +30,7 @@ class Member:
     def instruct(self, instruction, arguments):
         self.received.append((instruction, arguments))
 
-    def check_heartbeat(self, now):
+    def check_heartbeat(self, deadline):
         pass
 
 
