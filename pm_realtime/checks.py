@@ -55,7 +55,7 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
         messages += _check_callable(conf.ROLE_RESOLVER, 'PM_REALTIME["ROLE_RESOLVER"]', "E007")
     if "ALLOWED_ORIGINS" not in broken:
         messages += _check_origins()
-    if "BACKEND" not in broken:
+    if not {"BACKEND", "CHANNEL_LAYER"} & broken:
         messages += _check_backend()
     roles = _roles_meant(found) if "ROLES" in broken else tuple(conf.ROLES)
     if SERVER in roles:

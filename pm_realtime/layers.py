@@ -20,6 +20,7 @@ from typing import Any, Final, TypeVar
 from channels.layers import BaseChannelLayer, InMemoryChannelLayer, channel_layers
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 
 from pm_realtime.conf import conf
 
@@ -246,6 +247,16 @@ def run_in_background(coroutine: Coroutine[Any, Any, R]) -> R:
             _background = _BackgroundLoop()
         background = _background
     return background.run(coroutine)
+
+
+def is_on_redis() -> bool:
+    """Whether the layer in ``CHANNEL_LAYERS`` is one of channels-redis, or made from one."""
+    config = layer_config() or {}
+    try:
+        found = import_string(config.get("BACKEND"))
+    except (ImportError, AttributeError):
+        return False
+    return any(base.__module__.startswith("channels_redis.") for base in inspect.getmro(found))
 
 
 def layer_config() -> Mapping[str, Any] | None:

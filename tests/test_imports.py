@@ -70,7 +70,7 @@ ONLY = {
         "exceptions",
     },
     "backends.redis_scripts": set(),
-    "backends": {"conf", "backends.base"},
+    "backends": {"conf", "layers", "backends.base"},
     "pm_realtime": {"push", "_version"},
     "views": set(),
 }

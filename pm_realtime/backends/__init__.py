@@ -1,15 +1,19 @@
 """The backend in use: ``BACKEND``, or the one that fits the channel layer."""
 
+import copy
 import threading
 from typing import Any, Final
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from pm_realtime.backends.base import Backend
 from pm_realtime.conf import conf
+from pm_realtime.layers import is_on_redis, layer_config
 
 MEMORY: Final = "pm_realtime.backends.memory.MemoryBackend"
+REDIS: Final = "pm_realtime.backends.redis.RedisBackend"
 
 _lock: Final = threading.Lock()
 _backend: Backend | None = None
@@ -31,18 +35,27 @@ def get_backend() -> Backend:
 
 
 def backend_path() -> str:
-    """The dotted path of the backend that the settings ask for."""
-    return conf.BACKEND or MEMORY
+    """The dotted path of the backend that the settings ask for, or that fits the layer."""
+    return conf.BACKEND or (REDIS if is_on_redis() else MEMORY)
 
 
 def _wanted() -> Any:
-    """``BACKEND`` and ``LOCATION`` as they were written, right or wrong."""
-    return conf.user_settings.get("BACKEND") or MEMORY, conf.user_settings.get("LOCATION")
+    """What decides on the backend and on where it is."""
+    path = backend_path()
+    if path == MEMORY:
+        return path
+    return path, conf.user_settings.get("LOCATION"), copy.deepcopy(layer_config())
 
 
 def _reset(*, setting: str, **kwargs: Any) -> None:
     global _backend
-    if setting in ("PM_REALTIME", "CHANNEL_LAYERS") and _made_for != _wanted():
+    if setting not in ("PM_REALTIME", "CHANNEL_LAYERS") or _backend is None:
+        return
+    try:
+        is_wanted = _made_for == _wanted()
+    except ImproperlyConfigured:
+        is_wanted = False
+    if not is_wanted:
         _backend = None
 
 

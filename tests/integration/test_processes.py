@@ -1,4 +1,4 @@
-"""Several servers on one Valkey, with the backend that counts over all of them."""
+"""Several servers on one Valkey."""
 
 import contextlib
 import json
@@ -7,8 +7,6 @@ import pytest
 
 from tests.integration.client import connect
 from tests.integration.server import Server
-
-REDIS_BACKEND = "pm_realtime.backends.redis.RedisBackend"
 
 
 @pytest.fixture
@@ -23,7 +21,6 @@ def servers(tmp_path, valkey):
         "TEST_DATABASE": str(tmp_path / "site.sqlite3"),
     }
     settings = {
-        "BACKEND": REDIS_BACKEND,
         "ROOMS": {"pair": {"public": True, "max_connections": 2}},
         "RATE_LIMIT": None,
     }
