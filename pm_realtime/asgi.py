@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 from pm_realtime.conf import conf
 from pm_realtime.consumers import RealtimeConsumer
-from pm_realtime.layers import expect_sockets
+from pm_realtime.transport import expect_sockets
 from pm_realtime.views import upgrade_required
 
 logger = logging.getLogger("pm_realtime.connection")

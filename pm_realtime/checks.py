@@ -17,7 +17,7 @@ from pm_realtime.backends import get_backend
 from pm_realtime.backends.base import Backend
 from pm_realtime.conf import Conf, conf
 from pm_realtime.exceptions import CommandError
-from pm_realtime.layers import layer_config
+from pm_realtime.layer_config import layer_config
 from pm_realtime.limits import parse_rate
 from pm_realtime.protocol import check_room
 from pm_realtime.rooms import OPTION_NAMES, SERVER, is_route, parse_route

@@ -5,6 +5,7 @@ import logging
 import math
 import time
 import uuid
+from collections import deque
 from typing import Any, Final, cast
 
 from channels.exceptions import StopConsumer
@@ -16,7 +17,7 @@ from pm_realtime.auth import Identity, anonymous, authenticate, is_allowed_origi
 from pm_realtime.backends import get_backend
 from pm_realtime.backends.base import ConnectionInfo, Policy
 from pm_realtime.conf import conf
-from pm_realtime.exceptions import CloseConnection, CommandError
+from pm_realtime.exceptions import CloseConnection, CommandError, OutageError
 from pm_realtime.hub import Hub, get_hub
 from pm_realtime.limits import RateLimiter, parse_rate
 from pm_realtime.outbox import Outbox
@@ -38,6 +39,10 @@ logger = logging.getLogger("pm_realtime.connection")
 
 #: Seconds a closing connection may take to send what waits: a frozen reader ends here.
 DRAIN_TIMEOUT: Final = 30
+#: Seconds after which a command takes long: frames behind it are looked at.
+PATIENCE: Final = 0.05
+#: Commands that may wait behind one that takes long before nothing more is read.
+MAX_WAITING: Final = 100
 
 
 class RealtimeConsumer(AsyncJsonWebsocketConsumer):
@@ -71,6 +76,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._is_accepted = self._is_counted = self._is_open = self._is_finished = False
         self._has_pinged = self._is_busy = self._has_cancelled = False
         self._orders: set[asyncio.Task[None]] = set()
+        self._commands: deque[Command] = deque()
+        self._worker: asyncio.Task[None] | None = None
         self._task = cast("asyncio.Task[None]", asyncio.current_task())
         is_stopped_by_server = False
         try:
@@ -105,11 +112,16 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             raise
         except CloseConnection as closing:
             await self._refuse(closing.code, closing.reason)
+        except OutageError as error:
+            logger.debug("A connection could not be opened: %s", error)
+            await self._refuse(CloseCode.OVERLOADED)
         except Exception:
             logger.exception("A connection could not be opened.")
             await self._refuse(CloseCode.OVERLOADED)
 
     async def websocket_disconnect(self, message: Any) -> None:
+        if self._worker is not None:
+            await asyncio.wait({self._worker})
         if not self._outbox.is_closed:
             self._close_code = message.get("code") or 1005
         raise StopConsumer
@@ -155,7 +167,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             handlers.check_form(command)
             is_well_formed = True
             self._check_rate()
-            await handlers.handle(self, command)
+            await self._take_up(command)
         except Exception as error:
             self._answer(error, command)
             if not is_well_formed:
@@ -164,13 +176,41 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             self._is_busy = False
             self._last_seen = time.monotonic()
 
+    async def _take_up(self, command: Command) -> None:
+        """Carry out ``command`` after those before it; return when it is done or takes long.
+
+        What takes long (a rule of the site, a layer that does not answer) holds up the commands
+        behind it, but no ping: the connection is alive.
+        """
+        if command.type == MessageType.PING:
+            await handlers.handle(self, command)
+            return
+        self._commands.append(command)
+        if self._worker is None:
+            self._worker = asyncio.get_running_loop().create_task(self._carry_out_all())
+            await asyncio.wait({self._worker}, timeout=PATIENCE)
+        elif len(self._commands) > MAX_WAITING:
+            await asyncio.wait({self._worker})
+
+    async def _carry_out_all(self) -> None:
+        try:
+            while self._commands and not self._outbox.is_closed:
+                command = self._commands.popleft()
+                try:
+                    await handlers.handle(self, command)
+                except Exception as error:
+                    self._answer(error, command)
+        finally:
+            self._worker = None
+
     def _answer(self, error: Exception, command: Command | None) -> None:
         """The one place where what went wrong becomes a reply or a close code."""
         if isinstance(error, CloseConnection):
             self.end(error.code, error.reason)
             return
         if not isinstance(error, CommandError):
-            logger.error("A command failed.", exc_info=error)
+            if not isinstance(error, OutageError):  # The log has that already.
+                logger.error("A command failed.", exc_info=error)
             error = CommandError(ErrorCode.INTERNAL_ERROR, "Something went wrong on our side.")
         id = command.id if command is not None else error.id
         self._deliver(MessageType.ERROR, error_payload(error), id)
@@ -215,7 +255,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
 
     def check_heartbeat(self, deadline: float) -> None:
         """End with 4001 where a client that sends pings was last heard before ``deadline``."""
-        if self._has_pinged and not self._is_busy and self._last_seen < deadline:
+        is_busy = self._is_busy or self._worker is not None
+        if self._has_pinged and not is_busy and self._last_seen < deadline:
             self.end(CloseCode.HEARTBEAT_LOST, "no heartbeat")
 
     def instruct(self, instruction: str, arguments: dict[str, Any]) -> None:
@@ -355,6 +396,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
                 await handlers.force_unsubscribe(self, **arguments)
         except CommandError as error:
             logger.warning("Server code could not %s a connection: %s", instruction, error)
+        except OutageError as error:
+            logger.debug("Server code could not %s a connection: %s", instruction, error)
         except Exception:
             logger.exception("Server code could not %s a connection.", instruction)
 
@@ -380,8 +423,11 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         return requests > 0
 
     async def _clean_up(self) -> None:
-        for order in list(self._orders):
-            order.cancel()
+        tasks = {*self._orders, *filter(None, [self._worker])}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         try:
             if self._hub is not None:
                 await self._hub.remove(self)

@@ -4,7 +4,8 @@ RealtimeError
 ├── CommandError        answers one command of a client with an ``error`` envelope
 ├── CloseConnection     ends a connection with a close code
 ├── PayloadError        a payload that JSON cannot hold (also a ``ValueError``)
-└── BackendError        the state shared between processes cannot be reached
+└── BackendError        what processes share, state or channel layer, cannot be reached
+    └── OutageError     the same, and the log says so already
 """
 
 from typing import Any
@@ -52,4 +53,8 @@ class PayloadError(RealtimeError, ValueError):
 
 
 class BackendError(RealtimeError):
-    """The state shared between processes cannot be reached; clients see ``INTERNAL_ERROR``."""
+    """What processes share cannot be reached; clients see ``INTERNAL_ERROR``."""
+
+
+class OutageError(BackendError):
+    """Redis is away, and :mod:`pm_realtime.outage` logs when it was lost and when it is back."""

@@ -32,3 +32,8 @@ def authenticated_group() -> str:
 def _group(kind: str, name: str) -> str:
     digest = blake2b(name.encode(errors="surrogatepass"), digest_size=16).hexdigest()
     return f"pm_realtime.{kind}.{digest}"
+
+
+def echo_group(channel: str, number: int) -> str:
+    """The ``number``-th group over which the hub of ``channel`` hears itself."""
+    return _group("echo", f"{channel} {number}")

@@ -13,15 +13,17 @@ from typing import Any, Final, Protocol
 from channels.layers import BaseChannelLayer
 from django.core.exceptions import ImproperlyConfigured
 
-from pm_realtime import layers
+from pm_realtime import layers, transport
 from pm_realtime.conf import conf
+from pm_realtime.echo import Echo
+from pm_realtime.exceptions import BackendError
 
 logger = logging.getLogger("pm_realtime.push")
 
 #: Members served before other tasks of the loop get a turn.
 BATCH: Final = 250
 #: Seconds between two tries while the layer is away: the first and the longest.
-BACKOFF: Final = (0.1, 5.0)
+BACKOFF: Final = (0.1, 1.0)
 
 
 class Member(Protocol):
@@ -59,6 +61,10 @@ class Hub:
         self._channel = ""
         self._receiver: asyncio.Task[None] | None = None
         self._sweeper: asyncio.Task[None] | None = None
+        self._echo: Echo | None = None
+        self._listener: asyncio.Task[None] | None = None
+        #: Groups without members that could not be left in the layer.
+        self._strays: set[str] = set()
         self._starting = asyncio.Lock()
         self._refreshed_at = 0.0
 
@@ -79,16 +85,18 @@ class Hub:
             await self.leave(member, group)
         self._members.pop(member.connection_id, None)
         if not self._members:
-            self._stop()
+            await self._stop()
 
     async def join(self, member: Member, group: str) -> None:
         """Add ``member`` to ``group``; messages sent after this returns reach it.
 
         Nothing else runs between the joining and the return to the caller, so that a reply sent
-        at once precedes the first message of the group.
+        at once precedes the first message of the group. Raises ``BackendError`` while the layer
+        does not bring what is sent.
         """
         entry = self._use(group)
         try:
+            await self._until_heard()
             if entry.lock.locked() or not entry.members:
                 async with entry.lock:
                     await self._join_first(member, group, entry)
@@ -96,6 +104,11 @@ class Hub:
                 self._enter(member, group, entry)
         finally:
             self._release(group, entry)
+
+    async def _until_heard(self) -> None:
+        if self._echo is None:
+            raise LookupError("the hub has stopped")
+        await self._echo.until_heard()
 
     async def leave(self, member: Member, group: str) -> None:
         """Take ``member`` out of ``group``; nothing sent to it arrives from now on."""
@@ -108,6 +121,10 @@ class Hub:
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Hand a message of the layer to the members of its group, in the order of joining."""
+        if message["type"] == layers.ECHO:
+            if self._echo is not None:
+                self._echo.hear(message)
+            return
         entry = self._groups.get(message["group"])
         if entry is None:
             # A join was cancelled, or a leave failed, while the layer worked on it.
@@ -132,12 +149,17 @@ class Hub:
     async def _join_first(self, member: Member, group: str, entry: _Group) -> None:
         assert self._layer is not None
         if not entry.members:
-            await self._layer.group_add(group, self._channel)
+            try:
+                await layers.group_add(self._layer, group, self._channel)
+                await self._until_heard()
+            except BackendError:
+                self._strays.add(group)  # Perhaps it was done.
+                raise
         try:
             self._enter(member, group, entry)
         except LookupError:
             if not entry.members:
-                await self._layer.group_discard(group, self._channel)
+                await layers.group_discard(self._layer, group, self._channel)
             raise
 
     def _enter(self, member: Member, group: str, entry: _Group) -> None:
@@ -163,16 +185,18 @@ class Hub:
     async def _discard_from_layer(self, group: str) -> None:
         """Take the hub's channel out of a group that has no members, if it still has none.
 
-        A failure is no one's business but the log's: what arrives for it is a stray, and tried
-        anew.
+        A failure is no one's business: what arrives for it is a stray, and it is tried anew when
+        the layer is back.
         """
         entry = self._use(group)
         try:
             async with entry.lock:
                 if not entry.members and self._layer is not None:
-                    await self._layer.group_discard(group, self._channel)
+                    await layers.group_discard(self._layer, group, self._channel)
+                    self._strays.discard(group)
         except Exception as error:
-            logger.warning("A group could not be left in the channel layer: %r", error)
+            self._strays.add(group)
+            logger.debug("A group could not be left in the channel layer: %r", error)
         finally:
             self._release(group, entry)
 
@@ -181,47 +205,46 @@ class Hub:
             if self._layer is not None:
                 return
             layer = layers.get_layer()
-            self._channel = await layer.new_channel()
-            self._layer = layer
+            self._channel = await layers.new_channel(layer)
+            echo = Echo(layer, self._channel, self._mend)
+            await echo.start()
+            self._layer, self._echo = layer, echo
             self._refreshed_at = time.monotonic()
             loop = asyncio.get_running_loop()
-            layers.start_serving(loop)
+            transport.start_serving(loop)
             self._receiver = loop.create_task(self._receive_forever(layer, self._channel))
             self._sweeper = loop.create_task(self._sweep_forever())
+            self._listener = loop.create_task(echo.listen_forever())
 
-    def _stop(self) -> None:
+    async def _stop(self) -> None:
         loop = asyncio.get_running_loop()
-        layers.stop_serving(loop)
-        for task in (self._receiver, self._sweeper):
+        transport.stop_serving(loop)
+        for task in (self._receiver, self._sweeper, self._listener):
             if task is not None:
                 task.cancel()
-        self._receiver = self._sweeper = None
-        if self._layer is not None:
-            layers.forget_channel(self._layer, self._channel)
-        self._layer = None
+        self._receiver = self._sweeper = self._listener = None
+        layer, echo = self._layer, self._echo
+        self._layer = self._echo = None
         if _hubs.get(loop) is self:
             del _hubs[loop]
+        if layer is not None:
+            layers.forget_channel(layer, self._channel)
+        if echo is not None:
+            await echo.stop()
 
     async def _receive_forever(self, layer: BaseChannelLayer, channel: str) -> None:
         """Dispatch what the layer brings; outlive whatever the layer raises."""
         delay, longest = BACKOFF
-        is_away = must_add = False
         while True:
             try:
-                if must_add:
-                    await self._add_all_to_layer()
-                    must_add = False
                 message = await layer.receive(channel)
-            except Exception:
-                if not is_away:
-                    logger.exception("The channel layer failed; trying again until it is back.")
-                is_away = must_add = True
+            except Exception as error:
+                if self._echo is not None:
+                    self._echo.lose(repr(error))
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, longest)
                 continue
-            if is_away:
-                logger.warning("The channel layer is back.")
-                is_away, delay = False, BACKOFF[0]
+            delay = BACKOFF[0]
             await self._dispatch_safely(message)
             await asyncio.sleep(0)
 
@@ -255,12 +278,27 @@ class Hub:
         expiry = getattr(self._layer, "group_expiry", None)
         if expiry and now - self._refreshed_at > expiry / 2:
             self._refreshed_at = now
-            await self._add_all_to_layer()
+            await self._mend()
 
-    async def _add_all_to_layer(self) -> None:
+    async def _mend(self) -> None:
+        """Have the layer know the groups with members, and no others."""
         for group, entry in list(self._groups.items()):
             if entry.members and self._layer is not None:
-                await self._layer.group_add(group, self._channel)
+                await layers.group_add(self._layer, group, self._channel, is_probe=True)
+        for group in list(self._strays):
+            await self._leave_stray(group)
+
+    async def _leave_stray(self, group: str) -> None:
+        entry = self._use(group)
+        try:
+            async with entry.lock:
+                if not entry.members and self._layer is not None:
+                    # What is half left, RedisPubSubChannelLayer leaves only when added again.
+                    await layers.group_add(self._layer, group, self._channel, is_probe=True)
+                    await layers.group_discard(self._layer, group, self._channel, is_probe=True)
+                self._strays.discard(group)
+        finally:
+            self._release(group, entry)
 
 
 def _silence() -> float:

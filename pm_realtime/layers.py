@@ -1,37 +1,39 @@
-"""The channel layer of this process, and how a thread hands it a message.
+"""The channel layer in use, and each step that an event loop takes with it.
 
-In-memory layers belong to one event loop and reach one process. Whoever sends from another thread
-or loop hands the message over to the loop that serves the sockets.
+A layer outside of this process may fail or not answer. Every step is bounded in time and raises
+``BackendError``, and while the layer is known to be away it does so at once.
 """
 
 import asyncio
-import atexit
-import contextlib
-import inspect
-import logging
-import os
-import threading
 import time
-import warnings
-from collections import deque
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final, TypeVar
+from weakref import WeakKeyDictionary
 
 from channels.layers import BaseChannelLayer, InMemoryChannelLayer, channel_layers
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.utils.module_loading import import_string
 
 from pm_realtime.conf import conf
+from pm_realtime.exceptions import BackendError, OutageError
+from pm_realtime.outage import is_lost_connection
 
 R = TypeVar("R")
 Message = dict[str, Any]
 
-#: The two kinds of message that travel by the layer: a text for members, an order to them.
+#: The kinds of message that travel by the layer: a text for the members of a group, an order to
+#: them, and what a hub sends to itself to see whether it arrives.
 PUSH: Final = "pm_realtime.push"
 INSTRUCT: Final = "pm_realtime.instruct"
+ECHO: Final = "pm_realtime.echo"
 
-logger = logging.getLogger("pm_realtime.push")
+#: Seconds that one step may take with a layer outside of this process.
+TIMEOUT: Final = 2.0
+#: Steps of one event loop that may be under way at once; each may need a connection of its own.
+SLOTS: Final = 6
+#: Seconds after a vain try to begin before the next one.
+PAUSE: Final = 0.5
 
 
 class LocalChannelLayer(InMemoryChannelLayer):
@@ -88,179 +90,115 @@ def is_in_process(layer: BaseChannelLayer) -> bool:
     return isinstance(layer, InMemoryChannelLayer)
 
 
+def one_of_each_server(layer: BaseChannelLayer, name: Callable[[int], str]) -> list[str]:
+    """Of the groups ``name(0)``, ``name(1)``, … one for each server that ``layer`` is spread over.
+
+    Where that cannot be told, the first.
+    """
+    try:
+        server_of, count = _servers(layer)
+        found: dict[int, str] = {}
+        for number in range(100 * count):
+            found.setdefault(server_of(name(number)), name(number))
+            if len(found) == count:
+                break
+        return list(found.values())
+    except Exception:
+        return [name(0)]
+
+
+def _servers(layer: Any) -> tuple[Callable[[str], int], int]:
+    """Which server of a channels-redis layer a group is on, and how many there are."""
+    if hasattr(layer, "consistent_hash"):
+        return layer.consistent_hash, layer.ring_size
+    return lambda group: id(layer._get_shard(layer._get_group_channel_name(group))), len(
+        layer._shards
+    )
+
+
 def forget_channel(layer: BaseChannelLayer, channel: str) -> None:
     """Drop what waits for ``channel``, which nobody will read any more."""
     if isinstance(layer, InMemoryChannelLayer):
         layer.channels.pop(channel, None)
 
 
-class _Handover:
-    """Messages from other threads on their way into the loop that serves the sockets."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self._waiting: deque[tuple[BaseChannelLayer, str, Message]] = deque()
-        self._sender: asyncio.Task[None] | None = None
-
-    def put(self, layer: BaseChannelLayer, group: str, message: Message) -> None:
-        """Pass on one message, from any thread, without waiting. ``RuntimeError``: loop closed."""
-        self._waiting.append((layer, group, message))
-        self.loop.call_soon_threadsafe(self._wake)
-
-    def _wake(self) -> None:
-        if self._sender is None and self._waiting:
-            self._sender = self.loop.create_task(self._send_all())
-
-    async def _send_all(self) -> None:
-        try:
-            while self._waiting:
-                layer, group, message = self._waiting.popleft()
-                try:
-                    await layer.group_send(group, message)
-                except Exception:
-                    logger.exception("A push could not be handed to the channel layer.")
-        finally:
-            self._sender = None
-
-
-class _BackgroundLoop:
-    """One event loop in a thread of its own, kept for the sync callers of a process."""
+class _Road:
+    """The way from one event loop to a layer outside of this process."""
 
     def __init__(self) -> None:
-        self.pid = os.getpid()
-        self.loop = asyncio.new_event_loop()
-        threading.Thread(target=self.loop.run_forever, name="pm_realtime-push", daemon=True).start()
-        atexit.register(self.close)
+        self.slots = asyncio.Semaphore(SLOTS)
+        #: Why nothing is sent for now.
+        self.block: str | None = None
+        #: When a channel may be asked for again; each vain try leaves something in the layer.
+        self.new_channel_from = 0.0
 
-    def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
-        running = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+    async def go(self, step: Callable[[], Awaitable[R]], *, is_probe: bool) -> R:
+        if self.block is not None and not is_probe:
+            raise OutageError(self.block)
         try:
-            return running.result(SEND_TIMEOUT)
-        finally:
-            running.cancel()
-
-    def close(self) -> None:
-        """Give those who hold sockets in this loop a moment to close them."""
-        if self.pid == os.getpid():
-            with contextlib.suppress(Exception):
-                closing = self.loop.shutdown_asyncgens()
-                asyncio.run_coroutine_threadsafe(closing, self.loop).result(CLOSE_TIMEOUT)
+            async with asyncio.timeout(TIMEOUT), self.slots:
+                return await step()
+        except TimeoutError as error:
+            what = str(error) or f"no answer within {TIMEOUT:g} s"
+            raise OutageError(f"The channel layer: {what}") from error
+        except Exception as error:
+            kind = OutageError if is_lost_connection(error) else BackendError
+            raise kind(f"The channel layer: {error!r}") from error
 
 
-#: Seconds a sync push may wait for the channel layer, a question for the backend.
-SEND_TIMEOUT: Final = 10
-#: Seconds the background loop may take to close its sockets when the process ends.
-CLOSE_TIMEOUT: Final = 1
-
-_lock: Final = threading.Lock()
-_handovers: Final[dict[asyncio.AbstractEventLoop, _Handover]] = {}
-_background: _BackgroundLoop | None = None
-_expects_sockets = False
-_has_warned = False
+_roads: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, _Road]] = WeakKeyDictionary()
 
 
-def expect_sockets() -> None:
-    """Say that this process is there to serve sockets, even while it holds none."""
-    global _expects_sockets
-    _expects_sockets = True
+def _road() -> _Road:
+    loop = asyncio.get_running_loop()
+    road = _roads.get(loop)
+    if road is None:
+        road = _roads[loop] = _Road()
+    return road
 
 
-def start_serving(loop: asyncio.AbstractEventLoop) -> None:
-    """From now on ``loop`` holds sockets: threads hand their in-memory messages to it."""
-    with _lock:
-        for other in [other for other in _handovers if other.is_closed()]:
-            del _handovers[other]
-        _handovers[loop] = _Handover(loop)
+def block(reason: str | None) -> None:
+    """Refuse at once what the running loop would do with the layer, until ``None`` is given."""
+    _road().block = reason
 
 
-def stop_serving(loop: asyncio.AbstractEventLoop) -> None:
-    """``loop`` holds no sockets any more."""
-    with _lock:
-        _handovers.pop(loop, None)
+async def group_add(
+    layer: BaseChannelLayer, group: str, channel: str, *, is_probe: bool = False
+) -> None:
+    """Add ``channel`` to ``group``, in time. As all of these, raises ``BackendError``.
 
-
-def send(group: str, message: Message) -> None:
-    """Send ``message`` to ``group`` from a thread without a running event loop."""
-    layer = get_layer()
-    if is_in_process(layer):
-        _hand_over(layer, group, message)
-    else:
-        run_in_background(layer.group_send(group, message))
-
-
-async def asend(group: str, message: Message) -> None:
-    """Send ``message`` to ``group`` from the running event loop."""
-    layer = get_layer()
-    if is_in_process(layer) and asyncio.get_running_loop() not in _handovers:
-        _hand_over(layer, group, message)
-    else:
-        await layer.group_send(group, message)
-
-
-def warn_if_alone() -> None:
-    """Warn, once a process, where no socket can be reached from here."""
-    global _has_warned
-    if _handovers or _expects_sockets or _has_warned or not is_in_process(get_layer()):
-        return
-    _has_warned = True
-    warnings.warn(
-        "pm_realtime: this process serves no WebSockets and the in-memory channel layer reaches no "
-        "other process, so nothing sent from here arrives and no connection is seen. Set "
-        "CHANNEL_LAYERS to channels_redis.pubsub.RedisPubSubChannelLayer to push from shells, "
-        "workers and commands.",
-        RuntimeWarning,
-        stacklevel=_callers_level(),
-    )
-
-
-def _callers_level() -> int:
-    """How far up from :func:`warn_if_alone` the site's own code is."""
-    level = 1
-    frame = inspect.currentframe()
-    while (frame := frame and frame.f_back) and frame.f_globals.get("__name__", "").startswith(
-        "pm_realtime."
-    ):
-        level += 1
-    return level
-
-
-def _hand_over(layer: BaseChannelLayer, group: str, message: Message) -> None:
-    for handover in list(_handovers.values()):
-        try:
-            handover.put(layer, group, message)
-        except RuntimeError:
-            stop_serving(handover.loop)
-        else:
-            return
-    warn_if_alone()
-
-
-def run_in_background(coroutine: Coroutine[Any, Any, R]) -> R:
-    """The result of ``coroutine``, run in the one background loop of this process.
-
-    For threads without a running event loop. What takes longer than :data:`SEND_TIMEOUT` is
-    cancelled and raises ``TimeoutError``.
+    A probe is tried even while the layer is known to be away.
     """
-    global _background
-    with _lock:
-        if _background is None or _background.pid != os.getpid():
-            _background = _BackgroundLoop()
-        background = _background
-    return background.run(coroutine)
+    await _go(layer, partial(layer.group_add, group, channel), is_probe)
 
 
-def is_on_redis() -> bool:
-    """Whether the layer in ``CHANNEL_LAYERS`` is one of channels-redis, or made from one."""
-    config = layer_config() or {}
+async def group_discard(
+    layer: BaseChannelLayer, group: str, channel: str, *, is_probe: bool = False
+) -> None:
+    """Take ``channel`` out of ``group``, in time."""
+    await _go(layer, partial(layer.group_discard, group, channel), is_probe)
+
+
+async def group_send(
+    layer: BaseChannelLayer, group: str, message: Message, *, is_probe: bool = False
+) -> None:
+    """Send ``message`` to ``group``, in time."""
+    await _go(layer, partial(layer.group_send, group, message), is_probe)
+
+
+async def new_channel(layer: BaseChannelLayer) -> str:
+    """A channel of the running loop, in time."""
+    now, road = time.monotonic(), _road()
+    if now < road.new_channel_from:
+        raise OutageError("The channel layer was away a moment ago.")
     try:
-        found = import_string(config.get("BACKEND"))
-    except (ImportError, AttributeError):
-        return False
-    return any(base.__module__.startswith("channels_redis.") for base in inspect.getmro(found))
+        return await _go(layer, layer.new_channel, False)
+    except BackendError:
+        road.new_channel_from = time.monotonic() + PAUSE
+        raise
 
 
-def layer_config() -> Mapping[str, Any] | None:
-    """The entry of ``CHANNEL_LAYERS`` in use, None where there is none."""
-    found = getattr(settings, "CHANNEL_LAYERS", None)
-    config = found.get(conf.CHANNEL_LAYER) if isinstance(found, Mapping) else None
-    return config if isinstance(config, Mapping) else None
+async def _go(layer: BaseChannelLayer, step: Callable[[], Awaitable[R]], is_probe: bool) -> R:
+    if is_in_process(layer):
+        return await step()
+    return await _road().go(step, is_probe=is_probe)

@@ -19,11 +19,11 @@ from django.core.exceptions import SynchronousOnlyOperation, ValidationError
 from django.db import connections, transaction
 from django.db.models import Model
 
-from pm_realtime import layers
+from pm_realtime import layers, transport
 from pm_realtime.backends import get_backend
 from pm_realtime.backends.base import ConnectionInfo, Stats
 from pm_realtime.conf import conf
-from pm_realtime.exceptions import CommandError
+from pm_realtime.exceptions import BackendError, CommandError
 from pm_realtime.groups import (
     authenticated_group,
     connection_group,
@@ -31,6 +31,7 @@ from pm_realtime.groups import (
     room_group,
     user_group,
 )
+from pm_realtime.outage import outage
 from pm_realtime.protocol import CloseCode, Envelope, check_room, encode, make_envelope
 from pm_realtime.threads import may_have_waiting_caller
 
@@ -51,7 +52,7 @@ class Parcel(NamedTuple, Generic[R]):
 
 def send(parcel: Parcel[R]) -> R:
     """Send ``parcel`` from a thread without a running event loop."""
-    deliver = functools.partial(layers.send, parcel.group, parcel.message)
+    deliver = functools.partial(transport.send, parcel.group, parcel.message)
     if not (parcel.on_commit and _after_commit(deliver)):
         deliver()
     return parcel.result
@@ -60,14 +61,14 @@ def send(parcel: Parcel[R]) -> R:
 async def asend(parcel: Parcel[R]) -> R:
     """Send ``parcel`` from the running event loop."""
     if not (parcel.on_commit and await _after_commit_of_caller(parcel)):
-        await layers.asend(parcel.group, parcel.message)
+        await transport.asend(parcel.group, parcel.message)
     return parcel.result
 
 
 async def _after_commit_of_caller(parcel: Parcel[Any]) -> bool:
     """As :func:`_after_commit`, for this thread and for one that waits in ``async_to_sync``."""
     if may_have_waiting_caller():
-        deliver = functools.partial(layers.send, parcel.group, parcel.message)
+        deliver = functools.partial(transport.send, parcel.group, parcel.message)
         try:
             if await sync_to_async(_after_commit)(deliver):
                 return True
@@ -80,9 +81,10 @@ async def _after_commit_of_caller(parcel: Parcel[Any]) -> bool:
 def _after_commit(deliver: Callable[[], None]) -> bool:
     """Have ``deliver`` called once every transaction open in this thread is committed.
 
-    False where none is open. A failure then is logged by Django and raised nowhere: the data is
-    saved, and the request that saved it goes on.
+    False where none is open. A failure then is raised nowhere: the data is saved, and the request
+    that saved it goes on. The log counts the pushes that Redis did not take.
     """
+    deliver = functools.partial(_deliver_or_count, deliver)
     opened = [db.alias for db in connections.all(initialized_only=True) if db.in_atomic_block]
     for alias in opened:
         deliver = functools.partial(transaction.on_commit, deliver, using=alias, robust=True)
@@ -91,13 +93,32 @@ def _after_commit(deliver: Callable[[], None]) -> bool:
     return bool(opened)
 
 
+def _deliver_or_count(deliver: Callable[[], None]) -> None:
+    try:
+        deliver()
+    except BackendError as error:
+        _count_unsent(error)
+
+
+def _count_unsent(error: BackendError) -> None:
+    outage.count_unsent()
+    logger.debug("A push could not be sent: %s", error)
+
+
 _deliveries: set[asyncio.Task[None]] = set()
 
 
 def _send_soon(group: str, message: layers.Message) -> None:
-    task = asyncio.get_running_loop().create_task(layers.asend(group, message))
+    task = asyncio.get_running_loop().create_task(_asend_or_count(group, message))
     _deliveries.add(task)
     task.add_done_callback(_deliveries.discard)
+
+
+async def _asend_or_count(group: str, message: layers.Message) -> None:
+    try:
+        await transport.asend(group, message)
+    except BackendError as error:
+        _count_unsent(error)
 
 
 def _refuse_in_loop(name: str) -> None:
@@ -138,7 +159,7 @@ def _sync_twin(ask: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
     @functools.wraps(ask)
     def sync_twin(*args: P.args, **kwargs: P.kwargs) -> R:
         _refuse_in_loop(name)
-        layers.warn_if_alone()
+        transport.warn_if_alone()
         return get_backend().run(ask(*args, **kwargs))
 
     _present(sync_twin, name, ask, ask.__annotations__["return"])

@@ -36,9 +36,10 @@ from msgspec.json import decode
 from pm_realtime.conf import conf
 from pm_realtime.consumers import RealtimeConsumer
 from pm_realtime.groups import authenticated_group, role_group, room_group, user_group
-from pm_realtime.layers import PUSH, expect_sockets
+from pm_realtime.layers import PUSH
 from pm_realtime.protocol import Envelope, MessageType
 from pm_realtime.push import user_key
+from pm_realtime.transport import expect_sockets
 
 ANYTHING: Final = object()
 #: Seconds to wait for what is expected; only a test that fails waits so long.

@@ -351,8 +351,7 @@ async def test_a_failing_layer_is_logged_once_however_often_it_fails(caplog):
         await eventually(lambda: "g" in layer.groups)
         await send("g", "after")
         await eventually(lambda: member.received == ["after"])
-    (record,) = errors_of(caplog)
-    assert record.exc_info
+    assert len(errors_of(caplog)) == 1
 
 
 async def test_a_layer_that_is_wholly_away_is_logged_once_and_taken_up_when_it_is_back(caplog):

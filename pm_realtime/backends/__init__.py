@@ -10,12 +10,13 @@ from django.utils.module_loading import import_string
 
 from pm_realtime.backends.base import Backend
 from pm_realtime.conf import conf
-from pm_realtime.layers import is_on_redis, layer_config
+from pm_realtime.forks import after_fork
+from pm_realtime.layer_config import is_on_redis, layer_config
 
 MEMORY: Final = "pm_realtime.backends.memory.MemoryBackend"
 REDIS: Final = "pm_realtime.backends.redis.RedisBackend"
 
-_lock: Final = threading.Lock()
+_lock = threading.Lock()
 _backend: Backend | None = None
 _made_for: Any = None
 
@@ -59,4 +60,11 @@ def _reset(*, setting: str, **kwargs: Any) -> None:
         _backend = None
 
 
+def _forget() -> None:
+    """In a forked child the lock may be held by a thread that is not there."""
+    global _lock
+    _lock = threading.Lock()
+
+
+after_fork(_forget)
 setting_changed.connect(_reset, dispatch_uid="pm_realtime.backends")

@@ -27,8 +27,8 @@ from pm_realtime.backends import redis_scripts as scripts
 from pm_realtime.backends.base import Admission, Backend, ConnectionInfo, Policy, Stats
 from pm_realtime.backends.redis_client import Client
 from pm_realtime.backends.redis_node import Node
-from pm_realtime.exceptions import BackendError
-from pm_realtime.layers import run_in_background
+from pm_realtime.background import run_in_background
+from pm_realtime.exceptions import BackendError, OutageError
 
 R = TypeVar("R")
 
@@ -83,7 +83,7 @@ class RedisBackend(Backend):
         try:
             return run_in_background(coroutine)
         except TimeoutError as error:
-            raise BackendError("The shared state did not answer in time.") from error
+            raise OutageError("The shared state did not answer in time.") from error
 
     def check(self) -> list[CheckMessage]:
         if not redis_client.is_installed:

@@ -6,15 +6,12 @@ from typing import Any, Final
 
 from pm_realtime.backends import redis_scripts as scripts
 from pm_realtime.conf import conf
-from pm_realtime.exceptions import BackendError
-from pm_realtime.layers import layer_config
+from pm_realtime.exceptions import BackendError, OutageError
+from pm_realtime.layer_config import is_on_redis, layer_config
+from pm_realtime.redis_pools import address_of, for_asyncio, make_pools, read_hosts
 
 try:
-    from redis.asyncio import ConnectionPool, Redis
-    from redis.asyncio.connection import parse_url
-    from redis.asyncio.retry import Retry
-    from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
-    from redis.backoff import NoBackoff
+    from redis.asyncio import Redis
     from redis.exceptions import RedisError
 except ImportError:
     is_installed = False
@@ -23,6 +20,11 @@ else:
 
 #: Connections of one event loop to Redis; no more operations are under way at once.
 POOL_SIZE: Final = 4
+OPTIONS: Final = {
+    "decode_responses": True,
+    "health_check_interval": 30,
+    "max_connections": POOL_SIZE,
+}
 
 
 class Client:
@@ -32,8 +34,8 @@ class Client:
         if not is_installed:
             raise BackendError("The Redis backend needs the package redis.")
         try:
-            self._pools = _pools(_host(), timeout)
-            self._pools[0].make_connection()  # type: ignore[no-untyped-call]
+            self._pools = make_pools(_host(), timeout, for_asyncio(), **OPTIONS)
+            self._pools[0].make_connection()
         except (TypeError, KeyError, IndexError) as error:
             raise ValueError(f"{type(error).__name__}: {error}") from error
         self._redis: Redis = Redis(connection_pool=self._pools[0])
@@ -46,12 +48,7 @@ class Client:
     @property
     def address(self) -> str:
         """Where Redis is, without its password."""
-        options = self._pools[0].connection_kwargs
-        if master := getattr(self._pools[0], "service_name", None):
-            return str(master)
-        if path := options.get("path"):
-            return str(path)
-        return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+        return address_of(self._pools[0])
 
     async def run(self, script: str, node: str, arguments: Sequence[Any]) -> Any:
         """The answer of a script that ``node`` asks, within the timeout, waiting included."""
@@ -71,7 +68,7 @@ class Client:
         # RuntimeError: what uvloop raises for a socket that was closed under it.
         except (RedisError, OSError, EOFError, RuntimeError) as error:
             what = str(error) or f"no answer within {self._timeout:g} s"
-            raise BackendError(f"Redis at {self.address}: {what}") from error
+            raise OutageError(f"Redis at {self.address}: {what}") from error
 
     async def close_idle(self) -> None:
         """Close all sockets unless one is in use; the next to come opens one again."""
@@ -89,38 +86,7 @@ def _host() -> dict[str, Any]:
     """``LOCATION``, or the first host of the channel layer, as channels-redis reads it."""
     if conf.LOCATION is not None:
         return {"address": conf.LOCATION}
-    config = layer_config() or {}
-    hosts = (config.get("CONFIG") or {}).get("hosts")
-    if not hosts:
-        if not str(config.get("BACKEND")).startswith("channels_redis."):
-            raise ValueError("LOCATION is not set, and the channel layer has no hosts.")
-        return {"address": "redis://localhost:6379"}
-    if isinstance(hosts, str | bytes):
-        raise ValueError(f"expected a list of hosts, got {type(hosts).__name__}.")
-    host = hosts[0]
-    if isinstance(host, dict):
-        return dict(host)
-    if isinstance(host, tuple | list):
-        return {"host": host[0], "port": host[1]}
-    return {"address": host}
-
-
-def _pools(host: dict[str, Any], timeout: float) -> "list[ConnectionPool]":
-    """The pool of the server that ``host`` is about, and those of its sentinels."""
-    bounds: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
-    bounds["retry"] = Retry(NoBackoff(), 0)
-    ours = {**bounds, "decode_responses": True, "health_check_interval": 30}
-    ours["max_connections"] = POOL_SIZE
-    options = {**host}
-    if (address := options.pop("address", None)) is not None:
-        return [ConnectionPool(**{**options, **parse_url(address), **ours})]
-    if (master := options.pop("master_name", None)) is None:
-        return [ConnectionPool(**{**options, **ours})]
-    sentinel_options = {**(options.pop("sentinel_kwargs", None) or {}), **bounds}
-    sentinel = Sentinel(  # type: ignore[no-untyped-call]
-        options.pop("sentinels"), sentinel_kwargs=sentinel_options
-    )
-    pool = SentinelConnectionPool(  # type: ignore[no-untyped-call]
-        master, sentinel, **{**options, **ours}
-    )
-    return [pool, *(client.connection_pool for client in sentinel.sentinels)]
+    hosts = ((layer_config() or {}).get("CONFIG") or {}).get("hosts")
+    if not hosts and not is_on_redis():
+        raise ValueError("LOCATION is not set, and the channel layer has no hosts.")
+    return read_hosts(hosts)[0]

@@ -8,14 +8,18 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from pm_realtime.backends import redis_scripts as scripts
 from pm_realtime.backends.base import Admission, ConnectionInfo, Policy
 from pm_realtime.backends.redis_client import POOL_SIZE, Client
-from pm_realtime.exceptions import BackendError
+from pm_realtime.exceptions import BackendError, OutageError
+from pm_realtime.outage import outage
 
 logger = logging.getLogger("pm_realtime.connection")
+
+#: Seconds in which doubts that come in are looked into together.
+SETTLING: Final = 0.05
 
 
 class Node:
@@ -41,7 +45,7 @@ class Node:
         #: Pending: is being written. Done: Redis has what this node holds, or is away.
         self._lease: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._is_away = False
-        self._lost = asyncio.Event()
+        self._woken = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
     async def add(self, connection: ConnectionInfo, limit: int, policy: Policy) -> Admission:
@@ -185,12 +189,13 @@ class Node:
         try:
             await asyncio.shield(self._lease)
         except BackendError as error:
-            raise BackendError(str(error)) from None
+            raise OutageError(str(error)) from None
 
     def _start(self) -> None:
         loop = asyncio.get_running_loop()
         self._lease = loop.create_future()
         self._keeper = loop.create_task(self._keep())
+        outage.watch(self, self._woken.set)
 
     async def _end_if_empty(self) -> None:
         if not self._connections and not self._adding:
@@ -203,6 +208,7 @@ class Node:
         was_held = self._is_held
         self._keeper.cancel()
         self._keeper = None
+        outage.unwatch(self)
         self._connections.clear()
         if was_held:
             with suppress(BackendError):
@@ -224,7 +230,9 @@ class Node:
                     continue
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._renew_interval):
-                        await self._lost.wait()
+                        await self._woken.wait()
+                        await asyncio.sleep(SETTLING)
+                self._woken.clear()
                 if self._is_held:
                     with suppress(BackendError):
                         await self._call_own(scripts.RENEW, self._lease_ms)
@@ -236,12 +244,11 @@ class Node:
         """Redis does not have what this node holds, or is away with ``error``."""
         if self._keeper is None:
             return
-        self._lost.set()
+        self._woken.set()
         self._settle(error, is_pending=error is None)
-        if not self._is_away:
-            self._is_away = True
-            what = error or f"Redis at {self._client.address}: our lease is gone"
-            logger.error("Lost the shared state: %s", what)
+        self._is_away = True
+        what = error or f"Redis at {self._client.address}: our lease is gone"
+        outage.begin(self, "the shared state", what)
 
     def _settle(self, error: BackendError | None = None, *, is_pending: bool = False) -> None:
         if self._lease.done():
@@ -258,7 +265,6 @@ class Node:
             for lane in self._lanes:
                 await stack.enter_async_context(lane)
             self._generation += 1
-            self._lost.clear()
             state = (self._generation, self._lease_ms, *self._state())
             try:
                 answer = await self._call(scripts.WRITE, *state)
@@ -269,10 +275,8 @@ class Node:
             if answer is None:
                 return
             self._settle()
-        if self._is_away:
-            self._is_away = False
-            count = len(self._connections)
-            logger.warning("The shared state is back, with %d connections of ours.", count)
+        self._is_away = False
+        outage.end(self)
 
     def _state(self) -> list[Any]:
         """The fields and values of both hashes, after how many of them are for the first."""

@@ -1,0 +1,183 @@
+"""Whether what is sent through the channel layer still arrives at this hub.
+
+A layer may have lost its groups, its subscriptions or its server without telling anybody: pub/sub
+reconnects by itself, and what was sent meanwhile is gone. So a hub sends itself a message every
+few seconds, and whoever joins a group while that is in doubt waits until it is heard again.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from channels.layers import BaseChannelLayer
+
+from pm_realtime import layers
+from pm_realtime.exceptions import OutageError
+from pm_realtime.groups import echo_group
+from pm_realtime.layer_logs import take_hints
+from pm_realtime.outage import outage
+
+#: Seconds between two echoes; short enough that RedisChannelLayer, which may not wait for longer
+#: than redis-py's socket timeout of 5 s, never does.
+INTERVAL: Final = 2.0
+#: Seconds for which an echo is awaited before the next is sent, and between two tries.
+PATIENCE: Final = 0.5
+#: Echoes in a row that must be missing, and seconds that must pass, before the layer counts as
+#: lost: an event loop that was held up hears late.
+TRIES: Final = 2
+#: Seconds between two echoes while doubts keep coming in.
+SETTLING: Final = 0.05
+TIMEOUT: Final = 2.0
+
+
+class Echo:
+    """Belongs to one hub: ``channel`` is the hub's, ``mend`` puts its groups into the layer anew.
+
+    A layer of this process is asked only where there is a doubt.
+    """
+
+    def __init__(
+        self, layer: BaseChannelLayer, channel: str, mend: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._layer = layer
+        self._channel = channel
+        self._mend = mend
+        self._groups = layers.one_of_each_server(layer, lambda n: echo_group(channel, n))
+        self._interval = None if layers.is_in_process(layer) else INTERVAL
+        self._number = self._first = 0
+        self._missing: set[str] = set()
+        self._all_back = asyncio.Event()
+        self._is_heard = asyncio.Event()
+        self._is_heard.set()
+        self._is_broken = self._is_listening = False
+        self._error: str | None = None
+        self._woken = asyncio.Event()
+
+    async def start(self) -> None:
+        """Begin to listen. Raises ``BackendError``."""
+        if self._interval is not None:
+            await self._listen()
+        take_hints()
+        outage.watch(self, self.doubt)
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        outage.unwatch(self)
+        layers.block(None)
+        await self._listen_no_more()
+
+    def doubt(self) -> None:
+        """Something failed: let nobody join before the next echo, which is sent now."""
+        self._is_heard.clear()
+        self._woken.set()
+
+    def lose(self, error: object) -> None:
+        """The layer failed with ``error``."""
+        self._is_broken = True
+        self.doubt()
+        if self._error is None:
+            self._error = str(error)
+            layers.block(self._error)
+            outage.begin(self, "the channel layer", error)
+
+    def hear(self, message: dict[str, Any]) -> None:
+        """An echo arrived."""
+        if message["number"] >= self._first:
+            self._missing.discard(message["group"])
+            if not self._missing:
+                self._all_back.set()
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether the last echo came back and nothing has failed since."""
+        return self._is_heard.is_set()
+
+    async def until_heard(self) -> None:
+        """Return when the layer brings what is sent; raise ``BackendError`` while it is away."""
+        if self._is_heard.is_set():
+            return
+        if self._error is not None:
+            raise OutageError(self._error)
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                await self._is_heard.wait()
+        except TimeoutError:
+            raise OutageError("The channel layer does not bring what is sent.") from None
+
+    async def listen_forever(self) -> None:
+        """Send an echo every :data:`INTERVAL` seconds, and at once where there is a doubt."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._interval):
+                    await self._woken.wait()
+            await self._until_back()
+
+    async def _until_back(self) -> None:
+        """Send echoes until all of them come back, however long that takes."""
+        started, tries = time.monotonic(), 0
+        self._first = self._number + 1
+        while True:
+            self._woken.clear()
+            try:
+                if self._is_broken or not self._is_listening:
+                    await self._mend_all()
+                await self._call()
+            except Exception as error:
+                tries += 1
+                self._is_broken = True
+                self._is_heard.clear()
+                is_long_ago = time.monotonic() - started >= TIMEOUT and tries >= TRIES
+                if is_long_ago or not _is_late(error):
+                    self.lose(error)
+                await asyncio.sleep(0 if isinstance(error, TimeoutError) else PATIENCE)
+            else:
+                if not self._woken.is_set():
+                    await self._find()
+                    return
+                await asyncio.sleep(SETTLING)
+
+    async def _mend_all(self) -> None:
+        await self._listen()
+        await self._mend()
+        self._is_broken = False
+
+    async def _call(self) -> None:
+        """Send an echo to each server and wait for it; ``TimeoutError`` where one is missing."""
+        self._number += 1
+        self._missing = set(self._groups)
+        self._all_back.clear()
+        for group in self._groups:
+            message = {"type": layers.ECHO, "group": group, "number": self._number}
+            await layers.group_send(self._layer, group, message, is_probe=True)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._all_back.wait()
+        except TimeoutError:
+            raise TimeoutError("what is sent to the channel layer does not arrive") from None
+
+    async def _find(self) -> None:
+        self._error = None
+        layers.block(None)
+        self._is_heard.set()
+        outage.end(self)
+        if self._interval is None:
+            await self._listen_no_more()
+
+    async def _listen(self) -> None:
+        for group in self._groups:
+            await layers.group_add(self._layer, group, self._channel, is_probe=True)
+        self._is_listening = True
+
+    async def _listen_no_more(self) -> None:
+        if self._is_listening:
+            self._is_listening = False
+            for group in self._groups:
+                with suppress(Exception):
+                    await layers.group_discard(self._layer, group, self._channel)
+
+
+def _is_late(error: Exception) -> bool:
+    """Whether something has taken too long, rather than failed."""
+    return isinstance(error, TimeoutError) or isinstance(error.__cause__, TimeoutError)

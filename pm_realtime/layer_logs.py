@@ -1,0 +1,25 @@
+"""What channels-redis says of an outage, which this package already says in two lines."""
+
+import logging
+from typing import Final
+
+from pm_realtime.outage import is_lost_connection, outage
+
+
+class _Hint(logging.Filter):
+    """Takes the traceback that ``RedisPubSubChannelLayer`` logs every second as a hint."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if not is_lost_connection(error) or not outage.is_watched:
+            return True
+        outage.suspect()
+        return False
+
+
+_hint: Final = _Hint()
+
+
+def take_hints() -> None:
+    """Have lost connections looked into instead of logged, while somebody watches."""
+    logging.getLogger("channels_redis.pubsub").addFilter(_hint)

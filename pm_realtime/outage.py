@@ -1,0 +1,102 @@
+"""What of Redis is away, as one picture of this process, and the two lines the log has of it.
+
+The channel layer and the shared state each watch over their own connection. What one of them
+notices the other looks into at once; the log says when the first was lost and when all are back.
+"""
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from pm_realtime.forks import after_fork
+
+try:
+    from redis.exceptions import RedisError
+except ImportError:
+    _errors: tuple[type[BaseException], ...] = (OSError, EOFError)
+else:
+    _errors = (OSError, EOFError, RedisError)
+
+logger = logging.getLogger("pm_realtime.connection")
+
+
+def is_lost_connection(error: object) -> bool:
+    """Whether ``error`` is what a server that is away looks like, and no mistake of ours."""
+    return isinstance(error, _errors)
+
+
+class Outage:
+    """Callable from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._watchers: dict[object, tuple[asyncio.AbstractEventLoop, Callable[[], None]]] = {}
+        self._lost: dict[object, str] = {}
+        self._since = 0.0
+        self._unsent = 0
+
+    def watch(self, watcher: object, look: Callable[[], None]) -> None:
+        """Have ``look`` called in the running loop when another watcher loses something."""
+        with self._lock:
+            self._watchers[watcher] = (asyncio.get_running_loop(), look)
+
+    def unwatch(self, watcher: object) -> None:
+        """``watcher`` has nothing to lose any more."""
+        with self._lock:
+            self._watchers.pop(watcher, None)
+        self.end(watcher)
+
+    def begin(self, watcher: object, what: str, error: object) -> None:
+        """``watcher`` lost ``what`` because of ``error``."""
+        with self._lock:
+            if watcher in self._lost:
+                return
+            if not self._lost:
+                self._since = time.monotonic()
+                logger.error(
+                    "Lost %s: %s. Open connections stay; what needs it is refused meanwhile.",
+                    what,
+                    error,
+                )
+            else:
+                logger.debug("Lost %s too: %s", what, error)
+            self._lost[watcher] = what
+        self.suspect(watcher)
+
+    def end(self, watcher: object) -> None:
+        """What ``watcher`` lost is back, if it lost anything."""
+        with self._lock:
+            what = self._lost.pop(watcher, None)
+            if what is None or self._lost:
+                return
+            seconds, unsent = time.monotonic() - self._since, self._unsent
+            self._unsent = 0
+            logger.warning(
+                "Back after %.1f s: %s. Pushes that could not be sent: %d.", seconds, what, unsent
+            )
+
+    def suspect(self, watcher: object = None) -> None:
+        """Have everyone but ``watcher`` look whether they lost something."""
+        with self._lock:
+            others = [each for key, each in self._watchers.items() if key is not watcher]
+        for loop, look in others:
+            with contextlib.suppress(RuntimeError):  # That loop has ended.
+                loop.call_soon_threadsafe(look)
+
+    def count_unsent(self) -> None:
+        """Count a push that nobody will be told of otherwise."""
+        with self._lock:
+            self._unsent += 1
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether somebody in this process notices by itself when Redis is back."""
+        return bool(self._watchers)
+
+
+outage: Final = Outage()
+after_fork(outage.__init__)  # type: ignore[misc]
