@@ -240,7 +240,7 @@ class Hub:
                 message = await layer.receive(channel)
             except Exception as error:
                 if self._echo is not None:
-                    self._echo.lose(repr(error))
+                    self._echo.lose(f"{type(error).__name__}: {error}")
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, longest)
                 continue

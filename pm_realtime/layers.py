@@ -29,7 +29,7 @@ INSTRUCT: Final = "pm_realtime.instruct"
 ECHO: Final = "pm_realtime.echo"
 
 #: Seconds that one step may take with a layer outside of this process.
-TIMEOUT: Final = 2.0
+TIMEOUT: Final = 1.5
 #: Steps of one event loop that may be under way at once; each may need a connection of its own.
 SLOTS: Final = 6
 #: Seconds after a vain try to begin before the next one.
@@ -143,7 +143,7 @@ class _Road:
             raise OutageError(f"The channel layer: {what}") from error
         except Exception as error:
             kind = OutageError if is_lost_connection(error) else BackendError
-            raise kind(f"The channel layer: {error!r}") from error
+            raise kind(f"The channel layer: {type(error).__name__}: {error}") from error
 
 
 _roads: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, _Road]] = WeakKeyDictionary()

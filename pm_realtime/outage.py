@@ -60,7 +60,7 @@ class Outage:
                 logger.error(
                     "Lost %s: %s. Open connections stay; what needs it is refused meanwhile.",
                     what,
-                    error,
+                    str(error).rstrip("."),
                 )
             else:
                 logger.debug("Lost %s too: %s", what, error)

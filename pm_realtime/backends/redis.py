@@ -42,10 +42,10 @@ class RedisBackend(Backend):
 
     #: Seconds: how long a node outlives its process; how often it says that it lives; how often a
     #: node that lost Redis looks for it; how long one command may take.
-    LEASE: ClassVar[float] = 15.0
-    RENEW_INTERVAL: ClassVar[float] = 5.0
+    LEASE: ClassVar[float] = 12.0
+    RENEW_INTERVAL: ClassVar[float] = 4.0
     RETRY_INTERVAL: ClassVar[float] = 0.5
-    TIMEOUT: ClassVar[float] = 2.0
+    TIMEOUT: ClassVar[float] = 1.5
 
     def __init__(self) -> None:
         self._nodes: dict[tuple[int, asyncio.AbstractEventLoop], Node] = {}
