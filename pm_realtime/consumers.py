@@ -352,7 +352,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     async def _refuse(self, code: int, reason: str = "") -> None:
         """Refuse so that a browser learns why: accept, then close with the code."""
         await self.notify(signals.refused, room=None, code=int(code))
-        logger.info("A connection was refused with %d.", code)
+        level = logging.DEBUG if code == CloseCode.OVERLOADED else logging.INFO
+        logger.log(level, "A connection was refused with %d.", code)
         if not self._is_accepted:
             await self._accept()
         self.end(code, reason)

@@ -73,10 +73,14 @@ class Echo:
         self._is_heard.clear()
         self._woken.set()
 
-    def lose(self, error: object) -> None:
-        """The layer failed with ``error``."""
+    def ask_to_mend(self) -> None:
+        """A step may be half done: have the groups put into the layer anew."""
         self._is_broken = True
         self.doubt()
+
+    def lose(self, error: object) -> None:
+        """The layer failed with ``error``."""
+        self.ask_to_mend()
         if self._error is None:
             self._error = str(error)
             layers.block(self._error)

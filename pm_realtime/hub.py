@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from channels.layers import BaseChannelLayer
@@ -153,7 +154,7 @@ class Hub:
                 await layers.group_add(self._layer, group, self._channel)
                 await self._until_heard()
             except BackendError:
-                self._strays.add(group)  # Perhaps it was done.
+                self._note_stray(group)
                 raise
         try:
             self._enter(member, group, entry)
@@ -195,10 +196,16 @@ class Hub:
                     await layers.group_discard(self._layer, group, self._channel)
                     self._strays.discard(group)
         except Exception as error:
-            self._strays.add(group)
+            self._note_stray(group)
             logger.debug("A group could not be left in the channel layer: %r", error)
         finally:
             self._release(group, entry)
+
+    def _note_stray(self, group: str) -> None:
+        """Whether the layer has us in ``group`` is not known: it is left when the layer is back."""
+        self._strays.add(group)
+        if self._echo is not None:
+            self._echo.ask_to_mend()
 
     async def _start(self) -> None:
         async with self._starting:
@@ -227,10 +234,13 @@ class Hub:
         self._layer = self._echo = None
         if _hubs.get(loop) is self:
             del _hubs[loop]
-        if layer is not None:
-            layers.forget_channel(layer, self._channel)
-        if echo is not None:
-            await echo.stop()
+        if layer is None or echo is None:
+            return
+        layers.forget_channel(layer, self._channel)
+        for group in self._strays:
+            with suppress(Exception):
+                await layers.group_discard(layer, group, self._channel)
+        await echo.stop()
 
     async def _receive_forever(self, layer: BaseChannelLayer, channel: str) -> None:
         """Dispatch what the layer brings; outlive whatever the layer raises."""

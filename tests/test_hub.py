@@ -397,6 +397,7 @@ async def test_a_seat_is_free_again_where_the_layer_fails_at_the_leaving_or_the_
                 patch.setattr(layer, method, fail)
                 command = "unsubscribe" if method == "group_discard" else "subscribe"
                 await first.ask(command, {"room": "one"})
+            await eventually(lambda: get_hub()._echo.is_heard)
             assert (await aget_stats())["totalRooms"] == 0
             await second.subscribe("one")
             await second.ask("unsubscribe", {"room": "one"})
