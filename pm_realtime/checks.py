@@ -13,7 +13,7 @@ from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from pm_realtime.backends import get_backend
+from pm_realtime.backends import MEMORY, REDIS, backend_path, get_backend
 from pm_realtime.backends.base import Backend
 from pm_realtime.conf import Conf, conf
 from pm_realtime.exceptions import CommandError
@@ -57,6 +57,8 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
         messages += _check_origins()
     if not {"BACKEND", "CHANNEL_LAYER"} & broken:
         messages += _check_backend()
+    if not {"BACKEND", "CHANNEL_LAYER", "LOCATION"} & broken:
+        messages += _check_location()
     roles = _roles_meant(found) if "ROLES" in broken else tuple(conf.ROLES)
     if SERVER in roles:
         messages.append(
@@ -203,6 +205,16 @@ def _check_backend() -> Iterator[CheckMessage]:
     )
 
 
+def _check_location() -> Iterator[CheckMessage]:
+    if conf.LOCATION is not None and backend_path() == MEMORY:
+        yield CheckWarning(
+            'PM_REALTIME["LOCATION"] has no effect: the state is kept in memory, because the '
+            "channel layer is not one of channels-redis.",
+            hint=f"Set CHANNEL_LAYERS to {_PUBSUB}, or BACKEND to {REDIS!r}.",
+            id="pm_realtime.W007",
+        )
+
+
 def _check_rooms(roles: Sequence[str]) -> Iterator[CheckMessage]:
     for name, options in conf.ROOMS.items():
         where = f'PM_REALTIME["ROOMS"][{name!r}]'
@@ -330,7 +342,8 @@ def _check_socket_timeout(hosts: Any) -> Iterator[CheckMessage]:
         if timeout is not None and timeout <= _BLOCKING_SECONDS:
             yield CheckWarning(
                 f"RedisChannelLayer waits {_BLOCKING_SECONDS} s for a message, but its socket "
-                f"times out after {timeout:g} s: an idle process stops receiving.",
+                f"times out after {timeout:g} s: a receiver with nothing to do dies of it. "
+                "pm_realtime keeps its own busy; other consumers on this layer are lost.",
                 hint=(
                     'Add "?socket_timeout=30" to the URL or "socket_timeout": None to the host '
                     f"dict, or use {_PUBSUB}."

@@ -552,3 +552,15 @@ def test_channel_layers_that_are_none_do_not_end_the_check(check, layers):
 def test_e004_names_each_role_once(check):
     found = dict(check({"ROLES": "user", "ROOMS": {"a": {"min_role": "king"}}}))
     assert found["E004"].msg.count("user") == 1
+
+
+def test_w007_a_location_without_a_layer_that_reaches_it(check):
+    message = only(check({"LOCATION": URL}, CHANNEL_LAYERS={}), "W007")
+    assert PUBSUB in message.hint
+    assert "RedisBackend" in message.hint
+
+
+@pytest.mark.parametrize("more", [{}, {"BACKEND": "pm_realtime.backends.redis.RedisBackend"}])
+def test_a_location_that_is_used_is_fine(check, more):
+    layers = {} if more else layer(PUBSUB, hosts=["redis://localhost:1"])
+    assert check({"LOCATION": URL, **more}, CHANNEL_LAYERS=layers) == []

@@ -3,10 +3,12 @@
 import asyncio
 
 import pytest
+from channels_redis.pubsub import RedisPubSubChannelLayer
 from django.test import override_settings
 
 from pm_realtime.backends import backend_path, get_backend
 from pm_realtime.backends.memory import MemoryBackend
+from pm_realtime.backends.redis import RedisBackend
 
 MEMORY = "pm_realtime.backends.memory.MemoryBackend"
 
@@ -34,6 +36,50 @@ def test_the_setting_names_another_and_takes_effect_at_once():
     with override_settings(PM_REALTIME={"BACKEND": f"{__name__}.OtherBackend"}):
         assert type(get_backend()) is OtherBackend
     assert type(get_backend()) is MemoryBackend
+
+
+def layer(path, **config):
+    return {"default": {"BACKEND": path, "CONFIG": config}}
+
+
+PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
+
+
+class OwnLayer(RedisPubSubChannelLayer):
+    """A site's own, made from one of channels-redis."""
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (PUBSUB, RedisBackend),
+        ("channels_redis.core.RedisChannelLayer", RedisBackend),
+        (f"{__name__}.OwnLayer", RedisBackend),
+        ("channels.layers.InMemoryChannelLayer", MemoryBackend),
+        ("no.such.Layer", MemoryBackend),
+    ],
+)
+def test_without_the_setting_the_layer_decides(settings, path, expected):
+    settings.CHANNEL_LAYERS = layer(path)
+    assert type(get_backend()) is expected
+
+
+def test_the_setting_goes_before_the_layer(settings):
+    settings.CHANNEL_LAYERS = layer(PUBSUB)
+    settings.PM_REALTIME = {"BACKEND": MEMORY}
+    assert type(get_backend()) is MemoryBackend
+
+
+def test_a_change_of_the_layer_changes_the_backend_at_once(settings):
+    settings.CHANNEL_LAYERS = {}
+    assert type(get_backend()) is MemoryBackend
+    settings.CHANNEL_LAYERS = layer(PUBSUB, hosts=["redis://localhost:1"])
+    first = get_backend()
+    assert type(first) is RedisBackend
+    settings.CHANNEL_LAYERS = layer(PUBSUB, hosts=["redis://localhost:1"])
+    assert get_backend() is first
+    settings.CHANNEL_LAYERS = layer(PUBSUB, hosts=["redis://localhost:2"])
+    assert get_backend() is not first
 
 
 def test_a_change_of_other_settings_keeps_the_backend_and_its_state():

@@ -1,0 +1,123 @@
+"""One picture of what is away, two lines in the log, everybody looks at once."""
+
+import asyncio
+import logging
+import threading
+
+import pytest
+
+from pm_realtime.layer_logs import take_hints
+from pm_realtime.outage import Outage, is_lost_connection, outage
+
+
+@pytest.fixture
+def ours():
+    return Outage()
+
+
+def lines(caplog):
+    return [(record.levelname, record.getMessage()) for record in caplog.records]
+
+
+def test_the_log_has_one_line_when_it_begins_and_one_when_it_ends(ours, caplog):
+    ours.begin("layer", "the channel layer", "Connection closed.")
+    ours.begin("layer", "the channel layer", "again")
+    ours.begin("state", "the shared state", "refused")
+    ours.count_unsent()
+    ours.count_unsent()
+    ours.end("layer")
+    ours.end("state")
+    ours.end("state")
+    first, last = lines(caplog)
+    assert first == (
+        "ERROR",
+        "Lost the channel layer: Connection closed. Open connections stay; what needs it is "
+        "refused meanwhile.",
+    )
+    assert last == (
+        "WARNING",
+        "Back after 0.0 s: the shared state. Pushes that could not be sent: 2.",
+    )
+
+
+def test_the_next_outage_begins_anew(ours, caplog):
+    for _ in range(2):
+        ours.begin("layer", "the channel layer", "x")
+        ours.count_unsent()
+        ours.end("layer")
+    assert len(lines(caplog)) == 4
+    assert lines(caplog)[-1][1].endswith(": 1.")
+
+
+async def test_what_one_loses_the_others_look_into_from_any_thread(ours):
+    seen = []
+    looked = asyncio.Event()
+    ours.watch("layer", lambda: seen.append("layer"))
+    ours.watch("state", lambda: (seen.append("state"), looked.set()))
+    await asyncio.to_thread(ours.begin, "layer", "the channel layer", "x")
+    await asyncio.wait_for(looked.wait(), 5)
+    assert seen == ["state"]
+
+
+async def test_one_who_stops_watching_has_lost_nothing(ours, caplog):
+    ours.watch("layer", lambda: None)
+    ours.begin("layer", "the channel layer", "x")
+    assert ours.is_watched
+    ours.unwatch("layer")
+    assert not ours.is_watched
+    assert lines(caplog)[-1][1].startswith("Back")
+
+
+def test_a_loop_that_has_ended_is_passed_over(ours):
+    async def watch():
+        ours.watch("layer", lambda: None)
+
+    asyncio.run(watch())
+    ours.suspect()
+
+
+@pytest.mark.parametrize(
+    ("error", "answer"),
+    [(ConnectionError(), True), (TimeoutError(), True), (EOFError(), True), (TypeError(), False)],
+)
+def test_a_lost_connection_is_told_from_a_mistake(error, answer):
+    assert is_lost_connection(error) is answer
+
+
+def log_in_channels_redis(error):
+    logger = logging.getLogger("channels_redis.pubsub")
+    try:
+        raise error
+    except Exception:
+        logger.exception("Unexpected exception in receive task")
+
+
+async def test_tracebacks_of_channels_redis_become_hints_while_somebody_watches(caplog):
+    take_hints()
+    take_hints()
+    log_in_channels_redis(ConnectionError("nobody watches"))
+    looked = asyncio.Event()
+    outage.watch("test", looked.set)
+    try:
+        log_in_channels_redis(ConnectionError("somebody watches"))
+        await asyncio.wait_for(looked.wait(), 5)
+        log_in_channels_redis(TypeError("a mistake"))
+    finally:
+        outage.unwatch("test")
+    said = [str(record.exc_info[1]) for record in caplog.records]
+    assert said == ["nobody watches", "a mistake"]
+
+
+def test_many_threads_may_speak_at_once(ours, caplog):
+    def speak(name):
+        for _ in range(200):
+            ours.begin(name, "the channel layer", "x")
+            ours.end(name)
+
+    threads = [threading.Thread(target=speak, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    levels = [level for level, _ in lines(caplog)]
+    assert levels == ["ERROR", "WARNING"] * (len(levels) // 2)
