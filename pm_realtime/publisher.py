@@ -35,6 +35,10 @@ logger = logging.getLogger("pm_realtime.push")
 POOL_SIZE: Final = 4
 
 
+#: Options of a host that a client which blocks cannot do anything with.
+ASYNCIO_ONLY: Final = frozenset({"connection_class", "parser_class", "redis_connect_func"})
+
+
 class Publisher:
     """Sends to the groups of ``layer``, in the way the layer itself would. For any thread."""
 
@@ -58,6 +62,8 @@ class Publisher:
 class _Server:
     def __init__(self, host: dict[str, Any], timeout: float) -> None:
         (host,) = read_hosts([host])
+        if found := ASYNCIO_ONLY & host.keys():
+            raise ValueError(f"{', '.join(sorted(found))} is for asyncio")
         self._pools = make_pools(host, timeout, for_threads(), max_connections=POOL_SIZE)
         self._redis = Redis(connection_pool=self._pools[0])
         self._slots = threading.BoundedSemaphore(POOL_SIZE)

