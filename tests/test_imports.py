@@ -33,6 +33,9 @@ ROWS = (
     ("hub",),
     ("push",),
     ("pm_realtime",),
+    ("management", "management.commands"),
+    ("management.base",),
+    ("management.commands.realtime_send", "management.commands.realtime_stats"),
     ("auth",),
     ("handlers",),
     ("consumers",),
@@ -91,6 +94,8 @@ ONLY = {
     "backends.redis_scripts": set(),
     "backends": {"conf", "forks", "layer_config", "backends.base"},
     "pm_realtime": {"push", "_version"},
+    "management": set(),
+    "management.commands": set(),
     "views": set(),
 }
 #: Imports that no row rules out and the shape of the package does.

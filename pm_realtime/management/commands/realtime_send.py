@@ -1,0 +1,125 @@
+"""`manage.py realtime_send`: push one message from a shell or a script."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NoReturn
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.core.management.base import CommandError
+
+from pm_realtime import broadcast, send_to_connection, send_to_role, send_to_room, send_to_user
+from pm_realtime.management.base import RealtimeCommand
+from pm_realtime.protocol import Envelope, encode
+
+#: How much of a text that is not JSON an error shows.
+SHOWN = 80
+
+
+class Command(RealtimeCommand):
+    help = "Pushes a message to a user, a room, a role, a connection or everyone logged in."
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        targets = parser.add_mutually_exclusive_group(required=True)
+        name = get_user_model().USERNAME_FIELD
+        targets.add_argument(
+            "--user", metavar="NAME", help=f"every connection of the user with this {name}"
+        )
+        targets.add_argument(
+            "--user-id", metavar="PK", help="every connection of the user with this primary key"
+        )
+        targets.add_argument("--room", metavar="NAME", help="every subscriber of the room")
+        targets.add_argument(
+            "--role", metavar="NAME", help="everyone with this role or a higher one"
+        )
+        targets.add_argument("--connection", metavar="ID", help="one connection")
+        targets.add_argument("--all", action="store_true", help="everyone logged in")
+        parser.add_argument("type", metavar="TYPE", help="what the client listens for")
+        parser.add_argument(
+            "payload",
+            metavar="PAYLOAD",
+            nargs="?",
+            help='JSON, such as \'{"title": "Hi"}\'; - reads it from standard input',
+        )
+
+    def handle(
+        self, *args: Any, type: str, payload: str | None, verbosity: int, **options: Any
+    ) -> None:
+        content = None if payload is None else _parse(payload)
+        push = _push_to(**options)
+        self.require_reach()
+        try:
+            envelope = push(type, content)
+        except ValueError as error:
+            raise CommandError(_sentence(str(error))) from error
+        except Exception as error:  # Each layer has its own; that nothing went out is all one.
+            why = str(error) or f"no answer in time ({error.__class__.__name__})"
+            raise CommandError(_sentence(f"nothing was sent: {why}")) from error
+        if verbosity:
+            self.write_json(json.loads(encode(envelope)))
+
+
+def _push_to(
+    *,
+    user: str | None,
+    user_id: str | None,
+    room: str | None,
+    role: str | None,
+    connection: str | None,
+    **options: Any,
+) -> Callable[[str, Any], Envelope]:
+    """The helper that pushes to the one target that is given."""
+    if user is not None:
+        return partial(send_to_user, _find_user(get_user_model().USERNAME_FIELD, user))
+    if user_id is not None:
+        return partial(send_to_user, _find_user("pk", user_id))
+    if room is not None:
+        return partial(send_to_room, room)
+    if role is not None:
+        return partial(send_to_role, role)
+    if connection is not None:
+        return partial(send_to_connection, connection)
+    return broadcast
+
+
+def _find_user(field: str, value: str) -> Any:
+    model = get_user_model()
+    if field == "pk":
+        what, other = "primary key", f"--user takes a {model.USERNAME_FIELD}"
+    else:
+        what, other = field, "--user-id takes a primary key"
+    try:
+        return model._default_manager.get(**{field: value})
+    except (ObjectDoesNotExist, ValueError, ValidationError):
+        raise CommandError(f"There is no user with the {what} {value!r}; {other}.") from None
+    except model.MultipleObjectsReturned:
+        raise CommandError(f"Several users have the {what} {value!r}; {other}.") from None
+
+
+def _parse(payload: str) -> Any:
+    try:
+        text = sys.stdin.read() if payload == "-" else payload
+    except UnicodeDecodeError as error:
+        raise CommandError(f"Standard input is no text: {error}.") from None
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except RecursionError:
+        why = "it is nested too deeply"
+    except ValueError as error:
+        why = str(error)
+    shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+    raise CommandError(
+        f'Expected PAYLOAD to be JSON, such as \'{{"title": "Hi"}}\' or \'"a text"\', '
+        f"got {shown!r}: {why}."
+    )
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"JSON has no {constant}")
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."

@@ -1,0 +1,153 @@
+"""`manage.py realtime_stats`: who is connected, over all processes."""
+
+import argparse
+import contextlib
+import math
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+from unicodedata import combining, east_asian_width
+
+from pm_realtime.backends.base import Stats
+from pm_realtime.exceptions import BackendError
+from pm_realtime.management.base import RealtimeCommand, shown_on, unreachable
+
+#: Seconds between two looks of ``--watch``.
+INTERVAL = 2.0
+#: Rooms that the table shows where ``--rooms`` does not say.
+ROOMS = 20
+#: Go home; end of each line is cleared as it is written, the rest of the screen below the last.
+HOME, CLEAR_LINE, CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
+
+
+class Command(RealtimeCommand):
+    help = (
+        "Shows how many connections and rooms there are, over all processes that share the "
+        "settings of this site."
+    )
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--json", action="store_true", help="one line of JSON, as get_stats() has it"
+        )
+        parser.add_argument(
+            "--rooms",
+            type=_count,
+            default=ROOMS,
+            metavar="N",
+            help="rooms in the table, the fullest first (default: %(default)s)",
+        )
+        parser.add_argument(
+            "--watch",
+            type=_seconds,
+            nargs="?",
+            const=INTERVAL,
+            metavar="SECONDS",
+            help=f"look again and again until Ctrl-C (every {INTERVAL:g} s by default)",
+        )
+
+    def handle(
+        self, *args: Any, json: bool, rooms: int, watch: float | None, **options: Any
+    ) -> None:
+        try:
+            if watch is None:
+                self._show(self._ask_once(), json, rooms)
+            else:
+                with contextlib.suppress(KeyboardInterrupt):
+                    self._watch(json, rooms, watch)
+        except BrokenPipeError:
+            # Whoever reads has gone, as `head` does; Python itself must not find it out again.
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def _ask_once(self) -> Stats:
+        try:
+            return self.ask_stats()
+        except BackendError as error:
+            raise unreachable(error) from error
+
+    def _watch(self, json: bool, rooms: int, interval: float) -> None:
+        redraws = not json and self.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        said = None
+        while True:
+            try:
+                stats = self.ask_stats()
+            except BackendError as error:
+                if said != (said := str(unreachable(error))):
+                    self.stderr.write(f"{said} Trying on, every {interval:g} s.")
+            else:
+                said = None
+                if redraws:
+                    self._redraw(stats, rooms, interval)
+                else:
+                    if not json:
+                        self.stdout.write(f"\n{time.strftime('%Y-%m-%d %H:%M:%S')}")
+                    self._show(stats, json, rooms)
+            time.sleep(interval)
+
+    def _show(self, stats: Stats, json: bool, rooms: int) -> None:
+        if json:
+            self.write_json(stats)
+            return
+        for line in self._table(stats, rooms):
+            self.stdout.write(line)
+        self.stdout.flush()
+
+    def _redraw(self, stats: Stats, rooms: int, interval: float) -> None:
+        """Write over the screen, no more than it holds."""
+        columns, height = shutil.get_terminal_size()
+        head = f"{time.strftime('%H:%M:%S')}, every {interval:g} s. Ctrl-C ends it."
+        # Beside the rooms: the head, three counts, two gaps, the heading, what is left out, a last
+        # line for the cursor.
+        lines = [head, "", *self._table(stats, min(rooms, max(0, height - 9)))]
+        shown = "".join(f"{_cut(line, columns)}{CLEAR_LINE}\n" for line in lines[: height - 1])
+        self.stdout.write(f"{HOME}{shown}{CLEAR_BELOW}", ending="")
+        self.stdout.flush()
+
+    def _table(self, stats: Stats, limit: int) -> Iterator[str]:
+        yield f"Connections  {stats['totalConnections']:>9,}"
+        yield f"Logged in    {stats['authenticatedConnections']:>9,}"
+        yield f"Rooms        {stats['totalRooms']:>9,}"
+        fullest = sorted(stats["roomStats"].items(), key=lambda room: (-room[1], room[0]))
+        if fullest and limit:
+            yield ""
+            yield "CONNECTIONS  ROOM"
+            for name, count in fullest[:limit]:
+                yield f"{count:>11,}  {shown_on(self.stdout, name)}"
+        if left := len(fullest[limit:]):
+            yield f"and {left:,} more: --rooms {len(fullest)} shows all"
+
+
+def _cut(line: str, columns: int) -> str:
+    """``line``, no wider than the screen."""
+    width = 0
+    for index, char in enumerate(line):
+        width += 0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1
+        if width > columns:
+            return line[: max(0, index - 2)] + "…"
+    return line
+
+
+def _count(text: str) -> int:
+    try:
+        count = int(text)
+    except ValueError:
+        count = -1
+    if count < 0:
+        raise argparse.ArgumentTypeError(f"expected a number of rooms, 0 or more, got {text!r}")
+    return count
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= 86400:
+        raise argparse.ArgumentTypeError(
+            f"expected a number of seconds, above 0 and at most 86400, got {text!r}"
+        )
+    return seconds
