@@ -1,4 +1,4 @@
-"""Settings of the demo: SQLite, no Redis, nothing of pm_realtime but the app itself."""
+"""Settings of the demo: SQLite, in memory or on REDIS_URL, nothing of pm_realtime but the app."""
 
 import os
 from pathlib import Path
@@ -65,6 +65,15 @@ DATABASES = {
         "OPTIONS": {"timeout": 20, "init_command": "PRAGMA journal_mode=WAL;"},
     },
 }
+if REDIS_URL := os.environ.get("REDIS_URL"):
+    CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {"hosts": [REDIS_URL]},
+        }
+    }
+#: How many processes serve the demo; `manage.py demo --processes` says so to each.
+DEMO_PROCESSES = int(os.environ.get("PM_REALTIME_DEMO_PROCESSES", "1"))
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 LOGIN_URL = "login"

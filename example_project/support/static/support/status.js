@@ -8,6 +8,7 @@ import { me, realtime } from "./realtime.js";
 const pill = document.querySelector("[data-testid=status]");
 const label = pill.querySelector("[data-label]");
 const seconds = pill.querySelector("[data-countdown]");
+const server = pill.querySelector("[data-process]");
 
 /** The notices of the page as a whole. */
 export const notices = createNotices(document.querySelector("[data-notices]"));
@@ -79,6 +80,7 @@ function showPill(state, text) {
   // Only what is new is read out.
   if (label.textContent !== text) label.textContent = text;
   seconds.textContent = "";
+  server.textContent = "";
 }
 
 function showStatus({ status, code, delay }) {
@@ -113,3 +115,7 @@ function showStatus({ status, code, delay }) {
 }
 
 realtime.on(":status", showStatus);
+// Sent only where several processes serve the site.
+realtime.on("process", ({ payload }) => {
+  server.textContent = `to process ${payload.id}`;
+});

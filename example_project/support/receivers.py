@@ -1,0 +1,17 @@
+"""What the demo does when pm_realtime reports something."""
+
+import os
+from typing import Any
+
+from django.conf import settings
+from django.dispatch import receiver
+
+from pm_realtime import asend_to_connection
+from pm_realtime.signals import connected
+
+
+@receiver(connected, dispatch_uid="example_project.support.tell_process")
+async def tell_process(*, connection_id: str, **kwargs: Any) -> None:
+    """Tell a page which of several processes serves it."""
+    if settings.DEMO_PROCESSES > 1:
+        await asend_to_connection(connection_id, "process", {"id": os.getpid()})

@@ -1,0 +1,21 @@
+"""What each process of ``manage.py demo --processes N`` serves: the site and its static files."""
+
+import multiprocessing
+import os
+import threading
+
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
+
+from example_project.asgi import application as site
+
+application = ASGIStaticFilesHandler(site)
+
+
+def _end_with_parent() -> None:
+    """End with the demo, at once, where it was killed and could not say so."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
+
+
+threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
