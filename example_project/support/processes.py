@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -141,6 +142,23 @@ def bind(family: int, address: Any) -> OwnSocket:
     return bound
 
 
+@contextlib.contextmanager
+def _without_sigint() -> Iterator[None]:
+    """Hold back SIGINT here, and for good in the processes that start meanwhile.
+
+    The Ctrl-C of a terminal goes to all of them, also to one that has yet to learn what to do with
+    it; it is enough that the supervisor gets it and ends the others.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def serve(host: str, port: int, processes: int) -> None:
     """Serve the demo until SIGINT or SIGTERM; a worker that dies is replaced."""
     from uvicorn import Config
@@ -164,7 +182,19 @@ def serve(host: str, port: int, processes: int) -> None:
         listener = bind(socket.AF_INET6 if ":" in host else socket.AF_INET, (host, port))
     else:
         listener = config.bind_socket()
-    supervisor = Multiprocess(config, sockets=[listener])
+
+    class Supervisor(Multiprocess):
+        def init_processes(self) -> None:
+            with _without_sigint():
+                super().init_processes()
+
+        def keep_subprocess_alive(self) -> None:
+            with _without_sigint():
+                super().keep_subprocess_alive()
+
+    # It lets SIGINT through while it starts, so it does that first.
+    resource_tracker.ensure_running()
+    supervisor = Supervisor(config, sockets=[listener])
     supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
         raise CommandError("The demo did not start; what went wrong is above.")

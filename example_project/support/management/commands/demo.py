@@ -137,7 +137,7 @@ def served_by(processes: int, url: str, *, is_ours: bool = False) -> list[str]:
 
 def number_of_processes(text: str) -> int:
     """How many processes, from the command line."""
-    number = int(text)
+    number = int(text) if text.isdecimal() else 0
     if not 1 <= number <= MOST_PROCESSES:
         raise argparse.ArgumentTypeError(
             f"the demo runs on 1 to {MOST_PROCESSES} processes, got {text!r}"
