@@ -1,0 +1,184 @@
+"""`manage.py realtime_send`, in this process and from one to another."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.core.management import CommandError, call_command
+
+from pm_realtime.testing import RealtimeCommunicator, capture_pushes
+from tests.helpers import PATIENCE
+from tests.valkey import Valkey
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def valkey():
+    server = Valkey()
+    yield server
+    server.kill()
+
+
+def layers(valkey):
+    layer = {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [valkey.url]},
+    }
+    return {"default": layer}
+
+
+def send(*arguments, **options):
+    out = io.StringIO()
+    call_command("realtime_send", *arguments, stdout=out, **options)
+    return out.getvalue()
+
+
+def refusal(*arguments):
+    with capture_pushes() as pushes, pytest.raises(CommandError) as refused:
+        send(*arguments)
+    assert pushes == []
+    return str(refused.value)
+
+
+def test_each_target_gets_what_is_for_it(user):
+    for target, sent in (
+        (["--user", user.username], lambda pushes: pushes.to_user(user)),
+        (["--user-id", str(user.pk)], lambda pushes: pushes.to_user(user)),
+        (["--room", "project:42"], lambda pushes: pushes.to_room("project:42")),
+        (["--role", "editor"], lambda pushes: pushes.to_role("editor")),
+        (["--all"], lambda pushes: pushes.to_all()),
+    ):
+        with capture_pushes() as pushes:
+            printed = send(*target, "notification", '{"title": "Grüße"}')
+        [envelope] = sent(pushes)
+        assert (envelope.type, envelope.payload) == ("notification", {"title": "Grüße"})
+        assert printed.count("\n") == 1
+        assert json.loads(printed)["timestamp"] == envelope.timestamp
+        assert "Grüße" in printed
+
+
+@pytest.mark.parametrize("payload", ["-5", "null", '"text"', "[]", "1e999", '{"a": [1.5]}'])
+def test_any_json_is_a_payload(payload):
+    with capture_pushes() as pushes:
+        send("--all", "x", payload)
+    assert len(pushes) == 1
+
+
+def test_no_payload_is_fine_and_verbosity_0_silent():
+    with capture_pushes() as pushes:
+        assert send("--all", "refresh", verbosity=0) == ""
+    assert [envelope.payload for envelope in pushes] == [None]
+
+
+def test_the_payload_may_come_from_standard_input(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO('{"from": "a pipe"}\n'))
+    with capture_pushes() as pushes:
+        send("--all", "x", "-")
+    assert pushes[0].payload == {"from": "a pipe"}
+
+
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [
+        ("{'a': 1}", "double quotes: line 1 column 2"),
+        ("hello", "got 'hello': Expecting value: line 1 column 1"),
+        ("", "got ''"),
+        ("NaN", "JSON has no NaN"),
+        ("[" * 100_000, "nested too deeply"),
+        ('"' + "x" * 5000, "Unterminated string"),
+    ],
+)
+def test_what_is_no_json_is_said_with_its_place(payload, said):
+    message = refusal("--all", "x", payload)
+    assert message.startswith("Expected PAYLOAD to be JSON")
+    assert said in message
+    assert len(message) < 400
+
+
+def test_a_standard_input_that_is_no_text_is_said(monkeypatch):
+    binary = io.TextIOWrapper(io.BytesIO(b"\xff"), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdin", binary)
+    assert refusal("--all", "x", "-").startswith("Standard input is no text")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--user", "nobody"], "no user with the username 'nobody'; --user-id takes a primary key"),
+        (["--user-id", "7"], "no user with the primary key '7'; --user takes a username"),
+        (
+            ["--user-id", "00000000-0000-0000-0000-000000000000"],
+            "no user with the primary key '00000000",
+        ),
+        (["--role", "boss"], "one of ROLES (user, editor, admin, master), got 'boss'"),
+        (["--room", "a\nb"], "1 to 200 characters"),
+        (["--room", ""], "1 to 200 characters"),
+        (["--connection", ""], "Expected the id of a connection"),
+    ],
+)
+def test_a_target_that_is_none_is_said(arguments, said):
+    assert said in refusal(*arguments, "x")
+
+
+def test_a_type_that_is_none_is_said():
+    assert "non-empty" in refusal("--all", "")
+
+
+def test_a_text_that_is_no_unicode_is_said():
+    assert "cannot be written as JSON" in refusal("--all", "x", '"\\ud800"')
+
+
+def test_exactly_one_target_is_asked_for():
+    assert "required" in refusal("x")
+    assert "not allowed with" in refusal("--all", "--role=admin", "x")
+
+
+def test_in_memory_it_refuses_where_nobody_can_be_reached():
+    with pytest.raises(CommandError, match="Set CHANNEL_LAYERS to channels_redis"):
+        send("--all", "x")
+
+
+async def test_in_memory_it_reaches_the_connections_of_its_own_process(user):
+    async with RealtimeCommunicator(user=user) as connection:
+        for target in ["--all"], ["--connection", connection.connection_id]:
+            await sync_to_async(send)(*target, "x", '{"n": 1}')
+            await connection.assert_push("x", {"n": 1})
+
+
+def test_a_redis_that_is_away_is_said_in_a_sentence(valkey, settings):
+    settings.CHANNEL_LAYERS = layers(valkey)
+    valkey.kill()
+    with pytest.raises(CommandError, match=r"Nothing was sent: .*Connect"):
+        send("--all", "x")
+
+
+def test_a_redis_that_does_not_answer_is_said_in_a_sentence(valkey, settings):
+    settings.CHANNEL_LAYERS = layers(valkey)
+    with valkey.frozen(), pytest.raises(CommandError, match="Nothing was sent: "):
+        send("--all", "x")
+
+
+async def test_another_process_reaches_a_connection_of_this_one(valkey, settings, user):
+    settings.CHANNEL_LAYERS = layers(valkey)
+    async with RealtimeCommunicator(user=user) as connection:
+        await connection.subscribe("project:42")
+        for target in ["--room", "project:42"], ["--all"], ["--role", "user"]:
+            done = await sync_to_async(subprocess.run)(
+                [sys.executable, "-m", "django", "realtime_send", *target, "x", "[1]"],
+                env={
+                    **os.environ,
+                    "DJANGO_SETTINGS_MODULE": "tests.settings",
+                    "TEST_CHANNEL_LAYERS": json.dumps(layers(valkey)),
+                    "PYTHONPATH": os.pathsep.join(sys.path),
+                },
+                capture_output=True,
+                timeout=6 * PATIENCE,
+                check=False,
+            )
+            assert (done.returncode, done.stderr) == (0, b"")
+            await connection.assert_push("x", [1])

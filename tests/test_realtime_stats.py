@@ -1,0 +1,271 @@
+"""`manage.py realtime_stats`, over a real Valkey and in memory."""
+
+import asyncio
+import contextlib
+import io
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.core.management import CommandError, call_command
+
+from pm_realtime import aget_stats
+from pm_realtime.backends import get_backend
+from pm_realtime.backends.base import ConnectionInfo
+from pm_realtime.testing import RealtimeCommunicator
+from tests.helpers import NO_CONNECTIONS, PATIENCE
+from tests.valkey import Valkey
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def valkey():
+    server = Valkey()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def on_redis(valkey, settings):
+    settings.CHANNEL_LAYERS = layers(valkey)
+
+
+def layers(valkey):
+    layer = {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [valkey.url]},
+    }
+    return {"default": layer}
+
+
+def stats(*arguments, **options):
+    out = io.StringIO()
+    call_command("realtime_stats", *arguments, stdout=out, **options)
+    return out.getvalue()
+
+
+astats = sync_to_async(stats, thread_sensitive=False)
+
+
+async def fill(rooms):
+    """Hold connections in the shared state: ``rooms`` by name, with how many are in each."""
+    backend = get_backend()
+    for number in range(max(rooms.values())):
+        user = "7" if number == 0 else None
+        info = ConnectionInfo(connection_id=f"c{number}", user_id=user, role=None, connected_at=1.0)
+        await backend.add(info, limit=5, policy="refuse")
+        for room, count in rooms.items():
+            if number < count:
+                await backend.join(info.connection_id, room, capacity=None)
+
+
+async def empty(count):
+    for number in range(count):
+        await get_backend().remove(f"c{number}")
+
+
+def test_nobody_connected_is_three_zeros(on_redis):
+    assert [line.split()[-1] for line in stats().splitlines()] == ["0", "0", "0"]
+    assert json.loads(stats("--json")) == NO_CONNECTIONS
+
+
+async def test_the_fullest_rooms_come_first_and_the_rest_is_counted(on_redis):
+    rooms = {f"room:{number:04}": 1 for number in range(30)} | {"zzz": 3, "support": 2}
+    await fill(rooms)
+    lines = (await astats("--rooms=4")).splitlines()
+    assert [" ".join(line.split()) for line in lines] == [
+        "Connections 3",
+        "Logged in 1",
+        "Rooms 32",
+        "",
+        "CONNECTIONS ROOM",
+        "3 zzz",
+        "2 support",
+        "1 room:0000",
+        "1 room:0001",
+        "and 28 more: --rooms 32 shows all",
+    ]
+    assert "more" not in await astats("--rooms=32")
+    assert len((await astats("--rooms=0")).splitlines()) == 4
+    assert len((await astats()).splitlines()) == 5 + 20 + 1
+    await empty(3)
+
+
+async def test_json_is_what_get_stats_returns_on_one_line(on_redis):
+    await fill({"é 部屋 😀": 2, "a": 1})
+    text = await astats("--json")
+    assert text.count("\n") == 1
+    assert json.loads(text) == await aget_stats()
+    await empty(2)
+
+
+async def test_a_room_name_can_neither_break_a_line_nor_steer_the_terminal(on_redis):
+    names = ["部屋", "\u202eabc", "a\u2028b", "e\u0301", "\ue000", " ", "x" * 200]
+    await fill(dict.fromkeys(names, 1))
+    text = await astats()
+    for shown in ("部屋", "\\u202eabc", "a\\u2028b", "e\u0301", "\\ue000", "x" * 200):
+        assert f"          1  {shown}\n" in text
+    await empty(1)
+
+
+async def test_an_output_of_ascii_alone_gets_escapes(on_redis):
+    await fill({"部屋": 1})
+    for arguments, expected in ((), "\\u90e8\\u5c4b"), (("--json",), '"\\u90e8\\u5c4b": 1'):
+        raw = io.BytesIO()
+        with io.TextIOWrapper(raw, encoding="ascii", write_through=True) as out:
+            await sync_to_async(call_command, thread_sensitive=False)(
+                "realtime_stats", *arguments, stdout=out
+            )
+            assert expected in raw.getvalue().decode()
+    await empty(1)
+
+
+def test_what_cannot_be_seen_is_no_zero():
+    with pytest.raises(CommandError, match="Set CHANNEL_LAYERS to channels_redis"):
+        stats()
+    with pytest.raises(CommandError, match="CHANNEL_LAYERS"):
+        stats("--watch", "--json")
+
+
+def test_a_backend_that_is_told_to_stay_in_memory_is_named(on_redis, configure):
+    configure(BACKEND="pm_realtime.backends.memory.MemoryBackend")
+    with pytest.raises(CommandError, match="leave out PM_REALTIME"):
+        stats()
+
+
+async def test_a_process_that_holds_connections_sees_its_own(user):
+    async with RealtimeCommunicator(user=user) as connection:
+        await connection.subscribe("here")
+        assert json.loads(await astats("--json"))["roomStats"] == {"here": 1}
+
+
+def test_a_redis_that_is_away_is_said_in_a_sentence(on_redis, valkey):
+    valkey.kill()
+    with pytest.raises(CommandError, match=f"cannot be reached. Redis at 127.0.0.1:{valkey.port}"):
+        stats()
+
+
+def test_settings_that_cannot_be_read_are_said_in_a_sentence(settings):
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "nowhere.Layer"}}
+    settings.PM_REALTIME = {"BACKEND": "nowhere.Backend"}
+    with pytest.raises(CommandError, match="No module named 'nowhere'"):
+        stats()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--rooms=-1"], ["--rooms=x"], ["--watch=0"], ["--watch=nan"], ["--watch=x"]]
+)
+def test_numbers_that_are_none_are_refused(arguments):
+    with pytest.raises(CommandError, match="expected a number of"):
+        stats(*arguments)
+
+
+@contextlib.contextmanager
+def watching(valkey, *arguments, **options):
+    """`realtime_stats --watch` in a process of its own."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "django", "realtime_stats", "--watch=0.05", *arguments],
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "tests.settings",
+            "TEST_CHANNEL_LAYERS": json.dumps(layers(valkey)),
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        },
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def end(process):
+    """What Ctrl-C makes of it: its exit code and what it said last on stderr."""
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=PATIENCE)
+    return process.returncode, said.decode()
+
+
+def test_watching_prints_an_object_a_line_until_ctrl_c_ends_it_quietly(valkey):
+    with watching(valkey, "--json") as process:
+        for _ in range(3):
+            assert json.loads(process.stdout.readline()) == NO_CONNECTIONS
+        assert end(process) == (0, "")
+
+
+def test_watching_prints_one_table_after_another_where_no_terminal_is(valkey):
+    with watching(valkey) as process:
+        lines = [process.stdout.readline().decode() for _ in range(10)]
+        assert end(process) == (0, "")
+    assert [line.split()[:1] for line in lines[2:5]] == [["Connections"], ["Logged"], ["Rooms"]]
+    assert [line.split()[:1] for line in lines[7:10]] == [["Connections"], ["Logged"], ["Rooms"]]
+    assert lines[0] == lines[5] == "\n"
+    assert time.strptime(lines[1].strip(), "%Y-%m-%d %H:%M:%S")
+    assert "\x1b" not in "".join(lines)
+
+
+def test_watching_goes_on_while_redis_is_away_and_says_so(valkey):
+    with watching(valkey, "--json") as process:
+        process.stdout.readline()
+        valkey.kill()
+        while b"Connect call failed" not in (said := process.stderr.readline()):
+            assert said.startswith(b"The shared state cannot be reached. Redis at 127.0.0.1:")
+        valkey.start()
+        # What was printed before the kill may still wait in the pipe; the new one is empty too.
+        for _ in range(100):
+            assert json.loads(process.stdout.readline()) == NO_CONNECTIONS
+        assert end(process) == (0, "")
+
+
+def test_watching_redraws_a_terminal(valkey):
+    leader, terminal = pty.openpty()
+    try:
+        with watching(valkey, stdout=terminal) as process:
+            shown = b""
+            while shown.count(b"\x1b[H") < 3:
+                shown += os.read(leader, 4096)
+            assert end(process) == (0, "")
+    finally:
+        os.close(leader)
+        os.close(terminal)
+    screen = shown.split(b"\x1b[H")[1]
+    assert b"Ctrl-C ends it" in screen
+    assert b"Connections" in screen
+    assert screen.endswith(b"\x1b[J")
+
+
+def test_a_reader_that_goes_away_is_no_error(valkey):
+    with watching(valkey, "--json") as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(PATIENCE) == 0
+        assert process.stderr.read() == b""
+        process.stdout = None
+
+
+async def test_five_thousand_rooms_are_a_page(on_redis):
+    backend = get_backend()
+    for first in range(0, 5000, 100):
+        info = ConnectionInfo(
+            connection_id=f"c{first // 100}", user_id=None, role=None, connected_at=1.0
+        )
+        await backend.add(info, limit=5, policy="refuse")
+        await asyncio.gather(
+            *(
+                backend.join(info.connection_id, f"room:{number}", capacity=None)
+                for number in range(first, first + 100)
+            )
+        )
+    lines = (await astats()).splitlines()
+    assert lines[2].split() == ["Rooms", "5,000"]
+    assert len(lines) == 26
+    assert lines[-1] == "and 4,980 more: --rooms 5000 shows all"
+    await empty(50)
