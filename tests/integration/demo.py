@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -30,7 +31,9 @@ class Person:
 class Demo:
     """Start with ``with``; the port and the database stay the same over a kill and a new start."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, *options: str, environment: dict[str, str] | None = None):
+        self.options = options
+        self.environment = environment or {}
         self.port = free_port()
         self.database = folder / "demo.sqlite3"
         self.printed_path = folder / "printed.txt"
@@ -46,8 +49,8 @@ class Demo:
     def start(self) -> None:
         with self.printed_path.open("wb") as printed, self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(MANAGE), "demo", "--port", str(self.port)],
-                env=environment(self.database),
+                [sys.executable, str(MANAGE), "demo", "--port", str(self.port), *self.options],
+                env={**environment(self.database), **self.environment},
                 stdout=printed,
                 stderr=log,
             )
@@ -62,12 +65,14 @@ class Demo:
         self.process.kill()
         self.process.wait()
 
-    def stop(self) -> None:
-        self.process.terminate()
+    def stop(self, sign: int = signal.SIGTERM) -> int:
+        """Ask it to end; its exit code."""
+        self.process.send_signal(sign)
         try:
-            self.process.wait(20)
+            return self.process.wait(20)
         except subprocess.TimeoutExpired:
             self.kill()
+            return self.process.returncode
 
     @property
     def printed(self) -> str:
@@ -101,8 +106,9 @@ class Demo:
 
 def environment(database: Path) -> dict[str, str]:
     """What a process of the demo on ``database`` runs in: its own settings, not the tests'."""
+    mine = {key: value for key, value in os.environ.items() if key != "REDIS_URL"}
     return {
-        **os.environ,
+        **mine,
         "DJANGO_SETTINGS_MODULE": "example_project.settings",
         "PM_REALTIME_DEMO_DB": str(database),
         "PYTHONPATH": os.pathsep.join(sys.path),
