@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 
@@ -10,7 +12,10 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.core.management import CommandError, call_command
 
+from pm_realtime.management.commands.realtime_send import Command as Sends
+from pm_realtime.management.commands.realtime_stats import Command as Stats
 from pm_realtime.testing import RealtimeCommunicator, capture_pushes
+from tests import readme
 from tests.helpers import PATIENCE
 from tests.valkey import Valkey
 
@@ -182,3 +187,15 @@ async def test_another_process_reaches_a_connection_of_this_one(valkey, settings
             )
             assert (done.returncode, done.stderr) == (0, b"")
             await connection.assert_push("x", [1])
+
+
+def test_the_commands_of_the_readme_are_taken_as_they_stand():
+    [line] = re.findall(r"`manage\.py (realtime_send .+?)`", readme.README.read_text())
+    command, *arguments = shlex.split(line)
+    with capture_pushes() as pushes:
+        call_command(command, *arguments, stdout=io.StringIO())
+    assert [envelope.payload for envelope in pushes.to_room("news")] == [{"title": "Hi"}]
+    options = set(re.findall(r"`(--[a-z-]+)`", readme.README.read_text()))
+    known = Sends().create_parser("manage.py", "realtime_send")._option_string_actions
+    watched = Stats().create_parser("manage.py", "realtime_stats")._option_string_actions
+    assert options <= {*known, *watched}

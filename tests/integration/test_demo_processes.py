@@ -63,33 +63,27 @@ def wait_until_gone(pids):
 
 
 @contextlib.asynccontextmanager
-async def sockets(demo, count):
-    """``count`` open sockets, each with the process that serves it."""
+async def sockets(demo, count=1, processes=1):
+    """Open sockets with the process that serves each: ``count``, and until all processes have one.
+
+    They stay open meanwhile, as those of people do.
+    """
     url = demo.url.replace("http", "ws") + "/api/ws"
-    async with contextlib.AsyncExitStack() as stack, asyncio.timeout(PATIENCE):
+    async with contextlib.AsyncExitStack() as stack:
         found = []
-        for _ in range(count):
-            socket = await stack.enter_async_context(websockets.connect(url))
-            while (frame := json.loads(await socket.recv()))["type"] != "process":
-                assert frame["type"] == "connected"
-            found.append((socket, frame["payload"]["id"]))
+        async with asyncio.timeout(PATIENCE):
+            while len(found) < count or len({process for _, process in found}) < processes:
+                socket = await stack.enter_async_context(websockets.connect(url))
+                while (frame := json.loads(await socket.recv()))["type"] != "process":
+                    assert frame["type"] == "connected"
+                found.append((socket, frame["payload"]["id"]))
         yield found
 
 
-async def wait_for_workers(demo, count):
-    """Return once ``count`` processes have each taken a socket."""
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            async with sockets(demo, 10) as found:
-                if len({process for _, process in found}) == count:
-                    return
-
-
 async def test_sockets_spread_over_all_processes(demo):
-    await wait_for_workers(demo, 3)
-    async with sockets(demo, 60) as found:
+    async with sockets(demo, processes=3) as first, sockets(demo, 60) as found:
         counts = Counter(process for _, process in found)
-    assert set(counts) <= those(demo, "spawn_main")
+        assert {process for _, process in first} == those(demo, "spawn_main")
     assert len(counts) == 3
     assert max(counts.values()) < 45
 
@@ -137,26 +131,26 @@ async def process_of(page):
 
 
 async def test_a_process_that_dies_is_replaced(demo):
-    await wait_for_workers(demo, 3)
-    before = those(demo, "spawn_main")
+    async with sockets(demo, processes=3) as found:
+        before = {process for _, process in found}
     victim = min(before)
     os.kill(victim, signal.SIGKILL)
     await asyncio.to_thread(wait_until_gone, [victim])
     async with asyncio.timeout(PATIENCE):
         while len(after := those(demo, "spawn_main")) < 3 or victim in after:
             await asyncio.sleep(0.02)
-    await wait_for_workers(demo, 3)
     assert before - {victim} < after
+    async with sockets(demo, processes=3) as found:
+        assert {process for _, process in found} == after
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 async def test_nothing_is_left_of_it_when_it_ends(tmp_path, sign):
     demo = Demo(tmp_path, "--processes=3")
     await asyncio.to_thread(demo.start)
-    await wait_for_workers(demo, 3)
-    started = family(demo.process.pid)
-    assert len([command for command in started.values() if "valkey-server" in command]) == 1
-    async with sockets(demo, 6) as found:
+    async with sockets(demo, processes=3) as found:
+        started = family(demo.process.pid)
+        assert len([command for command in started.values() if "valkey-server" in command]) == 1
         code = await asyncio.to_thread(demo.stop, sign)
         for socket, _ in found:
             async with asyncio.timeout(PATIENCE):
