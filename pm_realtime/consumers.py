@@ -369,12 +369,12 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
 
     def _own_groups(self) -> list[str]:
         """The groups a connection is born into; what is sent to a role goes to its own group."""
-        own = [groups.connection_group(self.connection_id)]
+        own = []
         if self.identity.is_authenticated:
             own.append(groups.user_group(str(self.identity.user_id)))
             own.append(groups.authenticated_group())
             own.extend(map(groups.role_group, roles_up_to(self.identity.role)))
-        return own
+        return [*own, groups.connection_group(self.connection_id)]
 
     def _connected_payload(self) -> dict[str, Any]:
         return {

@@ -27,6 +27,8 @@ PATIENCE: Final = 0.5
 #: Echoes in a row that must be missing, and seconds that must pass, before the layer counts as
 #: lost: an event loop that was held up hears late.
 TRIES: Final = 2
+#: Seconds after which a group that was joined is asked again whether it is; doubled each time.
+CONFIRMATION: Final = 0.005
 #: Seconds between two echoes while doubts keep coming in.
 SETTLING: Final = 0.05
 TIMEOUT: Final = 2.0
@@ -54,6 +56,7 @@ class Echo:
         self._is_broken = self._is_listening = False
         self._error: str | None = None
         self._woken = asyncio.Event()
+        self._confirmations: dict[int, asyncio.Event] = {}
 
     async def start(self) -> None:
         """Begin to listen. Raises ``BackendError``."""
@@ -87,8 +90,12 @@ class Echo:
             outage.begin(self, "the channel layer", error)
 
     def hear(self, message: dict[str, Any]) -> None:
-        """An echo arrived."""
-        if message["number"] >= self._first:
+        """An echo arrived, perhaps of another hub in the same group."""
+        if message["channel"] != self._channel:
+            return
+        if confirmation := self._confirmations.get(message["number"]):
+            confirmation.set()
+        elif message["number"] >= self._first:
             self._missing.discard(message["group"])
             if not self._missing:
                 self._all_back.set()
@@ -109,6 +116,35 @@ class Echo:
                 await self._is_heard.wait()
         except TimeoutError:
             raise OutageError("The channel layer does not bring what is sent.") from None
+
+    async def confirm(self, group: str) -> None:
+        """Return when what is sent to ``group`` arrives; raise ``BackendError`` where nothing does.
+
+        Pub/sub writes SUBSCRIBE to one socket and PUBLISH to another, which may be read first. On
+        one server all that was subscribed to before is confirmed as well.
+        """
+        if layers.answers_joins(self._layer):
+            return
+        self._number += 1
+        number, pause = self._number, CONFIRMATION
+        confirmation = self._confirmations[number] = asyncio.Event()
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                while not confirmation.is_set():
+                    await self._send(group, number)
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(pause):
+                            await confirmation.wait()
+                    pause *= 2
+        except TimeoutError:
+            raise OutageError("The channel layer does not bring what is sent.") from None
+        finally:
+            del self._confirmations[number]
+
+    @property
+    def is_on_one_server(self) -> bool:
+        """Whether all groups take the same way."""
+        return len(self._groups) == 1
 
     async def listen_forever(self) -> None:
         """Send an echo every :data:`INTERVAL` seconds, and at once where there is a doubt."""
@@ -152,14 +188,18 @@ class Echo:
         self._number += 1
         self._missing = set(self._groups)
         self._all_back.clear()
+        number = self._number
         for group in self._groups:
-            message = {"type": layers.ECHO, "group": group, "number": self._number}
-            await layers.group_send(self._layer, group, message, is_probe=True)
+            await self._send(group, number, is_probe=True)
         try:
             async with asyncio.timeout(PATIENCE):
                 await self._all_back.wait()
         except TimeoutError:
             raise TimeoutError("what is sent to the channel layer does not arrive") from None
+
+    async def _send(self, group: str, number: int, *, is_probe: bool = False) -> None:
+        message = {"type": layers.ECHO, "group": group, "number": number, "channel": self._channel}
+        await layers.group_send(self._layer, group, message, is_probe=is_probe)
 
     async def _find(self) -> None:
         self._error = None

@@ -7,7 +7,7 @@ A message arrives once for a process and its text goes to every member as it is.
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
@@ -72,12 +72,14 @@ class Hub:
     def __len__(self) -> int:
         return len(self._members)
 
-    async def add(self, member: Member, groups: Iterable[str]) -> None:
-        """Take in a connection with the groups it is born into."""
+    async def add(self, member: Member, groups: Sequence[str]) -> None:
+        """Take in a connection with the groups it is born into, the last being its own."""
         self._members[member.connection_id] = (member, set())
-        await self._start()
-        for group in groups:
-            await self.join(member, group)
+        echo = await self._start()
+        for count, group in enumerate(groups, 1):
+            # On one server the last group confirms those that were joined before it.
+            is_last = count == len(groups)
+            await self.join(member, group, is_confirmed=is_last or not echo.is_on_one_server)
 
     async def remove(self, member: Member) -> None:
         """Let a connection go, out of all its groups; the last one stops the hub."""
@@ -88,7 +90,7 @@ class Hub:
         if not self._members:
             await self._stop()
 
-    async def join(self, member: Member, group: str) -> None:
+    async def join(self, member: Member, group: str, *, is_confirmed: bool = True) -> None:
         """Add ``member`` to ``group``; messages sent after this returns reach it.
 
         Nothing else runs between the joining and the return to the caller, so that a reply sent
@@ -100,7 +102,7 @@ class Hub:
             await self._until_heard()
             if entry.lock.locked() or not entry.members:
                 async with entry.lock:
-                    await self._join_first(member, group, entry)
+                    await self._join_first(member, group, entry, is_confirmed)
             else:
                 self._enter(member, group, entry)
         finally:
@@ -147,11 +149,16 @@ class Hub:
                     except Exception:
                         logger.exception("A message could not be delivered to a connection.")
 
-    async def _join_first(self, member: Member, group: str, entry: _Group) -> None:
+    async def _join_first(
+        self, member: Member, group: str, entry: _Group, is_confirmed: bool
+    ) -> None:
         assert self._layer is not None
+        assert self._echo is not None
         if not entry.members:
             try:
                 await layers.group_add(self._layer, group, self._channel)
+                if is_confirmed:
+                    await self._echo.confirm(group)
                 await self._until_heard()
             except BackendError:
                 self._note_stray(group)
@@ -207,10 +214,10 @@ class Hub:
         if self._echo is not None:
             self._echo.ask_to_mend()
 
-    async def _start(self) -> None:
+    async def _start(self) -> Echo:
         async with self._starting:
-            if self._layer is not None:
-                return
+            if self._echo is not None:
+                return self._echo
             layer = layers.get_layer()
             self._channel = await layers.new_channel(layer)
             echo = Echo(layer, self._channel, self._mend)
@@ -222,13 +229,14 @@ class Hub:
             self._receiver = loop.create_task(self._receive_forever(layer, self._channel))
             self._sweeper = loop.create_task(self._sweep_forever())
             self._listener = loop.create_task(echo.listen_forever())
+            return echo
 
     async def _stop(self) -> None:
         loop = asyncio.get_running_loop()
         transport.stop_serving(loop)
-        for task in (self._receiver, self._sweeper, self._listener):
-            if task is not None:
-                task.cancel()
+        tasks = {task for task in (self._receiver, self._sweeper, self._listener) if task}
+        for task in tasks:
+            task.cancel()
         self._receiver = self._sweeper = self._listener = None
         layer, echo = self._layer, self._echo
         self._layer = self._echo = None
@@ -236,6 +244,7 @@ class Hub:
             del _hubs[loop]
         if layer is None or echo is None:
             return
+        await asyncio.wait(tasks, timeout=layers.TIMEOUT)
         layers.forget_channel(layer, self._channel)
         for group in self._strays:
             with suppress(Exception):

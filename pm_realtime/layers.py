@@ -116,10 +116,29 @@ def _servers(layer: Any) -> tuple[Callable[[str], int], int]:
     )
 
 
+def answers_joins(layer: BaseChannelLayer) -> bool:
+    """Whether a channel is in a group for certain once ``group_add`` returns."""
+    return is_in_process(layer) or hasattr(layer, "receive_buffer")
+
+
+#: Channels that nobody reads any more, and since when, while messages for them may come.
+_forgotten: Final[dict[str, float]] = {}
+
+
 def forget_channel(layer: BaseChannelLayer, channel: str) -> None:
     """Drop what waits for ``channel``, which nobody will read any more."""
-    if isinstance(layer, InMemoryChannelLayer):
-        layer.channels.pop(channel, None)
+    buffers = getattr(layer, "receive_buffer", None)
+    if buffers is None:
+        getattr(layer, "channels", {}).pop(channel, None)
+        return
+    # In RedisChannelLayer all channels of a process share one list: what is for a channel that is
+    # gone comes with what is for the next one, and would stay.
+    now = time.monotonic()
+    for name, since in list(_forgotten.items()):
+        buffers.pop(name, None)
+        if now - since > layer.expiry:
+            del _forgotten[name]
+    _forgotten[channel] = now
 
 
 class _Road:
