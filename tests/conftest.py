@@ -1,15 +1,60 @@
 import asyncio
+import json
 
 import pytest
 from channels.layers import channel_layers
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
+from django.test import override_settings
 
 from pm_realtime import aget_stats
 from pm_realtime.hub import get_hub
-from tests.helpers import NO_CONNECTIONS, eventually, layer_groups
+from pm_realtime.layers import get_layer, is_in_process
+from tests import redis_layer
+from tests.helpers import NO_CONNECTIONS, eventually, layer_groups, running_tasks
 
 ROLES = ("user", "editor", "admin", "master")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--layer",
+        choices=["memory", *redis_layer.LAYERS],
+        default="memory",
+        help="the channel layer, and with it the backend, of all tests that name none themselves",
+    )
+
+
+def pytest_report_header(config):
+    return f"channel layer: {config.getoption('layer')}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def chosen_layer(pytestconfig):
+    """Have this process, and the servers that tests start, use the layer of ``--layer``."""
+    kind = pytestconfig.getoption("layer")
+    if kind == "memory":
+        yield kind
+        return
+    with redis_layer.running_valkey() as url, pytest.MonkeyPatch.context() as patch:
+        layers = redis_layer.channel_layers(kind, url)
+        patch.setenv("TEST_CHANNEL_LAYERS", json.dumps(layers))
+        with override_settings(CHANNEL_LAYERS=layers):
+            yield kind
+
+
+@pytest.fixture(autouse=True)
+def fresh_layer(chosen_layer):
+    """What one test leaves in Redis is no other's fault."""
+    if chosen_layer != "memory":
+        redis_layer.forget_all()
+
+
+@pytest.fixture
+def memory_layer(settings, monkeypatch):
+    """For tests of a site without ``CHANNEL_LAYERS``, whatever layer the others run over."""
+    settings.CHANNEL_LAYERS = {}
+    monkeypatch.delenv("TEST_CHANNEL_LAYERS", raising=False)
 
 
 @pytest.fixture
@@ -58,9 +103,10 @@ async def leaves_nothing():
     """After the test no task is left, no connection is counted and the layer has no group."""
     yield
     try:
-        await eventually(lambda: asyncio.all_tasks() == {asyncio.current_task()})
+        await eventually(lambda: running_tasks() == {asyncio.current_task()})
         assert len(get_hub()) == 0
         assert await aget_stats() == NO_CONNECTIONS
-        assert layer_groups() == {}
+        await eventually(lambda: layer_groups() == {})
     finally:
-        channel_layers.backends.clear()  # What one test leaves is no other's fault.
+        if is_in_process(get_layer()):
+            channel_layers.backends.clear()  # What one test leaves is no other's fault.

@@ -10,6 +10,7 @@ from channels.layers import InMemoryChannelLayer
 from pm_realtime import send_to_connection
 from pm_realtime.layers import get_layer
 from pm_realtime.testing import RealtimeCommunicator
+from tests import redis_layer
 
 #: Seconds a test waits for something that must happen, however busy the machine is.
 PATIENCE = 10
@@ -101,10 +102,24 @@ def assert_refusal(envelope: dict[str, Any], code: str, *, id: str | None, **mor
 
 
 def layer_groups() -> dict[str, Any]:
-    """The groups of the in-memory layer in use, each with its channels."""
+    """The groups of the layer in use, each with its channels."""
     layer = get_layer()
-    assert isinstance(layer, InMemoryChannelLayer)
-    return layer.groups
+    if isinstance(layer, InMemoryChannelLayer):
+        return layer.groups
+    return redis_layer.groups_of(layer)
+
+
+def layer_channels() -> dict[str, Any]:
+    """The channels for which the layer in use keeps messages, each with those."""
+    layer = get_layer()
+    if isinstance(layer, InMemoryChannelLayer):
+        return layer.channels
+    return redis_layer.channels_of(layer)
+
+
+def running_tasks() -> set[asyncio.Task[Any]]:
+    """The tasks of the running loop, all but the one that the layer has for itself."""
+    return {task for task in asyncio.all_tasks() if not redis_layer.is_layers_own(task)}
 
 
 def errors_of(caplog: Any) -> list[Any]:

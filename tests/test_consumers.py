@@ -39,6 +39,7 @@ from tests.helpers import (
     errors_of,
     eventually,
     layer_groups,
+    running_tasks,
 )
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
@@ -696,7 +697,7 @@ async def test_a_bug_or_a_lost_backend_is_an_internal_error(configure, user, cap
 
 
 async def test_a_disconnect_leaves_nothing(user):
-    tasks = asyncio.all_tasks()
+    tasks = running_tasks()
     async with Connection(user=user) as connection:
         await connection.subscribe("a")
         await connection.subscribe("b")
@@ -704,7 +705,7 @@ async def test_a_disconnect_leaves_nothing(user):
     assert await aget_stats() == NO_CONNECTIONS
     assert len(get_hub()) == 0
     assert layer_groups() == {}
-    await eventually(lambda: asyncio.all_tasks() == tasks)
+    await eventually(lambda: running_tasks() == tasks)
 
 
 async def cancel_in_handshake(configure, user):

@@ -12,7 +12,7 @@ from pm_realtime.consumers import RealtimeConsumer
 from pm_realtime.groups import room_group
 from pm_realtime.hub import get_hub
 from pm_realtime.layers import PUSH, get_layer
-from tests.helpers import Connection, errors_of, eventually, layer_groups
+from tests.helpers import Connection, errors_of, eventually, layer_channels, layer_groups
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
@@ -452,4 +452,4 @@ async def test_what_waits_for_a_hub_that_stops_is_forgotten(configure):
             for number in range(100):
                 await asend_to_room("a", "tick", number)
     await eventually(lambda: len(get_hub()) == 0)
-    assert get_layer().channels == {}
+    await eventually(lambda: layer_channels() == {})

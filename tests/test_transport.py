@@ -118,20 +118,24 @@ def shell(code, **environment):
     return done.stderr
 
 
+@pytest.mark.usefixtures("memory_layer")
 def test_a_shell_that_reaches_nobody_is_told_once_and_how_to_mend_it():
     said = shell(TWO_PUSHES)
     assert said.count("RuntimeWarning: pm_realtime: this process serves no WebSockets") == 1
     assert "CHANNEL_LAYERS to channels_redis.pubsub.RedisPubSubChannelLayer" in said
 
 
+@pytest.mark.usefixtures("memory_layer")
 def test_a_process_that_expects_sockets_is_not_warned():
     assert "RuntimeWarning" not in shell("import tests.site.asgi\n" + TWO_PUSHES)
 
 
+@pytest.mark.usefixtures("memory_layer")
 def test_the_warning_names_the_line_of_the_site():
     assert "<string>:3: RuntimeWarning" in shell(TWO_PUSHES)
 
 
+@pytest.mark.usefixtures("memory_layer")
 def test_code_without_a_module_is_warned_too():
     push = "import pm_realtime; exec('push()', {'push': lambda: pm_realtime.broadcast('hello')})"
     assert "RuntimeWarning: pm_realtime" in shell(push)

@@ -11,6 +11,7 @@ from pm_realtime.backends.memory import MemoryBackend
 from pm_realtime.backends.redis import RedisBackend
 
 MEMORY = "pm_realtime.backends.memory.MemoryBackend"
+REDIS = "pm_realtime.backends.redis.RedisBackend"
 
 
 class OtherBackend(MemoryBackend):
@@ -26,11 +27,17 @@ def test_it_is_the_same_at_every_call():
     assert get_backend() is get_backend()
 
 
+def test_without_the_setting_the_layer_decides(chosen_layer):
+    assert backend_path() == (MEMORY if chosen_layer == "memory" else REDIS)
+
+
+@pytest.mark.usefixtures("memory_layer")
 def test_without_the_setting_it_is_memory():
     assert backend_path() == MEMORY
     assert type(get_backend()) is MemoryBackend
 
 
+@pytest.mark.usefixtures("memory_layer")
 def test_the_setting_names_another_and_takes_effect_at_once():
     assert type(get_backend()) is MemoryBackend
     with override_settings(PM_REALTIME={"BACKEND": f"{__name__}.OtherBackend"}):
@@ -82,6 +89,7 @@ def test_a_change_of_the_layer_changes_the_backend_at_once(settings):
     assert get_backend() is not first
 
 
+@pytest.mark.usefixtures("memory_layer")
 def test_a_change_of_other_settings_keeps_the_backend_and_its_state():
     before = get_backend()
     with override_settings(PM_REALTIME={"RATE_LIMIT": "1/s", "BACKEND": MEMORY}):
