@@ -3,6 +3,7 @@
 import asyncio
 import random
 from contextlib import AsyncExitStack, asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 from channels.layers import InMemoryChannelLayer, channel_layers
@@ -81,40 +82,43 @@ class LoggedLayer(InMemoryChannelLayer):
         self.broke.set()
 
 
-class GatedLayer(InMemoryChannelLayer):
-    """Discards a group only once the test says so."""
+@pytest.fixture
+def gate(monkeypatch):
+    """The layer in use discards a group only once the test says so."""
+    gate = SimpleNamespace(was_asked=asyncio.Event(), may_discard=asyncio.Event())
+    layer = get_layer()
+    discard = layer.group_discard
 
-    def __init__(self):
-        super().__init__(capacity=10_000)
-        self.was_asked = asyncio.Event()
-        self.may_discard = asyncio.Event()
+    async def wait_and_discard(*args):
+        gate.was_asked.set()
+        await gate.may_discard.wait()
+        await discard(*args)
 
-    async def group_discard(self, group, channel):
-        self.was_asked.set()
-        await self.may_discard.wait()
-        await super().group_discard(group, channel)
+    monkeypatch.setattr(layer, "group_discard", wait_and_discard)
+    return gate
 
 
-class SlowLayer(InMemoryChannelLayer):
-    """Takes its time over groups, a different one each time."""
+@pytest.fixture
+def pace(monkeypatch):
+    """The layer in use takes its time over groups, a different one each time: seed it."""
+    pace = random.Random()
 
-    def __init__(self, seed):
-        super().__init__(capacity=10_000)
-        self.random = random.Random(seed)
-
-    async def group_add(self, group, channel):
-        await self.wait()
-        await super().group_add(group, channel)
-        await self.wait()
-
-    async def group_discard(self, group, channel):
-        await self.wait()
-        await super().group_discard(group, channel)
-        await self.wait()
-
-    async def wait(self):
-        for _ in range(self.random.randrange(4)):
+    async def wait():
+        for _ in range(pace.randrange(4)):
             await asyncio.sleep(0)
+
+    def slow_down(method):
+        async def slow(*args):
+            await wait()
+            await method(*args)
+            await wait()
+
+        return slow
+
+    layer = get_layer()
+    for name in ("group_add", "group_discard"):
+        monkeypatch.setattr(layer, name, slow_down(getattr(layer, name)))
+    return pace
 
 
 def use(layer):
@@ -222,7 +226,7 @@ async def test_one_who_leaves_while_a_message_is_handed_out_gets_nothing_more():
 
 
 @pytest.mark.parametrize("cancel", [False, True])
-async def test_joins_and_leaves_in_any_order_end_as_the_layer_has_it(cancel):
+async def test_joins_and_leaves_in_any_order_end_as_the_layer_has_it(pace, cancel):
     groups = ["a", "b", "c"]
 
     async def wander(hub, member, chance):
@@ -242,7 +246,7 @@ async def test_joins_and_leaves_in_any_order_end_as_the_layer_has_it(cancel):
                 where[member] ^= {group}
 
     for seed in range(150):
-        use(SlowLayer(seed))
+        pace.seed(seed)
         chance = random.Random(seed)
         crowd = [Member(str(number)) for number in range(6)]
         where = {member: set() for member in crowd}
@@ -274,17 +278,16 @@ async def test_a_group_that_nobody_is_in_is_left_at_its_first_message():
         await eventually(lambda: member.received == ["tick"])
 
 
-async def test_one_who_joins_while_a_stray_group_is_left_still_gets_its_messages():
-    layer = use(GatedLayer())
+async def test_one_who_joins_while_a_stray_group_is_left_still_gets_its_messages(gate):
     member = Member("1")
     async with members(member, groups=["other"]) as hub:
-        (channel,) = layer.groups["other"]
-        await layer.group_add("g", channel)
+        (channel,) = layer_groups()["other"]
+        await get_layer().group_add("g", channel)
         await send("g", "stray")
-        await layer.was_asked.wait()
+        await gate.was_asked.wait()
         joining = asyncio.create_task(hub.join(member, "g"))
         await asyncio.wait([joining], timeout=0.05)  # It may have to wait for the leaving.
-        layer.may_discard.set()
+        gate.may_discard.set()
         await joining
         await send("other", "fence")
         await eventually(lambda: "fence" in member.received)
@@ -385,7 +388,6 @@ async def test_a_seat_is_free_again_where_the_layer_fails_at_the_leaving_or_the_
     configure, monkeypatch
 ):
     configure(ROOMS={"one": {"public": True, "max_connections": 1}})
-    layer = use(LoggedLayer())
 
     async def fail(group, channel):
         raise ConnectionError("the layer is away")
@@ -394,7 +396,7 @@ async def test_a_seat_is_free_again_where_the_layer_fails_at_the_leaving_or_the_
         await first.subscribe("one")
         for method in ("group_discard", "group_add"):
             with monkeypatch.context() as patch:
-                patch.setattr(layer, method, fail)
+                patch.setattr(get_layer(), method, fail)
                 command = "unsubscribe" if method == "group_discard" else "subscribe"
                 await first.ask(command, {"room": "one"})
             await eventually(lambda: get_hub()._echo.is_heard)
