@@ -27,25 +27,32 @@ PATIENCE: Final = 0.5
 #: Echoes in a row that must be missing, and seconds that must pass, before the layer counts as
 #: lost: an event loop that was held up hears late.
 TRIES: Final = 2
+TIMEOUT: Final = 2.0
 #: Seconds after which a group that was joined is asked again whether it is; doubled each time.
 CONFIRMATION: Final = 0.005
 #: Seconds between two echoes while doubts keep coming in.
 SETTLING: Final = 0.05
-TIMEOUT: Final = 2.0
 
 
 class Echo:
-    """Belongs to one hub: ``channel`` is the hub's, ``mend`` puts its groups into the layer anew.
+    """Belongs to one hub: ``channel`` is the hub's.
 
-    A layer of this process is asked only where there is a doubt.
+    ``mend`` puts its groups into the layer anew, ``tidy`` takes out what it left there. A layer of
+    this process is asked only where there is a doubt.
     """
 
     def __init__(
-        self, layer: BaseChannelLayer, channel: str, mend: Callable[[], Awaitable[None]]
+        self,
+        layer: BaseChannelLayer,
+        channel: str,
+        *,
+        mend: Callable[[], Awaitable[None]],
+        tidy: Callable[[], Awaitable[None]],
     ) -> None:
         self._layer = layer
         self._channel = channel
         self._mend = mend
+        self._tidy = tidy
         self._groups = layers.one_of_each_server(layer, lambda n: echo_group(channel, n))
         self._interval = None if layers.is_in_process(layer) else INTERVAL
         self._number = self._first = 0
@@ -76,14 +83,14 @@ class Echo:
         self._is_heard.clear()
         self._woken.set()
 
-    def ask_to_mend(self) -> None:
-        """A step may be half done: have the groups put into the layer anew."""
-        self._is_broken = True
-        self.doubt()
+    def wake(self) -> None:
+        """Send an echo now, and tidy up before."""
+        self._woken.set()
 
     def lose(self, error: object) -> None:
         """The layer failed with ``error``."""
-        self.ask_to_mend()
+        self._is_broken = True
+        self.doubt()
         if self._error is None:
             self._error = str(error)
             layers.block(self._error)
@@ -163,6 +170,7 @@ class Echo:
             try:
                 if self._is_broken or not self._is_listening:
                     await self._mend_all()
+                await self._tidy()
                 await self._call()
             except Exception as error:
                 tries += 1

@@ -17,7 +17,6 @@ from django.core.exceptions import ImproperlyConfigured
 from pm_realtime import layers, transport
 from pm_realtime.conf import conf
 from pm_realtime.echo import Echo
-from pm_realtime.exceptions import BackendError
 
 logger = logging.getLogger("pm_realtime.push")
 
@@ -160,7 +159,7 @@ class Hub:
                 if is_confirmed:
                     await self._echo.confirm(group)
                 await self._until_heard()
-            except BackendError:
+            except BaseException:
                 self._note_stray(group)
                 raise
         try:
@@ -202,8 +201,10 @@ class Hub:
                 if not entry.members and self._layer is not None:
                     await layers.group_discard(self._layer, group, self._channel)
                     self._strays.discard(group)
-        except Exception as error:
+        except BaseException as error:
             self._note_stray(group)
+            if not isinstance(error, Exception):
+                raise
             logger.debug("A group could not be left in the channel layer: %r", error)
         finally:
             self._release(group, entry)
@@ -212,7 +213,7 @@ class Hub:
         """Whether the layer has us in ``group`` is not known: it is left when the layer is back."""
         self._strays.add(group)
         if self._echo is not None:
-            self._echo.ask_to_mend()
+            self._echo.wake()
 
     async def _start(self) -> Echo:
         async with self._starting:
@@ -220,7 +221,7 @@ class Hub:
                 return self._echo
             layer = layers.get_layer()
             self._channel = await layers.new_channel(layer)
-            echo = Echo(layer, self._channel, self._mend)
+            echo = Echo(layer, self._channel, mend=self._mend, tidy=self._leave_strays)
             await echo.start()
             self._layer, self._echo = layer, echo
             self._refreshed_at = time.monotonic()
@@ -300,10 +301,12 @@ class Hub:
             await self._mend()
 
     async def _mend(self) -> None:
-        """Have the layer know the groups with members, and no others."""
+        """Have the layer know the groups with members."""
         for group, entry in list(self._groups.items()):
             if entry.members and self._layer is not None:
                 await layers.group_add(self._layer, group, self._channel, is_probe=True)
+
+    async def _leave_strays(self) -> None:
         for group in list(self._strays):
             await self._leave_stray(group)
 

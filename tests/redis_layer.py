@@ -61,7 +61,7 @@ def forget_all():
 
 
 def groups_of(layer):
-    """The groups that Redis knows of ``layer``, each with its channels."""
+    """The groups that Redis knows of ``layer``, each with its channels, but for echoes."""
     config = layer_config()["CONFIG"]
     client = client_of(config["hosts"][0]["address"])
     if isinstance(layer, RedisChannelLayer):
@@ -70,7 +70,8 @@ def groups_of(layer):
     else:
         prefix = f"{layer.prefix}__group__"
         found = {name: layer.groups.get(name, ()) for name in client.pubsub_channels(f"{prefix}*")}
-    return {name.removeprefix(prefix): channels for name, channels in found.items()}
+    groups = {name.removeprefix(prefix): channels for name, channels in found.items()}
+    return {name: groups[name] for name in groups if not name.startswith("pm_realtime.echo.")}
 
 
 def channels_of(layer):

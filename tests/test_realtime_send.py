@@ -143,6 +143,7 @@ def test_exactly_one_target_is_asked_for():
     assert "not allowed with" in refusal("--all", "--role=admin", "x")
 
 
+@pytest.mark.usefixtures("memory_layer")
 def test_in_memory_it_refuses_where_nobody_can_be_reached():
     with pytest.raises(CommandError, match="Set CHANNEL_LAYERS to channels_redis"):
         send("--all", "x")

@@ -127,6 +127,7 @@ async def test_an_output_of_ascii_alone_gets_escapes(on_redis):
     await empty(1)
 
 
+@pytest.mark.usefixtures("memory_layer")
 def test_what_cannot_be_seen_is_no_zero():
     with pytest.raises(CommandError, match="Set CHANNEL_LAYERS to channels_redis"):
         stats()

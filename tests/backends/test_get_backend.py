@@ -27,7 +27,7 @@ def test_it_is_the_same_at_every_call():
     assert get_backend() is get_backend()
 
 
-def test_without_the_setting_the_layer_decides(chosen_layer):
+def test_the_suite_runs_over_the_backend_of_its_layer(chosen_layer):
     assert backend_path() == (MEMORY if chosen_layer == "memory" else REDIS)
 
 
