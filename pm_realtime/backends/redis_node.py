@@ -210,9 +210,11 @@ class Node:
         self._keeper = None
         outage.unwatch(self)
         self._connections.clear()
+        # What is under way of the same generation finds no lease, and nobody is alarmed by that.
+        generation, self._generation = self._generation, self._generation + 1
         if was_held:
             with suppress(BackendError):
-                await self._call(scripts.RELEASE, self._generation)
+                await self._call(scripts.RELEASE, generation)
         await self._client.close_idle()
 
     async def _keep(self) -> None:
