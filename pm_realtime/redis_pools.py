@@ -80,21 +80,35 @@ def make_pools(host: dict[str, Any], timeout: float, flavour: Flavour, **ours: A
     ``timeout`` is in seconds, for connecting and for each answer; nothing is tried twice, as what
     was asked may have been done. ``ours`` are further options of the pool.
     """
-    bounds = {
-        "socket_timeout": timeout,
-        "socket_connect_timeout": timeout,
-        "retry": flavour.retry(NoBackoff(), 0),
-    }
-    ours = {**bounds, **ours}
+    ours = {**_bounds(timeout, flavour), **ours}
     options = {**host}
     if (address := options.pop("address", None)) is not None:
         return [flavour.pool(**{**options, **flavour.parse_url(address), **ours})]
     if (master := options.pop("master_name", None)) is None:
         return [flavour.pool(**{**options, **ours})]
-    sentinel_options = {**(options.pop("sentinel_kwargs", None) or {}), **bounds}
-    sentinel = flavour.sentinel(options.pop("sentinels"), sentinel_kwargs=sentinel_options)
+    sentinel = _make_sentinel(options, timeout, flavour)
     pool = flavour.sentinel_pool(master, sentinel, **{**options, **ours})
     return [pool, *(client.connection_pool for client in sentinel.sentinels)]
+
+
+def _make_sentinel(options: dict[str, Any], timeout: float, flavour: Flavour) -> Any:
+    """Take what is about the sentinels out of ``options``.
+
+    They are asked in turn, so each has a part of the time: one that says nothing must not use up
+    what the others and the server need.
+    """
+    sentinels = options.pop("sentinels")
+    bounds = _bounds(timeout / (len(sentinels) + 1), flavour)
+    given = options.pop("sentinel_kwargs", None) or {}
+    return flavour.sentinel(sentinels, sentinel_kwargs={**given, **bounds})
+
+
+def _bounds(timeout: float, flavour: Flavour) -> dict[str, Any]:
+    return {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        "retry": flavour.retry(NoBackoff(), 0),
+    }
 
 
 def address_of(pool: Any) -> str:

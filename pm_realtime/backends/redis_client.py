@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from pm_realtime.backends import redis_scripts as scripts
@@ -77,9 +78,14 @@ class Client:
                 await self._pools[0].disconnect()
 
     async def close(self) -> None:
-        """Close all sockets, those of sentinels too."""
+        """Close all sockets, those of sentinels too, whatever happens to one of them.
+
+        A client that nobody holds any more is closed while its connections are collected: what
+        redis-py finds gone half-way, it raises.
+        """
         for pool in self._pools:
-            await pool.disconnect()
+            with suppress(Exception):
+                await pool.disconnect()
 
 
 def _host() -> dict[str, Any]:
