@@ -30,6 +30,8 @@ TRIES: Final = 2
 TIMEOUT: Final = 2.0
 #: Seconds after which a group that was joined is asked again whether it is; doubled each time.
 CONFIRMATION: Final = 0.005
+#: Seconds of silence, while what is sent is taken, after which the layer is to dial anew.
+REDIAL: Final = 3.0
 #: Seconds between two echoes while doubts keep coming in.
 SETTLING: Final = 0.05
 
@@ -164,6 +166,7 @@ class Echo:
     async def _until_back(self) -> None:
         """Send echoes until all of them come back, however long that takes."""
         started, tries = time.monotonic(), 0
+        dialled = started
         self._first = self._number + 1
         while True:
             self._woken.clear()
@@ -179,6 +182,9 @@ class Echo:
                 is_long_ago = time.monotonic() - started >= TIMEOUT and tries >= TRIES
                 if is_long_ago or not _is_late(error):
                     self.lose(error)
+                if is_long_ago and time.monotonic() - dialled >= REDIAL:
+                    await layers.redial(self._layer)
+                    dialled = time.monotonic()
                 await asyncio.sleep(0 if isinstance(error, TimeoutError) else PATIENCE)
             else:
                 if not self._woken.is_set():

@@ -7,6 +7,7 @@ A layer outside of this process may fail or not answer. Every step is bounded in
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
@@ -119,6 +120,21 @@ def _servers(layer: Any) -> tuple[Callable[[str], int], int]:
 def answers_joins(layer: BaseChannelLayer) -> bool:
     """Whether a channel is in a group for certain once ``group_add`` returns."""
     return is_in_process(layer) or hasattr(layer, "receive_buffer")
+
+
+async def redial(layer: BaseChannelLayer) -> None:
+    """Close the sockets on which a pub/sub layer listens in the running loop; it opens new ones.
+
+    It only reads from them, so it never notices that the other end is gone without a word. What
+    it has subscribed to, redis-py subscribes to again.
+    """
+    if answers_joins(layer):
+        return
+    for shard in getattr(layer, "_shards", ()):
+        connection = getattr(shard._pubsub, "connection", None)
+        if connection is not None:
+            with suppress(Exception):
+                await connection.disconnect(nowait=True)
 
 
 #: Channels that nobody reads any more, and since when, while messages for them may come.
