@@ -1,0 +1,123 @@
+"""Sentinel puts a replica in the place of the master, and a site on it goes on by itself."""
+
+import asyncio
+import signal
+from contextlib import ExitStack, suppress
+
+import pytest
+import redis
+
+from pm_realtime import aget_stats, asend_to_room, send_to_room
+from pm_realtime.backends.redis import RedisBackend
+from pm_realtime.exceptions import BackendError
+from tests.backends.contract import add_all, ids_of
+from tests.backends.on_redis import CORE, PUBSUB, assert_pushes_arrive, until_heard_anew
+from tests.helpers import PATIENCE, Connection, errors_of, eventually
+from tests.valkey import Sentinel, Valkey
+
+SECRET = "secret"
+PASSWORDS = ("--requirepass", SECRET, "--masterauth", SECRET)
+
+
+def info_of(server):
+    """What ``server`` says of its role; nothing where the sentinel just hung up on all of us."""
+    with suppress(redis.ConnectionError), server.client(password=SECRET) as client:
+        return client.info("replication")
+    return {}
+
+
+@pytest.fixture
+async def three():
+    """A master, its replica that is up to date, and a client of the sentinel that knows both."""
+    with ExitStack() as stack:
+
+        def start(kind, *arguments):
+            server = kind(*arguments)
+            stack.callback(server.kill)
+            return server
+
+        master = start(Valkey, *PASSWORDS, "--repl-diskless-sync-delay", "0")
+        replica = start(Valkey, *PASSWORDS, "--replicaof", "127.0.0.1", str(master.port))
+        await eventually(lambda: info_of(replica).get("master_link_status") == "up")
+        sentinel = start(Sentinel, master, f"sentinel auth-pass main {SECRET}")
+        client = stack.enter_context(sentinel.client())
+        await eventually(lambda: is_candidate(client.sentinel_slaves("main")))
+        yield master, replica, client
+
+
+def is_candidate(replicas):
+    """Whether the sentinel has talked to the replica and would make it the master."""
+    return [each["master-link-status"] for each in replicas] == ["ok"]
+
+
+async def crash(master, replica, sentinel):
+    master.kill()
+    await eventually(lambda: info_of(replica).get("role") == "master", 20)
+
+
+async def hang(master, replica, sentinel):
+    """The master goes without a word: no socket is closed."""
+    master.process.send_signal(signal.SIGSTOP)
+    await eventually(lambda: info_of(replica).get("role") == "master", 20)
+
+
+async def order(master, replica, sentinel):
+    """What an operator does; the sentinel lets the old master go on for eight seconds more."""
+    sentinel.execute_command("SENTINEL FAILOVER", "main")
+    await eventually(lambda: info_of(master).get("role") == "slave", 30)
+
+
+async def until_done(step):
+    """What ``step`` answers as soon as nothing is away any more."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                return await step()
+            except BackendError:
+                await asyncio.sleep(0.05)
+
+
+async def until_subscribed(connection, room):
+    async with asyncio.timeout(PATIENCE):
+        while (reply := await connection.ask("subscribe", {"room": room}))["type"] == "error":
+            assert reply["payload"]["code"] == "INTERNAL_ERROR"
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("layer", "fail_over"),
+    [
+        (PUBSUB, crash),
+        (CORE, crash),
+        (PUBSUB, hang),
+        pytest.param(CORE, hang, marks=pytest.mark.slow),
+        pytest.param(PUBSUB, order, marks=pytest.mark.slow),
+        pytest.param(CORE, order, marks=pytest.mark.slow),
+    ],
+)
+async def test_after_a_failover_pushes_and_counts_come_back_by_themselves(
+    three, use, layer, fail_over, caplog
+):
+    master, replica, sentinel = three
+    sentinels = [("127.0.0.1", sentinel.connection_pool.connection_kwargs["port"])]
+    use(layer, {"sentinels": sentinels, "master_name": "main", "password": SECRET})
+    other = RedisBackend()
+    async with Connection() as connection:
+        await connection.subscribe("room")
+        await assert_pushes_arrive(connection, "room")
+        await add_all(other, "other")
+        await fail_over(master, replica, sentinel)
+        await until_heard_anew(15)
+        await until_done(lambda: asyncio.to_thread(send_to_room, "room", "afterwards"))
+        await connection.assert_push("afterwards")
+        await until_subscribed(connection, "another")
+        for room in ("room", "another"):
+            await until_done(lambda room=room: asend_to_room(room, "from-a-loop"))
+            await connection.assert_push("from-a-loop")
+        assert await until_done(lambda: ids_of(other)) == ["other"]
+        assert (await aget_stats())["roomStats"] == {"room": 1, "another": 1}
+        assert (await aget_stats())["totalConnections"] == 2
+        await other.remove("other")
+    for record in errors_of(caplog):
+        assert record.name == "pm_realtime.connection"
+    assert len(errors_of(caplog)) <= 2  # The layer and the counts, each where it noticed alone.
