@@ -1,7 +1,7 @@
 """The client of one event loop: few connections, every answer in time, only our own errors."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -39,6 +39,9 @@ class Client:
             self._pools[0].make_connection()
         except (TypeError, KeyError, IndexError) as error:
             raise ValueError(f"{type(error).__name__}: {error}") from error
+        # The braces keep all keys in one slot of a cluster. Sites that share a Redis have layers of
+        # different prefixes, or would get each other's messages.
+        self._prefix = f"pm_realtime:{{{_layer_options().get('prefix', 'asgi')}}}:"
         self._redis: Redis = Redis(connection_pool=self._pools[0])
         self._timeout = timeout
         self._registered: dict[str, Any] = {}
@@ -57,7 +60,8 @@ class Client:
         if registered is None:
             registered = self._redis.register_script(scripts.COMMON + script)
             self._registered[script] = registered
-        keys = (scripts.NODES, node, f"{node}:rooms")
+        key = f"{self._prefix}node:{node}"
+        keys = (f"{self._prefix}nodes", key, f"{key}:rooms")
         try:
             async with asyncio.timeout(self._timeout), self._slots:
                 async with self._closing:
@@ -92,7 +96,11 @@ def _host() -> dict[str, Any]:
     """``LOCATION``, or the first host of the channel layer, as channels-redis reads it."""
     if conf.LOCATION is not None:
         return {"address": conf.LOCATION}
-    hosts = ((layer_config() or {}).get("CONFIG") or {}).get("hosts")
+    hosts = _layer_options().get("hosts")
     if not hosts and not is_on_redis():
         raise ValueError("LOCATION is not set, and the channel layer has no hosts.")
     return read_hosts(hosts)[0]
+
+
+def _layer_options() -> Mapping[str, Any]:
+    return (layer_config() or {}).get("CONFIG") or {}

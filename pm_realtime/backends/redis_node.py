@@ -36,7 +36,7 @@ class Node:
         self._lease_ms = round(lease * 1000)
         self._renew_interval = renew_interval
         self._retry_interval = retry_interval
-        self._key = f"{scripts.NODE}{uuid.uuid4().hex}"
+        self._id = uuid.uuid4().hex
         self._generation = 0
         #: What this node holds: each connection and its arrival, as Redis told it.
         self._connections: dict[str, tuple[ConnectionInfo, str]] = {}
@@ -176,7 +176,7 @@ class Node:
         return answer
 
     async def _call(self, script: str, *arguments: Any) -> Any:
-        return await self._client.run(script, self._key, arguments)
+        return await self._client.run(script, self._id, arguments)
 
     # --- the lease
 

@@ -2,29 +2,26 @@
 
 from typing import Final
 
-#: The braces keep all keys in one slot of a cluster.
-PREFIX: Final = "pm_realtime:{state}:"
-NODES: Final = f"{PREFIX}nodes"
-NODE: Final = f"{PREFIX}node:"
-
-# KEYS: the set of nodes; the node that calls; its rooms. The hashes of other nodes cannot be
-# passed: which there are stands in the set, and only what the script itself reads of it is exact.
+# KEYS: the set of nodes (…:nodes); the node that calls (…:node:<id>); its rooms. The hashes of
+# other nodes cannot be passed: which there are stands in the set, and only what the script itself
+# reads of it is exact.
 # ARGV of a node's own scripts begins with its generation and, where it matters, the lease in ms.
 #
 # Fields of node:<id>: generation, connections, authenticated (counts); c:<connection> [user, role,
 # connected_at]; r:<connection> its rooms; u:<user> [[connection, connected_at, arrival], ...].
 COMMON: Final = """
+local NODE = string.sub(KEYS[1], 1, -#'nodes' - 1) .. 'node:'
 local function is_mine() return redis.call('HGET', KEYS[2], 'generation') == ARGV[1] end
 local function renew(lease)
   redis.call('PEXPIRE', KEYS[2], lease)
   redis.call('PEXPIRE', KEYS[3], lease)
-  redis.call('SADD', KEYS[1], string.sub(KEYS[2], #'NODE' + 1))
+  redis.call('SADD', KEYS[1], string.sub(KEYS[2], #NODE + 1))
   if redis.call('PTTL', KEYS[1]) < tonumber(lease) then redis.call('PEXPIRE', KEYS[1], lease) end
 end
 local function alive()
   local nodes = {}
   for _, id in ipairs(redis.call('SMEMBERS', KEYS[1])) do
-    if redis.call('EXISTS', 'NODE' .. id) == 1 then nodes[#nodes + 1] = 'NODE' .. id
+    if redis.call('EXISTS', NODE .. id) == 1 then nodes[#nodes + 1] = NODE .. id
     else redis.call('SREM', KEYS[1], id) end
   end
   return nodes
@@ -67,7 +64,7 @@ local function of_user(user)
   end)
   return found
 end
-""".replace("NODE", NODE)
+"""
 
 #: Is the lease still ours? Then it runs on.
 RENEW: Final = "if not is_mine() then return false end; renew(ARGV[2]); return 1"
@@ -89,9 +86,9 @@ return 1
 RELEASE: Final = """
 if not is_mine() then return false end
 redis.call('DEL', KEYS[2], KEYS[3])
-redis.call('SREM', KEYS[1], string.sub(KEYS[2], #'NODE' + 1))
+redis.call('SREM', KEYS[1], string.sub(KEYS[2], #NODE + 1))
 return 1
-""".replace("NODE", NODE)
+"""
 
 #: May this connection come in, and which of the user's oldest go for it?
 ADD: Final = """

@@ -21,7 +21,7 @@ from tests.valkey import Sentinel, Valkey
 
 SECRET = "s3cret: p@ss/wörd%41"
 #: What a site may allow the user of its Redis, and no more.
-RIGHTS = ("resetchannels", "~pm_realtime:{state}:*", "~asgi*", "&asgi*", "+@all", "-@admin")
+RIGHTS = ("resetchannels", "~pm_realtime:{asgi}:*", "~asgi*", "&asgi*", "+@all", "-@admin")
 
 
 @pytest.fixture(scope="module")

@@ -205,7 +205,7 @@ class TestRedisBackend(BackendContract):
         keys = keys_of(client)
         assert len(keys) == 3
         for key in keys:
-            assert key.startswith("pm_realtime:{state}:")
+            assert key.startswith("pm_realtime:{asgi}:")
             assert 0 < client.pttl(key) <= RedisBackend.LEASE * 1000
 
     async def test_a_node_that_was_killed_vanishes_with_its_lease(self, backend, client):
@@ -512,7 +512,7 @@ async def test_a_lost_lease_is_noticed_by_the_next_write(valkey, empties):
         if empties == "flush":
             client.flushall()
         else:
-            client.delete(node_of(backend)._key)
+            client.delete(f"pm_realtime:{{asgi}}:node:{node_of(backend)._id}")
         await add_all(backend, "b")
         assert await ids_of(backend) == ["a", "b"]
         assert (await backend.get_stats())["roomStats"] == {"room": 1}
@@ -673,6 +673,21 @@ async def test_an_address_that_cannot_be_read_is_a_check_error(
 def test_a_location_of_a_wrong_type_is_reported_once(settings):
     settings.PM_REALTIME = {"BACKEND": PATH, "LOCATION": 6379}
     assert [message.id for message in check_settings()] == ["pm_realtime.E003"]
+
+
+async def test_sites_with_layers_of_different_prefixes_do_not_see_each_other(shared_url, settings):
+    path = "channels_redis.pubsub.RedisPubSubChannelLayer"
+    settings.PM_REALTIME = {}
+    backends = []
+    for prefix in ("one", "two"):
+        config = {"hosts": [shared_url], "prefix": prefix}
+        settings.CHANNEL_LAYERS = {"default": {"BACKEND": path, "CONFIG": config}}
+        backends.append(get_backend())
+        await add_all(backends[-1], f"of-{prefix}", user_id="1", limit=1)
+    for backend, prefix in zip(backends, ("one", "two"), strict=True):
+        (found,) = await backend.get_user_connections("1")
+        assert found.connection_id == f"of-{prefix}"
+        await backend.remove(f"of-{prefix}")
 
 
 def test_a_layer_without_hosts_means_localhost(settings):
