@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import time
 
@@ -43,10 +44,53 @@ class Client:
         return self.socket.close_code
 
 
+class Listener(Client):
+    """A client that reads by itself: ``connect(server, kind=Listener)``."""
+
+    def __init__(self, socket, connected):
+        super().__init__(socket, connected)
+        #: What answered nothing, in the order of its arrival.
+        self.received = []
+        self._ids = map(str, itertools.count())
+        self._waiting = {}
+        self._reader = asyncio.create_task(self._read())
+
+    async def ask(self, type, payload=None, timeout=TIMEOUT):
+        """The answer to a command; ``TimeoutError`` where none comes in ``timeout`` seconds."""
+        id = f"{self.connected['payload']['connectionId']}-{next(self._ids)}"
+        answer = self._waiting[id] = asyncio.get_running_loop().create_future()
+        await self.send(type, payload, id=id)
+        try:
+            async with asyncio.timeout(timeout):
+                return await answer
+        finally:
+            del self._waiting[id]
+
+    def of_type(self, type):
+        """The payloads of ``type`` among what was received."""
+        return [each.get("payload") for each in self.received if each["type"] == type]
+
+    @property
+    def is_open(self):
+        return not self._reader.done()
+
+    async def _read(self):
+        with contextlib.suppress(websockets.ConnectionClosed):
+            async for text in self.socket:
+                self._take(json.loads(text))
+
+    def _take(self, envelope):
+        answer = self._waiting.get(envelope.get("id"))
+        if answer is None or answer.done():
+            self.received.append(envelope)
+        else:
+            answer.set_result(envelope)
+
+
 @contextlib.asynccontextmanager
-async def connect(server, cookie=None, **options):
+async def connect(server, cookie=None, *, kind=Client, **options):
     headers = {"Cookie": cookie} if cookie else {}
     async with websockets.connect(server.ws_url, additional_headers=headers, **options) as socket:
         async with asyncio.timeout(TIMEOUT):
             connected = json.loads(await socket.recv())
-        yield Client(socket, connected)
+        yield kind(socket, connected)

@@ -10,7 +10,7 @@ from playwright.async_api import async_playwright
 
 from tests.integration import crowd
 from tests.integration.browser import chromium_path
-from tests.integration.server import Server
+from tests.integration.server import Server, layer_environment
 from tests.valkey import Valkey
 
 # A thousand sockets on each side; the processes started here inherit it.
@@ -40,6 +40,24 @@ def valkey():
     server = Valkey()
     yield server
     server.kill()
+
+
+@pytest.fixture
+def cluster(tmp_path, valkey):
+    """Start servers on one Valkey and one database: ``cluster("uvicorn", "daphne")``."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*kinds, layer="pubsub", config=None, options="", **settings):
+            environment = layer_environment(layer, valkey.url, **(config or {}))
+            settings = {**OPEN, **settings}
+            return [
+                stack.enter_context(
+                    Server(kind, tmp_path, settings, environment=environment, options=options)
+                )
+                for kind in kinds
+            ]
+
+        yield start
 
 
 class Crowd:

@@ -23,7 +23,13 @@ COMMANDS = {
         "--ws-per-message-deflate false --log-level warning"
     ),
     "daphne": "-m daphne -b 127.0.0.1 -p {port} -v 0 {application}",
+    "gunicorn": "-m gunicorn -b 127.0.0.1:{port} --log-level warning tests.site.wsgi:application",
     "runserver": "-m django runserver 127.0.0.1:{port} --noreload",
+}
+
+LAYERS = {
+    "pubsub": "channels_redis.pubsub.RedisPubSubChannelLayer",
+    "core": "channels_redis.core.RedisChannelLayer",
 }
 
 
@@ -46,6 +52,7 @@ class Server:
     settings: dict[str, Any] = field(default_factory=dict)
     application: str = "tests.site.asgi:application"
     environment: dict[str, str] = field(default_factory=dict)
+    options: str = ""
 
     def __post_init__(self) -> None:
         self.port = free_port()
@@ -53,13 +60,19 @@ class Server:
         self.log_path = self.folder / f"{self.kind}-{self.port}.log"
 
     def __enter__(self) -> "Server":
-        self.manage("migrate", "--verbosity=0")
+        if not self.database.exists():
+            self.manage("migrate", "--verbosity=0")
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Run the process; after :meth:`stop`, on the same port."""
         command = COMMANDS[self.kind].format(port=self.port, application=self.application)
-        with self.log_path.open("wb") as log:
+        with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *command.split()],
+                [sys.executable, *command.split(), *self.options.split()],
                 cwd=self.folder,
-                env=self._env(),
+                env=self.env,
                 stdout=log,
                 stderr=log,
             )
@@ -67,12 +80,12 @@ class Server:
             wait_for_port(self.port, self.process)
         except AssertionError as error:
             raise AssertionError(f"{error}: {self.log}") from None
-        return self
 
     def __exit__(self, *error: object) -> None:
         self.stop()
 
-    def _env(self) -> dict[str, str]:
+    @property
+    def env(self) -> dict[str, str]:
         return {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "tests.settings",
@@ -91,7 +104,7 @@ class Server:
         done = subprocess.run(
             [sys.executable, "-m", "django", *arguments],
             cwd=self.folder,
-            env=self._env(),
+            env=self.env,
             capture_output=True,
             text=True,
             timeout=60,
@@ -127,6 +140,11 @@ class Server:
     async def aget(self, path: str, timeout: float = 60) -> Response:
         return await asyncio.to_thread(self.get, path, timeout)
 
+    def kill(self) -> None:
+        """End it as a crash would, with no word to anyone."""
+        self.process.kill()
+        self.process.wait()
+
     def stop(self) -> int:
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGTERM)
@@ -135,6 +153,12 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
+
+
+def layer_environment(layer: str, url: str, **config: Any) -> dict[str, str]:
+    """What a :class:`Server` needs in its environment to use a layer of LAYERS at ``url``."""
+    layers = {"default": {"BACKEND": LAYERS[layer], "CONFIG": {"hosts": [url], **config}}}
+    return {"TEST_CHANNEL_LAYERS": json.dumps(layers)}
 
 
 def wait_for_port(port: int, process: subprocess.Popen[Any]) -> None:

@@ -35,8 +35,9 @@ urlpatterns = [
 class Project(Server):
     """A server of the project in ``folder``, which ``django-admin startproject`` made."""
 
-    def _env(self):
-        env = super()._env()
+    @property
+    def env(self):
+        env = super().env
         path = os.pathsep.join([str(self.folder), env["PYTHONPATH"]])
         return {**env, "DJANGO_SETTINGS_MODULE": "mysite.settings", "PYTHONPATH": path}
 

@@ -9,6 +9,9 @@ urlpatterns = [
     path("burst/", views.burst),
     path("pool/", views.pool),
     path("transaction/", views.in_transaction),
+    path("saved/", views.saved),
+    path("each/", views.each),
+    path("notes/", views.notes),
     path("stats/", views.stats),
     path("memory/", views.memory),
 ]

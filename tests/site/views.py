@@ -11,13 +11,17 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from pm_realtime import aget_stats, asend_to_room, get_stats, send_to_room
+from pm_realtime.exceptions import BackendError
 from pm_realtime.groups import room_group
 from tests.helpers import layer_groups
 from tests.site.models import Note
 
 
 def push(request: HttpRequest) -> HttpResponse:
-    send_to_room(request.GET["room"], "pushed", json.loads(request.GET.get("payload", "null")))
+    try:
+        send_to_room(request.GET["room"], "pushed", json.loads(request.GET.get("payload", "null")))
+    except BackendError:
+        return HttpResponse("refused")
     return HttpResponse("sent")
 
 
@@ -57,6 +61,24 @@ def in_transaction(request: HttpRequest) -> HttpResponse:
         send_to_room(room, "note", {"text": "kept"})
         send_to_room(room, "early", on_commit=False)
     return HttpResponse("sent")
+
+
+def saved(request: HttpRequest) -> HttpResponse:
+    with transaction.atomic():
+        Note.objects.create(text="kept")
+        send_to_room(request.GET["room"], "saved")
+    return HttpResponse("saved")
+
+
+def each(request: HttpRequest) -> HttpResponse:
+    """Push its number to each of the rooms ``own:0``, ``own:1``, …"""
+    for number in range(int(request.GET["count"])):
+        send_to_room(f"own:{number}", "own", {"n": number})
+    return HttpResponse("sent")
+
+
+def notes(request: HttpRequest) -> HttpResponse:
+    return JsonResponse({"count": Note.objects.count()})
 
 
 def stats(request: HttpRequest) -> HttpResponse:

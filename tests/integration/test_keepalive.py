@@ -1,0 +1,145 @@
+"""What a process does for its connections while nobody does anything, or Valkey does nothing."""
+
+import asyncio
+import collections
+import contextlib
+import time
+
+import pytest
+import redis
+
+from tests.helpers import eventually
+from tests.integration.client import Listener, connect
+
+#: Seconds a pong may take, and for which Valkey stands still.
+PROMPT = 0.1
+PAUSE = 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", ["pubsub", "core"])
+async def test_pings_are_answered_promptly_while_valkey_stands_still(cluster, valkey, layer):
+    servers = cluster("uvicorn", "daphne", layer=layer)
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def member(server):
+            listener = await stack.enter_async_context(connect(server, kind=Listener))
+            await listener.ask("subscribe", {"room": "open"})
+            return listener
+
+        groups = [[await member(server) for _ in range(3)] for server in servers]
+        with valkey.frozen():
+            end = time.monotonic() + PAUSE
+            async with asyncio.TaskGroup() as tasks:
+                for idle, talking, joining in groups:
+                    tasks.create_task(keep_pinging(idle, end))
+                    tasks.create_task(
+                        keep_pinging_behind(talking, end, "message", {"room": "open", "content": 1})
+                    )
+                    tasks.create_task(
+                        keep_pinging_behind(joining, end, "subscribe", {"room": "next"})
+                    )
+        await until_pushes_reach_all(servers, [each for group in groups for each in group])
+    for server in servers:
+        assert "Traceback" not in server.log
+        assert len(server.log.splitlines()) == 2, server.log
+
+
+async def keep_pinging(listener, end):
+    while time.monotonic() < end:
+        await ping(listener)
+        await asyncio.sleep(0.02)
+
+
+async def keep_pinging_behind(listener, end, type, payload):
+    """Ping right behind a command that needs Valkey, and while it waits for its refusal."""
+    pings_while_waiting = 0
+    while time.monotonic() < end:
+        command = asyncio.create_task(listener.ask(type, payload))
+        await asyncio.sleep(0)
+        await ping(listener)
+        while not command.done():
+            await ping(listener)
+            pings_while_waiting += 1
+            await asyncio.sleep(0.02)
+        assert command.result()["payload"]["code"] == "INTERNAL_ERROR"
+        await asyncio.sleep(0.1)
+    assert pings_while_waiting > 10
+
+
+async def ping(listener):
+    began = time.monotonic()
+    assert (await listener.ask("ping"))["type"] == "pong"
+    seconds = time.monotonic() - began
+    assert seconds < PROMPT
+
+
+async def until_pushes_reach_all(servers, listeners):
+    """Wait until what each server pushes arrives everywhere again."""
+    for server in servers:
+        async with asyncio.timeout(5):
+            while (await server.aget("/push/?room=open")).body != "sent":
+                await asyncio.sleep(0.05)
+    counts = [len(listener.of_type("pushed")) for listener in listeners]
+    for server in servers:
+        assert (await server.aget("/push/?room=open")).body == "sent"
+    await eventually(
+        lambda: all(
+            len(listener.of_type("pushed")) >= count + len(servers)
+            for listener, count in zip(listeners, counts, strict=True)
+        )
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.load
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("layer", ["pubsub", "core"])
+def test_the_cost_does_not_grow_with_idle_connections(cluster, valkey, gather_crowd, layer):
+    (server,) = cluster("uvicorn", layer=layer)
+    gather_crowd(server, size=100, count=1)
+    few = commands_in(valkey, 20)
+    gather_crowd(server, size=4900, count=1)
+    assert server.get("/stats/").json()["totalConnections"] == 5000
+    many = commands_in(valkey, 20)
+    print(few, many)
+    assert 0 < sum(few.values()) <= 20 * 5
+    assert abs(sum(many.values()) - sum(few.values())) <= 20
+
+
+def commands_in(valkey, seconds):
+    """How often each command was carried out by Valkey within ``seconds``."""
+    before = command_counts(valkey)
+    time.sleep(seconds)
+    return command_counts(valkey) - before
+
+
+def command_counts(valkey):
+    with redis.Redis.from_url(valkey.url) as client:
+        found = client.info("commandstats")
+    return collections.Counter(
+        {
+            name: each["calls"]
+            for name, each in found.items()
+            if name not in ("cmdstat_info", "cmdstat_client|setinfo")
+        }
+    )
+
+
+@pytest.mark.slow
+async def test_an_idle_process_still_hears_every_push_where_reads_time_out(cluster, valkey):
+    """redis-py 8 closes sockets after 5 silent seconds, as long as RedisChannelLayer waits."""
+    servers = cluster("uvicorn", "daphne", layer="core")
+    assert "pm_realtime.W004" in servers[0].run("check").stderr
+    async with connect(servers[0]) as here, connect(servers[1]) as there:
+        await here.subscribe("open")
+        await there.subscribe("open")
+        await asyncio.sleep(30)
+        for server in servers:
+            await server.aget("/burst/?room=open&count=50")
+            for client in (here, there):
+                assert [(await client.receive())["payload"]["n"] for _ in range(50)] == [*range(50)]
+        for client in (here, there):
+            assert (await client.ask("ping"))["type"] == "pong"
+    for server in servers:
+        assert server.log == ""
