@@ -266,13 +266,14 @@ class Node:
         async with AsyncExitStack() as stack:
             for lane in self._lanes:
                 await stack.enter_async_context(lane)
+            # Sockets that broke unnoticed would be taken for the next outage.
+            await self._client.close_idle()
             self._generation += 1
             state = (self._generation, self._lease_ms, *self._state())
             try:
                 answer = await self._call(scripts.WRITE, *state)
             except BackendError as error:
                 self._lose(error)
-                await self._client.close_idle()
                 return
             if answer is None:
                 return
