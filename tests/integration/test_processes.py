@@ -1,63 +1,56 @@
-"""Several servers on one Valkey."""
+"""A site of many processes on one Valkey: whoever pushes reaches everybody."""
 
+import asyncio
 import contextlib
-import json
 
 import pytest
 
-from tests.integration.client import connect
-from tests.integration.server import Server
+from tests.helpers import eventually
+from tests.integration.client import Listener, connect
+
+COUNT = 50
 
 
-@pytest.fixture
-def servers(tmp_path, valkey):
-    """A uvicorn and a daphne with one database and one Valkey."""
-    layer = {
-        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [valkey.url]},
-    }
-    environment = {
-        "TEST_CHANNEL_LAYERS": json.dumps({"default": layer}),
-        "TEST_DATABASE": str(tmp_path / "site.sqlite3"),
-    }
-    settings = {
-        "ROOMS": {"pair": {"public": True, "max_connections": 2}},
-        "RATE_LIMIT": None,
-    }
-    with contextlib.ExitStack() as stack:
-        yield [
-            stack.enter_context(Server(kind, tmp_path, settings=settings, environment=environment))
-            for kind in ("uvicorn", "daphne")
-        ]
-
-
-async def test_a_push_on_one_server_reaches_the_sockets_of_both_once_and_in_order(servers):
-    first, second = servers
-    async with connect(first) as here, connect(second) as there:
-        await here.subscribe("pair")
-        await there.subscribe("pair")
-        for server in servers:
-            await server.aget("/burst/?room=pair&count=50")
-            for client in (here, there):
-                received = [(await client.receive())["payload"]["n"] for _ in range(50)]
-                assert received == list(range(50))
-        for client in (here, there):
-            assert (await client.ask("ping"))["type"] == "pong"
-
-
-async def test_limits_and_counts_hold_over_both(servers):
-    first, second = servers
-    cookie = first.make_sessions("user")["user"]
+@pytest.mark.parametrize("layer", ["pubsub", "core"])
+async def test_a_push_from_anywhere_reaches_all_sockets_once_and_in_order(cluster, layer):
+    """Two uvicorn, a daphne, a gunicorn that serves no sockets, and a management command."""
+    config = {"capacity": 1000} if layer == "core" else {}
+    servers = cluster("uvicorn", "uvicorn", "daphne", "gunicorn", layer=layer, config=config)
     async with contextlib.AsyncExitStack() as stack:
-        clients = [
-            await stack.enter_async_context(connect(server, cookie))
-            for server in (first, second, first, second, first, second)
+        listeners = [
+            await stack.enter_async_context(connect(server, kind=Listener))
+            for server in servers[:3]
+            for _ in range(2)
         ]
-        assert await clients[0].closed() == 4502
-        await clients[1].subscribe("pair")
-        await clients[2].subscribe("pair")
-        assert (await clients[3].subscribe("pair"))["payload"]["code"] == "ROOM_FULL"
-        for server in servers:
-            stats = (await server.aget("/stats/")).json()
-            assert stats["totalConnections"] == stats["authenticatedConnections"] == 5
-            assert stats["roomStats"] == {"pair": 2}
+        for listener in listeners:
+            await listener.ask("subscribe", {"room": "open"})
+        for number in range(5):
+            await push_from(servers, number)
+        everything = list(range(5 * COUNT))
+        for listener in listeners:
+            assert await take_numbers(listener, 5 * COUNT) == everything
+        await asyncio.gather(*(push_from(servers, number) for number in range(5)))
+        for listener in listeners:
+            numbers = await take_numbers(listener, 5 * COUNT)
+            assert sorted(numbers, key=lambda number: number // COUNT) == everything
+    assert [server.log for server in servers] == [""] * 4
+
+
+async def push_from(servers, number):
+    """Push the ``number``th lot from one of ``servers``, or from a command after the last."""
+    start = number * COUNT
+    if number < len(servers):
+        path = f"/burst/?room=open&count={COUNT}&start={start}"
+        assert (await servers[number].aget(path)).body == "sent"
+    else:
+        command = ("burst", "open", str(COUNT), str(start), "--skip-checks")
+        done = await asyncio.to_thread(servers[0].run, *command)
+        assert done.stderr == ""
+
+
+async def take_numbers(listener, count):
+    """The numbers of all that has come when ``count`` have, and nothing is behind them."""
+    await eventually(lambda: len(listener.received) >= count)
+    assert (await listener.ask("ping"))["type"] == "pong"
+    received, listener.received = listener.received, []
+    return [envelope["payload"]["n"] for envelope in received]

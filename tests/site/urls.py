@@ -12,6 +12,7 @@ urlpatterns = [
     path("saved/", views.saved),
     path("each/", views.each),
     path("notes/", views.notes),
+    path("online/", views.online),
     path("stats/", views.stats),
     path("memory/", views.memory),
 ]

@@ -10,7 +10,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-from pm_realtime import aget_stats, asend_to_room, get_stats, send_to_room
+from pm_realtime import aget_stats, asend_to_room, get_stats, is_online, send_to_room
 from pm_realtime.exceptions import BackendError
 from pm_realtime.groups import room_group
 from tests.helpers import layer_groups
@@ -79,6 +79,10 @@ def each(request: HttpRequest) -> HttpResponse:
 
 def notes(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"count": Note.objects.count()})
+
+
+def online(request: HttpRequest) -> JsonResponse:
+    return JsonResponse(is_online(request.GET["user"]), safe=False)
 
 
 def stats(request: HttpRequest) -> HttpResponse:
