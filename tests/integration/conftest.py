@@ -47,12 +47,18 @@ def cluster(tmp_path, valkey):
     """Start servers on one Valkey and one database: ``cluster("uvicorn", "daphne")``."""
     with contextlib.ExitStack() as stack:
 
-        def start(*kinds, layer="pubsub", config=None, options="", **settings):
+        def start(*kinds, layer="pubsub", config=None, options=None, **settings):
             environment = layer_environment(layer, valkey.url, **(config or {}))
             settings = {**OPEN, **settings}
             return [
                 stack.enter_context(
-                    Server(kind, tmp_path, settings, environment=environment, options=options)
+                    Server(
+                        kind,
+                        tmp_path,
+                        settings,
+                        environment=environment,
+                        options=(options or {}).get(kind, ""),
+                    )
                 )
                 for kind in kinds
             ]

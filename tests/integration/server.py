@@ -101,8 +101,12 @@ class Server:
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run a management command that must end well."""
+        return self.python("-m", "django", *arguments)
+
+    def python(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run a Python of the site that must end well."""
         done = subprocess.run(
-            [sys.executable, "-m", "django", *arguments],
+            [sys.executable, *arguments],
             cwd=self.folder,
             env=self.env,
             capture_output=True,

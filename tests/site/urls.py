@@ -1,6 +1,6 @@
 from django.urls import include, path
 
-from tests.site import views
+from tests.site import timing, views
 
 urlpatterns = [
     path("", include("pm_realtime.urls")),
@@ -13,6 +13,7 @@ urlpatterns = [
     path("each/", views.each),
     path("notes/", views.notes),
     path("online/", views.online),
+    path("time/<name>/", timing.timed),
     path("stats/", views.stats),
     path("memory/", views.memory),
 ]

@@ -1,0 +1,102 @@
+"""Pushes from processes that serve no sockets: WSGI, threads, forks, loops that come and go."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.helpers import eventually
+from tests.integration.client import Listener, connect
+
+COUNT, THREADS = 10_000, 8
+JOBS = ("forks", "forks_beside_threads", "loops", "pool")
+#: What these tests push at once, the queue of RedisChannelLayer must hold.
+CONFIG = {"pubsub": {}, "core": {"capacity": 2 * COUNT}}
+
+
+@pytest.mark.parametrize(
+    ("layer", "times_faster"), [("pubsub", 5), pytest.param("core", 2, marks=pytest.mark.slow)]
+)
+async def test_ten_thousand_pushes_from_threads_are_cheap_on_few_sockets(
+    cluster, valkey, layer, times_faster
+):
+    server, wsgi = cluster("uvicorn", "gunicorn", layer=layer, config=CONFIG[layer])
+    async with connect(server, kind=Listener) as listener:
+        pid = (await wsgi.aget("/time/send/?count=1")).json()["pid"]
+        await listener.ask("subscribe", {"room": "open"})
+        sending = asyncio.create_task(wsgi.aget(f"/time/send/?count={COUNT // THREADS}"))
+        assert 0 < await most_connections(valkey, pid, sending) <= 8
+        ours = (await sending).json()["median"]
+        theirs = (await wsgi.aget("/time/group_send/?count=50")).json()["median"]
+        assert ours < theirs / times_faster
+        await eventually(lambda: len(listener.received) >= COUNT)
+        assert (await listener.ask("ping"))["type"] == "pong"
+        numbers = [[] for _ in range(THREADS)]
+        for payload in listener.of_type("timed"):
+            numbers[payload["thread"]].append(payload["n"])
+        assert numbers == [[*range(COUNT // THREADS)]] * THREADS
+    assert wsgi.log == ""
+
+
+async def most_connections(valkey, pid, task):
+    """The most connections to Valkey that process ``pid`` had at a time until ``task`` is done."""
+    most = 0
+    with redis.Redis.from_url(valkey.url) as client:
+        while not task.done():
+            ports = {int(each["addr"].rpartition(":")[2]) for each in client.client_list()}
+            most = max(most, len(ports & local_ports(pid)))
+            await asyncio.sleep(0.02)
+    return most
+
+
+def local_ports(pid):
+    """The local ports of the TCP sockets of process ``pid``."""
+    links = {str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir() if fd.is_symlink()}
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {int(row[1].rpartition(":")[2], 16) for row in rows if f"socket:[{row[9]}]" in links}
+
+
+@pytest.mark.parametrize("options", ["", "--workers 2 --threads 4"])
+async def test_wsgi_workers_push_and_answer(cluster, options):
+    server, wsgi = cluster("uvicorn", "gunicorn", options={"gunicorn": options})
+    async with connect(server, kind=Listener) as listener:
+        await listener.ask("subscribe", {"room": "open"})
+        paths = [f"/push/?room=open&payload={number}" for number in range(50)]
+        answers = await asyncio.gather(*map(wsgi.aget, [*paths, "/pool/?room=open"]))
+        assert [answer.body for answer in answers] == ["sent"] * 51
+        await eventually(lambda: len(listener.received) >= 70)
+        await wsgi.aget("/transaction/?room=open")
+        stats = (await wsgi.aget("/stats/")).json()
+        assert (stats["totalConnections"], stats["roomStats"]) == (1, {"open": 1})
+        assert (await wsgi.aget("/apush/?room=open")).json()["roomStats"] == {"open": 1}
+        await eventually(lambda: len(listener.received) >= 74)
+        assert sorted(listener.of_type("pushed")[:50]) == list(range(50))
+        assert listener.of_type("note") == [{"text": "kept"}]
+    assert wsgi.log == ""
+
+
+@pytest.mark.parametrize("layer", ["pubsub", pytest.param("core", marks=pytest.mark.slow)])
+async def test_jobs_push_from_any_thread_fork_and_loop_and_leave_no_warning(cluster, layer):
+    (server,) = cluster("uvicorn", layer=layer, config=CONFIG[layer])
+    async with connect(server, kind=Listener) as listener:
+        await listener.ask("subscribe", {"room": "open"})
+        for name in JOBS:
+            listener.received.clear()
+            options = ("-W", "error::ResourceWarning", "-m", "tests.site.jobs", name)
+            done = await asyncio.to_thread(server.python, *options)
+            assert (name, done.stderr) == (name, "")
+            count = int(done.stdout)
+            await eventually(lambda: len(listener.received) >= count)  # noqa: B023
+            assert (await listener.ask("ping"))["type"] == "pong"
+            numbers = [payload["n"] for payload in listener.of_type("job")]
+            assert sorted(numbers) == list(range(count))
+        await push_from_a_shell(server)
+        await eventually(lambda: listener.of_type("shell") == [None])
+    assert server.log == ""
+
+
+async def push_from_a_shell(server):
+    command = "from pm_realtime import send_to_room; send_to_room('open', 'shell')"
+    done = await asyncio.to_thread(server.run, "shell", "-c", command)
+    assert done.stderr == ""

@@ -1,0 +1,102 @@
+"""What workers do with processes, threads and loops: ``python -m tests.site.jobs <name>``.
+
+Each pushes ``{"n": …}`` to the room ``open``, from 0 upward, and prints how many it was.
+"""
+
+import asyncio
+import itertools
+import os
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import django
+
+django.setup()
+
+from pm_realtime import aget_stats, asend_to_room, get_stats, send_to_room  # noqa: E402
+
+
+def push(number: int) -> None:
+    send_to_room("open", "job", {"n": number})
+
+
+async def apush(number: int) -> None:
+    await asend_to_room("open", "job", {"n": number})
+    if number % 10 == 0:
+        await aget_stats()
+
+
+def forks() -> int:
+    """The parent pushes first and last, 100 children in between."""
+    push(0)
+    for number in range(1, 101):
+        push_in_child(number)
+    get_stats()
+    push(101)
+    return 102
+
+
+def forks_beside_threads() -> int:
+    """100 children while four threads of the parent push all the time."""
+    numbers = itertools.count()
+    is_over = threading.Event()
+
+    def push_on() -> None:
+        while not is_over.wait(0.002):
+            push(next(numbers))
+
+    with ThreadPoolExecutor(4) as executor:
+        pushing = [executor.submit(push_on) for _ in range(4)]
+        for _ in range(100):
+            push_in_child(next(numbers))
+        is_over.set()
+        for each in pushing:
+            each.result()
+    return next(numbers)
+
+
+def push_in_child(number: int) -> None:
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            push(number)
+            if number % 10 == 0:
+                get_stats()
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def loops() -> int:
+    """A loop for each push, with pushes of the thread itself in between."""
+    for number in range(0, 50, 2):
+        asyncio.run(apush(number))
+        push(number + 1)
+    return 50
+
+
+def pool() -> int:
+    """Threads that come and go, each second push in a loop of its own."""
+    for start in range(0, 200, 40):
+        with ThreadPoolExecutor(8) as executor:
+            list(executor.map(push_either_way, range(start, start + 40)))
+    return 200
+
+
+def push_either_way(number: int) -> None:
+    if number % 2:
+        asyncio.run(apush(number))
+    else:
+        push(number)
+
+
+JOBS: dict[str, Callable[[], int]] = {
+    job.__name__: job for job in (forks, forks_beside_threads, loops, pool)
+}
+
+if __name__ == "__main__":
+    print(JOBS[sys.argv[1]]())
