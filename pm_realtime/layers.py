@@ -5,6 +5,7 @@ A layer outside of this process may fail or not answer. Every step is bounded in
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -167,11 +168,26 @@ class _Road:
         #: When a channel may be asked for again; each vain try leaves something in the layer.
         self.new_channel_from = 0.0
 
-    async def go(self, step: Callable[[], Awaitable[R]], *, is_probe: bool) -> R:
+    async def go(
+        self, step: Callable[[], Awaitable[R]], *, is_probe: bool, is_patient: bool = False
+    ) -> R:
+        """Take ``step``; where it is patient, its time does not run while others take theirs."""
+        self._check_block(is_probe)
+        if is_patient:
+            async with self.slots:
+                self._check_block(is_probe)
+                return await self._go(step, contextlib.nullcontext())
+        return await self._go(step, self.slots)
+
+    def _check_block(self, is_probe: bool) -> None:
         if self.block is not None and not is_probe:
             raise OutageError(self.block)
+
+    async def _go(
+        self, step: Callable[[], Awaitable[R]], slot: contextlib.AbstractAsyncContextManager[Any]
+    ) -> R:
         try:
-            async with asyncio.timeout(TIMEOUT), self.slots:
+            async with asyncio.timeout(TIMEOUT), slot:
                 return await step()
         except TimeoutError as error:
             what = str(error) or f"no answer within {TIMEOUT:g} s"
@@ -210,8 +226,8 @@ async def group_add(
 async def group_discard(
     layer: BaseChannelLayer, group: str, channel: str, *, is_probe: bool = False
 ) -> None:
-    """Take ``channel`` out of ``group``, in time."""
-    await _go(layer, partial(layer.group_discard, group, channel), is_probe)
+    """Take ``channel`` out of ``group``, in time, however many do so at the same moment."""
+    await _go(layer, partial(layer.group_discard, group, channel), is_probe, is_patient=True)
 
 
 async def group_send(
@@ -233,7 +249,13 @@ async def new_channel(layer: BaseChannelLayer) -> str:
         raise
 
 
-async def _go(layer: BaseChannelLayer, step: Callable[[], Awaitable[R]], is_probe: bool) -> R:
+async def _go(
+    layer: BaseChannelLayer,
+    step: Callable[[], Awaitable[R]],
+    is_probe: bool,
+    *,
+    is_patient: bool = False,
+) -> R:
     if is_in_process(layer):
         return await step()
-    return await _road().go(step, is_probe=is_probe)
+    return await _road().go(step, is_probe=is_probe, is_patient=is_patient)
