@@ -10,6 +10,7 @@ import redis
 
 from tests.helpers import eventually
 from tests.integration.client import Listener, connect
+from tests.integration.traffic import ROOMS
 
 #: Seconds a pong may take, and for which Valkey stands still.
 PROMPT = 0.1
@@ -19,7 +20,7 @@ PAUSE = 20
 @pytest.mark.slow
 @pytest.mark.parametrize("layer", ["pubsub", "core"])
 async def test_pings_are_answered_promptly_while_valkey_stands_still(cluster, valkey, layer):
-    servers = cluster("uvicorn", "daphne", layer=layer)
+    servers = cluster("uvicorn", "daphne", layer=layer, ROOMS=ROOMS)
     async with contextlib.AsyncExitStack() as stack:
 
         async def member(server):
@@ -37,7 +38,7 @@ async def test_pings_are_answered_promptly_while_valkey_stands_still(cluster, va
                         keep_pinging_behind(talking, end, "message", {"room": "open", "content": 1})
                     )
                     tasks.create_task(
-                        keep_pinging_behind(joining, end, "subscribe", {"room": "next"})
+                        keep_pinging_behind(joining, end, "subscribe", {"room": "own:1"})
                     )
         await until_pushes_reach_all(servers, [each for group in groups for each in group])
     for server in servers:
@@ -102,9 +103,9 @@ def test_the_cost_does_not_grow_with_idle_connections(cluster, valkey, gather_cr
     gather_crowd(server, size=4900, count=1)
     assert server.get("/stats/").json()["totalConnections"] == 5000
     many = commands_in(valkey, 20)
-    print(few, many)
-    assert 0 < sum(few.values()) <= 20 * 5
-    assert abs(sum(many.values()) - sum(few.values())) <= 20
+    # A renewal and an echo more or less, and the stats asked for above.
+    assert 0 < many.total() < few.total() * 1.25
+    assert many.total() < 20 * 12
 
 
 def commands_in(valkey, seconds):

@@ -1,0 +1,69 @@
+"""Servers are restarted in turn, with a thousand connections each: nothing stays in Valkey."""
+
+import time
+
+import pytest
+import redis
+
+#: Seconds after which what a process held is gone in any case.
+LEASE = 15
+#: RedisChannelLayer keeps for so long what nobody fetches.
+EXPIRY = 20
+
+
+@pytest.mark.load
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("uvicorn", {"layer": "pubsub"}),
+        ("daphne", {"layer": "pubsub"}),
+        ("uvicorn", {"layer": "core", "config": {"expiry": EXPIRY}}),
+        # daphne ends before its applications have left their groups: those expire.
+        ("daphne", {"layer": "core", "config": {"expiry": EXPIRY, "group_expiry": EXPIRY}}),
+    ],
+)
+def test_a_rolling_restart_leaves_no_key(cluster, valkey, gather_crowd, kind, options):
+    servers = cluster(kind, kind, **options)
+    crowds = [gather_crowd(server, size=1000, count=1) for server in servers]
+    wait_for_total(servers, 2000)
+    for number, server in enumerate(servers):
+        server.stop()
+        server.start()
+        crowds[number].stop()
+        crowds[number] = gather_crowd(server, size=1000, count=1)
+    wait_for_total(servers, 2000)
+    assert servers[0].get("/burst/?room=open&count=1").body == "sent"
+    for crowd in crowds:
+        assert crowd.finish() == {"deliveries": 1000}
+    wait_for_total(servers, 0)
+    wait_for_no_keys(valkey, LEASE + EXPIRY)
+    for server in servers:
+        assert "Traceback" not in server.log
+
+
+def test_a_killed_server_leaves_no_key(cluster, valkey, gather_crowd):
+    servers = cluster("uvicorn", "daphne")
+    crowds = [gather_crowd(server, size=50, count=1) for server in servers]
+    for server in servers:
+        server.kill()
+    wait_for_no_keys(valkey, LEASE)
+    for crowd in crowds:
+        crowd.stop()
+
+
+def wait_for_total(servers, count):
+    deadline = time.monotonic() + LEASE
+    for server in servers:
+        while (found := server.get("/stats/").json())["totalConnections"] != count:
+            assert time.monotonic() < deadline, found
+            time.sleep(0.1)
+
+
+def wait_for_no_keys(valkey, seconds):
+    deadline = time.monotonic() + seconds
+    with redis.Redis.from_url(valkey.url) as client:
+        while keys := list(client.scan_iter()):
+            assert time.monotonic() < deadline, keys
+            time.sleep(0.1)
