@@ -15,7 +15,7 @@ RECOVERY = 5
 LONGEST = 3.5
 
 
-@pytest.fixture(params=["pubsub", "core"])
+@pytest.fixture(params=["pubsub", pytest.param("core", marks=pytest.mark.slow)])
 def servers(request, cluster):
     """A uvicorn and a daphne."""
     return cluster(
@@ -57,7 +57,12 @@ OUTCOMES = {
 
 
 @pytest.mark.parametrize(
-    "strike", [kill_and_start_at_once, forget_all, pytest.param(kill_and_start_5_s_later)]
+    "strike",
+    [
+        kill_and_start_at_once,
+        pytest.param(forget_all, marks=pytest.mark.slow),
+        kill_and_start_5_s_later,
+    ],
 )
 async def test_all_is_well_again_without_anybody_acting(servers, valkey, strike):
     async with Traffic(servers) as traffic:

@@ -11,7 +11,7 @@ from tests.integration.client import Listener, connect
 COUNT = 50
 
 
-@pytest.mark.parametrize("layer", ["pubsub", "core"])
+@pytest.mark.parametrize("layer", ["pubsub", pytest.param("core", marks=pytest.mark.slow)])
 async def test_a_push_from_anywhere_reaches_all_sockets_once_and_in_order(cluster, layer):
     """Two uvicorn, a daphne, a gunicorn that serves no sockets, and a management command."""
     config = {"capacity": 1000} if layer == "core" else {}

@@ -43,6 +43,7 @@ def test_a_rolling_restart_leaves_no_key(cluster, valkey, gather_crowd, kind, op
         assert "Traceback" not in server.log
 
 
+@pytest.mark.slow
 def test_a_killed_server_leaves_no_key(cluster, valkey, gather_crowd):
     servers = cluster("uvicorn", "daphne")
     crowds = [gather_crowd(server, size=50, count=1) for server in servers]

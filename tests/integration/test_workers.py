@@ -57,7 +57,9 @@ def local_ports(pid):
     return {int(row[1].rpartition(":")[2], 16) for row in rows if f"socket:[{row[9]}]" in links}
 
 
-@pytest.mark.parametrize("options", ["", "--workers 2 --threads 4"])
+@pytest.mark.parametrize(
+    "options", [pytest.param("", marks=pytest.mark.slow), "--workers 2 --threads 4"]
+)
 async def test_wsgi_workers_push_and_answer(cluster, options):
     server, wsgi = cluster("uvicorn", "gunicorn", options={"gunicorn": options})
     async with connect(server, kind=Listener) as listener:
