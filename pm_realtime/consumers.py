@@ -6,6 +6,7 @@ import math
 import time
 import uuid
 from collections import deque
+from collections.abc import Iterable
 from typing import Any, Final, cast
 
 from channels.exceptions import StopConsumer
@@ -15,9 +16,9 @@ from django.dispatch import Signal
 from pm_realtime import groups, handlers, push, signals
 from pm_realtime.auth import Identity, anonymous, authenticate, is_allowed_origin
 from pm_realtime.backends import get_backend
-from pm_realtime.backends.base import ConnectionInfo, Policy
+from pm_realtime.backends.base import Admission, ConnectionInfo, Policy
 from pm_realtime.conf import conf
-from pm_realtime.exceptions import CloseConnection, CommandError, OutageError
+from pm_realtime.exceptions import BackendError, CloseConnection, CommandError, OutageError
 from pm_realtime.hub import Hub, get_hub
 from pm_realtime.limits import RateLimiter, parse_rate
 from pm_realtime.outbox import Outbox
@@ -39,10 +40,15 @@ logger = logging.getLogger("pm_realtime.connection")
 
 #: Seconds a closing connection may take to send what waits: a frozen reader ends here.
 DRAIN_TIMEOUT: Final = 30
+#: Seconds that counting a connection in may take on after the connection has ended.
+COUNTING_TIMEOUT: Final = 3
 #: Seconds after which a command takes long: frames behind it are looked at.
 PATIENCE: Final = 0.05
 #: Commands that may wait behind one that takes long before nothing more is read.
 MAX_WAITING: Final = 100
+#: Seconds between two tries to push out a connection, and how many there are.
+EVICTION_PAUSE: Final = 0.5
+EVICTION_TRIES: Final = 120
 
 
 class RealtimeConsumer(AsyncJsonWebsocketConsumer):
@@ -73,11 +79,12 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._close_code = 1006
         self._opened_at = time.monotonic()
         self._last_seen = self._opened_at
-        self._is_accepted = self._is_counted = self._is_open = self._is_finished = False
+        self._is_accepted = self._is_open = self._is_finished = False
         self._has_pinged = self._is_busy = self._has_cancelled = False
         self._orders: set[asyncio.Task[None]] = set()
         self._commands: deque[Command] = deque()
         self._worker: asyncio.Task[None] | None = None
+        self._counting: asyncio.Task[Admission] | None = None
         self._task = cast("asyncio.Task[None]", asyncio.current_task())
         is_stopped_by_server = False
         try:
@@ -321,17 +328,11 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             role=identity.role,
             connected_at=time.time(),
         )
-        policy = cast("Policy", conf.CONNECTION_LIMIT_POLICY)
-        self._is_counted = True
-        admission = await get_backend().add(
-            info, limit=conf.MAX_CONNECTIONS_PER_USER, policy=policy
-        )
+        self._counting = asyncio.get_running_loop().create_task(_admit(info))
+        # To its end, even where this connection is pushed out itself: it may have to push out more.
+        admission = await asyncio.shield(self._counting)
         if not admission.admitted:
             raise CloseConnection(CloseCode.TOO_MANY_CONNECTIONS, "too many connections")
-        for connection_id in admission.replaced:
-            await push.adisconnect_connection(
-                connection_id, code=CloseCode.REPLACED, reason="replaced by a newer connection"
-            )
 
     async def _accept(self) -> None:
         offered = self.scope.get("subprotocols") or ()
@@ -432,7 +433,9 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         try:
             if self._hub is not None:
                 await self._hub.remove(self)
-            if self._is_counted:
+            if self._counting is not None:
+                await asyncio.wait({self._counting}, timeout=COUNTING_TIMEOUT)
+                self._counting.cancel()
                 await get_backend().remove(self.connection_id)
         except Exception:
             logger.exception("A connection could not be counted out.")
@@ -442,3 +445,35 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             for room in self.rooms:
                 await self.notify(signals.left, room=room, reason=None)
             await self.notify(signals.disconnected, code=self._close_code, seconds=seconds)
+
+
+_evictions: Final[set[asyncio.Task[None]]] = set()
+
+
+async def _admit(info: ConnectionInfo) -> Admission:
+    """Count a connection in, and begin to push out those that it replaces."""
+    admission = await get_backend().add(
+        info,
+        limit=conf.MAX_CONNECTIONS_PER_USER,
+        policy=cast("Policy", conf.CONNECTION_LIMIT_POLICY),
+    )
+    if admission.replaced:
+        eviction = asyncio.get_running_loop().create_task(_evict_all(admission.replaced))
+        _evictions.add(eviction)
+        eviction.add_done_callback(_evictions.discard)
+        await asyncio.wait({eviction}, timeout=PATIENCE)
+    return admission
+
+
+async def _evict_all(connection_ids: Iterable[str]) -> None:
+    """Close connections that are counted out already, as soon as they can be told."""
+    for connection_id in connection_ids:
+        for _ in range(EVICTION_TRIES):
+            try:
+                await push.adisconnect_connection(
+                    connection_id, code=CloseCode.REPLACED, reason="replaced by a newer connection"
+                )
+            except BackendError:
+                await asyncio.sleep(EVICTION_PAUSE)
+            else:
+                break

@@ -28,6 +28,8 @@ PATIENCE: Final = 0.5
 #: lost: an event loop that was held up hears late.
 TRIES: Final = 2
 TIMEOUT: Final = 2.0
+#: Seconds that an echo may be late behind other messages.
+GRACE: Final = 10.0
 #: Seconds after which a group that was joined is asked again whether it is; doubled each time.
 CONFIRMATION: Final = 0.005
 #: Seconds of silence, while what is sent is taken, after which the layer is to dial anew.
@@ -65,6 +67,7 @@ class Echo:
         self._is_broken = self._is_listening = False
         self._error: str | None = None
         self._woken = asyncio.Event()
+        self.arrivals = 0
         self._confirmations: dict[int, asyncio.Event] = {}
 
     async def start(self) -> None:
@@ -97,6 +100,10 @@ class Echo:
             self._error = str(error)
             layers.block(self._error)
             outage.begin(self, "the channel layer", error)
+
+    def note_arrival(self) -> None:
+        """Something arrived: what is behind it in the queue is late, not lost."""
+        self.arrivals += 1
 
     def hear(self, message: dict[str, Any]) -> None:
         """An echo arrived, perhaps of another hub in the same group."""
@@ -137,18 +144,17 @@ class Echo:
         self._number += 1
         number, pause = self._number, CONFIRMATION
         confirmation = self._confirmations[number] = asyncio.Event()
+        wait = _Wait(self)
         try:
-            async with asyncio.timeout(TIMEOUT):
-                while not confirmation.is_set():
-                    await self._send(group, number)
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(pause):
-                            await confirmation.wait()
-                    pause *= 2
-        except TimeoutError:
-            raise OutageError("The channel layer does not bring what is sent.") from None
+            while not wait.is_vain:
+                await self._send(group, number)
+                if await _is_set(confirmation, pause):
+                    return
+                wait.note_miss()
+                pause = min(2 * pause, PATIENCE)
         finally:
             del self._confirmations[number]
+        raise OutageError("The channel layer does not bring what is sent.")
 
     @property
     def is_on_one_server(self) -> bool:
@@ -165,8 +171,7 @@ class Echo:
 
     async def _until_back(self) -> None:
         """Send echoes until all of them come back, however long that takes."""
-        started, tries = time.monotonic(), 0
-        dialled = started
+        wait, dialled = _Wait(self), time.monotonic()
         self._first = self._number + 1
         while True:
             self._woken.clear()
@@ -176,13 +181,13 @@ class Echo:
                 await self._tidy()
                 await self._call()
             except Exception as error:
-                tries += 1
-                self._is_broken = True
-                self._is_heard.clear()
-                is_long_ago = time.monotonic() - started >= TIMEOUT and tries >= TRIES
-                if is_long_ago or not _is_late(error):
+                wait.note_miss()
+                if wait.is_vain or not _is_late(error):
                     self.lose(error)
-                if is_long_ago and time.monotonic() - dialled >= REDIAL:
+                elif not wait.is_in_queue:
+                    self._is_broken = True
+                    self._is_heard.clear()
+                if wait.is_vain and time.monotonic() - dialled >= REDIAL:
                     await layers.redial(self._layer)
                     dialled = time.monotonic()
                 await asyncio.sleep(0 if isinstance(error, TimeoutError) else PATIENCE)
@@ -193,6 +198,7 @@ class Echo:
                 await asyncio.sleep(SETTLING)
 
     async def _mend_all(self) -> None:
+        await layers.drop_idle(self._layer)
         await self._listen()
         await self._mend()
         self._is_broken = False
@@ -205,11 +211,8 @@ class Echo:
         number = self._number
         for group in self._groups:
             await self._send(group, number, is_probe=True)
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await self._all_back.wait()
-        except TimeoutError:
-            raise TimeoutError("what is sent to the channel layer does not arrive") from None
+        if not await _is_set(self._all_back, PATIENCE):
+            raise TimeoutError("what is sent to the channel layer does not arrive")
 
     async def _send(self, group: str, number: int, *, is_probe: bool = False) -> None:
         message = {"type": layers.ECHO, "group": group, "number": number, "channel": self._channel}
@@ -234,6 +237,39 @@ class Echo:
             for group in self._groups:
                 with suppress(Exception):
                     await layers.group_discard(self._layer, group, self._channel)
+
+
+class _Wait:
+    """For an echo: behind other messages it is late, not lost."""
+
+    def __init__(self, echo: Echo) -> None:
+        self._echo = echo
+        self._started = time.monotonic()
+        self._arrivals = echo.arrivals
+        self._misses = 0
+        self.is_in_queue = False
+
+    def note_miss(self) -> None:
+        """Once more it did not come in time."""
+        self.is_in_queue = self._arrivals != self._echo.arrivals and self._seconds < GRACE
+        self._arrivals = self._echo.arrivals
+        self._misses = 0 if self.is_in_queue else self._misses + 1
+
+    @property
+    def is_vain(self) -> bool:
+        """Whether it was missed for too long; an event loop that was held up hears late."""
+        return self._misses >= TRIES and self._seconds >= TIMEOUT
+
+    @property
+    def _seconds(self) -> float:
+        return time.monotonic() - self._started
+
+
+async def _is_set(event: asyncio.Event, seconds: float) -> bool:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    return event.is_set()
 
 
 def _is_late(error: Exception) -> bool:

@@ -127,6 +127,8 @@ class Hub:
             if self._echo is not None:
                 self._echo.hear(message)
             return
+        if self._echo is not None:
+            self._echo.note_arrival()
         entry = self._groups.get(message["group"])
         if entry is None:
             # A join was cancelled, or a leave failed, while the layer worked on it.

@@ -5,7 +5,6 @@ A layer outside of this process may fail or not answer. Every step is bounded in
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -138,6 +137,16 @@ async def redial(layer: BaseChannelLayer) -> None:
                 await connection.disconnect(nowait=True)
 
 
+async def drop_idle(layer: Any) -> None:
+    """Close what ``RedisChannelLayer`` has open and does not use in the running loop.
+
+    After a restart of the server each of these sockets would fail once, one after the other.
+    """
+    with suppress(Exception):
+        for connection in layer._layers[asyncio.get_running_loop()]._connections.values():
+            await connection.connection_pool.disconnect(inuse_connections=False)
+
+
 #: Channels that nobody reads any more, and since when, while messages for them may come.
 _forgotten: Final[dict[str, float]] = {}
 
@@ -168,33 +177,51 @@ class _Road:
         #: When a channel may be asked for again; each vain try leaves something in the layer.
         self.new_channel_from = 0.0
 
-    async def go(
-        self, step: Callable[[], Awaitable[R]], *, is_probe: bool, is_patient: bool = False
-    ) -> R:
+    async def go(self, step: Callable[[], Awaitable[R]], *, is_probe: bool, is_patient: bool) -> R:
         """Take ``step``; where it is patient, its time does not run while others take theirs."""
-        self._check_block(is_probe)
         if is_patient:
             async with self.slots:
-                self._check_block(is_probe)
-                return await self._go(step, contextlib.nullcontext())
-        return await self._go(step, self.slots)
+                return await self._take(step, is_probe)
+        return await self._take(partial(self._in_turn, step), is_probe)
 
-    def _check_block(self, is_probe: bool) -> None:
+    async def _in_turn(self, step: Callable[[], Awaitable[R]]) -> R:
+        async with self.slots:
+            return await step()
+
+    async def _take(self, step: Callable[[], Awaitable[R]], is_probe: bool) -> R:
         if self.block is not None and not is_probe:
             raise OutageError(self.block)
-
-    async def _go(
-        self, step: Callable[[], Awaitable[R]], slot: contextlib.AbstractAsyncContextManager[Any]
-    ) -> R:
         try:
-            async with asyncio.timeout(TIMEOUT), slot:
-                return await step()
+            return await _within(TIMEOUT, step)
         except TimeoutError as error:
             what = str(error) or f"no answer within {TIMEOUT:g} s"
             raise OutageError(f"The channel layer: {what}") from error
         except Exception as error:
             kind = OutageError if is_lost_connection(error) else BackendError
             raise kind(f"The channel layer: {type(error).__name__}: {error}") from error
+
+
+async def _within(seconds: float, step: Callable[[], Awaitable[R]]) -> R:
+    """The result of ``step``; ``TimeoutError`` in time even where it swallows its cancellation.
+
+    redis-py does so now and then, and goes on to the end of its own timeout.
+    """
+    task = asyncio.ensure_future(step())
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+    finally:
+        if not task.done():
+            task.cancel()
+            task.add_done_callback(_note_result)
+    if not task.done() or task.cancelled():
+        raise TimeoutError
+    return task.result()
+
+
+def _note_result(task: asyncio.Future[Any]) -> None:
+    """Nobody waits for it any more: what it raises is not to be logged."""
+    if not task.cancelled():
+        task.exception()
 
 
 _roads: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, _Road]] = WeakKeyDictionary()

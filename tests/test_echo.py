@@ -1,7 +1,7 @@
 """Whether a hub notices that the layer does not bring what is sent, and what it does then."""
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from channels.layers import channel_layers
@@ -223,3 +223,28 @@ async def test_a_handshake_while_the_layer_is_away_is_told_to_come_back(far, use
         await heard(get_hub())
         async with Connection(user=user) as third:
             assert await third.is_alive()
+
+
+async def test_an_echo_behind_other_messages_is_late_and_not_lost(far, caplog, monkeypatch):
+    async with member_of("g") as (hub, member):
+        arrived = hub._echo.hear
+        monkeypatch.setattr(hub._echo, "hear", lambda message: None)
+        for n in range(30):
+            await layers.group_send(far, "g", {"type": layers.PUSH, "group": "g", "text": str(n)})
+            await asyncio.sleep(echo.PATIENCE / 2)
+        assert hub._echo.is_heard
+        monkeypatch.setattr(hub._echo, "hear", arrived)
+        assert len(member.received) == 30
+    assert lines(caplog) == []
+
+
+async def test_a_step_that_swallows_its_cancellation_holds_nobody_up(far):
+    async def group_send(group, message):
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(1)
+        await asyncio.sleep(1)
+
+    far.group_send = group_send
+    async with asyncio.timeout(0.5):
+        with pytest.raises(OutageError):
+            await layers.group_send(far, "g", {})
