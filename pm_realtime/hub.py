@@ -259,7 +259,7 @@ class Hub:
         delay, longest = BACKOFF
         while True:
             try:
-                message = await layer.receive(channel)
+                message = await layers.receive(layer, channel)
             except Exception as error:
                 if self._echo is not None:
                     self._echo.lose(f"{type(error).__name__}: {error}")

@@ -147,6 +147,15 @@ async def drop_idle(layer: Any) -> None:
             await connection.connection_pool.disconnect(inuse_connections=False)
 
 
+async def receive(layer: BaseChannelLayer, channel: str) -> Message:
+    """The next message for ``channel``, whenever it comes. Raises whatever the layer raises."""
+    message: Message = await layer.receive(channel)
+    # RedisChannelLayer tidies up behind each message in a task that nobody waits for.
+    for tidying in getattr(layer, "receive_cleaners", ()):
+        tidying.add_done_callback(_note_result)
+    return message
+
+
 #: Channels that nobody reads any more, and since when, while messages for them may come.
 _forgotten: Final[dict[str, float]] = {}
 
