@@ -6,19 +6,19 @@ import math
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterable
 from typing import Any, Final, cast
 
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.dispatch import Signal
 
-from pm_realtime import groups, handlers, push, signals
+from pm_realtime import groups, handlers, signals
+from pm_realtime.admission import admit
 from pm_realtime.auth import Identity, anonymous, authenticate, is_allowed_origin
 from pm_realtime.backends import get_backend
-from pm_realtime.backends.base import Admission, ConnectionInfo, Policy
+from pm_realtime.backends.base import Admission, ConnectionInfo
 from pm_realtime.conf import conf
-from pm_realtime.exceptions import BackendError, CloseConnection, CommandError, OutageError
+from pm_realtime.exceptions import CloseConnection, CommandError, OutageError
 from pm_realtime.hub import Hub, get_hub
 from pm_realtime.limits import RateLimiter, parse_rate
 from pm_realtime.outbox import Outbox
@@ -46,9 +46,6 @@ COUNTING_TIMEOUT: Final = 3
 PATIENCE: Final = 0.05
 #: Commands that may wait behind one that takes long before nothing more is read.
 MAX_WAITING: Final = 100
-#: Seconds between two tries to push out a connection, and how many there are.
-EVICTION_PAUSE: Final = 0.5
-EVICTION_TRIES: Final = 120
 
 
 class RealtimeConsumer(AsyncJsonWebsocketConsumer):
@@ -328,7 +325,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             role=identity.role,
             connected_at=time.time(),
         )
-        self._counting = asyncio.get_running_loop().create_task(_admit(info))
+        self._counting = asyncio.get_running_loop().create_task(admit(info))
         # To its end, even where this connection is pushed out itself: it may have to push out more.
         admission = await asyncio.shield(self._counting)
         if not admission.admitted:
@@ -445,35 +442,3 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             for room in self.rooms:
                 await self.notify(signals.left, room=room, reason=None)
             await self.notify(signals.disconnected, code=self._close_code, seconds=seconds)
-
-
-_evictions: Final[set[asyncio.Task[None]]] = set()
-
-
-async def _admit(info: ConnectionInfo) -> Admission:
-    """Count a connection in, and begin to push out those that it replaces."""
-    admission = await get_backend().add(
-        info,
-        limit=conf.MAX_CONNECTIONS_PER_USER,
-        policy=cast("Policy", conf.CONNECTION_LIMIT_POLICY),
-    )
-    if admission.replaced:
-        eviction = asyncio.get_running_loop().create_task(_evict_all(admission.replaced))
-        _evictions.add(eviction)
-        eviction.add_done_callback(_evictions.discard)
-        await asyncio.wait({eviction}, timeout=PATIENCE)
-    return admission
-
-
-async def _evict_all(connection_ids: Iterable[str]) -> None:
-    """Close connections that are counted out already, as soon as they can be told."""
-    for connection_id in connection_ids:
-        for _ in range(EVICTION_TRIES):
-            try:
-                await push.adisconnect_connection(
-                    connection_id, code=CloseCode.REPLACED, reason="replaced by a newer connection"
-                )
-            except BackendError:
-                await asyncio.sleep(EVICTION_PAUSE)
-            else:
-                break

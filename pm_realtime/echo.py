@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from channels.layers import BaseChannelLayer
 
-from pm_realtime import layers
+from pm_realtime import layers, redis_layers, road
 from pm_realtime.exceptions import OutageError
 from pm_realtime.groups import echo_group
 from pm_realtime.layer_logs import take_hints
@@ -57,7 +57,7 @@ class Echo:
         self._channel = channel
         self._mend = mend
         self._tidy = tidy
-        self._groups = layers.one_of_each_server(layer, lambda n: echo_group(channel, n))
+        self._groups = redis_layers.one_of_each_server(layer, lambda n: echo_group(channel, n))
         self._interval = None if layers.is_in_process(layer) else INTERVAL
         self._number = self._first = 0
         self._missing: set[str] = set()
@@ -80,7 +80,7 @@ class Echo:
     async def stop(self) -> None:
         """Listen no more."""
         outage.unwatch(self)
-        layers.block(None)
+        road.block(None)
         await self._listen_no_more()
 
     def doubt(self) -> None:
@@ -98,7 +98,7 @@ class Echo:
         self.doubt()
         if self._error is None:
             self._error = str(error)
-            layers.block(self._error)
+            road.block(self._error)
             outage.begin(self, "the channel layer", error)
 
     def note_arrival(self) -> None:
@@ -139,7 +139,7 @@ class Echo:
         Pub/sub writes SUBSCRIBE to one socket and PUBLISH to another, which may be read first. On
         one server all that was subscribed to before is confirmed as well.
         """
-        if layers.answers_joins(self._layer):
+        if redis_layers.answers_joins(self._layer):
             return
         self._number += 1
         number, pause = self._number, CONFIRMATION
@@ -188,7 +188,7 @@ class Echo:
                     self._is_broken = True
                     self._is_heard.clear()
                 if wait.is_vain and time.monotonic() - dialled >= REDIAL:
-                    await layers.redial(self._layer)
+                    await redis_layers.redial(self._layer)
                     dialled = time.monotonic()
                 await asyncio.sleep(0 if isinstance(error, TimeoutError) else PATIENCE)
             else:
@@ -198,7 +198,7 @@ class Echo:
                 await asyncio.sleep(SETTLING)
 
     async def _mend_all(self) -> None:
-        await layers.drop_idle(self._layer)
+        await redis_layers.drop_idle(self._layer)
         await self._listen()
         await self._mend()
         self._is_broken = False
@@ -216,11 +216,11 @@ class Echo:
 
     async def _send(self, group: str, number: int, *, is_probe: bool = False) -> None:
         message = {"type": layers.ECHO, "group": group, "number": number, "channel": self._channel}
-        await layers.group_send(self._layer, group, message, is_probe=is_probe)
+        await road.group_send(self._layer, group, message, is_probe=is_probe)
 
     async def _find(self) -> None:
         self._error = None
-        layers.block(None)
+        road.block(None)
         self._is_heard.set()
         outage.end(self)
         if self._interval is None:
@@ -228,7 +228,7 @@ class Echo:
 
     async def _listen(self) -> None:
         for group in self._groups:
-            await layers.group_add(self._layer, group, self._channel, is_probe=True)
+            await road.group_add(self._layer, group, self._channel, is_probe=True)
         self._is_listening = True
 
     async def _listen_no_more(self) -> None:
@@ -236,7 +236,7 @@ class Echo:
             self._is_listening = False
             for group in self._groups:
                 with suppress(Exception):
-                    await layers.group_discard(self._layer, group, self._channel)
+                    await road.group_discard(self._layer, group, self._channel)
 
 
 class _Wait:

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 from channels.layers import BaseChannelLayer
 from django.core.exceptions import ImproperlyConfigured
 
-from pm_realtime import layers, transport
+from pm_realtime import layers, redis_layers, road, transport
 from pm_realtime.conf import conf
 from pm_realtime.echo import Echo
 
@@ -157,7 +157,7 @@ class Hub:
         assert self._echo is not None
         if not entry.members:
             try:
-                await layers.group_add(self._layer, group, self._channel)
+                await road.group_add(self._layer, group, self._channel)
                 if is_confirmed:
                     await self._echo.confirm(group)
                 await self._until_heard()
@@ -168,7 +168,7 @@ class Hub:
             self._enter(member, group, entry)
         except LookupError:
             if not entry.members:
-                await layers.group_discard(self._layer, group, self._channel)
+                await road.group_discard(self._layer, group, self._channel)
             raise
 
     def _enter(self, member: Member, group: str, entry: _Group) -> None:
@@ -201,7 +201,7 @@ class Hub:
         try:
             async with entry.lock:
                 if not entry.members and self._layer is not None:
-                    await layers.group_discard(self._layer, group, self._channel)
+                    await road.group_discard(self._layer, group, self._channel)
                     self._strays.discard(group)
         except BaseException as error:
             self._note_stray(group)
@@ -222,7 +222,7 @@ class Hub:
             if self._echo is not None:
                 return self._echo
             layer = layers.get_layer()
-            self._channel = await layers.new_channel(layer)
+            self._channel = await road.new_channel(layer)
             echo = Echo(layer, self._channel, mend=self._mend, tidy=self._leave_strays)
             await echo.start()
             self._layer, self._echo = layer, echo
@@ -247,11 +247,11 @@ class Hub:
             del _hubs[loop]
         if layer is None or echo is None:
             return
-        await asyncio.wait(tasks, timeout=layers.TIMEOUT)
-        layers.forget_channel(layer, self._channel)
+        await asyncio.wait(tasks, timeout=road.TIMEOUT)
+        redis_layers.forget_channel(layer, self._channel)
         for group in self._strays:
             with suppress(Exception):
-                await layers.group_discard(layer, group, self._channel)
+                await road.group_discard(layer, group, self._channel)
         await echo.stop()
 
     async def _receive_forever(self, layer: BaseChannelLayer, channel: str) -> None:
@@ -259,7 +259,7 @@ class Hub:
         delay, longest = BACKOFF
         while True:
             try:
-                message = await layers.receive(layer, channel)
+                message = await redis_layers.receive(layer, channel)
             except Exception as error:
                 if self._echo is not None:
                     self._echo.lose(f"{type(error).__name__}: {error}")
@@ -306,7 +306,7 @@ class Hub:
         """Have the layer know the groups with members."""
         for group, entry in list(self._groups.items()):
             if entry.members and self._layer is not None:
-                await layers.group_add(self._layer, group, self._channel, is_probe=True)
+                await road.group_add(self._layer, group, self._channel, is_probe=True)
 
     async def _leave_strays(self) -> None:
         for group in list(self._strays):
@@ -318,8 +318,8 @@ class Hub:
             async with entry.lock:
                 if not entry.members and self._layer is not None:
                     # What is half left, RedisPubSubChannelLayer leaves only when added again.
-                    await layers.group_add(self._layer, group, self._channel, is_probe=True)
-                    await layers.group_discard(self._layer, group, self._channel, is_probe=True)
+                    await road.group_add(self._layer, group, self._channel, is_probe=True)
+                    await road.group_discard(self._layer, group, self._channel, is_probe=True)
                 self._strays.discard(group)
         finally:
             self._release(group, entry)

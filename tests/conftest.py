@@ -11,6 +11,7 @@ from pm_realtime import aget_stats
 from pm_realtime.hub import get_hub
 from pm_realtime.layers import get_layer, is_in_process
 from tests import redis_layer
+from tests.far_layer import FarLayer
 from tests.helpers import NO_CONNECTIONS, eventually, layer_groups, running_tasks
 
 ROLES = ("user", "editor", "admin", "master")
@@ -55,6 +56,15 @@ def memory_layer(settings, monkeypatch):
     """For tests of a site without ``CHANNEL_LAYERS``, whatever layer the others run over."""
     settings.CHANNEL_LAYERS = {}
     monkeypatch.delenv("TEST_CHANNEL_LAYERS", raising=False)
+
+
+@pytest.fixture
+async def far():
+    """A layer that counts as outside of this process, and fails as it is told."""
+    layer = FarLayer()
+    channel_layers.set("default", layer)
+    yield layer
+    channel_layers.backends.clear()
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ from redis.asyncio.connection import SSLConnection
 from pm_realtime import aget_stats, send_to_room
 from pm_realtime.backends.redis import RedisBackend
 from pm_realtime.exceptions import BackendError
-from pm_realtime.layers import TIMEOUT, get_layer
+from pm_realtime.layers import get_layer
 from pm_realtime.publisher import get_publisher
 from pm_realtime.redis_pools import for_asyncio, for_threads, make_pools
+from pm_realtime.road import TIMEOUT
 from tests.backends.contract import add_all, ids_of, info
 from tests.backends.on_redis import CORE, PUBSUB, assert_pushes_arrive, until_heard_anew
 from tests.helpers import Connection

@@ -1,0 +1,49 @@
+"""Letting a connection in: the user's places, and telling those who lose theirs to it."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final, cast
+
+from pm_realtime import push
+from pm_realtime.backends import get_backend
+from pm_realtime.backends.base import Admission, ConnectionInfo, Policy
+from pm_realtime.conf import conf
+from pm_realtime.exceptions import BackendError
+from pm_realtime.protocol import CloseCode
+
+#: Seconds between two tries to push out a connection, and how many there are.
+PAUSE: Final = 0.5
+TRIES: Final = 120
+#: Seconds for which a newcomer waits until they are told.
+PATIENCE: Final = 0.05
+
+_evictions: Final[set[asyncio.Task[None]]] = set()
+
+
+async def admit(info: ConnectionInfo) -> Admission:
+    """Count a connection in, and begin to push out those that it replaces."""
+    admission = await get_backend().add(
+        info,
+        limit=conf.MAX_CONNECTIONS_PER_USER,
+        policy=cast("Policy", conf.CONNECTION_LIMIT_POLICY),
+    )
+    if admission.replaced:
+        eviction = asyncio.get_running_loop().create_task(_evict_all(admission.replaced))
+        _evictions.add(eviction)
+        eviction.add_done_callback(_evictions.discard)
+        await asyncio.wait({eviction}, timeout=PATIENCE)
+    return admission
+
+
+async def _evict_all(connection_ids: Iterable[str]) -> None:
+    """Close connections that are counted out already, as soon as they can be told."""
+    for connection_id in connection_ids:
+        for _ in range(TRIES):
+            try:
+                await push.adisconnect_connection(
+                    connection_id, code=CloseCode.REPLACED, reason="replaced by a newer connection"
+                )
+            except BackendError:
+                await asyncio.sleep(PAUSE)
+            else:
+                break

@@ -1,0 +1,143 @@
+"""Each step that an event loop takes with the channel layer: bounded in time, refused in an outage.
+
+A layer outside of this process may fail or not answer. Every step raises ``BackendError`` then, and
+while the layer is known to be away it does so at once.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final, TypeVar
+from weakref import WeakKeyDictionary
+
+from channels.layers import BaseChannelLayer
+
+from pm_realtime.exceptions import BackendError, OutageError
+from pm_realtime.layers import Message, is_in_process
+from pm_realtime.outage import is_lost_connection
+from pm_realtime.redis_layers import note_result
+
+R = TypeVar("R")
+
+#: Seconds that one step may take with a layer outside of this process.
+TIMEOUT: Final = 1.5
+#: Steps of one event loop that may be under way at once; each may need a connection of its own.
+SLOTS: Final = 6
+#: Seconds after a vain try to begin before the next one.
+PAUSE: Final = 0.5
+
+
+class _Road:
+    """The way from one event loop to a layer outside of this process."""
+
+    def __init__(self) -> None:
+        self.slots = asyncio.Semaphore(SLOTS)
+        #: Why nothing is sent for now.
+        self.block: str | None = None
+        #: When a channel may be asked for again; each vain try leaves something in the layer.
+        self.new_channel_from = 0.0
+
+    async def go(self, step: Callable[[], Awaitable[R]], *, is_probe: bool, is_patient: bool) -> R:
+        """Take ``step``; where it is patient, its time does not run while others take theirs."""
+        if is_patient:
+            async with self.slots:
+                return await self._take(step, is_probe)
+        return await self._take(partial(self._in_turn, step), is_probe)
+
+    async def _in_turn(self, step: Callable[[], Awaitable[R]]) -> R:
+        async with self.slots:
+            return await step()
+
+    async def _take(self, step: Callable[[], Awaitable[R]], is_probe: bool) -> R:
+        if self.block is not None and not is_probe:
+            raise OutageError(self.block)
+        try:
+            return await _within(TIMEOUT, step)
+        except TimeoutError as error:
+            what = str(error) or f"no answer within {TIMEOUT:g} s"
+            raise OutageError(f"The channel layer: {what}") from error
+        except Exception as error:
+            kind = OutageError if is_lost_connection(error) else BackendError
+            raise kind(f"The channel layer: {type(error).__name__}: {error}") from error
+
+
+async def _within(seconds: float, step: Callable[[], Awaitable[R]]) -> R:
+    """The result of ``step``; ``TimeoutError`` in time even where it swallows its cancellation.
+
+    redis-py does so now and then, and goes on to the end of its own timeout.
+    """
+    task = asyncio.ensure_future(step())
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+    finally:
+        if not task.done():
+            task.cancel()
+            task.add_done_callback(note_result)
+    if not task.done() or task.cancelled():
+        raise TimeoutError
+    return task.result()
+
+
+_roads: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, _Road]] = WeakKeyDictionary()
+
+
+def _road() -> _Road:
+    loop = asyncio.get_running_loop()
+    road = _roads.get(loop)
+    if road is None:
+        road = _roads[loop] = _Road()
+    return road
+
+
+def block(reason: str | None) -> None:
+    """Refuse at once what the running loop would do with the layer, until ``None`` is given."""
+    _road().block = reason
+
+
+async def group_add(
+    layer: BaseChannelLayer, group: str, channel: str, *, is_probe: bool = False
+) -> None:
+    """Add ``channel`` to ``group``, in time. As all of these, raises ``BackendError``.
+
+    A probe is tried even while the layer is known to be away.
+    """
+    await _go(layer, partial(layer.group_add, group, channel), is_probe)
+
+
+async def group_discard(
+    layer: BaseChannelLayer, group: str, channel: str, *, is_probe: bool = False
+) -> None:
+    """Take ``channel`` out of ``group``, in time, however many do so at the same moment."""
+    await _go(layer, partial(layer.group_discard, group, channel), is_probe, is_patient=True)
+
+
+async def group_send(
+    layer: BaseChannelLayer, group: str, message: Message, *, is_probe: bool = False
+) -> None:
+    """Send ``message`` to ``group``, in time."""
+    await _go(layer, partial(layer.group_send, group, message), is_probe)
+
+
+async def new_channel(layer: BaseChannelLayer) -> str:
+    """A channel of the running loop, in time."""
+    now, road = time.monotonic(), _road()
+    if now < road.new_channel_from:
+        raise OutageError("The channel layer was away a moment ago.")
+    try:
+        return await _go(layer, layer.new_channel, False)
+    except BackendError:
+        road.new_channel_from = time.monotonic() + PAUSE
+        raise
+
+
+async def _go(
+    layer: BaseChannelLayer,
+    step: Callable[[], Awaitable[R]],
+    is_probe: bool,
+    *,
+    is_patient: bool = False,
+) -> R:
+    if is_in_process(layer):
+        return await step()
+    return await _road().go(step, is_probe=is_probe, is_patient=is_patient)

@@ -1,0 +1,58 @@
+"""Steps with a layer outside of this process: in time, few at once, and no tale told twice."""
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from pm_realtime import road
+from pm_realtime.exceptions import BackendError, OutageError
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch):
+    """A step may take a tenth of its time."""
+    monkeypatch.setattr(road, "TIMEOUT", road.TIMEOUT / 10)
+
+
+async def test_a_step_takes_no_longer_than_its_time(far):
+    far.is_frozen = True
+    with pytest.raises(OutageError, match=r"no answer within 0\.15 s"):
+        await road.group_send(far, "g", {})
+
+
+async def test_a_mistake_in_a_step_is_no_outage(far):
+    async def group_send(group, message):
+        raise TypeError("not a group")
+
+    far.group_send = group_send
+    with pytest.raises(BackendError, match="not a group") as raised:
+        await road.group_send(far, "g", {})
+    assert not isinstance(raised.value, OutageError)
+
+
+async def test_few_steps_are_under_way_at_once(far):
+    await asyncio.gather(*(road.group_send(far, "g", {"n": n}) for n in range(100)))
+    assert [message["n"] for _, message in far.sent] == list(range(100))
+    assert far.most_steps_at_once == road.SLOTS
+
+
+async def test_a_vain_try_to_begin_is_not_repeated_at_once(far):
+    far.is_away = True
+    for _ in range(10):
+        with pytest.raises(OutageError):
+            await road.new_channel(far)
+    far.is_away = False
+    assert far.queues == {}
+
+
+async def test_a_step_that_swallows_its_cancellation_holds_nobody_up(far):
+    async def group_send(group, message):
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(1)
+        await asyncio.sleep(1)
+
+    far.group_send = group_send
+    async with asyncio.timeout(0.5):
+        with pytest.raises(OutageError):
+            await road.group_send(far, "g", {})
