@@ -153,6 +153,7 @@ async def test_a_host_of_the_layer_carries_pushes_echo_and_counts(server, use, l
 @pytest.mark.parametrize("form", URLS)
 async def test_a_location_leads_to_the_counts(server, settings, form):
     url = FORMS[form](server)
+    settings.CHANNEL_LAYERS = {}
     settings.PM_REALTIME = {"LOCATION": url}
     first, second = RedisBackend(), RedisBackend()
     await add_all(first, "a")

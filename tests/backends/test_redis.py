@@ -46,6 +46,7 @@ def url(shared_url, settings):
     with redis.Redis.from_url(shared_url) as client:
         for key in client.scan_iter("pm_realtime:*"):
             client.delete(key)
+    settings.CHANNEL_LAYERS = {}
     settings.PM_REALTIME = {"BACKEND": PATH, "LOCATION": shared_url}
     return shared_url
 
@@ -60,6 +61,7 @@ def client(url):
 def valkey(settings):
     """A server for one test."""
     server = Valkey()
+    settings.CHANNEL_LAYERS = {}
     settings.PM_REALTIME = {"BACKEND": PATH, "LOCATION": server.url}
     yield server
     server.kill()
