@@ -42,11 +42,10 @@ def shared_url():
 
 
 @pytest.fixture
-def url(shared_url, settings):
+def url(shared_url, settings, memory_layer):
     with redis.Redis.from_url(shared_url) as client:
         for key in client.scan_iter("pm_realtime:*"):
             client.delete(key)
-    settings.CHANNEL_LAYERS = {}
     settings.PM_REALTIME = {"BACKEND": PATH, "LOCATION": shared_url}
     return shared_url
 
@@ -58,10 +57,9 @@ def client(url):
 
 
 @pytest.fixture
-def valkey(settings):
+def valkey(settings, memory_layer):
     """A server for one test."""
     server = Valkey()
-    settings.CHANNEL_LAYERS = {}
     settings.PM_REALTIME = {"BACKEND": PATH, "LOCATION": server.url}
     yield server
     server.kill()
