@@ -139,8 +139,8 @@ class Bench:
                 f"MB at {SUBSCRIBERS:,} subscribers": memory(server.process) / 1e6,
             }
 
-    def push_cost(self, kind: str) -> dict[str, float]:
-        """What a process pays that only sends, as a WSGI worker does; ``kind`` does not matter."""
+    def push_cost(self) -> dict[str, float]:
+        """What a process pays that only sends, as a WSGI worker does."""
         from pm_realtime import send_to_room
 
         send_to_room(ROOM, "notification", TEXT)
@@ -249,7 +249,7 @@ def run(bench: Bench, times: int) -> None:
     print_table(idle)
     every = (*kinds, "uvicorn-deflate")
     print_table({k: repeated(lambda: bench.message_cost(k), times) for k in every})  # noqa: B023
-    print_table({"a thread": repeated(lambda: bench.push_cost(""), times)})
+    print_table({"a thread": repeated(bench.push_cost, times)})
     for label, found in bench.redis_cost(cookies).items():
         print(f"\n{label}:", ", ".join(f"{name} {count}" for name, count in found.items()))
 

@@ -1,0 +1,165 @@
+"""What docs/deployment.md tells an admin to write is accepted by what it is for."""
+
+import argparse
+import ast
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import uvicorn
+from daphne.cli import CommandLineInterface
+from django.core.checks import run_checks
+
+from pm_realtime import aget_stats, asend_to_user
+from pm_realtime.conf import Conf
+from pm_realtime.protocol import CloseCode
+from pm_realtime.testing import RealtimeCommunicator
+from tests.valkey import Valkey
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "deployment.md"
+TEXT = PAGE.read_text()
+BLOCKS = dict(re.findall(r"<!-- ([^\n]+) -->\n```\w+\n(.*?)```", TEXT, re.DOTALL))
+SETTINGS = [name for name in BLOCKS if name.startswith("settings: ")]
+UNIT = "systemd: realtime@.service"
+
+
+def command(text):
+    return shlex.split(text.replace("\\\n", " "))
+
+
+def unit():
+    """The directives of the unit, each with its value, over all sections."""
+    lines = BLOCKS[UNIT].replace("\\\n", " ").splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def channel_layers(name):
+    (assignment,) = ast.parse(BLOCKS[name]).body
+    assert assignment.targets[0].id == "hosts"
+    return layer_on(ast.literal_eval(assignment.value))
+
+
+def layer_on(hosts):
+    backend = "channels_redis.pubsub.RedisPubSubChannelLayer"
+    return {"default": {"BACKEND": backend, "CONFIG": {"hosts": hosts}}}
+
+
+def acl_rules():
+    user, name, *rules = BLOCKS["redis: acl"].split()
+    assert user == "user"
+    return name, rules
+
+
+def test_uvicorn_takes_the_options_of_the_command_and_of_the_unit_which_agree():
+    program, *shown = command(BLOCKS["server: uvicorn"])
+    path, *in_unit = command(unit()["ExecStart"].replace("%i", "18001"))
+    assert program == Path(path).name == "uvicorn"
+    assert shown == in_unit
+    taken = uvicorn.main.make_context("uvicorn", shown).params
+    assert taken["app"] == "mysite.asgi:application"
+    assert taken["ws"] == "websockets-sansio"
+    assert taken["ws_per_message_deflate"] is False
+    assert taken["ws_max_size"] > Conf.settings()["MAX_MESSAGE_BYTES"].default
+    assert taken["timeout_graceful_shutdown"] < int(unit()["TimeoutStopSec"])
+
+
+def test_every_option_of_uvicorn_that_is_named_exists():
+    known = {option for param in uvicorn.main.params for option in param.opts}
+    named = {word for line in TEXT.splitlines() if "|" in line for word in options(line)}
+    assert {"--ws", "--backlog"} < named <= known
+
+
+def options(line):
+    return re.findall(r"(?<=[` ])--[a-z-]+", line)
+
+
+def test_daphne_takes_the_options_of_its_command():
+    program, *shown = command(BLOCKS["server: daphne"])
+    assert program == "daphne"
+    parser = CommandLineInterface().parser
+    assert isinstance(parser, argparse.ArgumentParser)
+    assert parser.parse_args(shown).application == "mysite.asgi:application"
+
+
+def test_nginx_sends_the_path_to_the_ports_of_the_services_with_all_they_need():
+    site = BLOCKS["nginx: site"]
+    assert site.count("{") == site.count("}")
+    path = Conf.settings()["PATH"].default
+    location = site.split(f"location = /{path} {{", 1)[1].split("}", 1)[0]
+    directives = dict(
+        re.findall(r"^ +(\w+ ?(?:[A-Z][\w-]+)?) +([^;\n]+);$", location, re.MULTILINE)
+    )
+    assert directives["proxy_pass"] == "http://realtime"
+    assert directives["proxy_set_header Host"] == "$http_host"
+    assert directives["proxy_set_header Upgrade"] == "$http_upgrade"
+    assert directives["proxy_set_header Connection"] == "$connection_upgrade"
+    assert directives["proxy_set_header X-Forwarded-Proto"] == "$scheme"
+    timeout = int(directives["proxy_read_timeout"].removesuffix("s"))
+    assert timeout > Conf.settings()["HEARTBEAT_INTERVAL"].default
+    upstream = site.split("upstream realtime {", 1)[1].split("}", 1)[0]
+    assert set(re.findall(r"server 127\.0\.0\.1:(\d+);", upstream)) == {"18001", "18002"}
+
+
+def test_every_setting_and_close_code_that_is_named_exists():
+    known = {*Conf.settings(), "CHANNEL_LAYERS", "SECRET_KEY", "ALLOWED_HOSTS"}
+    named = {word for word in re.findall(r"`([A-Z]+_[A-Z_]+)`", TEXT) if word != "SO_REUSEPORT"}
+    assert named <= known
+    assert {int(code) for code in re.findall(r"\b4[0-9]{3}\b", TEXT)} <= {
+        *map(int, CloseCode),
+        *(4096, 4999),
+    }
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_layers_pass_the_checks(settings, name):
+    settings.CHANNEL_LAYERS = channel_layers(name)
+    assert [each for each in run_checks() if str(each.id).startswith("pm_realtime.")] == []
+
+
+async def test_the_restricted_user_may_do_all_that_is_needed(settings, user, configure):
+    valkey = Valkey()
+    try:
+        admin = valkey.client()
+        name, rules = acl_rules()
+        admin.execute_command("ACL", "SETUSER", name, "reset", *rules)
+        secret = next(rule[1:] for rule in rules if rule.startswith(">"))
+        address = f"redis://{name}:{secret}@127.0.0.1:{valkey.port}/0"
+        settings.CHANNEL_LAYERS = layer_on([address])
+        configure(ROOMS={"hall": {"max_connections": 5}})
+        async with (
+            RealtimeCommunicator(user=user) as first,
+            RealtimeCommunicator(user=user) as second,
+        ):
+            for connection in (first, second):
+                await connection.subscribe("hall")
+            await asend_to_user(user, "hello", {"n": 1})
+            for connection in (first, second):
+                await connection.assert_push("hello", {"n": 1})
+            assert (await aget_stats())["roomStats"] == {"hall": 2}
+        assert admin.acl_log() == []
+    finally:
+        valkey.kill()
+
+
+def test_valkey_takes_the_settings():
+    lines = BLOCKS["redis: redis.conf"].splitlines()
+    options = [word for line in lines for word in _as_option(line)]
+    valkey = Valkey(*options)
+    try:
+        client = valkey.client()
+        assert client.config_get("maxmemory-policy")["maxmemory-policy"] == "noeviction"
+        assert client.config_get("appendonly")["appendonly"] == "no"
+        assert "pubsub 67108864" in client.config_get("client-output-buffer-limit").popitem()[1]
+    finally:
+        valkey.kill()
+
+
+def _as_option(line):
+    name, *values = shlex.split(line)
+    return [f"--{name}", *(values if len(values) < 2 else [" ".join(values)])]
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)\)", TEXT))
+def test_links_lead_somewhere(target):
+    assert (PAGE.parent / target).exists()
