@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -42,26 +42,19 @@ def cpu(process: subprocess.Popen[Any]) -> float:
 
 def memory(process: subprocess.Popen[Any]) -> int:
     """Bytes of the process in RAM."""
-    return int(Path(f"/proc/{process.pid}/statm").read_text().split()[1]) * os.sysconf(
-        "SC_PAGE_SIZE"
-    )
+    pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 class Visitors:
     """The process of :mod:`benchmarks.visitors`."""
 
-    def __init__(
-        self, server: Server, extension: str = "", cookies: list[str] | None = None
-    ) -> None:
+    def __init__(self, server: Server, extension: str = "", cookies: Sequence[str] = ()) -> None:
         command = [sys.executable, "-m", "benchmarks.visitors", server.ws_url, extension]
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
         assert self.process.stdin
-        print(json.dumps(cookies or []), file=self.process.stdin)
+        print(json.dumps(cookies), file=self.process.stdin)
         self.server = server
 
     def do(self, *words: object) -> None:
@@ -240,15 +233,14 @@ def run(bench: Bench, times: int) -> None:
     users = [f"user{number}" for number in range(bench.connections // 5)]
     with bench.server("uvicorn") as server:
         cookies = list(server.make_sessions(*users).values())
-        database = server.database
-    bench.environment["TEST_DATABASE"] = str(database)
+        bench.environment["TEST_DATABASE"] = str(server.database)
     kinds, idle = ("uvicorn", "daphne"), {}
     for kind in kinds:
         for who, theirs in (("logged in", cookies), ("anonymous", [])):
             idle[f"{kind}, {who}"] = repeated(lambda: bench.connections_cost(kind, theirs), times)  # noqa: B023
     print_table(idle)
-    every = (*kinds, "uvicorn-deflate")
-    print_table({k: repeated(lambda: bench.message_cost(k), times) for k in every})  # noqa: B023
+    kinds = (*kinds, "uvicorn-deflate")
+    print_table({k: repeated(lambda: bench.message_cost(k), times) for k in kinds})  # noqa: B023
     print_table({"a thread": repeated(bench.push_cost, times)})
     for label, found in bench.redis_cost(cookies).items():
         print(f"\n{label}:", ", ".join(f"{name} {count}" for name, count in found.items()))
