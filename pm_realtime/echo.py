@@ -16,7 +16,7 @@ from channels.layers import BaseChannelLayer
 from pm_realtime import layers, redis_layers, road
 from pm_realtime.exceptions import OutageError
 from pm_realtime.groups import echo_group
-from pm_realtime.layer_logs import take_hints
+from pm_realtime.layer_logs import SUBSCRIPTIONS, take_hints
 from pm_realtime.outage import outage
 
 #: Seconds between two echoes; short enough that RedisChannelLayer, which may not wait for longer
@@ -80,6 +80,7 @@ class Echo:
     async def stop(self) -> None:
         """Listen no more."""
         outage.unwatch(self)
+        outage.end(SUBSCRIPTIONS)
         road.block(None)
         await self._listen_no_more()
 
@@ -99,7 +100,7 @@ class Echo:
         if self._error is None:
             self._error = str(error)
             road.block(self._error)
-            outage.begin(self, "the channel layer", error)
+        outage.begin(self, "the channel layer", error)
 
     def note_arrival(self) -> None:
         """Something arrived: what is behind it in the queue is late, not lost."""
@@ -223,6 +224,7 @@ class Echo:
         road.block(None)
         self._is_heard.set()
         outage.end(self)
+        outage.end(SUBSCRIPTIONS)
         if self._interval is None:
             await self._listen_no_more()
 

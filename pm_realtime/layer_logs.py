@@ -5,6 +5,9 @@ from typing import Final
 
 from pm_realtime.outage import is_lost_connection, outage
 
+#: Stands in :mod:`pm_realtime.outage` for the subscriptions of the layer, until an echo is heard.
+SUBSCRIPTIONS: Final = "subscriptions"
+
 
 class _Hint(logging.Filter):
     """Takes the traceback that ``RedisPubSubChannelLayer`` logs every second as a hint."""
@@ -13,7 +16,7 @@ class _Hint(logging.Filter):
         error = record.exc_info[1] if record.exc_info else None
         if not is_lost_connection(error) or not outage.is_watched:
             return True
-        outage.suspect()
+        outage.begin(SUBSCRIPTIONS, "the channel layer", error)
         return False
 
 

@@ -24,6 +24,11 @@ else:
 logger = logging.getLogger("pm_realtime.connection")
 
 
+#: Seconds in which short outages that follow each other are told once, and from which one is long.
+PAUSE: Final = 10.0
+LONG: Final = 2.0
+
+
 def is_lost_connection(error: object) -> bool:
     """Whether ``error`` is what a server that is away looks like, and no mistake of ours."""
     return isinstance(error, _errors)
@@ -37,6 +42,9 @@ class Outage:
         self._watchers: dict[object, tuple[asyncio.AbstractEventLoop, Callable[[], None]]] = {}
         self._lost: dict[object, str] = {}
         self._since = 0.0
+        self._whats: dict[str, None] = {}
+        self._is_told = False
+        self._told_at = -PAUSE
         self._unsent = 0
 
     def watch(self, watcher: object, look: Callable[[], None]) -> None:
@@ -51,32 +59,42 @@ class Outage:
         self.end(watcher)
 
     def begin(self, watcher: object, what: str, error: object) -> None:
-        """``watcher`` lost ``what`` because of ``error``."""
+        """``watcher`` lost ``what`` because of ``error``, or still misses it."""
         with self._lock:
-            if watcher in self._lost:
-                return
+            is_new = watcher not in self._lost
             if not self._lost:
-                self._since = time.monotonic()
-                logger.error(
-                    "Lost %s: %s. Open connections stay; what needs it is refused meanwhile.",
-                    what,
-                    str(error).rstrip("."),
-                )
-            else:
-                logger.debug("Lost %s too: %s", what, error)
+                self._since, self._whats, self._is_told = time.monotonic(), {}, False
             self._lost[watcher] = what
-        self.suspect(watcher)
+            self._whats[what] = None
+            self._tell_loss(what, error)
+        if is_new:
+            self.suspect(watcher)
+
+    def _tell_loss(self, what: str, error: object) -> None:
+        now = time.monotonic()
+        is_long = now - self._since > LONG
+        if self._is_told or not (is_long or now - self._told_at > PAUSE):
+            logger.debug("Lost %s: %s", what, error)
+            return
+        self._is_told, self._told_at = True, now
+        logger.error(
+            "Lost %s: %s. Open connections stay; what needs it is refused meanwhile.",
+            what,
+            str(error).rstrip("."),
+        )
 
     def end(self, watcher: object) -> None:
         """What ``watcher`` lost is back, if it lost anything."""
         with self._lock:
-            what = self._lost.pop(watcher, None)
-            if what is None or self._lost:
+            if self._lost.pop(watcher, None) is None or self._lost or not self._is_told:
                 return
             seconds, unsent = time.monotonic() - self._since, self._unsent
             self._unsent = 0
             logger.warning(
-                "Back after %.1f s: %s. Pushes that could not be sent: %d.", seconds, what, unsent
+                "Back after %.1f s: %s. Pushes that could not be sent: %d.",
+                seconds,
+                ", ".join(self._whats),
+                unsent,
             )
 
     def suspect(self, watcher: object = None) -> None:

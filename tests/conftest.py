@@ -10,6 +10,7 @@ from django.test import override_settings
 from pm_realtime import aget_stats
 from pm_realtime.hub import get_hub
 from pm_realtime.layers import get_layer, is_in_process
+from pm_realtime.outage import outage
 from tests import redis_layer
 from tests.far_layer import FarLayer
 from tests.helpers import NO_CONNECTIONS, eventually, layer_groups, running_tasks
@@ -49,6 +50,12 @@ def fresh_layer(chosen_layer):
     """What one test leaves in Redis is no other's fault."""
     if chosen_layer != "memory":
         redis_layer.forget_all()
+
+
+@pytest.fixture(autouse=True)
+def first_outage(monkeypatch):
+    """No outage of an earlier test makes that of another a repetition, which is not told."""
+    monkeypatch.setattr(outage, "_told_at", float("-inf"))
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from pm_realtime.layer_logs import take_hints
+import pm_realtime.outage as module
+from pm_realtime.layer_logs import SUBSCRIPTIONS, take_hints
 from pm_realtime.outage import Outage, is_lost_connection, outage
 
 
@@ -36,17 +37,38 @@ def test_the_log_has_one_line_when_it_begins_and_one_when_it_ends(ours, caplog):
     )
     assert last == (
         "WARNING",
-        "Back after 0.0 s: the shared state. Pushes that could not be sent: 2.",
+        "Back after 0.0 s: the channel layer, the shared state. Pushes that could not be sent: 2.",
     )
 
 
-def test_the_next_outage_begins_anew(ours, caplog):
+def test_the_next_outage_begins_anew(ours, caplog, monkeypatch):
+    monkeypatch.setattr(module, "PAUSE", 0)
     for _ in range(2):
         ours.begin("layer", "the channel layer", "x")
         ours.count_unsent()
         ours.end("layer")
     assert len(lines(caplog)) == 4
     assert lines(caplog)[-1][1].endswith(": 1.")
+
+
+def test_short_outages_that_follow_each_other_are_told_once(ours, caplog):
+    for _ in range(100):
+        ours.begin("state", "the shared state", "full")
+        ours.end("state")
+    assert [level for level, _ in lines(caplog)] == ["ERROR", "WARNING"]
+
+
+def test_a_long_outage_soon_after_a_short_one_is_told(ours, caplog, monkeypatch):
+    ours.begin("state", "the shared state", "x")
+    ours.end("state")
+    caplog.clear()
+    ours.begin("state", "the shared state", "y")
+    assert lines(caplog) == []
+    monkeypatch.setattr(module, "LONG", 0)
+    ours.begin("state", "the shared state", "still y")
+    ours.begin("state", "the shared state", "still y")
+    ours.end("state")
+    assert [level for level, _ in lines(caplog)] == ["ERROR", "WARNING"]
 
 
 async def test_what_one_loses_the_others_look_into_from_any_thread(ours):
@@ -92,7 +114,7 @@ def log_in_channels_redis(error):
         logger.exception("Unexpected exception in receive task")
 
 
-async def test_tracebacks_of_channels_redis_become_hints_while_somebody_watches(caplog):
+async def test_tracebacks_of_channels_redis_become_our_own_lines_while_somebody_watches(caplog):
     take_hints()
     take_hints()
     log_in_channels_redis(ConnectionError("nobody watches"))
@@ -104,11 +126,17 @@ async def test_tracebacks_of_channels_redis_become_hints_while_somebody_watches(
         log_in_channels_redis(TypeError("a mistake"))
     finally:
         outage.unwatch("test")
-    said = [str(record.exc_info[1]) for record in caplog.records]
-    assert said == ["nobody watches", "a mistake"]
+        outage.end(SUBSCRIPTIONS)
+    tracebacks = [record for record in caplog.records if record.exc_info]
+    assert [str(record.exc_info[1]) for record in tracebacks] == ["nobody watches", "a mistake"]
+    ours = [record.getMessage() for record in caplog.records if not record.exc_info]
+    assert ours[0].startswith("Lost the channel layer: somebody watches")
+    assert ours[1].startswith("Back after")
 
 
-def test_many_threads_may_speak_at_once(ours, caplog):
+def test_many_threads_may_speak_at_once(ours, caplog, monkeypatch):
+    monkeypatch.setattr(module, "PAUSE", 0)
+
     def speak(name):
         for _ in range(200):
             ours.begin(name, "the channel layer", "x")
