@@ -17,7 +17,7 @@ from pm_realtime import layers, redis_layers, road
 from pm_realtime.exceptions import OutageError
 from pm_realtime.groups import echo_group
 from pm_realtime.layer_logs import SUBSCRIPTIONS, take_hints
-from pm_realtime.outage import outage
+from pm_realtime.outage import LAYER, outage
 
 #: Seconds between two echoes; short enough that RedisChannelLayer, which may not wait for longer
 #: than redis-py's socket timeout of 5 s, never does.
@@ -74,13 +74,14 @@ class Echo:
         """Begin to listen. Raises ``BackendError``."""
         if self._interval is not None:
             await self._listen()
+        outage.end(SUBSCRIPTIONS)
+        outage.reach(LAYER)
         take_hints()
         outage.watch(self, self.doubt)
 
     async def stop(self) -> None:
         """Listen no more."""
         outage.unwatch(self)
-        outage.end(SUBSCRIPTIONS)
         road.block(None)
         await self._listen_no_more()
 
@@ -100,7 +101,7 @@ class Echo:
         if self._error is None:
             self._error = str(error)
             road.block(self._error)
-        outage.begin(self, "the channel layer", error)
+        outage.begin(self, LAYER, error)
 
     def note_arrival(self) -> None:
         """Something arrived: what is behind it in the queue is late, not lost."""

@@ -17,6 +17,8 @@ from django.core.exceptions import ImproperlyConfigured
 from pm_realtime import layers, redis_layers, road, transport
 from pm_realtime.conf import conf
 from pm_realtime.echo import Echo
+from pm_realtime.exceptions import OutageError
+from pm_realtime.outage import LAYER, outage
 
 logger = logging.getLogger("pm_realtime.push")
 
@@ -222,9 +224,13 @@ class Hub:
             if self._echo is not None:
                 return self._echo
             layer = layers.get_layer()
-            self._channel = await road.new_channel(layer)
-            echo = Echo(layer, self._channel, mend=self._mend, tidy=self._leave_strays)
-            await echo.start()
+            road.check_start()
+            try:
+                echo = await self._begin(layer)
+            except Exception as error:
+                road.note_vain_start()
+                outage.begin(LAYER, LAYER, error)
+                raise
             self._layer, self._echo = layer, echo
             self._refreshed_at = time.monotonic()
             loop = asyncio.get_running_loop()
@@ -233,6 +239,20 @@ class Hub:
             self._sweeper = loop.create_task(self._sweep_forever())
             self._listener = loop.create_task(echo.listen_forever())
             return echo
+
+    async def _begin(self, layer: BaseChannelLayer) -> Echo:
+        try:
+            return await self._listen(layer)
+        except OutageError:
+            # After a restart of Redis each socket of a layer that nobody used meanwhile fails once.
+            await redis_layers.drop_idle(layer)
+            return await self._listen(layer)
+
+    async def _listen(self, layer: BaseChannelLayer) -> Echo:
+        self._channel = await road.new_channel(layer)
+        echo = Echo(layer, self._channel, mend=self._mend, tidy=self._leave_strays)
+        await echo.start()
+        return echo
 
     async def _stop(self) -> None:
         loop = asyncio.get_running_loop()
@@ -252,7 +272,10 @@ class Hub:
         for group in self._strays:
             with suppress(Exception):
                 await road.group_discard(layer, group, self._channel)
+        is_away = not echo.is_heard
         await echo.stop()
+        if is_away:
+            await redis_layers.let_go(layer)
 
     async def _receive_forever(self, layer: BaseChannelLayer, channel: str) -> None:
         """Dispatch what the layer brings; outlive whatever the layer raises."""

@@ -3,7 +3,7 @@
 import logging
 from typing import Final
 
-from pm_realtime.outage import is_lost_connection, outage
+from pm_realtime.outage import LAYER, is_lost_connection, outage
 
 #: Stands in :mod:`pm_realtime.outage` for the subscriptions of the layer, until an echo is heard.
 SUBSCRIPTIONS: Final = "subscriptions"
@@ -14,9 +14,9 @@ class _Hint(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if not is_lost_connection(error) or not outage.is_watched:
+        if not is_lost_connection(error):
             return True
-        outage.begin(SUBSCRIPTIONS, "the channel layer", error)
+        outage.begin(SUBSCRIPTIONS, LAYER, error)
         return False
 
 
@@ -24,5 +24,5 @@ _hint: Final = _Hint()
 
 
 def take_hints() -> None:
-    """Have lost connections looked into instead of logged, while somebody watches."""
+    """Have lost connections looked into, and logged in our own two lines."""
     logging.getLogger("channels_redis.pubsub").addFilter(_hint)

@@ -24,6 +24,10 @@ else:
 logger = logging.getLogger("pm_realtime.connection")
 
 
+#: What may be lost, as the log names it.
+LAYER: Final = "the channel layer"
+STATE: Final = "the shared state"
+
 #: Seconds in which short outages that follow each other are told once, and from which one is long.
 PAUSE: Final = 10.0
 LONG: Final = 2.0
@@ -53,10 +57,18 @@ class Outage:
             self._watchers[watcher] = (asyncio.get_running_loop(), look)
 
     def unwatch(self, watcher: object) -> None:
-        """``watcher`` has nothing to lose any more."""
+        """``watcher`` has nothing to lose any more.
+
+        What it lost stays lost until somebody reaches it: see :meth:`reach`.
+        """
         with self._lock:
             self._watchers.pop(watcher, None)
-        self.end(watcher)
+            if (what := self._lost.pop(watcher, None)) is not None:
+                self._lost[what] = what
+
+    def reach(self, what: str) -> None:
+        """Somebody just reached ``what``: nobody of those who have gone misses it any more."""
+        self.end(what)
 
     def begin(self, watcher: object, what: str, error: object) -> None:
         """``watcher`` lost ``what`` because of ``error``, or still misses it."""

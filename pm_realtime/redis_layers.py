@@ -64,13 +64,44 @@ async def redial(layer: BaseChannelLayer) -> None:
 
 
 async def drop_idle(layer: Any) -> None:
-    """Close what ``RedisChannelLayer`` has open and does not use in the running loop.
+    """Close what a layer has open and does not use in the running loop.
 
     After a restart of the server each of these sockets would fail once, one after the other.
     """
     with suppress(Exception):
-        for connection in layer._layers[asyncio.get_running_loop()]._connections.values():
-            await connection.connection_pool.disconnect(inuse_connections=False)
+        own = layer._layers[asyncio.get_running_loop()]
+        if answers_joins(layer):
+            for connection in own._connections.values():
+                await connection.connection_pool.disconnect(inuse_connections=False)
+        elif not _is_used(own):
+            await redial(layer)
+            for shard in own._shards:
+                await shard._redis.connection_pool.disconnect(inuse_connections=False)
+
+
+async def let_go(layer: Any) -> None:
+    """Have a pub/sub layer that nobody uses in the running loop give up its connections.
+
+    While its server is away it would try to subscribe again every second, and log each try.
+    """
+    with suppress(Exception):
+        own = layer._layers[asyncio.get_running_loop()]
+        if not answers_joins(layer) and not _is_used(own):
+            await own.flush()
+
+
+def forget_vain_channels(layer: Any, prefix: str) -> None:
+    """Drop the queues of channels that a pub/sub layer could not subscribe to."""
+    with suppress(Exception):
+        own = layer._layers[asyncio.get_running_loop()]
+        if not answers_joins(layer):
+            for name in [name for name in own.channels if name.startswith(own.prefix + prefix)]:
+                del own.channels[name]
+
+
+def _is_used(own: Any) -> bool:
+    """Whether anybody listens on a channel that the pub/sub layer of a loop has."""
+    return bool(own.channels or own.groups)
 
 
 async def receive(layer: BaseChannelLayer, channel: str) -> Message:

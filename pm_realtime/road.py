@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from channels.layers import BaseChannelLayer
@@ -16,7 +16,7 @@ from channels.layers import BaseChannelLayer
 from pm_realtime.exceptions import BackendError, OutageError
 from pm_realtime.layers import Message, is_in_process
 from pm_realtime.outage import is_lost_connection
-from pm_realtime.redis_layers import note_result
+from pm_realtime.redis_layers import forget_vain_channels, note_result
 
 R = TypeVar("R")
 
@@ -24,6 +24,8 @@ R = TypeVar("R")
 TIMEOUT: Final = 1.5
 #: Steps of one event loop that may be under way at once; each may need a connection of its own.
 SLOTS: Final = 6
+#: How the names of our channels begin.
+PREFIX: Final = "pm_realtime."
 #: Seconds after a vain try to begin before the next one.
 PAUSE: Final = 0.5
 
@@ -35,8 +37,7 @@ class _Road:
         self.slots = asyncio.Semaphore(SLOTS)
         #: Why nothing is sent for now.
         self.block: str | None = None
-        #: When a channel may be asked for again; each vain try leaves something in the layer.
-        self.new_channel_from = 0.0
+        self.start_from = 0.0
 
     async def go(self, step: Callable[[], Awaitable[R]], *, is_probe: bool, is_patient: bool) -> R:
         """Take ``step``; where it is patient, its time does not run while others take theirs."""
@@ -120,15 +121,23 @@ async def group_send(
 
 
 async def new_channel(layer: BaseChannelLayer) -> str:
-    """A channel of the running loop, in time."""
-    now, road = time.monotonic(), _road()
-    if now < road.new_channel_from:
-        raise OutageError("The channel layer was away a moment ago.")
+    """A channel for the hub of the running loop, which has no other, in time."""
     try:
-        return await _go(layer, layer.new_channel, False)
-    except BackendError:
-        road.new_channel_from = time.monotonic() + PAUSE
+        return await _go(layer, partial(cast("Any", layer).new_channel, PREFIX), False)
+    except BaseException:
+        forget_vain_channels(layer, PREFIX)
         raise
+
+
+def check_start() -> None:
+    """Raise ``BackendError`` where somebody tried in vain to begin with the layer just now."""
+    if time.monotonic() < _road().start_from:
+        raise OutageError("The channel layer was away a moment ago.")
+
+
+def note_vain_start() -> None:
+    """Nobody is to try for a moment: each vain try leaves something in the layer."""
+    _road().start_from = time.monotonic() + PAUSE
 
 
 async def _go(

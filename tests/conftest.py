@@ -56,6 +56,7 @@ def fresh_layer(chosen_layer):
 def first_outage(monkeypatch):
     """No outage of an earlier test makes that of another a repetition, which is not told."""
     monkeypatch.setattr(outage, "_told_at", float("-inf"))
+    monkeypatch.setattr(outage, "_lost", {})
 
 
 @pytest.fixture

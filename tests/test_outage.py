@@ -81,12 +81,16 @@ async def test_what_one_loses_the_others_look_into_from_any_thread(ours):
     assert seen == ["state"]
 
 
-async def test_one_who_stops_watching_has_lost_nothing(ours, caplog):
+async def test_what_one_has_lost_who_stops_watching_stays_lost_until_it_is_reached(ours, caplog):
     ours.watch("layer", lambda: None)
     ours.begin("layer", "the channel layer", "x")
     assert ours.is_watched
     ours.unwatch("layer")
     assert not ours.is_watched
+    ours.begin("other", "the channel layer", "x")
+    ours.end("other")
+    assert len(lines(caplog)) == 1
+    ours.reach("the channel layer")
     assert lines(caplog)[-1][1].startswith("Back")
 
 
@@ -114,24 +118,23 @@ def log_in_channels_redis(error):
         logger.exception("Unexpected exception in receive task")
 
 
-async def test_tracebacks_of_channels_redis_become_our_own_lines_while_somebody_watches(caplog):
+async def test_tracebacks_of_channels_redis_become_our_own_lines(caplog):
     take_hints()
     take_hints()
-    log_in_channels_redis(ConnectionError("nobody watches"))
     looked = asyncio.Event()
     outage.watch("test", looked.set)
     try:
-        log_in_channels_redis(ConnectionError("somebody watches"))
+        for _ in range(3):
+            log_in_channels_redis(ConnectionError("gone"))
         await asyncio.wait_for(looked.wait(), 5)
         log_in_channels_redis(TypeError("a mistake"))
     finally:
         outage.unwatch("test")
         outage.end(SUBSCRIPTIONS)
-    tracebacks = [record for record in caplog.records if record.exc_info]
-    assert [str(record.exc_info[1]) for record in tracebacks] == ["nobody watches", "a mistake"]
-    ours = [record.getMessage() for record in caplog.records if not record.exc_info]
-    assert ours[0].startswith("Lost the channel layer: somebody watches")
-    assert ours[1].startswith("Back after")
+    lost, traceback, back = caplog.records
+    assert lost.getMessage().startswith("Lost the channel layer: gone. ")
+    assert str(traceback.exc_info[1]) == "a mistake"
+    assert back.getMessage().startswith("Back after")
 
 
 def test_many_threads_may_speak_at_once(ours, caplog, monkeypatch):

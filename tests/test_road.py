@@ -37,13 +37,11 @@ async def test_few_steps_are_under_way_at_once(far):
     assert far.most_steps_at_once == road.SLOTS
 
 
-async def test_a_vain_try_to_begin_is_not_repeated_at_once(far):
-    far.is_away = True
-    for _ in range(10):
-        with pytest.raises(OutageError):
-            await road.new_channel(far)
-    far.is_away = False
-    assert far.queues == {}
+async def test_a_vain_start_is_not_repeated_at_once():
+    road.check_start()
+    road.note_vain_start()
+    with pytest.raises(OutageError):
+        road.check_start()
 
 
 async def test_a_step_that_swallows_its_cancellation_holds_nobody_up(far):

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
@@ -14,12 +15,14 @@ from pm_realtime.backends import redis_scripts as scripts
 from pm_realtime.backends.base import Admission, ConnectionInfo, Policy
 from pm_realtime.backends.redis_client import POOL_SIZE, Client
 from pm_realtime.exceptions import BackendError, OutageError
-from pm_realtime.outage import outage
+from pm_realtime.outage import STATE, outage
 
 logger = logging.getLogger("pm_realtime.connection")
 
 #: Seconds in which doubts that come in are looked into together.
 SETTLING: Final = 0.05
+#: Seconds within which a broken socket fails; what takes longer is not tried again.
+QUICK: Final = 0.5
 
 
 class Node:
@@ -95,7 +98,15 @@ class Node:
         """The answer of a script that is about all nodes."""
         if self._keeper is not None and self._is_away:
             await self._until_held()
-        return await self._call(script, *arguments)
+        started = time.monotonic()
+        try:
+            return await self._call(script, *arguments)
+        except OutageError:
+            if self._keeper is not None or time.monotonic() - started > QUICK:
+                raise
+            # Nobody watches these sockets: after a restart of Redis each of them fails once.
+            await self._client.close_idle()
+            return await self._call(script, *arguments)
 
     async def close_with_loop(self) -> None:
         """End when the loop shuts its asynchronous generators down, as its own end does."""
@@ -250,7 +261,7 @@ class Node:
         self._settle(error, is_pending=error is None)
         self._is_away = True
         what = error or f"Redis at {self._client.address}: our lease is gone"
-        outage.begin(self, "the shared state", what)
+        outage.begin(self, STATE, what)
 
     def _settle(self, error: BackendError | None = None, *, is_pending: bool = False) -> None:
         if self._lease.done():
@@ -280,6 +291,7 @@ class Node:
             self._settle()
         self._is_away = False
         outage.end(self)
+        outage.reach(STATE)
 
     def _state(self) -> list[Any]:
         """The fields and values of both hashes, after how many of them are for the first."""
