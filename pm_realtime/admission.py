@@ -22,17 +22,27 @@ _evictions: Final[set[asyncio.Task[None]]] = set()
 
 async def admit(info: ConnectionInfo) -> Admission:
     """Count a connection in, and begin to push out those that it replaces."""
-    admission = await get_backend().add(
+    backend = get_backend()
+    backend.on_evicted = _evict_late
+    admission = await backend.add(
         info,
         limit=conf.MAX_CONNECTIONS_PER_USER,
         policy=cast("Policy", conf.CONNECTION_LIMIT_POLICY),
     )
     if admission.replaced:
-        eviction = asyncio.get_running_loop().create_task(_evict_all(admission.replaced))
-        _evictions.add(eviction)
-        eviction.add_done_callback(_evictions.discard)
-        await asyncio.wait({eviction}, timeout=PATIENCE)
+        await asyncio.wait({_evict(admission.replaced)}, timeout=PATIENCE)
     return admission
+
+
+def _evict_late(connection_id: str) -> None:
+    _evict([connection_id])
+
+
+def _evict(connection_ids: Iterable[str]) -> asyncio.Task[None]:
+    eviction = asyncio.get_running_loop().create_task(_evict_all(connection_ids))
+    _evictions.add(eviction)
+    eviction.add_done_callback(_evictions.discard)
+    return eviction
 
 
 async def _evict_all(connection_ids: Iterable[str]) -> None:

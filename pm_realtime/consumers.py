@@ -125,6 +125,9 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
 
     async def websocket_disconnect(self, message: Any) -> None:
         if self._worker is not None:
+            # What the client said to others still goes out; what it wanted for itself is moot.
+            if not any(each.type == MessageType.MESSAGE for each in self._commands):
+                self._commands.clear()
             await asyncio.wait({self._worker})
         if not self._outbox.is_closed:
             self._close_code = message.get("code") or 1005

@@ -28,7 +28,7 @@ PATIENCE: Final = 0.5
 #: lost: an event loop that was held up hears late.
 TRIES: Final = 2
 TIMEOUT: Final = 2.0
-#: Seconds that an echo may be late behind other messages.
+#: Seconds for which who joins a group waits for its confirmation behind other messages.
 GRACE: Final = 10.0
 #: Seconds after which a group that was joined is asked again whether it is; doubled each time.
 CONFIRMATION: Final = 0.005
@@ -148,7 +148,7 @@ class Echo:
         confirmation = self._confirmations[number] = asyncio.Event()
         wait = _Wait(self)
         try:
-            while not wait.is_vain:
+            while not wait.is_vain and wait.seconds < GRACE:
                 await self._send(group, number)
                 if await _is_set(confirmation, pause):
                     return
@@ -254,17 +254,18 @@ class _Wait:
 
     def note_miss(self) -> None:
         """Once more it did not come in time."""
-        self.is_in_queue = self._arrivals != self._echo.arrivals and self._seconds < GRACE
+        self.is_in_queue = self._arrivals != self._echo.arrivals
         self._arrivals = self._echo.arrivals
         self._misses = 0 if self.is_in_queue else self._misses + 1
 
     @property
     def is_vain(self) -> bool:
         """Whether it was missed for too long; an event loop that was held up hears late."""
-        return self._misses >= TRIES and self._seconds >= TIMEOUT
+        return self._misses >= TRIES and self.seconds >= TIMEOUT
 
     @property
-    def _seconds(self) -> float:
+    def seconds(self) -> float:
+        """How long it is awaited."""
         return time.monotonic() - self._started
 
 

@@ -26,6 +26,8 @@ logger = logging.getLogger("pm_realtime.push")
 BATCH: Final = 250
 #: Seconds between two tries while the layer is away: the first and the longest.
 BACKOFF: Final = (0.1, 1.0)
+#: Seconds after which a step that was given up has no effect any more.
+LATE: Final = 10.0
 
 
 class Member(Protocol):
@@ -65,8 +67,8 @@ class Hub:
         self._sweeper: asyncio.Task[None] | None = None
         self._echo: Echo | None = None
         self._listener: asyncio.Task[None] | None = None
-        #: Groups without members that could not be left in the layer.
-        self._strays: set[str] = set()
+        #: Groups of which the layer may, now or later, have another picture, and since when.
+        self._strays: dict[str, float] = {}
         self._starting = asyncio.Lock()
         self._refreshed_at = 0.0
 
@@ -134,7 +136,7 @@ class Hub:
         entry = self._groups.get(message["group"])
         if entry is None:
             # A join was cancelled, or a leave failed, while the layer worked on it.
-            await self._discard_from_layer(message["group"])
+            self._note_stray(message["group"])
             return
         members = list(entry.members.values())
         if message["type"] == layers.INSTRUCT:
@@ -204,7 +206,6 @@ class Hub:
             async with entry.lock:
                 if not entry.members and self._layer is not None:
                     await road.group_discard(self._layer, group, self._channel)
-                    self._strays.discard(group)
         except BaseException as error:
             self._note_stray(group)
             if not isinstance(error, Exception):
@@ -214,8 +215,8 @@ class Hub:
             self._release(group, entry)
 
     def _note_stray(self, group: str) -> None:
-        """Whether the layer has us in ``group`` is not known: it is left when the layer is back."""
-        self._strays.add(group)
+        """Whether the layer has us in ``group`` is not known: see :meth:`_settle_strays`."""
+        self._strays[group] = time.monotonic()
         if self._echo is not None:
             self._echo.wake()
 
@@ -241,16 +242,17 @@ class Hub:
             return echo
 
     async def _begin(self, layer: BaseChannelLayer) -> Echo:
+        # After a restart of Redis each socket of a layer that nobody used meanwhile fails once.
+        await redis_layers.drop_idle(layer)
         try:
             return await self._listen(layer)
         except OutageError:
-            # After a restart of Redis each socket of a layer that nobody used meanwhile fails once.
             await redis_layers.drop_idle(layer)
             return await self._listen(layer)
 
     async def _listen(self, layer: BaseChannelLayer) -> Echo:
         self._channel = await road.new_channel(layer)
-        echo = Echo(layer, self._channel, mend=self._mend, tidy=self._leave_strays)
+        echo = Echo(layer, self._channel, mend=self._mend, tidy=self._settle_strays)
         await echo.start()
         return echo
 
@@ -331,19 +333,26 @@ class Hub:
             if entry.members and self._layer is not None:
                 await road.group_add(self._layer, group, self._channel, is_probe=True)
 
-    async def _leave_strays(self) -> None:
-        for group in list(self._strays):
-            await self._leave_stray(group)
+    async def _settle_strays(self) -> None:
+        """Have the layer agree with us on groups in which a step failed, now and a while later.
 
-    async def _leave_stray(self, group: str) -> None:
+        A step that was given up may still reach the server, after whatever came next.
+        """
+        for group, since in list(self._strays.items()):
+            await self._settle_stray(group)
+            if time.monotonic() - since > LATE and self._strays.get(group) == since:
+                del self._strays[group]
+
+    async def _settle_stray(self, group: str) -> None:
         entry = self._use(group)
         try:
             async with entry.lock:
-                if not entry.members and self._layer is not None:
-                    # What is half left, RedisPubSubChannelLayer leaves only when added again.
-                    await road.group_add(self._layer, group, self._channel, is_probe=True)
+                if self._layer is None:
+                    return
+                # What is half left, RedisPubSubChannelLayer leaves only when added again.
+                await road.group_add(self._layer, group, self._channel, is_probe=True)
+                if not entry.members:
                     await road.group_discard(self._layer, group, self._channel, is_probe=True)
-                self._strays.discard(group)
         finally:
             self._release(group, entry)
 

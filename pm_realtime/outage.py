@@ -78,22 +78,24 @@ class Outage:
                 self._since, self._whats, self._is_told = time.monotonic(), {}, False
             self._lost[watcher] = what
             self._whats[what] = None
-            self._tell_loss(what, error)
+            is_to_be_told = self._is_to_be_told()
+        # Without the lock: a handler of the log may push.
+        if is_to_be_told:
+            logger.error(
+                "Lost %s: %s. Open connections stay; what needs it is refused meanwhile.",
+                what,
+                str(error).rstrip("."),
+            )
         if is_new:
             self.suspect(watcher)
 
-    def _tell_loss(self, what: str, error: object) -> None:
+    def _is_to_be_told(self) -> bool:
         now = time.monotonic()
         is_long = now - self._since > LONG
         if self._is_told or not (is_long or now - self._told_at > PAUSE):
-            logger.debug("Lost %s: %s", what, error)
-            return
+            return False
         self._is_told, self._told_at = True, now
-        logger.error(
-            "Lost %s: %s. Open connections stay; what needs it is refused meanwhile.",
-            what,
-            str(error).rstrip("."),
-        )
+        return True
 
     def end(self, watcher: object) -> None:
         """What ``watcher`` lost is back, if it lost anything."""
@@ -102,12 +104,10 @@ class Outage:
                 return
             seconds, unsent = time.monotonic() - self._since, self._unsent
             self._unsent = 0
-            logger.warning(
-                "Back after %.1f s: %s. Pushes that could not be sent: %d.",
-                seconds,
-                ", ".join(self._whats),
-                unsent,
-            )
+            whats = ", ".join(self._whats)
+        logger.warning(
+            "Back after %.1f s: %s. Pushes that could not be sent: %d.", seconds, whats, unsent
+        )
 
     def suspect(self, watcher: object = None) -> None:
         """Have everyone but ``watcher`` look whether they lost something."""

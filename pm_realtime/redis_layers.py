@@ -9,12 +9,7 @@ from typing import Any, Final
 from channels.layers import BaseChannelLayer
 
 from pm_realtime.layers import Message, is_in_process
-
-
-def note_result(task: asyncio.Future[Any]) -> None:
-    """Nobody waits for ``task`` any more: what it raises is not to be logged."""
-    if not task.cancelled():
-        task.exception()
+from pm_realtime.turns import note_result
 
 
 def one_of_each_server(layer: BaseChannelLayer, name: Callable[[int], str]) -> list[str]:

@@ -16,7 +16,8 @@ from channels.layers import BaseChannelLayer
 from pm_realtime.exceptions import BackendError, OutageError
 from pm_realtime.layers import Message, is_in_process
 from pm_realtime.outage import is_lost_connection
-from pm_realtime.redis_layers import forget_vain_channels, note_result
+from pm_realtime.redis_layers import forget_vain_channels
+from pm_realtime.turns import Turns
 
 R = TypeVar("R")
 
@@ -34,50 +35,35 @@ class _Road:
     """The way from one event loop to a layer outside of this process."""
 
     def __init__(self) -> None:
-        self.slots = asyncio.Semaphore(SLOTS)
+        self.turns = Turns(SLOTS, TIMEOUT)
         #: Why nothing is sent for now.
         self.block: str | None = None
         self.start_from = 0.0
 
-    async def go(self, step: Callable[[], Awaitable[R]], *, is_probe: bool, is_patient: bool) -> R:
-        """Take ``step``; where it is patient, its time does not run while others take theirs."""
-        if is_patient:
-            async with self.slots:
-                return await self._take(step, is_probe)
-        return await self._take(partial(self._in_turn, step), is_probe)
-
-    async def _in_turn(self, step: Callable[[], Awaitable[R]]) -> R:
-        async with self.slots:
-            return await step()
-
-    async def _take(self, step: Callable[[], Awaitable[R]], is_probe: bool) -> R:
-        if self.block is not None and not is_probe:
-            raise OutageError(self.block)
+    async def go(self, step: Callable[[], Awaitable[R]], *, is_probe: bool) -> R:
         try:
-            return await _within(TIMEOUT, step)
-        except TimeoutError as error:
-            what = str(error) or f"no answer within {TIMEOUT:g} s"
-            raise OutageError(f"The channel layer: {what}") from error
+            if is_probe:
+                return await self.turns.go(step)
+            self._check_block()
+            return await self.turns.take(partial(self._go_unless_blocked, step))
+        except BackendError:
+            raise
         except Exception as error:
             kind = OutageError if is_lost_connection(error) else BackendError
-            raise kind(f"The channel layer: {type(error).__name__}: {error}") from error
+            what = str(error) if isinstance(error, TimeoutError) else _describe(error)
+            raise kind(f"The channel layer: {what}") from error
+
+    async def _go_unless_blocked(self, step: Callable[[], Awaitable[R]]) -> R:
+        self._check_block()
+        return await step()
+
+    def _check_block(self) -> None:
+        if self.block is not None:
+            raise OutageError(self.block)
 
 
-async def _within(seconds: float, step: Callable[[], Awaitable[R]]) -> R:
-    """The result of ``step``; ``TimeoutError`` in time even where it swallows its cancellation.
-
-    redis-py does so now and then, and goes on to the end of its own timeout.
-    """
-    task = asyncio.ensure_future(step())
-    try:
-        await asyncio.wait({task}, timeout=seconds)
-    finally:
-        if not task.done():
-            task.cancel()
-            task.add_done_callback(note_result)
-    if not task.done() or task.cancelled():
-        raise TimeoutError
-    return task.result()
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 _roads: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, _Road]] = WeakKeyDictionary()
@@ -109,8 +95,8 @@ async def group_add(
 async def group_discard(
     layer: BaseChannelLayer, group: str, channel: str, *, is_probe: bool = False
 ) -> None:
-    """Take ``channel`` out of ``group``, in time, however many do so at the same moment."""
-    await _go(layer, partial(layer.group_discard, group, channel), is_probe, is_patient=True)
+    """Take ``channel`` out of ``group``, in time."""
+    await _go(layer, partial(layer.group_discard, group, channel), is_probe)
 
 
 async def group_send(
@@ -140,13 +126,7 @@ def note_vain_start() -> None:
     _road().start_from = time.monotonic() + PAUSE
 
 
-async def _go(
-    layer: BaseChannelLayer,
-    step: Callable[[], Awaitable[R]],
-    is_probe: bool,
-    *,
-    is_patient: bool = False,
-) -> R:
+async def _go(layer: BaseChannelLayer, step: Callable[[], Awaitable[R]], is_probe: bool) -> R:
     if is_in_process(layer):
         return await step()
-    return await _road().go(step, is_probe=is_probe, is_patient=is_patient)
+    return await _road().go(step, is_probe=is_probe)

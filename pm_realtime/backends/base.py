@@ -1,7 +1,7 @@
 """What the state shared between processes must offer: the contract of a backend."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, TypeVar
 
@@ -49,6 +49,10 @@ class Backend(ABC):
 
     Every method may raise :exc:`~pm_realtime.exceptions.BackendError`.
     """
+
+    #: Called in the loop of a connection that was counted out elsewhere, with its id, where it may
+    #: not have been told.
+    on_evicted: Callable[[str], None] | None = None
 
     @abstractmethod
     async def add(self, connection: ConnectionInfo, *, limit: int, policy: Policy) -> Admission:

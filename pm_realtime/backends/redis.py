@@ -46,6 +46,8 @@ class RedisBackend(Backend):
     RENEW_INTERVAL: ClassVar[float] = 4.0
     RETRY_INTERVAL: ClassVar[float] = 0.5
     TIMEOUT: ClassVar[float] = 1.5
+    #: Seconds for which a Redis that came back empty lets nobody in, so that all may write first.
+    SETTLING: ClassVar[float] = 2.0
 
     def __init__(self) -> None:
         self._nodes: dict[tuple[int, asyncio.AbstractEventLoop], Node] = {}
@@ -125,6 +127,10 @@ class RedisBackend(Backend):
             await node.close_with_loop()
         return node
 
+    def _tell_evicted(self, connection_id: str) -> None:
+        if self.on_evicted is not None:
+            self.on_evicted(connection_id)
+
     def _make_node(self) -> Node:
         try:
             client = Client(self.TIMEOUT)
@@ -135,6 +141,8 @@ class RedisBackend(Backend):
             lease=self.LEASE,
             renew_interval=self.RENEW_INTERVAL,
             retry_interval=self.RETRY_INTERVAL,
+            settling=self.SETTLING,
+            on_evicted=self._tell_evicted,
         )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from pm_realtime.backends import redis_scripts as scripts
@@ -10,6 +11,7 @@ from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError, OutageError
 from pm_realtime.layer_config import is_on_redis, layer_config
 from pm_realtime.redis_pools import address_of, for_asyncio, make_pools, read_hosts
+from pm_realtime.turns import Turns
 
 try:
     from redis.asyncio import Redis
@@ -45,7 +47,7 @@ class Client:
         self._redis: Redis = Redis(connection_pool=self._pools[0])
         self._timeout = timeout
         self._registered: dict[str, Any] = {}
-        self._slots = asyncio.Semaphore(POOL_SIZE)
+        self._turns = Turns(POOL_SIZE, timeout)
         self._closing = asyncio.Lock()
         self._running = 0
 
@@ -55,7 +57,7 @@ class Client:
         return address_of(self._pools[0])
 
     async def run(self, script: str, node: str, arguments: Sequence[Any]) -> Any:
-        """The answer of a script that ``node`` asks, within the timeout, waiting included."""
+        """The answer of a script that ``node`` asks, within the timeout from its turn on."""
         registered = self._registered.get(script)
         if registered is None:
             registered = self._redis.register_script(scripts.COMMON + script)
@@ -63,17 +65,19 @@ class Client:
         key = f"{self._prefix}node:{node}"
         keys = (f"{self._prefix}nodes", key, f"{key}:rooms")
         try:
-            async with asyncio.timeout(self._timeout), self._slots:
-                async with self._closing:
-                    self._running += 1
-                try:
-                    return await registered(keys=keys, args=arguments)
-                finally:
-                    self._running -= 1
+            return await self._turns.take(partial(self._run, registered, keys, arguments))
         # RuntimeError: what uvloop raises for a socket that was closed under it.
         except (RedisError, OSError, EOFError, RuntimeError) as error:
             what = str(error) or f"no answer within {self._timeout:g} s"
             raise OutageError(f"Redis at {self.address}: {what}") from error
+
+    async def _run(self, script: Any, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        async with self._closing:
+            self._running += 1
+        try:
+            return await script(keys=keys, args=arguments)
+        finally:
+            self._running -= 1
 
     async def close_idle(self) -> None:
         """Close all sockets unless one is in use; the next to come opens one again."""

@@ -21,6 +21,9 @@ logger = logging.getLogger("pm_realtime.connection")
 
 #: Seconds in which doubts that come in are looked into together.
 SETTLING: Final = 0.05
+#: What the scripts answer while a Redis that came back empty fills; seconds until the next look.
+WAIT: Final = -1
+LOOK: Final = 0.1
 #: Seconds within which a broken socket fails; what takes longer is not tried again.
 QUICK: Final = 0.5
 
@@ -28,17 +31,27 @@ QUICK: Final = 0.5
 class Node:
     """Belongs to the event loop it was made in.
 
-    ``lease``, ``renew_interval`` and ``retry_interval`` are in seconds. What is written about one
-    connection takes one lane and so keeps its order; all is written anew with all lanes in hand.
+    ``lease``, ``renew_interval``, ``retry_interval`` and ``settling`` are in seconds. What is
+    written about one connection takes one lane and so keeps its order; all is written anew with all
+    lanes in hand.
     """
 
     def __init__(
-        self, client: Client, *, lease: float, renew_interval: float, retry_interval: float
+        self,
+        client: Client,
+        *,
+        lease: float,
+        renew_interval: float,
+        retry_interval: float,
+        settling: float,
+        on_evicted: Callable[[str], None],
     ) -> None:
         self._client = client
         self._lease_ms = round(lease * 1000)
         self._renew_interval = renew_interval
         self._retry_interval = retry_interval
+        self._settling = settling
+        self._on_evicted = on_evicted
         self._id = uuid.uuid4().hex
         self._generation = 0
         #: What this node holds: each connection and its arrival, as Redis told it.
@@ -47,7 +60,7 @@ class Node:
         self._lanes = [asyncio.Lock() for _ in range(POOL_SIZE)]
         #: Pending: is being written. Done: Redis has what this node holds, or is away.
         self._lease: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._is_away = False
+        self._is_away = self._has_written = False
         self._woken = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
@@ -135,13 +148,20 @@ class Node:
 
         Once it is on its way it goes on to its end, whoever cancels the caller.
         """
-        for _ in range(3):
+        losses, deadline = 0, time.monotonic() + 2 * self._settling
+        while losses < 3:
             await self._until_held()
             answer = await asyncio.shield(
                 asyncio.ensure_future(self._write_in_lane(connection_id, apply, script, arguments))
             )
-            if answer is not None:
+            if answer is None:
+                losses += 1
+            elif answer != WAIT:
                 return answer
+            elif time.monotonic() < deadline:
+                await asyncio.sleep(LOOK)
+            else:
+                raise OutageError(f"Redis at {self._client.address} waits for all processes.")
         raise BackendError(f"Redis at {self._client.address} loses what is written.")
 
     async def _write_in_lane(
@@ -151,7 +171,7 @@ class Node:
             if not self._is_held:
                 return None
             answer = await self._call_own(script, *arguments)
-            if answer is not None:
+            if answer not in (None, WAIT):
                 apply(answer)
             return answer
 
@@ -220,6 +240,9 @@ class Node:
         self._keeper.cancel()
         self._keeper = None
         outage.unwatch(self)
+        self._is_away = self._has_written = False
+        if not self._lease.done():
+            self._settle(OutageError("The last connection of this process has left."))
         self._connections.clear()
         # What is under way of the same generation finds no lease, and nobody is alarmed by that.
         generation, self._generation = self._generation, self._generation + 1
@@ -248,10 +271,19 @@ class Node:
                 self._woken.clear()
                 if self._is_held:
                     with suppress(BackendError):
-                        await self._call_own(scripts.RENEW, self._lease_ms)
+                        await self._renew()
             except Exception:
                 logger.exception("The lease of this process could not be kept.")
                 await asyncio.sleep(self._retry_interval)
+
+    async def _renew(self) -> None:
+        """Say that this node lives, and close those that other nodes counted out.
+
+        They were told at once; who did not hear it, because Redis was away, is told now.
+        """
+        for connection_id in await self._call_own(scripts.RENEW, self._lease_ms) or ():
+            if self._connections.pop(connection_id, None) is not None:
+                self._on_evicted(connection_id)
 
     def _lose(self, error: BackendError | None) -> None:
         """Redis does not have what this node holds, or is away with ``error``."""
@@ -280,7 +312,9 @@ class Node:
             # Sockets that broke unnoticed would be taken for the next outage.
             await self._client.close_idle()
             self._generation += 1
-            state = (self._generation, self._lease_ms, *self._state())
+            settling = self._settling if self._has_written and self._connections else 0
+            times = (self._lease_ms, round(settling * 1000))
+            state = (self._generation, *times, *self._state())
             try:
                 answer = await self._call(scripts.WRITE, *state)
             except BackendError as error:
@@ -288,6 +322,7 @@ class Node:
                 return
             if answer is None:
                 return
+            self._has_written = True
             self._settle()
         self._is_away = False
         outage.end(self)

@@ -8,9 +8,11 @@ from typing import Final
 # ARGV of a node's own scripts begins with its generation and, where it matters, the lease in ms.
 #
 # Fields of node:<id>: generation, connections, authenticated (counts); c:<connection> [user, role,
-# connected_at]; r:<connection> its rooms; u:<user> [[connection, connected_at, arrival], ...].
+# connected_at]; r:<connection> its rooms; u:<user> [[connection, connected_at, arrival], ...];
+# evicted [connection, ...]: counted out by other nodes, and perhaps not told yet.
 COMMON: Final = """
-local NODE = string.sub(KEYS[1], 1, -#'nodes' - 1) .. 'node:'
+local BASE = string.sub(KEYS[1], 1, -#'nodes' - 1)
+local NODE, SETTLING = BASE .. 'node:', BASE .. 'settling'
 local function is_mine() return redis.call('HGET', KEYS[2], 'generation') == ARGV[1] end
 local function renew(lease)
   redis.call('PEXPIRE', KEYS[2], lease)
@@ -66,16 +68,27 @@ local function of_user(user)
 end
 """
 
-#: Is the lease still ours? Then it runs on.
-RENEW: Final = "if not is_mine() then return false end; renew(ARGV[2]); return 1"
+#: Is the lease still ours? Then it runs on, and the answer is who was counted out by others.
+RENEW: Final = """
+if not is_mine() then return false end
+renew(ARGV[2])
+local evicted = list(KEYS[2], 'evicted')
+redis.call('HDEL', KEYS[2], 'evicted')
+return evicted
+"""
 
 #: What the node holds, all of it in place of what stood there, unless a later writing came first.
+#: Who writes for the second time into a Redis that has lost all nodes asks for a moment in which
+#: the others write too, before anybody is let in by what is there.
 WRITE: Final = """
 local written = redis.call('HGET', KEYS[2], 'generation') or 0
 if tonumber(written) > tonumber(ARGV[1]) then return false end
+if tonumber(ARGV[3]) > 0 and redis.call('EXISTS', KEYS[1]) == 0 then
+  redis.call('SET', SETTLING, 1, 'PX', ARGV[3])
+end
 redis.call('DEL', KEYS[2], KEYS[3])
-local first_room = 4 + tonumber(ARGV[3])
-for i = 4, #ARGV, 2 do
+local first_room = 5 + tonumber(ARGV[4])
+for i = 5, #ARGV, 2 do
   redis.call('HSET', i < first_room and KEYS[2] or KEYS[3], ARGV[i], ARGV[i + 1])
 end
 renew(ARGV[2])
@@ -94,6 +107,7 @@ return 1
 ADD: Final = """
 if not is_mine() then return false end
 local id, record, connected_at, limit = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+if redis.call('EXISTS', SETTLING) == 1 and cjson.decode(record)[1] ~= cjson.null then return -1 end
 drop(KEYS[2], id)
 local user, time = cjson.decode(record)[1], redis.call('TIME')
 local answer = {1, time[1] .. string.format('%06d', time[2])}
@@ -102,8 +116,14 @@ if user ~= cjson.null then
   if ARGV[6] == 'refuse' and #theirs >= limit then return {0} end
   for i = 1, #theirs + 1 - limit do
     if theirs[i] then
-      drop(theirs[i][1], theirs[i][2])
-      answer[#answer + 1] = theirs[i][2]
+      local node, victim = theirs[i][1], theirs[i][2]
+      drop(node, victim)
+      answer[#answer + 1] = victim
+      if node ~= KEYS[2] then
+        local evicted = list(node, 'evicted')
+        evicted[#evicted + 1] = victim
+        store(node, 'evicted', evicted)
+      end
     end
   end
   local here = list(KEYS[2], 'u:' .. user)
@@ -123,6 +143,7 @@ REMOVE: Final = "if not is_mine() then return false end; drop(KEYS[2], ARGV[2]);
 JOIN: Final = """
 if not is_mine() then return false end
 local lease, id, room, capacity = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+if capacity and redis.call('EXISTS', SETTLING) == 1 then return -1 end
 if redis.call('HEXISTS', KEYS[2], 'c:' .. id) == 0 then return 0 end
 local rooms = list(KEYS[2], 'r:' .. id)
 for _, joined in ipairs(rooms) do if joined == room then return 1 end end

@@ -69,6 +69,7 @@ class FastBackend(RedisBackend):
     LEASE = 0.6
     RENEW_INTERVAL = 0.1
     RETRY_INTERVAL = 0.1
+    SETTLING = 0.5
     TIMEOUT = 0.5
 
 
@@ -489,6 +490,40 @@ async def test_when_redis_comes_back_empty_all_is_written_anew(valkey, caplog):
     assert "Back after" in back
     await first.remove("a")
     assert (await second.get_stats())["roomStats"] == {"x": 1}
+
+
+@pytest.mark.parametrize("empties", [True, False])
+async def test_limits_hold_where_redis_comes_back_empty(valkey, empties):
+    first, second = FastBackend(), FastBackend()
+    await add_all(first, "a", user_id=None)
+    await add_all(second, "b", "c", user_id="ann")
+    for id in "bc":
+        assert await second.join(id, "room", capacity=2)
+    if empties:
+        with valkey.client() as client:
+            client.flushall()
+    else:
+        valkey.kill()
+        valkey.start()
+    await first.remove("nobody")  # This one is the first to notice.
+    await eventually(lambda: not node_of(first)._is_held or node_of(first)._generation > 1)
+    await eventually(lambda: node_of(first)._is_held)
+    assert await first.join("a", "room", capacity=2) is False
+    (admission,) = await add_all(first, "d", user_id="ann", limit=2, policy="refuse")
+    assert not admission.admitted
+    assert (await first.get_stats())["roomStats"] == {"room": 2}
+
+
+async def test_one_pushed_out_by_another_node_is_named_to_its_own_where_it_was_not_told(valkey):
+    first, second = FastBackend(), FastBackend()
+    told = []
+    first.on_evicted = told.append
+    await add_all(first, "a", "b", user_id="ann")
+    await first.remove("b")
+    (admission,) = await add_all(second, "c", user_id="ann", limit=1)
+    assert admission.replaced == ("a",)
+    await eventually(lambda: told == ["a"])
+    assert list(node_of(first)._connections) == []
 
 
 async def test_what_left_while_redis_was_away_is_gone_when_it_is_back(valkey, caplog):

@@ -1,0 +1,67 @@
+"""Turns: few at once, each in its time, a long queue that moves, and none behind a silent server."""
+
+import asyncio
+import time
+
+import pytest
+
+from pm_realtime.turns import Turns
+
+
+async def test_a_long_queue_is_waited_for_while_it_moves():
+    turns, most, running = Turns(2, 0.05), 0, 0
+
+    async def step():
+        nonlocal most, running
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.01)
+        running -= 1
+        return True
+
+    assert all(await asyncio.gather(*(turns.take(step) for _ in range(30))))
+    assert most == 2
+
+
+async def test_all_who_wait_behind_a_silent_server_give_up_with_the_first():
+    turns = Turns(2, 0.1)
+    started = time.monotonic()
+    silent = [turns.take(asyncio.Event().wait) for _ in range(50)]
+    found = await asyncio.gather(*silent, return_exceptions=True)
+    assert all(isinstance(each, TimeoutError) for each in found)
+    assert time.monotonic() - started < 1
+    assert await turns.take(lambda: asyncio.sleep(0, "back")) == "back"
+
+
+async def test_out_of_turn_one_does_not_wait_for_the_others():
+    turns = Turns(1, 5)
+    first = asyncio.create_task(turns.take(asyncio.Event().wait))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(1):
+        assert await turns.go(lambda: asyncio.sleep(0, 1)) == 1
+    first.cancel()
+
+
+async def test_what_a_step_raises_is_raised():
+    async def step():
+        raise LookupError("nothing there")
+
+    with pytest.raises(LookupError, match="nothing there"):
+        await Turns(1, 1).take(step)
+
+
+async def test_a_caller_that_is_cancelled_cancels_its_step():
+    turns, was_cancelled = Turns(1, 5), asyncio.Event()
+
+    async def step():
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            was_cancelled.set()
+            raise
+
+    caller = asyncio.create_task(turns.take(step))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    caller.cancel()
+    await asyncio.wait_for(was_cancelled.wait(), 1)
