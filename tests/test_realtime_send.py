@@ -10,6 +10,7 @@ import sys
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 
 from pm_realtime.management.commands.realtime_send import Command as Sends
@@ -161,6 +162,32 @@ def test_a_redis_that_is_away_is_said_in_a_sentence(valkey, settings):
     valkey.kill()
     with pytest.raises(CommandError, match=r"Nothing was sent: .*Connect"):
         send("--all", "x")
+
+
+def test_a_redis_that_is_away_is_said_once(valkey):
+    valkey.kill()
+    done = subprocess.run(
+        [sys.executable, "-m", "django", "realtime_send", "--all", "x"],
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "tests.settings",
+            "TEST_CHANNEL_LAYERS": json.dumps(layers(valkey)),
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        },
+        capture_output=True,
+        text=True,
+        timeout=6 * PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("CommandError: Nothing was sent: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("name", "said"), [("email", "an email"), ("username", "a username")])
+def test_the_name_of_a_user_has_its_article(monkeypatch, name, said):
+    monkeypatch.setattr(get_user_model(), "USERNAME_FIELD", name)
+    assert f"--user takes {said}." in refusal("--user-id", "7", "x")
 
 
 def test_a_redis_that_does_not_answer_is_said_in_a_sentence(valkey, settings):

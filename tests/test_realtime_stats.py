@@ -161,6 +161,54 @@ def test_settings_that_cannot_be_read_are_said_in_a_sentence(settings):
 
 
 @pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        ("text", "CHANNEL_LAYERS must describe .* but got a str.$"),
+        (["redis://"], "CHANNEL_LAYERS must describe .* but got a list.$"),
+        ({"default": "text"}, '\\["default"\\] must describe .* but got a str.$'),
+        ({"default": {"BACKEND": 5}}, "must describe a channel layer, such as"),
+        (
+            {"default": {"BACKEND": "django.http.HttpResponse"}},
+            "but 'django.http.HttpResponse' makes no channel layer",
+        ),
+        (
+            {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"x": 1}}},
+            "this one cannot be made: .*unexpected keyword argument 'x'",
+        ),
+        (
+            {"default": {"BACKEND": "nowhere.Layer"}},
+            "BACKEND that cannot be imported, 'nowhere.Layer': No module named 'nowhere'.$",
+        ),
+    ],
+)
+def test_a_layer_that_is_none_is_said_in_a_sentence(settings, layers, said):
+    settings.CHANNEL_LAYERS = layers
+    for command in ["realtime_stats"], ["realtime_send", "--all", "x"]:
+        with pytest.raises(CommandError, match=said):
+            call_command(*command, stdout=io.StringIO())
+
+
+class NoChannelsRedis:
+    """What looks for modules where channels-redis is not installed."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.split(".")[0] == "channels_redis":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def test_a_layer_of_channels_redis_says_what_to_install(settings, monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "channels_redis"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [NoChannelsRedis, *sys.meta_path])
+    settings.CHANNEL_LAYERS = {
+        "default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer"}
+    }
+    with pytest.raises(CommandError, match=r'pip install "pm-realtime\[redis\]"$'):
+        stats()
+
+
+@pytest.mark.parametrize(
     "arguments", [["--rooms=-1"], ["--rooms=x"], ["--watch=0"], ["--watch=nan"], ["--watch=x"]]
 )
 def test_numbers_that_are_none_are_refused(arguments):
@@ -234,6 +282,8 @@ def test_watching_redraws_a_terminal(valkey):
             while shown.count(b"\x1b[H") < 3:
                 shown += os.read(leader, 4096)
             assert end(process) == (0, "")
+            while not shown.endswith(b"\x1b[J\r\n"):
+                shown += os.read(leader, 4096)
     finally:
         os.close(leader)
         os.close(terminal)

@@ -1,9 +1,12 @@
 """What the management commands share: whom they can see and reach, and how they print."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from channels.exceptions import InvalidChannelLayerError
+from channels.layers import BaseChannelLayer
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 
@@ -38,6 +41,8 @@ class RealtimeCommand(BaseCommand):
         Raises ``BackendError`` while they cannot be had, and Django's ``CommandError`` where these
         settings never let this process see any.
         """
+        # A layer that cannot be used would look like one in memory.
+        find_layer()
         backend = get_backend()
         stats = backend.run(backend.get_stats())
         if isinstance(backend, MemoryBackend) and not stats["totalConnections"]:
@@ -52,7 +57,7 @@ class RealtimeCommand(BaseCommand):
 
     def require_reach(self) -> None:
         """Raise Django's ``CommandError`` where nothing sent from this process can arrive."""
-        layer = get_layer()
+        layer = find_layer()
         if is_in_process(layer) and not any(getattr(layer, "groups", {}).values()):
             raise CommandError(
                 "Nothing was sent: this process holds no connection, and the channel layer in "
@@ -67,6 +72,44 @@ class RealtimeCommand(BaseCommand):
             line = json.dumps(data)
         self.stdout.write(line)
         self.stdout.flush()
+
+
+def find_layer() -> BaseChannelLayer:
+    """The channel layer; Django's ``CommandError`` where the settings name none that is one."""
+    alias = conf.CHANNEL_LAYER
+    layers = getattr(settings, "CHANNEL_LAYERS", None) or {}
+    if not isinstance(layers, Mapping):
+        raise _no_layer("CHANNEL_LAYERS", f"got a {type(layers).__name__}")
+    name, config = f'CHANNEL_LAYERS["{alias}"]', layers.get(alias, {})
+    if not isinstance(config, Mapping):
+        raise _no_layer(name, f"got a {type(config).__name__}")
+    try:
+        layer = get_layer()
+    except ImproperlyConfigured:
+        raise
+    except InvalidChannelLayerError as error:
+        why = error.__context__
+        if not isinstance(why, ImportError):
+            raise
+        missing = getattr(why, "name", None) in ("channels_redis", "redis", "msgpack")
+        advice = ' Install it with: pip install "pm-realtime[redis]"' if missing else ""
+        raise CommandError(
+            f"{name} names a BACKEND that cannot be imported, {config['BACKEND']!r}: {why}.{advice}"
+        ) from error
+    except Exception as error:  # Whatever the class makes of what it is given.
+        raise _no_layer(name, f"this one cannot be made: {error}") from error
+    if not hasattr(layer, "group_send"):
+        raise _no_layer(name, f"{config.get('BACKEND')!r} makes no channel layer")
+    return layer
+
+
+def _no_layer(name: str, found: str) -> CommandError:
+    example = (
+        f'{{"BACKEND": "{SHARED_LAYER}", "CONFIG": {{"hosts": ["redis://127.0.0.1:6379/0"]}}}}'
+    )
+    if name == "CHANNEL_LAYERS":
+        example = f'{{"default": {example}}}'
+    return CommandError(f"{name} must describe a channel layer, such as {example}, but {found}.")
 
 
 def unreachable(error: BackendError) -> CommandError:

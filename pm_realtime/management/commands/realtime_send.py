@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -51,6 +52,9 @@ class Command(RealtimeCommand):
         content = None if payload is None else _parse(payload)
         push = _push_to(**options)
         self.require_reach()
+        if getattr(self, "_called_from_command_line", False):
+            # An outage is said below, and what the log says of open connections is not for here.
+            logging.getLogger("pm_realtime").setLevel(logging.CRITICAL)
         try:
             envelope = push(type, content)
         except ValueError as error:
@@ -88,7 +92,9 @@ def _push_to(
 def _find_user(field: str, value: str) -> Any:
     model = get_user_model()
     if field == "pk":
-        what, other = "primary key", f"--user takes a {model.USERNAME_FIELD}"
+        name = model.USERNAME_FIELD
+        article = "an" if name[:1].lower() in "aeio" else "a"
+        what, other = "primary key", f"--user takes {article} {name}"
     else:
         what, other = field, "--user-id takes a primary key"
     try:

@@ -56,8 +56,12 @@ class Command(RealtimeCommand):
             if watch is None:
                 self._show(self._ask_once(), json, rooms)
             else:
-                with contextlib.suppress(KeyboardInterrupt):
+                try:
                     self._watch(json, rooms, watch)
+                except KeyboardInterrupt:
+                    if self.stdout.isatty():
+                        # What comes next is not to stand beside the terminal's ^C.
+                        self.stdout.write()
         except BrokenPipeError:
             # Whoever reads has gone, as `head` does; Python itself must not find it out again.
             with contextlib.suppress(OSError, ValueError):
