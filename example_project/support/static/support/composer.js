@@ -64,7 +64,7 @@ export function createComposer(form, send) {
       notices.show("not-sent", {
         level: "error",
         title: "Your message was not sent",
-        detail: `${error.code}: ${error.message}`,
+        body: error.message,
       });
     }
   }
@@ -77,6 +77,8 @@ export function createComposer(form, send) {
     refresh();
     try {
       await send(text);
+      // One sent before it may have failed meanwhile.
+      notices.clear("not-sent");
     } catch (error) {
       giveBack(text);
       explain(error);
