@@ -1,4 +1,4 @@
-"""Turns: few at once, each in its time, a long queue that moves, and none behind a silent server."""
+"""Turns: few at once, each in its time, a queue that moves, and none behind a silent server."""
 
 import asyncio
 import time
