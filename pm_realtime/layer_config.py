@@ -2,12 +2,14 @@
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.utils.module_loading import import_string
 
 from pm_realtime.conf import conf
+
+CHANNELS_REDIS: Final = "channels_redis."
 
 
 def layer_config() -> Mapping[str, Any] | None:
@@ -19,9 +21,32 @@ def layer_config() -> Mapping[str, Any] | None:
 
 def is_on_redis() -> bool:
     """Whether that layer is one of channels-redis, or made from one."""
-    config = layer_config() or {}
+    path = layer_path()
+    if path.startswith(CHANNELS_REDIS):
+        return True  # Installed or not: what is in memory would be taken for all there is.
     try:
-        found = import_string(str(config.get("BACKEND")))
-    except ImportError:
+        found = import_string(path)
+    except Exception:
         return False
-    return any(base.__module__.startswith("channels_redis.") for base in inspect.getmro(found))
+    bases = inspect.getmro(found) if inspect.isclass(found) else ()
+    return any(base.__module__.startswith(CHANNELS_REDIS) for base in bases)
+
+
+def layer_path() -> str:
+    """What is written as ``BACKEND`` of that layer; empty where it is no text."""
+    path = (layer_config() or {}).get("BACKEND")
+    return path if isinstance(path, str) else ""
+
+
+def layer_options() -> Mapping[str, Any]:
+    """The ``CONFIG`` of that layer. Raises ``ValueError`` where it is no dict."""
+    options = (layer_config() or {}).get("CONFIG")
+    if options is not None and not isinstance(options, Mapping):
+        kind = type(options).__name__
+        raise ValueError(f'{layer_name()}["CONFIG"] must be a dict, got one of type {kind}.')
+    return options or {}
+
+
+def layer_name() -> str:
+    """How messages call that layer."""
+    return f'CHANNEL_LAYERS["{conf.CHANNEL_LAYER}"]'

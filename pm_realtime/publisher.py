@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from channels.layers import BaseChannelLayer
 
-from pm_realtime.exceptions import OutageError
+from pm_realtime.exceptions import BackendError, OutageError
 from pm_realtime.forks import after_fork
-from pm_realtime.redis_pools import address_of, for_threads, make_pools, read_hosts
+from pm_realtime.redis_pools import address_of, for_threads, open_pools, problems_of, read_hosts
 
 try:
     from channels_redis.pubsub import (  # type: ignore[import-untyped]
@@ -44,6 +44,9 @@ class Publisher:
 
     def __init__(self, layer: Any, timeout: float) -> None:
         self._layer = layer
+        hosts = layer._args[0] if layer._args else layer._kwargs.get("hosts")
+        for where, problem in problems_of(hosts):
+            raise BackendError(f"The hosts{where} of the channel layer: {problem}")
         self._names = RedisPubSubLoopLayer(*layer._args, **layer._kwargs, channel_layer=layer)
         self._servers = {shard: _Server(shard.host, timeout) for shard in self._names._shards}
 
@@ -64,7 +67,7 @@ class _Server:
         (host,) = read_hosts([host])
         if found := ASYNCIO_ONLY & host.keys():
             raise ValueError(f"{', '.join(sorted(found))} is for asyncio")
-        self._pools = make_pools(host, timeout, for_threads(), max_connections=POOL_SIZE)
+        self._pools = open_pools(host, timeout, for_threads(), max_connections=POOL_SIZE)
         self._redis = Redis(connection_pool=self._pools[0])
         self._slots = threading.BoundedSemaphore(POOL_SIZE)
         self._timeout = timeout
@@ -75,6 +78,12 @@ class _Server:
                 self._redis.publish(channel, text)
             except (RedisError, OSError) as error:
                 raise self._failure(str(error)) from error
+            except (ValueError, TypeError, AttributeError) as error:
+                # A value of an option that only shows itself while a socket is opened.
+                address = address_of(self._pools[0])
+                raise BackendError(
+                    f"Redis at {address}: {type(error).__name__}: {error}"
+                ) from error
 
     @contextlib.contextmanager
     def _slot(self) -> Iterator[None]:
@@ -100,7 +109,8 @@ _made: tuple[BaseChannelLayer, Publisher | None] | None = None
 def get_publisher(layer: BaseChannelLayer, timeout: float) -> Publisher | None:
     """The publisher of ``layer``, made at first; None where only the layer itself can send.
 
-    ``timeout`` is in seconds and bounds each message.
+    ``timeout`` is in seconds and bounds each message. Raises ``BackendError`` where the layer's
+    hosts cannot be used at all.
     """
     global _made
     made = _made
@@ -120,6 +130,8 @@ def _make(layer: BaseChannelLayer, timeout: float) -> Publisher | None:
         return None  # A subclass that has its own way.
     try:
         return Publisher(layer, timeout)
+    except BackendError:
+        raise  # The layer itself could not do it either.
     except Exception as error:
         # The layer may take options, or have changed in ways, that only itself understands.
         logger.info("Pushes of threads go through an event loop: %r", error)

@@ -17,7 +17,7 @@ import asyncio
 import json
 import os
 from collections.abc import Coroutine
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
@@ -101,17 +101,9 @@ class RedisBackend(Backend):
         except ImproperlyConfigured:
             return []  # The check of the settings' types says it.
         except ValueError as error:
-            return [
-                Error(
-                    f"The address of Redis could not be read: {error}",
-                    hint=(
-                        'Set PM_REALTIME["LOCATION"] to a URL such as "redis://localhost:6379/0", '
-                        "or leave it out to have the first of the channel layer's hosts."
-                    ),
-                    id="pm_realtime.E016",
-                )
-            ]
-        return []
+            if str(error).startswith(redis_client.LOCATION):
+                return [_address_error(str(error), _LOCATION_HINT), *check_hosts()]
+        return check_hosts()
 
     async def _node(self) -> Node:
         """The node of the running loop in this process; ended loops of this process go.
@@ -144,6 +136,25 @@ class RedisBackend(Backend):
             settling=self.SETTLING,
             on_evicted=self._tell_evicted,
         )
+
+
+_LOCATION_HINT: Final = (
+    'Set PM_REALTIME["LOCATION"] to a URL such as "redis://localhost:6379/0", or leave it out to '
+    "have the first of the channel layer's hosts."
+)
+
+
+def check_hosts() -> list[CheckMessage]:
+    """An error for each of the channel layer's hosts that cannot be used."""
+    try:
+        wrong = redis_client.wrong_hosts()
+    except ValueError:
+        return []  # CONFIG is no dict: the check of the layer says it.
+    return [_address_error(each, redis_client.HOSTS_HINT) for each in wrong]
+
+
+def _address_error(what: str, hint: str) -> CheckMessage:
+    return Error(what, hint=hint, id="pm_realtime.E016")
 
 
 def _info(found: list[str]) -> ConnectionInfo:

@@ -1,7 +1,7 @@
 """The client of one event loop: few connections, every answer in time, only our own errors."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -9,8 +9,15 @@ from typing import Any, Final
 from pm_realtime.backends import redis_scripts as scripts
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError, OutageError
-from pm_realtime.layer_config import is_on_redis, layer_config
-from pm_realtime.redis_pools import address_of, for_asyncio, make_pools, read_hosts
+from pm_realtime.layer_config import is_on_redis, layer_name, layer_options
+from pm_realtime.redis_pools import (
+    FORMS,
+    address_of,
+    for_asyncio,
+    open_pools,
+    problems_of,
+    read_hosts,
+)
 from pm_realtime.turns import Turns
 
 try:
@@ -21,6 +28,9 @@ except ImportError:
 else:
     is_installed = True
 
+#: How messages call the setting.
+LOCATION: Final = 'PM_REALTIME["LOCATION"]'
+HOSTS_HINT: Final = f"Write a list; each host is {FORMS}."
 #: Connections of one event loop to Redis; no more operations are under way at once.
 POOL_SIZE: Final = 4
 OPTIONS: Final = {
@@ -36,14 +46,15 @@ class Client:
     def __init__(self, timeout: float) -> None:
         if not is_installed:
             raise BackendError("The Redis backend needs the package redis.")
+        prefix = layer_options().get("prefix", "asgi")
+        where, host = _host()
         try:
-            self._pools = make_pools(_host(), timeout, for_asyncio(), **OPTIONS)
-            self._pools[0].make_connection()
-        except (TypeError, KeyError, IndexError) as error:
-            raise ValueError(f"{type(error).__name__}: {error}") from error
+            self._pools = open_pools(host, timeout, for_asyncio(), **OPTIONS)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
         # The braces keep all keys in one slot of a cluster. Sites that share a Redis have layers of
         # different prefixes, or would get each other's messages.
-        self._prefix = f"pm_realtime:{{{_layer_options().get('prefix', 'asgi')}}}:"
+        self._prefix = f"pm_realtime:{{{prefix}}}:"
         self._redis: Redis = Redis(connection_pool=self._pools[0])
         self._timeout = timeout
         self._registered: dict[str, Any] = {}
@@ -96,15 +107,24 @@ class Client:
                 await pool.disconnect()
 
 
-def _host() -> dict[str, Any]:
-    """``LOCATION``, or the first host of the channel layer, as channels-redis reads it."""
+def _host() -> tuple[str, dict[str, Any]]:
+    """``LOCATION``, or the first host of the channel layer, and what it is called."""
     if conf.LOCATION is not None:
-        return {"address": conf.LOCATION}
-    hosts = _layer_options().get("hosts")
+        return LOCATION, {"address": conf.LOCATION}
+    hosts = layer_options().get("hosts")
     if not hosts and not is_on_redis():
-        raise ValueError("LOCATION is not set, and the channel layer has no hosts.")
-    return read_hosts(hosts)[0]
+        raise ValueError(f"{LOCATION} is not set, and the channel layer has no hosts.")
+    try:
+        return f"{_hosts_name()}[0]", read_hosts(hosts)[0]
+    except ValueError as error:
+        raise ValueError(f"{_hosts_name()}: {error}") from None
 
 
-def _layer_options() -> Mapping[str, Any]:
-    return (layer_config() or {}).get("CONFIG") or {}
+def wrong_hosts() -> list[str]:
+    """What is wrong with the hosts of the channel layer, all of them, a sentence each."""
+    hosts = layer_options().get("hosts")
+    return [f"{_hosts_name()}{where}: {problem}" for where, problem in problems_of(hosts)]
+
+
+def _hosts_name() -> str:
+    return f'{layer_name()}["CONFIG"]["hosts"]'

@@ -7,10 +7,11 @@ from urllib.parse import quote
 import pytest
 from redis.asyncio.connection import SSLConnection
 
-from pm_realtime import aget_stats, send_to_room
+from pm_realtime import aget_stats, send_to_room, transport
 from pm_realtime.backends.redis import RedisBackend
 from pm_realtime.exceptions import BackendError
 from pm_realtime.layers import get_layer
+from pm_realtime.outage import outage
 from pm_realtime.publisher import get_publisher
 from pm_realtime.redis_pools import for_asyncio, for_threads, make_pools
 from pm_realtime.road import TIMEOUT
@@ -207,3 +208,25 @@ async def test_a_sentinel_that_says_nothing_does_not_use_up_the_time_of_the_othe
             await backend.remove("a")
     finally:
         silent.kill()
+
+
+@pytest.mark.parametrize(
+    ("host", "found"),
+    [
+        (("127.0.0.1", "abc"), "'abc'"),
+        ({"host": "127.0.0.1", "bogus": 1, "password": SECRET}, "'bogus'"),
+        ({"host": 5, "password": SECRET}, "5:6379"),
+        (6379, "6379"),
+        ("nonsense", "'nonsense'"),
+    ],
+    ids=str,
+)
+def test_a_push_of_a_thread_to_a_wrong_host_is_an_error_of_ours(use, host, found):
+    use(PUBSUB, host)
+    try:
+        with pytest.raises(BackendError) as caught:
+            send_to_room("room", "hello")
+    finally:
+        outage.end(transport._publish)
+    assert found in str(caught.value)
+    assert SECRET not in str(caught.value)

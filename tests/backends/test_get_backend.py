@@ -64,6 +64,9 @@ class OwnLayer(RedisPubSubChannelLayer):
         (f"{__name__}.OwnLayer", RedisBackend),
         ("channels.layers.InMemoryChannelLayer", MemoryBackend),
         ("no.such.Layer", MemoryBackend),
+        ("channels_redis.no.such.Layer", RedisBackend),
+        ("json.decoder", MemoryBackend),
+        (None, MemoryBackend),
     ],
 )
 def test_without_the_setting_the_layer_decides(settings, path, expected):

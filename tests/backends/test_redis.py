@@ -685,12 +685,13 @@ async def test_a_unix_socket_and_a_dict_reach_the_server(settings, tmp_path):
     [
         ({"LOCATION": "localhost:6379"}, {}, "redis://"),
         ({"LOCATION": "redis://host:port"}, {}, "port"),
-        ({}, {}, "LOCATION is not set"),
+        ({}, {}, "is not set"),
         ({}, layer({"bogus": 1}), "bogus"),
         ({}, layer("http://host"), "redis://"),
         ({}, {"default": {**layer()["default"], "CONFIG": {"hosts": "redis://host"}}}, "list"),
-        ({}, layer(("host",)), "IndexError"),
+        ({}, layer(("host",)), "1 of the two"),
         ({}, layer({"master_name": "main"}), "sentinels"),
+        ({}, layer(6379), "6379"),
     ],
 )
 async def test_an_address_that_cannot_be_read_is_a_check_error(
@@ -702,6 +703,14 @@ async def test_an_address_that_cannot_be_read_is_a_check_error(
     assert message.id == "pm_realtime.E016"
     assert word in message.msg
     with pytest.raises(BackendError):
+        await get_backend().get_stats()
+
+
+async def test_a_config_that_is_no_dict_is_an_error_of_the_backend(settings):
+    settings.PM_REALTIME = {}
+    settings.CHANNEL_LAYERS = {"default": {**layer()["default"], "CONFIG": ["x"]}}
+    assert get_backend().check() == []  # The check of the layer says it.
+    with pytest.raises(BackendError, match="must be a dict"):
         await get_backend().get_stats()
 
 
