@@ -13,11 +13,18 @@ from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from pm_realtime.backends import MEMORY, REDIS, backend_path, get_backend
+from pm_realtime.backends import MEMORY, REDIS, backend_path, get_backend, redis_client
 from pm_realtime.backends.base import Backend
+from pm_realtime.backends.redis import RedisBackend, check_hosts
 from pm_realtime.conf import Conf, conf
 from pm_realtime.exceptions import CommandError
-from pm_realtime.layer_config import layer_config
+from pm_realtime.layer_config import (
+    CHANNELS_REDIS,
+    is_on_redis,
+    layer_config,
+    layer_name,
+    layer_path,
+)
 from pm_realtime.limits import parse_rate
 from pm_realtime.protocol import check_room
 from pm_realtime.rooms import OPTION_NAMES, SERVER, is_route, parse_route
@@ -26,6 +33,12 @@ _SERVERS: Final = ("daphne", "uvicorn", "hypercorn", "granian")
 _PUBSUB: Final = "channels_redis.pubsub.RedisPubSubChannelLayer"
 _CORE: Final = "channels_redis.core.RedisChannelLayer"
 _MEMORY: Final = "channels.layers.InMemoryChannelLayer"
+#: All that Channels reads of a layer; its old ROUTING it refuses.
+_LAYER_KEYS: Final = ("BACKEND", "CONFIG", "TEST_CONFIG")
+_EXAMPLE: Final = (
+    f'CHANNEL_LAYERS = {{"default": {{"BACKEND": "{_PUBSUB}", '
+    '"CONFIG": {"hosts": ["redis://localhost:6379"]}}}'
+)
 #: Below this a burst fills the one channel of a process, and what exceeds it is lost.
 _MIN_CAPACITY: Final = 1000
 #: RedisChannelLayer waits this many seconds for a message; a shorter socket timeout kills it.
@@ -59,6 +72,7 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
         messages += _check_backend()
     if not {"BACKEND", "CHANNEL_LAYER", "LOCATION"} & broken:
         messages += _check_location()
+        messages += _check_memory()
     roles = _roles_meant(found) if "ROLES" in broken else tuple(conf.ROLES)
     if SERVER in roles:
         messages.append(
@@ -179,14 +193,21 @@ def _check_callable(path: str, where: str, number: str) -> Iterator[CheckMessage
 
 def _check_origins() -> Iterator[CheckMessage]:
     for origin in conf.ALLOWED_ORIGINS or ():
-        parts = urlsplit(origin)
-        is_origin = parts.scheme in ("http", "https") and origin.rstrip("/") == origin
-        if origin != "*" and not (is_origin and parts.netloc and not parts.path):
+        if origin != "*" and not _is_origin(origin):
             yield Error(
                 f'PM_REALTIME["ALLOWED_ORIGINS"]: expected scheme and host, got {origin!r}.',
                 hint="Write 'https://example.com', 'https://*.example.com' or '*', with no path.",
                 id="pm_realtime.E012",
             )
+
+
+def _is_origin(origin: str) -> bool:
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
+    is_origin = parts.scheme in ("http", "https") and origin.rstrip("/") == origin
+    return is_origin and bool(parts.netloc) and not parts.path
 
 
 def _check_backend() -> Iterator[CheckMessage]:
@@ -195,8 +216,14 @@ def _check_backend() -> Iterator[CheckMessage]:
         backend = get_backend()
     except Exception as error:
         backend, problem = None, f"could not be made ({error})"
+    if not isinstance(backend, RedisBackend) and redis_client.is_installed and is_on_redis():
+        yield from check_hosts()
     if isinstance(backend, Backend):
-        yield from backend.check()
+        found = backend.check()
+        if layer_path().startswith(CHANNELS_REDIS) and _import_problem(layer_path()):
+            # What installs channels-redis installs redis too: one message is enough.
+            found = [message for message in found if message.id != "pm_realtime.E015"]
+        yield from found
         return
     yield Error(
         f'PM_REALTIME["BACKEND"]: {conf.BACKEND!r} {problem}.',
@@ -206,12 +233,31 @@ def _check_backend() -> Iterator[CheckMessage]:
 
 
 def _check_location() -> Iterator[CheckMessage]:
-    if conf.LOCATION is not None and backend_path() == MEMORY:
+    if conf.LOCATION is None or backend_path() != MEMORY:
+        return
+    why = "BACKEND says so" if conf.BACKEND else "the channel layer is not one of channels-redis"
+    if conf.BACKEND or not _is_layer_broken():
         yield CheckWarning(
-            'PM_REALTIME["LOCATION"] has no effect: the state is kept in memory, because the '
-            "channel layer is not one of channels-redis.",
+            f'PM_REALTIME["LOCATION"] has no effect: the state is kept in memory, because {why}.',
             hint=f"Set CHANNEL_LAYERS to {_PUBSUB}, or BACKEND to {REDIS!r}.",
             id="pm_realtime.W007",
+        )
+
+
+def _is_layer_broken() -> bool:
+    """Whether the layer is written down and cannot be made, which has a message of its own."""
+    if layer_config() is None:
+        return bool(getattr(settings, "CHANNEL_LAYERS", None))
+    return bool(_import_problem((layer_config() or {}).get("BACKEND")))
+
+
+def _check_memory() -> Iterator[CheckMessage]:
+    if conf.BACKEND == MEMORY and is_on_redis():
+        yield CheckWarning(
+            'PM_REALTIME["BACKEND"] is MemoryBackend, but the channel layer is one of '
+            "channels-redis: connections are counted, and limits hold, in each process by itself.",
+            hint="Leave BACKEND out to have them counted over all processes.",
+            id="pm_realtime.W009",
         )
 
 
@@ -305,8 +351,23 @@ def _check_option(
 
 
 def _check_layer() -> Iterator[CheckMessage]:
-    configured = getattr(settings, "CHANNEL_LAYERS", None)
+    configured = getattr(settings, "CHANNEL_LAYERS", {})
     config = layer_config()
+    if not isinstance(configured, Mapping):
+        yield Error(
+            f"CHANNEL_LAYERS must be a dict, got {type(configured).__name__}.",
+            hint=f"Write {_EXAMPLE}, or leave it out.",
+            id="pm_realtime.E011",
+        )
+        return
+    if config is None and conf.CHANNEL_LAYER in configured:
+        kind = type(configured[conf.CHANNEL_LAYER]).__name__
+        yield Error(
+            f"{layer_name()} must be a dict with the key BACKEND, got one of type {kind}.",
+            hint=f"Write {_EXAMPLE}.",
+            id="pm_realtime.E011",
+        )
+        return
     if config is None and (configured or Conf.CHANNEL_LAYER.default != conf.CHANNEL_LAYER):
         yield Error(
             f'PM_REALTIME["CHANNEL_LAYER"]: {conf.CHANNEL_LAYER!r} is not in CHANNEL_LAYERS.',
@@ -314,8 +375,18 @@ def _check_layer() -> Iterator[CheckMessage]:
             id="pm_realtime.E011",
         )
         return
-    backend = config.get("BACKEND", "") if config else _MEMORY
-    options = (config or {}).get("CONFIG") or {}
+    if config is not None:
+        yield from _check_layer_keys(config)
+        if problem := _import_problem(config.get("BACKEND")):
+            yield Error(
+                f'{layer_name()}["BACKEND"] {problem}.',
+                hint=_hint_for(config.get("BACKEND")),
+                id="pm_realtime.E017",
+            )
+            return
+    backend = config.get("BACKEND") if config is not None else _MEMORY
+    options = (config or {}).get("CONFIG")
+    options = options if isinstance(options, Mapping) else {}
     if backend == _MEMORY and not settings.DEBUG:
         yield CheckWarning(
             "The in-memory channel layer is in use with DEBUG = False: pushes from other "
@@ -334,6 +405,46 @@ def _check_layer() -> Iterator[CheckMessage]:
             )
     if backend == _CORE:
         yield from _check_socket_timeout(options.get("hosts") or ["redis://localhost:6379"])
+
+
+def _check_layer_keys(config: Mapping[Any, Any]) -> Iterator[CheckMessage]:
+    for key in config:
+        if key not in _LAYER_KEYS:
+            hint = _did_you_mean(key, list(_LAYER_KEYS))
+            if not hint.startswith("Did"):
+                hint = f'Options of the layer stand inside: "CONFIG": {{{key!r}: ...}}. {hint}'
+            yield CheckWarning(
+                f"{layer_name()}[{key!r}] has no meaning to Channels.",
+                hint=hint,
+                id="pm_realtime.W008",
+            )
+    options = config.get("CONFIG", {})
+    if not isinstance(options, Mapping):
+        yield Error(
+            f'{layer_name()}["CONFIG"] must be a dict, got one of type {type(options).__name__}.',
+            hint=f"Write {_EXAMPLE}.",
+            id="pm_realtime.E011",
+        )
+
+
+def _import_problem(path: object) -> str:
+    """Why no channel layer can be had at ``path``; empty where one can."""
+    if path is None or path == "":
+        return "is missing"
+    if not isinstance(path, str):
+        return f"must be a dotted path as text, got {path!r} ({type(path).__name__})"
+    try:
+        found = import_string(path)
+    except Exception as error:
+        return f"cannot be imported: {path!r} ({str(error).rstrip('.')})"
+    return "" if callable(found) else f"cannot be made: {path!r} is no class"
+
+
+def _hint_for(path: object) -> str:
+    is_there = _is_installed("channels_redis") and _is_installed("redis")
+    if str(path).startswith(CHANNELS_REDIS) and not is_there:
+        return "pip install pm-realtime[redis]"
+    return _did_you_mean(path, [_PUBSUB, _CORE, _MEMORY])
 
 
 def _check_socket_timeout(hosts: Any) -> Iterator[CheckMessage]:
@@ -361,7 +472,7 @@ def _socket_timeout(host: Any) -> float | None:
             return _seconds(host["socket_timeout"])
         host = host.get("address", "")
     if isinstance(host, str):
-        given = parse_qs(urlsplit(host).query).get("socket_timeout")
+        given = parse_qs(host.partition("?")[2]).get("socket_timeout")
         return _seconds(given[-1]) if given else default
     return default
 

@@ -1,11 +1,16 @@
 """The system checks: each mistake named with what was expected, what was found and a hint."""
 
+import re
 import sys
+from pathlib import Path
 
 import pytest
 from django.conf import settings as django_settings
 from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
+
+from pm_realtime import checks
+from pm_realtime.backends import backend_path, redis
 
 CORE = "channels_redis.core.RedisChannelLayer"
 PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
@@ -102,7 +107,7 @@ def test_a_site_that_sets_everything_right_gets_no_message(check):
                     "https://*.x.com",
                 ],
                 "CHANNEL_LAYER": "realtime",
-                "BACKEND": "pm_realtime.backends.memory.MemoryBackend",
+                "BACKEND": "pm_realtime.backends.redis.RedisBackend",
             },
             CHANNEL_LAYERS={"realtime": QUIET_LAYER["default"]},
         )
@@ -564,3 +569,184 @@ def test_w007_a_location_without_a_layer_that_reaches_it(check):
 def test_a_location_that_is_used_is_fine(check, more):
     layers = {} if more else layer(PUBSUB, hosts=["redis://localhost:1"])
     assert check({"LOCATION": URL, **more}, CHANNEL_LAYERS=layers) == []
+
+
+def entry(**keys):
+    return {"default": keys}
+
+
+@pytest.mark.parametrize(
+    ("path", "nearest"),
+    [
+        ("channels_redis.pubsub.RedisPubSubChannelLayr", PUBSUB),
+        ("channels_redis.cor.RedisChannelLayer", CORE),
+        ("channel_redis.core.RedisChannelLayer", CORE),
+        ("channels.layer.InMemoryChannelLayer", MEMORY),
+    ],
+)
+@pytest.mark.parametrize("more", [{}, {"LOCATION": URL}], ids=["", "LOCATION"])
+def test_e017_a_layer_that_cannot_be_imported(check, path, nearest, more):
+    message = only(check(more, CHANNEL_LAYERS=entry(BACKEND=path, CONFIG={})), "E017")
+    start = f'CHANNEL_LAYERS["default"]["BACKEND"] cannot be imported: \'{path}\' ('
+    assert message.msg.startswith(start)
+    assert message.hint == f"Did you mean '{nearest}'?"
+
+
+@pytest.mark.parametrize("package", ["channels_redis", "redis"])
+@pytest.mark.parametrize("path", [PUBSUB, CORE])
+def test_e017_says_what_to_install(check, monkeypatch, package, path):
+    for name in [name for name in sys.modules if name.split(".")[0] in ("channels_redis", package)]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, package, None)
+    if package == "redis":
+        monkeypatch.setattr("pm_realtime.backends.redis_client.is_installed", False)
+    message = only(check({"LOCATION": URL}, CHANNEL_LAYERS=entry(BACKEND=path)), "E017")
+    assert message.hint == "pip install pm-realtime[redis]"
+    assert backend_path().endswith("RedisBackend")
+
+
+@pytest.mark.parametrize("keys", [{"CONFIG": {}}, {"BACKEND": None}, {"BACKEND": ""}, {}])
+def test_e017_a_layer_without_a_backend(check, keys):
+    message = only(check({}, CHANNEL_LAYERS=entry(**keys)), "E017")
+    assert message.msg == 'CHANNEL_LAYERS["default"]["BACKEND"] is missing.'
+    assert PUBSUB in message.hint
+
+
+@pytest.mark.parametrize("path", [5, ["x"], b"x", "json.decoder", "tests.test_checks.URL"])
+def test_e017_a_backend_that_is_no_layer(check, path):
+    only(check({}, CHANNEL_LAYERS=entry(BACKEND=path)), "E017")
+
+
+HOSTS = 'CHANNEL_LAYERS["default"]["CONFIG"]["hosts"]'
+SECRET = "s3cret"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "where", "found"),
+    [
+        ([URL, "nonsense"], "[1]", "'nonsense'"),
+        ([URL, URL, "http://host"], "[2]", "'http://host'"),
+        ([6379], "[0]", "6379 (int)"),
+        ([None], "[0]", "None (NoneType)"),
+        ([b"redis://localhost"], "[0]", "(bytes)"),
+        ([("host",)], "[0]", "1 of the two"),
+        ([("host", "abc")], "[0]", "'abc'"),
+        ([("host", None)], "[0]", "None"),
+        ([{"bogus": 1}], "[0]", "'bogus'"),
+        ([{"address": 5}], "[0]", "5 (int)"),
+        ([{"master_name": "main"}], "[0]", "'sentinels' is missing"),
+        ([{"master_name": "main", "sentinels": 5}], "[0]", "'sentinels'"),
+        ([f"{URL}?bogus=1"], "[0]", "'bogus'"),
+        ([f"{URL}?db=x"], "[0]", "'db'"),
+        ([f"redis://:{SECRET}/x@host:1"], "[0]", "its port is no number"),
+        ([f"redis://:{SECRET}"], "[0]", "its port is no number"),
+        ([f"redis//:{SECRET}@host:1"], "[0]", "***@host:1"),
+        ([f"redis://[?password={SECRET}"], "[0]", "password=***"),
+        ([{"address": URL, "password": SECRET, "bogus": 1}], "[0]", "'bogus'"),
+        ("redis://localhost", "", "str"),
+        (("127.0.0.1", 6379), "", "one pair"),
+        (["127.0.0.1", 6379], "", "one pair"),
+        ({"address": URL}, "", "dict"),
+        (6379, "", "int"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("more", [{}, {"LOCATION": URL}], ids=["", "LOCATION"])
+def test_e016_hosts_that_cannot_be_used(check, more, hosts, where, found):
+    layers = {path: layer(path, capacity=1000, hosts=hosts) for path in (CORE, PUBSUB)}
+    of_core = [id for id, _ in check(more, CHANNEL_LAYERS=layers[CORE])]
+    assert [id for id in of_core if id != "W004"] == ["E016"]
+    message = only(check(more, CHANNEL_LAYERS=layers[PUBSUB]), "E016")
+    assert message.msg.startswith(f"{HOSTS}{where}: ")
+    assert found in message.msg
+    assert "LOCATION" not in message.msg + message.hint
+    assert SECRET not in message.msg + message.hint
+    assert '"redis://localhost:6379/0"' in message.hint
+
+
+def test_e016_names_every_wrong_host(check):
+    found = check({}, CHANNEL_LAYERS=layer(PUBSUB, hosts=["a", URL, "b"]))
+    assert [message.msg.partition(":")[0] for _, message in found] == [f"{HOSTS}[0]", f"{HOSTS}[2]"]
+
+
+def test_e016_hosts_of_a_layer_with_the_state_in_memory(check):
+    path = "pm_realtime.backends.memory.MemoryBackend"
+    found = check({"BACKEND": path}, CHANNEL_LAYERS=layer(PUBSUB, hosts=["nonsense"]))
+    assert [id for id, _ in found] == ["E016", "W009"]
+
+
+@pytest.mark.parametrize("location", ["nonsense", f"redis://:{SECRET}/@h:1", "redis://h?bogus=1"])
+def test_e016_a_location_that_cannot_be_used(check, location):
+    message = only(check({"LOCATION": location}), "E016")
+    assert message.msg.startswith('PM_REALTIME["LOCATION"]: ')
+    assert SECRET not in message.msg
+    assert "LOCATION" in message.hint
+
+
+@pytest.mark.parametrize("found", ["text", None, 5, []])
+def test_e011_a_layer_that_is_no_dict(check, found):
+    message = only(check({}, CHANNEL_LAYERS={"default": found}), "E011")
+    assert message.msg == (
+        'CHANNEL_LAYERS["default"] must be a dict with the key BACKEND, '
+        f"got one of type {type(found).__name__}."
+    )
+    assert PUBSUB in message.hint
+
+
+@pytest.mark.parametrize("found", ["text", None, 5, [1]])
+def test_e011_layers_that_are_no_dict(check, found):
+    message = only(check({}, CHANNEL_LAYERS=found), "E011")
+    assert message.msg == f"CHANNEL_LAYERS must be a dict, got {type(found).__name__}."
+
+
+@pytest.mark.parametrize("path", [PUBSUB, CORE, MEMORY])
+@pytest.mark.parametrize("config", [["x"], None, 5, "text"])
+def test_e011_a_config_that_is_no_dict(check, path, config):
+    found = check({}, CHANNEL_LAYERS=entry(BACKEND=path, CONFIG=config))
+    (message,) = [message for id, message in found if id.startswith("E")]
+    assert message.id == "pm_realtime.E011"
+    assert message.msg.startswith('CHANNEL_LAYERS["default"]["CONFIG"] must be a dict')
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("hosts", "\"CONFIG\": {'hosts': ...}"),
+        ("config", "Did you mean 'CONFIG'?"),
+        ("CONFG", "Did you mean 'CONFIG'?"),
+        ("ROUTING", "Known are: BACKEND, CONFIG, TEST_CONFIG."),
+        (5, "Known are: BACKEND"),
+    ],
+)
+def test_w008_a_key_of_a_layer_that_channels_does_not_read(check, key, hint):
+    message = only(check({}, CHANNEL_LAYERS={"default": {"BACKEND": PUBSUB, key: [URL]}}), "W008")
+    assert message.msg == f'CHANNEL_LAYERS["default"][{key!r}] has no meaning to Channels.'
+    assert hint in message.hint
+
+
+def test_the_configuration_of_tests_is_fine(check):
+    assert check({}, CHANNEL_LAYERS=entry(BACKEND=PUBSUB, CONFIG={}, TEST_CONFIG={})) == []
+
+
+def test_w009_the_state_in_memory_beside_a_layer_on_redis(check):
+    path = "pm_realtime.backends.memory.MemoryBackend"
+    message = only(check({"BACKEND": path}), "W009")
+    assert "in each process by itself" in message.msg
+    assert check({"BACKEND": path}, CHANNEL_LAYERS={}) == []
+
+
+def test_w007_gives_the_setting_as_the_reason_where_it_is(check):
+    path = "pm_realtime.backends.memory.MemoryBackend"
+    found = dict(check({"BACKEND": path, "LOCATION": URL}))
+    assert sorted(found) == ["W007", "W009"]
+    assert "because BACKEND says so" in found["W007"].msg
+
+
+def test_an_origin_that_is_no_url_does_not_end_the_check(check):
+    only(check({"ALLOWED_ORIGINS": ["http://["]}), "E012")
+
+
+def test_every_id_has_one_place():
+    source = Path(checks.__file__).read_text() + Path(redis.__file__).read_text()
+    numbers = re.findall(r'"(?:pm_realtime\.)?([EW]\d{3})"', source)
+    assert {*numbers} == {f"E{n:03}" for n in range(1, 18)} | {f"W{n:03}" for n in range(1, 10)}
