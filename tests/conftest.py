@@ -14,6 +14,7 @@ from pm_realtime.outage import outage
 from tests import redis_layer
 from tests.far_layer import FarLayer
 from tests.helpers import NO_CONNECTIONS, eventually, layer_groups, running_tasks
+from tests.valkey import Valkey
 
 ROLES = ("user", "editor", "admin", "master")
 
@@ -64,6 +65,14 @@ def memory_layer(settings, monkeypatch):
     """For tests of a site without ``CHANNEL_LAYERS``, whatever layer the others run over."""
     settings.CHANNEL_LAYERS = {}
     monkeypatch.delenv("TEST_CHANNEL_LAYERS", raising=False)
+
+
+@pytest.fixture
+def valkey():
+    """A Valkey for one test."""
+    server = Valkey()
+    yield server
+    server.kill()
 
 
 @pytest.fixture

@@ -27,13 +27,6 @@ class OwnWay(RedisPubSubChannelLayer):
 
 
 @pytest.fixture
-def valkey():
-    server = Valkey()
-    yield server
-    server.kill()
-
-
-@pytest.fixture
 def use(settings):
     """Use a layer: ``use(url, ...)``; nothing of it is left after the test."""
 

@@ -18,24 +18,9 @@ from pm_realtime.management.commands.realtime_stats import Command as Stats
 from pm_realtime.testing import RealtimeCommunicator, capture_pushes
 from tests import readme
 from tests.helpers import PATIENCE
-from tests.valkey import Valkey
+from tests.valkey import pubsub_on
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def valkey():
-    server = Valkey()
-    yield server
-    server.kill()
-
-
-def layers(valkey):
-    layer = {
-        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [valkey.url]},
-    }
-    return {"default": layer}
 
 
 def send(*arguments, **options):
@@ -158,7 +143,7 @@ async def test_in_memory_it_reaches_the_connections_of_its_own_process(user):
 
 
 def test_a_redis_that_is_away_is_said_in_a_sentence(valkey, settings):
-    settings.CHANNEL_LAYERS = layers(valkey)
+    settings.CHANNEL_LAYERS = pubsub_on(valkey)
     valkey.kill()
     with pytest.raises(CommandError, match=r"Nothing was sent: .*Connect"):
         send("--all", "x")
@@ -171,7 +156,7 @@ def test_a_redis_that_is_away_is_said_once(valkey):
         env={
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "tests.settings",
-            "TEST_CHANNEL_LAYERS": json.dumps(layers(valkey)),
+            "TEST_CHANNEL_LAYERS": json.dumps(pubsub_on(valkey)),
             "PYTHONPATH": os.pathsep.join(sys.path),
         },
         capture_output=True,
@@ -191,13 +176,13 @@ def test_the_name_of_a_user_has_its_article(monkeypatch, name, said):
 
 
 def test_a_redis_that_does_not_answer_is_said_in_a_sentence(valkey, settings):
-    settings.CHANNEL_LAYERS = layers(valkey)
+    settings.CHANNEL_LAYERS = pubsub_on(valkey)
     with valkey.frozen(), pytest.raises(CommandError, match="Nothing was sent: "):
         send("--all", "x")
 
 
 async def test_another_process_reaches_a_connection_of_this_one(valkey, settings, user):
-    settings.CHANNEL_LAYERS = layers(valkey)
+    settings.CHANNEL_LAYERS = pubsub_on(valkey)
     async with RealtimeCommunicator(user=user) as connection:
         await connection.subscribe("project:42")
         for target in ["--room", "project:42"], ["--all"], ["--role", "user"]:
@@ -206,7 +191,7 @@ async def test_another_process_reaches_a_connection_of_this_one(valkey, settings
                 env={
                     **os.environ,
                     "DJANGO_SETTINGS_MODULE": "tests.settings",
-                    "TEST_CHANNEL_LAYERS": json.dumps(layers(valkey)),
+                    "TEST_CHANNEL_LAYERS": json.dumps(pubsub_on(valkey)),
                     "PYTHONPATH": os.pathsep.join(sys.path),
                 },
                 capture_output=True,

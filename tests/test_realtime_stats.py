@@ -20,29 +20,14 @@ from pm_realtime.backends import get_backend
 from pm_realtime.backends.base import ConnectionInfo
 from pm_realtime.testing import RealtimeCommunicator
 from tests.helpers import NO_CONNECTIONS, PATIENCE
-from tests.valkey import Valkey
+from tests.valkey import pubsub_on
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def valkey():
-    server = Valkey()
-    yield server
-    server.kill()
-
-
-@pytest.fixture
 def on_redis(valkey, settings):
-    settings.CHANNEL_LAYERS = layers(valkey)
-
-
-def layers(valkey):
-    layer = {
-        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [valkey.url]},
-    }
-    return {"default": layer}
+    settings.CHANNEL_LAYERS = pubsub_on(valkey)
 
 
 def stats(*arguments, **options):
@@ -224,7 +209,7 @@ def watching(valkey, *arguments, **options):
         env={
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "tests.settings",
-            "TEST_CHANNEL_LAYERS": json.dumps(layers(valkey)),
+            "TEST_CHANNEL_LAYERS": json.dumps(pubsub_on(valkey)),
             "PYTHONPATH": os.pathsep.join(sys.path),
         },
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},

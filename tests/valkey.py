@@ -77,3 +77,9 @@ class Sentinel(Valkey):
         config = Path(self._folder.name) / "sentinel.conf"
         config.write_text("\n".join([f"port {self.port}", f"dir {config.parent}", *self._lines]))
         self._run(str(config), "--sentinel")
+
+
+def pubsub_on(server):
+    """``CHANNEL_LAYERS`` with the pub/sub layer on ``server``."""
+    path = "channels_redis.pubsub.RedisPubSubChannelLayer"
+    return {"default": {"BACKEND": path, "CONFIG": {"hosts": [server.url]}}}

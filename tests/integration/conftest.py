@@ -11,7 +11,6 @@ from playwright.async_api import async_playwright
 from tests.integration import crowd
 from tests.integration.browser import chromium_path
 from tests.integration.server import Server, layer_environment
-from tests.valkey import Valkey
 
 # A thousand sockets on each side; the processes started here inherit it.
 _, HARD_LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -32,14 +31,6 @@ def serve(tmp_path):
             return stack.enter_context(server)
 
         yield start
-
-
-@pytest.fixture
-def valkey():
-    """A Valkey for one test."""
-    server = Valkey()
-    yield server
-    server.kill()
 
 
 @pytest.fixture
