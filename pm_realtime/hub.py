@@ -168,6 +168,8 @@ class Hub:
             except BaseException:
                 self._note_stray(group)
                 raise
+        else:
+            await self._until_heard()
         try:
             self._enter(member, group, entry)
         except LookupError:
