@@ -11,7 +11,8 @@ from tests.integration.client import Listener, connect
 GONE = 15
 
 
-@pytest.mark.parametrize("layer", ["pubsub", pytest.param("core", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", ["pubsub", "core"])
 async def test_what_a_killed_process_held_is_gone_and_nobody_else_minds(cluster, layer):
     servers = cluster(
         "uvicorn",
