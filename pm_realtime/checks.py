@@ -62,8 +62,9 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
         if name in found and not setting.is_valid(found[name])
     }
     messages = [*_check_keys(found), *_check_types(found, broken)]
-    if "RATE_LIMIT" not in broken:
-        messages += _check_rate()
+    for name in ("RATE_LIMIT", "CONNECT_RATE_PER_ADDRESS", "CONNECT_RATE_PER_USER"):
+        if name not in broken:
+            messages += _check_rate(name)
     if "ROLE_RESOLVER" not in broken:
         messages += _check_callable(conf.ROLE_RESOLVER, 'PM_REALTIME["ROLE_RESOLVER"]', "E007")
     if "ALLOWED_ORIGINS" not in broken:
@@ -158,15 +159,15 @@ def _check_types(found: Mapping[Any, Any], broken: set[str]) -> Iterator[CheckMe
             )
 
 
-def _check_rate() -> Iterator[CheckMessage]:
-    rate = conf.RATE_LIMIT
+def _check_rate(name: str) -> Iterator[CheckMessage]:
+    rate = getattr(conf, name)
     if rate is None:
         return
     try:
         parse_rate(rate)
     except ValueError as error:
         yield Error(
-            f'PM_REALTIME["RATE_LIMIT"]: {error}.',
+            f'PM_REALTIME["{name}"]: {error}.',
             hint="Write a count and a unit, as in '60/m', '5/s' or '1000/h'; None for no limit.",
             id="pm_realtime.E005",
         )

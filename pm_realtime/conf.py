@@ -64,6 +64,14 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
+def _is_optional_count(value: object) -> bool:
+    return value is None or _is_count(value)
+
+
+def _is_optional_number_of_proxies(value: object) -> bool:
+    return value is None or (type(value) is int and value >= 0)
+
+
 def _is_seconds(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e9
 
@@ -129,6 +137,18 @@ class Conf:
         "'close_oldest' or 'refuse'",
         lambda value: value in ("close_oldest", "refuse"),
     )
+    MAX_ANONYMOUS_CONNECTIONS = Setting[int | None](
+        10_000, f"{_COUNT}, or None", _is_optional_count
+    )
+    CONNECT_RATE_PER_ADDRESS = Setting[str | None](
+        "1200/m", "a rate such as '60/m', or None", _is_optional_text
+    )
+    CONNECT_RATE_PER_USER = Setting[str | None](
+        "1200/m", "a rate such as '60/m', or None", _is_optional_text
+    )
+    PROXIES = Setting[int | None](
+        None, "the number of proxies in front, or None", _is_optional_number_of_proxies
+    )
     MAX_ROOMS_PER_CONNECTION = Setting(10, _COUNT, _is_count)
     HEARTBEAT_INTERVAL = Setting[float](30, _SECONDS, _is_seconds)
     HEARTBEAT_TIMEOUT = Setting[float](10, _SECONDS, _is_seconds)
@@ -139,6 +159,8 @@ class Conf:
         None, "a list of origins such as 'https://example.com', or None", _is_optional_list_of_texts
     )
     SESSION_RECHECK_INTERVAL = Setting[float](60, _SECONDS, _is_seconds)
+    AUTHORIZE_TIMEOUT = Setting[float](5, _SECONDS, _is_seconds)
+    SHUTDOWN_PERIOD = Setting[float](5, _SECONDS, _is_seconds)
     CHANNEL_LAYER = Setting("default", "an alias in CHANNEL_LAYERS", _is_text)
     BACKEND = Setting[str | None](None, f"{_DOTTED}, or None", _is_optional_text)
     LOCATION = Setting[str | None](None, "a Redis URL as text, or None", _is_optional_text)

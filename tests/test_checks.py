@@ -200,10 +200,13 @@ def test_e004_in_the_default_room(check):
     assert message.msg.startswith("PM_REALTIME[\"DEFAULT_ROOM\"]['min_role']: ")
 
 
+@pytest.mark.parametrize(
+    "name", ["RATE_LIMIT", "CONNECT_RATE_PER_ADDRESS", "CONNECT_RATE_PER_USER"]
+)
 @pytest.mark.parametrize("rate", ["60", "60/fortnight", "0/m", "m/60", "sixty/m"])
-def test_e005_a_rate_that_is_none(check, rate):
-    message = only(check({"RATE_LIMIT": rate}), "E005")
-    assert message.msg.startswith('PM_REALTIME["RATE_LIMIT"]: expected a count')
+def test_e005_a_rate_that_is_none(check, name, rate):
+    message = only(check({name: rate}), "E005")
+    assert message.msg.startswith(f'PM_REALTIME["{name}"]: expected a count')
     assert repr(rate) in message.msg
 
 

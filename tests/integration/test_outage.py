@@ -1,17 +1,19 @@
 """Valkey goes away under load and comes back: what clients, views and the log see of it."""
 
 import asyncio
-import re
 import time
 
 import pytest
 import redis
 
-from tests.helpers import eventually
-from tests.integration.traffic import ROOMS, Traffic
+from tests.integration.traffic import (
+    RECOVERY,
+    ROOMS,
+    Traffic,
+    until_log_says_that_all_is_back,
+)
 
-#: Seconds within which all is well again, and within which whoever asks has an answer.
-RECOVERY = 5
+#: Seconds within which whoever asks has an answer.
 LONGEST = 3.5
 
 
@@ -107,10 +109,3 @@ def assert_refusals(traffic, start, end):
         "push": {"refused"},
         "saved": {"saved"},
     }
-
-
-async def until_log_says_that_all_is_back(server):
-    """Two lines: one when the first was lost, one when all was back."""
-    pattern = r".*Lost the (channel layer|shared state): .*\n.*Back after \d+\.\d s: .*\n"
-    await eventually(lambda: "Back" in server.log, RECOVERY)
-    assert re.fullmatch(pattern, server.log), server.log

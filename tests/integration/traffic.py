@@ -5,6 +5,7 @@ import collections
 import contextlib
 import itertools
 import json
+import re
 import time
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from tests.integration.client import Listener, connect
 
 #: Seconds after which an answer counts as none.
 PATIENCE = 4
+#: Seconds within which all is well again after an outage.
+RECOVERY = 5
 ROOMS = {"open": {"public": True}, "own:<int:number>": {"public": True}}
 
 
@@ -219,3 +222,10 @@ class Traffic:
         # What would come twice precedes the answer.
         await listener.ask("ping")
         assert found() == numbers
+
+
+async def until_log_says_that_all_is_back(server):
+    """Two lines: one when the first was lost, one when all was back."""
+    pattern = r".*Lost the (channel layer|shared state): .*\n.*Back after \d+\.\d s: .*\n"
+    await eventually(lambda: "Back" in server.log, RECOVERY)
+    assert re.fullmatch(pattern, server.log), server.log
