@@ -41,8 +41,8 @@ async def test_pings_are_answered_promptly_while_valkey_stands_still(cluster, va
                         keep_pinging_behind(joining, end, "subscribe", {"room": "own:1"})
                     )
         await until_pushes_reach_all(servers, [each for group in groups for each in group])
-    for server in servers:
-        await until_log_says_that_all_is_back(server)
+        for server in servers:
+            await until_log_says_that_all_is_back(server)
 
 
 async def keep_pinging(listener, end):
