@@ -1,23 +1,40 @@
-"""Who is at the other end: the origin of a handshake, and the user behind its session cookie."""
+"""Who is at the other end: the origin of a handshake, and the user behind its session cookie.
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from importlib import import_module
+And whether that is still so: :func:`recheck` judges many open connections at once.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.contrib.auth import get_user
+from django.contrib.auth import (
+    BACKEND_SESSION_KEY,
+    HASH_SESSION_KEY,
+    SESSION_KEY,
+    get_user,
+    get_user_model,
+    load_backend,
+)
+from django.db import Error as DatabaseError
 from django.http import parse_cookie
 from django.http.request import split_domain_port, validate_host
+from django.utils.crypto import constant_time_compare
 from django.utils.http import is_same_domain
+from django.utils.module_loading import import_string
 
-from pm_realtime.conf import conf
+from pm_realtime import sessions
+from pm_realtime.conf import Conf, conf
 from pm_realtime.exceptions import CloseConnection
 from pm_realtime.protocol import CloseCode
 from pm_realtime.roles import role_of
+from pm_realtime.sessions import Session
 from pm_realtime.threads import run_handshake
+
+logger = logging.getLogger("pm_realtime.auth")
 
 Scope = Mapping[str, Any]
 
@@ -26,21 +43,34 @@ _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The user of a connection as it was found at the handshake.
+    """The user of a connection as it was last found.
 
     ``user_id`` is the primary key as JSON can hold it (numbers stay numbers), None for an
-    anonymous user; ``name`` is what others see; ``session_key`` is None without a Django session.
+    anonymous user; ``name`` is what others see; ``session`` is None without a Django session.
     """
 
     user: Any
     user_id: int | str | None = None
     name: str = ""
     role: str | None = None
-    session_key: str | None = None
+    session: Session | None = None
 
     @property
     def is_authenticated(self) -> bool:
         return self.user_id is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a re-check found: who it is now, or the ``code`` with which the connection ends.
+
+    Neither where it could not be found out. ``is_doubtful``: the password was changed, and this
+    session may be the one that ``update_session_auth_hash`` is about to keep.
+    """
+
+    identity: Identity | None = None
+    code: CloseCode | None = None
+    is_doubtful: bool = False
 
 
 async def authenticate(scope: Scope) -> Identity:
@@ -92,8 +122,10 @@ class _ReadOnlySession(dict[str, Any]):
 
 
 def _identify(session_key: str) -> Identity:
-    store = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
-    return _identity(get_user(_request(store.load())), session_key)
+    session = sessions.read(session_key)
+    if session is None:
+        return anonymous()
+    return _identity(get_user(_request(dict(session.auth))), session)
 
 
 def _request(session_data: dict[str, Any]) -> Any:
@@ -102,23 +134,168 @@ def _request(session_data: dict[str, Any]) -> Any:
 
 
 def _identify_given(user: Any, session: Any) -> Identity:
-    return _identity(user, getattr(session, "session_key", None))
+    """A user found by somebody else; the session counts where it is this user's."""
+    identity = _identity(user, None)
+    key = getattr(session, "session_key", None)
+    if not identity.is_authenticated or not key:
+        return identity
+    found = sessions.read(key)
+    if found is None or found.auth[SESSION_KEY] != str(user.pk):
+        return identity
+    return replace(identity, session=found)
 
 
-def _identity(user: Any, session_key: str | None) -> Identity:
+def _identity(user: Any, session: Session | None) -> Identity:
     """All that is asked of ``user``, while the database may be used."""
     if not user.is_authenticated:
         return Identity(user)
     if user.pk is None:
         raise ValueError(f"expected a user with a primary key, got {user!r}")
     user_id = user.pk if isinstance(user.pk, int) else str(user.pk)
-    return Identity(user, user_id, _name_of(user), role_of(user), session_key)
+    return Identity(user, user_id, _name_of(user), role_of(user), session)
 
 
 def _name_of(user: Any) -> str:
     """The full name where the user model has one, else the user name."""
     get_full_name = getattr(user, "get_full_name", None)
     return str((get_full_name and get_full_name()) or user.get_username())
+
+
+def recheck(identities: Sequence[Identity]) -> list[Verdict]:
+    """Whether logged-in ``identities`` still have a right to their connections, in their order.
+
+    Decided as Django decides for a request. Uses the database: a query each for the sessions,
+    users and groups of all, where sessions are in the database and the authentication backend and
+    the role resolver are Django's and our own; one by one elsewhere. Raises a database error where
+    nothing could be found out.
+    """
+    sessions_now = _read_sessions(identities)
+    users = _Users(identities)
+    return [_judge(identity, sessions_now, users) for identity in identities]
+
+
+def recheck_sessions(identities: Sequence[Identity]) -> list[Verdict]:
+    """The same for their sessions only: whether those have ended, and if not when they will."""
+    sessions_now = _read_sessions(identities)
+    return [_judge_session(identity, sessions_now) for identity in identities]
+
+
+def _read_sessions(identities: Sequence[Identity]) -> Mapping[str, Session]:
+    known = [identity.session for identity in identities if identity.session is not None]
+    if sessions.are_in_cookies():
+        return {session.key: session for session in known if not session.is_expired}
+    return sessions.read_many([session.key for session in known])
+
+
+def _judge(identity: Identity, sessions_now: Mapping[str, Session], users: "_Users") -> Verdict:
+    try:
+        user = users.get(identity)
+        if user is None:
+            return Verdict(code=CloseCode.USER_GONE)
+        verdict = _judge_session(identity, sessions_now)
+        if verdict.identity is None:
+            return verdict
+        session = verdict.identity.session
+        if session is not None and not _is_verified(user, session.auth.get(HASH_SESSION_KEY)):
+            return Verdict(code=CloseCode.SESSION_ENDED, is_doubtful=True)
+        return Verdict(_identity(user, session))
+    except DatabaseError:
+        raise
+    except Exception:
+        logger.exception("A connection could not be re-checked.")
+        return Verdict()
+
+
+def _judge_session(identity: Identity, sessions_now: Mapping[str, Session]) -> Verdict:
+    if identity.session is None:
+        return Verdict(identity)
+    session = sessions_now.get(identity.session.key)
+    if session is None or not _is_same_login(identity.session, session):
+        return Verdict(code=CloseCode.SESSION_ENDED)
+    return Verdict(replace(identity, session=session))
+
+
+def _is_same_login(before: Session, now: Session) -> bool:
+    if now.auth.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
+        return False
+    return bool(now.auth[SESSION_KEY] == before.auth[SESSION_KEY])
+
+
+def _is_verified(user: Any, session_hash: str | None) -> bool:
+    """As ``get_user`` verifies a session: by the password, under the present secret or an old."""
+    if not hasattr(user, "get_session_auth_hash"):
+        return True
+    if not session_hash:
+        return False
+    if constant_time_compare(session_hash, user.get_session_auth_hash()):
+        return True
+    return any(
+        constant_time_compare(session_hash, fallback)
+        for fallback in user.get_session_auth_fallback_hash()
+    )
+
+
+class _Users:
+    """The users of ``identities`` as they are now, each as its own authentication backend sees it.
+
+    Backends that find users as Django's own does share one query.
+    """
+
+    def __init__(self, identities: Sequence[Identity]) -> None:
+        self._backends: dict[str, Any] = {}
+        keys = (self._shared_key(identity) for identity in identities)
+        self._shared = _load_users({key for key in keys if key is not None})
+
+    def get(self, identity: Identity) -> Any:
+        """The user of ``identity``; None where it is deleted, or may not log in any more."""
+        backend = self._backend_of(identity)
+        if backend is not None and not _is_shared(backend):
+            return backend.get_user(_primary_key(identity))
+        if not isinstance(identity.user, get_user_model()):
+            return identity.user
+        user = self._shared.get(_primary_key(identity))
+        if user is None:
+            return None
+        may_log_in = backend.user_can_authenticate(user) if backend else _is_active(user)
+        return user if may_log_in else None
+
+    def _shared_key(self, identity: Identity) -> Any:
+        backend = self._backend_of(identity)
+        if backend is not None and not _is_shared(backend):
+            return None
+        return _primary_key(identity) if isinstance(identity.user, get_user_model()) else None
+
+    def _backend_of(self, identity: Identity) -> Any:
+        """The authentication backend that logged ``identity`` in; None where nobody knows."""
+        path = identity.session and identity.session.auth.get(BACKEND_SESSION_KEY)
+        if not path or path not in settings.AUTHENTICATION_BACKENDS:
+            return None
+        if path not in self._backends:
+            self._backends[path] = load_backend(path)
+        return self._backends[path]
+
+
+def _is_shared(backend: Any) -> bool:
+    # Its module cannot be imported before Django's apps are loaded; `asgi.py` imports this one.
+    plain = import_string("django.contrib.auth.backends.ModelBackend")
+    return getattr(type(backend), "get_user", None) is plain.get_user
+
+
+def _is_active(user: Any) -> bool:
+    return bool(getattr(user, "is_active", True))
+
+
+def _primary_key(identity: Identity) -> Any:
+    return get_user_model()._meta.pk.to_python(identity.user_id)
+
+
+def _load_users(keys: Iterable[Any]) -> dict[Any, Any]:
+    model = get_user_model()
+    found = model._default_manager.filter(pk__in=keys)
+    has_groups = any(field.name == "groups" for field in model._meta.many_to_many)
+    if has_groups and Conf.ROLE_RESOLVER.default == conf.ROLE_RESOLVER:
+        found = found.prefetch_related("groups")
+    return {user.pk: user for user in found} if keys else {}
 
 
 def is_allowed_origin(scope: Scope) -> bool:

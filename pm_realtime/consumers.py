@@ -6,6 +6,7 @@ import math
 import time
 import uuid
 from collections import deque
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final, cast
 
 from channels.exceptions import StopConsumer
@@ -14,9 +15,10 @@ from django.dispatch import Signal
 
 from pm_realtime import groups, handlers, signals
 from pm_realtime.admission import admit
-from pm_realtime.auth import Identity, anonymous, authenticate, is_allowed_origin
+from pm_realtime.auth import Identity, Verdict, anonymous, authenticate, is_allowed_origin
 from pm_realtime.backends import get_backend
 from pm_realtime.backends.base import Admission, ConnectionInfo
+from pm_realtime.checker import get_checker
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import CloseConnection, CommandError, OutageError
 from pm_realtime.hub import Hub, get_hub
@@ -33,6 +35,7 @@ from pm_realtime.protocol import (
     error_payload,
     make_envelope,
 )
+from pm_realtime.rights import Rights
 from pm_realtime.roles import roles_up_to
 from pm_realtime.threads import run_site_code
 
@@ -59,7 +62,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
 
     connection_id: str
     identity: Identity
-    rooms: dict[str, None]
+    rooms: dict[str, bool]
     room_lock: asyncio.Lock
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -73,6 +76,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._outbox = Outbox(send, on_overflow=self._close_slow)
         self._limiter = RateLimiter()
         self._hub: Hub | None = None
+        self._rights: Rights | None = None
         self._close_code = 1006
         self._opened_at = time.monotonic()
         self._last_seen = self._opened_at
@@ -144,16 +148,29 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             await self.notify(signals.refused, room=None, code=403)
             self._outbox.close(1000)
             return
+        began = time.monotonic()
+        self._hub = get_hub()
+        await self._hub.add(self)
         self.identity = await authenticate(self.scope)
         await self._accept()
-        self._hub = get_hub()
-        await self._hub.add(self, self._own_groups())
+        await self._come_in(began, self._hub)
         await self._count_in()
         self._outbox.release(self._encode(MessageType.CONNECTED, self._connected_payload()))
         self._is_open = True
         self._last_seen = time.monotonic()
         logger.debug("%s connected.", self.connection_id)
         await self.notify(signals.connected)
+
+    async def _come_in(self, began: float, hub: Hub) -> None:
+        """Be reached from now on, also by what was ordered since the session was read."""
+        self._rights = Rights(self, hub)
+        if self.identity.is_authenticated:
+            get_checker().add(self)
+        own_groups = self._own_groups()
+        await hub.join_all(self, own_groups)
+        self.catch_up(began, own_groups)
+        if self._outbox.is_closed:
+            raise StopConsumer
 
     async def receive(
         self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any
@@ -272,10 +289,46 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             return
         if instruction == "close":
             self.end(**arguments)
+        elif self._rights is None or not self._rights.obey(instruction, arguments):
+            self.begin(self._obey(instruction, arguments))
+
+    def begin(self, order: Coroutine[Any, Any, None]) -> None:
+        """Carry out ``order`` beside the commands of the client."""
+        if self._is_finished:
+            order.close()
             return
-        order = asyncio.get_running_loop().create_task(self._obey(instruction, arguments))
-        self._orders.add(order)
-        order.add_done_callback(self._orders.discard)
+        task = asyncio.get_running_loop().create_task(order)
+        self._orders.add(task)
+        task.add_done_callback(self._orders.discard)
+
+    def catch_up(self, moment: float, groups: Sequence[str]) -> None:
+        """Follow the orders for ``groups`` that were heard since ``moment``, monotonic seconds."""
+        assert self._hub is not None
+        for order in self._hub.orders_since(moment, groups):
+            self.instruct(order.instruction, order.arguments)
+
+    def judge(self, verdict: Verdict) -> None:
+        """Take what a re-check found of this connection."""
+        assert self._rights is not None
+        self._rights.judge(verdict)
+
+    def give_up(self) -> None:
+        """End, as something has changed and nobody can find out what."""
+        assert self._rights is not None
+        self._rights.give_up()
+
+    @property
+    def epoch(self) -> int:
+        return self._rights.epoch if self._rights is not None else 0
+
+    @property
+    def is_settled(self) -> bool:
+        return self._rights is None or self._rights.is_settled
+
+    async def until_settled(self) -> None:
+        """Return when nothing about who this is, or may do, is in doubt."""
+        if self._rights is not None:
+            await self._rights.until_settled()
 
     async def join_group(self, group: str) -> None:
         """Receive what is sent to ``group`` from now on."""
@@ -430,6 +483,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        if self._rights is not None and self.identity.is_authenticated:
+            get_checker().discard(self)
         try:
             if self._hub is not None:
                 await self._hub.remove(self)

@@ -29,6 +29,11 @@ def authenticated_group() -> str:
     return "pm_realtime.authenticated"
 
 
+def orders_group() -> str:
+    """The group of every process: what is said here reaches connections on their way in too."""
+    return "pm_realtime.orders"
+
+
 def _group(kind: str, name: str) -> str:
     digest = blake2b(name.encode(errors="surrogatepass"), digest_size=16).hexdigest()
     return f"pm_realtime.{kind}.{digest}"

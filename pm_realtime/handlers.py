@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from django.utils.module_loading import import_string
@@ -19,14 +20,32 @@ from pm_realtime.threads import run_site_code
 
 logger = logging.getLogger("pm_realtime.room")
 
+#: The reason a client is told when it is taken out of a room in which it may not be any more.
+FORBIDDEN: Final = "forbidden"
+
 
 class Connection(Protocol):
     """What a handler knows of the connection it works for."""
 
     connection_id: str
     identity: Identity
-    rooms: dict[str, None]
+    #: The rooms that were joined, each with whether server code said so.
+    rooms: dict[str, bool]
     room_lock: asyncio.Lock
+
+    @property
+    def epoch(self) -> int:
+        """Another number each time that who this is, or what they may do, was settled anew."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing about that is in doubt."""
+
+    async def until_settled(self) -> None:
+        """Return when it is."""
+
+    def catch_up(self, moment: float, groups: Sequence[str]) -> None:
+        """Follow the orders for ``groups`` that were heard since ``moment``, monotonic seconds."""
 
     def reply(self, type: str, payload: Any = None, *, to: Command | None = None) -> None:
         """Send an envelope that carries the id of ``to``."""
@@ -85,17 +104,38 @@ async def ping(connection: Connection, command: Command) -> None:
 
 async def subscribe(connection: Connection, command: Command) -> None:
     name: str = command.payload["room"]
+    if name in connection.rooms:
+        _reply_subscribed(connection, name, command)
+        return
+    try:
+        while not await _join_if_allowed(connection, name, command):
+            pass
+    except CommandError as error:
+        await connection.notify(signals.refused, room=name, code=str(error.code))
+        raise
+    await connection.notify(signals.joined, room=name)
+
+
+async def _join_if_allowed(connection: Connection, name: str, command: Command) -> bool:
+    """Join ``name``; False where who this is has changed while that was decided.
+
+    A rule of the site may take long: it is asked without the lock, and its answer counts only for
+    those rights that it was given for.
+    """
+    began = time.monotonic()
+    await connection.until_settled()
+    epoch = connection.epoch
+    await _authorize_join(connection, name)
     async with connection.room_lock:
-        if name not in connection.rooms:
-            try:
-                await _authorize_join(connection, name)
-                await _join(connection, name, command)
-            except CommandError as error:
-                await connection.notify(signals.refused, room=name, code=str(error.code))
-                raise
-            await connection.notify(signals.joined, room=name)
-        else:
+        if connection.epoch != epoch or not connection.is_settled:
+            return False
+        if name in connection.rooms:
             _reply_subscribed(connection, name, command)
+        else:
+            _check_room_limit(connection, name)
+            await _join(connection, name, command)
+            connection.catch_up(began, [room_group(name)])
+        return True
 
 
 async def unsubscribe(connection: Connection, command: Command) -> None:
@@ -107,6 +147,7 @@ async def unsubscribe(connection: Connection, command: Command) -> None:
 
 async def message(connection: Connection, command: Command) -> None:
     name: str = command.payload["room"]
+    await connection.until_settled()
     if name not in connection.rooms:
         raise CommandError(
             ErrorCode.NOT_IN_ROOM, "Subscribe to the room before sending to it.", room=name
@@ -140,7 +181,7 @@ async def force_subscribe(connection: Connection, room: str) -> None:
     """Join ``room`` because server code says so: no role is asked for, its capacity holds."""
     async with connection.room_lock:
         if room not in connection.rooms:
-            await _join(connection, room, None)
+            await _join(connection, room, None, is_forced=True)
             await connection.notify(signals.joined, room=room)
 
 
@@ -152,14 +193,48 @@ async def force_unsubscribe(connection: Connection, room: str, reason: str | Non
             _reply_unsubscribed(connection, room, None, reason)
 
 
+async def reconsider(connection: Connection, names: Sequence[str]) -> None:
+    """Leave those of the joined rooms ``names`` in which the connection may not be any more.
+
+    Server code may have put it into a room whatever its role is; there it stays.
+    """
+    async with connection.room_lock:
+        asked = [name for name in names if connection.rooms.get(name) is False]
+        may_stay = await asyncio.gather(*(_may_stay(connection, name) for name in asked))
+        for name, may in zip(asked, may_stay, strict=True):
+            if not may:
+                await _leave(connection, name, FORBIDDEN)
+                _reply_unsubscribed(connection, name, None, FORBIDDEN)
+
+
+async def _may_stay(connection: Connection, name: str) -> bool:
+    try:
+        await _authorize(connection, name)
+    except CommandError:
+        return False
+    except Exception:
+        logger.exception("Whether a connection may stay in a room could not be decided.")
+        return False
+    return True
+
+
 async def _authorize_join(connection: Connection, name: str) -> None:
     """Raise ``CommandError`` where this connection may not join."""
+    _check_room_limit(connection, name)
+    await _authorize(connection, name)
+
+
+def _check_room_limit(connection: Connection, name: str) -> None:
     if len(connection.rooms) >= conf.MAX_ROOMS_PER_CONNECTION:
         raise CommandError(
             ErrorCode.ROOM_LIMIT,
             f"A connection may be in {conf.MAX_ROOMS_PER_CONNECTION} rooms at a time.",
             room=name,
         )
+
+
+async def _authorize(connection: Connection, name: str) -> None:
+    """Raise ``CommandError`` where the role, or the room's own rule, says no."""
     identity = connection.identity
     room = find_room(name)
     if room is None:
@@ -175,7 +250,9 @@ async def _is_authorized(room: Room, user: Any) -> bool:
     return bool(await run_site_code(authorize, user, room.name, **room.kwargs))
 
 
-async def _join(connection: Connection, name: str, command: Command | None) -> None:
+async def _join(
+    connection: Connection, name: str, command: Command | None, *, is_forced: bool = False
+) -> None:
     """Take a seat, join the group, answer; nothing of the room arrives before the answer."""
     room = find_room(name)
     capacity = None if room is None else room.options.max_connections
@@ -187,7 +264,7 @@ async def _join(connection: Connection, name: str, command: Command | None) -> N
     except BaseException:
         await backend.leave(connection.connection_id, name)
         raise
-    connection.rooms[name] = None
+    connection.rooms[name] = is_forced
     _reply_subscribed(connection, name, command)
     logger.debug("%s joined a room.", connection.connection_id, extra={"room": name})
 

@@ -7,9 +7,10 @@ A message arrives once for a process and its text goes to every member as it is.
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from channels.layers import BaseChannelLayer
 from django.core.exceptions import ImproperlyConfigured
@@ -18,7 +19,9 @@ from pm_realtime import layers, redis_layers, road, transport
 from pm_realtime.conf import conf
 from pm_realtime.echo import Echo
 from pm_realtime.exceptions import OutageError
+from pm_realtime.groups import orders_group
 from pm_realtime.outage import LAYER, outage
+from pm_realtime.protocol import CloseCode
 
 logger = logging.getLogger("pm_realtime.push")
 
@@ -28,6 +31,8 @@ BATCH: Final = 250
 BACKOFF: Final = (0.1, 1.0)
 #: Seconds after which a step that was given up has no effect any more.
 LATE: Final = 10.0
+#: Orders that are remembered for those who are on their way into the groups they are for.
+MEMORY: Final = 10_000
 
 
 class Member(Protocol):
@@ -55,6 +60,44 @@ class _Group:
         self.users = 0
 
 
+class Order(NamedTuple):
+    """What server code asked of the members of ``target``, and when it was heard."""
+
+    heard_at: float
+    target: str
+    instruction: str
+    arguments: dict[str, Any]
+
+
+class _Held:
+    """What arrived for a member whose rights are in doubt, with the groups it came through."""
+
+    __slots__ = ("bytes", "messages")
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, str]] = []
+        self.bytes = 0
+
+    def add(self, group: str, text: str) -> None:
+        self.messages.append((group, text))
+        self.bytes += len(text)
+
+
+class _Listener:
+    """Keeps the hub in the group of orders: a member that gets nothing."""
+
+    connection_id = "orders"
+
+    def deliver(self, text: str) -> None:
+        pass
+
+    def instruct(self, instruction: str, arguments: dict[str, Any]) -> None:
+        pass
+
+    def check_heartbeat(self, deadline: float) -> None:
+        pass
+
+
 class Hub:
     """Made by :func:`get_hub`. All methods belong to the event loop it was made in."""
 
@@ -69,15 +112,28 @@ class Hub:
         self._listener: asyncio.Task[None] | None = None
         #: Groups of which the layer may, now or later, have another picture, and since when.
         self._strays: dict[str, float] = {}
+        self._ears = _Listener()
+        self._orders: deque[Order] = deque(maxlen=MEMORY)
+        self._held: dict[str, _Held] = {}
         self._starting = asyncio.Lock()
         self._refreshed_at = 0.0
 
     def __len__(self) -> int:
-        return len(self._members)
+        return sum(
+            1 for connection_id in self._members if connection_id != self._ears.connection_id
+        )
 
-    async def add(self, member: Member, groups: Sequence[str]) -> None:
-        """Take in a connection with the groups it is born into, the last being its own."""
+    async def add(self, member: Member, groups: Sequence[str] = ()) -> None:
+        """Take in a connection and add it to ``groups``; orders are heard from now on.
+
+        Raises ``BackendError`` while the layer is away.
+        """
         self._members[member.connection_id] = (member, set())
+        await self._start()
+        await self.join_all(member, groups)
+
+    async def join_all(self, member: Member, groups: Sequence[str]) -> None:
+        """Add ``member`` to ``groups``, as :meth:`join` does, the last being its own."""
         echo = await self._start()
         for count, group in enumerate(groups, 1):
             # On one server the last group confirms those that were joined before it.
@@ -90,7 +146,8 @@ class Hub:
         for group in list(groups):
             await self.leave(member, group)
         self._members.pop(member.connection_id, None)
-        if not self._members:
+        self._held.pop(member.connection_id, None)
+        if not len(self):
             await self._stop()
 
     async def join(self, member: Member, group: str, *, is_confirmed: bool = True) -> None:
@@ -125,6 +182,31 @@ class Hub:
         if not entry.members:
             await self._discard_from_layer(group)
 
+    def orders_since(self, moment: float, groups: Collection[str]) -> list[Order]:
+        """The orders for ``groups`` that were heard since ``moment`` (monotonic seconds).
+
+        Where some may have been forgotten, a ``refresh`` stands for them.
+        """
+        found = [each for each in self._orders if each.heard_at >= moment and each.target in groups]
+        if len(self._orders) == MEMORY and self._orders[0].heard_at >= moment:
+            return [Order(moment, self._orders[0].target, "refresh", {}), *found]
+        return found
+
+    def hold(self, member: Member) -> None:
+        """Keep back what arrives for ``member`` until :meth:`let_go`."""
+        if member.connection_id in self._members:
+            self._held.setdefault(member.connection_id, _Held())
+
+    def let_go(self, member: Member) -> None:
+        """Deliver what was held for ``member``, but not through groups it has left meanwhile."""
+        held = self._held.pop(member.connection_id, None)
+        if held is None:
+            return
+        _, groups = self._members.get(member.connection_id, (member, set()))
+        for group, text in held.messages:
+            if group in groups:
+                member.deliver(text)
+
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Hand a message of the layer to the members of its group, in the order of joining."""
         if message["type"] == layers.ECHO:
@@ -133,16 +215,16 @@ class Hub:
             return
         if self._echo is not None:
             self._echo.note_arrival()
-        entry = self._groups.get(message["group"])
+        group = message["group"]
+        entry = self._groups.get(group)
         if entry is None:
             # A join was cancelled, or a leave failed, while the layer worked on it.
-            self._note_stray(message["group"])
+            self._note_stray(group)
+            return
+        if message["type"] == layers.INSTRUCT:
+            self._pass_on(message)
             return
         members = list(entry.members.values())
-        if message["type"] == layers.INSTRUCT:
-            for member in members:
-                member.instruct(message["instruction"], message["arguments"])
-            return
         text, exclude = message["text"], message.get("exclude")
         for start in range(0, len(members), BATCH):
             if start:
@@ -150,9 +232,30 @@ class Hub:
             for member in members[start : start + BATCH]:
                 if member.connection_id != exclude and member.connection_id in entry.members:
                     try:
-                        member.deliver(text)
+                        if self._held and member.connection_id in self._held:
+                            self._add_to_held(member, group, text)
+                        else:
+                            member.deliver(text)
                     except Exception:
                         logger.exception("A message could not be delivered to a connection.")
+
+    def _pass_on(self, message: dict[str, Any]) -> None:
+        """Hand an instruction to those it is for, and remember it where it is an order."""
+        instruction, arguments = message["instruction"], message["arguments"]
+        target = message.get("target")
+        if target is not None:
+            self._orders.append(Order(time.monotonic(), target, instruction, arguments))
+        entry = self._groups.get(target or message["group"])
+        for member in list(entry.members.values()) if entry else ():
+            member.instruct(instruction, arguments)
+
+    def _add_to_held(self, member: Member, group: str, text: str) -> None:
+        held = self._held[member.connection_id]
+        held.add(group, text)
+        if held.bytes > conf.MAX_QUEUE_BYTES:
+            del self._held[member.connection_id]
+            code, reason = int(CloseCode.OVERLOADED), "too much came in while rights were read"
+            member.instruct("close", {"code": code, "reason": reason})
 
     async def _join_first(
         self, member: Member, group: str, entry: _Group, is_confirmed: bool
@@ -241,7 +344,16 @@ class Hub:
             self._receiver = loop.create_task(self._receive_forever(layer, self._channel))
             self._sweeper = loop.create_task(self._sweep_forever())
             self._listener = loop.create_task(echo.listen_forever())
+            try:
+                await self._hear_orders()
+            except BaseException:
+                await self._halt()
+                raise
             return echo
+
+    async def _hear_orders(self) -> None:
+        self._members[self._ears.connection_id] = (self._ears, set())
+        await self.join(self._ears, orders_group())
 
     async def _begin(self, layer: BaseChannelLayer) -> Echo:
         # After a restart of Redis each socket of a layer that nobody used meanwhile fails once.
@@ -259,6 +371,14 @@ class Hub:
         return echo
 
     async def _stop(self) -> None:
+        """Listen to nothing any more, and be nobody's hub."""
+        if _hubs.get(asyncio.get_running_loop()) is self:
+            del _hubs[asyncio.get_running_loop()]
+        await self._halt()
+
+    async def _halt(self) -> None:
+        await self.leave(self._ears, orders_group())
+        self._members.pop(self._ears.connection_id, None)
         loop = asyncio.get_running_loop()
         transport.stop_serving(loop)
         tasks = {task for task in (self._receiver, self._sweeper, self._listener) if task}
@@ -267,8 +387,6 @@ class Hub:
         self._receiver = self._sweeper = self._listener = None
         layer, echo = self._layer, self._echo
         self._layer = self._echo = None
-        if _hubs.get(loop) is self:
-            del _hubs[loop]
         if layer is None or echo is None:
             return
         await asyncio.wait(tasks, timeout=road.TIMEOUT)
@@ -330,10 +448,12 @@ class Hub:
             await self._mend()
 
     async def _mend(self) -> None:
-        """Have the layer know the groups with members."""
+        """Have the layer know the groups with members, who may have missed an order meanwhile."""
         for group, entry in list(self._groups.items()):
             if entry.members and self._layer is not None:
                 await road.group_add(self._layer, group, self._channel, is_probe=True)
+        for member, _ in list(self._members.values()):
+            member.instruct("recheck", {})
 
     async def _settle_strays(self) -> None:
         """Have the layer agree with us on groups in which a step failed, now and a while later.

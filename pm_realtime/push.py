@@ -27,6 +27,7 @@ from pm_realtime.exceptions import BackendError, CommandError
 from pm_realtime.groups import (
     authenticated_group,
     connection_group,
+    orders_group,
     role_group,
     room_group,
     user_group,
@@ -103,6 +104,23 @@ def _deliver_or_count(deliver: Callable[[], None]) -> None:
 def _count_unsent(error: BackendError) -> None:
     outage.count_unsent()
     logger.debug("A push could not be sent: %s", error)
+
+
+def tell(parcel: Parcel[None]) -> None:
+    """Send ``parcel`` from wherever Django sends a signal: any thread, or a running event loop.
+
+    Never fails and never waits for long: what Redis does not take is counted in the log.
+    """
+    if transport.is_alone():
+        return
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        deliver = functools.partial(transport.send, parcel.group, parcel.message)
+    else:
+        deliver = functools.partial(_send_soon, parcel.group, parcel.message)
+    if not (parcel.on_commit and _after_commit(deliver)):
+        _deliver_or_count(deliver)
 
 
 _deliveries: set[asyncio.Task[None]] = set()
@@ -214,6 +232,24 @@ def _instruction(group: str, instruction: str, **arguments: Any) -> Parcel[None]
         "arguments": arguments,
     }
     return Parcel(group, message, None, False)
+
+
+def order(
+    target: str, instruction: str, *, on_commit: bool = True, **arguments: Any
+) -> Parcel[None]:
+    """An instruction to the members of the group ``target``, sent to every process.
+
+    Unlike :func:`_instruction` it also reaches a connection that is only now on its way into the
+    group: each hub remembers for a while what it heard.
+    """
+    message = {
+        "type": layers.INSTRUCT,
+        "group": orders_group(),
+        "target": target,
+        "instruction": instruction,
+        "arguments": arguments,
+    }
+    return Parcel(orders_group(), message, None, on_commit)
 
 
 def _send_to_user(
@@ -330,6 +366,24 @@ def _unsubscribe(connection_id: str, room: str, *, reason: str | None = None) ->
     return _instruction(group, "unsubscribe", room=_room_name(room), reason=reason)
 
 
+def _refresh_user(user: Any, *, on_commit: bool = True) -> Parcel[None]:
+    """Look again who ``user`` is and may do, on every connection of theirs in every process.
+
+    Session, activity and role are read anew, and each room that was joined is decided anew, its
+    ``authorize`` included: what is not allowed any more is left (``unsubscribed`` with the reason
+    ``forbidden``), or the connection ends. This happens by itself when the user, their Django
+    groups or their session change through the ORM; call it where roles or rules live elsewhere.
+    Inside ``transaction.atomic()`` it waits for the commit, unless ``on_commit`` is False.
+    """
+    return order(user_group(user_key(user)), "refresh", on_commit=on_commit)
+
+
+def _refresh_room(room: str, *, on_commit: bool = True) -> Parcel[None]:
+    """Decide anew who may be in ``room``, for all in it; otherwise as :func:`refresh_user`."""
+    name = _room_name(room)
+    return order(room_group(name), "refresh_room", on_commit=on_commit, room=name)
+
+
 def _room_name(room: object) -> str:
     try:
         return check_room(room)
@@ -356,6 +410,8 @@ broadcast, abroadcast = _twins(_broadcast)
 send_to_connection, asend_to_connection = _twins(_send_to_connection)
 disconnect_user, adisconnect_user = _twins(_disconnect_user)
 disconnect_connection, adisconnect_connection = _twins(_disconnect_connection)
+refresh_user, arefresh_user = _twins(_refresh_user)
+refresh_room, arefresh_room = _twins(_refresh_room)
 subscribe, asubscribe = _twins(_subscribe)
 unsubscribe, aunsubscribe = _twins(_unsubscribe)
 

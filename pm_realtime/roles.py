@@ -47,8 +47,16 @@ def resolve_role(user: Any) -> str | None:
     if getattr(user, "is_staff", False):
         found.add("admin")
     if hasattr(user, "groups"):
-        found.update(user.groups.filter(name__in=roles).values_list("name", flat=True))
+        found.update(_group_names(user))
     return max((role for role in roles if role in found), key=rank)
+
+
+def _group_names(user: Any) -> list[str]:
+    """From what was fetched for many users at once, where it was: and then it is forgotten."""
+    fetched = getattr(user, "_prefetched_objects_cache", {}).pop("groups", None)
+    if fetched is not None:
+        return [group.name for group in fetched]
+    return list(user.groups.filter(name__in=conf.ROLES).values_list("name", flat=True))
 
 
 def role_of(user: Any) -> str | None:

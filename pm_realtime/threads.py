@@ -18,14 +18,21 @@ from django.db import connections
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: A handshake is one short hop, so a few threads do; a rule of the site may be slow.
+#: A handshake is one short hop, so a few threads do; re-checks are for many at once; a rule of the
+#: site may be slow.
 _handshakes: Final = ThreadPoolExecutor(8, thread_name_prefix="pm_realtime-handshake")
+_checks: Final = ThreadPoolExecutor(2, thread_name_prefix="pm_realtime-check")
 _site_code: Final = ThreadPoolExecutor(32, thread_name_prefix="pm_realtime-site")
 
 
 async def run_handshake(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Run the one database hop of a connect; database connections are returned after it."""
     return await _run_in(_handshakes, function, *args, **kwargs)
+
+
+async def run_check(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run a re-check of many connections; database connections are returned after it."""
+    return await _run_in(_checks, function, *args, **kwargs)
 
 
 async def run_site_code(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

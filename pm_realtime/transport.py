@@ -145,10 +145,15 @@ async def asend(group: str, message: Message) -> None:
         raise
 
 
+def is_alone() -> bool:
+    """Whether no socket can be reached from here."""
+    return not _handovers and is_in_process(get_layer())
+
+
 def warn_if_alone() -> None:
-    """Warn, once a process, where no socket can be reached from here."""
+    """Warn, once a process, where no socket can be reached from here and none will be."""
     global _has_warned
-    if _handovers or _expects_sockets or _has_warned or not is_in_process(get_layer()):
+    if _has_warned or _expects_sockets or not is_alone():
         return
     _has_warned = True
     warnings.warn(

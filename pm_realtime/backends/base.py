@@ -67,6 +67,10 @@ class Backend(ABC):
         """Count a connection out, of its rooms too. Unknown ones are fine."""
 
     @abstractmethod
+    async def set_role(self, connection_id: str, role: str | None) -> None:
+        """The user of a connection has another role. Unknown connections are fine."""
+
+    @abstractmethod
     async def join(self, connection_id: str, room: str, *, capacity: int | None) -> bool:
         """Count a connection into ``room``; False where it holds ``capacity`` others already."""
 

@@ -40,6 +40,12 @@ class MemoryBackend(Backend):
         with self._lock:
             self._remove(connection_id)
 
+    async def set_role(self, connection_id: str, role: str | None) -> None:
+        with self._lock:
+            connection = self._connections.get(connection_id)
+            if connection is not None:
+                self._connections[connection_id] = replace(connection, role=role)
+
     async def join(self, connection_id: str, room: str, *, capacity: int | None) -> bool:
         with self._lock:
             connection = self._connections.get(connection_id)

@@ -37,7 +37,8 @@ class RedisBackend(Backend):
     """Every node's state under a lease of its own; see the head of this file.
 
     A connection is joined, left and removed by the event loop that added it; everybody may ask.
-    ``remove`` and ``leave`` raise nothing while Redis is away: it learns of them when it is back.
+    ``remove``, ``leave`` and ``set_role`` raise nothing while Redis is away: it learns of them when
+    it is back.
     """
 
     #: Seconds: how long a node outlives its process; how often it says that it lives; how often a
@@ -57,6 +58,9 @@ class RedisBackend(Backend):
 
     async def remove(self, connection_id: str) -> None:
         await (await self._node()).remove(connection_id)
+
+    async def set_role(self, connection_id: str, role: str | None) -> None:
+        await (await self._node()).set_role(connection_id, role)
 
     async def join(self, connection_id: str, room: str, *, capacity: int | None) -> bool:
         return await (await self._node()).join(connection_id, room, capacity)

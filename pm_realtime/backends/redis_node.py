@@ -87,6 +87,19 @@ class Node:
 
         await self._write_out(connection_id, forget, scripts.REMOVE)
 
+    async def set_role(self, connection_id: str, role: str | None) -> None:
+        known = self._connections.get(connection_id)
+        if known is None:
+            return
+
+        def change() -> None:
+            connection, arrival = self._connections.get(connection_id, (None, ""))
+            if connection is not None:
+                self._connections[connection_id] = (replace(connection, role=role), arrival)
+
+        record = _record(replace(known[0], role=role))
+        await self._write_out(connection_id, change, scripts.SET_RECORD, record)
+
     async def join(self, connection_id: str, room: str, capacity: int | None) -> bool:
         def count_in(is_joined: int) -> None:
             connection, arrival = self._connections.get(connection_id, (None, ""))
@@ -178,7 +191,7 @@ class Node:
     async def _write_out(
         self, connection_id: str, apply: Callable[[], None], script: str, *arguments: Any
     ) -> None:
-        """Take something out of our copy, and of Redis now or when all is written anew."""
+        """Change our copy, and Redis now or when all is written anew."""
 
         async def write() -> None:
             async with self._lane_of(connection_id):

@@ -139,6 +139,15 @@ return answer
 #: The connection and its places in rooms are free again.
 REMOVE: Final = "if not is_mine() then return false end; drop(KEYS[2], ARGV[2]); return 1"
 
+#: The connection has another record: its user has another role.
+SET_RECORD: Final = """
+if not is_mine() then return false end
+if redis.call('HEXISTS', KEYS[2], 'c:' .. ARGV[2]) == 1 then
+  redis.call('HSET', KEYS[2], 'c:' .. ARGV[2], ARGV[3])
+end
+return 1
+"""
+
 #: Is there a place in the room, counted over all nodes?
 JOIN: Final = """
 if not is_mine() then return false end

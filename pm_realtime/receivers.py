@@ -1,0 +1,143 @@
+"""What Django itself says of sessions, users and groups, passed on to the connections it is about.
+
+All of it waits for the commit, and none of it can fail the request that caused it. What Django does
+not say (a raw ``update()``, a row deleted by SQL) the sweep of :mod:`pm_realtime.checker` finds.
+"""
+
+import logging
+import secrets
+from typing import Any, Final
+
+from django.apps import apps
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model
+from django.contrib.auth.signals import user_logged_in, user_logged_out
+from django.core.signals import setting_changed
+from django.db.models import Model
+from django.db.models.signals import m2m_changed, post_delete, post_save
+
+from pm_realtime import push, sessions
+from pm_realtime.groups import authenticated_group, user_group
+from pm_realtime.protocol import CloseCode
+
+logger = logging.getLogger("pm_realtime.auth")
+
+_NAME: Final = "pm_realtime.receivers"
+#: Users changed at once above which everybody is looked at rather than each of them told.
+MANY: Final = 50
+
+
+def connect() -> None:
+    """Listen to the signals of the user model and of what gives its users their roles."""
+    user_logged_in.connect(_name_session, dispatch_uid=_NAME)
+    user_logged_out.connect(_end_session, dispatch_uid=_NAME)
+    setting_changed.connect(_connect_anew, dispatch_uid=_NAME)
+    sessions.watch_keys(_follow_session)
+    for model in _user_models():
+        post_save.connect(_refresh_saved, sender=model, dispatch_uid=_NAME)
+        post_delete.connect(_close_deleted, sender=model, dispatch_uid=_NAME)
+    for through in _relations_of_users():
+        m2m_changed.connect(_refresh_related, sender=through, dispatch_uid=_NAME)
+    for model in _group_models():
+        post_save.connect(_refresh_all, sender=model, dispatch_uid=_NAME)
+        post_delete.connect(_refresh_all, sender=model, dispatch_uid=_NAME)
+
+
+def _connect_anew(*, setting: str, **kwargs: Any) -> None:
+    if setting in ("AUTH_USER_MODEL", "SESSION_ENGINE"):
+        connect()
+
+
+def _user_models() -> list[type[Model]]:
+    """The user model with its proxies and children, whose signals have a sender of their own."""
+    return [model for model in apps.get_models() if issubclass(model, get_user_model())]
+
+
+def _relations_of_users() -> list[Any]:
+    """The tables between users and what the user model itself relates them to, such as groups."""
+    return [field.remote_field.through for field in get_user_model()._meta.many_to_many]
+
+
+def _group_models() -> list[Any]:
+    """The models of Django's groups, as the user model has them."""
+    fields = get_user_model()._meta.many_to_many
+    return [field.remote_field.model for field in fields if field.name == "groups"]
+
+
+def _name_session(*, request: Any, **kwargs: Any) -> None:
+    """A session that is all in its cookie gets a name by which its connections are found."""
+    if sessions.are_in_cookies():
+        request.session.setdefault(sessions.NAME_KEY, secrets.token_hex(16))
+
+
+def _end_session(*, request: Any, user: Any, **kwargs: Any) -> None:
+    session = getattr(request, "session", None)
+    key = getattr(session, "session_key", None)
+    if session is None or not key or user is None:
+        return
+    name = sessions.name_of(key, session)
+    push.tell(push.order(user_group(push.user_key(user)), "end_session", session=name))
+
+
+def _follow_session(store: Any, old_key: str | None) -> None:
+    """A session has another key, or its cookie has changed: its connections go with it."""
+    target = _group_of_session(store)
+    if target is None or not store.session_key:
+        return
+    if sessions.are_in_cookies():
+        arguments = {
+            "session": sessions.name_of(old_key or "", store),
+            "auth_hash": store.get(HASH_SESSION_KEY, ""),
+            "expires_at": sessions.expiry_of(store),
+        }
+        push.tell(push.order(target, "renew_session", on_commit=False, **arguments))
+    elif old_key and old_key != store.session_key:
+        nonce = secrets.token_hex(16)
+        arguments = {
+            "session": sessions.name_of(old_key, {}),
+            "key": sessions.seal(store.session_key, old_key, nonce),
+            "nonce": nonce,
+        }
+        push.tell(push.order(target, "move_session", on_commit=False, **arguments))
+
+
+def _group_of_session(store: Any) -> str | None:
+    try:
+        return user_group(push.user_key(store.get(SESSION_KEY)))
+    except ValueError:
+        return None
+
+
+def _refresh_saved(
+    *, instance: Any, created: bool, update_fields: frozenset[str] | None, **kwargs: Any
+) -> None:
+    # A new user has no connection, and each login saves when it was.
+    if not created and update_fields != frozenset({"last_login"}):
+        _refresh(instance.pk)
+
+
+def _close_deleted(*, instance: Any, **kwargs: Any) -> None:
+    code, reason = int(CloseCode.USER_GONE), "the user is gone"
+    target = user_group(push.user_key(instance.pk))
+    push.tell(push.order(target, "close", code=code, reason=reason))
+
+
+def _refresh_related(
+    *, instance: Any, action: str, reverse: bool, pk_set: set[Any] | None, **kwargs: Any
+) -> None:
+    if not action.startswith("post_"):
+        return
+    users = pk_set if reverse else {instance.pk}
+    if users is None or len(users) > MANY:
+        _refresh_all()
+        return
+    for user in users:
+        _refresh(user)
+
+
+def _refresh(user: Any) -> None:
+    push.tell(push.order(user_group(push.user_key(user)), "refresh"))
+
+
+def _refresh_all(**kwargs: Any) -> None:
+    if not kwargs.get("created"):
+        push.tell(push.order(authenticated_group(), "refresh"))

@@ -1,0 +1,287 @@
+"""One connection's right to be open and to be in its rooms, and what becomes of it in between.
+
+While that is in doubt, what arrives for the connection is held back and its commands wait: nothing
+reaches somebody, and nobody does something, who may not any more.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any, Final, Protocol
+
+from django.db.models import Model
+
+from pm_realtime import groups, handlers, sessions
+from pm_realtime.auth import Identity, Verdict
+from pm_realtime.backends import get_backend
+from pm_realtime.checker import get_checker
+from pm_realtime.exceptions import BackendError
+from pm_realtime.hub import Hub, Member
+from pm_realtime.protocol import CloseCode
+from pm_realtime.roles import roles_up_to
+
+logger = logging.getLogger("pm_realtime.auth")
+
+#: Seconds until a session is looked at once more that does not fit its user's new password:
+#: ``update_session_auth_hash`` comes after the user was saved.
+SECOND_LOOK: Final = 0.5
+#: Seconds for which a session that was given another key may be empty, and between two looks:
+#: Django writes it when the response is ready.
+MOVING: Final = 10.0
+PAUSE: Final = 1.0
+
+REASONS: Final = {
+    CloseCode.SESSION_ENDED: "the session has ended",
+    CloseCode.USER_GONE: "the user is gone",
+    CloseCode.OVERLOADED: "nobody can tell who this is",
+}
+
+
+class Connection(handlers.Connection, Member, Protocol):
+    """What is known here of the connection."""
+
+    def end(self, code: int, reason: str = "") -> None: ...
+
+    def begin(self, order: Coroutine[Any, Any, None]) -> None:
+        """Carry out ``order`` beside what the connection does, until it ends."""
+
+    def judge(self, verdict: Verdict) -> None: ...
+
+    def give_up(self) -> None: ...
+
+
+class Rights:
+    """Belongs to one connection and its event loop."""
+
+    __slots__ = (
+        "_connection",
+        "_doubtful_since",
+        "_doubts",
+        "_holds",
+        "_hub",
+        "_is_in_doubt",
+        "_lock",
+        "_moved_at",
+        "_role",
+        "_settled",
+        "epoch",
+    )
+
+    def __init__(self, connection: Connection, hub: Hub) -> None:
+        self._connection = connection
+        self._hub = hub
+        #: Counts how often the rights were settled anew.
+        self.epoch = 0
+        self._holds = 0
+        self._settled: asyncio.Event | None = None
+        self._doubts = 0
+        self._is_in_doubt = False
+        self._doubtful_since: float | None = None
+        self._moved_at = float("-inf")
+        #: The role whose groups the connection is in.
+        self._role = connection.identity.role
+        self._lock = asyncio.Lock()
+
+    @property
+    def is_settled(self) -> bool:
+        return self._holds == 0
+
+    async def until_settled(self) -> None:
+        """Return when nothing about the connection is in doubt."""
+        while self._settled is not None:
+            await self._settled.wait()
+
+    def obey(self, instruction: str, arguments: dict[str, Any]) -> bool:
+        """Follow an order that is about rights; False where it is another."""
+        follow = _ORDERS.get(instruction)
+        if follow is None:
+            return False
+        follow(self, **arguments)
+        return True
+
+    def refresh(self) -> None:
+        """Something has changed: hold everything until it is known what."""
+        if not self._connection.identity.is_authenticated:
+            return
+        self._doubts += 1
+        if not self._is_in_doubt:
+            self._is_in_doubt = True
+            self._hold()
+        get_checker().ask(self._connection)
+
+    def recheck(self) -> None:
+        """Something may have changed unheard: look, but go on meanwhile."""
+        get_checker().ask(self._connection)
+
+    def refresh_room(self, room: str) -> None:
+        """The rules of ``room`` have changed."""
+        if room in self._connection.rooms:
+            self._hold()
+            self._connection.begin(self._reconsider(room))
+
+    def end_session(self, session: str) -> None:
+        """Somebody logged out of the session called ``session``."""
+        if self._is_mine(session):
+            self._end(CloseCode.SESSION_ENDED)
+
+    def move_session(self, session: str, key: str, nonce: str) -> None:
+        """Django gave the session called ``session`` another key, sealed in ``key``."""
+        if self._is_mine(session):
+            self._moved_at = time.monotonic()
+            self._become(lambda mine: sessions.moved(mine, key, nonce))
+
+    def renew_session(self, session: str, auth_hash: str, expires_at: float) -> None:
+        """The browser was handed a new cookie for the signed-cookie session ``session``."""
+        if self._is_mine(session):
+            self._become(lambda mine: sessions.renewed(mine, auth_hash, expires_at))
+
+    def judge(self, verdict: Verdict) -> None:
+        """Take what a re-check found: end, become another, or look again later."""
+        if verdict.code is not None:
+            if not self._is_spared(verdict):
+                self._end(verdict.code)
+            return
+        if verdict.identity is None:
+            if self._is_in_doubt:
+                self.give_up()
+            return
+        self._doubtful_since = None
+        before, self._connection.identity = self._connection.identity, verdict.identity
+        if get_checker().is_asked(self._connection):
+            return
+        if self._is_in_doubt or _differ(before, verdict.identity):
+            if not self._is_in_doubt:
+                self._is_in_doubt = True
+                self._hold()
+            self._connection.begin(self._settle(self._doubts))
+
+    def give_up(self) -> None:
+        """Nobody can find out whether the connection may stay: its client is to come again."""
+        self._end(CloseCode.OVERLOADED)
+
+    def _is_mine(self, name: str) -> bool:
+        session = self._connection.identity.session
+        return session is not None and session.name == name
+
+    def _become(self, change: Callable[[sessions.Session], sessions.Session]) -> None:
+        identity = self._connection.identity
+        assert identity.session is not None
+        self._connection.identity = replace(identity, session=change(identity.session))
+        get_checker().note_session(self._connection)
+
+    def _end(self, code: CloseCode) -> None:
+        logger.info(
+            "%s ends with %d: %s.",
+            self._connection.connection_id,
+            code,
+            REASONS[code],
+            extra={
+                "connection_id": self._connection.connection_id,
+                "user_id": self._connection.identity.user_id,
+                "code": int(code),
+            },
+        )
+        self._connection.end(code, REASONS[code])
+
+    def _is_spared(self, verdict: Verdict) -> bool:
+        """Whether a session that seems to have ended may only be about to change."""
+        now = time.monotonic()
+        if verdict.is_doubtful:
+            return self._is_spared_once(now)
+        if verdict.code != CloseCode.SESSION_ENDED or now - self._moved_at > MOVING:
+            return False
+        self._look_again(PAUSE)
+        if self._is_in_doubt:
+            self._connection.begin(self._settle(self._doubts))
+        return True
+
+    def _is_spared_once(self, now: float) -> bool:
+        if self._doubtful_since is None:
+            self._doubtful_since = now
+            self.refresh_later(SECOND_LOOK)
+            return True
+        return now - self._doubtful_since < SECOND_LOOK * 0.9
+
+    def refresh_later(self, seconds: float) -> None:
+        """Hold everything now, and look in ``seconds``."""
+        if not self._is_in_doubt:
+            self._is_in_doubt = True
+            self._hold()
+        self._look_again(seconds)
+
+    def _look_again(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(seconds, get_checker().ask, self._connection)
+
+    async def _settle(self, doubts: int) -> None:
+        """Have groups and rooms follow what was found, and let go what was held."""
+        try:
+            async with self._lock:
+                await self._follow_role()
+                await handlers.reconsider(self._connection, list(self._connection.rooms))
+        except BackendError as error:
+            logger.debug("A connection could not follow its user: %s", error)
+            self.give_up()
+            return
+        if doubts == self._doubts and self._is_in_doubt:
+            self._is_in_doubt = False
+            self._release()
+
+    async def _reconsider(self, room: str) -> None:
+        try:
+            await handlers.reconsider(self._connection, [room])
+        finally:
+            self._release()
+
+    async def _follow_role(self) -> None:
+        role = self._connection.identity.role
+        if role == self._role:
+            return
+        before, now = roles_up_to(self._role), roles_up_to(role)
+        self._role = role
+        for left in before[len(now) :]:
+            await self._connection.leave_group(groups.role_group(left))
+        for joined in now[len(before) :]:
+            await self._connection.join_group(groups.role_group(joined))
+        await get_backend().set_role(self._connection.connection_id, role)
+
+    def _hold(self) -> None:
+        self._holds += 1
+        if self._settled is None:
+            self._settled = asyncio.Event()
+            self._hub.hold(self._connection)
+
+    def _release(self) -> None:
+        self._holds -= 1
+        if self._holds == 0 and self._settled is not None:
+            self.epoch += 1
+            self._hub.let_go(self._connection)
+            self._settled.set()
+            self._settled = None
+
+
+def _differ(before: Identity, now: Identity) -> bool:
+    """Whether the user has changed in what rules may go by."""
+    return before.role != now.role or _facts(before.user) != _facts(now.user)
+
+
+def _facts(user: Any) -> dict[str, Any]:
+    if not isinstance(user, Model):
+        return {}
+    return {
+        field.attname: user.__dict__.get(field.attname)
+        for field in user._meta.concrete_fields
+        if field.attname != "last_login"
+    }
+
+
+_ORDERS: Final[dict[str, Callable[..., None]]] = {
+    "refresh": Rights.refresh,
+    "recheck": Rights.recheck,
+    "refresh_room": Rights.refresh_room,
+    "end_session": Rights.end_session,
+    "move_session": Rights.move_session,
+    "renew_session": Rights.renew_session,
+}

@@ -1,0 +1,250 @@
+"""Django's sessions, engine by engine, as an open connection needs them.
+
+What is in a session now, until when it lasts, by what name processes speak of it, and what becomes
+of it when Django gives it another key. Reading here never writes: a handshake or a re-check cannot
+hand the browser a new cookie, and Django keeps what it would keep.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from hashlib import sha256
+from importlib import import_module
+from typing import Any, Final
+
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.sessions.backends import db, file, signed_cookies
+from django.contrib.sessions.backends.base import SessionBase
+from django.core import signing
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare, salted_hmac
+
+#: Where a signed-cookie session keeps the name that stays when its cookie changes.
+NAME_KEY: Final = "_pm_realtime_session"
+_AUTH_KEYS: Final = (SESSION_KEY, BACKEND_SESSION_KEY, HASH_SESSION_KEY)
+
+#: A cache does not tell when an entry expires. Sessions shorter than this (seconds) are looked at
+#: this often (seconds); longer ones when they would expire at the latest, and by the sweep.
+SHORT: Final = 3600.0
+PROBE: Final = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session of a logged-in user as it was read.
+
+    ``auth`` is what Django's login wrote into it. ``expires_at`` is when it ends and ``look_at``
+    when it has to be read again for that, both in seconds since the epoch.
+    """
+
+    key: str = field(repr=False)
+    name: str
+    auth: Mapping[str, Any] = field(repr=False)
+    expires_at: float
+    look_at: float
+
+    @property
+    def is_expired(self) -> bool:
+        return self.expires_at <= time.time()
+
+
+def read(key: str) -> Session | None:
+    """The session behind ``key``; None where it is gone, has expired or nobody is logged in.
+
+    May use the database.
+    """
+    return read_many([key]).get(key)
+
+
+def read_many(keys: Iterable[str]) -> dict[str, Session]:
+    """The sessions behind ``keys``; those that :func:`read` answers with None are left out.
+
+    One query for all where sessions are in the database, one reading each elsewhere.
+    """
+    store = _store_class()
+    found: Iterable[Session | None]
+    if issubclass(store, db.SessionStore):
+        found = _read_rows(store(), list(keys))
+    else:
+        found = (_read_one(store(key), key) for key in keys)
+    return {session.key: session for session in found if session and not session.is_expired}
+
+
+def are_read_at_once() -> bool:
+    """Whether :func:`read_many` asks once for all."""
+    return issubclass(_store_class(), db.SessionStore)
+
+
+def are_in_cookies() -> bool:
+    """Whether a session is all in its cookie, so that the server can neither read nor end it."""
+    return issubclass(_store_class(), signed_cookies.SessionStore)
+
+
+def name_of(key: str, data: Mapping[str, Any]) -> str:
+    """What processes call a session among themselves: it does not give the key away.
+
+    A signed cookie changes whenever the session does, so such a session has a name of its own.
+    """
+    return str(data.get(NAME_KEY) or sha256(key.encode()).hexdigest())
+
+
+def renewed(session: Session, auth_hash: str, expires_at: float) -> Session:
+    """A signed-cookie session after the browser was handed a new cookie."""
+    auth = {**session.auth, HASH_SESSION_KEY: auth_hash}
+    return Session(session.key, session.name, auth, expires_at, expires_at)
+
+
+def moved(session: Session, sealed_key: str, nonce: str) -> Session:
+    """``session`` after Django gave it the key in ``sealed_key``; it is as it was where that
+    cannot be read here (processes differ in their ``SECRET_KEY``)."""
+    pad = _pad(session.key, nonce, len(sealed_key) // 2)
+    key = bytes(a ^ b for a, b in zip(bytes.fromhex(sealed_key), pad, strict=True))
+    try:
+        text = key[_TAG_BYTES:].decode()
+    except UnicodeDecodeError:
+        return session
+    if not constant_time_compare(_tag(text), key[:_TAG_BYTES]):
+        return session
+    return Session(text, name_of(text, {}), session.auth, session.expires_at, session.look_at)
+
+
+def seal(new_key: str, old_key: str, nonce: str) -> str:
+    """``new_key`` as only those can read it who know ``old_key`` and this site's secret."""
+    text = _tag(new_key) + new_key.encode()
+    pad = _pad(old_key, nonce, len(text))
+    return bytes(a ^ b for a, b in zip(text, pad, strict=True)).hex()
+
+
+def expiry_of(store: Any) -> float:
+    """When the session in ``store``, which is being saved now, expires; epoch seconds."""
+    return float(store.get_expiry_date().timestamp())
+
+
+_TAG_BYTES: Final = 16
+_WATCHED: Final = "_pm_realtime_watched"
+
+
+def _tag(key: str) -> bytes:
+    return sha256(key.encode()).digest()[:_TAG_BYTES]
+
+
+def _pad(key: str, nonce: str, length: int) -> bytes:
+    """As many bytes as are asked for that nobody can know without ``key``."""
+    blocks = (
+        salted_hmac("pm_realtime.sessions", f"{nonce}:{number}:{key}", algorithm="sha512").digest()
+        for number in range(math.ceil(length / 64))
+    )
+    return b"".join(blocks)[:length]
+
+
+Watcher = Callable[[Any, str | None], None]
+
+
+def watch_keys(on_change: Watcher) -> None:
+    """Have ``on_change(store, old_key)`` called when a session of a user gets another key.
+
+    Django has no signal for that. Its engines do it in ``cycle_key`` (a password was changed, a
+    ``SECRET_KEY`` rotated), the one of signed cookies whenever it saves.
+    """
+    store = _store_class()
+    if getattr(store, _WATCHED, False):
+        return
+    setattr(store, _WATCHED, True)
+    if issubclass(store, signed_cookies.SessionStore):
+        _watch(store, "save", on_change)
+        return
+    _watch(store, "cycle_key", on_change)
+    _watch_async(store, "acycle_key", on_change)
+
+
+def _watch(store: Any, name: str, on_change: Watcher) -> None:
+    original = getattr(store, name)
+
+    @wraps(original)
+    def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
+        old_key = self.session_key
+        result = original(self, *args, **kwargs)
+        _report(self, old_key, on_change)
+        return result
+
+    setattr(store, name, watched)
+
+
+def _watch_async(store: Any, name: str, on_change: Watcher) -> None:
+    original = getattr(store, name)
+
+    @wraps(original)
+    async def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
+        old_key = self.session_key
+        result = await original(self, *args, **kwargs)
+        _report(self, old_key, on_change)
+        return result
+
+    setattr(store, name, watched)
+
+
+def _report(store: Any, old_key: str | None, on_change: Watcher) -> None:
+    data = getattr(store, "_session_cache", None)
+    if data and SESSION_KEY in data:
+        on_change(store, old_key)
+
+
+def _store_class() -> type[SessionBase]:
+    store: type[SessionBase] = import_module(settings.SESSION_ENGINE).SessionStore
+    return store
+
+
+def _read_rows(store: Any, keys: list[str]) -> list[Session | None]:
+    rows = store.get_model_class()._default_manager.filter(
+        session_key__in=keys, expire_date__gt=timezone.now()
+    )
+    return [
+        _session(key, store.decode(text), expires.timestamp())
+        for key, text, expires in rows.values_list("session_key", "session_data", "expire_date")
+    ]
+
+
+def _read_one(store: Any, key: str) -> Session | None:
+    # An engine that finds nothing, or what has expired, would begin a new session.
+    store.create = store.delete = _change_nothing
+    data = store.load()
+    if SESSION_KEY not in data:
+        return None
+    store._session_cache = data
+    if isinstance(store, file.SessionStore):
+        modified = store._last_modification()  # type: ignore[attr-defined]
+        return _session(key, data, _end_of(store, modified))
+    if isinstance(store, signed_cookies.SessionStore):
+        return _session(key, data, _end_of_cookie(store, key))
+    return _cached_session(key, data, store)
+
+
+def _change_nothing(*args: Any, **kwargs: Any) -> None:
+    pass
+
+
+def _session(key: str, data: Any, expires_at: float, look_at: float = math.inf) -> Session | None:
+    if SESSION_KEY not in data:
+        return None
+    auth = {name: data[name] for name in _AUTH_KEYS if name in data}
+    return Session(key, name_of(key, data), auth, expires_at, min(expires_at, look_at))
+
+
+def _end_of(store: Any, modified: datetime) -> float:
+    return float(store.get_expiry_date(modification=modified).timestamp())
+
+
+def _end_of_cookie(store: Any, key: str) -> float:
+    """A cookie carries the time of its signature, and Django takes none that is older than this."""
+    signed = datetime.fromtimestamp(signing.b62_decode(key.rsplit(":", 2)[1]), UTC)
+    oldest = signed + timedelta(seconds=store.get_session_cookie_age())
+    return min(_end_of(store, signed), oldest.timestamp())
+
+
+def _cached_session(key: str, data: Any, store: Any) -> Session | None:
+    now, end = time.time(), _end_of(store, timezone.now())
+    return _session(key, data, end, now + PROBE if end - now < SHORT else end)
