@@ -13,7 +13,7 @@ from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.dispatch import Signal
 
-from pm_realtime import groups, handlers, signals
+from pm_realtime import groups, handlers, handshakes, signals
 from pm_realtime.admission import admit
 from pm_realtime.auth import Identity, Verdict, anonymous, authenticate, is_allowed_origin
 from pm_realtime.backends import get_backend
@@ -23,6 +23,7 @@ from pm_realtime.conf import conf
 from pm_realtime.exceptions import CloseConnection, CommandError, OutageError
 from pm_realtime.hub import Hub, get_hub
 from pm_realtime.limits import RateLimiter, parse_rate
+from pm_realtime.loops import PerLoop
 from pm_realtime.outbox import Outbox
 from pm_realtime.protocol import (
     SUBPROTOCOL,
@@ -37,7 +38,9 @@ from pm_realtime.protocol import (
 )
 from pm_realtime.rights import Rights
 from pm_realtime.roles import roles_up_to
+from pm_realtime.sockets import cut_off, narrow
 from pm_realtime.threads import run_site_code
+from pm_realtime.turns import Line
 
 logger = logging.getLogger("pm_realtime.connection")
 
@@ -49,6 +52,9 @@ COUNTING_TIMEOUT: Final = 3
 PATIENCE: Final = 0.05
 #: Commands that may wait behind one that takes long before nothing more is read.
 MAX_WAITING: Final = 100
+
+#: Those of an event loop who send one malformed frame after the other.
+_malformed: Final = PerLoop(Line)
 
 
 class RealtimeConsumer(AsyncJsonWebsocketConsumer):
@@ -64,6 +70,11 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     identity: Identity
     rooms: dict[str, bool]
     room_lock: asyncio.Lock
+
+    @classmethod
+    def as_asgi(cls, **initkwargs: Any) -> Any:
+        """The ASGI application, behind a gate that keeps floods of handshakes out."""
+        return handshakes.Gate(super().as_asgi(**initkwargs))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one connection until it ends, and clean up whatever ends it."""
@@ -152,6 +163,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._hub = get_hub()
         await self._hub.add(self)
         self.identity = await authenticate(self.scope)
+        handshakes.check_user(self.identity.user_id)
         await self._accept()
         await self._come_in(began, self._hub)
         await self._count_in()
@@ -195,7 +207,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         except Exception as error:
             self._answer(error, command)
             if not is_well_formed:
-                self._check_flood()
+                await self._slow_down()
         finally:
             self._is_busy = False
             self._last_seen = time.monotonic()
@@ -231,6 +243,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         """The one place where what went wrong becomes a reply or a close code."""
         if isinstance(error, CloseConnection):
             self.end(error.code, error.reason)
+            if error.code == CloseCode.RATE_LIMITED:
+                cut_off(self.base_send)
             return
         if not isinstance(error, CommandError):
             if not isinstance(error, OutageError):  # The log has that already.
@@ -254,10 +268,19 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             retryAfter=math.ceil(wait * 1000),
         )
 
-    def _check_flood(self) -> None:
-        setting = conf.RATE_LIMIT
-        if setting and not self._limiter.take_malformed(parse_rate(setting), time.monotonic()):
-            self.end(CloseCode.RATE_LIMITED, "a flood of malformed messages")
+    async def _slow_down(self) -> None:
+        """After something malformed: wait in line where it is one of many, end where of too many.
+
+        All who send such things stand in one line, so they cost others as little as one of them.
+        """
+        if (setting := conf.RATE_LIMIT) is None or self._outbox.is_closed:
+            return
+        count = self._limiter.count_malformed(parse_rate(setting), time.monotonic())
+        if count > self._limiter.MALFORMED_PATIENCE:
+            flood = CloseConnection(CloseCode.RATE_LIMITED, "a flood of malformed messages")
+            self._answer(flood, None)
+        elif count > self._limiter.PATIENCE:
+            await _malformed.get().take()
 
     def reply(self, type: str, payload: Any = None, *, to: Command | None = None) -> None:
         """Send an envelope that carries the id of the command it answers. Never waits."""
@@ -388,6 +411,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             raise CloseConnection(CloseCode.TOO_MANY_CONNECTIONS, "too many connections")
 
     async def _accept(self) -> None:
+        narrow(self.base_send)
         offered = self.scope.get("subprotocols") or ()
         await self.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
 

@@ -1,4 +1,6 @@
-"""Taking turns with a server: few at once, each in time, nobody waiting for one that is silent."""
+"""Taking turns: with a server (few at once, each in time, nobody waiting for one that is silent),
+and with the others of an event loop.
+"""
 
 import asyncio
 import time
@@ -35,6 +37,28 @@ class Turns:
         except TimeoutError:
             self._silent_at = time.monotonic()
             raise
+
+
+class Line:
+    """One of all who stand in it a turn of the event loop, in the order in which they came.
+
+    So what many want at once holds up the others no more than what one wants.
+    """
+
+    def __init__(self) -> None:
+        self._turn: Final = asyncio.Lock()
+        self._length = 0
+
+    async def take(self, limit: int | None = None) -> None:
+        """Return when it is one's turn; ``asyncio.QueueFull`` where ``limit`` others wait."""
+        if limit is not None and self._length >= limit:
+            raise asyncio.QueueFull
+        self._length += 1
+        try:
+            async with self._turn:
+                await asyncio.sleep(0)
+        finally:
+            self._length -= 1
 
 
 async def _within(seconds: float, step: Callable[[], Awaitable[R]]) -> R:
