@@ -26,6 +26,7 @@ from pm_realtime.limits import RateLimiter, parse_rate
 from pm_realtime.loops import PerLoop
 from pm_realtime.outbox import Outbox
 from pm_realtime.protocol import (
+    INTERNAL_ERROR,
     SUBPROTOCOL,
     CloseCode,
     Command,
@@ -36,6 +37,7 @@ from pm_realtime.protocol import (
     error_payload,
     make_envelope,
 )
+from pm_realtime.repetitions import repetitions
 from pm_realtime.rights import Rights
 from pm_realtime.roles import roles_up_to
 from pm_realtime.sockets import cut_off, narrow
@@ -53,8 +55,8 @@ PATIENCE: Final = 0.05
 #: Commands that may wait behind one that takes long before nothing more is read.
 MAX_WAITING: Final = 100
 
-#: Those of an event loop who send one malformed frame after the other.
-_malformed: Final = PerLoop(Line)
+#: Those of an event loop who send one malformed frame after the other: so many seconds a frame.
+_malformed: Final = PerLoop(lambda: Line(pause=0.001))
 
 
 class RealtimeConsumer(AsyncJsonWebsocketConsumer):
@@ -131,11 +133,14 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             raise
         except CloseConnection as closing:
             await self._refuse(closing.code, closing.reason)
+        except CommandError as error:
+            await self._refuse(CloseCode.OVERLOADED, error=error)
         except OutageError as error:
             logger.debug("A connection could not be opened: %s", error)
             await self._refuse(CloseCode.OVERLOADED)
-        except Exception:
-            logger.exception("A connection could not be opened.")
+        except Exception as error:
+            if repetitions.note_error(error):
+                logger.exception("A connection could not be opened.")
             await self._refuse(CloseCode.OVERLOADED)
 
     async def websocket_disconnect(self, message: Any) -> None:
@@ -249,7 +254,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         if not isinstance(error, CommandError):
             if not isinstance(error, OutageError):  # The log has that already.
                 logger.error("A command failed.", exc_info=error)
-            error = CommandError(ErrorCode.INTERNAL_ERROR, "Something went wrong on our side.")
+            error = CommandError(ErrorCode.INTERNAL_ERROR, INTERNAL_ERROR)
         id = command.id if command is not None else error.id
         self._deliver(MessageType.ERROR, error_payload(error), id)
 
@@ -271,16 +276,20 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     async def _slow_down(self) -> None:
         """After something malformed: wait in line where it is one of many, end where of too many.
 
-        All who send such things stand in one line, so they cost others as little as one of them.
+        All who send such things stand in one line and share one patience, so that many of them
+        cost the others little more than one.
         """
         if (setting := conf.RATE_LIMIT) is None or self._outbox.is_closed:
             return
         count = self._limiter.count_malformed(parse_rate(setting), time.monotonic())
-        if count > self._limiter.MALFORMED_PATIENCE:
+        if count <= self._limiter.PATIENCE:
+            return
+        line = _malformed.get()
+        if count * (len(line) + 1) > self._limiter.MALFORMED_PATIENCE:
             flood = CloseConnection(CloseCode.RATE_LIMITED, "a flood of malformed messages")
             self._answer(flood, None)
-        elif count > self._limiter.PATIENCE:
-            await _malformed.get().take()
+        else:
+            await line.take()
 
     def reply(self, type: str, payload: Any = None, *, to: Command | None = None) -> None:
         """Send an envelope that carries the id of the command it answers. Never waits."""
@@ -396,7 +405,10 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._outbox.deliver(self._encode(type, payload, id))
 
     async def _count_in(self) -> None:
-        """Take one of the user's places; raise ``CloseConnection`` where there is none."""
+        """Take one of the places; raise ``CloseConnection`` where there is none.
+
+        A user knows which of their connections to close; who is anonymous may come again later.
+        """
         identity = self.identity
         info = ConnectionInfo(
             connection_id=self.connection_id,
@@ -407,8 +419,10 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._counting = asyncio.get_running_loop().create_task(admit(info))
         # To its end, even where this connection is pushed out itself: it may have to push out more.
         admission = await asyncio.shield(self._counting)
-        if not admission.admitted:
+        if not admission.admitted and identity.is_authenticated:
             raise CloseConnection(CloseCode.TOO_MANY_CONNECTIONS, "too many connections")
+        if not admission.admitted:
+            raise CloseConnection(CloseCode.OVERLOADED, "too many anonymous connections")
 
     async def _accept(self) -> None:
         narrow(self.base_send)
@@ -427,13 +441,17 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             raise StopConsumer from error
         self._is_accepted = True
 
-    async def _refuse(self, code: int, reason: str = "") -> None:
-        """Refuse so that a browser learns why: accept, then close with the code."""
+    async def _refuse(
+        self, code: int, reason: str = "", *, error: CommandError | None = None
+    ) -> None:
+        """Refuse so that a browser learns why: accept, tell ``error``, close with the code."""
         await self.notify(signals.refused, room=None, code=int(code))
         level = logging.DEBUG if code == CloseCode.OVERLOADED else logging.INFO
         logger.log(level, "A connection was refused with %d.", code)
         if not self._is_accepted:
             await self._accept()
+        if error is not None:
+            self._outbox.release(self._encode(MessageType.ERROR, error_payload(error)))
         self.end(code, reason)
 
     def _log_origin(self) -> None:

@@ -17,6 +17,9 @@ from pm_realtime.exceptions import CommandError, PayloadError
 
 SUBPROTOCOL: Final = "pm-realtime.v1"
 
+#: What a client is told of a mistake or an outage on our side.
+INTERNAL_ERROR: Final = "Something went wrong on our side."
+
 MAX_ROOM_LENGTH: Final = 200
 MAX_DEPTH: Final = 128
 

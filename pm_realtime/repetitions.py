@@ -31,13 +31,13 @@ class Repetitions:
         self._known[thing] = (now, 0)
         return count + 1
 
-    def note_error(self, error: BaseException) -> int:
+    def note_error(self, error: BaseException, *about: Hashable) -> int:
         """The same for an exception: one of the same type from the same line is the same."""
         last = error.__traceback__
         while last is not None and last.tb_next is not None:
             last = last.tb_next
         place = last and (last.tb_frame.f_code.co_filename, last.tb_lineno)
-        return self.note((type(error), place))
+        return self.note((type(error), place, about))
 
     def forget(self) -> None:
         """Begin anew."""

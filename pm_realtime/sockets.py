@@ -28,6 +28,8 @@ def narrow(send: Send) -> None:
     if found is not None:
         with suppress(OSError):
             found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UNREAD)
+    if hasattr(transport, "max_size"):  # asyncio's own: at once, whatever has come already.
+        transport.max_size = UNREAD
 
 
 def cut_off(send: Send) -> None:

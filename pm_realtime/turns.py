@@ -42,21 +42,26 @@ class Turns:
 class Line:
     """One of all who stand in it a turn of the event loop, in the order in which they came.
 
-    So what many want at once holds up the others no more than what one wants.
+    So what many want at once holds up the others no more than what one wants. ``pause`` is how
+    many seconds a turn takes where somebody waits for the next.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pause: float = 0) -> None:
         self._turn: Final = asyncio.Lock()
+        self._pause: Final = pause
         self._length = 0
 
+    def __len__(self) -> int:
+        return self._length
+
     async def take(self, limit: int | None = None) -> None:
-        """Return when it is one's turn; ``asyncio.QueueFull`` where ``limit`` others wait."""
+        """Return when it is one's turn; ``asyncio.QueueFull`` where ``limit`` others are there."""
         if limit is not None and self._length >= limit:
             raise asyncio.QueueFull
         self._length += 1
         try:
             async with self._turn:
-                await asyncio.sleep(0)
+                await asyncio.sleep(self._pause if self._length > 1 else 0)
         finally:
             self._length -= 1
 
