@@ -78,8 +78,8 @@ async def authenticate(scope: Scope) -> Identity:
     """The identity behind ``scope``, found in one hop to the database (none without a cookie).
 
     A user that an outer middleware has put into ``scope["user"]`` is taken as it is. Raises
-    ``CloseConnection`` for an anonymous one where ``ALLOW_ANONYMOUS`` is False, and ``CommandError``
-    with ``INTERNAL_ERROR`` where the database or the role resolver fails.
+    ``CloseConnection`` for an anonymous one where ``ALLOW_ANONYMOUS`` is False, and
+    ``CommandError`` with ``INTERNAL_ERROR`` where the database or the role resolver fails.
     """
     try:
         identity = await _find_out(scope)
