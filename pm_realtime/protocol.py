@@ -229,22 +229,26 @@ def _parse(frame: str, data: bytes) -> Any:
     except RecursionError:
         raise _too_deep(data) from None
     except (msgspec.DecodeError, OverflowError) as error:
-        loose = _parse_loosely(frame, str(error))
-        problem = "A number is out of range, or a text holds half of a surrogate pair."
-        raise _invalid(problem, id=_id_of(loose)) from None
-    if type(found) in (dict, list) and data.count(b"[") + data.count(b"{") > MAX_DEPTH:
-        _check_depth(found, data)
-    return found
+        problem = str(error)
+    else:
+        if type(found) in _CONTAINERS and data.count(b"[") + data.count(b"{") > MAX_DEPTH:
+            _check_depth(found, data)
+        return found
+    loose = _parse_loosely(frame, problem)
+    problem = "A number is out of range, or a text holds half of a surrogate pair."
+    raise _invalid(problem, id=_id_of(loose))
 
 
 def _parse_loosely(frame: str, problem: str) -> Any:
     """What a parser finds that lets pass what JSON can write and no program can carry on."""
-    try:
-        return json.loads(frame, parse_constant=_refuse_constant)
-    except (json.JSONDecodeError, _NoNumber, RecursionError):
-        raise _not_json(problem) from None
-    except ValueError:  # Python reads no integer of so many digits.
-        return None
+    for parse_int in (None, float):  # Python reads no integer of thousands of digits.
+        try:
+            return json.loads(frame, parse_int=parse_int, parse_constant=_refuse_constant)
+        except (json.JSONDecodeError, _NoNumber, RecursionError):
+            break
+        except ValueError:
+            continue
+    raise _not_json(problem)
 
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")

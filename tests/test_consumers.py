@@ -838,6 +838,34 @@ async def test_a_flood_of_malformed_frames_is_closed(configure, monkeypatch):
         await connection.assert_closed(4003)
 
 
+async def test_many_who_send_malformed_frames_share_one_patience(configure, monkeypatch):
+    configure(RATE_LIMIT="3/m")
+    monkeypatch.setattr("pm_realtime.limits.RateLimiter.MALFORMED_PATIENCE", 300)
+    async with AsyncExitStack() as stack:
+        *abusers, honest = await connect_many(stack, 11)
+        for abuser in abusers:
+            for _ in range(200):
+                await abuser.send_frame("{")
+        for abuser in abusers[:5]:
+            await abuser.assert_closed(4003)
+        assert await honest.is_alive()
+
+
+async def test_who_breaks_the_rate_is_cut_off_after_the_close_frame(configure, monkeypatch):
+    configure(RATE_LIMIT="3/m")
+    cut = []
+    monkeypatch.setattr("pm_realtime.consumers.cut_off", cut.append)
+    async with Connection() as connection, Connection() as other:
+        for _ in range(3):
+            await connection.is_alive()
+        for _ in range(11):
+            await connection.command("ping")
+        await connection.assert_closed(4003)
+        assert len(cut) == 1
+        assert await other.is_alive()
+    assert len(cut) == 1
+
+
 async def test_a_user_without_a_primary_key_is_not_let_in(caplog):
     communicator = WebsocketCommunicator(RealtimeConsumer.as_asgi(), "/api/ws")
     communicator.scope["user"] = SimpleNamespace(is_authenticated=True, pk=None)
