@@ -33,11 +33,14 @@ RETRY_AFTER: Final = 5
 #: Seconds that a socket may take to end after the answer.
 LINGER: Final = 1.0
 
+#: Handshakes that begin in one turn of the loop: 1 ms each.
+AT_ONCE: Final = 4
+
 EXTENSION: Final = "websocket.http.response"
 
 _addresses: Final = Meter(MEMORY)
 _users: Final = Meter(MEMORY)
-_lines: Final = PerLoop(Line)
+_lines: Final = PerLoop(lambda: Line(AT_ONCE))
 
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
@@ -46,7 +49,7 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 class Gate:
     """The way into an ASGI ``application`` that serves WebSockets.
 
-    Handshakes go in one by one, with a turn of the event loop for everybody else in between, so
+    Handshakes go in a few at a time, with a turn of the event loop for all others in between, so
     that a thousand at once hold up no open connection. What is over its address's rate, or comes
     while ``MAX_WAITING`` others wait, is refused at so little cost that a flood is bearable: by
     HTTP where the server can, and no signal is sent.

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 #: Bytes that the kernel may hold of what a client has sent and nobody has read.
-UNREAD: Final = 16384
+UNREAD: Final = 8192
 #: Seconds that a client has to read the close frame before its socket is gone.
 GRACE: Final = 1.0
 

@@ -1,7 +1,7 @@
-"""A flood: many handshakes at once, and connections that send as fast as they can.
+"""A flood: many handshakes, and connections that send as fast as they can whatever they are told.
 
-Run as a process: it prints ``flooding`` when it begins, goes on until a line comes in, then prints
-what it saw as JSON, and lets everything go. Abusers whose connection ends come back at once.
+Run as a process: it goes on until its input ends, then prints what it saw as JSON, and lets
+everything go. Who is refused, and abusers whose connection ends, come back at once.
 """
 
 import argparse
@@ -9,10 +9,13 @@ import asyncio
 import json
 import sys
 from collections import Counter
+from functools import partial
 from urllib.parse import urlsplit
 
 from tests.integration.crowd import client_frame, handshake
 
+#: Handshakes that wait for their answer at a time.
+AT_ONCE = 250
 #: What an abuser writes at a time.
 BLOCK_BYTES = 65536
 PING = json.dumps({"type": "ping", "timestamp": 0}).encode()
@@ -29,6 +32,7 @@ class Visitor(asyncio.Protocol):
 
     def __init__(self, request: bytes, seen: Counter[str]) -> None:
         self.request, self.seen = request, seen
+        self.answered = asyncio.get_running_loop().create_future()
         self.ended = asyncio.get_running_loop().create_future()
         self.status = b""
 
@@ -40,6 +44,7 @@ class Visitor(asyncio.Protocol):
         if not self.status:
             self.status = data[9:12]
             self.seen[f"answered {self.status.decode()}"] += 1
+            self.answered.set_result(None)
             if self.status == b"101":
                 self.opened()
         # A close frame is small and comes last.
@@ -53,8 +58,9 @@ class Visitor(asyncio.Protocol):
     def connection_lost(self, error) -> None:
         if not self.status:
             self.seen["answered nothing"] += 1
-        if not self.ended.done():
-            self.ended.set_result(None)
+        for future in (self.answered, self.ended):
+            if not future.done():
+                future.set_result(None)
 
 
 class Abuser(Visitor):
@@ -67,7 +73,6 @@ class Abuser(Visitor):
         self.block = block
 
     def opened(self) -> None:
-        self.is_sending = True
         self.send()
 
     def send(self) -> None:
@@ -83,17 +88,29 @@ class Abuser(Visitor):
         self.send()
 
 
-async def visit(host, port, make) -> None:
-    loop = asyncio.get_running_loop()
+async def visit(host, port, make, answered=None) -> bytes:
+    """Open a WebSocket and wait for its end; the HTTP status, empty where none came."""
     try:
-        _, visitor = await loop.create_connection(make, host, port)
+        _, visitor = await asyncio.get_running_loop().create_connection(make, host, port)
     except OSError:
         await asyncio.sleep(0.1)
-        return
+        return b""
     try:
-        await visitor.ended
+        if answered is not None:
+            await asyncio.wait({visitor.answered})
+            answered.release()
+        await asyncio.wait({visitor.ended})
+        return visitor.status
     finally:
         visitor.transport.abort()
+
+
+async def come(host, port, make, answered) -> None:
+    """Come until let in."""
+    status = b""
+    while status != b"101":
+        await answered.acquire()
+        status = await visit(host, port, make, answered)
 
 
 async def abuse(host, port, make) -> None:
@@ -103,20 +120,17 @@ async def abuse(host, port, make) -> None:
 
 async def main(url: str, cookie: str, handshakes: int, abusers: int) -> None:
     parts = urlsplit(url)
-    seen, abuses = Counter(), Counter()
-    print("flooding", flush=True)
+    address = parts.hostname, parts.port
+    seen, abuses, answered = Counter(), Counter(), asyncio.Semaphore(AT_ONCE)
     tasks = []
-    for number in range(max(handshakes, abusers)):
-        if number < handshakes:
-            request = handshake(url, cookie if number % 2 else "")
-            tasks.append(visit(parts.hostname, parts.port, lambda r=request: Visitor(r, seen)))
-        if number < abusers:
-            block = BLOCKS[number % len(BLOCKS)]
-            tasks.append(
-                abuse(parts.hostname, parts.port, lambda b=block: Abuser(handshake(url), abuses, b))
-            )
-    tasks = [asyncio.create_task(task) for task in tasks]
-    await asyncio.to_thread(sys.stdin.readline)
+    for number in range(abusers):
+        block = BLOCKS[number % len(BLOCKS)]
+        make = partial(Abuser, handshake(url), abuses, block)
+        tasks.append(asyncio.create_task(abuse(*address, make)))
+    for number in range(handshakes):
+        make = partial(Visitor, handshake(url, cookie if number % 2 else ""), seen)
+        tasks.append(asyncio.create_task(come(*address, make, answered)))
+    await asyncio.to_thread(sys.stdin.read)
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
