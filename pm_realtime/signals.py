@@ -7,7 +7,7 @@ All carry ``connection_id`` and ``user`` (an ``AnonymousUser`` where nobody is l
 ``joined``        ``room``
 ``left``          ``room``, ``reason`` (None where the client asked for it or went away)
 ``refused``       ``code``: an error code (text) or a close code (int); ``room`` or None. Not sent for
-                  handshakes of a flood, which are refused by HTTP: a receiver would make it costly
+                  a flood of handshakes, which receivers would make costly: the log counts those
 
 A receiver may be sync (it runs in a thread, so it may use the ORM) or async. One that raises is
 logged and harms nothing.
