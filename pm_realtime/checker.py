@@ -11,14 +11,17 @@ import itertools
 import logging
 import math
 import time
+import weakref
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from pm_realtime import sessions
 from pm_realtime.auth import Identity, Verdict, recheck, recheck_sessions
 from pm_realtime.conf import conf
 from pm_realtime.threads import run_check
+
+T = TypeVar("T")
 
 logger = logging.getLogger("pm_realtime.auth")
 
@@ -77,6 +80,7 @@ class Checker:
         """Look at ``subject`` no more; the last one ends the checker."""
         self._subjects.pop(subject, None)
         self._asked.pop(subject, None)
+        self._forget_dates()
         if not self._subjects:
             for task in self._tasks:
                 task.cancel()
@@ -104,25 +108,30 @@ class Checker:
         session = subject.identity.session
         if session is None or math.isinf(session.look_at):
             return
-        if len(self._dates) > 2 * len(self._subjects) + FEW:
-            self._forget_dates()
+        self._forget_dates()
         heapq.heappush(self._dates, (session.look_at, next(self._numbers), subject))
         if self._dates[0][2] is subject:
             self._has_date.set()
 
     def _forget_dates(self) -> None:
-        """Drop those of connections that have gone."""
+        """Drop those of connections that have gone, where they are many."""
+        if len(self._dates) <= 2 * len(self._subjects) + FEW:
+            return
         self._dates = [date for date in self._dates if date[2] in self._subjects]
         heapq.heapify(self._dates)
 
     async def _sweep(self) -> None:
         while True:
             size = MANY if sessions.are_read_at_once() else FEW
-            batches = _batched(list(self._subjects), size) or [[]]
+            # Who goes meanwhile is not kept alive, with all that waits for it, by being listed.
+            batches = _batched([weakref.ref(subject) for subject in self._subjects], size) or [[]]
             for batch in batches:
                 await asyncio.sleep(SPREAD * conf.SESSION_RECHECK_INTERVAL / len(batches))
-                present = [subject for subject in batch if subject in self._subjects]
-                await self._look_at(present, recheck, SLOW)
+                await self._look_at(self._present(batch), recheck, SLOW)
+
+    def _present(self, batch: Sequence[weakref.ref[Subject]]) -> list[Subject]:
+        found = [each() for each in batch]
+        return [each for each in found if each is not None and each in self._subjects]
 
     async def _answer(self) -> None:
         while True:
@@ -215,7 +224,7 @@ async def _outlive(step: Coroutine[Any, Any, None]) -> None:
         logger.exception("Open connections are not re-checked any more.")
 
 
-def _batched(subjects: list[Subject], size: int) -> list[list[Subject]]:
+def _batched(subjects: list[T], size: int) -> list[list[T]]:
     return [subjects[start : start + size] for start in range(0, len(subjects), size)]
 
 

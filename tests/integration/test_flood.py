@@ -64,12 +64,18 @@ async def ping_for(seconds, clients):
     return sorted(await asyncio.gather(*tasks))
 
 
-async def until_alone(server, count):
-    """Wait until only ``count`` connections are left; the memory that the server takes then."""
+async def memory_alone(server, count, blocks=float("inf")):
+    """The memory that the server takes when only ``count`` connections are left.
+
+    What is in use comes down to ``blocks`` pieces when the server has let go of all the rest:
+    sockets that never answered its close frame it keeps for 10 s.
+    """
     async with asyncio.timeout(60):
         while (await server.aget("/stats/")).json()["totalConnections"] != count:
             await asyncio.sleep(0.1)
-    return (await server.aget("/memory/")).json()
+        while (memory := (await server.aget("/memory/")).json())["blocks"] > blocks:
+            await asyncio.sleep(0.5)
+    return memory
 
 
 def core_time(process):
@@ -106,18 +112,18 @@ async def test_an_honest_ping_is_answered_in_time_and_memory_comes_back(serve):
             for _ in range(4)
         ]
         await ping_for(1, honest)
-        memory, is_in_time = [await until_alone(server, 4)], False
+        memory, is_in_time = [await memory_alone(server, 4)], False
+        blocks = 1.2 * memory[0]["blocks"]
         while len(memory) < 3 or (not is_in_time and len(memory) <= ROUNDS):
             seen, took, slowness = await one_round(server, cookies["user"], honest)
-            memory.append(await until_alone(server, 4))
+            memory.append(await memory_alone(server, 4, blocks))
             assert seen["handshakes"]["answered 101"] == HANDSHAKES
             assert seen["abuses"]["closed 4003"] > ABUSERS / 2
             is_in_time |= took[int(len(took) * 0.99)] < 0.25 * slowness
             print(took[len(took) // 2], took[int(len(took) * 0.99)], took[-1], slowness)
     print(memory)
     assert is_in_time, f"pings took {took[-20:]} s, with the core shared {slowness} times"
-    # What is free again goes back to the system only in part, and does not grow.
-    assert memory[-1]["blocks"] < 1.4 * memory[0]["blocks"]
+    # What is free again goes back to the system only in part, but is there for the next flood.
     assert memory[-1]["bytes"] < memory[1]["bytes"] + 30_000_000
     assert "Traceback" not in server.log
     assert "ERROR" not in server.log
