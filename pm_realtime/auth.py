@@ -62,15 +62,17 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a re-check found: who it is now, or the ``code`` with which the connection ends.
+    """What a re-check found: who it is now, and the ``code`` with which the connection ends if so.
 
     Neither where it could not be found out. ``is_doubtful``: the password was changed, and this
-    session may be the one that ``update_session_auth_hash`` is about to keep.
+    session may be the one that ``update_session_auth_hash`` is about to keep. ``is_whole`` is False
+    where only the session was read.
     """
 
     identity: Identity | None = None
     code: CloseCode | None = None
     is_doubtful: bool = False
+    is_whole: bool = True
 
 
 async def authenticate(scope: Scope) -> Identity:
@@ -177,7 +179,8 @@ def recheck(identities: Sequence[Identity]) -> list[Verdict]:
 def recheck_sessions(identities: Sequence[Identity]) -> list[Verdict]:
     """The same for their sessions only: whether those have ended, and if not when they will."""
     sessions_now = _read_sessions(identities)
-    return [_judge_session(identity, sessions_now) for identity in identities]
+    verdicts = (_judge_session(identity, sessions_now) for identity in identities)
+    return [replace(verdict, is_whole=False) for verdict in verdicts]
 
 
 def _read_sessions(identities: Sequence[Identity]) -> Mapping[str, Session]:
@@ -194,7 +197,7 @@ def _judge(identity: Identity, sessions_now: Mapping[str, Session], users: "_Use
             return Verdict(code=CloseCode.USER_GONE)
         verdict = _judge_session(identity, sessions_now)
         if verdict.identity is None:
-            return verdict
+            return replace(verdict, identity=_identity(user, identity.session))
         session = verdict.identity.session
         if session is not None and not _is_verified(user, session.auth.get(HASH_SESSION_KEY)):
             return Verdict(code=CloseCode.SESSION_ENDED, is_doubtful=True)

@@ -25,6 +25,8 @@ logger = logging.getLogger("pm_realtime.auth")
 #: Connections looked at together: where one query is for all of them, and where each is read alone.
 MANY: Final = 1000
 FEW: Final = 50
+#: Connections told what was found of them before other tasks of the loop get a turn.
+TURN: Final = 50
 #: The part of the interval over which a sweep is spread: each is looked at within an interval.
 SPREAD: Final = 0.9
 #: Seconds between two tries while the database does not answer, and for which a connection of whom
@@ -43,7 +45,7 @@ class Subject(Protocol):
     identity: Identity
 
     def judge(self, verdict: Verdict) -> None:
-        """Take note of what was found; of the session only, where that is all that was read."""
+        """Take note of what was found."""
 
     def give_up(self) -> None:
         """End: something has changed, and nobody can find out what."""
@@ -67,7 +69,7 @@ class Checker:
     def add(self, subject: Subject) -> None:
         """From now on look at a logged-in ``subject`` each interval, and when its session ends."""
         self._subjects[subject] = None
-        self._note_date(subject)
+        self._note_date(subject, subject.identity.session)
         if not self._tasks:
             loop = asyncio.get_running_loop()
             steps = (self._sweep(), self._keep_dates(), self._answer())
@@ -98,10 +100,9 @@ class Checker:
     def note_session(self, subject: Subject) -> None:
         """The session of ``subject`` is another, or lasts until another time."""
         if subject in self._subjects:
-            self._note_date(subject)
+            self._note_date(subject, subject.identity.session)
 
-    def _note_date(self, subject: Subject) -> None:
-        session = subject.identity.session
+    def _note_date(self, subject: Subject, session: sessions.Session | None) -> None:
         if session is None or math.isinf(session.look_at):
             return
         if len(self._dates) > 2 * len(self._subjects) + FEW:
@@ -186,9 +187,12 @@ class Checker:
             self._fail(error)
             return False
         self._is_failing = False
-        for subject, identity, verdict in zip(subjects, identities, verdicts, strict=True):
+        found = zip(subjects, identities, verdicts, strict=True)
+        for count, (subject, identity, verdict) in enumerate(found, 1):
             if subject in self._subjects:
                 self._tell(subject, identity, verdict)
+            if count % TURN == 0:
+                await asyncio.sleep(0)
         return True
 
     def _tell(self, subject: Subject, identity: Identity, verdict: Verdict) -> None:
@@ -200,7 +204,7 @@ class Checker:
         except Exception:
             logger.exception("A connection could not be told what was found of it.")
         if verdict.identity is not None and verdict.identity.session is not identity.session:
-            self.note_session(subject)
+            self._note_date(subject, verdict.identity.session)
 
     def _fail(self, error: Exception) -> None:
         if not self._is_failing:

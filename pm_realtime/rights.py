@@ -24,8 +24,9 @@ from pm_realtime.roles import roles_up_to
 
 logger = logging.getLogger("pm_realtime.auth")
 
-#: Seconds until a session is looked at once more that does not fit its user's new password:
-#: ``update_session_auth_hash`` comes after the user was saved.
+#: Seconds until a session is looked at once more that is gone, or does not fit its user's new
+#: password, just after something has changed: ``update_session_auth_hash`` comes after the user
+#: was saved, and its word of the session's new key may come behind that of the user.
 SECOND_LOOK: Final = 0.5
 #: Seconds for which a session that was given another key may be empty, and between two looks:
 #: Django writes it when the response is ready.
@@ -147,11 +148,17 @@ class Rights:
             if self._is_in_doubt:
                 self.give_up()
             return
-        self._doubtful_since = None
-        before, self._connection.identity = self._connection.identity, verdict.identity
+        if verdict.is_whole:
+            self._doubtful_since = None
+            self._adopt(verdict.identity)
+        elif not self._is_in_doubt:
+            self._connection.identity = verdict.identity
+
+    def _adopt(self, identity: Identity) -> None:
+        before, self._connection.identity = self._connection.identity, identity
         if get_checker().is_asked(self._connection):
             return
-        if self._is_in_doubt or _differ(before, verdict.identity):
+        if self._is_in_doubt or _differ(before, identity):
             if not self._is_in_doubt:
                 self._is_in_doubt = True
                 self._hold()
@@ -187,15 +194,15 @@ class Rights:
 
     def _is_spared(self, verdict: Verdict) -> bool:
         """Whether a session that seems to have ended may only be about to change."""
-        now = time.monotonic()
-        if verdict.is_doubtful:
-            return self._is_spared_once(now)
-        if verdict.code != CloseCode.SESSION_ENDED or now - self._moved_at > MOVING:
+        if verdict.code != CloseCode.SESSION_ENDED:
             return False
-        self._look_again(PAUSE)
-        if self._is_in_doubt:
-            self._connection.begin(self._settle(self._doubts))
-        return True
+        now = time.monotonic()
+        if now - self._moved_at < MOVING and not verdict.is_doubtful:
+            if verdict.identity is not None:
+                self._adopt(verdict.identity)
+            self._look_again(PAUSE)
+            return True
+        return (verdict.is_doubtful or self._is_in_doubt) and self._is_spared_once(now)
 
     def _is_spared_once(self, now: float) -> bool:
         if self._doubtful_since is None:

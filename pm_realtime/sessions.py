@@ -31,6 +31,9 @@ _AUTH_KEYS: Final = (SESSION_KEY, BACKEND_SESSION_KEY, HASH_SESSION_KEY)
 #: this often (seconds); longer ones when they would expire at the latest, and by the sweep.
 SHORT: Final = 3600.0
 PROBE: Final = 0.8
+#: Within the second that a signature names: a session ends hardly before its time, and not more
+#: than this after it.
+ALMOST_A_SECOND: Final = timedelta(seconds=0.9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,56 +144,67 @@ def _pad(key: str, nonce: str, length: int) -> bytes:
     return b"".join(blocks)[:length]
 
 
-Watcher = Callable[[Any, str | None], None]
+Change = Callable[[str, Mapping[str, Any], Any], None]
 
 
-def watch_keys(on_change: Watcher) -> None:
-    """Have ``on_change(store, old_key)`` called when a session of a user gets another key.
+def watch(on_move: Change, on_end: Change) -> None:
+    """Have ``on_move`` and ``on_end`` called with the key and the data that a user's session had,
+    and its store, when Django has given it another key and when Django has emptied it.
 
-    Django has no signal for that. Its engines do it in ``cycle_key`` (a password was changed, a
-    ``SECRET_KEY`` rotated), the one of signed cookies whenever it saves.
+    Django has no signal for that. Its engines change a key in ``cycle_key`` (a password was
+    changed, a ``SECRET_KEY`` rotated), the one of signed cookies whenever it saves; and somebody
+    who logs in as another user loses the session in ``flush`` without a word.
     """
     store = _store_class()
-    if getattr(store, _WATCHED, False):
-        return
-    setattr(store, _WATCHED, True)
     if issubclass(store, signed_cookies.SessionStore):
-        _watch(store, "save", on_change)
-        return
-    _watch(store, "cycle_key", on_change)
-    _watch_async(store, "acycle_key", on_change)
+        _watch(store, "save", on_move)  # Which `asave` and the others call.
+    else:
+        _watch(store, "cycle_key", on_move)
+        _watch_async(store, "acycle_key", on_move)
+    _watch(store, "flush", on_end)
+    _watch_async(store, "aflush", on_end)
 
 
-def _watch(store: Any, name: str, on_change: Watcher) -> None:
+def _watch(store: Any, name: str, on_change: Change) -> None:
     original = getattr(store, name)
+    if hasattr(original, _WATCHED):
+        return
 
     @wraps(original)
     def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
-        old_key = self.session_key
+        key, data = self.session_key, _data_of(self)
         result = original(self, *args, **kwargs)
-        _report(self, old_key, on_change)
+        _report(self, key, data, on_change)
         return result
 
+    setattr(watched, _WATCHED, True)
     setattr(store, name, watched)
 
 
-def _watch_async(store: Any, name: str, on_change: Watcher) -> None:
+def _watch_async(store: Any, name: str, on_change: Change) -> None:
     original = getattr(store, name)
+    if hasattr(original, _WATCHED):
+        return
 
     @wraps(original)
     async def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
-        old_key = self.session_key
+        key, data = self.session_key, _data_of(self)
         result = await original(self, *args, **kwargs)
-        _report(self, old_key, on_change)
+        _report(self, key, data, on_change)
         return result
 
+    setattr(watched, _WATCHED, True)
     setattr(store, name, watched)
 
 
-def _report(store: Any, old_key: str | None, on_change: Watcher) -> None:
-    data = getattr(store, "_session_cache", None)
-    if data and SESSION_KEY in data:
-        on_change(store, old_key)
+def _data_of(store: Any) -> dict[str, Any]:
+    """What is in ``store`` as far as somebody has read it."""
+    return dict(getattr(store, "_session_cache", ()))
+
+
+def _report(store: Any, key: str | None, data: dict[str, Any], on_change: Change) -> None:
+    if key and SESSION_KEY in data:
+        on_change(key, data, store)
 
 
 def _store_class() -> type[SessionBase]:
@@ -239,10 +253,10 @@ def _end_of(store: Any, modified: datetime) -> float:
 
 
 def _end_of_cookie(store: Any, key: str) -> float:
-    """A cookie carries the time of its signature, and Django takes none that is older than this."""
+    """A cookie carries the second of its signature; Django takes none of more than a certain age."""
     signed = datetime.fromtimestamp(signing.b62_decode(key.rsplit(":", 2)[1]), UTC)
     oldest = signed + timedelta(seconds=store.get_session_cookie_age())
-    return min(_end_of(store, signed), oldest.timestamp())
+    return min(_end_of(store, signed + ALMOST_A_SECOND), oldest.timestamp())
 
 
 def _cached_session(key: str, data: Any, store: Any) -> Session | None:

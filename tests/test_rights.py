@@ -1,0 +1,336 @@
+"""A connection ends, or leaves a room, when the right to it ends."""
+
+import asyncio
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.db import transaction
+
+from pm_realtime import (
+    aget_connection,
+    arefresh_room,
+    arefresh_user,
+    asend_to_role,
+    asend_to_room,
+    refresh_user,
+)
+from tests.helpers import Connection, eventually
+from tests.sessions import ENGINES, Browser
+from tests.site import rules
+
+pytestmark = pytest.mark.usefixtures("leaves_nothing")
+
+User = get_user_model()
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request, settings, tmp_path):
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{request.param}"
+    settings.SESSION_FILE_PATH = str(tmp_path)
+    return request.param
+
+
+@pytest.fixture
+def rarely(configure):
+    """What a test sees does not come from the sweep."""
+    configure(SESSION_RECHECK_INTERVAL=600)
+
+
+@pytest.fixture
+def often(configure):
+    configure(SESSION_RECHECK_INTERVAL=0.2)
+
+
+def opened(browser):
+    return Connection(headers=browser.headers)
+
+
+def now(function):
+    """Call a sync ``function`` that uses the database."""
+    return sync_to_async(function)()
+
+
+# Sessions
+
+
+async def test_a_logout_ends_the_connections_of_its_session_only(engine, rarely, user):
+    mine, other = await Browser.of(user), await Browser.of(user)
+    async with opened(mine) as one, opened(mine) as two, opened(other) as stays:
+        await mine.log_out()
+        await one.assert_closed(4501)
+        await two.assert_closed(4501)
+        assert await stays.is_alive()
+
+
+async def test_who_logs_in_as_another_user_ends_the_session(engine, rarely, user, editor):
+    browser = await Browser.of(user)
+    async with opened(browser) as connection:
+        await browser.log_in_as(editor)
+        await connection.assert_closed(4501)
+
+
+async def test_who_logs_in_once_more_stays(engine, often, user):
+    browser = await Browser.of(user)
+    async with opened(browser) as connection:
+        await browser.log_in_as(user)
+        await looked_at(connection)
+        assert await connection.is_alive()
+
+
+async def test_a_session_ends_at_its_time(engine, rarely, user):
+    browser = await Browser.of(user, age=2)
+    async with opened(browser) as connection:
+        assert await connection.is_alive()
+        await connection.assert_closed(4501)
+
+
+async def test_a_session_that_is_renewed_in_time_goes_on(engine, rarely, user):
+    browser, short = await Browser.of(user, age=2), await Browser.of(user, age=2)
+    async with opened(browser) as connection, opened(short) as fence:
+        await browser.request(lambda request: request.session.set_expiry(600))
+        await fence.assert_closed(4501)
+        assert await connection.is_alive()
+
+
+async def test_a_changed_password_ends_the_other_sessions(engine, rarely, user):
+    mine, other = await Browser.of(user), await Browser.of(user)
+    async with opened(mine) as stays, opened(other) as ends:
+        await mine.change_password()
+        await ends.assert_closed(4501)
+        assert await stays.is_alive()
+        await mine.log_out()
+        await stays.assert_closed(4501)
+
+
+async def test_a_password_set_by_somebody_else_ends_all_sessions(engine, rarely, user):
+    async with opened(await Browser.of(user)) as one, opened(await Browser.of(user)) as two:
+
+        def change():
+            user.set_password("another")
+            user.save()
+
+        await now(change)
+        await one.assert_closed(4501)
+        await two.assert_closed(4501)
+
+
+@pytest.mark.parametrize(
+    "engine", [name for name in ENGINES if name != "signed_cookies"], indirect=True
+)
+async def test_a_session_that_is_lost_is_found_by_the_sweep(engine, often, user):
+    mine, other = await Browser.of(user), await Browser.of(user)
+    async with opened(mine) as ends, opened(other) as stays:
+        await mine.lose()
+        await ends.assert_closed(4501)
+        assert await stays.is_alive()
+
+
+async def test_a_password_changed_by_sql_is_found_by_the_sweep(engine, often, user):
+    async with opened(await Browser.of(user)) as connection:
+        await User.objects.filter(pk=user.pk).aupdate(password="unusable")
+        await connection.assert_closed(4501)
+
+
+# Users
+
+
+async def test_a_user_made_inactive_is_gone(engine, rarely, user, editor):
+    async with opened(await Browser.of(user)) as ends, opened(await Browser.of(editor)) as stays:
+        user.is_active = False
+        await user.asave()
+        await ends.assert_closed(4504)
+        assert await stays.is_alive()
+
+
+async def test_a_deleted_user_is_gone(engine, rarely, user, editor):
+    async with opened(await Browser.of(user)) as ends, opened(await Browser.of(editor)) as stays:
+        await user.adelete()
+        await ends.assert_closed(4504)
+        assert await stays.is_alive()
+
+
+@pytest.mark.parametrize("change", ["update", "delete"])
+async def test_what_no_signal_tells_of_a_user_is_found_by_the_sweep(often, user, editor, change):
+    async with opened(await Browser.of(user)) as ends, opened(await Browser.of(editor)) as stays:
+        rows = User.objects.filter(pk=user.pk)
+        if change == "update":
+            await rows.aupdate(is_active=False)
+        else:
+            await now(lambda: rows._raw_delete(rows.db))
+        await ends.assert_closed(4504)
+        assert await stays.is_alive()
+
+
+async def test_what_is_rolled_back_changes_nothing(rarely, user):
+    def deactivate_in_vain():
+        with transaction.atomic():
+            user.is_active = False
+            user.save()
+            transaction.set_rollback(True)
+
+    async with Connection(user=user) as connection:
+        await now(deactivate_in_vain)
+        await arefresh_user(user)
+        assert await connection.is_alive()
+
+
+# Roles
+
+
+async def looked_at(connection):
+    """Return when a re-check that was asked for now is done."""
+    await arefresh_user(connection.connected["userId"])
+    await connection.so_far()
+    await connection.subscribe("fence")
+    await connection.ask("unsubscribe", {"room": "fence"})
+
+
+async def demoted(connection):
+    gone = await connection.assert_push("unsubscribed")
+    assert gone["payload"] == {"room": "support", "success": True, "reason": "forbidden"}
+
+
+def _remove(user, group):
+    user.groups.remove(group)
+
+
+def _remove_reverse(user, group):
+    group.user_set.remove(user)
+
+
+def _clear(user, group):
+    user.groups.clear()
+
+
+def _clear_reverse(user, group):
+    group.user_set.clear()
+
+
+def _set(user, group):
+    user.groups.set([])
+
+
+def _delete_group(user, group):
+    group.delete()
+
+
+def _rename_group(user, group):
+    group.name = "something else"
+    group.save()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [_remove, _remove_reverse, _clear, _clear_reverse, _set, _delete_group, _rename_group],
+)
+async def test_who_loses_a_group_loses_its_rooms(rarely, editor, change):
+    group = await Group.objects.aget(name="editor")
+    async with Connection(user=editor) as connection:
+        await connection.subscribe("support")
+        await connection.subscribe("lobby")
+        await now(lambda: change(editor, group))
+        await demoted(connection)
+        await asend_to_room("support", "secret")
+        await asend_to_role("editor", "secret")
+        await asend_to_room("lobby", "news")
+        assert await connection.types_so_far() == ["news"]
+        assert (await aget_connection(connection.connection_id)).role == "user"
+        assert (await aget_connection(connection.connection_id)).rooms == ("lobby",)
+
+
+@pytest.mark.parametrize("flag", ["is_superuser", "is_staff"])
+async def test_who_loses_a_flag_loses_its_rooms(rarely, user, flag):
+    setattr(user, flag, True)
+    await user.asave()
+    async with Connection(user=user) as connection:
+        await connection.subscribe("support")
+        setattr(user, flag, False)
+        await user.asave()
+        await demoted(connection)
+
+
+async def test_who_is_promoted_gets_what_is_sent_to_the_role_at_once(rarely, user):
+    async with Connection(user=user) as connection:
+        group = await Group.objects.acreate(name="admin")
+        await user.groups.aadd(group)
+        await looked_at(connection)
+        await asend_to_role("admin", "news")
+        await connection.assert_push("news")
+        await connection.subscribe("support")
+
+
+async def test_a_role_changed_by_sql_is_found_by_the_sweep(often, editor):
+    async with Connection(user=editor) as connection:
+        await connection.subscribe("support")
+        rows = User.groups.through.objects.filter(user=editor)
+        await now(lambda: rows._raw_delete(rows.db))
+        await demoted(connection)
+
+
+async def test_nothing_sent_after_a_demotion_reaches_who_was_demoted(rarely, editor):
+    """Also while what has changed is still being found out."""
+
+    def demote():
+        with transaction.atomic():
+            editor.groups.clear()
+            return None
+
+    async with Connection(user=editor) as connection:
+        for number in range(20):
+            await editor.groups.aset(await everyone_of("editor"))
+            await looked_at(connection)
+            await connection.subscribe("support")
+            await now(demote)
+            for _ in range(20):
+                await asend_to_room("support", "secret", number)
+            await demoted(connection)
+        assert await connection.types_so_far() == []
+
+
+async def everyone_of(name):
+    return [group async for group in Group.objects.filter(name=name)]
+
+
+async def test_what_a_rule_says_now_counts_when_the_site_says_so(rarely, configure, user):
+    configure(ROOMS={"even:<int:pk>": {"authorize": "tests.site.rules.by_list"}})
+    rules.allowed.update({2, 4})
+    async with Connection(user=user) as connection:
+        await connection.subscribe("even:2")
+        await connection.subscribe("even:4")
+        rules.allowed.clear()
+        await asend_to_room("even:2", "news")
+        assert await connection.types_so_far() == ["news"]
+        await arefresh_room("even:2")
+        gone = await connection.assert_push("unsubscribed")
+        assert gone["payload"]["room"] == "even:2"
+        await asend_to_room("even:2", "secret")
+        await asend_to_room("even:4", "news")
+        assert await connection.types_so_far() == ["news"]
+        await now(lambda: refresh_user(user))
+        gone = await connection.assert_push("unsubscribed")
+        assert gone["payload"]["room"] == "even:4"
+
+
+async def test_commands_wait_while_a_right_is_in_doubt(rarely, editor):
+    async with Connection(user=editor) as connection:
+        await connection.subscribe("support")
+        await editor.groups.aclear()
+        id = await connection.command("message", {"room": "support", "content": "too late"})
+        await connection.assert_error(id, "NOT_IN_ROOM")
+        id = await connection.command("subscribe", {"room": "support"})
+        await connection.assert_error(id, "FORBIDDEN")
+
+
+async def test_many_changes_at_once_end_as_the_last(rarely, editor):
+    async with Connection(user=editor) as connection:
+        for _ in range(10):
+            await editor.groups.aclear()
+            await editor.groups.aset(await everyone_of("editor"))
+        await looked_at(connection)
+        await connection.subscribe("support")
+        await asyncio.gather(*(arefresh_user(editor) for _ in range(50)))
+        await asend_to_room("support", "news")
+        await connection.assert_push("news")
+        await eventually(connection.output_queue.empty)
