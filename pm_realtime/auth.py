@@ -127,7 +127,8 @@ def _identify(session_key: str) -> Identity:
     session = sessions.read(session_key)
     if session is None:
         return anonymous()
-    return _identity(get_user(_request(dict(session.auth))), session)
+    user = get_user(_request(dict(session.auth)))
+    return _identity(user, session, role_of(user))
 
 
 def _request(session_data: dict[str, Any]) -> Any:
@@ -137,7 +138,7 @@ def _request(session_data: dict[str, Any]) -> Any:
 
 def _identify_given(user: Any, session: Any) -> Identity:
     """A user found by somebody else; the session counts where it is this user's."""
-    identity = _identity(user, None)
+    identity = _identity(user, None, role_of(user))
     key = getattr(session, "session_key", None)
     if not identity.is_authenticated or not key:
         return identity
@@ -147,14 +148,14 @@ def _identify_given(user: Any, session: Any) -> Identity:
     return replace(identity, session=found)
 
 
-def _identity(user: Any, session: Session | None) -> Identity:
+def _identity(user: Any, session: Session | None, role: str | None) -> Identity:
     """All that is asked of ``user``, while the database may be used."""
     if not user.is_authenticated:
         return Identity(user)
     if user.pk is None:
         raise ValueError(f"expected a user with a primary key, got {user!r}")
     user_id = user.pk if isinstance(user.pk, int) else str(user.pk)
-    return Identity(user, user_id, _name_of(user), role_of(user), session)
+    return Identity(user, user_id, _name_of(user), role, session)
 
 
 def _name_of(user: Any) -> str:
@@ -196,12 +197,13 @@ def _judge(identity: Identity, sessions_now: Mapping[str, Session], users: "_Use
         if user is None:
             return Verdict(code=CloseCode.USER_GONE)
         verdict = _judge_session(identity, sessions_now)
+        role = users.role_of(user)
         if verdict.identity is None:
-            return replace(verdict, identity=_identity(user, identity.session))
+            return replace(verdict, identity=_identity(user, identity.session, role))
         session = verdict.identity.session
         if session is not None and not _is_verified(user, session.auth.get(HASH_SESSION_KEY)):
             return Verdict(code=CloseCode.SESSION_ENDED, is_doubtful=True)
-        return Verdict(_identity(user, session))
+        return Verdict(_identity(user, session, role))
     except DatabaseError:
         raise
     except Exception:
@@ -248,6 +250,8 @@ class _Users:
         self._backends: dict[str, Any] = {}
         keys = (self._shared_key(identity) for identity in identities)
         self._shared = _load_users({key for key in keys if key is not None})
+        #: By the identity of the user, who is kept here so that no other takes it over.
+        self._roles: dict[int, tuple[Any, str | None]] = {}
 
     def get(self, identity: Identity) -> Any:
         """The user of ``identity``; None where it is deleted, or may not log in any more."""
@@ -261,6 +265,12 @@ class _Users:
             return None
         may_log_in = backend.user_can_authenticate(user) if backend else _is_active(user)
         return user if may_log_in else None
+
+    def role_of(self, user: Any) -> str | None:
+        """The role of a ``user`` that :meth:`get` gave; asked for once, however often it did."""
+        if id(user) not in self._roles:
+            self._roles[id(user)] = user, role_of(user)
+        return self._roles[id(user)][1]
 
     def _shared_key(self, identity: Identity) -> Any:
         backend = self._backend_of(identity)

@@ -55,7 +55,8 @@ class Checker:
     """Made by :func:`get_checker`. All methods belong to the event loop it was made in."""
 
     def __init__(self) -> None:
-        self._subjects: dict[Subject, None] = {}
+        #: Each with the date for which it is in ``_dates``; older ones there count no more.
+        self._subjects: dict[Subject, float | None] = {}
         #: Those to be looked at now, and since when (monotonic seconds).
         self._asked: dict[Subject, float] = {}
         self._has_asked = asyncio.Event()
@@ -105,6 +106,9 @@ class Checker:
     def _note_date(self, subject: Subject, session: sessions.Session | None) -> None:
         if session is None or math.isinf(session.look_at):
             return
+        if self._subjects[subject] == session.look_at:
+            return
+        self._subjects[subject] = session.look_at
         if len(self._dates) > 2 * len(self._subjects) + FEW:
             self._forget_dates()
         heapq.heappush(self._dates, (session.look_at, next(self._numbers), subject))
@@ -112,8 +116,8 @@ class Checker:
             self._has_date.set()
 
     def _forget_dates(self) -> None:
-        """Drop those of connections that have gone."""
-        self._dates = [date for date in self._dates if date[2] in self._subjects]
+        """Drop those that were put off, and those of connections that have gone."""
+        self._dates = [date for date in self._dates if self._subjects.get(date[2]) == date[0]]
         heapq.heapify(self._dates)
 
     async def _sweep(self) -> None:
@@ -167,8 +171,8 @@ class Checker:
         due: dict[Subject, None] = {}
         while self._dates and self._dates[0][0] <= now:
             date, _, subject = heapq.heappop(self._dates)
-            session = subject.identity.session
-            if subject in self._subjects and session is not None and session.look_at <= date:
+            if self._subjects.get(subject) == date:
+                self._subjects[subject] = None
                 due[subject] = None
         return list(due)
 

@@ -253,7 +253,7 @@ def _end_of(store: Any, modified: datetime) -> float:
 
 
 def _end_of_cookie(store: Any, key: str) -> float:
-    """A cookie carries the second of its signature; Django takes none of more than a certain age."""
+    """A cookie carries the second of its signature, and Django takes none that is too old."""
     signed = datetime.fromtimestamp(signing.b62_decode(key.rsplit(":", 2)[1]), UTC)
     oldest = signed + timedelta(seconds=store.get_session_cookie_age())
     return min(_end_of(store, signed + ALMOST_A_SECOND), oldest.timestamp())
