@@ -18,12 +18,16 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "pm_realtime",
     "tests.site",
+    "tests.people",
 ]
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
 ]
-AUTH_USER_MODEL = "site.User"
+AUTH_USER_MODEL = os.environ.get("TEST_USER_MODEL", "site.User")
+AUTHENTICATION_BACKENDS = os.environ.get(
+    "TEST_AUTHENTICATION_BACKENDS", "django.contrib.auth.backends.ModelBackend"
+).split(",")
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 DATABASES = {
     "default": {

@@ -264,7 +264,7 @@ async def test_who_is_promoted_gets_what_is_sent_to_the_role_at_once(rarely, use
 async def test_a_role_changed_by_sql_is_found_by_the_sweep(often, editor):
     async with Connection(user=editor) as connection:
         await connection.subscribe("support")
-        rows = User.groups.through.objects.filter(user=editor)
+        rows = User.groups.through.objects.all()
         await now(lambda: rows._raw_delete(rows.db))
         await demoted(connection)
 
