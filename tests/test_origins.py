@@ -349,6 +349,7 @@ def test_the_host_a_proxy_names_counts_only_where_django_believes_it(settings, t
     assert is_ours(inner, "ws://inner:8000", x_forwarded_host="a.com") is not trusts_proxy
     assert is_ours(inner, "ws://inner:8000")
     assert not is_ours("https://b.com", "ws://inner:8000", x_forwarded_host="a.com, b.com")
+    assert is_ours(inner, "ws://inner:8000", x_forwarded_host="") is not trusts_proxy
 
 
 @pytest.mark.parametrize("trusts_proxy", [True, False])
@@ -388,7 +389,7 @@ def test_the_scheme_a_proxy_names_is_not_believed_unless_django_does():
 def test_a_header_with_underscores_is_not_taken_for_one_of_the_proxy(settings):
     settings.SECURE_PROXY_SSL_HEADER = PROXY_SSL
     scope = handshake("http://example.com", x_forwarded_proto="https")
-    scope["headers"].append((b"x_forwarded_proto", b"http"))
+    scope["headers"].insert(0, (b"x_forwarded_proto", b"http"))
     assert not is_allowed_origin(scope)
 
 
@@ -480,6 +481,7 @@ def test_a_trusted_origin_may_be_less_secure_than_the_socket(settings):
         (["https://app.io"], "", False),
         (["https://*.app.io"], "https://sub.app.io", True),
         (["https://*.APP.io"], "https://sub.app.io", True),
+        (["HTTPS://*.app.io"], "https://sub.app.io", True),
         (["https://*.app.io"], "https://app.io", True),
         (["https://*.app.io"], "https://evilapp.io", False),
         (["https://*.app.io"], "https://sub.app.io.evil.com", False),
@@ -560,6 +562,12 @@ def test_a_host_of_other_letters_may_be_written_either_way(settings, written, se
     assert is_ours(f"https://{sent}") is allowed
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "latin1"])
+def test_an_origin_in_other_letters_comes_from_no_browser(settings, encoding):
+    settings.ALLOWED_HOSTS = ["bücher.example"]
+    assert not is_ours("https://bücher.example".encode(encoding))
+
+
 def test_the_port_of_a_host_of_other_letters_counts_as_well(settings):
     settings.ALLOWED_HOSTS = ["bücher.example"]
     page, to = "http://xn--bcher-kva.example:8000", "ws://xn--bcher-kva.example:8000"
@@ -590,6 +598,7 @@ def test_settings_are_read_when_they_are_needed(settings):
         ("https://*.a.io:8443", True),
         ("https://bücher.example", True),
         ("app://x", True),
+        ("https://a.io:65536", False),
         ("null", False),
         ("https://a.io/", False),
         ("https://*a.io", False),
