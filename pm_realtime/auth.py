@@ -1,4 +1,4 @@
-"""Who is at the other end: the origin of a handshake, and the user behind its session cookie.
+"""Who is at the other end: the user behind the session cookie of a handshake.
 
 And whether that is still so: :func:`recheck` judges many open connections at once.
 """
@@ -7,8 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import (
@@ -21,9 +20,7 @@ from django.contrib.auth import (
 )
 from django.db import Error as DatabaseError
 from django.http import parse_cookie
-from django.http.request import split_domain_port, validate_host
 from django.utils.crypto import constant_time_compare
-from django.utils.http import is_same_domain
 from django.utils.module_loading import import_string
 
 from pm_realtime import sessions
@@ -37,8 +34,6 @@ from pm_realtime.threads import run_handshake
 logger = logging.getLogger("pm_realtime.auth")
 
 Scope = Mapping[str, Any]
-
-_DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,74 +304,3 @@ def _load_users(keys: Iterable[Any]) -> dict[Any, Any]:
     if has_groups and Conf.ROLE_RESOLVER.default == conf.ROLE_RESOLVER:
         found = found.prefetch_related("groups")
     return {user.pk: user for user in found} if keys else {}
-
-
-def is_allowed_origin(scope: Scope) -> bool:
-    """Whether the page that opens this connection belongs to the site.
-
-    By default a page is ours when its host is one of ``ALLOWED_HOSTS`` and its port the one of
-    the request or its scheme's own, or when ``CSRF_TRUSTED_ORIGINS`` lists it. Under ``"*"`` only
-    the request's own host is ours. A handshake without ``Origin`` comes from no browser.
-    """
-    headers = dict(scope["headers"])
-    raw_origin = headers.get(b"origin")
-    if raw_origin is None:
-        return True
-    origin = raw_origin.decode("latin1").lower()
-    if (allowed := conf.ALLOWED_ORIGINS) is not None:
-        return "*" in allowed or _is_listed(origin, allowed)
-    return _is_listed(origin, settings.CSRF_TRUSTED_ORIGINS) or _is_own(origin, scope, headers)
-
-
-def _is_listed(origin: str, patterns: Iterable[str]) -> bool:
-    """As Django reads ``CSRF_TRUSTED_ORIGINS``: exact, or ``https://*.example.com``."""
-    scheme, host, port = _split_origin(origin)
-    if not host:
-        return False
-    for pattern in patterns:
-        their_scheme, their_host, their_port = _split_origin(pattern.lower())
-        if (scheme, port) != (their_scheme, their_port):
-            continue
-        if is_same_domain(host, their_host.removeprefix("*")):
-            return True
-    return False
-
-
-def _is_own(origin: str, scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
-    scheme, host, port = _split_origin(origin)
-    if not host or (scope.get("scheme") in ("wss", "https") and scheme != "https"):
-        return False
-    own_host, own_port = _request_host(headers)
-    if port not in (own_port or _DEFAULT_PORTS[scheme], _DEFAULT_PORTS[scheme]):
-        return False
-    patterns = settings.ALLOWED_HOSTS
-    if settings.DEBUG and not patterns:
-        patterns = [".localhost", "127.0.0.1", "[::1]"]
-    named = [pattern for pattern in patterns if pattern != "*"]
-    return validate_host(host, named) or ("*" in patterns and host == own_host)
-
-
-def _request_host(headers: Mapping[bytes, bytes]) -> tuple[str, str]:
-    """Host and port the browser asked for, by Django's rule for proxies."""
-    raw = headers.get(b"x-forwarded-host") if settings.USE_X_FORWARDED_HOST else None
-    host: tuple[str, str] = split_domain_port((raw or headers.get(b"host", b"")).decode("latin1"))
-    return host
-
-
-def _split_origin(origin: str) -> tuple[str, str, str]:
-    """Scheme, host and port of an origin; the host is empty where it is none."""
-    try:
-        parts = urlsplit(origin)
-        port = parts.port
-    except ValueError:
-        return "", "", ""
-    if parts.scheme not in _DEFAULT_PORTS or origin != f"{parts.scheme}://{parts.netloc}":
-        return "", "", ""
-    host = parts.hostname or ""
-    if "@" in parts.netloc:
-        return "", "", ""
-    return (
-        parts.scheme,
-        f"[{host}]" if ":" in host else host,
-        str(port) if port is not None else _DEFAULT_PORTS[parts.scheme],
-    )

@@ -15,7 +15,7 @@ from django.dispatch import Signal
 
 from pm_realtime import groups, handlers, signals
 from pm_realtime.admission import admit
-from pm_realtime.auth import Identity, Verdict, anonymous, authenticate, is_allowed_origin
+from pm_realtime.auth import Identity, Verdict, anonymous, authenticate
 from pm_realtime.backends import get_backend
 from pm_realtime.backends.base import Admission, ConnectionInfo
 from pm_realtime.checker import get_checker
@@ -23,6 +23,7 @@ from pm_realtime.conf import conf
 from pm_realtime.exceptions import CloseConnection, CommandError, OutageError
 from pm_realtime.hub import Hub, get_hub
 from pm_realtime.limits import RateLimiter, parse_rate
+from pm_realtime.origins import describe, is_allowed_origin
 from pm_realtime.outbox import Outbox
 from pm_realtime.protocol import (
     SUBPROTOCOL,
@@ -144,7 +145,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         it waits until ``connected`` has gone out.
         """
         if not is_allowed_origin(self.scope):
-            self._log_origin()
+            logger.warning("A page that is not of this site was refused: %s.", describe(self.scope))
             await self.notify(signals.refused, room=None, code=403)
             self._outbox.close(1000)
             return
@@ -411,15 +412,6 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         if not self._is_accepted:
             await self._accept()
         self.end(code, reason)
-
-    def _log_origin(self) -> None:
-        headers = dict(self.scope["headers"])
-        logger.warning(
-            "A handshake was refused: its Origin %.200r is not of this site (Host %.200r). "
-            'Add it to CSRF_TRUSTED_ORIGINS or PM_REALTIME["ALLOWED_ORIGINS"] if it is yours.',
-            headers.get(b"origin", b"").decode("latin1"),
-            headers.get(b"host", b"").decode("latin1"),
-        )
 
     def _own_groups(self) -> list[str]:
         """The groups a connection is born into; what is sent to a role goes to its own group."""
