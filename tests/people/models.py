@@ -43,4 +43,4 @@ class Bare(AbstractBaseUser):
 
 def level_of(user: Any) -> str:
     """The role resolver of a site with :class:`Bare` users."""
-    return user.level
+    return str(user.level)
