@@ -94,10 +94,6 @@ class Checker:
             self._asked.setdefault(subject, time.monotonic())
             self._has_asked.set()
 
-    def is_asked(self, subject: Subject) -> bool:
-        """Whether ``subject`` will be looked at again, as something has changed once more."""
-        return subject in self._asked
-
     def note_session(self, subject: Subject) -> None:
         """The session of ``subject`` is another, or lasts until another time."""
         if subject in self._subjects:

@@ -110,11 +110,12 @@ class Rights:
         if not self._is_in_doubt:
             self._is_in_doubt = True
             self._hold()
-        get_checker().ask(self._connection)
+        self._look_anew()
 
     def recheck(self) -> None:
         """Something may have changed unheard: look, but go on meanwhile."""
-        get_checker().ask(self._connection)
+        if self._connection.identity.is_authenticated:
+            self._look_anew()
 
     def refresh_room(self, room: str) -> None:
         """The rules of ``room`` have changed."""
@@ -156,8 +157,6 @@ class Rights:
 
     def _adopt(self, identity: Identity) -> None:
         before, self._connection.identity = self._connection.identity, identity
-        if get_checker().is_asked(self._connection):
-            return
         if self._is_in_doubt or _differ(before, identity):
             if not self._is_in_doubt:
                 self._is_in_doubt = True
@@ -167,6 +166,12 @@ class Rights:
     def give_up(self) -> None:
         """Nobody can find out whether the connection may stay: its client is to come again."""
         self._end(CloseCode.OVERLOADED)
+
+    def _look_anew(self) -> None:
+        """Have somebody look now; what was read before does not count any more."""
+        # The checker tells nobody what it found of another identity than the present one.
+        self._connection.identity = replace(self._connection.identity)
+        get_checker().ask(self._connection)
 
     def _is_mine(self, name: str) -> bool:
         session = self._connection.identity.session

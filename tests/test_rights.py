@@ -1,6 +1,8 @@
 """A connection ends, or leaves a room, when the right to it ends."""
 
 import asyncio
+from concurrent.futures import Future
+from types import SimpleNamespace
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -14,8 +16,11 @@ from pm_realtime import (
     arefresh_user,
     asend_to_role,
     asend_to_room,
+    checker,
     refresh_user,
 )
+from pm_realtime.checker import get_checker
+from pm_realtime.hub import get_hub
 from tests.helpers import Connection, eventually
 from tests.sessions import ENGINES, Browser
 from tests.site import rules
@@ -334,3 +339,65 @@ async def test_many_changes_at_once_end_as_the_last(rarely, editor):
         await asend_to_room("support", "news")
         await connection.assert_push("news")
         await eventually(connection.output_queue.empty)
+
+
+# What was read before, and what comes in between
+
+
+@pytest.fixture
+def slow_looks(monkeypatch):
+    """Each look at connections reads at once and tells only when it is let, one after another."""
+    looks = []
+    recheck = checker.recheck
+
+    def look(identities):
+        answer = SimpleNamespace(found=recheck(identities), may_tell=Future())
+        looks.append(answer)
+        answer.may_tell.result(30)
+        return answer.found
+
+    monkeypatch.setattr(checker, "recheck", look)
+    yield looks
+    for each in looks:
+        each.may_tell.cancel()
+
+
+async def test_what_a_sweep_read_before_a_demotion_lets_nothing_through(editor, slow_looks):
+    async with Connection(user=editor) as connection:
+        await connection.subscribe("support")
+        subjects = list(get_checker()._subjects)
+        sweep = asyncio.create_task(get_checker()._look_at(subjects, checker.recheck, 30))
+        await eventually(lambda: len(slow_looks) == 1)
+        await editor.groups.aclear()
+        await eventually(lambda: len(slow_looks) == 2)
+        await asend_to_room("support", "secret")
+        slow_looks[0].may_tell.set_result(None)
+        await sweep
+        assert await is_held(connection)
+        slow_looks[1].may_tell.set_result(None)
+        await eventually(lambda: len(slow_looks) == 3)
+        slow_looks[2].may_tell.set_result(None)
+        assert (await connection.receive())["type"] == "unsubscribed"
+
+
+async def is_held(connection):
+    """Whether what is pushed to ``connection`` does not reach it."""
+    await asyncio.sleep(0)
+    await connection.ask("ping")
+    return not connection.unread()
+
+
+async def test_who_is_looked_at_twice_loses_what_the_first_look_found_lost(
+    rarely, editor, slow_looks
+):
+    async with Connection(user=editor) as connection:
+        await connection.subscribe("support")
+        rows = User.groups.through.objects.all()
+        await now(lambda: rows._raw_delete(rows.db))
+        await get_hub()._mend()
+        await eventually(lambda: len(slow_looks) == 1)
+        await get_hub()._mend()
+        slow_looks[0].may_tell.set_result(None)
+        await eventually(lambda: len(slow_looks) == 2)
+        slow_looks[1].may_tell.set_result(None)
+        await demoted(connection)
