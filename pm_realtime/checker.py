@@ -48,7 +48,7 @@ class Subject(Protocol):
         """Take note of what was found."""
 
     def give_up(self) -> None:
-        """End: something has changed, and nobody can find out what."""
+        """End where something has changed: nobody can find out what."""
 
 
 class Checker:

@@ -314,7 +314,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._rights.judge(verdict)
 
     def give_up(self) -> None:
-        """End, as something has changed and nobody can find out what."""
+        """End where something has changed: nobody can find out what."""
         assert self._rights is not None
         self._rights.give_up()
 

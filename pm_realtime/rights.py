@@ -146,8 +146,7 @@ class Rights:
                 self._end(verdict.code)
             return
         if verdict.identity is None:
-            if self._is_in_doubt:
-                self.give_up()
+            self.give_up()
             return
         if verdict.is_whole:
             self._doubtful_since = None
@@ -164,8 +163,9 @@ class Rights:
             self._connection.begin(self._settle(self._doubts))
 
     def give_up(self) -> None:
-        """Nobody can find out whether the connection may stay: its client is to come again."""
-        self._end(CloseCode.OVERLOADED)
+        """Nobody can find out who this is: where that is in doubt, its client is to come again."""
+        if self._is_in_doubt:
+            self._end(CloseCode.OVERLOADED)
 
     def _look_anew(self) -> None:
         """Have somebody look now; what was read before does not count any more."""
@@ -235,7 +235,7 @@ class Rights:
                 await handlers.reconsider(self._connection, list(self._connection.rooms))
         except BackendError as error:
             logger.debug("A connection could not follow its user: %s", error)
-            self.give_up()
+            self._end(CloseCode.OVERLOADED)
             return
         if doubts == self._doubts and self._is_in_doubt:
             self._is_in_doubt = False
