@@ -19,7 +19,7 @@ from pm_realtime import layers, redis_layers, road, transport
 from pm_realtime.conf import conf
 from pm_realtime.echo import Echo
 from pm_realtime.exceptions import OutageError
-from pm_realtime.groups import orders_group
+from pm_realtime.groups import authenticated_group, orders_group
 from pm_realtime.outage import LAYER, outage
 from pm_realtime.protocol import CloseCode
 
@@ -244,10 +244,13 @@ class Hub:
         instruction, arguments = message["instruction"], message["arguments"]
         target = message.get("target")
         if target is not None:
-            self._orders.append(Order(time.monotonic(), target, instruction, arguments))
+            self._remember(target, instruction, arguments)
         entry = self._groups.get(target or message["group"])
         for member in list(entry.members.values()) if entry else ():
             member.instruct(instruction, arguments)
+
+    def _remember(self, target: str, instruction: str, arguments: dict[str, Any]) -> None:
+        self._orders.append(Order(time.monotonic(), target, instruction, arguments))
 
     def _add_to_held(self, member: Member, group: str, text: str) -> None:
         held = self._held[member.connection_id]
@@ -452,6 +455,7 @@ class Hub:
         for group, entry in list(self._groups.items()):
             if entry.members and self._layer is not None:
                 await road.group_add(self._layer, group, self._channel, is_probe=True)
+        self._remember(authenticated_group(), "recheck", {})
         for member, _ in list(self._members.values()):
             member.instruct("recheck", {})
 

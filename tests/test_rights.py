@@ -2,6 +2,7 @@
 
 import asyncio
 from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -17,11 +18,13 @@ from pm_realtime import (
     asend_to_role,
     asend_to_room,
     checker,
+    consumers,
     refresh_user,
 )
 from pm_realtime.checker import get_checker
-from pm_realtime.hub import get_hub
-from tests.helpers import Connection, eventually
+from pm_realtime.groups import role_group
+from pm_realtime.hub import Hub, get_hub
+from tests.helpers import Connection, errors_of, eventually
 from tests.sessions import ENGINES, Browser
 from tests.site import rules
 
@@ -401,3 +404,80 @@ async def test_who_is_looked_at_twice_loses_what_the_first_look_found_lost(
         await eventually(lambda: len(slow_looks) == 2)
         slow_looks[1].may_tell.set_result(None)
         await demoted(connection)
+
+
+# On the way in
+
+
+@pytest.fixture
+def stop_at(monkeypatch):
+    """Have the next handshake wait before, or once, it has done a step: ``stop_at("join", …)``."""
+
+    def stop_at(owner, name, is_it=lambda *args: True, *, is_after=False):
+        stop = SimpleNamespace(is_reached=asyncio.Event(), go_on=asyncio.Event())
+        step = getattr(owner, name)
+
+        async def wait(*args):
+            if is_it(*args) and not stop.is_reached.is_set():
+                stop.is_reached.set()
+                await stop.go_on.wait()
+
+        async def stopped(*args, **kwargs):
+            if not is_after:
+                await wait(*args)
+            result = await step(*args, **kwargs)
+            if is_after:
+                await wait(*args)
+            return result
+
+        monkeypatch.setattr(owner, name, stopped)
+        return stop
+
+    return stop_at
+
+
+@asynccontextmanager
+async def interrupted(user, stop, meanwhile):
+    """A connection of ``user``; ``meanwhile()`` happened while its handshake was at ``stop``."""
+    connection = opened(await Browser.of(user))
+    coming_in = asyncio.create_task(connection.__aenter__())
+    await stop.is_reached.wait()
+    await meanwhile()
+    stop.go_on.set()
+    await coming_in
+    try:
+        yield connection
+    finally:
+        await connection.disconnect()
+
+
+async def test_who_loses_a_role_while_its_groups_are_joined_is_in_none_of_it(
+    rarely, editor, stop_at
+):
+    stop = stop_at(Hub, "join", lambda hub, member, group, **_: group == role_group("editor"))
+
+    async def demote():
+        async with Connection(user=editor) as fence:
+            await fence.subscribe("support")
+            await editor.groups.aclear()
+            await demoted(fence)
+
+    async with interrupted(editor, stop, demote) as connection:
+        await looked_at(connection)
+        await asend_to_role("editor", "secret")
+        assert await connection.types_so_far() == []
+
+
+async def test_what_an_outage_swallows_while_somebody_comes_in_is_found(
+    rarely, editor, stop_at, caplog
+):
+    stop = stop_at(consumers, "authenticate", is_after=True)
+
+    async def demote():
+        rows = User.groups.through.objects.all()
+        await now(lambda: rows._raw_delete(rows.db))
+        await get_hub()._mend()
+
+    async with interrupted(editor, stop, demote):
+        await eventually(lambda: get_hub()._groups.get(role_group("editor")) is None)
+    assert errors_of(caplog) == []
