@@ -64,6 +64,7 @@ class Rights:
         "_hub",
         "_is_in_doubt",
         "_lock",
+        "_may_have_missed",
         "_moved_at",
         "_role",
         "_settled",
@@ -80,6 +81,8 @@ class Rights:
         self._doubts = 0
         self._is_in_doubt = False
         self._doubtful_since: float | None = None
+        #: Whether an order about a room may have been lost.
+        self._may_have_missed = False
         self._moved_at = float("-inf")
         #: The role whose groups the connection is in.
         self._role = connection.identity.role
@@ -113,9 +116,12 @@ class Rights:
         self._look_anew()
 
     def recheck(self) -> None:
-        """Something may have changed unheard: look, but go on meanwhile."""
+        """Orders may have been lost: look, at rooms too, but go on meanwhile."""
         if self._connection.identity.is_authenticated:
+            self._may_have_missed = True
             self._look_anew()
+        else:
+            self._connection.begin(self._reconsider_all())
 
     def refresh_room(self, room: str) -> None:
         """The rules of ``room`` have changed."""
@@ -161,6 +167,9 @@ class Rights:
                 self._is_in_doubt = True
                 self._hold()
             self._connection.begin(self._settle(self._doubts))
+        elif self._may_have_missed:
+            self._connection.begin(self._reconsider_all())
+        self._may_have_missed = False
 
     def give_up(self) -> None:
         """Nobody can find out who this is: where that is in doubt, its client is to come again."""
@@ -232,7 +241,7 @@ class Rights:
         try:
             async with self._lock:
                 await self._follow_role()
-                await handlers.reconsider(self._connection, list(self._connection.rooms))
+                await self._reconsider_all()
         except BackendError as error:
             logger.debug("A connection could not follow its user: %s", error)
             self._end(CloseCode.OVERLOADED)
@@ -246,6 +255,9 @@ class Rights:
             await handlers.reconsider(self._connection, [room])
         finally:
             self._release()
+
+    async def _reconsider_all(self) -> None:
+        await handlers.reconsider(self._connection, list(self._connection.rooms))
 
     async def _follow_role(self) -> None:
         role = self._connection.identity.role

@@ -344,6 +344,19 @@ async def test_many_changes_at_once_end_as_the_last(rarely, editor):
         await eventually(connection.output_queue.empty)
 
 
+@pytest.mark.parametrize("is_anonymous", [False, True])
+async def test_what_was_said_of_a_room_during_an_outage_counts_when_it_is_over(
+    rarely, configure, user, is_anonymous
+):
+    configure(ROOMS={"even:<int:pk>": {"public": True, "authorize": "tests.site.rules.by_list"}})
+    rules.allowed.update({2})
+    async with Connection(user=None if is_anonymous else user) as connection:
+        await connection.subscribe("even:2")
+        rules.allowed.clear()
+        await get_hub()._mend()
+        await connection.assert_push("unsubscribed")
+
+
 # What was read before, and what comes in between
 
 
