@@ -257,7 +257,7 @@ class Rights:
             self._release()
 
     async def _reconsider_all(self) -> None:
-        await handlers.reconsider(self._connection, list(self._connection.rooms))
+        await handlers.reconsider(self._connection)
 
     async def _follow_role(self) -> None:
         role = self._connection.identity.role

@@ -22,7 +22,7 @@ from pm_realtime import (
     refresh_user,
 )
 from pm_realtime.checker import get_checker
-from pm_realtime.groups import role_group
+from pm_realtime.groups import role_group, room_group
 from pm_realtime.hub import Hub, get_hub
 from tests.helpers import Connection, errors_of, eventually
 from tests.sessions import ENGINES, Browser
@@ -419,7 +419,7 @@ async def test_who_is_looked_at_twice_loses_what_the_first_look_found_lost(
         await demoted(connection)
 
 
-# On the way in
+# On the way in, to the site and to a room
 
 
 @pytest.fixture
@@ -494,3 +494,18 @@ async def test_what_an_outage_swallows_while_somebody_comes_in_is_found(
     async with interrupted(editor, stop, demote):
         await eventually(lambda: get_hub()._groups.get(role_group("editor")) is None)
     assert errors_of(caplog) == []
+
+
+async def test_who_loses_a_role_while_a_room_is_joined_does_not_stay_in_it(
+    rarely, editor, stop_at
+):
+    stop = stop_at(Hub, "join", lambda hub, member, group, **_: group == room_group("support"))
+    async with Connection(user=editor) as connection:
+        await connection.command("subscribe", {"room": "support"})
+        await stop.is_reached.wait()
+        await editor.groups.aclear()
+        await eventually(lambda: get_hub()._groups.get(role_group("editor")) is None)
+        await asyncio.sleep(0)
+        stop.go_on.set()
+        await connection.assert_push("subscribed")
+        await demoted(connection)
