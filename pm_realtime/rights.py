@@ -28,8 +28,8 @@ logger = logging.getLogger("pm_realtime.auth")
 #: password, just after something has changed: ``update_session_auth_hash`` comes after the user
 #: was saved, and its word of the session's new key may come behind that of the user.
 SECOND_LOOK: Final = 0.5
-#: Seconds for which a session that was given another key may be empty, and between two looks:
-#: Django writes it when the response is ready.
+#: Seconds for which a session that was given another key may be empty or not know a new password,
+#: and between two looks: Django writes it when the response is ready.
 MOVING: Final = 10.0
 PAUSE: Final = 1.0
 
@@ -143,6 +143,7 @@ class Rights:
     def renew_session(self, session: str, auth_hash: str, expires_at: float) -> None:
         """The browser was handed a new cookie for the signed-cookie session ``session``."""
         if self._is_mine(session):
+            self._moved_at = time.monotonic()
             self._become(lambda mine: sessions.renewed(mine, auth_hash, expires_at))
 
     def judge(self, verdict: Verdict) -> None:
@@ -211,7 +212,10 @@ class Rights:
         if verdict.code != CloseCode.SESSION_ENDED:
             return False
         now = time.monotonic()
-        if now - self._moved_at < MOVING and not verdict.is_doubtful:
+        if now - self._moved_at < MOVING:
+            if verdict.is_doubtful:
+                self.refresh_later(SECOND_LOOK)
+                return True
             if verdict.identity is not None:
                 self._adopt(verdict.identity)
             self._look_again(PAUSE)

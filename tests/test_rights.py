@@ -1,6 +1,7 @@
 """A connection ends, or leaves a room, when the right to it ends."""
 
 import asyncio
+import time
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from pm_realtime import (
     checker,
     consumers,
     refresh_user,
+    rights,
 )
 from pm_realtime.checker import get_checker
 from pm_realtime.groups import role_group, room_group
@@ -110,6 +112,29 @@ async def test_a_changed_password_ends_the_other_sessions(engine, rarely, user):
         assert await stays.is_alive()
         await mine.log_out()
         await stays.assert_closed(4501)
+
+
+async def test_who_changes_a_password_stays_however_long_the_answer_takes(
+    engine, rarely, user, monkeypatch
+):
+    """A mail may have to be sent first."""
+    monkeypatch.setattr(rights, "SECOND_LOOK", 0.05)
+    looks = []
+    recheck = checker.recheck
+    monkeypatch.setattr(checker, "recheck", lambda found: looks.append(1) or recheck(found))
+
+    def send_mail():
+        for _ in range(1000):
+            if len(looks) >= 4:
+                return
+            time.sleep(0.01)
+
+    mine, other = await Browser.of(user), await Browser.of(user)
+    async with opened(mine) as stays, opened(other) as ends:
+        await mine.change_password(and_then=send_mail)
+        await ends.assert_closed(4501)
+        await looked_at(stays)
+        assert await stays.is_alive()
 
 
 async def test_a_password_set_by_somebody_else_ends_all_sessions(engine, rarely, user):
@@ -496,9 +521,7 @@ async def test_what_an_outage_swallows_while_somebody_comes_in_is_found(
     assert errors_of(caplog) == []
 
 
-async def test_who_loses_a_role_while_a_room_is_joined_does_not_stay_in_it(
-    rarely, editor, stop_at
-):
+async def test_who_loses_a_role_while_a_room_is_joined_does_not_stay_in_it(rarely, editor, stop_at):
     stop = stop_at(Hub, "join", lambda hub, member, group, **_: group == room_group("support"))
     async with Connection(user=editor) as connection:
         await connection.command("subscribe", {"room": "support"})
