@@ -180,7 +180,9 @@ COMMANDS: Final[dict[str, Definition]] = {
 async def force_subscribe(connection: Connection, room: str) -> None:
     """Join ``room`` because server code says so: no role is asked for, its capacity holds."""
     async with connection.room_lock:
-        if room not in connection.rooms:
+        if room in connection.rooms:
+            connection.rooms[room] = True
+        else:
             await _join(connection, room, None, is_forced=True)
             await connection.notify(signals.joined, room=room)
 
