@@ -391,6 +391,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         admission = await asyncio.shield(self._counting)
         if not admission.admitted:
             raise CloseConnection(CloseCode.TOO_MANY_CONNECTIONS, "too many connections")
+        if self.identity.role != info.role:
+            await get_backend().set_role(self.connection_id, self.identity.role)
 
     async def _accept(self) -> None:
         offered = self.scope.get("subprotocols") or ()

@@ -18,6 +18,7 @@ from pm_realtime import (
     arefresh_user,
     asend_to_role,
     asend_to_room,
+    asubscribe,
     checker,
     consumers,
     refresh_user,
@@ -326,6 +327,17 @@ async def everyone_of(name):
     return [group async for group in Group.objects.filter(name=name)]
 
 
+async def test_who_was_also_put_into_a_room_by_the_site_stays_in_it(rarely, editor):
+    async with Connection(user=editor) as connection:
+        await connection.subscribe("support")
+        await asubscribe(connection.connection_id, "support")
+        await connection.so_far()
+        await editor.groups.aclear()
+        await looked_at(connection)
+        await asend_to_room("support", "news")
+        assert await connection.types_so_far() == ["news"]
+
+
 async def test_what_a_rule_says_now_counts_when_the_site_says_so(rarely, configure, user):
     configure(ROOMS={"even:<int:pk>": {"authorize": "tests.site.rules.by_list"}})
     rules.allowed.update({2, 4})
@@ -504,6 +516,20 @@ async def test_who_loses_a_role_while_its_groups_are_joined_is_in_none_of_it(
         await looked_at(connection)
         await asend_to_role("editor", "secret")
         assert await connection.types_so_far() == []
+
+
+async def test_who_loses_a_role_while_it_is_counted_in_is_counted_as_what_it_is(
+    rarely, editor, stop_at
+):
+    stop = stop_at(consumers, "admit")
+
+    async def demote():
+        await editor.groups.aclear()
+        await eventually(lambda: get_hub()._groups.get(role_group("editor")) is None)
+
+    async with interrupted(editor, stop, demote) as connection:
+        assert connection.connected["role"] == "user"
+        assert (await aget_connection(connection.connection_id)).role == "user"
 
 
 async def test_what_an_outage_swallows_while_somebody_comes_in_is_found(
