@@ -48,7 +48,7 @@ class Subject(Protocol):
         """Take note of what was found."""
 
     def give_up(self) -> None:
-        """End: something has changed, and nobody can find out what."""
+        """End where something has changed: nobody can find out what."""
 
 
 class Checker:
@@ -93,10 +93,6 @@ class Checker:
         if subject in self._subjects:
             self._asked.setdefault(subject, time.monotonic())
             self._has_asked.set()
-
-    def is_asked(self, subject: Subject) -> bool:
-        """Whether ``subject`` will be looked at again, as something has changed once more."""
-        return subject in self._asked
 
     def note_session(self, subject: Subject) -> None:
         """The session of ``subject`` is another, or lasts until another time."""

@@ -165,10 +165,11 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     async def _come_in(self, began: float, hub: Hub) -> None:
         """Be reached from now on, also by what was ordered since the session was read."""
         self._rights = Rights(self, hub)
-        if self.identity.is_authenticated:
-            get_checker().add(self)
         own_groups = self._own_groups()
         await hub.join_all(self, own_groups)
+        # Not before: who has lost a role meanwhile could not leave a group that is still joined.
+        if self.identity.is_authenticated:
+            get_checker().add(self)
         self.catch_up(began, own_groups)
         if self._outbox.is_closed:
             raise StopConsumer
@@ -285,12 +286,15 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             self.end(CloseCode.HEARTBEAT_LOST, "no heartbeat")
 
     def instruct(self, instruction: str, arguments: dict[str, Any]) -> None:
-        """Begin what server code, here or in another process, asked of this connection."""
+        """Begin what server code, here or in another process, asked of this connection.
+
+        Before it is in its groups, only to close means something to it: see :meth:`catch_up`.
+        """
         if self._is_finished:
             return
         if instruction == "close":
             self.end(**arguments)
-        elif self._rights is None or not self._rights.obey(instruction, arguments):
+        elif self._rights is not None and not self._rights.obey(instruction, arguments):
             self.begin(self._obey(instruction, arguments))
 
     def begin(self, order: Coroutine[Any, Any, None]) -> None:
@@ -314,7 +318,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._rights.judge(verdict)
 
     def give_up(self) -> None:
-        """End, as something has changed and nobody can find out what."""
+        """End where something has changed: nobody can find out what."""
         assert self._rights is not None
         self._rights.give_up()
 
@@ -387,6 +391,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         admission = await asyncio.shield(self._counting)
         if not admission.admitted:
             raise CloseConnection(CloseCode.TOO_MANY_CONNECTIONS, "too many connections")
+        if self.identity.role != info.role:
+            await get_backend().set_role(self.connection_id, self.identity.role)
 
     async def _accept(self) -> None:
         offered = self.scope.get("subprotocols") or ()

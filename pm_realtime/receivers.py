@@ -90,7 +90,8 @@ def _end(target: str, session: str) -> None:
 def _follow_session(key: str, data: Mapping[str, Any], store: Any) -> None:
     """A session has another key, or its cookie has changed: its connections go with it."""
     target = _group_of(data)
-    if target is None or not store.session_key or store.session_key == key:
+    # A cookie may be the same within a second; that it was written is news all the same.
+    if target is None or not store.session_key:
         return
     name = sessions.name_of(key, data)
     if sessions.are_in_cookies():
@@ -103,6 +104,8 @@ def _follow_session(key: str, data: Mapping[str, Any], store: Any) -> None:
                 expires_at=sessions.expiry_of(store),
             )
         )
+        return
+    if store.session_key == key:
         return
     nonce = secrets.token_hex(16)
     sealed = sessions.seal(store.session_key, key, nonce)

@@ -60,11 +60,14 @@ class Browser:
             lambda request: login(request, user, settings.AUTHENTICATION_BACKENDS[0])
         )
 
-    async def change_password(self, password="another"):
+    async def change_password(self, password="another", and_then=lambda: None):
+        """In one request, which does ``and_then()`` before it answers."""
+
         def view(request):
             request.user.set_password(password)
             request.user.save()
             update_session_auth_hash(request, request.user)
+            and_then()
 
         await self.request(view)
 

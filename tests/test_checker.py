@@ -15,6 +15,8 @@ from django.db.backends.utils import CursorWrapper
 from pm_realtime import arefresh_user, checker
 from pm_realtime.auth import Identity, Verdict
 from pm_realtime.checker import get_checker
+from pm_realtime.consumers import RealtimeConsumer
+from pm_realtime.hub import get_hub
 from pm_realtime.sessions import Session
 from pm_realtime.testing import session_cookie
 from tests.helpers import Connection, errors_of, eventually
@@ -195,6 +197,31 @@ async def test_who_is_in_doubt_is_told_to_come_back_where_nothing_can_be_found_o
             await arefresh_user(user)
             await connection.assert_closed(4013)
     assert len(errors_of(caplog)) == 1
+
+
+async def test_who_is_in_no_doubt_stays_where_nothing_can_be_found_out(
+    configure, user, monkeypatch
+):
+    """As when Redis is back before the database is."""
+    configure(SESSION_RECHECK_INTERVAL=600)
+    monkeypatch.setattr(checker, "PATIENCE", 0.1)
+    gave_up = []
+    give_up = RealtimeConsumer.give_up
+
+    def note(self):
+        gave_up.append(self)
+        give_up(self)
+
+    def fail(self, *args):
+        raise OperationalError("the database is away")
+
+    monkeypatch.setattr(RealtimeConsumer, "give_up", note)
+    async with Connection(user=user) as connection:
+        with monkeypatch.context() as patch:
+            patch.setattr(CursorWrapper, "execute", fail)
+            await get_hub()._mend()
+            await eventually(lambda: gave_up)
+        assert await connection.is_alive()
 
 
 # Without one
