@@ -172,7 +172,9 @@ def _watch(store: Any, name: str, on_change: Change) -> None:
 
     @wraps(original)
     def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
-        key, data = self.session_key, _data_of(self)
+        key = self.session_key
+        # Read now where nobody has yet: afterwards nobody can say whose it was.
+        data = dict(self._session) if key else {}
         result = original(self, *args, **kwargs)
         _report(self, key, data, on_change)
         return result
@@ -188,18 +190,14 @@ def _watch_async(store: Any, name: str, on_change: Change) -> None:
 
     @wraps(original)
     async def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
-        key, data = self.session_key, _data_of(self)
+        key = self.session_key
+        data = dict(await self._aget_session()) if key else {}
         result = await original(self, *args, **kwargs)
         _report(self, key, data, on_change)
         return result
 
     setattr(watched, _WATCHED, True)
     setattr(store, name, watched)
-
-
-def _data_of(store: Any) -> dict[str, Any]:
-    """What is in ``store`` as far as somebody has read it."""
-    return dict(getattr(store, "_session_cache", ()))
 
 
 def _report(store: Any, key: str | None, data: dict[str, Any], on_change: Change) -> None:

@@ -17,7 +17,7 @@ from pm_realtime import (
     refresh_user,
 )
 from tests.helpers import Connection, eventually
-from tests.sessions import ENGINES, Browser
+from tests.sessions import ENGINES, Browser, store_of
 from tests.site import rules
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
@@ -71,6 +71,15 @@ async def test_who_logs_in_as_another_user_ends_the_session(engine, rarely, user
         await connection.assert_closed(4501)
 
 
+@pytest.mark.parametrize("step", ["flush", "aflush"])
+async def test_a_session_that_nobody_read_before_it_was_emptied_ends(engine, rarely, user, step):
+    browser = await Browser.of(user)
+    async with opened(browser) as connection:
+        store = store_of(browser.key)
+        await (now(store.flush) if step == "flush" else store.aflush())
+        await connection.assert_closed(4501)
+
+
 async def test_who_logs_in_once_more_stays(engine, often, user):
     browser = await Browser.of(user)
     async with opened(browser) as connection:
@@ -102,6 +111,22 @@ async def test_a_changed_password_ends_the_other_sessions(engine, rarely, user):
         assert await stays.is_alive()
         await mine.log_out()
         await stays.assert_closed(4501)
+
+
+@pytest.mark.parametrize("step", ["cycle_key", "acycle_key"])
+async def test_a_session_that_nobody_read_before_its_key_changed_goes_on(
+    engine, often, user, step
+):
+    browser = await Browser.of(user)
+    async with opened(browser) as connection:
+        store = store_of(browser.key)
+        await (now(store.cycle_key) if step == "cycle_key" else store.acycle_key())
+        await now(store.save)
+        browser.key = store.session_key
+        await looked_at(connection)
+        assert await connection.is_alive()
+        await browser.log_out()
+        await connection.assert_closed(4501)
 
 
 async def test_a_password_set_by_somebody_else_ends_all_sessions(engine, rarely, user):
