@@ -8,18 +8,22 @@ hand the browser a new cookie, and Django keeps what it would keep.
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from hashlib import sha256
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-from django.contrib.sessions.backends import db, file, signed_cookies
+from django.contrib.sessions.backends import cache, db, file, signed_cookies
 from django.contrib.sessions.backends.base import SessionBase
 from django.core import signing
+from django.core.cache.backends.base import InvalidCacheKey
+from django.core.exceptions import SuspiciousOperation
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 
@@ -34,6 +38,9 @@ PROBE: Final = 0.8
 #: Within the second that a signature names: a session ends hardly before its time, and not more
 #: than this after it.
 ALMOST_A_SECOND: Final = timedelta(seconds=0.9)
+
+#: Bytes that the name of a file can have; a cookie can say anything.
+MAX_NAME: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,15 +231,35 @@ def _read_one(store: Any, key: str) -> Session | None:
     # An engine that finds nothing, or what has expired, would begin a new session.
     store.create = store.delete = _change_nothing
     data = store.load()
+    if not data:
+        _try_to_reach(store, key)
     if SESSION_KEY not in data:
         return None
     store._session_cache = data
     if isinstance(store, file.SessionStore):
-        modified = store._last_modification()  # type: ignore[attr-defined]
+        try:
+            modified = store._last_modification()  # type: ignore[attr-defined]
+        except FileNotFoundError:
+            return None
         return _session(key, data, _end_of(store, modified))
     if isinstance(store, signed_cookies.SessionStore):
         return _session(key, data, _end_of_cookie(store, key))
     return _cached_session(key, data, store)
+
+
+def _try_to_reach(store: Any, key: str) -> None:
+    """Raise what engines keep to themselves: where they cannot read, they say there is nothing.
+
+    Nobody is to be logged out because a cache is away, or no file can be opened.
+    """
+    if isinstance(store, cache.SessionStore):
+        with suppress(InvalidCacheKey):
+            store._cache.get(f"{store.cache_key_prefix}{key}")  # type: ignore[attr-defined]
+    elif isinstance(store, file.SessionStore):
+        with suppress(FileNotFoundError, SuspiciousOperation):
+            path = Path(store._key_to_file(key))  # type: ignore[attr-defined]
+            if len(path.name) <= MAX_NAME:
+                path.open().close()
 
 
 def _change_nothing(*args: Any, **kwargs: Any) -> None:

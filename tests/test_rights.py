@@ -1,11 +1,14 @@
 """A connection ends, or leaves a room, when the right to it ends."""
 
 import asyncio
+from pathlib import Path
+from unittest import mock
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
+from django.core.cache.backends.locmem import LocMemCache
 from django.db import transaction
 
 from pm_realtime import (
@@ -114,9 +117,7 @@ async def test_a_changed_password_ends_the_other_sessions(engine, rarely, user):
 
 
 @pytest.mark.parametrize("step", ["cycle_key", "acycle_key"])
-async def test_a_session_that_nobody_read_before_its_key_changed_goes_on(
-    engine, often, user, step
-):
+async def test_a_session_that_nobody_read_before_its_key_changed_goes_on(engine, often, user, step):
     browser = await Browser.of(user)
     async with opened(browser) as connection:
         store = store_of(browser.key)
@@ -150,6 +151,55 @@ async def test_a_session_that_is_lost_is_found_by_the_sweep(engine, often, user)
         await mine.lose()
         await ends.assert_closed(4501)
         assert await stays.is_alive()
+
+
+async def test_a_cache_that_is_away_ends_no_session(often, settings, user, caplog):
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.cache"
+    browser = await Browser.of(user)
+    async with opened(browser) as connection:
+        with mock.patch.object(LocMemCache, "get", side_effect=ConnectionError("it is away")):
+            await looked_at_in_vain(caplog)
+            await assert_refused(browser, 4013)
+        assert await connection.is_alive()
+        await browser.lose()
+        await connection.assert_closed(4501)
+
+
+async def test_a_session_file_that_cannot_be_read_ends_no_session(often, settings, user, caplog):
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.file"
+    browser = await Browser.of(user)
+    async with opened(browser) as connection:
+        path = Path(store_of(browser.key)._key_to_file(browser.key))
+        aside, loop = path.with_name("aside"), path.with_name("loop")
+        aside.hardlink_to(path)
+        loop.symlink_to(path)
+        loop.replace(path)
+        await looked_at_in_vain(caplog)
+        await assert_refused(browser, 4013)
+        aside.replace(path)
+        assert await connection.is_alive()
+        await browser.lose()
+        await connection.assert_closed(4501)
+
+
+async def looked_at_in_vain(caplog):
+    """Return when a sweep has found out nothing."""
+    await eventually(lambda: "Open connections could not be re-checked." in caplog.messages)
+
+
+async def assert_refused(browser, code):
+    connection = opened(browser)
+    assert (await connection.connect())[0]
+    await connection.assert_closed(code)
+
+
+@pytest.mark.parametrize("key", ["../../etc/passwd", "x" * 300, "x" * 5, "\x7f\n spaces"])
+@pytest.mark.filterwarnings("ignore::django.core.cache.CacheKeyWarning")
+async def test_who_brings_no_key_of_a_session_is_nobody(transactional_db, engine, key):
+    browser = Browser(None)
+    browser.key = key
+    async with opened(browser) as connection:
+        assert connection.connected["userId"] is None
 
 
 async def test_a_password_changed_by_sql_is_found_by_the_sweep(engine, often, user):
