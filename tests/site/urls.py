@@ -1,9 +1,10 @@
 from django.urls import include, path
 
-from tests.site import timing, views
+from tests.site import accounts, timing, views
 
 urlpatterns = [
     path("", include("pm_realtime.urls")),
+    path("accounts/", include(accounts.urlpatterns)),
     path("push/", views.push),
     path("apush/", views.apush),
     path("burst/", views.burst),
