@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from hashlib import sha256
@@ -111,21 +111,17 @@ def renewed(session: Session, auth_hash: str, expires_at: float) -> Session:
 def moved(session: Session, sealed_key: str, nonce: str) -> Session:
     """``session`` after Django gave it the key in ``sealed_key``; it is as it was where that
     cannot be read here (processes differ in their ``SECRET_KEY``)."""
-    pad = _pad(session.key, nonce, len(sealed_key) // 2)
-    key = bytes(a ^ b for a, b in zip(bytes.fromhex(sealed_key), pad, strict=True))
-    try:
-        text = key[_TAG_BYTES:].decode()
-    except UnicodeDecodeError:
-        return session
-    if not constant_time_compare(_tag(text), key[:_TAG_BYTES]):
-        return session
-    return Session(text, name_of(text, {}), session.auth, session.expires_at, session.look_at)
+    for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
+        key = _open(sealed_key, _pad(session.key, nonce, len(sealed_key) // 2, secret))
+        if key is not None:
+            return replace(session, key=key, name=name_of(key, {}))
+    return session
 
 
 def seal(new_key: str, old_key: str, nonce: str) -> str:
     """``new_key`` as only those can read it who know ``old_key`` and this site's secret."""
     text = _tag(new_key) + new_key.encode()
-    pad = _pad(old_key, nonce, len(text))
+    pad = _pad(old_key, nonce, len(text), settings.SECRET_KEY)
     return bytes(a ^ b for a, b in zip(text, pad, strict=True)).hex()
 
 
@@ -142,10 +138,22 @@ def _tag(key: str) -> bytes:
     return sha256(key.encode()).digest()[:_TAG_BYTES]
 
 
-def _pad(key: str, nonce: str, length: int) -> bytes:
+def _open(sealed_key: str, pad: bytes) -> str | None:
+    """What is in ``sealed_key``; None where it was sealed with another ``pad``."""
+    key = bytes(a ^ b for a, b in zip(bytes.fromhex(sealed_key), pad, strict=True))
+    try:
+        text = key[_TAG_BYTES:].decode()
+    except UnicodeDecodeError:
+        return None
+    return text if constant_time_compare(_tag(text), key[:_TAG_BYTES]) else None
+
+
+def _pad(key: str, nonce: str, length: int, secret: str | bytes) -> bytes:
     """As many bytes as are asked for that nobody can know without ``key``."""
     blocks = (
-        salted_hmac("pm_realtime.sessions", f"{nonce}:{number}:{key}", algorithm="sha512").digest()
+        salted_hmac(
+            "pm_realtime.sessions", f"{nonce}:{number}:{key}", secret, algorithm="sha512"
+        ).digest()
         for number in range(math.ceil(length / 64))
     )
     return b"".join(blocks)[:length]
