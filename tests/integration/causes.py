@@ -193,18 +193,18 @@ async def own_password_stays(case):
 
 async def expiry(case):
     await case.make()
-    mine = await case.log_in(age=3)
+    mine = await case.log_in(age=2)
     logged_in_at = time.time()
     other = await case.log_in()
     one, two = await case.open(case.site.near, mine), await case.open(case.site.far, mine)
     stays = await case.open(case.site.near, other)
-    await case.ends(4501, logged_in_at + 3, one, two)
+    await case.ends(4501, logged_in_at + 2, one, two)
     await case.stay(stays)
 
 
 async def renewal(case):
     await case.make()
-    mine = await case.log_in(age=3)
+    mine = await case.log_in(age=2)
     sockets = [await case.open(server, mine) for server in (case.site.near, case.site.far)]
     await mine.get(case.site.office, "login/", username=case.name, age=600)
     await case.stay(*sockets)
@@ -307,7 +307,7 @@ async def _wins_a_room(case, change):
         at = await case.change(change, group="editor")
         for socket in sockets:
             while (await socket.ask("subscribe", {"room": "support"}))["type"] != "subscribed":
-                pass
+                await asyncio.sleep(0.01)
         case.note("subscribed", time.time() - at)
     await case.stay(*sockets)
 

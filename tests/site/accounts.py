@@ -36,8 +36,13 @@ def log_in(request: HttpRequest) -> JsonResponse:
     """As ``username``; the session lasts ``age`` seconds where that is said."""
     if "age" in request.GET:
         request.session.set_expiry(int(request.GET["age"]))
+    user = authenticate(
+        request,
+        username=request.GET["username"],
+        password=request.GET.get("password", PASSWORD),
+    )
     at = time.time()
-    login(request, authenticate(request, username=request.GET["username"], password=PASSWORD))
+    login(request, user)
     return JsonResponse({"at": at})
 
 
