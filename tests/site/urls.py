@@ -1,6 +1,6 @@
 from django.urls import include, path
 
-from tests.site import accounts, timing, views
+from tests.site import accounts, stream, timing, views
 
 urlpatterns = [
     path("", include("pm_realtime.urls")),
@@ -14,6 +14,8 @@ urlpatterns = [
     path("each/", views.each),
     path("notes/", views.notes),
     path("online/", views.online),
+    path("stream/start/<room>/", stream.start),
+    path("stream/stop/", stream.stop),
     path("time/<name>/", timing.timed),
     path("stats/", views.stats),
     path("memory/", views.memory),
