@@ -94,6 +94,12 @@ def are_in_cookies() -> bool:
     return issubclass(_store_class(), signed_cookies.SessionStore)
 
 
+def wait_for_commit() -> bool:
+    """Whether what is done to a session waits for the transaction of its request. A database can
+    take it back, and a cookie goes out with the answer; a cache or a folder has it at once."""
+    return are_read_at_once() or are_in_cookies()
+
+
 def name_of(key: str, data: Mapping[str, Any]) -> str:
     """What processes call a session among themselves: it does not give the key away.
 

@@ -6,7 +6,7 @@ from unittest import mock
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.contrib.auth import get_user_model
+from django.contrib.auth import get_user_model, logout
 from django.contrib.auth.models import Group
 from django.core.cache.backends.locmem import LocMemCache
 from django.db import transaction
@@ -18,6 +18,7 @@ from pm_realtime import (
     asend_to_role,
     asend_to_room,
     refresh_user,
+    sessions,
 )
 from tests.helpers import Connection, eventually
 from tests.sessions import ENGINES, Browser, store_of
@@ -81,6 +82,28 @@ async def test_a_session_that_nobody_read_before_it_was_emptied_ends(engine, rar
         store = store_of(browser.key)
         await (now(store.flush) if step == "flush" else store.aflush())
         await connection.assert_closed(4501)
+
+
+async def test_a_logout_in_vain_ends_what_the_session_engine_does_not_take_back(
+    engine, rarely, user
+):
+    """A database does; a cache and a folder know no transactions, and a cookie is the client's."""
+
+    def log_out_in_vain(request):
+        with transaction.atomic():
+            logout(request)
+            transaction.set_rollback(True)
+
+    browser, other = await Browser.of(user), await Browser.of(user)
+    async with opened(browser) as connection, opened(other) as fence:
+        key = browser.key
+        await browser.request(log_out_in_vain)
+        await other.log_out()
+        await fence.assert_closed(4501)
+        if await now(lambda: sessions.read(key)):
+            assert await connection.is_alive()
+        else:
+            await connection.assert_closed(4501)
 
 
 async def test_who_logs_in_once_more_stays(engine, often, user):
