@@ -40,3 +40,4 @@ DATABASES = {
 if "TEST_CHANNEL_LAYERS" in os.environ:
     CHANNEL_LAYERS = json.loads(os.environ["TEST_CHANNEL_LAYERS"])
 PM_REALTIME = json.loads(os.environ.get("TEST_PM_REALTIME", "{}"))
+globals().update(json.loads(os.environ.get("TEST_SETTINGS", "{}")))
