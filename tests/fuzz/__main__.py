@@ -19,8 +19,15 @@ def main() -> None:
         from tests.fuzz.targets import TARGETS
     with TARGETS[name]() as target, tempfile.TemporaryDirectory() as fresh:
         # What is found new goes into the first folder.
-        paths = [] if any(Path(each).exists() for each in arguments) else [fresh, str(FOLDER / "corpus")]
-        atheris.Setup([sys.argv[0], f"-dict={FOLDER / 'frames.dict'}", "-max_len=8192", *arguments, *paths], target)
+        paths = (
+            []
+            if any(Path(each).exists() for each in arguments)
+            else [fresh, str(FOLDER / "corpus")]
+        )
+        atheris.Setup(
+            [sys.argv[0], f"-dict={FOLDER / 'frames.dict'}", "-max_len=8192", *arguments, *paths],
+            target,
+        )
         atheris.Fuzz()
 
 

@@ -125,15 +125,18 @@ def codes_of(written):
         return {ErrorCode.INVALID_MESSAGE}
     if written["type"] not in COMMANDS:
         return {ErrorCode.UNKNOWN_TYPE}
-    if written["type"] == "ping":
-        return None
+    code = None if written["type"] == "ping" else code_of_payload(written)
+    return code and {code}
+
+
+def code_of_payload(written):
     payload = written.get("payload")
     if not isinstance(payload, dict) or "room" not in payload:
-        return {ErrorCode.INVALID_PAYLOAD}
+        return ErrorCode.INVALID_PAYLOAD
     if not is_room(payload["room"]):
-        return {ErrorCode.INVALID_ROOM}
+        return ErrorCode.INVALID_ROOM
     if written["type"] == "message" and "content" not in payload:
-        return {ErrorCode.INVALID_PAYLOAD}
+        return ErrorCode.INVALID_PAYLOAD
     return None
 
 

@@ -1,6 +1,6 @@
 from django.urls import include, path
 
-from tests.site import timing, views
+from tests.site import accounts, timing, views
 
 urlpatterns = [
     path("", include("pm_realtime.urls")),
@@ -16,4 +16,6 @@ urlpatterns = [
     path("time/<name>/", timing.timed),
     path("stats/", views.stats),
     path("memory/", views.memory),
+    path("logout/", accounts.log_out),
+    path("rename/", accounts.rename),
 ]
