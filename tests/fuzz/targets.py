@@ -15,7 +15,7 @@ from pm_realtime.protocol import CloseCode, ErrorCode
 from tests.fuzz import site
 from tests.fuzz.oracle import frames_of, judge
 from tests.fuzz.wire import FENCE, Wire
-from tests.helpers import eventually
+from tests.helpers import complaints, eventually
 
 #: Who sends, by the first byte of an input; ``r`` is held to a rate.
 SENDERS = {"a": None, "u": "user", "e": "editor", "r": "user"}
@@ -194,26 +194,6 @@ def check_seen(verdicts, seen):
 def log_error(loop, context):
     error = context.get("exception")
     logging.getLogger("asyncio").error(context["message"], exc_info=error)
-
-
-class _Complaints(logging.Handler):
-    def __init__(self):
-        super().__init__(logging.WARNING)
-        self.found = []
-
-    def emit(self, record):
-        self.found.append(self.format(record))
-
-
-@contextlib.contextmanager
-def complaints():
-    """What is logged meanwhile that an admin should look at."""
-    handler = _Complaints()
-    logging.getLogger().addHandler(handler)
-    try:
-        yield handler.found
-    finally:
-        logging.getLogger().removeHandler(handler)
 
 
 TARGETS = {"decode": DecodeTarget, "receive": ReceiveTarget}
