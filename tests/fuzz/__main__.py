@@ -1,4 +1,4 @@
-"""``python -m tests.fuzz decode|receive [libFuzzer's options and folders]``: see README.md."""
+"""``python -m tests.fuzz decode|receive``, with what libFuzzer takes behind it: see README.md."""
 
 import os
 import sys
@@ -9,6 +9,7 @@ import atheris
 import django
 
 FOLDER = Path(__file__).resolve().parent
+DEFAULTS = [f"-dict={FOLDER / 'frames.dict'}", "-max_len=6000"]
 
 
 def main() -> None:
@@ -17,17 +18,12 @@ def main() -> None:
     with atheris.instrument_imports(include=["pm_realtime"]):
         django.setup()
         from tests.fuzz.targets import TARGETS
+    # libFuzzer has a shell run this to start itself, and keeps new inputs in the first folder.
+    program = f"{sys.executable} -m {__package__} {name}"
     with TARGETS[name]() as target, tempfile.TemporaryDirectory() as fresh:
-        # What is found new goes into the first folder.
-        paths = (
-            []
-            if any(Path(each).exists() for each in arguments)
-            else [fresh, str(FOLDER / "corpus")]
-        )
-        atheris.Setup(
-            [sys.argv[0], f"-dict={FOLDER / 'frames.dict'}", "-max_len=8192", *arguments, *paths],
-            target,
-        )
+        has_paths = any(Path(argument).exists() for argument in arguments)
+        paths = [] if has_paths else [fresh, str(FOLDER / "corpus")]
+        atheris.Setup([program, *DEFAULTS, *arguments, *paths], target)
         atheris.Fuzz()
 
 
