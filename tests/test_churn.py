@@ -300,6 +300,7 @@ def log_out(key):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("seed", [20_26])
 async def test_twenty_thousand_operations_leave_nothing_of_anybody(make_user, configure, seed):
     configure(

@@ -52,6 +52,7 @@ async def visit_often(server, cookies, count, at_once=40):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("max_age", [0, 600])
 async def test_a_thousand_connects_leave_no_connection_to_sqlite(serve, tmp_path, max_age):
     path = tmp_path / "other.sqlite3"
@@ -73,6 +74,7 @@ async def test_a_thousand_connects_leave_no_connection_to_sqlite(serve, tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("max_age", [0, 600])
 async def test_a_thousand_connects_leave_no_connection_to_postgres(serve, postgres, max_age):
     settings = postgres.settings(CONN_MAX_AGE=max_age)
