@@ -82,7 +82,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._opened_at = time.monotonic()
         self._last_seen = self._opened_at
         self._is_accepted = self._is_open = self._is_finished = False
-        self._has_pinged = self._is_busy = self._has_cancelled = False
+        self._has_pinged = self._is_busy = self._has_cancelled = self._has_missed = False
         self._orders: set[asyncio.Task[None]] = set()
         self._commands: deque[Command] = deque()
         self._worker: asyncio.Task[None] | None = None
@@ -171,6 +171,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         if self.identity.is_authenticated:
             get_checker().add(self)
         self.catch_up(began, own_groups)
+        if self._has_missed:
+            self._rights.recheck()
         if self._outbox.is_closed:
             raise StopConsumer
 
@@ -294,7 +296,10 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             return
         if instruction == "close":
             self.end(**arguments)
-        elif self._rights is not None and not self._rights.obey(instruction, arguments):
+        elif self._rights is None:
+            # It is in no group yet: this is what a hub tells all whom something may have escaped.
+            self._has_missed = True
+        elif not self._rights.obey(instruction, arguments):
             self.begin(self._obey(instruction, arguments))
 
     def begin(self, order: Coroutine[Any, Any, None]) -> None:

@@ -178,8 +178,10 @@ class Echo:
         while True:
             self._woken.clear()
             try:
-                if self._is_broken or not self._is_listening:
+                if self._is_broken:
                     await self._mend_all()
+                elif not self._is_listening:
+                    await self._listen()
                 await self._tidy()
                 await self._call()
             except Exception as error:

@@ -13,7 +13,9 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext, sync_to_async
 from channels.db import database_sync_to_async
+from django.db import Error as DatabaseError
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -71,5 +73,27 @@ async def _run_in(
 ) -> R:
     if _is_loop_of_a_caller():
         return await database_sync_to_async(function)(*args, **kwargs)
-    hop = database_sync_to_async(function, thread_sensitive=False, executor=pool)
-    return await hop(*args, **kwargs)
+    hop = database_sync_to_async(_outlive_cut, thread_sensitive=False, executor=pool)
+    return await hop(function, *args, **kwargs)
+
+
+def _outlive_cut(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call ``function``; once more where a database connection kept from before has been cut.
+
+    Under ``CONN_MAX_AGE`` each thread keeps one, and a restart of the database cuts them all. A
+    request of Django's would fail once in each thread; here an honest client would be turned away.
+    """
+    kept = [each for each in connections.all(initialized_only=True) if each.connection is not None]
+    try:
+        return function(*args, **kwargs)
+    except DatabaseError:
+        if not _close_cut(kept):
+            raise
+    return function(*args, **kwargs)
+
+
+def _close_cut(kept: list[BaseDatabaseWrapper]) -> bool:
+    cut = [each for each in kept if each.connection is None or not each.is_usable()]
+    for connection in cut:
+        connection.close()
+    return bool(cut)

@@ -37,6 +37,8 @@ DATABASES = {
         "TEST": {"NAME": str(Path(tempfile.gettempdir()) / f"pm_realtime-{os.getpid()}.sqlite3")},
     }
 }
+if "TEST_DATABASES" in os.environ:
+    DATABASES = json.loads(os.environ["TEST_DATABASES"])
 if "TEST_CHANNEL_LAYERS" in os.environ:
     CHANNEL_LAYERS = json.loads(os.environ["TEST_CHANNEL_LAYERS"])
 PM_REALTIME = json.loads(os.environ.get("TEST_PM_REALTIME", "{}"))

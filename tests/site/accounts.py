@@ -107,6 +107,14 @@ def make(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"id": str(user.pk)})
 
 
+def rename(request: HttpRequest) -> JsonResponse:
+    """Save a user, so that all who are connected as this one are looked at."""
+    user = User.objects.get(username=request.GET["user"])
+    user.last_name = request.GET["name"]
+    user.save()
+    return JsonResponse({"name": user.last_name})
+
+
 def _set(**fields: Any) -> Callable[[Any, Any], None]:
     def change(user: Any, group: Any) -> None:
         for name, value in fields.items():
@@ -228,6 +236,7 @@ urlpatterns = [
     path("apassword/", achange_password),
     path("who/", who),
     path("make/", make),
+    path("rename/", rename),
     path("lose/", lose_session),
     path("change/<name>/", change),
 ]

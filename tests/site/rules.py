@@ -22,6 +22,14 @@ async def even_only_async(user: Any, room: str, pk: int) -> bool:
     return pk % 2 == 0
 
 
+def is_known(user: Any, room: str) -> bool:
+    return get_user_model().objects.filter(pk=user.pk).exists()
+
+
+async def is_known_async(user: Any, room: str) -> bool:
+    return await get_user_model().objects.filter(pk=user.pk).aexists()
+
+
 def slow_query(user: Any, room: str) -> bool:
     """Blocks its thread in the database for three seconds."""
     connection.ensure_connection()
