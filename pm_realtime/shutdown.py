@@ -12,13 +12,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final, Protocol
 
 from pm_realtime.backends import get_backend
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError, CloseConnection
+from pm_realtime.hub import get_hub
 from pm_realtime.protocol import CloseCode
 
 logger = logging.getLogger("pm_realtime.connection")
@@ -29,8 +30,8 @@ TICK: Final = 0.1
 LEAST: Final = 10
 #: Seconds for which connections that were told to close may go on.
 GRACE: Final = 2.0
-#: Seconds in which the shared state forgets what this process held.
-RELEASE_TIMEOUT: Final = 1.0
+#: Seconds in which what was pushed before arrives, and in which the shared state forgets us.
+TIMEOUT: Final = 1.0
 
 
 class Connection(Protocol):
@@ -123,9 +124,7 @@ class Shutdown:
         began = time.monotonic()
         try:
             await self._close_all(conf.SHUTDOWN_PERIOD)
-            with suppress(TimeoutError, BackendError):
-                async with asyncio.timeout(RELEASE_TIMEOUT):
-                    await get_backend().release()
+            await _try(get_backend().release())
         except Exception:
             logger.exception("The connections could not be closed one after another.")
         seconds, left = time.monotonic() - began, len(self._leaving)
@@ -143,8 +142,8 @@ class Shutdown:
             "SIGTERM: closing %d connections over %.1f s.", len(connections), len(sizes) * TICK
         )
         began, closed = time.monotonic(), 0
+        await _try(get_hub().catch_up())
         for number, size in enumerate(sizes, 1):
-            # Also before the first: what was pushed before the signal is still on its way.
             await self._pause(began + number * TICK, began + period)
             for connection in connections[closed : closed + size]:
                 if connection in self._leaving:
@@ -169,6 +168,13 @@ class Shutdown:
     def _hand_over(self) -> None:
         self._unlisten()
         _stop(self._previous)
+
+
+async def _try(step: Coroutine[Any, Any, None]) -> None:
+    """Take a step for which a Redis that is away is not waited for."""
+    with suppress(TimeoutError, BackendError):
+        async with asyncio.timeout(TIMEOUT):
+            await step
 
 
 def _stop(handler: Any) -> None:
