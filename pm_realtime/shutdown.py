@@ -28,6 +28,9 @@ logger = logging.getLogger("pm_realtime.connection")
 TICK: Final = 0.1
 #: Connections that close together at least: a process with few of them stops at once.
 LEAST: Final = 10
+#: Seconds for which another signal is the same one: a worker may get one from systemd and one from
+#: its supervisor.
+REPEAT: Final = 1.0
 #: Seconds for which connections that were told to close may go on.
 GRACE: Final = 2.0
 #: Seconds in which what was pushed before arrives, and in which the shared state forgets us.
@@ -57,11 +60,13 @@ class Shutdown:
         self._loop = loop
         self._pid = os.getpid()
         self._connections: dict[Connection, None] = {}
-        #: What handles SIGTERM where we are not there; None while we are not.
+        #: What handled SIGTERM before we did.
         self._previous: Any = None
         self._draining: asyncio.Task[None] | None = None
+        self._heard_at = 0.0
         self._leaving: set[Connection] = set()
         self._have_left = asyncio.Event()
+        self._have_left.set()
         self._is_hurried = asyncio.Event()
 
     @property
@@ -85,7 +90,7 @@ class Shutdown:
         finally:
             del self._connections[connection]
             self._leaving.discard(connection)
-            if self.is_draining and not self._leaving:
+            if not self._leaving:
                 self._have_left.set()
             if not self._connections and not self.is_draining:
                 self._unlisten()
@@ -106,24 +111,29 @@ class Shutdown:
             signal.signal(signal.SIGTERM, self._previous)
 
     def _hear(self, signum: int, frame: Any) -> None:
-        is_ours = self._pid == os.getpid() and self._loop.is_running()
-        if is_ours and (self._connections or self.is_draining):
+        if self._is_responsible():
             self._loop.call_soon_threadsafe(self._begin)
         else:
-            # A forked child, or a loop that is not there any more.
             self._unlisten()
             _hand_to(self._previous)
 
+    def _is_responsible(self) -> bool:
+        """Whether there is something to do for us: not in a forked child, nor when all is done."""
+        if self._pid != os.getpid() or not self._loop.is_running():
+            return False
+        return not self._draining.done() if self._draining else bool(self._connections)
+
     def _begin(self) -> None:
+        now = time.monotonic()
         if self._draining is None:
-            self._draining = self._loop.create_task(self._drain())
-        else:
+            self._draining = self._loop.create_task(self._drain(now))
+            self._heard_at = now
+        elif now - self._heard_at > REPEAT:
             self._is_hurried.set()
 
-    async def _drain(self) -> None:
-        began = time.monotonic()
+    async def _drain(self, began: float) -> None:
         try:
-            await self._close_all(conf.SHUTDOWN_PERIOD)
+            await self._close_all(began, conf.SHUTDOWN_PERIOD)
             await _try(get_backend().release())
         except Exception:
             logger.exception("The connections could not be closed one after another.")
@@ -132,16 +142,16 @@ class Shutdown:
         # What the handler raises, such as SystemExit, is for the loop and not for this task.
         self._loop.call_soon(self._hand_over)
 
-    async def _close_all(self, period: float) -> None:
+    async def _close_all(self, began: float, period: float) -> None:
         connections = list(self._connections)
         self._leaving = set(connections)
-        if not connections:
-            self._have_left.set()
+        if connections:
+            self._have_left.clear()
         sizes = group_sizes(len(connections), period)
         logger.info(
             "SIGTERM: closing %d connections over %.1f s.", len(connections), len(sizes) * TICK
         )
-        began, closed = time.monotonic(), 0
+        closed = 0
         await _try(get_hub().catch_up())
         for number, size in enumerate(sizes, 1):
             await self._pause(began + number * TICK, began + period)

@@ -168,10 +168,21 @@ async def test_they_close_one_group_after_another(server, configure):
 async def test_a_second_signal_closes_all_that_are_left(server, configure, monkeypatch):
     configure(SHUTDOWN_PERIOD=600)
     monkeypatch.setattr(shutdown, "TICK", 60)
+    monkeypatch.setattr(shutdown, "REPEAT", 0)
     async with connections(LEAST + 1):
         terminate()
         terminate()
         await server.until_stopped()
+
+
+async def test_a_second_signal_at_once_is_the_same(server, configure):
+    configure(SHUTDOWN_PERIOD=600)
+    async with connections(3 * LEAST):
+        began = time.monotonic()
+        for _ in range(3):
+            terminate()
+        await server.until_stopped()
+        assert time.monotonic() - began >= 2.9 * TICK
 
 
 async def test_what_was_pushed_before_comes_before(server, user):
@@ -191,6 +202,7 @@ async def test_who_comes_meanwhile_is_refused_with_a_code(server, configure, mon
 
     signals.refused.connect(note)
     monkeypatch.setattr(shutdown, "TICK", 60)
+    monkeypatch.setattr(shutdown, "REPEAT", 0)
     try:
         async with Connection():
             terminate()
@@ -335,6 +347,8 @@ async def test_a_handler_that_came_later_stays_and_may_pass_the_signal_on(server
             await connection.assert_closed(RESTARTING)
             await server.until_stopped()
             assert signal.getsignal(signal.SIGTERM) == later
+            terminate()
+            assert server.stopped == [signal.SIGTERM] * 2
         signal.signal(signal.SIGTERM, server.stop)
 
 
