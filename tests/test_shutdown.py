@@ -82,6 +82,7 @@ def quick(monkeypatch):
     """Those who do not go are not waited for."""
     monkeypatch.setattr("pm_realtime.consumers.LAST_COMMANDS_TIMEOUT", 0.05)
     monkeypatch.setattr(shutdown, "GRACE", 0.1)
+    monkeypatch.setattr(shutdown, "TIMEOUT", 0.1)
 
 
 @contextlib.asynccontextmanager
@@ -191,6 +192,39 @@ async def test_what_was_pushed_before_comes_before(server, user):
         terminate()
         await connection.assert_push("before")
         await connection.assert_closed(RESTARTING)
+
+
+async def test_what_is_under_way_in_the_layer_is_waited_for(server, far, user, monkeypatch):
+    monkeypatch.setattr(shutdown, "TICK", 0.001)
+    may_arrive, receive = asyncio.Event(), far.receive
+
+    async def receive_late(channel):
+        message = await receive(channel)
+        await may_arrive.wait()
+        return message
+
+    may_arrive.set()
+    monkeypatch.setattr(far, "receive", receive_late)
+    async with Connection(user=user) as connection:
+        may_arrive.clear()
+        await asend_to_user(user, "before")
+        sent = len(far.sent)
+        terminate()
+        await eventually(lambda: len(far.sent) > sent)
+        assert connection.unread() == []
+        may_arrive.set()
+        await connection.assert_push("before")
+        await connection.assert_closed(RESTARTING)
+        await server.until_stopped()
+
+
+async def test_a_layer_that_does_not_answer_is_not_waited_for(server, far, quick):
+    async with Connection() as connection:
+        far.is_frozen = True
+        terminate()
+        await connection.assert_closed(RESTARTING)
+        await server.until_stopped()
+        far.is_frozen = False
 
 
 async def test_who_comes_meanwhile_is_refused_with_a_code(server, configure, monkeypatch):
