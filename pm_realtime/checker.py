@@ -25,6 +25,8 @@ logger = logging.getLogger("pm_realtime.auth")
 #: Connections looked at together: where one query is for all of them, and where each is read alone.
 MANY: Final = 1000
 FEW: Final = 50
+#: Connections told what was found of them before other tasks of the loop get a turn.
+TURN: Final = 50
 #: The part of the interval over which a sweep is spread: each is looked at within an interval.
 SPREAD: Final = 0.9
 #: Seconds between two tries while the database does not answer, and for which a connection of whom
@@ -43,17 +45,18 @@ class Subject(Protocol):
     identity: Identity
 
     def judge(self, verdict: Verdict) -> None:
-        """Take note of what was found; of the session only, where that is all that was read."""
+        """Take note of what was found."""
 
     def give_up(self) -> None:
-        """End: something has changed, and nobody can find out what."""
+        """End where something has changed: nobody can find out what."""
 
 
 class Checker:
     """Made by :func:`get_checker`. All methods belong to the event loop it was made in."""
 
     def __init__(self) -> None:
-        self._subjects: dict[Subject, None] = {}
+        #: Each with the date for which it is in ``_dates``; older ones there count no more.
+        self._subjects: dict[Subject, float | None] = {}
         #: Those to be looked at now, and since when (monotonic seconds).
         self._asked: dict[Subject, float] = {}
         self._has_asked = asyncio.Event()
@@ -67,7 +70,7 @@ class Checker:
     def add(self, subject: Subject) -> None:
         """From now on look at a logged-in ``subject`` each interval, and when its session ends."""
         self._subjects[subject] = None
-        self._note_date(subject)
+        self._note_date(subject, subject.identity.session)
         if not self._tasks:
             loop = asyncio.get_running_loop()
             steps = (self._sweep(), self._keep_dates(), self._answer())
@@ -91,19 +94,17 @@ class Checker:
             self._asked.setdefault(subject, time.monotonic())
             self._has_asked.set()
 
-    def is_asked(self, subject: Subject) -> bool:
-        """Whether ``subject`` will be looked at again, as something has changed once more."""
-        return subject in self._asked
-
     def note_session(self, subject: Subject) -> None:
         """The session of ``subject`` is another, or lasts until another time."""
         if subject in self._subjects:
-            self._note_date(subject)
+            self._note_date(subject, subject.identity.session)
 
-    def _note_date(self, subject: Subject) -> None:
-        session = subject.identity.session
+    def _note_date(self, subject: Subject, session: sessions.Session | None) -> None:
         if session is None or math.isinf(session.look_at):
             return
+        if self._subjects[subject] == session.look_at:
+            return
+        self._subjects[subject] = session.look_at
         if len(self._dates) > 2 * len(self._subjects) + FEW:
             self._forget_dates()
         heapq.heappush(self._dates, (session.look_at, next(self._numbers), subject))
@@ -111,18 +112,23 @@ class Checker:
             self._has_date.set()
 
     def _forget_dates(self) -> None:
-        """Drop those of connections that have gone."""
-        self._dates = [date for date in self._dates if date[2] in self._subjects]
+        """Drop those that were put off, and those of connections that have gone."""
+        self._dates = [date for date in self._dates if self._subjects.get(date[2]) == date[0]]
         heapq.heapify(self._dates)
 
     async def _sweep(self) -> None:
         while True:
             size = MANY if sessions.are_read_at_once() else FEW
-            batches = _batched(list(self._subjects), size) or [[]]
+            known = dict.fromkeys(self._subjects)
+            batches = _batched(list(known), size) or [[]]
             for batch in batches:
                 await asyncio.sleep(SPREAD * conf.SESSION_RECHECK_INTERVAL / len(batches))
                 present = [subject for subject in batch if subject in self._subjects]
                 await self._look_at(present, recheck, SLOW)
+            # For who has come meanwhile, another round would be too late.
+            came = [subject for subject in self._subjects if subject not in known]
+            for batch in _batched(came, size):
+                await self._look_at(batch, recheck, SLOW)
 
     async def _answer(self) -> None:
         while True:
@@ -166,8 +172,8 @@ class Checker:
         due: dict[Subject, None] = {}
         while self._dates and self._dates[0][0] <= now:
             date, _, subject = heapq.heappop(self._dates)
-            session = subject.identity.session
-            if subject in self._subjects and session is not None and session.look_at <= date:
+            if self._subjects.get(subject) == date:
+                self._subjects[subject] = None
                 due[subject] = None
         return list(due)
 
@@ -186,9 +192,12 @@ class Checker:
             self._fail(error)
             return False
         self._is_failing = False
-        for subject, identity, verdict in zip(subjects, identities, verdicts, strict=True):
+        found = zip(subjects, identities, verdicts, strict=True)
+        for count, (subject, identity, verdict) in enumerate(found, 1):
             if subject in self._subjects:
                 self._tell(subject, identity, verdict)
+            if count % TURN == 0:
+                await asyncio.sleep(0)
         return True
 
     def _tell(self, subject: Subject, identity: Identity, verdict: Verdict) -> None:
@@ -200,7 +209,7 @@ class Checker:
         except Exception:
             logger.exception("A connection could not be told what was found of it.")
         if verdict.identity is not None and verdict.identity.session is not identity.session:
-            self.note_session(subject)
+            self._note_date(subject, verdict.identity.session)
 
     def _fail(self, error: Exception) -> None:
         if not self._is_failing:

@@ -15,7 +15,7 @@ from django.dispatch import Signal
 
 from pm_realtime import groups, handlers, signals
 from pm_realtime.admission import admit
-from pm_realtime.auth import Identity, Verdict, anonymous, authenticate, is_allowed_origin
+from pm_realtime.auth import Identity, Verdict, anonymous, authenticate
 from pm_realtime.backends import get_backend
 from pm_realtime.backends.base import Admission, ConnectionInfo
 from pm_realtime.checker import get_checker
@@ -23,6 +23,7 @@ from pm_realtime.conf import conf
 from pm_realtime.exceptions import CloseConnection, CommandError, OutageError
 from pm_realtime.hub import Hub, get_hub
 from pm_realtime.limits import RateLimiter, parse_rate
+from pm_realtime.origins import describe, is_allowed_origin
 from pm_realtime.outbox import Outbox
 from pm_realtime.protocol import (
     SUBPROTOCOL,
@@ -151,7 +152,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         it waits until ``connected`` has gone out.
         """
         if not is_allowed_origin(self.scope):
-            self._log_origin()
+            logger.warning("A page that is not of this site was refused: %s.", describe(self.scope))
             await self.notify(signals.refused, room=None, code=403)
             self._outbox.close(1000)
             return
@@ -173,10 +174,11 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     async def _come_in(self, began: float, hub: Hub) -> None:
         """Be reached from now on, also by what was ordered since the session was read."""
         self._rights = Rights(self, hub)
-        if self.identity.is_authenticated:
-            get_checker().add(self)
         own_groups = self._own_groups()
         await hub.join_all(self, own_groups)
+        # Not before: who has lost a role meanwhile could not leave a group that is still joined.
+        if self.identity.is_authenticated:
+            get_checker().add(self)
         self.catch_up(began, own_groups)
         if self._outbox.is_closed:
             raise StopConsumer
@@ -309,12 +311,15 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             self.end(CloseCode.HEARTBEAT_LOST, "no heartbeat")
 
     def instruct(self, instruction: str, arguments: dict[str, Any]) -> None:
-        """Begin what server code, here or in another process, asked of this connection."""
+        """Begin what server code, here or in another process, asked of this connection.
+
+        Before it is in its groups, only to close means something to it: see :meth:`catch_up`.
+        """
         if self._is_finished:
             return
         if instruction == "close":
             self.end(**arguments)
-        elif self._rights is None or not self._rights.obey(instruction, arguments):
+        elif self._rights is not None and not self._rights.obey(instruction, arguments):
             self.begin(self._obey(instruction, arguments))
 
     def begin(self, order: Coroutine[Any, Any, None]) -> None:
@@ -338,7 +343,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._rights.judge(verdict)
 
     def give_up(self) -> None:
-        """End, as something has changed and nobody can find out what."""
+        """End where something has changed: nobody can find out what."""
         assert self._rights is not None
         self._rights.give_up()
 
@@ -411,6 +416,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         admission = await asyncio.shield(self._counting)
         if not admission.admitted:
             raise CloseConnection(CloseCode.TOO_MANY_CONNECTIONS, "too many connections")
+        if self.identity.role != info.role:
+            await get_backend().set_role(self.connection_id, self.identity.role)
 
     async def _accept(self) -> None:
         offered = self.scope.get("subprotocols") or ()
@@ -437,15 +444,6 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         if not self._is_accepted:
             await self._accept()
         self.end(code, reason)
-
-    def _log_origin(self) -> None:
-        headers = dict(self.scope["headers"])
-        logger.warning(
-            "A handshake was refused: its Origin %.200r is not of this site (Host %.200r). "
-            'Add it to CSRF_TRUSTED_ORIGINS or PM_REALTIME["ALLOWED_ORIGINS"] if it is yours.',
-            headers.get(b"origin", b"").decode("latin1"),
-            headers.get(b"host", b"").decode("latin1"),
-        )
 
     def _own_groups(self) -> list[str]:
         """The groups a connection is born into; what is sent to a role goes to its own group."""

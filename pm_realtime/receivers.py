@@ -1,11 +1,13 @@
 """What Django itself says of sessions, users and groups, passed on to the connections it is about.
 
-All of it waits for the commit, and none of it can fail the request that caused it. What Django does
-not say (a raw ``update()``, a row deleted by SQL) the sweep of :mod:`pm_realtime.checker` finds.
+All of it waits for the commit, but for what happens to a session in a cache or a file, which does
+not wait either; and none of it can fail the request that caused it. What Django does not say (a raw
+``update()``, a row deleted by SQL) the sweep of :mod:`pm_realtime.checker` finds.
 """
 
 import logging
 import secrets
+from collections.abc import Mapping
 from typing import Any, Final
 
 from django.apps import apps
@@ -31,7 +33,7 @@ def connect() -> None:
     user_logged_in.connect(_name_session, dispatch_uid=_NAME)
     user_logged_out.connect(_end_session, dispatch_uid=_NAME)
     setting_changed.connect(_connect_anew, dispatch_uid=_NAME)
-    sessions.watch_keys(_follow_session)
+    sessions.watch(on_move=_follow_session, on_end=_end_emptied)
     for model in _user_models():
         post_save.connect(_refresh_saved, sender=model, dispatch_uid=_NAME)
         post_delete.connect(_close_deleted, sender=model, dispatch_uid=_NAME)
@@ -72,37 +74,57 @@ def _name_session(*, request: Any, **kwargs: Any) -> None:
 def _end_session(*, request: Any, user: Any, **kwargs: Any) -> None:
     session = getattr(request, "session", None)
     key = getattr(session, "session_key", None)
-    if session is None or not key or user is None:
-        return
-    name = sessions.name_of(key, session)
-    push.tell(push.order(user_group(push.user_key(user)), "end_session", session=name))
+    if session is not None and key and user is not None:
+        _end(user_group(push.user_key(user)), sessions.name_of(key, session))
 
 
-def _follow_session(store: Any, old_key: str | None) -> None:
+def _end_emptied(key: str, data: Mapping[str, Any], store: Any) -> None:
+    target = _group_of(data)
+    if target is not None:
+        _end(target, sessions.name_of(key, data))
+
+
+def _end(target: str, session: str) -> None:
+    on_commit = sessions.wait_for_commit()
+    push.tell(push.order(target, "end_session", on_commit=on_commit, session=session))
+
+
+def _follow_session(key: str, data: Mapping[str, Any], store: Any) -> None:
     """A session has another key, or its cookie has changed: its connections go with it."""
-    target = _group_of_session(store)
+    target = _group_of(data)
+    # A cookie may be the same within a second; that it was written is news all the same.
     if target is None or not store.session_key:
         return
+    name = sessions.name_of(key, data)
     if sessions.are_in_cookies():
-        arguments = {
-            "session": sessions.name_of(old_key or "", store),
-            "auth_hash": store.get(HASH_SESSION_KEY, ""),
-            "expires_at": sessions.expiry_of(store),
-        }
-        push.tell(push.order(target, "renew_session", on_commit=False, **arguments))
-    elif old_key and old_key != store.session_key:
-        nonce = secrets.token_hex(16)
-        arguments = {
-            "session": sessions.name_of(old_key, {}),
-            "key": sessions.seal(store.session_key, old_key, nonce),
-            "nonce": nonce,
-        }
-        push.tell(push.order(target, "move_session", on_commit=False, **arguments))
+        push.tell(
+            push.order(
+                target,
+                "renew_session",
+                session=name,
+                auth_hash=data.get(HASH_SESSION_KEY, ""),
+                expires_at=sessions.expiry_of(store),
+            )
+        )
+        return
+    if store.session_key == key:
+        return
+    nonce = secrets.token_hex(16)
+    push.tell(
+        push.order(
+            target,
+            "move_session",
+            on_commit=sessions.wait_for_commit(),
+            session=name,
+            key=sessions.seal(store.session_key, key, nonce),
+            nonce=nonce,
+        )
+    )
 
 
-def _group_of_session(store: Any) -> str | None:
+def _group_of(data: Mapping[str, Any]) -> str | None:
     try:
-        return user_group(push.user_key(store.get(SESSION_KEY)))
+        return user_group(push.user_key(data.get(SESSION_KEY)))
     except ValueError:
         return None
 

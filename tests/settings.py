@@ -18,12 +18,16 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "pm_realtime",
     "tests.site",
+    "tests.people",
 ]
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
 ]
-AUTH_USER_MODEL = "site.User"
+AUTH_USER_MODEL = os.environ.get("TEST_USER_MODEL", "site.User")
+AUTHENTICATION_BACKENDS = os.environ.get(
+    "TEST_AUTHENTICATION_BACKENDS", "django.contrib.auth.backends.ModelBackend"
+).split(",")
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 DATABASES = {
     "default": {
@@ -36,3 +40,4 @@ DATABASES = {
 if "TEST_CHANNEL_LAYERS" in os.environ:
     CHANNEL_LAYERS = json.loads(os.environ["TEST_CHANNEL_LAYERS"])
 PM_REALTIME = json.loads(os.environ.get("TEST_PM_REALTIME", "{}"))
+globals().update(json.loads(os.environ.get("TEST_SETTINGS", "{}")))

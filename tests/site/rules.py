@@ -7,6 +7,8 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.db import connection
 
+from tests.site.models import Note
+
 calls: list[tuple[Any, str, dict[str, Any]]] = []
 
 
@@ -41,3 +43,19 @@ def broken(user: Any, room: str) -> bool:
 def by_name(user: Any) -> str | None:
     """A resolver: the user name is the role, ``nobody`` has none."""
     return None if user.username == "nobody" else user.username
+
+
+allowed: set[int] = set()
+
+
+def by_list(user: Any, room: str, pk: int) -> bool:
+    return pk in allowed
+
+
+def permission(user: Any, room: str) -> str:
+    """The note without which :func:`by_note` says no."""
+    return f"{user.pk} may see {room}"
+
+
+def by_note(user: Any, room: str, pk: int) -> bool:
+    return Note.objects.filter(text=permission(user, room)).exists()

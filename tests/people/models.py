@@ -1,0 +1,46 @@
+from typing import Any, ClassVar
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+
+
+class Numbered(AbstractUser):
+    """The primary key is a number."""
+
+    class Meta(AbstractUser.Meta):
+        swappable = "AUTH_USER_MODEL"
+
+
+class Named(AbstractUser):
+    """The primary key is a text, of which some look like numbers and some are long."""
+
+    username = models.CharField(max_length=300, primary_key=True)
+
+    class Meta(AbstractUser.Meta):
+        swappable = "AUTH_USER_MODEL"
+
+
+class BareManager(BaseUserManager["Bare"]):
+    def create_user(self, username: str, is_superuser: bool = False, **fields: Any) -> "Bare":
+        return self.create(email=username, level="master" if is_superuser else "user")
+
+
+class Bare(AbstractBaseUser):
+    """As little as a user can be: no name, flags or groups."""
+
+    email = models.CharField(max_length=100, unique=True)
+    level = models.CharField(max_length=20)
+    is_active = models.BooleanField(default=True)
+
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar = []
+    objects = BareManager()
+
+    class Meta:
+        swappable = "AUTH_USER_MODEL"
+
+
+def level_of(user: Any) -> str:
+    """The role resolver of a site with :class:`Bare` users."""
+    return str(user.level)
