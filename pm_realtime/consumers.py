@@ -38,6 +38,7 @@ from pm_realtime.protocol import (
 )
 from pm_realtime.rights import Rights
 from pm_realtime.roles import roles_up_to
+from pm_realtime.shutdown import get_shutdown
 from pm_realtime.threads import run_site_code
 
 logger = logging.getLogger("pm_realtime.connection")
@@ -48,6 +49,8 @@ DRAIN_TIMEOUT: Final = 30
 COUNTING_TIMEOUT: Final = 3
 #: Seconds after which a command takes long: frames behind it are looked at.
 PATIENCE: Final = 0.05
+#: Seconds that commands under way may take on when the process stops.
+LAST_COMMANDS_TIMEOUT: Final = 1
 #: Commands that may wait behind one that takes long before nothing more is read.
 MAX_WAITING: Final = 100
 
@@ -68,6 +71,10 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one connection until it ends, and clean up whatever ends it."""
+        with get_shutdown().including(self):
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope = scope
         self.base_send: Any = send
         self.connection_id = uuid.uuid4().hex
@@ -98,7 +105,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             pass
         except asyncio.CancelledError:
             is_stopped_by_server = self._is_cancelled_by_server()
-            self.end(CloseCode.RESTARTING, "the server stops")
+            self._end_with_process()
         finally:
             is_stopped_by_server |= await self._clean_up_shielded()
             await self._outbox.drain(0 if is_stopped_by_server else DRAIN_TIMEOUT)
@@ -149,6 +156,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             await self.notify(signals.refused, room=None, code=403)
             self._outbox.close(1000)
             return
+        get_shutdown().check()
         began = time.monotonic()
         self._hub = get_hub()
         await self._hub.add(self)
@@ -156,6 +164,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         await self._accept()
         await self._come_in(began, self._hub)
         await self._count_in()
+        get_shutdown().check()
         self._outbox.release(self._encode(MessageType.CONNECTED, self._connected_payload()))
         self._is_open = True
         self._last_seen = time.monotonic()
@@ -280,6 +289,22 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         if not self._is_finished and asyncio.current_task() is not self._task:
             self._has_cancelled = True
             self._task.cancel()
+
+    def go_away(self) -> None:
+        """Close with 4012, as the process stops, once the commands under way are done."""
+        if not self._is_open:
+            return  # The handshake finds out by itself, and refuses so that a browser learns why.
+        if self._worker is None:
+            self._end_with_process()
+        else:
+            self.begin(self._go_away_after(self._worker))
+
+    async def _go_away_after(self, worker: asyncio.Task[None]) -> None:
+        await asyncio.wait({worker}, timeout=LAST_COMMANDS_TIMEOUT)
+        self._end_with_process()
+
+    def _end_with_process(self) -> None:
+        self.end(CloseCode.RESTARTING, "the server stops")
 
     def check_heartbeat(self, deadline: float) -> None:
         """End with 4001 where a client that sends pings was last heard before ``deadline``."""
@@ -418,7 +443,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     async def _refuse(self, code: int, reason: str = "") -> None:
         """Refuse so that a browser learns why: accept, then close with the code."""
         await self.notify(signals.refused, room=None, code=int(code))
-        level = logging.DEBUG if code == CloseCode.OVERLOADED else logging.INFO
+        is_ours = code in (CloseCode.OVERLOADED, CloseCode.RESTARTING)
+        level = logging.DEBUG if is_ours else logging.INFO
         logger.log(level, "A connection was refused with %d.", code)
         if not self._is_accepted:
             await self._accept()

@@ -135,6 +135,15 @@ class Echo:
         except TimeoutError:
             raise OutageError("The channel layer does not bring what is sent.") from None
 
+    async def catch_up(self) -> None:
+        """Return when what was sent before now has arrived; raise ``BackendError`` in doubt.
+
+        What a layer of this process brings has no way to go.
+        """
+        if self._interval is not None:
+            self.doubt()
+            await self.until_heard()
+
     async def confirm(self, group: str) -> None:
         """Return when what is sent to ``group`` arrives; raise ``BackendError`` where nothing does.
 
