@@ -13,7 +13,7 @@ from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.dispatch import Signal
 
-from pm_realtime import groups, handlers, signals
+from pm_realtime import groups, handlers, handshakes, signals
 from pm_realtime.admission import admit
 from pm_realtime.auth import Identity, Verdict, anonymous, authenticate
 from pm_realtime.backends import get_backend
@@ -23,9 +23,11 @@ from pm_realtime.conf import conf
 from pm_realtime.exceptions import CloseConnection, CommandError, OutageError
 from pm_realtime.hub import Hub, get_hub
 from pm_realtime.limits import RateLimiter, parse_rate
+from pm_realtime.loops import PerLoop
 from pm_realtime.origins import describe, is_allowed_origin
 from pm_realtime.outbox import Outbox
 from pm_realtime.protocol import (
+    INTERNAL_ERROR,
     SUBPROTOCOL,
     CloseCode,
     Command,
@@ -36,10 +38,13 @@ from pm_realtime.protocol import (
     error_payload,
     make_envelope,
 )
+from pm_realtime.repetitions import repetitions
 from pm_realtime.rights import Rights
 from pm_realtime.roles import roles_up_to
 from pm_realtime.shutdown import get_shutdown
+from pm_realtime.sockets import cut_off, narrow
 from pm_realtime.threads import run_site_code
+from pm_realtime.turns import Line
 
 logger = logging.getLogger("pm_realtime.connection")
 
@@ -53,6 +58,9 @@ PATIENCE: Final = 0.05
 LAST_COMMANDS_TIMEOUT: Final = 1
 #: Commands that may wait behind one that takes long before nothing more is read.
 MAX_WAITING: Final = 100
+
+#: Those of an event loop who send one malformed frame after the other: so many seconds a frame.
+_malformed: Final = PerLoop(lambda: Line(pause=0.001))
 
 
 class RealtimeConsumer(AsyncJsonWebsocketConsumer):
@@ -68,6 +76,11 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     identity: Identity
     rooms: dict[str, bool]
     room_lock: asyncio.Lock
+
+    @classmethod
+    def as_asgi(cls, **initkwargs: Any) -> Any:
+        """The ASGI application, behind a gate that keeps floods of handshakes out."""
+        return handshakes.Gate(super().as_asgi(**initkwargs))
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one connection until it ends, and clean up whatever ends it."""
@@ -128,11 +141,14 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             raise
         except CloseConnection as closing:
             await self._refuse(closing.code, closing.reason)
+        except CommandError as error:
+            await self._refuse(CloseCode.OVERLOADED, error=error)
         except OutageError as error:
             logger.debug("A connection could not be opened: %s", error)
             await self._refuse(CloseCode.OVERLOADED)
-        except Exception:
-            logger.exception("A connection could not be opened.")
+        except Exception as error:
+            if repetitions.note_error(error):
+                logger.exception("A connection could not be opened.")
             await self._refuse(CloseCode.OVERLOADED)
 
     async def websocket_disconnect(self, message: Any) -> None:
@@ -161,6 +177,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._hub = get_hub()
         await self._hub.add(self)
         self.identity = await authenticate(self.scope)
+        handshakes.check_user(self.identity.user_id)
         await self._accept()
         await self._come_in(began, self._hub)
         await self._count_in()
@@ -208,7 +225,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         except Exception as error:
             self._answer(error, command)
             if not is_well_formed:
-                self._check_flood()
+                await self._slow_down()
         finally:
             self._is_busy = False
             self._last_seen = time.monotonic()
@@ -244,11 +261,13 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         """The one place where what went wrong becomes a reply or a close code."""
         if isinstance(error, CloseConnection):
             self.end(error.code, error.reason)
+            if error.code == CloseCode.RATE_LIMITED:
+                cut_off(self.base_send)
             return
         if not isinstance(error, CommandError):
             if not isinstance(error, OutageError):  # The log has that already.
                 logger.error("A command failed.", exc_info=error)
-            error = CommandError(ErrorCode.INTERNAL_ERROR, "Something went wrong on our side.")
+            error = CommandError(ErrorCode.INTERNAL_ERROR, INTERNAL_ERROR)
         id = command.id if command is not None else error.id
         self._deliver(MessageType.ERROR, error_payload(error), id)
 
@@ -267,10 +286,23 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             retryAfter=math.ceil(wait * 1000),
         )
 
-    def _check_flood(self) -> None:
-        setting = conf.RATE_LIMIT
-        if setting and not self._limiter.take_malformed(parse_rate(setting), time.monotonic()):
-            self.end(CloseCode.RATE_LIMITED, "a flood of malformed messages")
+    async def _slow_down(self) -> None:
+        """After something malformed: wait in line where it is one of many, end where of too many.
+
+        All who send such things stand in one line and share one patience, so that many of them
+        cost the others little more than one.
+        """
+        if (setting := conf.RATE_LIMIT) is None or self._outbox.is_closed:
+            return
+        count = self._limiter.count_malformed(parse_rate(setting), time.monotonic())
+        if count <= self._limiter.PATIENCE:
+            return
+        line = _malformed.get()
+        if count * (len(line) + 1) > self._limiter.MALFORMED_PATIENCE:
+            flood = CloseConnection(CloseCode.RATE_LIMITED, "a flood of malformed messages")
+            self._answer(flood, None)
+        else:
+            await line.take()
 
     def reply(self, type: str, payload: Any = None, *, to: Command | None = None) -> None:
         """Send an envelope that carries the id of the command it answers. Never waits."""
@@ -408,7 +440,10 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._outbox.deliver(self._encode(type, payload, id))
 
     async def _count_in(self) -> None:
-        """Take one of the user's places; raise ``CloseConnection`` where there is none."""
+        """Take one of the places; raise ``CloseConnection`` where there is none.
+
+        A user knows which of their connections to close; who is anonymous may come again later.
+        """
         identity = self.identity
         info = ConnectionInfo(
             connection_id=self.connection_id,
@@ -419,12 +454,15 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._counting = asyncio.get_running_loop().create_task(admit(info))
         # To its end, even where this connection is pushed out itself: it may have to push out more.
         admission = await asyncio.shield(self._counting)
-        if not admission.admitted:
+        if not admission.admitted and identity.is_authenticated:
             raise CloseConnection(CloseCode.TOO_MANY_CONNECTIONS, "too many connections")
+        if not admission.admitted:
+            raise CloseConnection(CloseCode.OVERLOADED, "too many anonymous connections")
         if self.identity.role != info.role:
             await get_backend().set_role(self.connection_id, self.identity.role)
 
     async def _accept(self) -> None:
+        narrow(self.base_send)
         offered = self.scope.get("subprotocols") or ()
         await self.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
 
@@ -440,14 +478,18 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             raise StopConsumer from error
         self._is_accepted = True
 
-    async def _refuse(self, code: int, reason: str = "") -> None:
-        """Refuse so that a browser learns why: accept, then close with the code."""
+    async def _refuse(
+        self, code: int, reason: str = "", *, error: CommandError | None = None
+    ) -> None:
+        """Refuse so that a browser learns why: accept, tell ``error``, close with the code."""
         await self.notify(signals.refused, room=None, code=int(code))
         is_ours = code in (CloseCode.OVERLOADED, CloseCode.RESTARTING)
         level = logging.DEBUG if is_ours else logging.INFO
         logger.log(level, "A connection was refused with %d.", code)
         if not self._is_accepted:
             await self._accept()
+        if error is not None:
+            self._outbox.release(self._encode(MessageType.ERROR, error_payload(error)))
         self.end(code, reason)
 
     def _own_groups(self) -> list[str]:

@@ -17,19 +17,38 @@ from django.db import Error as DatabaseError
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from pm_realtime.exceptions import CloseConnection
+from pm_realtime.loops import PerLoop
+from pm_realtime.protocol import CloseCode
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: A handshake is one short hop, so a few threads do; re-checks are for many at once; a rule of the
-#: site may be slow.
+#: A handshake is one short hop, so a few threads do; re-checks are for many at once; rules of the
+#: site may be slow, and no one of them takes more than a few.
 _handshakes: Final = ThreadPoolExecutor(8, thread_name_prefix="pm_realtime-handshake")
 _checks: Final = ThreadPoolExecutor(2, thread_name_prefix="pm_realtime-check")
-_site_code: Final = ThreadPoolExecutor(32, thread_name_prefix="pm_realtime-site")
+_site_code: Final = ThreadPoolExecutor(128, thread_name_prefix="pm_realtime-site")
+
+
+#: Handshakes of an event loop that may wait for their threads.
+MAX_HANDSHAKES: Final = 1000
+_under_way: Final = PerLoop[set[Any]](set)
 
 
 async def run_handshake(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Run the one database hop of a connect; database connections are returned after it."""
-    return await _run_in(_handshakes, function, *args, **kwargs)
+    """Run the one database hop of a connect; database connections are returned after it.
+
+    Raises ``CloseConnection`` with 4013 where too many wait for theirs.
+    """
+    under_way, task = _under_way.get(), asyncio.current_task()
+    if len(under_way) >= MAX_HANDSHAKES:
+        raise CloseConnection(CloseCode.OVERLOADED, "too many handshakes")
+    under_way.add(task)
+    try:
+        return await _run_in(_handshakes, function, *args, **kwargs)
+    finally:
+        under_way.discard(task)
 
 
 async def run_check(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

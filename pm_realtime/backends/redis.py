@@ -53,7 +53,9 @@ class RedisBackend(Backend):
     def __init__(self) -> None:
         self._nodes: dict[tuple[int, asyncio.AbstractEventLoop], Node] = {}
 
-    async def add(self, connection: ConnectionInfo, *, limit: int, policy: Policy) -> Admission:
+    async def add(
+        self, connection: ConnectionInfo, *, limit: int | None, policy: Policy
+    ) -> Admission:
         return await (await self._node()).add(connection, limit, policy)
 
     async def remove(self, connection_id: str) -> None:
