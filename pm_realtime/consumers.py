@@ -7,6 +7,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Coroutine, Sequence
+from functools import update_wrapper
 from typing import Any, Final, cast
 
 from channels.exceptions import StopConsumer
@@ -80,7 +81,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     @classmethod
     def as_asgi(cls, **initkwargs: Any) -> Any:
         """The ASGI application, behind a gate that keeps floods of handshakes out."""
-        return handshakes.Gate(super().as_asgi(**initkwargs))
+        application = super().as_asgi(**initkwargs)
+        return update_wrapper(handshakes.Gate(application), application)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one connection until it ends, and clean up whatever ends it."""

@@ -344,6 +344,7 @@ async def test_without_a_limit_anonymous_connections_are_not_counted(configure):
 
 async def test_the_gate_stands_before_a_consumer_however_it_is_mounted(configure):
     configure(CONNECT_RATE_PER_ADDRESS="1/m")
+    assert RealtimeConsumer.as_asgi().consumer_class is RealtimeConsumer
     mounted = Application(None, RealtimeConsumer.as_asgi())
     answers = []
     for _ in range(2):
