@@ -33,7 +33,13 @@ DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": os.environ.get("TEST_DATABASE", ":memory:"),
-        "OPTIONS": {"timeout": 20, "init_command": "PRAGMA synchronous=OFF"},
+        "ATOMIC_REQUESTS": bool(os.environ.get("TEST_ATOMIC_REQUESTS")),
+        "OPTIONS": {
+            "timeout": 20,
+            "init_command": "PRAGMA synchronous=OFF",
+            # SQLite does not wait for a lock where a transaction has read before it writes.
+            "transaction_mode": "IMMEDIATE" if os.environ.get("TEST_ATOMIC_REQUESTS") else None,
+        },
         "TEST": {"NAME": str(Path(tempfile.gettempdir()) / f"pm_realtime-{os.getpid()}.sqlite3")},
     }
 }

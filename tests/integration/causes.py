@@ -193,20 +193,22 @@ async def own_password_stays(case):
 
 async def expiry(case):
     await case.make()
-    mine = await case.log_in(age=2)
-    logged_in_at = time.time()
     other = await case.log_in()
-    one, two = await case.open(case.site.near, mine), await case.open(case.site.far, mine)
     stays = await case.open(case.site.near, other)
-    await case.ends(4501, logged_in_at + 2, one, two)
+    async with case.site.turn:
+        mine = await case.log_in(age=3)
+        ends_at = time.time() + 3
+        sockets = [await case.open(server, mine) for server in (case.site.near, case.site.far)]
+    await case.ends(4501, ends_at, *sockets)
     await case.stay(stays)
 
 
 async def renewal(case):
     await case.make()
-    mine = await case.log_in(age=2)
-    sockets = [await case.open(server, mine) for server in (case.site.near, case.site.far)]
-    await mine.get(case.site.office, "login/", username=case.name, age=600)
+    async with case.site.turn:
+        mine = await case.log_in(age=3)
+        sockets = [await case.open(server, mine) for server in (case.site.near, case.site.far)]
+        await mine.get(case.site.office, "login/", username=case.name, age=600)
     await case.stay(*sockets)
     case.note(STAYS, 0)
 

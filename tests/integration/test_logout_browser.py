@@ -1,9 +1,7 @@
 """A logout in one tab ends the sockets of the session's other tabs, whatever process has them."""
 
-import asyncio
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import expect
 
 from tests.integration.demo import Demo
@@ -27,8 +25,8 @@ window.WebSocket = class extends WebSocket {
 """
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def demos(tmp_path, valkey):
+@pytest.fixture
+def demos(tmp_path, valkey):
     """Two processes of one site, each on a port of its own: cookies do not know ports."""
     one = Demo(tmp_path, environment={"REDIS_URL": valkey.url})
     (tmp_path / "other").mkdir()
@@ -36,12 +34,9 @@ async def demos(tmp_path, valkey):
         tmp_path / "other",
         environment={"REDIS_URL": valkey.url, "PM_REALTIME_DEMO_DB": str(one.database)},
     )
-    for demo in one, other:
-        await asyncio.to_thread(demo.start)
-    yield one, other
-    for demo in one, other:
-        await asyncio.to_thread(demo.stop)
-        assert demo.complaints == []
+    with one, other:
+        yield one, other
+    assert one.complaints == other.complaints == []
 
 
 async def closes(page):

@@ -40,7 +40,11 @@ def start(tmp_path, valkey, migrated):
                     kind,
                     tmp_path,
                     {**SETTINGS, "SESSION_RECHECK_INTERVAL": interval},
-                    environment=environment_of(engine, tmp_path, valkey.url, **settings),
+                    environment={
+                        **environment_of(engine, tmp_path, valkey.url, **settings),
+                        # Which no site can have whose views are async.
+                        **({"TEST_ATOMIC_REQUESTS": "1"} if kind == "gunicorn" else {}),
+                    },
                 )
                 for kind, interval in kinds
             ]
