@@ -1,15 +1,17 @@
 """What Django says of users and sessions reaches connections, and harms nobody who says it."""
 
+import asyncio
+
 import pytest
-from asgiref.sync import sync_to_async
-from django.contrib.auth import get_user_model, logout
+from asgiref.sync import async_to_sync, sync_to_async
+from django.contrib.auth import SESSION_KEY, get_user_model, logout
 from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.db import connection as database
 from django.test.utils import isolate_apps
 
 from pm_realtime import receivers
 from tests.helpers import Connection, errors_of
-from tests.sessions import Browser
+from tests.sessions import Browser, store_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -51,6 +53,26 @@ def test_a_user_is_saved_whatever_is_wrong_with_the_layer(settings, user, caplog
     user.save()
     assert User.objects.get().first_name == "Another"
     assert [record.name for record in errors_of(caplog)] == ["pm_realtime.auth"]
+
+
+async def test_what_an_async_view_does_is_told_also_where_its_loop_ends_with_it(far, rarely, user):
+    """As under WSGI."""
+    browser = await Browser.of(user)
+
+    async def view():
+        store = store_of(browser.key)
+        await store.aget(SESSION_KEY)
+        await store.acycle_key()
+
+    async with Connection(headers=browser.headers):
+        await asyncio.to_thread(async_to_sync(view))
+        orders = [message.get("instruction") for _, message in far.sent]
+        assert orders.count("move_session") == 1
+
+
+def test_a_site_without_users_starts(settings):
+    settings.INSTALLED_APPS = ["pm_realtime"]
+    receivers.connect()
 
 
 @pytest.fixture
