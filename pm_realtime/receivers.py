@@ -13,6 +13,7 @@ from typing import Any, Final, ParamSpec
 from django.apps import apps
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.contrib.auth.signals import user_logged_in, user_logged_out
+from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save
@@ -44,7 +45,14 @@ def _harmless(receive: Callable[P, None]) -> Callable[P, None]:
 
 
 def connect() -> None:
-    """Listen to the signals of the user model and of what gives its users their roles."""
+    """Listen to the signals of the user model and of what gives its users their roles.
+
+    A site without ``django.contrib.auth`` has nothing to say.
+    """
+    try:
+        get_user_model()
+    except ImproperlyConfigured:
+        return
     user_logged_in.connect(_name_session, dispatch_uid=_NAME)
     user_logged_out.connect(_end_session, dispatch_uid=_NAME)
     setting_changed.connect(_connect_anew, dispatch_uid=_NAME)
