@@ -473,6 +473,26 @@ async def test_who_is_looked_at_twice_loses_what_the_first_look_found_lost(
         await demoted(connection)
 
 
+async def test_what_is_held_is_let_go_by_the_last_of_two_looks(rarely, configure, editor):
+    configure(ROOMS={"support": {"min_role": "editor", "authorize": "tests.site.rules.by_gate"}})
+    async with Connection(user=editor) as connection:
+        gate = rules.gates["support"] = asyncio.Event()
+        gate.set()
+        await connection.subscribe("support")
+        gate.clear()
+        await arefresh_user(editor)
+        await eventually(lambda: len(gate._waiters) == 1)
+        await asend_to_room("support", "secret")
+        rows = User.groups.through.objects.all()
+        await now(lambda: rows._raw_delete(rows.db))
+        await get_hub()._mend()
+        await eventually(
+            lambda: {each.identity.role for each in get_checker()._subjects} == {"user"}
+        )
+        gate.set()
+        assert (await connection.receive())["type"] == "unsubscribed"
+
+
 # On the way in, to the site and to a room
 
 
