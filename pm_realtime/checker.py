@@ -51,17 +51,27 @@ class Subject(Protocol):
         """End where something has changed: nobody can find out what."""
 
 
+class _Date:
+    """When the session of ``subject`` has to be read again (epoch seconds); None where not then."""
+
+    __slots__ = ("at", "subject")
+
+    def __init__(self, at: float, subject: Subject) -> None:
+        self.at = at
+        self.subject: Subject | None = subject
+
+
 class Checker:
     """Made by :func:`get_checker`. All methods belong to the event loop it was made in."""
 
     def __init__(self) -> None:
-        #: Each with the date for which it is in ``_dates``; older ones there count no more.
-        self._subjects: dict[Subject, float | None] = {}
+        #: Each with its entry in ``_dates``, if it has one there.
+        self._subjects: dict[Subject, _Date | None] = {}
         #: Those to be looked at now, and since when (monotonic seconds).
         self._asked: dict[Subject, float] = {}
         self._has_asked = asyncio.Event()
-        #: When sessions have to be read again: epoch seconds, a number to tell equals apart, whose.
-        self._dates: list[tuple[float, int, Subject]] = []
+        #: When sessions have to be read again, the next first.
+        self._dates: list[tuple[float, int, _Date]] = []
         self._numbers = itertools.count()
         self._has_date = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -78,6 +88,7 @@ class Checker:
 
     def discard(self, subject: Subject) -> None:
         """Look at ``subject`` no more; the last one ends the checker."""
+        self._forget_date(subject)
         self._subjects.pop(subject, None)
         self._asked.pop(subject, None)
         if not self._subjects:
@@ -102,19 +113,22 @@ class Checker:
     def _note_date(self, subject: Subject, session: sessions.Session | None) -> None:
         if session is None or math.isinf(session.look_at):
             return
-        if self._subjects[subject] == session.look_at:
+        noted = self._subjects[subject]
+        if noted is not None and noted.at == session.look_at:
             return
-        self._subjects[subject] = session.look_at
+        self._forget_date(subject)
         if len(self._dates) > 2 * len(self._subjects) + FEW:
-            self._forget_dates()
-        heapq.heappush(self._dates, (session.look_at, next(self._numbers), subject))
-        if self._dates[0][2] is subject:
+            self._dates = [each for each in self._dates if each[2].subject is not None]
+            heapq.heapify(self._dates)
+        date = self._subjects[subject] = _Date(session.look_at, subject)
+        heapq.heappush(self._dates, (date.at, next(self._numbers), date))
+        if self._dates[0][2] is date:
             self._has_date.set()
 
-    def _forget_dates(self) -> None:
-        """Drop those that were put off, and those of connections that have gone."""
-        self._dates = [date for date in self._dates if self._subjects.get(date[2]) == date[0]]
-        heapq.heapify(self._dates)
+    def _forget_date(self, subject: Subject) -> None:
+        """It was put off, or its connection has gone, of which nothing is kept then."""
+        if (date := self._subjects.get(subject)) is not None:
+            date.subject = self._subjects[subject] = None
 
     async def _sweep(self) -> None:
         while True:
@@ -171,8 +185,8 @@ class Checker:
         now = time.time()
         due: dict[Subject, None] = {}
         while self._dates and self._dates[0][0] <= now:
-            date, _, subject = heapq.heappop(self._dates)
-            if self._subjects.get(subject) == date:
+            subject = heapq.heappop(self._dates)[2].subject
+            if subject is not None:
                 self._subjects[subject] = None
                 due[subject] = None
         return list(due)

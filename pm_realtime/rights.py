@@ -170,6 +170,7 @@ class Rights:
             if not self._is_in_doubt:
                 self._is_in_doubt = True
                 self._hold()
+            self._doubts += 1
             self._connection.begin(self._settle(self._doubts))
         elif self._may_have_missed:
             self._connection.begin(self._reconsider_all())
@@ -250,7 +251,8 @@ class Rights:
         loop.call_later(seconds, get_checker().ask, self._connection)
 
     async def _settle(self, doubts: int) -> None:
-        """Have groups and rooms follow what was found, and let go what was held."""
+        """Have groups and rooms follow what was found, and let go what was held, unless more has
+        changed or was found since."""
         try:
             async with self._lock:
                 await self._follow_role()

@@ -61,7 +61,7 @@ async def run_site_code(function: Callable[..., Any], *args: Any, **kwargs: Any)
     if not inspect.iscoroutinefunction(function):
         result = await _run_in(_site_code, function, *args, **kwargs)
         return await result if inspect.isawaitable(result) else result
-    if _is_loop_of_a_caller():
+    if is_loop_of_a_caller():
         return await function(*args, **kwargs)
     async with ThreadSensitiveContext() as context:
         try:
@@ -76,10 +76,10 @@ def may_have_waiting_caller() -> bool:
 
     It may also have gone by now: tasks inherit what says so.
     """
-    return getattr(AsyncToSync.executors, "current", None) is not None or _is_loop_of_a_caller()
+    return getattr(AsyncToSync.executors, "current", None) is not None or is_loop_of_a_caller()
 
 
-def _is_loop_of_a_caller() -> bool:
+def is_loop_of_a_caller() -> bool:
     """Whether this loop runs for one ``async_to_sync`` only, as in Django's ``TestCase``.
 
     Sync code belongs into the thread that waits for it, where the test's transaction is.
@@ -90,7 +90,7 @@ def _is_loop_of_a_caller() -> bool:
 async def _run_in(
     pool: ThreadPoolExecutor, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
 ) -> R:
-    if _is_loop_of_a_caller():
+    if is_loop_of_a_caller():
         return await database_sync_to_async(function)(*args, **kwargs)
     hop = database_sync_to_async(_outlive_cut, thread_sensitive=False, executor=pool)
     return await hop(function, *args, **kwargs)

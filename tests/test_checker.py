@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import weakref
 from contextlib import AsyncExitStack
 from itertools import pairwise
 
@@ -298,6 +299,17 @@ async def test_dates_of_many_renewals_do_not_pile_up(configure, looks, watched):
         subject.identity = Subject(look_at=time.time() + 600 + number).identity
         found.note_session(subject)
     assert len(found._dates) < 200
+
+
+async def test_of_who_has_gone_nothing_is_kept(configure, looks, watched):
+    configure(SESSION_RECHECK_INTERVAL=600)
+    found = watched(Subject(look_at=time.time() + 600))
+    goes = Subject(look_at=time.time() + 600)
+    trace = weakref.ref(goes)
+    found.add(goes)
+    found.discard(goes)
+    del goes
+    assert trace() is None
 
 
 async def test_a_verdict_about_somebody_else_is_not_told(configure, watched, monkeypatch):

@@ -344,6 +344,14 @@ def _set(user, group):
     user.groups.set([])
 
 
+def _delete_row(user, group):
+    through = User.groups.through
+    if through._meta.auto_created:
+        user.groups.clear()  # Django tells nobody of such a row.
+    else:
+        through.objects.get().delete()
+
+
 def _delete_group(user, group):
     group.delete()
 
@@ -355,7 +363,16 @@ def _rename_group(user, group):
 
 @pytest.mark.parametrize(
     "change",
-    [_remove, _remove_reverse, _clear, _clear_reverse, _set, _delete_group, _rename_group],
+    [
+        _remove,
+        _remove_reverse,
+        _clear,
+        _clear_reverse,
+        _set,
+        _delete_row,
+        _delete_group,
+        _rename_group,
+    ],
 )
 async def test_who_loses_a_group_loses_its_rooms(rarely, editor, change):
     group = await Group.objects.aget(name="editor")
@@ -552,6 +569,26 @@ async def test_who_is_looked_at_twice_loses_what_the_first_look_found_lost(
         await eventually(lambda: len(slow_looks) == 2)
         slow_looks[1].may_tell.set_result(None)
         await demoted(connection)
+
+
+async def test_what_is_held_is_let_go_by_the_last_of_two_looks(rarely, configure, editor):
+    configure(ROOMS={"support": {"min_role": "editor", "authorize": "tests.site.rules.by_gate"}})
+    async with Connection(user=editor) as connection:
+        gate = rules.gates["support"] = asyncio.Event()
+        gate.set()
+        await connection.subscribe("support")
+        gate.clear()
+        await arefresh_user(editor)
+        await eventually(lambda: len(gate._waiters) == 1)
+        await asend_to_room("support", "secret")
+        rows = User.groups.through.objects.all()
+        await now(lambda: rows._raw_delete(rows.db))
+        await get_hub()._mend()
+        await eventually(
+            lambda: {each.identity.role for each in get_checker()._subjects} == {"user"}
+        )
+        gate.set()
+        assert (await connection.receive())["type"] == "unsubscribed"
 
 
 # On the way in, to the site and to a room

@@ -1,6 +1,5 @@
 """A logout in one tab ends the sockets of the session's other tabs, whatever process has them."""
 
-
 import pytest
 from playwright.async_api import expect
 

@@ -67,3 +67,11 @@ def permission(user: Any, room: str) -> str:
 
 def by_note(user: Any, room: str, pk: int) -> bool:
     return Note.objects.filter(text=permission(user, room)).exists()
+
+
+gates: dict[str, asyncio.Event] = {}
+
+
+async def by_gate(user: Any, room: str) -> bool:
+    await gates[room].wait()
+    return True
