@@ -1,4 +1,4 @@
-"""Who is at the other end: the origin of a handshake, and the user behind its session cookie.
+"""Who is at the other end: the user behind the session cookie of a handshake.
 
 And whether that is still so: :func:`recheck` judges many open connections at once.
 """
@@ -7,8 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import (
@@ -21,9 +20,7 @@ from django.contrib.auth import (
 )
 from django.db import Error as DatabaseError
 from django.http import parse_cookie
-from django.http.request import split_domain_port, validate_host
 from django.utils.crypto import constant_time_compare
-from django.utils.http import is_same_domain
 from django.utils.module_loading import import_string
 
 from pm_realtime import sessions
@@ -38,8 +35,6 @@ from pm_realtime.threads import run_handshake
 logger = logging.getLogger("pm_realtime.auth")
 
 Scope = Mapping[str, Any]
-
-_DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +58,17 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a re-check found: who it is now, or the ``code`` with which the connection ends.
+    """What a re-check found: who it is now, and the ``code`` with which the connection ends if so.
 
     Neither where it could not be found out. ``is_doubtful``: the password was changed, and this
-    session may be the one that ``update_session_auth_hash`` is about to keep.
+    session may be the one that ``update_session_auth_hash`` is about to keep. ``is_whole`` is False
+    where only the session was read.
     """
 
     identity: Identity | None = None
     code: CloseCode | None = None
     is_doubtful: bool = False
+    is_whole: bool = True
 
 
 async def authenticate(scope: Scope) -> Identity:
@@ -139,7 +136,8 @@ def _identify(session_key: str) -> Identity:
     session = sessions.read(session_key)
     if session is None:
         return anonymous()
-    return _identity(get_user(_request(dict(session.auth))), session)
+    user = get_user(_request(dict(session.auth)))
+    return _identity(user, session, role_of(user))
 
 
 def _request(session_data: dict[str, Any]) -> Any:
@@ -149,7 +147,7 @@ def _request(session_data: dict[str, Any]) -> Any:
 
 def _identify_given(user: Any, session: Any) -> Identity:
     """A user found by somebody else; the session counts where it is this user's."""
-    identity = _identity(user, None)
+    identity = _identity(user, None, role_of(user))
     key = getattr(session, "session_key", None)
     if not identity.is_authenticated or not key:
         return identity
@@ -159,14 +157,14 @@ def _identify_given(user: Any, session: Any) -> Identity:
     return replace(identity, session=found)
 
 
-def _identity(user: Any, session: Session | None) -> Identity:
+def _identity(user: Any, session: Session | None, role: str | None) -> Identity:
     """All that is asked of ``user``, while the database may be used."""
     if not user.is_authenticated:
         return Identity(user)
     if user.pk is None:
         raise ValueError(f"expected a user with a primary key, got {user!r}")
     user_id = user.pk if isinstance(user.pk, int) else str(user.pk)
-    return Identity(user, user_id, _name_of(user), role_of(user), session)
+    return Identity(user, user_id, _name_of(user), role, session)
 
 
 def _name_of(user: Any) -> str:
@@ -191,7 +189,8 @@ def recheck(identities: Sequence[Identity]) -> list[Verdict]:
 def recheck_sessions(identities: Sequence[Identity]) -> list[Verdict]:
     """The same for their sessions only: whether those have ended, and if not when they will."""
     sessions_now = _read_sessions(identities)
-    return [_judge_session(identity, sessions_now) for identity in identities]
+    verdicts = (_judge_session(identity, sessions_now) for identity in identities)
+    return [replace(verdict, is_whole=False) for verdict in verdicts]
 
 
 def _read_sessions(identities: Sequence[Identity]) -> Mapping[str, Session]:
@@ -207,12 +206,13 @@ def _judge(identity: Identity, sessions_now: Mapping[str, Session], users: "_Use
         if user is None:
             return Verdict(code=CloseCode.USER_GONE)
         verdict = _judge_session(identity, sessions_now)
+        role = users.role_of(user)
         if verdict.identity is None:
-            return verdict
+            return replace(verdict, identity=_identity(user, identity.session, role))
         session = verdict.identity.session
         if session is not None and not _is_verified(user, session.auth.get(HASH_SESSION_KEY)):
             return Verdict(code=CloseCode.SESSION_ENDED, is_doubtful=True)
-        return Verdict(_identity(user, session))
+        return Verdict(_identity(user, session, role))
     except DatabaseError:
         raise
     except Exception as error:
@@ -260,6 +260,8 @@ class _Users:
         self._backends: dict[str, Any] = {}
         keys = (self._shared_key(identity) for identity in identities)
         self._shared = _load_users({key for key in keys if key is not None})
+        #: By the identity of the user, who is kept here so that no other takes it over.
+        self._roles: dict[int, tuple[Any, str | None]] = {}
 
     def get(self, identity: Identity) -> Any:
         """The user of ``identity``; None where it is deleted, or may not log in any more."""
@@ -273,6 +275,12 @@ class _Users:
             return None
         may_log_in = backend.user_can_authenticate(user) if backend else _is_active(user)
         return user if may_log_in else None
+
+    def role_of(self, user: Any) -> str | None:
+        """The role of a ``user`` that :meth:`get` gave; asked for once, however often it did."""
+        if id(user) not in self._roles:
+            self._roles[id(user)] = user, role_of(user)
+        return self._roles[id(user)][1]
 
     def _shared_key(self, identity: Identity) -> Any:
         backend = self._backend_of(identity)
@@ -311,74 +319,3 @@ def _load_users(keys: Iterable[Any]) -> dict[Any, Any]:
     if has_groups and Conf.ROLE_RESOLVER.default == conf.ROLE_RESOLVER:
         found = found.prefetch_related("groups")
     return {user.pk: user for user in found} if keys else {}
-
-
-def is_allowed_origin(scope: Scope) -> bool:
-    """Whether the page that opens this connection belongs to the site.
-
-    By default a page is ours when its host is one of ``ALLOWED_HOSTS`` and its port the one of
-    the request or its scheme's own, or when ``CSRF_TRUSTED_ORIGINS`` lists it. Under ``"*"`` only
-    the request's own host is ours. A handshake without ``Origin`` comes from no browser.
-    """
-    headers = dict(scope["headers"])
-    raw_origin = headers.get(b"origin")
-    if raw_origin is None:
-        return True
-    origin = raw_origin.decode("latin1").lower()
-    if (allowed := conf.ALLOWED_ORIGINS) is not None:
-        return "*" in allowed or _is_listed(origin, allowed)
-    return _is_listed(origin, settings.CSRF_TRUSTED_ORIGINS) or _is_own(origin, scope, headers)
-
-
-def _is_listed(origin: str, patterns: Iterable[str]) -> bool:
-    """As Django reads ``CSRF_TRUSTED_ORIGINS``: exact, or ``https://*.example.com``."""
-    scheme, host, port = _split_origin(origin)
-    if not host:
-        return False
-    for pattern in patterns:
-        their_scheme, their_host, their_port = _split_origin(pattern.lower())
-        if (scheme, port) != (their_scheme, their_port):
-            continue
-        if is_same_domain(host, their_host.removeprefix("*")):
-            return True
-    return False
-
-
-def _is_own(origin: str, scope: Scope, headers: Mapping[bytes, bytes]) -> bool:
-    scheme, host, port = _split_origin(origin)
-    if not host or (scope.get("scheme") in ("wss", "https") and scheme != "https"):
-        return False
-    own_host, own_port = _request_host(headers)
-    if port not in (own_port or _DEFAULT_PORTS[scheme], _DEFAULT_PORTS[scheme]):
-        return False
-    patterns = settings.ALLOWED_HOSTS
-    if settings.DEBUG and not patterns:
-        patterns = [".localhost", "127.0.0.1", "[::1]"]
-    named = [pattern for pattern in patterns if pattern != "*"]
-    return validate_host(host, named) or ("*" in patterns and host == own_host)
-
-
-def _request_host(headers: Mapping[bytes, bytes]) -> tuple[str, str]:
-    """Host and port the browser asked for, by Django's rule for proxies."""
-    raw = headers.get(b"x-forwarded-host") if settings.USE_X_FORWARDED_HOST else None
-    host: tuple[str, str] = split_domain_port((raw or headers.get(b"host", b"")).decode("latin1"))
-    return host
-
-
-def _split_origin(origin: str) -> tuple[str, str, str]:
-    """Scheme, host and port of an origin; the host is empty where it is none."""
-    try:
-        parts = urlsplit(origin)
-        port = parts.port
-    except ValueError:
-        return "", "", ""
-    if parts.scheme not in _DEFAULT_PORTS or origin != f"{parts.scheme}://{parts.netloc}":
-        return "", "", ""
-    host = parts.hostname or ""
-    if "@" in parts.netloc:
-        return "", "", ""
-    return (
-        parts.scheme,
-        f"[{host}]" if ":" in host else host,
-        str(port) if port is not None else _DEFAULT_PORTS[parts.scheme],
-    )

@@ -2,10 +2,11 @@
 
 import difflib
 import inspect
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
@@ -26,6 +27,7 @@ from pm_realtime.layer_config import (
     layer_path,
 )
 from pm_realtime.limits import parse_rate
+from pm_realtime.origins import is_pattern
 from pm_realtime.protocol import check_room
 from pm_realtime.rooms import OPTION_NAMES, SERVER, is_route, parse_route
 
@@ -194,21 +196,23 @@ def _check_callable(path: str, where: str, number: str) -> Iterator[CheckMessage
 
 def _check_origins() -> Iterator[CheckMessage]:
     for origin in conf.ALLOWED_ORIGINS or ():
-        if origin != "*" and not _is_origin(origin):
+        if not is_pattern(origin):
             yield Error(
                 f'PM_REALTIME["ALLOWED_ORIGINS"]: expected scheme and host, got {origin!r}.',
-                hint="Write 'https://example.com', 'https://*.example.com' or '*', with no path.",
+                hint=_hint_for_origin(origin),
                 id="pm_realtime.E012",
             )
 
 
-def _is_origin(origin: str) -> bool:
-    try:
-        parts = urlsplit(origin)
-    except ValueError:
-        return False
-    is_origin = parts.scheme in ("http", "https") and origin.rstrip("/") == origin
-    return is_origin and bool(parts.netloc) and not parts.path
+def _hint_for_origin(origin: str) -> str:
+    if origin.lower() == "null":
+        return "Any site can make a page of the origin 'null', so it cannot be let in by itself."
+    host = re.sub(r"^(\w*:)?/*", "", origin).partition("/")[0]
+    scheme = "http" if origin.startswith(("http:", "ws:")) else "https"
+    meant = f"{scheme}://{re.sub(r'^[*]?[.]', '*.', host)}"
+    if host and is_pattern(meant):
+        return f"Did you mean {meant!r}?"
+    return "Write 'https://example.com', 'https://*.example.com' or '*', with no path."
 
 
 def _check_backend() -> Iterator[CheckMessage]:

@@ -16,7 +16,7 @@ from django.dispatch import Signal
 
 from pm_realtime import groups, handlers, handshakes, signals
 from pm_realtime.admission import admit
-from pm_realtime.auth import Identity, Verdict, anonymous, authenticate, is_allowed_origin
+from pm_realtime.auth import Identity, Verdict, anonymous, authenticate
 from pm_realtime.backends import get_backend
 from pm_realtime.backends.base import Admission, ConnectionInfo
 from pm_realtime.checker import get_checker
@@ -25,6 +25,7 @@ from pm_realtime.exceptions import CloseConnection, CommandError, OutageError
 from pm_realtime.hub import Hub, get_hub
 from pm_realtime.limits import RateLimiter, parse_rate
 from pm_realtime.loops import PerLoop
+from pm_realtime.origins import describe, is_allowed_origin
 from pm_realtime.outbox import Outbox
 from pm_realtime.protocol import (
     INTERNAL_ERROR,
@@ -41,6 +42,7 @@ from pm_realtime.protocol import (
 from pm_realtime.repetitions import repetitions
 from pm_realtime.rights import Rights
 from pm_realtime.roles import roles_up_to
+from pm_realtime.shutdown import get_shutdown
 from pm_realtime.sockets import cut_off, narrow
 from pm_realtime.threads import run_site_code
 from pm_realtime.turns import Line
@@ -53,6 +55,8 @@ DRAIN_TIMEOUT: Final = 30
 COUNTING_TIMEOUT: Final = 3
 #: Seconds after which a command takes long: frames behind it are looked at.
 PATIENCE: Final = 0.05
+#: Seconds that commands under way may take on when the process stops.
+LAST_COMMANDS_TIMEOUT: Final = 1
 #: Commands that may wait behind one that takes long before nothing more is read.
 MAX_WAITING: Final = 100
 
@@ -82,6 +86,10 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one connection until it ends, and clean up whatever ends it."""
+        with get_shutdown().including(self):
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope = scope
         self.base_send: Any = send
         self.connection_id = uuid.uuid4().hex
@@ -96,7 +104,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._opened_at = time.monotonic()
         self._last_seen = self._opened_at
         self._is_accepted = self._is_open = self._is_finished = False
-        self._has_pinged = self._is_busy = self._has_cancelled = False
+        self._has_pinged = self._is_busy = self._has_cancelled = self._has_missed = False
         self._orders: set[asyncio.Task[None]] = set()
         self._commands: deque[Command] = deque()
         self._worker: asyncio.Task[None] | None = None
@@ -112,7 +120,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             pass
         except asyncio.CancelledError:
             is_stopped_by_server = self._is_cancelled_by_server()
-            self.end(CloseCode.RESTARTING, "the server stops")
+            self._end_with_process()
         finally:
             is_stopped_by_server |= await self._clean_up_shielded()
             await self._outbox.drain(0 if is_stopped_by_server else DRAIN_TIMEOUT)
@@ -162,10 +170,11 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         it waits until ``connected`` has gone out.
         """
         if not is_allowed_origin(self.scope):
-            self._log_origin()
+            logger.warning("A page that is not of this site was refused: %s.", describe(self.scope))
             await self.notify(signals.refused, room=None, code=403)
             self._outbox.close(1000)
             return
+        get_shutdown().check()
         began = time.monotonic()
         self._hub = get_hub()
         await self._hub.add(self)
@@ -174,6 +183,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         await self._accept()
         await self._come_in(began, self._hub)
         await self._count_in()
+        get_shutdown().check()
         self._outbox.release(self._encode(MessageType.CONNECTED, self._connected_payload()))
         self._is_open = True
         self._last_seen = time.monotonic()
@@ -183,11 +193,14 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     async def _come_in(self, began: float, hub: Hub) -> None:
         """Be reached from now on, also by what was ordered since the session was read."""
         self._rights = Rights(self, hub)
-        if self.identity.is_authenticated:
-            get_checker().add(self)
         own_groups = self._own_groups()
         await hub.join_all(self, own_groups)
+        # Not before: who has lost a role meanwhile could not leave a group that is still joined.
+        if self.identity.is_authenticated:
+            get_checker().add(self)
         self.catch_up(began, own_groups)
+        if self._has_missed:
+            self._rights.recheck()
         if self._outbox.is_closed:
             raise StopConsumer
 
@@ -311,6 +324,22 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             self._has_cancelled = True
             self._task.cancel()
 
+    def go_away(self) -> None:
+        """Close with 4012, as the process stops, once the commands under way are done."""
+        if not self._is_open:
+            return  # The handshake finds out by itself, and refuses so that a browser learns why.
+        if self._worker is None:
+            self._end_with_process()
+        else:
+            self.begin(self._go_away_after(self._worker))
+
+    async def _go_away_after(self, worker: asyncio.Task[None]) -> None:
+        await asyncio.wait({worker}, timeout=LAST_COMMANDS_TIMEOUT)
+        self._end_with_process()
+
+    def _end_with_process(self) -> None:
+        self.end(CloseCode.RESTARTING, "the server stops")
+
     def check_heartbeat(self, deadline: float) -> None:
         """End with 4001 where a client that sends pings was last heard before ``deadline``."""
         is_busy = self._is_busy or self._worker is not None
@@ -318,12 +347,18 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             self.end(CloseCode.HEARTBEAT_LOST, "no heartbeat")
 
     def instruct(self, instruction: str, arguments: dict[str, Any]) -> None:
-        """Begin what server code, here or in another process, asked of this connection."""
+        """Begin what server code, here or in another process, asked of this connection.
+
+        Before it is in its groups, only to close means something to it: see :meth:`catch_up`.
+        """
         if self._is_finished:
             return
         if instruction == "close":
             self.end(**arguments)
-        elif self._rights is None or not self._rights.obey(instruction, arguments):
+        elif self._rights is None:
+            # It is in no group yet: this is what a hub tells all whom something may have escaped.
+            self._has_missed = True
+        elif not self._rights.obey(instruction, arguments):
             self.begin(self._obey(instruction, arguments))
 
     def begin(self, order: Coroutine[Any, Any, None]) -> None:
@@ -347,7 +382,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._rights.judge(verdict)
 
     def give_up(self) -> None:
-        """End, as something has changed and nobody can find out what."""
+        """End where something has changed: nobody can find out what."""
         assert self._rights is not None
         self._rights.give_up()
 
@@ -425,6 +460,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             raise CloseConnection(CloseCode.TOO_MANY_CONNECTIONS, "too many connections")
         if not admission.admitted:
             raise CloseConnection(CloseCode.OVERLOADED, "too many anonymous connections")
+        if self.identity.role != info.role:
+            await get_backend().set_role(self.connection_id, self.identity.role)
 
     async def _accept(self) -> None:
         narrow(self.base_send)
@@ -448,22 +485,14 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     ) -> None:
         """Refuse so that a browser learns why: accept, tell ``error``, close with the code."""
         await self.notify(signals.refused, room=None, code=int(code))
-        level = logging.DEBUG if code == CloseCode.OVERLOADED else logging.INFO
+        is_ours = code in (CloseCode.OVERLOADED, CloseCode.RESTARTING)
+        level = logging.DEBUG if is_ours else logging.INFO
         logger.log(level, "A connection was refused with %d.", code)
         if not self._is_accepted:
             await self._accept()
         if error is not None:
             self._outbox.release(self._encode(MessageType.ERROR, error_payload(error)))
         self.end(code, reason)
-
-    def _log_origin(self) -> None:
-        headers = dict(self.scope["headers"])
-        logger.warning(
-            "A handshake was refused: its Origin %.200r is not of this site (Host %.200r). "
-            'Add it to CSRF_TRUSTED_ORIGINS or PM_REALTIME["ALLOWED_ORIGINS"] if it is yours.',
-            headers.get(b"origin", b"").decode("latin1"),
-            headers.get(b"host", b"").decode("latin1"),
-        )
 
     def _own_groups(self) -> list[str]:
         """The groups a connection is born into; what is sent to a role goes to its own group."""

@@ -179,7 +179,9 @@ COMMANDS: Final[dict[str, Definition]] = {
 async def force_subscribe(connection: Connection, room: str) -> None:
     """Join ``room`` because server code says so: no role is asked for, its capacity holds."""
     async with connection.room_lock:
-        if room not in connection.rooms:
+        if room in connection.rooms:
+            connection.rooms[room] = True
+        else:
             await _join(connection, room, None, is_forced=True)
             await connection.notify(signals.joined, room=room)
 
@@ -192,12 +194,14 @@ async def force_unsubscribe(connection: Connection, room: str, reason: str | Non
             _reply_unsubscribed(connection, room, None, reason)
 
 
-async def reconsider(connection: Connection, names: Sequence[str]) -> None:
-    """Leave those of the joined rooms ``names`` in which the connection may not be any more.
+async def reconsider(connection: Connection, names: Sequence[str] | None = None) -> None:
+    """Leave those of the rooms ``names`` in which the connection may not be any more; by default
+    of all that it is in, and of the one it is joining now.
 
     Server code may have put it into a room whatever its role is; there it stays.
     """
     async with connection.room_lock:
+        names = list(connection.rooms) if names is None else names
         asked = [name for name in names if connection.rooms.get(name) is False]
         may_stay = await asyncio.gather(*(_may_stay(connection, name) for name in asked))
         for name, may in zip(asked, may_stay, strict=True):

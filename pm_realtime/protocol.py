@@ -227,12 +227,14 @@ def _parse(frame: str, data: bytes) -> Any:
     try:
         found = (_patient if _has_costly_numbers(data) else _decoder).decode(data)
     except RecursionError:
-        raise _too_deep(data) from None
+        if _has_pairs(data):
+            raise _too_deep() from None
+        raise _not_json("brackets that do not close") from None
     except (msgspec.DecodeError, OverflowError) as error:
         problem = str(error)
     else:
         if type(found) in _CONTAINERS and data.count(b"[") + data.count(b"{") > MAX_DEPTH:
-            _check_depth(found, data)
+            _check_depth(found)
         return found
     loose = _parse_loosely(frame, problem)
     problem = "A number is out of range, or a text holds half of a surrogate pair."
@@ -257,7 +259,7 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _CONTAINERS: Final = frozenset((dict, list))
 
 
-def _check_depth(value: Any, data: bytes) -> None:
+def _check_depth(value: Any) -> None:
     """Refuse what is nested more deeply than an encoder could follow on its way out."""
     containers = [value]
     for _ in range(MAX_DEPTH):
@@ -267,12 +269,20 @@ def _check_depth(value: Any, data: bytes) -> None:
         containers = [child for child in children if type(child) in _CONTAINERS]
         if not containers:
             return
-    raise _too_deep(data)
+    raise _too_deep()
 
 
-def _too_deep(data: bytes) -> CommandError:
-    if data.count(b"[") != data.count(b"]") or data.count(b"{") != data.count(b"}"):
-        return _not_json("brackets that do not close")
+#: A text, or what is left of one that does not end: so no text is looked at twice.
+_TEXT: Final = re.compile(rb'"(?:[^"\\]++|\\.?)*+(?:"|\Z)', re.DOTALL)
+
+
+def _has_pairs(data: bytes) -> bool:
+    """Whether each bracket outside of texts has one to close it."""
+    rest = _TEXT.sub(b"", data)
+    return rest.count(b"[") == rest.count(b"]") and rest.count(b"{") == rest.count(b"}")
+
+
+def _too_deep() -> CommandError:
     return _invalid(f"Expected at most {MAX_DEPTH} levels of nesting, got more.")
 
 

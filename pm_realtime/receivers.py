@@ -1,16 +1,20 @@
 """What Django itself says of sessions, users and groups, passed on to the connections it is about.
 
-All of it waits for the commit, and none of it can fail the request that caused it. What Django does
-not say (a raw ``update()``, a row deleted by SQL) the sweep of :mod:`pm_realtime.checker` finds.
+All of it waits for the commit, but for what happens to a session in a cache or a file, which does
+not wait either; and none of it can fail the request that caused it. What Django does not say (a raw
+``update()``, a row deleted by SQL) the sweep of :mod:`pm_realtime.checker` finds.
 """
 
 import logging
 import secrets
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, Final, ParamSpec
 
 from django.apps import apps
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.contrib.auth.signals import user_logged_in, user_logged_out
+from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save
@@ -21,22 +25,46 @@ from pm_realtime.protocol import CloseCode
 
 logger = logging.getLogger("pm_realtime.auth")
 
+P = ParamSpec("P")
+
 _NAME: Final = "pm_realtime.receivers"
 #: Users changed at once above which everybody is looked at rather than each of them told.
 MANY: Final = 50
 
 
+def _harmless(receive: Callable[P, None]) -> Callable[P, None]:
+    """``receive``, without a failure for whoever saved a user or logs out."""
+
+    @wraps(receive)
+    def harmless(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            receive(*args, **kwargs)
+        except Exception:
+            logger.exception("Connections could not be told of a change.")
+
+    return harmless
+
+
 def connect() -> None:
-    """Listen to the signals of the user model and of what gives its users their roles."""
+    """Listen to the signals of the user model and of what gives its users their roles.
+
+    A site without ``django.contrib.auth`` has nothing to say.
+    """
+    try:
+        get_user_model()
+    except ImproperlyConfigured:
+        return
     user_logged_in.connect(_name_session, dispatch_uid=_NAME)
     user_logged_out.connect(_end_session, dispatch_uid=_NAME)
     setting_changed.connect(_connect_anew, dispatch_uid=_NAME)
-    sessions.watch_keys(_follow_session)
+    sessions.watch(on_move=_follow_session, on_end=_end_emptied)
     for model in _user_models():
         post_save.connect(_refresh_saved, sender=model, dispatch_uid=_NAME)
         post_delete.connect(_close_deleted, sender=model, dispatch_uid=_NAME)
     for through in _relations_of_users():
         m2m_changed.connect(_refresh_related, sender=through, dispatch_uid=_NAME)
+        post_save.connect(_refresh_member, sender=through, dispatch_uid=_NAME)
+        post_delete.connect(_refresh_member, sender=through, dispatch_uid=_NAME)
     for model in _group_models():
         post_save.connect(_refresh_all, sender=model, dispatch_uid=_NAME)
         post_delete.connect(_refresh_all, sender=model, dispatch_uid=_NAME)
@@ -63,50 +91,75 @@ def _group_models() -> list[Any]:
     return [field.remote_field.model for field in fields if field.name == "groups"]
 
 
+@_harmless
 def _name_session(*, request: Any, **kwargs: Any) -> None:
     """A session that is all in its cookie gets a name by which its connections are found."""
     if sessions.are_in_cookies():
         request.session.setdefault(sessions.NAME_KEY, secrets.token_hex(16))
 
 
+@_harmless
 def _end_session(*, request: Any, user: Any, **kwargs: Any) -> None:
     session = getattr(request, "session", None)
     key = getattr(session, "session_key", None)
-    if session is None or not key or user is None:
-        return
-    name = sessions.name_of(key, session)
-    push.tell(push.order(user_group(push.user_key(user)), "end_session", session=name))
+    if session is not None and key and user is not None:
+        _end(user_group(push.user_key(user)), sessions.name_of(key, session))
 
 
-def _follow_session(store: Any, old_key: str | None) -> None:
+@_harmless
+def _end_emptied(key: str, data: Mapping[str, Any], store: Any) -> None:
+    target = _group_of(data)
+    if target is not None:
+        _end(target, sessions.name_of(key, data))
+
+
+def _end(target: str, session: str) -> None:
+    on_commit = sessions.wait_for_commit()
+    push.tell(push.order(target, "end_session", on_commit=on_commit, session=session))
+
+
+@_harmless
+def _follow_session(key: str, data: Mapping[str, Any], store: Any) -> None:
     """A session has another key, or its cookie has changed: its connections go with it."""
-    target = _group_of_session(store)
+    target = _group_of(data)
+    # A cookie may be the same within a second; that it was written is news all the same.
     if target is None or not store.session_key:
         return
+    name = sessions.name_of(key, data)
     if sessions.are_in_cookies():
-        arguments = {
-            "session": sessions.name_of(old_key or "", store),
-            "auth_hash": store.get(HASH_SESSION_KEY, ""),
-            "expires_at": sessions.expiry_of(store),
-        }
-        push.tell(push.order(target, "renew_session", on_commit=False, **arguments))
-    elif old_key and old_key != store.session_key:
-        nonce = secrets.token_hex(16)
-        arguments = {
-            "session": sessions.name_of(old_key, {}),
-            "key": sessions.seal(store.session_key, old_key, nonce),
-            "nonce": nonce,
-        }
-        push.tell(push.order(target, "move_session", on_commit=False, **arguments))
+        push.tell(
+            push.order(
+                target,
+                "renew_session",
+                session=name,
+                auth_hash=data.get(HASH_SESSION_KEY, ""),
+                expires_at=sessions.expiry_of(store),
+            )
+        )
+        return
+    if store.session_key == key:
+        return
+    nonce = secrets.token_hex(16)
+    push.tell(
+        push.order(
+            target,
+            "move_session",
+            on_commit=sessions.wait_for_commit(),
+            session=name,
+            key=sessions.seal(store.session_key, key, nonce),
+            nonce=nonce,
+        )
+    )
 
 
-def _group_of_session(store: Any) -> str | None:
+def _group_of(data: Mapping[str, Any]) -> str | None:
     try:
-        return user_group(push.user_key(store.get(SESSION_KEY)))
+        return user_group(push.user_key(data.get(SESSION_KEY)))
     except ValueError:
         return None
 
 
+@_harmless
 def _refresh_saved(
     *, instance: Any, created: bool, update_fields: frozenset[str] | None, **kwargs: Any
 ) -> None:
@@ -115,12 +168,17 @@ def _refresh_saved(
         _refresh(instance.pk)
 
 
-def _close_deleted(*, instance: Any, **kwargs: Any) -> None:
+@_harmless
+def _close_deleted(*, sender: Any, instance: Any, **kwargs: Any) -> None:
+    if sender._meta.concrete_model is not get_user_model()._meta.concrete_model:
+        _refresh(instance.pk)  # The row of a child: its user may stay.
+        return
     code, reason = int(CloseCode.USER_GONE), "the user is gone"
     target = user_group(push.user_key(instance.pk))
     push.tell(push.order(target, "close", code=code, reason=reason))
 
 
+@_harmless
 def _refresh_related(
     *, instance: Any, action: str, reverse: bool, pk_set: set[Any] | None, **kwargs: Any
 ) -> None:
@@ -134,10 +192,20 @@ def _refresh_related(
         _refresh(user)
 
 
+@_harmless
+def _refresh_member(*, sender: Any, instance: Any, **kwargs: Any) -> None:
+    """A site has a model of its own between users and groups, and saves or deletes a row of it."""
+    fields: Any = get_user_model()._meta.many_to_many
+    for field in fields:
+        if field.remote_field.through is sender:
+            _refresh(getattr(instance, sender._meta.get_field(field.m2m_field_name()).attname))
+
+
 def _refresh(user: Any) -> None:
     push.tell(push.order(user_group(push.user_key(user)), "refresh"))
 
 
+@_harmless
 def _refresh_all(**kwargs: Any) -> None:
     if not kwargs.get("created"):
         push.tell(push.order(authenticated_group(), "refresh"))

@@ -307,23 +307,62 @@ def test_e011_a_channel_layer_that_is_not_configured(check):
 
 
 @pytest.mark.parametrize(
-    "origin",
+    ("origin", "hint"),
     [
-        "example.com",
-        "*.example.com",
-        "//example.com",
-        "wss://example.com",
-        "https://",
-        "https://example.com/",
-        "https://example.com/path",
-        "https:example.com",
+        ("example.com", "Did you mean 'https://example.com'?"),
+        ("*.example.com", "Did you mean 'https://*.example.com'?"),
+        (".example.com", "Did you mean 'https://*.example.com'?"),
+        ("https://.example.com", "Did you mean 'https://*.example.com'?"),
+        ("//example.com", "Did you mean 'https://example.com'?"),
+        ("wss://example.com", "Did you mean 'https://example.com'?"),
+        ("ws://example.com:8000", "Did you mean 'http://example.com:8000'?"),
+        ("https://example.com/", "Did you mean 'https://example.com'?"),
+        ("http://example.com/path", "Did you mean 'http://example.com'?"),
+        ("https:example.com", "Did you mean 'https://example.com'?"),
+        ("https://", "Write 'https://example.com'"),
+        ("https://*", "Write 'https://example.com'"),
+        ("https://*example.com", "Write 'https://example.com'"),
+        ("https://sub.*.example.com", "Write 'https://example.com'"),
+        ("https://example.com?query", "Write 'https://example.com'"),
+        ("https://user@example.com", "Write 'https://example.com'"),
+        ("https://example.com:99999", "Write 'https://example.com'"),
+        ("https://example.com:port", "Write 'https://example.com'"),
+        ("https://exam ple.com", "Write 'https://example.com'"),
+        ("https://example..com", "Write 'https://example.com'"),
+        ("https://[::1", "Write 'https://example.com'"),
+        ("https://[example.com]", "Write 'https://example.com'"),
+        ("http://[", "Write 'https://example.com'"),
+        ("chrome-extension://*", "Write 'https://example.com'"),
+        ("null", "Any site can make a page of the origin 'null'"),
     ],
 )
-def test_e012_an_origin_that_is_none(check, origin):
+def test_e012_an_origin_that_no_page_has(check, origin, hint):
     message = only(check({"ALLOWED_ORIGINS": ["https://fine.com", origin]}), "E012")
     assert message.msg == (
         f'PM_REALTIME["ALLOWED_ORIGINS"]: expected scheme and host, got {origin!r}.'
     )
+    assert message.hint.startswith(hint)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "*",
+        "HTTPS://Example.com",
+        "https://example.com:8443",
+        "https://*.example.com:8443",
+        "https://bücher.example",
+        "https://*.bücher.example",
+        "https://xn--bcher-kva.example",
+        "http://[::1]:3000",
+        "http://localhost:3000",
+        "capacitor://localhost",
+        "chrome-extension://abcdef",
+        "file://",
+    ],
+)
+def test_an_origin_that_a_page_may_have_is_fine(check, origin):
+    assert check({"ALLOWED_ORIGINS": [origin]}) == []
 
 
 @pytest.mark.parametrize(
@@ -743,10 +782,6 @@ def test_w007_gives_the_setting_as_the_reason_where_it_is(check):
     found = dict(check({"BACKEND": path, "LOCATION": URL}))
     assert sorted(found) == ["W007", "W009"]
     assert "because BACKEND says so" in found["W007"].msg
-
-
-def test_an_origin_that_is_no_url_does_not_end_the_check(check):
-    only(check({"ALLOWED_ORIGINS": ["http://["]}), "E012")
 
 
 def test_every_id_has_one_place():

@@ -21,6 +21,8 @@ from pm_realtime import (
     aget_user_connections,
     asend_to_room,
     asend_to_user,
+    auth,
+    consumers,
 )
 from pm_realtime.backends import get_backend
 from pm_realtime.backends.memory import MemoryBackend
@@ -315,6 +317,24 @@ async def test_a_user_disconnected_during_the_handshake_does_not_stay(configure,
     await connection.assert_closed(4503)
     await connection.assert_ended()
     assert await aget_stats() == NO_CONNECTIONS
+
+
+async def test_who_is_on_the_way_in_is_looked_at_where_an_order_may_have_been_missed(
+    configure, user, monkeypatch, caplog
+):
+    configure(SESSION_RECHECK_INTERVAL=600)
+
+    async def authenticate(scope):
+        identity = await auth.authenticate(scope)
+        await Session.objects.all().adelete()
+        await get_hub()._mend()
+        return identity
+
+    monkeypatch.setattr(consumers, "authenticate", authenticate)
+    connection = Connection(headers=[await cookie_of(user)])
+    await connection.connect()
+    await connection.assert_closed(4501)
+    assert errors_of(caplog) == []
 
 
 # The session and the database

@@ -7,7 +7,7 @@ import pytest
 
 from pm_realtime import asend_to_room, echo, layers, road
 from pm_realtime.exceptions import OutageError
-from pm_realtime.groups import room_group
+from pm_realtime.groups import orders_group, room_group
 from pm_realtime.hub import get_hub
 from pm_realtime.outage import outage
 from tests.helpers import Connection, assert_refusal, eventually
@@ -54,7 +54,14 @@ async def test_a_hub_hears_itself_again_and_again(far):
     async with member_of("g") as (hub, _):
         await eventually(lambda: len(echoes(far)) >= 3)
         assert hub._echo.is_heard
-        assert len(far.groups) == 2
+        assert far.groups.keys() - {orders_group(), "g"} == set(hub._echo._groups)
+
+
+async def test_a_doubt_that_was_none_has_nobody_looked_at():
+    async with member_of("g") as (hub, member):
+        hub._echo.doubt()
+        await heard(hub)
+        assert member.rechecks == 0
 
 
 async def test_a_hub_that_stops_leaves_nothing(far):
@@ -67,7 +74,7 @@ async def test_a_hub_that_stops_leaves_nothing(far):
 async def test_a_layer_of_this_process_is_sent_no_echo(settings):
     settings.CHANNEL_LAYERS = {}
     async with member_of("g"):
-        assert list(layers.get_layer().groups) == ["g"]
+        assert set(layers.get_layer().groups) == {orders_group(), "g"}
 
 
 @pytest.mark.parametrize("way", ["is_away", "is_frozen", "is_deaf"])

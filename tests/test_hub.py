@@ -2,16 +2,18 @@
 
 import asyncio
 import random
+import time
+from collections import deque
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import SimpleNamespace
 
 import pytest
 from channels.layers import InMemoryChannelLayer, channel_layers
 
-from pm_realtime import aget_stats, asend_to_room
+from pm_realtime import aget_stats, asend_to_room, push
 from pm_realtime.consumers import RealtimeConsumer
-from pm_realtime.groups import room_group
-from pm_realtime.hub import get_hub
+from pm_realtime.groups import orders_group, room_group
+from pm_realtime.hub import MEMORY, get_hub
 from pm_realtime.layers import PUSH, get_layer
 from tests.helpers import Connection, errors_of, eventually, layer_channels, layer_groups
 
@@ -24,12 +26,16 @@ class Member:
     def __init__(self, name):
         self.connection_id = name
         self.received = []
+        self.rechecks = 0
 
     def deliver(self, text):
         self.received.append(text)
 
     def instruct(self, instruction, arguments):
-        self.received.append((instruction, arguments))
+        if instruction == "recheck":
+            self.rechecks += 1
+        else:
+            self.received.append((instruction, arguments))
 
     def check_heartbeat(self, deadline):
         pass
@@ -53,11 +59,15 @@ class LoggedLayer(InMemoryChannelLayer):
     async def group_add(self, group, channel):
         if self.is_away:
             raise ConnectionError("the layer is away")
-        self.log.append(("add", group))
+        self._note("add", group)
         await super().group_add(group, channel)
 
+    def _note(self, step, group):
+        if group != orders_group():
+            self.log.append((step, group))
+
     async def group_discard(self, group, channel):
-        self.log.append(("discard", group))
+        self._note("discard", group)
         await super().group_discard(group, channel)
 
     async def receive(self, channel):
@@ -193,7 +203,7 @@ async def test_leaving_what_one_is_not_in_is_fine():
         await hub.leave(member, "g")
         await hub.remove(member)
         await hub.remove(member)
-        assert layer_groups() == {}
+        assert list(layer_groups()) == [orders_group()]
 
 
 async def test_a_message_reaches_the_members_of_its_group_in_order():
@@ -337,6 +347,94 @@ async def test_a_member_that_overflows_does_not_hold_up_the_others(configure):
         await frozen.assert_ended()
 
 
+# Members whose rights are in doubt, and orders to those who are on their way
+
+
+async def test_what_comes_for_a_held_member_is_delivered_when_it_is_let_go():
+    held, free = Member("held"), Member("free")
+    async with members(held, free, groups=["g", "left"]) as hub:
+        hub.hold(held)
+        for number in range(3):
+            await send("g", str(number))
+            await send("left", "secret")
+        await eventually(lambda: free.received.count("secret") == 3)
+        assert held.received == []
+        await hub.leave(held, "left")
+        hub.let_go(held)
+        assert held.received == ["0", "1", "2"]
+        await send("g", "3")
+        await eventually(lambda: held.received[-1] == "3")
+        hub.let_go(held)
+
+
+async def test_what_was_held_for_a_group_does_not_come_after_it_was_left_and_joined_again():
+    member = Member("a")
+    async with members(member, groups=["left", "stays"]) as hub:
+        hub.hold(member)
+        await send("left", "secret")
+        await send("stays", "news")
+        await eventually(lambda: len(hub._held["a"].messages) == 2)
+        await hub.leave(member, "left")
+        await hub.join(member, "left")
+        hub.let_go(member)
+        assert member.received == ["news"]
+
+
+async def test_a_held_member_for_whom_too_much_comes_is_closed(configure):
+    configure(MAX_QUEUE_BYTES=1000)
+    held = Member("held")
+    async with members(held, groups=["g"]) as hub:
+        hub.hold(held)
+        for _ in range(3):
+            await send("g", "x" * 400)
+        await eventually(lambda: held.received)
+        assert held.received[0][0] == "close"
+        assert held.received[0][1]["code"] == 4013
+        assert hub._held == {}
+
+
+async def test_who_goes_while_held_leaves_nothing():
+    held = Member("held")
+    async with members(Member("stays")) as hub:
+        async with members(held, groups=["g"]):
+            hub.hold(held)
+            await send("g", "tick")
+        hub.let_go(held)
+        hub.hold(held)
+        assert hub._held == {}
+        assert held.received == []
+
+
+async def order(target, instruction, **arguments):
+    parcel = push.order(target, instruction, on_commit=False, **arguments)
+    await push.asend(parcel)
+
+
+async def test_an_order_reaches_the_members_of_its_target_and_is_remembered_for_others():
+    inside, outside = Member("in"), Member("out")
+    async with members(inside, groups=["g"]), members(outside, groups=["h"]) as hub:
+        began = time.monotonic()
+        await order("g", "one", n=1)
+        await order("h", "two")
+        await eventually(lambda: outside.received)
+        assert inside.received == [("one", {"n": 1})]
+        assert outside.received == [("two", {})]
+        heard = hub.orders_since(began, ["g", "elsewhere"])
+        assert [(each.instruction, each.arguments) for each in heard] == [("one", {"n": 1})]
+        assert hub.orders_since(time.monotonic(), ["g", "h"]) == []
+
+
+async def test_where_orders_may_have_been_forgotten_a_refresh_stands_for_them(monkeypatch):
+    async with members(Member("1"), groups=["g"]) as hub:
+        began = time.monotonic()
+        monkeypatch.setattr(hub, "_orders", deque(maxlen=MEMORY))
+        for number in range(MEMORY + 1):
+            await order("h", "any", n=number)
+        await order("g", "last")
+        await eventually(lambda: hub.orders_since(began, ["g"])[1:])
+        assert [each.instruction for each in hub.orders_since(began, ["g"])] == ["refresh", "last"]
+
+
 # A layer that fails
 
 
@@ -347,7 +445,8 @@ async def test_the_loop_outlives_the_layer_and_joins_its_groups_again(caplog):
         await send("g", "before")
         await eventually(lambda: member.received == ["before"])
         layer.fail(1)
-        await eventually(lambda: set(layer.groups) == {"g", "h"})
+        await eventually(lambda: set(layer.groups) == {orders_group(), "g", "h"})
+        await eventually(lambda: member.rechecks == 1)
         await send("g", "after")
         await send("h", "after")
         await eventually(lambda: member.received == ["before", "after", "after"])

@@ -53,5 +53,6 @@ def test_it_names_itself_its_python_and_its_extras(wheel):
         "django",
         "channels",
         "daphne",
+        "idna",
         "msgspec",
     }

@@ -522,6 +522,13 @@ def test_brackets_that_never_close_are_a_parse_error(levels):
     assert refusal('{"a":' * min(levels, 10000)).code == ErrorCode.PARSE_ERROR
 
 
+@pytest.mark.parametrize("levels", [129, 2000])
+@pytest.mark.parametrize("text", ["[", "}", '\\"{', "\\\\"])
+def test_deep_nesting_is_no_parse_error_for_brackets_in_a_text(levels, text):
+    frame = frame_with_payload("[" * levels + f'"{text}"' + "]" * levels)
+    assert refusal(frame).code == ErrorCode.INVALID_MESSAGE
+
+
 def test_many_brackets_side_by_side_are_no_nesting():
     assert len(read(frame_with_payload("[" + "[]," * 500 + "[]]")).payload) == 501
 
@@ -723,10 +730,11 @@ def test_a_client_stays_away_after(code):
     assert may_reconnect(code) is False
 
 
+@pytest.mark.parametrize("levels", [MAX_DEPTH + 1, 1500])
 @pytest.mark.parametrize("end", ["", "\\", '"', "]"])
-def test_quotes_without_end_cost_no_more_than_their_length(end):
+def test_quotes_without_end_cost_no_more_than_their_length(end, levels):
     # Tried again from each of its quotes, a frame of this length took ten seconds.
-    frame = "[" * (MAX_DEPTH + 1) + '"' + '\\"' * 32_000 + end
+    frame = "[" * levels + '"' + '\\"' * 32_000 + end
     began = time.process_time()
     with pytest.raises(CommandError):
         decode(frame, max_bytes=MAX_BYTES)

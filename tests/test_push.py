@@ -32,6 +32,8 @@ HELPERS = [
     "send_to_connection",
     "disconnect_user",
     "disconnect_connection",
+    "refresh_user",
+    "refresh_room",
     "subscribe",
     "unsubscribe",
     "get_connection",

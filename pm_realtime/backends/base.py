@@ -95,6 +95,10 @@ class Backend(ABC):
         """The counts of :class:`Stats`."""
 
     @abstractmethod
+    async def release(self) -> None:
+        """Forget all that the running loop holds here: its process ends."""
+
+    @abstractmethod
     def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
         """The result of one of this backend's coroutines, from a thread without an event loop."""
 

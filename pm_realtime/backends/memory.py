@@ -88,6 +88,9 @@ class MemoryBackend(Backend):
                 "roomStats": {room: len(members) for room, members in self._rooms.items()},
             }
 
+    async def release(self) -> None:
+        """Nothing to do: this state ends with its process."""
+
     def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
         try:
             coroutine.send(None)

@@ -87,6 +87,9 @@ class RedisBackend(Backend):
             "roomStats": dict(rooms),
         }
 
+    async def release(self) -> None:
+        await (await self._node()).release()
+
     def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
         try:
             return run_in_background(coroutine)

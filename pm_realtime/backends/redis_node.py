@@ -142,7 +142,7 @@ class Node:
         try:
             yield
         finally:
-            await self._end()
+            await self.release()
             await self._client.close()
 
     # --- writing
@@ -242,9 +242,9 @@ class Node:
 
     async def _end_if_empty(self) -> None:
         if not self._connections and not self._adding:
-            await self._end()
+            await self.release()
 
-    async def _end(self) -> None:
+    async def release(self) -> None:
         """Hold nothing any more, here and in Redis, and keep no idle socket."""
         if self._keeper is None:
             return

@@ -90,6 +90,13 @@ class BackendContract:
         assert await ids_of(backend) == ["b"]
         assert (await backend.get_stats())["roomStats"] == {}
 
+    async def test_what_was_released_may_be_removed_still(self, backend):
+        await backend.release()
+        await add_all(backend, "a")
+        await backend.release()
+        await backend.remove("a")
+        assert await backend.get_stats() == NOTHING
+
     async def test_removing_twice_or_what_was_never_there_is_fine(self, backend):
         await add_all(backend, "a", "b")
         await backend.remove("a")

@@ -227,6 +227,20 @@ class TestRedisBackend(BackendContract):
             assert key.startswith("pm_realtime:{asgi}:")
             assert 0 < client.pttl(key) <= RedisBackend.LEASE * 1000
 
+    async def test_a_node_that_is_released_is_gone_at_once(self, backend, others, client):
+        await add_all(others[0], "stays")
+        before = keys_of(client)
+        await add_all(backend, "a", "b")
+        await backend.join("a", "room", capacity=None)
+        await backend.release()
+        assert keys_of(client) == before
+        for late in (backend.leave("a", "room"), backend.remove("a"), backend.remove("b")):
+            await late
+        assert keys_of(client) == before
+        await backend.release()
+        await add_all(backend, "c")
+        assert await ids_of(others[0]) == ["stays", "c"]
+
     async def test_a_node_that_was_killed_vanishes_with_its_lease(self, backend, client):
         dead = FastBackend()
         await add_all(dead, "d1", "d2")

@@ -1,0 +1,183 @@
+"""Whose page opens a connection: the ``Origin`` of a handshake against the hosts of the site."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from ipaddress import IPv6Address
+from typing import Any, Final, NamedTuple
+
+import idna
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.request import split_domain_port, validate_host
+from django.utils.http import is_same_domain
+
+from pm_realtime.conf import conf
+
+Scope = Mapping[str, Any]
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_ORIGIN: Final = re.compile(
+    r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[^\s\[\]/\\?#@:]*)(?::([1-9][0-9]{0,4}))?"
+)
+_HOST: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+_APP_HOST: Final = re.compile(r"[a-z0-9._-]*")
+
+
+class Origin(NamedTuple):
+    """An origin in its one spelling; one of an app's own scheme may have no host and no port.
+
+    In a pattern, the host ``*.example.com`` stands for ``example.com`` and all below it.
+    """
+
+    scheme: str
+    host: str
+    port: int | None
+
+
+def is_allowed_origin(scope: Scope) -> bool:
+    """Whether the page that opens this connection belongs to the site.
+
+    By default a page is ours when its host is one of ``ALLOWED_HOSTS``, its port the one of the
+    request or its scheme's own, and its scheme no less secure than the request; or when
+    ``CSRF_TRUSTED_ORIGINS`` lists it. Under ``"*"`` only the request's own host is ours.
+    ``ALLOWED_ORIGINS`` replaces all of this. A handshake without ``Origin`` comes from no browser.
+    """
+    request = _Handshake(scope)
+    raw = request.META.get("HTTP_ORIGIN")
+    if raw is None:
+        return True
+    allowed = conf.ALLOWED_ORIGINS
+    if allowed is not None and "*" in allowed:
+        return True
+    # A browser writes a host of other letters in ASCII.
+    origin = _parse(raw) if raw.isascii() else None
+    if origin is None:
+        return False
+    if allowed is not None:
+        return _is_listed(origin, allowed)
+    return _is_listed(origin, settings.CSRF_TRUSTED_ORIGINS) or _is_own(origin, request)
+
+
+def describe(scope: Scope) -> str:
+    """What a log says of a handshake that was refused: all that :func:`is_allowed_origin` read."""
+    request = _Handshake(scope)
+    origin, host = (request.META.get(name, "") for name in ("HTTP_ORIGIN", "HTTP_HOST"))
+    scheme = "https" if request.is_secure() else "http"
+    return f"Origin {origin!r:.200}, Host {host!r:.200}, over {scheme}"
+
+
+def is_pattern(text: str) -> bool:
+    """Whether ``text`` in ``ALLOWED_ORIGINS`` can ever let a page in."""
+    return text == "*" or _parse_pattern(text) is not None
+
+
+class _Handshake(HttpRequest):
+    """A handshake as Django sees a request: its settings for proxies say what was asked for."""
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__()
+        self._is_wss = scope.get("scheme") in ("wss", "https")
+        self.META = {"SERVER_NAME": "", "SERVER_PORT": "", **_meta(scope.get("headers") or ())}
+
+    def _get_scheme(self) -> str:
+        return "https" if self._is_wss else "http"
+
+
+def _meta(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers under Django's names; one that comes twice is joined, and so no origin or host."""
+    found = defaultdict(list)
+    for raw_name, raw_value in headers:
+        name, value = raw_name.decode("latin1"), raw_value.decode("latin1")
+        if "_" not in name:
+            found["HTTP_" + name.upper().replace("-", "_")].append(value)
+    meta = {name: ",".join(values) for name, values in found.items()}
+    if "HTTP_X_FORWARDED_PROTO" in meta:
+        # Traefik names the scheme of a WebSocket, which Django does not know.
+        meta["HTTP_X_FORWARDED_PROTO"] = meta["HTTP_X_FORWARDED_PROTO"].replace("wss", "https")
+    return meta
+
+
+def _is_listed(origin: Origin, texts: Iterable[str]) -> bool:
+    """As Django reads ``CSRF_TRUSTED_ORIGINS``: exact, or ``https://*.example.com``."""
+    return any(_matches(origin, pattern) for pattern in map(_parse_pattern, texts) if pattern)
+
+
+def _matches(origin: Origin, pattern: Origin) -> bool:
+    if not pattern.host.startswith("*"):
+        return origin == pattern
+    is_same = (origin.scheme, origin.port) == (pattern.scheme, pattern.port)
+    return is_same and is_same_domain(origin.host, pattern.host.removeprefix("*"))
+
+
+def _is_own(origin: Origin, request: HttpRequest) -> bool:
+    if origin.scheme not in _DEFAULT_PORTS:
+        return False
+    if request.is_secure() and origin.scheme != "https":
+        return False
+    patterns, own_port = _own_hosts(request)
+    ports = {str(_DEFAULT_PORTS[origin.scheme]), own_port, request.get_port()}
+    return str(origin.port) in ports and validate_host(origin.host, patterns)
+
+
+def _own_hosts(request: HttpRequest) -> tuple[list[str], str]:
+    """The hosts that are ours, and the port the browser asked for where it asked for one of them.
+
+    As Django decides it, with hosts in their one spelling.
+    """
+    meta = request.META
+    raw = meta.get("HTTP_X_FORWARDED_HOST") if settings.USE_X_FORWARDED_HOST else None
+    host, port = split_domain_port(raw if raw is not None else meta.get("HTTP_HOST", ""))
+    host = _canonical(host)
+    allowed = settings.ALLOWED_HOSTS
+    if settings.DEBUG and not allowed:
+        allowed = [".localhost", "127.0.0.1", "[::1]"]
+    patterns = [host if each == "*" else _canonical_pattern(each) for each in allowed]
+    return patterns, port if validate_host(host, patterns) else ""
+
+
+def _parse(text: str) -> Origin | None:
+    """``text`` as an origin; None where it is none."""
+    match = _ORIGIN.fullmatch(text.lower())
+    if match is None:
+        return None
+    scheme, host, digits = match.groups()
+    port = int(digits) if digits else _DEFAULT_PORTS.get(scheme)
+    if port is not None and port > 65535:
+        return None
+    if scheme in _DEFAULT_PORTS:
+        host = _canonical(host)
+        return Origin(scheme, host, port) if host else None
+    # Pages of an app: capacitor://localhost, chrome-extension://<id>, file://.
+    is_page = scheme not in ("ws", "wss") and _APP_HOST.fullmatch(host)
+    return Origin(scheme, host, port) if is_page else None
+
+
+@lru_cache(maxsize=1024)
+def _parse_pattern(text: str) -> Origin | None:
+    """The same of an origin in the settings, which may have a wildcard and letters of any kind."""
+    for prefix in ("http://*.", "https://*."):
+        if text.lower().startswith(prefix):
+            found = _parse(prefix.removesuffix("*.") + text[len(prefix) :])
+            return found and found._replace(host=f"*.{found.host}")
+    return _parse(text)
+
+
+def _canonical(host: str) -> str:
+    """The one spelling of ``host``, as a browser sends it; empty where it is none."""
+    try:
+        if host.startswith("[") and host.endswith("]"):
+            return f"[{IPv6Address(host[1:-1])}]"
+        if not host.isascii():
+            host = idna.encode(host, uts46=True).decode()
+    except ValueError:
+        return ""
+    host = host.lower().removesuffix(".")
+    return host if _HOST.fullmatch(host) else ""
+
+
+def _canonical_pattern(host: str) -> str:
+    """The same of an entry of ``ALLOWED_HOSTS``, which may begin with a dot."""
+    found = _canonical(host.removeprefix("."))
+    return f".{found}" if found and host.startswith(".") else found
