@@ -315,17 +315,18 @@ async def test_of_who_has_gone_nothing_is_kept(configure, looks, watched):
 async def test_of_who_goes_after_a_look_nothing_is_kept(configure, looks, watched):
     """Neither by the sweep that waits for its next batch, nor by who answered the last question."""
     configure(SESSION_RECHECK_INTERVAL=600)
-    stays, goes, due = Subject(), Subject(), Subject(look_at=time.time() - 1)
-    found = watched(stays)
-    for subject in (goes, due):
+    found = watched(Subject())
+    both = [Subject(), Subject(look_at=time.time() - 1)]
+    for subject in both:
         found.add(subject)
-    await eventually(lambda: due.verdicts)
-    found.ask(goes)
-    await eventually(lambda: goes.verdicts)
-    traces = [weakref.ref(goes), weakref.ref(due)]
-    for subject in (goes, due):
+    await eventually(lambda: both[1].verdicts)
+    found.ask(both[0])
+    await eventually(lambda: both[0].verdicts)
+    traces = [weakref.ref(subject) for subject in both]
+    for subject in both:
         found.discard(subject)
-    del goes, due, subject
+    both.clear()
+    del subject
     await eventually(lambda: [trace() for trace in traces] == [None, None])
 
 
