@@ -21,7 +21,7 @@ from django.contrib.auth import get_user_model, logout
 from django.http import HttpRequest
 
 import pm_realtime
-from pm_realtime import admission, checker, hub, outage, push, transport
+from pm_realtime import admission, checker, handshakes, hub, outage, push, shutdown, transport
 from pm_realtime.backends import get_backend
 from pm_realtime.backends.memory import MemoryBackend
 from pm_realtime.consumers import RealtimeConsumer
@@ -50,6 +50,7 @@ CROWD = 120
 PATIENCE = 60
 ROOMS = ["lobby", "lobby", "talk", "small", "support", "known", "asked", "any room", "no\nroom"]
 USERS = 12
+ADDRESSES = 200
 #: Answers and close codes that must have come about, or less was churned than was meant to.
 EXPECTED = {
     ErrorCode.AUTH_REQUIRED,
@@ -75,7 +76,7 @@ class Client:
             "type": "websocket",
             "path": "/api/ws",
             "headers": headers,
-            "client": ["127.0.0.1", chance.randrange(1024, 65536)],
+            "client": [f"192.0.2.{chance.randrange(ADDRESSES)}", chance.randrange(1024, 65536)],
             "subprotocols": [],
         }
         self._is_slow = chance.random() < 0.1
@@ -306,8 +307,8 @@ async def test_twenty_thousand_operations_leave_nothing_of_anybody(make_user, co
     configure(
         MAX_CONNECTIONS_PER_USER=4,
         MAX_ROOMS_PER_CONNECTION=3,
-        CONNECT_RATE_PER_ADDRESS=None,
-        CONNECT_RATE_PER_USER=None,
+        CONNECT_RATE_PER_ADDRESS="1000000/m",
+        CONNECT_RATE_PER_USER="1000000/m",
         RATE_LIMIT="10/s",
         SESSION_RECHECK_INTERVAL=0.5,
         ROOMS={
@@ -364,6 +365,8 @@ async def assert_nothing_is_left():
     assert hub._hubs == {}
     assert checker._checkers == {}
     assert transport._handovers == {}
+    assert shutdown._shutdowns == {}
+    assert not any(handshakes._lines._made.values())
     assert push._deliveries == admission._evictions == set()
     assert outage.outage._lost == {}
     assert await pm_realtime.aget_stats() == NO_CONNECTIONS
@@ -372,6 +375,9 @@ async def assert_nothing_is_left():
     backend = get_backend()
     if isinstance(backend, MemoryBackend):
         assert backend._connections == backend._users == backend._rooms == {}
+    # A rate is of the address and the user, not of the connection.
+    assert len(handshakes._addresses) <= ADDRESSES
+    assert len(handshakes._users) <= USERS
     await eventually(lambda: own_objects() == [])
 
 
