@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-from django.contrib.sessions.backends import db, file, signed_cookies
+from django.contrib.sessions.backends import cached_db, db, file, signed_cookies
 from django.contrib.sessions.backends.base import SessionBase
 from django.core import signing
 from django.utils import timezone
@@ -70,7 +70,7 @@ def read_many(keys: Iterable[str]) -> dict[str, Session]:
     """
     store = _store_class()
     found: Iterable[Session | None]
-    if issubclass(store, db.SessionStore):
+    if are_read_at_once():
         found = _read_rows(store(), list(keys))
     else:
         found = (_read_one(store(key), key) for key in keys)
@@ -78,8 +78,8 @@ def read_many(keys: Iterable[str]) -> dict[str, Session]:
 
 
 def are_read_at_once() -> bool:
-    """Whether :func:`read_many` asks once for all."""
-    return issubclass(_store_class(), db.SessionStore)
+    """Whether :func:`read_many` asks once for all: not where a site's own engine has its say."""
+    return _store_class().load in (db.SessionStore.load, cached_db.SessionStore.load)
 
 
 def are_in_cookies() -> bool:

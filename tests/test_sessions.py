@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pm_realtime import sessions
 from tests.sessions import ENGINES, Browser, store_of
+from tests.site import sessions as site_sessions
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -52,6 +53,13 @@ def test_a_session_of_nobody_is_none(engine):
     store["cart"] = 1
     store.save()
     assert sessions.read(store.session_key) is None
+
+
+def test_an_engine_of_the_site_has_its_say(settings, user):
+    settings.SESSION_ENGINE = "tests.site.sessions"
+    stays, goes = logged_in(user), logged_in(user)
+    site_sessions.revoked.add(goes.key)
+    assert set(sessions.read_many([stays.key, goes.key])) == {stays.key}
 
 
 def test_reading_writes_nothing(engine, user):
