@@ -133,11 +133,16 @@ class Checker:
     async def _sweep(self) -> None:
         while True:
             size = MANY if sessions.are_read_at_once() else FEW
-            batches = _batched(list(self._subjects), size) or [[]]
+            known = dict.fromkeys(self._subjects)
+            batches = _batched(list(known), size) or [[]]
             for batch in batches:
                 await asyncio.sleep(SPREAD * conf.SESSION_RECHECK_INTERVAL / len(batches))
                 present = [subject for subject in batch if subject in self._subjects]
                 await self._look_at(present, recheck, SLOW)
+            # For who has come meanwhile, another round would be too late.
+            came = [subject for subject in self._subjects if subject not in known]
+            for batch in _batched(came, size):
+                await self._look_at(batch, recheck, SLOW)
 
     async def _answer(self) -> None:
         while True:

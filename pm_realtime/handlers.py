@@ -6,8 +6,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
-from django.utils.module_loading import import_string
-
 from pm_realtime import push, signals
 from pm_realtime.auth import Identity
 from pm_realtime.backends import get_backend
@@ -15,8 +13,9 @@ from pm_realtime.conf import conf
 from pm_realtime.exceptions import CommandError
 from pm_realtime.groups import room_group
 from pm_realtime.protocol import Command, ErrorCode, MessageType, check_room
-from pm_realtime.rooms import Room, check_join, check_publish, find_room, forbidden
-from pm_realtime.threads import run_site_code
+from pm_realtime.repetitions import repetitions
+from pm_realtime.rooms import check_join, check_publish, find_room, forbidden
+from pm_realtime.rules import is_authorized
 
 logger = logging.getLogger("pm_realtime.room")
 
@@ -216,8 +215,9 @@ async def _may_stay(connection: Connection, name: str) -> bool:
         await _authorize(connection, name)
     except CommandError:
         return False
-    except Exception:
-        logger.exception("Whether a connection may stay in a room could not be decided.")
+    except Exception as error:
+        if repetitions.note_error(error):
+            logger.exception("Whether a connection may stay in a room could not be decided.")
         return False
     return True
 
@@ -244,14 +244,8 @@ async def _authorize(connection: Connection, name: str) -> None:
     if room is None:
         raise forbidden(name)
     check_join(room, authenticated=identity.is_authenticated, role=identity.role)
-    if room.options.authorize is not None and not await _is_authorized(room, identity.user):
+    if room.options.authorize is not None and not await is_authorized(room, identity.user):
         raise forbidden(name)
-
-
-async def _is_authorized(room: Room, user: Any) -> bool:
-    assert room.options.authorize is not None
-    authorize = import_string(room.options.authorize)
-    return bool(await run_site_code(authorize, user, room.name, **room.kwargs))
 
 
 async def _join(

@@ -199,6 +199,14 @@ class Hub:
             return [Order(moment, since[-1].target, "refresh", {}), *found]
         return found
 
+    async def catch_up(self) -> None:
+        """Return when what was sent before now is delivered; raise ``BackendError`` in doubt.
+
+        Who wants to join a group meanwhile waits as well.
+        """
+        if self._echo is not None:
+            await self._echo.catch_up()
+
     def hold(self, member: Member) -> None:
         """Keep back what arrives for ``member`` until :meth:`let_go`."""
         if member.connection_id in self._members:

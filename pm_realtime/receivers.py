@@ -1,7 +1,8 @@
 """What Django itself says of sessions, users and groups, passed on to the connections it is about.
 
-All of it waits for the commit, and none of it can fail the request that caused it. What Django does
-not say (a raw ``update()``, a row deleted by SQL) the sweep of :mod:`pm_realtime.checker` finds.
+All of it waits for the commit, but for what happens to a session in a cache or a file, which does
+not wait either; and none of it can fail the request that caused it. What Django does not say (a raw
+``update()``, a row deleted by SQL) the sweep of :mod:`pm_realtime.checker` finds.
 """
 
 import logging
@@ -113,7 +114,8 @@ def _end_emptied(key: str, data: Mapping[str, Any], store: Any) -> None:
 
 
 def _end(target: str, session: str) -> None:
-    push.tell(push.order(target, "end_session", session=session))
+    on_commit = sessions.wait_for_commit()
+    push.tell(push.order(target, "end_session", on_commit=on_commit, session=session))
 
 
 @_harmless
@@ -138,8 +140,16 @@ def _follow_session(key: str, data: Mapping[str, Any], store: Any) -> None:
     if store.session_key == key:
         return
     nonce = secrets.token_hex(16)
-    sealed = sessions.seal(store.session_key, key, nonce)
-    push.tell(push.order(target, "move_session", session=name, key=sealed, nonce=nonce))
+    push.tell(
+        push.order(
+            target,
+            "move_session",
+            on_commit=sessions.wait_for_commit(),
+            session=name,
+            key=sessions.seal(store.session_key, key, nonce),
+            nonce=nonce,
+        )
+    )
 
 
 def _group_of(data: Mapping[str, Any]) -> str | None:

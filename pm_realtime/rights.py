@@ -137,8 +137,11 @@ class Rights:
     def move_session(self, session: str, key: str, nonce: str) -> None:
         """Django gave the session called ``session`` another key, sealed in ``key``."""
         if self._is_mine(session):
+            before = self._connection.identity.session
             self._moved_at = time.monotonic()
             self._become(lambda mine: sessions.moved(mine, key, nonce))
+            if self._connection.identity.session is before:
+                self._connection.begin(self._give_up_soon())
 
     def renew_session(self, session: str, auth_hash: str, expires_at: float) -> None:
         """The browser was handed a new cookie for the signed-cookie session ``session``."""
@@ -183,6 +186,12 @@ class Rights:
         # The checker tells nobody what it found of another identity than the present one.
         self._connection.identity = replace(self._connection.identity)
         get_checker().ask(self._connection)
+
+    async def _give_up_soon(self) -> None:
+        """Only a process with another ``SECRET_KEY`` can follow the session. Its client is to come
+        again, but not before it has the new cookie."""
+        await asyncio.sleep(PAUSE)
+        self.give_up()
 
     def _is_mine(self, name: str) -> bool:
         session = self._connection.identity.session

@@ -73,12 +73,17 @@ class Browser:
 
     async def lose(self):
         """Have the session vanish without a word."""
-        if settings.SESSION_ENGINE.endswith(".db"):
-            row = Session.objects.filter(session_key=self.key)
-            await sync_to_async(row._raw_delete)(row.db)
-        else:
-            await sync_to_async(store_of(self.key).delete)()
+        await sync_to_async(lose)(self.key)
 
 
 def store_of(key):
     return import_module(settings.SESSION_ENGINE).SessionStore(key)
+
+
+def lose(key):
+    """Have the session behind ``key`` vanish from where it is kept, without a word."""
+    if settings.SESSION_ENGINE.endswith(".db"):
+        row = Session.objects.filter(session_key=key)
+        row._raw_delete(row.db)
+    else:
+        store_of(key).delete()

@@ -241,6 +241,16 @@ async def test_a_sweep_is_spread_over_the_interval(
     assert all(later - earlier > 0.15 for earlier, later in pairwise(moments))
 
 
+async def test_who_comes_during_a_sweep_is_looked_at_at_its_end(configure, looks, watched):
+    configure(SESSION_RECHECK_INTERVAL=1)
+    first, second = Subject(), Subject()
+    watched(first)
+    await asyncio.sleep(0.1)
+    watched(second)
+    await eventually(lambda: second.verdicts)
+    assert len(first.verdicts) == 1
+
+
 async def test_all_who_ask_at_once_are_looked_at_together(configure, looks, watched):
     configure(SESSION_RECHECK_INTERVAL=600)
     subjects = [Subject() for _ in range(100)]

@@ -4,12 +4,15 @@ import asyncio
 import time
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
+from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.contrib.auth import get_user_model
+from django.contrib.auth import get_user_model, logout
 from django.contrib.auth.models import Group
+from django.core.cache.backends.locmem import LocMemCache
 from django.db import transaction
 
 from pm_realtime import (
@@ -23,12 +26,13 @@ from pm_realtime import (
     consumers,
     refresh_user,
     rights,
+    sessions,
 )
 from pm_realtime.checker import get_checker
 from pm_realtime.groups import role_group, room_group
 from pm_realtime.hub import Hub, get_hub
 from tests.helpers import Connection, errors_of, eventually
-from tests.sessions import ENGINES, Browser
+from tests.sessions import ENGINES, Browser, store_of
 from tests.site import rules
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
@@ -80,6 +84,37 @@ async def test_who_logs_in_as_another_user_ends_the_session(engine, rarely, user
     async with opened(browser) as connection:
         await browser.log_in_as(editor)
         await connection.assert_closed(4501)
+
+
+@pytest.mark.parametrize("step", ["flush", "aflush"])
+async def test_a_session_that_nobody_read_before_it_was_emptied_ends(engine, rarely, user, step):
+    browser = await Browser.of(user)
+    async with opened(browser) as connection:
+        store = store_of(browser.key)
+        await (now(store.flush) if step == "flush" else store.aflush())
+        await connection.assert_closed(4501)
+
+
+async def test_a_logout_in_vain_ends_what_the_session_engine_does_not_take_back(
+    engine, rarely, user
+):
+    """A database does; a cache and a folder know no transactions, and a cookie is the client's."""
+
+    def log_out_in_vain(request):
+        with transaction.atomic():
+            logout(request)
+            transaction.set_rollback(True)
+
+    browser, other = await Browser.of(user), await Browser.of(user)
+    async with opened(browser) as connection, opened(other) as fence:
+        key = browser.key
+        await browser.request(log_out_in_vain)
+        await other.log_out()
+        await fence.assert_closed(4501)
+        if await now(lambda: sessions.read(key)):
+            assert await connection.is_alive()
+        else:
+            await connection.assert_closed(4501)
 
 
 async def test_who_logs_in_once_more_stays(engine, often, user):
@@ -138,6 +173,20 @@ async def test_who_changes_a_password_stays_however_long_the_answer_takes(
         assert await stays.is_alive()
 
 
+@pytest.mark.parametrize("step", ["cycle_key", "acycle_key"])
+async def test_a_session_that_nobody_read_before_its_key_changed_goes_on(engine, often, user, step):
+    browser = await Browser.of(user)
+    async with opened(browser) as connection:
+        store = store_of(browser.key)
+        await (now(store.cycle_key) if step == "cycle_key" else store.acycle_key())
+        await now(store.save)
+        browser.key = store.session_key
+        await looked_at(connection)
+        assert await connection.is_alive()
+        await browser.log_out()
+        await connection.assert_closed(4501)
+
+
 async def test_a_password_set_by_somebody_else_ends_all_sessions(engine, rarely, user):
     async with opened(await Browser.of(user)) as one, opened(await Browser.of(user)) as two:
 
@@ -159,6 +208,55 @@ async def test_a_session_that_is_lost_is_found_by_the_sweep(engine, often, user)
         await mine.lose()
         await ends.assert_closed(4501)
         assert await stays.is_alive()
+
+
+async def test_a_cache_that_is_away_ends_no_session(often, settings, user, caplog):
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.cache"
+    browser = await Browser.of(user)
+    async with opened(browser) as connection:
+        with mock.patch.object(LocMemCache, "get", side_effect=ConnectionError("it is away")):
+            await looked_at_in_vain(caplog)
+            await assert_refused(browser, 4013)
+        assert await connection.is_alive()
+        await browser.lose()
+        await connection.assert_closed(4501)
+
+
+async def test_a_session_file_that_cannot_be_read_ends_no_session(often, settings, user, caplog):
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.file"
+    browser = await Browser.of(user)
+    async with opened(browser) as connection:
+        path = Path(store_of(browser.key)._key_to_file(browser.key))
+        aside, loop = path.with_name("aside"), path.with_name("loop")
+        aside.hardlink_to(path)
+        loop.symlink_to(path)
+        loop.replace(path)
+        await looked_at_in_vain(caplog)
+        await assert_refused(browser, 4013)
+        aside.replace(path)
+        assert await connection.is_alive()
+        await browser.lose()
+        await connection.assert_closed(4501)
+
+
+async def looked_at_in_vain(caplog):
+    """Return when a sweep has found out nothing."""
+    await eventually(lambda: "Open connections could not be re-checked." in caplog.messages)
+
+
+async def assert_refused(browser, code):
+    connection = opened(browser)
+    assert (await connection.connect())[0]
+    await connection.assert_closed(code)
+
+
+@pytest.mark.parametrize("key", ["../../etc/passwd", "x" * 300, "x" * 5, "\x7f\n spaces"])
+@pytest.mark.filterwarnings("ignore::django.core.cache.CacheKeyWarning")
+async def test_who_brings_no_key_of_a_session_is_nobody(transactional_db, engine, key):
+    browser = Browser(None)
+    browser.key = key
+    async with opened(browser) as connection:
+        assert connection.connected["userId"] is None
 
 
 async def test_a_password_changed_by_sql_is_found_by_the_sweep(engine, often, user):
