@@ -11,14 +11,17 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Callable, Coroutine, Sequence
+import weakref
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from pm_realtime import sessions
 from pm_realtime.auth import Identity, Verdict, recheck, recheck_sessions
 from pm_realtime.conf import conf
 from pm_realtime.threads import run_check
+
+T = TypeVar("T")
 
 logger = logging.getLogger("pm_realtime.auth")
 
@@ -133,28 +136,34 @@ class Checker:
     async def _sweep(self) -> None:
         while True:
             size = MANY if sessions.are_read_at_once() else FEW
-            known = dict.fromkeys(self._subjects)
-            batches = _batched(list(known), size) or [[]]
+            known = weakref.WeakSet(self._subjects)
+            batches = _batched(_refer(known), size) or [[]]
             for batch in batches:
                 await asyncio.sleep(SPREAD * conf.SESSION_RECHECK_INTERVAL / len(batches))
-                present = [subject for subject in batch if subject in self._subjects]
-                await self._look_at(present, recheck, SLOW)
+                await self._look_at(self._present(batch), recheck, SLOW)
             # For who has come meanwhile, another round would be too late.
-            came = [subject for subject in self._subjects if subject not in known]
+            came = _refer(subject for subject in self._subjects if subject not in known)
             for batch in _batched(came, size):
-                await self._look_at(batch, recheck, SLOW)
+                await self._look_at(self._present(batch), recheck, SLOW)
+
+    def _present(self, batch: Sequence[weakref.ref[Subject]]) -> list[Subject]:
+        found = [each() for each in batch]
+        return [each for each in found if each is not None and each in self._subjects]
 
     async def _answer(self) -> None:
         while True:
             await self._has_asked.wait()
             self._has_asked.clear()
-            asked, self._asked = self._asked, {}
-            for batch in _batched(list(asked), MANY):
-                present = [subject for subject in batch if subject in self._subjects]
-                if not await self._look_at(present, recheck, PATIENCE):
-                    self._ask_again({subject: asked[subject] for subject in present})
+            await self._answer_asked()
             if self._asked:
                 await asyncio.sleep(PAUSE if self._is_failing else 0)
+
+    async def _answer_asked(self) -> None:
+        asked, self._asked = self._asked, {}
+        for batch in _batched(list(asked), MANY):
+            present = [subject for subject in batch if subject in self._subjects]
+            if not await self._look_at(present, recheck, PATIENCE):
+                self._ask_again({subject: asked[subject] for subject in present})
 
     def _ask_again(self, asked: dict[Subject, float]) -> None:
         now = time.monotonic()
@@ -173,12 +182,15 @@ class Checker:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(seconds):
                         await self._has_date.wait()
-                continue
-            for batch in _batched(self._take_due(), MANY):
-                if not await self._look_at(batch, recheck_sessions, PATIENCE):
-                    await asyncio.sleep(PAUSE)
-                    for subject in batch:
-                        self.note_session(subject)
+            else:
+                await self._look_at_due()
+
+    async def _look_at_due(self) -> None:
+        for batch in _batched(self._take_due(), MANY):
+            if not await self._look_at(batch, recheck_sessions, PATIENCE):
+                await asyncio.sleep(PAUSE)
+                for subject in batch:
+                    self.note_session(subject)
 
     def _take_due(self) -> list[Subject]:
         """Whose session may have run out by now; dates that have been put off are passed over."""
@@ -238,7 +250,12 @@ async def _outlive(step: Coroutine[Any, Any, None]) -> None:
         logger.exception("Open connections are not re-checked any more.")
 
 
-def _batched(subjects: list[Subject], size: int) -> list[list[Subject]]:
+def _refer(subjects: Iterable[Subject]) -> list[weakref.ref[Subject]]:
+    """Who goes is not kept alive, with all that waits for it, by standing on a list."""
+    return [weakref.ref(subject) for subject in subjects]
+
+
+def _batched(subjects: list[T], size: int) -> list[list[T]]:
     return [subjects[start : start + size] for start in range(0, len(subjects), size)]
 
 

@@ -312,6 +312,24 @@ async def test_of_who_has_gone_nothing_is_kept(configure, looks, watched):
     assert trace() is None
 
 
+async def test_of_who_goes_after_a_look_nothing_is_kept(configure, looks, watched):
+    """Neither by the sweep that waits for its next batch, nor by who answered the last question."""
+    configure(SESSION_RECHECK_INTERVAL=600)
+    found = watched(Subject())
+    both = [Subject(), Subject(look_at=time.time() - 1)]
+    for subject in both:
+        found.add(subject)
+    await eventually(lambda: both[1].verdicts)
+    found.ask(both[0])
+    await eventually(lambda: both[0].verdicts)
+    traces = [weakref.ref(subject) for subject in both]
+    for subject in both:
+        found.discard(subject)
+    both.clear()
+    del subject
+    await eventually(lambda: [trace() for trace in traces] == [None, None])
+
+
 async def test_a_verdict_about_somebody_else_is_not_told(configure, watched, monkeypatch):
     configure(SESSION_RECHECK_INTERVAL=600)
     subject = Subject()

@@ -145,8 +145,6 @@ class Node:
             await self.release()
             await self._client.close()
 
-    # --- writing
-
     @property
     def _is_held(self) -> bool:
         """Whether what Redis has of this node is what this node holds."""
@@ -220,8 +218,6 @@ class Node:
 
     async def _call(self, script: str, *arguments: Any) -> Any:
         return await self._client.run(script, self._id, arguments)
-
-    # --- the lease
 
     async def _until_held(self) -> None:
         """Return when Redis has what this node holds; raise while it is away."""

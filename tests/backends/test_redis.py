@@ -316,7 +316,7 @@ class TestRedisBackend(BackendContract):
             stats = client.info("commandstats")
             renewals = stats["cmdstat_evalsha"]["calls"]
             kill(backend)
-            await node_of(backend)._end()
+            await backend.release()
             told = {
                 name: stat["calls"] / renewals
                 for name, stat in stats.items()

@@ -1,7 +1,8 @@
 """A flood: many handshakes, and connections that send as fast as they can whatever they are told.
 
-Run as a process: it goes on until its input ends, then prints what it saw as JSON, and lets
-everything go. Who is refused, and abusers whose connection ends, come back at once.
+Run as a process: it prints ``all in`` when all handshakes have been let in, goes on until its
+input ends, then prints what it saw as JSON, and lets everything go. Who is refused, and abusers
+whose connection ends, come back at once.
 """
 
 import argparse
@@ -130,6 +131,9 @@ async def main(url: str, cookie: str, handshakes: int, abusers: int) -> None:
     for number in range(handshakes):
         make = partial(Visitor, handshake(url, cookie if number % 2 else ""), seen)
         tasks.append(asyncio.create_task(come(*address, make, answered)))
+    while seen["answered 101"] < handshakes:
+        await asyncio.sleep(0.1)
+    print("all in", flush=True)
     await asyncio.to_thread(sys.stdin.read)
     for task in tasks:
         task.cancel()

@@ -13,12 +13,12 @@ import pytest
 
 from tests.integration.client import Listener, connect
 
-pytestmark = [pytest.mark.load, pytest.mark.slow]
+pytestmark = [pytest.mark.load, pytest.mark.slow, pytest.mark.timeout(300)]
 
 HANDSHAKES, ABUSERS = 2000, 200
-#: Seconds of one flood, and pings of an honest connection in one.
+#: Seconds of one flood at least, and pings of an honest connection in one second.
 SECONDS, PINGS = 15, 5
-ROUNDS = 3
+ROUNDS = 4
 
 
 def one_core(process, number):
@@ -29,7 +29,7 @@ def one_core(process, number):
 
 @contextlib.contextmanager
 def flood(server, cookie, handshakes, abusers):
-    """A flood while inside; gives a dict that has afterwards what it saw."""
+    """A flood while inside; gives its process and a dict that has afterwards what it saw."""
     arguments = [server.ws_url, cookie, str(handshakes), str(abusers)]
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.integration.flood", *arguments],
@@ -41,7 +41,7 @@ def flood(server, cookie, handshakes, abusers):
     one_core(process, 1)
     seen = {}
     try:
-        yield seen
+        yield process, seen
         out, _ = process.communicate(timeout=60)
         seen.update(json.loads(out))
     finally:
@@ -49,27 +49,33 @@ def flood(server, cookie, handshakes, abusers):
         process.wait()
 
 
-async def ping_for(seconds, clients):
-    """How long pings of ``clients`` took, in seconds, the shortest first."""
+async def ping_until(done, clients):
+    """How long pings of ``clients`` took until ``done()``, in seconds, the shortest first."""
 
     async def ping(client):
         began = time.monotonic()
         await client.ask("ping")
         return time.monotonic() - began
 
-    deadline, tasks = time.monotonic() + seconds, []
-    while time.monotonic() < deadline:
+    tasks = []
+    while not done():
         tasks += [asyncio.create_task(ping(client)) for client in clients]
         await asyncio.sleep(1 / PINGS)
     return sorted(await asyncio.gather(*tasks))
 
 
-async def until_alone(server, count):
-    """Wait until only ``count`` connections are left; the memory that the server takes then."""
+async def memory_alone(server, count, blocks=float("inf")):
+    """The memory that the server takes when only ``count`` connections are left.
+
+    What is in use comes down to ``blocks`` pieces when the server has let go of all the rest:
+    sockets that never answered its close frame it keeps for 10 s.
+    """
     async with asyncio.timeout(60):
         while (await server.aget("/stats/")).json()["totalConnections"] != count:
             await asyncio.sleep(0.1)
-    return (await server.aget("/memory/")).json()
+        while (memory := (await server.aget("/memory/")).json())["blocks"] > blocks:
+            await asyncio.sleep(0.5)
+    return memory
 
 
 def core_time(process):
@@ -88,8 +94,10 @@ async def one_round(server, cookie, honest):
     runs on it is as slow as one with half a core.
     """
     ran, waited = core_time(server.process)
-    with flood(server, cookie, HANDSHAKES, ABUSERS) as seen:
-        took = await ping_for(SECONDS, honest)
+    with flood(server, cookie, HANDSHAKES, ABUSERS) as (process, seen):
+        deadline = time.monotonic() + SECONDS
+        all_in = asyncio.create_task(asyncio.to_thread(process.stdout.readline))
+        took = await ping_until(lambda: all_in.done() and time.monotonic() > deadline, honest)
     ran, waited = (
         now - then for now, then in zip(core_time(server.process), (ran, waited), strict=True)
     )
@@ -105,19 +113,19 @@ async def test_an_honest_ping_is_answered_in_time_and_memory_comes_back(serve):
             await stack.enter_async_context(connect(server, cookies["editor"], kind=Listener))
             for _ in range(4)
         ]
-        await ping_for(1, honest)
-        memory, is_in_time = [await until_alone(server, 4)], False
+        await asyncio.gather(*(client.ask("ping") for client in honest))
+        memory, is_in_time = [await memory_alone(server, 4)], False
+        blocks = 1.2 * memory[0]["blocks"]
         while len(memory) < 3 or (not is_in_time and len(memory) <= ROUNDS):
             seen, took, slowness = await one_round(server, cookies["user"], honest)
-            memory.append(await until_alone(server, 4))
+            memory.append(await memory_alone(server, 4, blocks))
             assert seen["handshakes"]["answered 101"] == HANDSHAKES
             assert seen["abuses"]["closed 4003"] > ABUSERS / 2
             is_in_time |= took[int(len(took) * 0.99)] < 0.25 * slowness
             print(took[len(took) // 2], took[int(len(took) * 0.99)], took[-1], slowness)
     print(memory)
     assert is_in_time, f"pings took {took[-20:]} s, with the core shared {slowness} times"
-    # What is free again goes back to the system only in part, and does not grow.
-    assert memory[-1]["blocks"] < 1.4 * memory[0]["blocks"]
+    # What is free again goes back to the system only in part, but is there for the next flood.
     assert memory[-1]["bytes"] < memory[1]["bytes"] + 30_000_000
     assert "Traceback" not in server.log
     assert "ERROR" not in server.log
