@@ -11,7 +11,7 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, get_args
+from typing import Any, Final, Generic, NamedTuple, ParamSpec, TypeVar, get_args
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
@@ -20,10 +20,11 @@ from django.db import connections, transaction
 from django.db.models import Model
 
 from pm_realtime import layers, transport
+from pm_realtime.arrears import Arrears
 from pm_realtime.backends import get_backend
 from pm_realtime.backends.base import ConnectionInfo, Stats
 from pm_realtime.conf import conf
-from pm_realtime.exceptions import BackendError, CommandError
+from pm_realtime.exceptions import BackendError, CommandError, OutageError
 from pm_realtime.groups import (
     authenticated_group,
     connection_group,
@@ -53,7 +54,7 @@ class Parcel(NamedTuple, Generic[R]):
 
 def send(parcel: Parcel[R]) -> R:
     """Send ``parcel`` from a thread without a running event loop."""
-    deliver = functools.partial(transport.send, parcel.group, parcel.message)
+    deliver = functools.partial(_send_now, parcel.group, parcel.message)
     if not (parcel.on_commit and _after_commit(deliver)):
         deliver()
     return parcel.result
@@ -62,14 +63,36 @@ def send(parcel: Parcel[R]) -> R:
 async def asend(parcel: Parcel[R]) -> R:
     """Send ``parcel`` from the running event loop."""
     if not (parcel.on_commit and await _after_commit_of_caller(parcel)):
-        await transport.asend(parcel.group, parcel.message)
+        await _asend_now(parcel.group, parcel.message)
     return parcel.result
+
+
+def _send_now(group: str, message: layers.Message) -> None:
+    try:
+        transport.send(group, message)
+    except OutageError:
+        _owe(message)
+        raise
+
+
+async def _asend_now(group: str, message: layers.Message) -> None:
+    try:
+        await transport.asend(group, message)
+    except OutageError:
+        _owe(message)
+        raise
+
+
+def _owe(message: layers.Message) -> None:
+    """Of what Redis does not take, an order is not lost: a right would outlive its end."""
+    if "target" in message:
+        _arrears.owe(message)
 
 
 async def _after_commit_of_caller(parcel: Parcel[Any]) -> bool:
     """As :func:`_after_commit`, for this thread and for one that waits in ``async_to_sync``."""
     if may_have_waiting_caller():
-        deliver = functools.partial(transport.send, parcel.group, parcel.message)
+        deliver = functools.partial(_send_now, parcel.group, parcel.message)
         try:
             if await sync_to_async(_after_commit)(deliver):
                 return True
@@ -114,7 +137,7 @@ def tell(parcel: Parcel[None]) -> None:
     if transport.is_alone():
         return
     # A loop that runs for one caller only ends before it would send: an async view under WSGI.
-    way = _send_soon if _is_in_lasting_loop() else transport.send
+    way = _send_soon if _is_in_lasting_loop() else _send_now
     deliver = functools.partial(way, parcel.group, parcel.message)
     if not (parcel.on_commit and _after_commit(deliver)):
         _deliver_or_count(deliver)
@@ -138,7 +161,7 @@ def _send_soon(group: str, message: layers.Message) -> None:
 
 async def _asend_or_count(group: str, message: layers.Message) -> None:
     try:
-        await transport.asend(group, message)
+        await _asend_now(group, message)
     except BackendError as error:
         _count_unsent(error)
 
@@ -254,6 +277,9 @@ def order(
         "arguments": arguments,
     }
     return Parcel(orders_group(), message, None, on_commit)
+
+
+_arrears: Final = Arrears(order(authenticated_group(), "recheck").message)
 
 
 def _send_to_user(

@@ -191,7 +191,7 @@ class Rights:
         """Only a process with another ``SECRET_KEY`` can follow the session. Its client is to come
         again, but not before it has the new cookie."""
         await asyncio.sleep(PAUSE)
-        self.give_up()
+        self._end(CloseCode.OVERLOADED)
 
     def _is_mine(self, name: str) -> bool:
         session = self._connection.identity.session

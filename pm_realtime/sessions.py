@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-from django.contrib.sessions.backends import cache, db, file, signed_cookies
+from django.contrib.sessions.backends import cache, cached_db, db, file, signed_cookies
 from django.contrib.sessions.backends.base import SessionBase
 from django.core import signing
 from django.core.cache.backends.base import InvalidCacheKey
@@ -41,6 +41,11 @@ ALMOST_A_SECOND: Final = timedelta(seconds=0.9)
 
 #: Bytes that the name of a file can have; a cookie can say anything.
 MAX_NAME: Final = 255
+
+
+#: How Django's own engines read a session.
+_LOADS_OF_ROWS: Final = (db.SessionStore.load, cached_db.SessionStore.load)
+_LOADS_OF_CACHES: Final = (cache.SessionStore.load,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +78,22 @@ def read(key: str) -> Session | None:
 def read_many(keys: Iterable[str]) -> dict[str, Session]:
     """The sessions behind ``keys``; those that :func:`read` answers with None are left out.
 
-    One query for all where sessions are in the database, one reading each elsewhere.
+    One query for all where sessions are in the database or a cache, one reading each elsewhere.
     """
     store = _store_class()
     found: Iterable[Session | None]
-    if issubclass(store, db.SessionStore):
+    if store.load in _LOADS_OF_ROWS:
         found = _read_rows(store(), list(keys))
+    elif store.load in _LOADS_OF_CACHES:
+        found = _read_cached(store, list(keys))
     else:
         found = (_read_one(store(key), key) for key in keys)
     return {session.key: session for session in found if session and not session.is_expired}
 
 
 def are_read_at_once() -> bool:
-    """Whether :func:`read_many` asks once for all."""
-    return issubclass(_store_class(), db.SessionStore)
+    """Whether :func:`read_many` asks once for all: not where a site's own engine has its say."""
+    return _store_class().load in (*_LOADS_OF_ROWS, *_LOADS_OF_CACHES)
 
 
 def are_in_cookies() -> bool:
@@ -97,7 +104,7 @@ def are_in_cookies() -> bool:
 def wait_for_commit() -> bool:
     """Whether what is done to a session waits for the transaction of its request. A database can
     take it back, and a cookie goes out with the answer; a cache or a folder has it at once."""
-    return are_read_at_once() or are_in_cookies()
+    return issubclass(_store_class(), db.SessionStore) or are_in_cookies()
 
 
 def name_of(key: str, data: Mapping[str, Any]) -> str:
@@ -239,6 +246,16 @@ def _read_rows(store: Any, keys: list[str]) -> list[Session | None]:
         _session(key, store.decode(text), expires.timestamp())
         for key, text, expires in rows.values_list("session_key", "session_data", "expire_date")
     ]
+
+
+def _read_cached(store_class: Any, keys: list[str]) -> Iterable[Session | None]:
+    prefixed = {f"{store_class.cache_key_prefix}{key}": key for key in keys}
+    with suppress(InvalidCacheKey):
+        # Not by `load`, which says of a cache that is away that there is nothing in it.
+        for name, data in store_class()._cache.get_many(prefixed).items():
+            store = store_class(prefixed[name])
+            store._session_cache = data
+            yield _cached_session(prefixed[name], data, store)
 
 
 def _read_one(store: Any, key: str) -> Session | None:

@@ -231,7 +231,7 @@ async def test_who_is_in_no_doubt_stays_where_nothing_can_be_found_out(
 async def test_a_sweep_is_spread_over_the_interval(
     configure, looks, watched, monkeypatch, settings
 ):
-    settings.SESSION_ENGINE = "django.contrib.sessions.backends.cache"
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.file"
     configure(SESSION_RECHECK_INTERVAL=1)
     watched(*(Subject() for _ in range(4 * checker.FEW)))
     began = time.monotonic()

@@ -24,12 +24,13 @@ from pm_realtime import (
     asubscribe,
     checker,
     consumers,
+    push,
     refresh_user,
     rights,
     sessions,
 )
 from pm_realtime.checker import get_checker
-from pm_realtime.groups import role_group, room_group
+from pm_realtime.groups import role_group, room_group, user_group
 from pm_realtime.hub import Hub, get_hub
 from tests.helpers import Connection, errors_of, eventually
 from tests.sessions import ENGINES, Browser, store_of
@@ -185,6 +186,20 @@ async def test_a_session_that_nobody_read_before_its_key_changed_goes_on(engine,
         assert await connection.is_alive()
         await browser.log_out()
         await connection.assert_closed(4501)
+
+
+async def test_who_cannot_follow_a_session_to_its_new_key_is_to_come_again(
+    rarely, user, monkeypatch
+):
+    """The process that gave it has another ``SECRET_KEY``."""
+    monkeypatch.setattr(rights, "PAUSE", 0.01)
+    browser = await Browser.of(user)
+    async with opened(browser) as connection:
+        session = sessions.name_of(browser.key, {})
+        target = user_group(push.user_key(user))
+        sealed = {"session": session, "key": "00" * 48, "nonce": "nonce"}
+        await push.asend(push.order(target, "move_session", **sealed))
+        await connection.assert_closed(4013)
 
 
 async def test_a_password_set_by_somebody_else_ends_all_sessions(engine, rarely, user):

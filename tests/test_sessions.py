@@ -1,17 +1,20 @@
 """What is read from Django's sessions, and by what name they are spoken of."""
 
 import time
+from unittest import mock
 
 import pytest
 from django.conf import settings as django_settings
 from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.backends import signed_cookies
 from django.contrib.sessions.models import Session as Row
+from django.core.cache.backends.base import BaseCache
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pm_realtime import sessions
 from tests.sessions import ENGINES, Browser, store_of
+from tests.site import sessions as site_sessions
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -52,6 +55,23 @@ def test_a_session_of_nobody_is_none(engine):
     store["cart"] = 1
     store.save()
     assert sessions.read(store.session_key) is None
+
+
+def test_many_are_read_from_a_cache_at_once(settings, users):
+    """Short ones are read again and again."""
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.cache"
+    keys = [logged_in(user).key for user in users.values()]
+    ask = BaseCache.get_many
+    with mock.patch.object(BaseCache, "get_many", autospec=True, side_effect=ask) as get_many:
+        assert set(sessions.read_many(keys)) == set(keys)
+    assert get_many.call_count == 1
+
+
+def test_an_engine_of_the_site_has_its_say(settings, user):
+    settings.SESSION_ENGINE = "tests.site.sessions"
+    stays, goes = logged_in(user), logged_in(user)
+    site_sessions.revoked.add(goes.key)
+    assert set(sessions.read_many([stays.key, goes.key])) == {stays.key}
 
 
 def test_reading_writes_nothing(engine, user):

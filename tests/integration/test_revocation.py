@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import json
 import shutil
+import time
+import urllib.error
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -188,3 +190,63 @@ def restart(*servers, **settings):
         server.start()
 
     at_once(restart_one, servers)
+
+
+# Redis is away
+
+#: Seconds that a request may take on because Redis does not answer it.
+WAIT = 3
+
+
+@contextlib.contextmanager
+def killed(valkey):
+    valkey.kill()
+    yield
+    valkey.start()
+
+
+@contextlib.contextmanager
+def frozen(valkey):
+    with valkey.frozen():
+        yield
+
+
+@contextlib.contextmanager
+def cut(valkey):
+    """Whoever hears of others hears nothing for a moment, and nobody else is told."""
+    with valkey.client() as client:
+        client.client_kill_filter(_type="pubsub")
+    yield
+
+
+@pytest.mark.parametrize("strike", [killed, frozen, cut])
+async def test_what_ends_a_right_while_nobody_hears_is_found_soon_after(start, valkey, strike):
+    near, office = start("db", ("uvicorn", RARELY), ("gunicorn", RARELY))
+    nobody = Browser()
+    people = {name: Browser() for name in ("out", "inactive", "demoted", "unlisted", "same")}
+    for name, browser in people.items():
+        await nobody.get(office, "make/", username=name, group="editor")
+        await nobody.get(office, "change/permit/", user=name)
+        await browser.get(office, "login/", username=name)
+    async with contextlib.AsyncExitStack() as stack:
+        sockets = {
+            name: await stack.enter_async_context(opened(near, browser))
+            for name, browser in people.items()
+        }
+        for socket in sockets.values():
+            await socket.join("support")
+            await socket.join("listed:1")
+        with strike(valkey):
+            began = time.monotonic()
+            await people["out"].get(office, "logout/")
+            await nobody.get(office, "change/deactivate/", user="inactive")
+            await nobody.get(office, "change/clear/", user="demoted")
+            with contextlib.suppress(urllib.error.HTTPError):
+                await nobody.get(office, "change/forbid_by_room/", user="unlisted")
+            assert time.monotonic() - began < 4 * WAIT
+        assert (await sockets["out"].ended())[0] == 4501
+        assert (await sockets["inactive"].ended())[0] == 4504
+        assert (await sockets["demoted"].left("support"))[0] == "forbidden"
+        assert (await sockets["unlisted"].left("listed:1"))[0] == "forbidden"
+        for name in ("demoted", "unlisted", "same"):
+            assert await sockets[name].is_alive(), sockets[name].code
