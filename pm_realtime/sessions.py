@@ -203,6 +203,9 @@ def _watch(store: Any, name: str, on_change: Change) -> None:
         key = self.session_key
         # Read now where nobody has yet: afterwards nobody can say whose it was.
         data = dict(self._session) if key else {}
+        if are_in_cookies() and SESSION_KEY in data:
+            # It keeps the name that it has, also where its login came before this app.
+            self._session.setdefault(NAME_KEY, name_of(key, data))
         result = original(self, *args, **kwargs)
         _report(self, key, data, on_change)
         return result

@@ -126,6 +126,22 @@ async def test_who_logs_in_once_more_stays(engine, often, user):
         assert await connection.is_alive()
 
 
+async def test_a_cookie_from_before_the_app_was_installed_is_followed(rarely, settings, user):
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+    browser = await Browser.of(user)
+    unnamed = store_of(None)
+    unnamed.update(store_of(browser.key).load())
+    del unnamed[sessions.NAME_KEY]
+    unnamed.save()
+    browser.key = unnamed.session_key
+    async with opened(browser) as connection:
+        for number in range(3):
+            await browser.request(lambda request, n=number: request.session.update({"cart": n}))
+        assert await connection.is_alive()
+        await browser.log_out()
+        await connection.assert_closed(4501)
+
+
 async def test_a_session_ends_at_its_time(engine, rarely, user):
     browser = await Browser.of(user, age=2)
     async with opened(browser) as connection:

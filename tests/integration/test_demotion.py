@@ -1,6 +1,7 @@
 """What any process sends after somebody lost the right to a room never reaches them."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -25,15 +26,18 @@ async def test_nothing_sent_after_a_demotion_arrives(cluster, layer, record_prop
         await nobody.get(office, "make/", username=name, group="editor")
         await browser.get(office, "login/", username=name)
     async with opened(here, mine) as demoted, opened(here, other) as stays:
+        await demoted.join("support")
         await stays.join("support")
         for sender in senders:
             assert (await sender.aget("/stream/start/support/")).body == "started"
         demotions = []
         for _ in range(REPETITIONS):
-            await demoted.join("support")
             seen = len(demoted.arrivals)
             await eventually(lambda seen=seen: len(demoted.arrivals) > seen + 4)
-            demotions.append(await demote_and_promote(office, nobody, demoted))
+            demotions.append(await demote(office, nobody, demoted))
+            await arrived_from_all(senders, stays, demotions[-1][-1])
+            await nobody.get(office, "change/add/", **USER)
+            await eventually_joins(demoted)
         for sender in senders:
             await sender.aget("/stream/stop/")
         assert await demoted.is_alive()
@@ -63,8 +67,8 @@ def is_in(moment, periods):
     return any(begin < moment < end for begin, end in periods)
 
 
-async def demote_and_promote(office, nobody, socket):
-    """When that was committed, when everybody had been told of it, and until when it lasted."""
+async def demote(office, nobody, socket):
+    """When that was committed, when everybody had been told, and a moment at which it is so."""
     seen = len(socket.arrivals)
     demotion = await nobody.get(office, "change/remove/", **USER)
     await eventually(
@@ -72,10 +76,24 @@ async def demote_and_promote(office, nobody, socket):
     )
     refused = await socket.ask("subscribe", {"room": "support"})
     assert refused["payload"]["code"] == "FORBIDDEN"
-    promotion = await nobody.get(office, "change/add/", **USER)
+    return demotion["at"], demotion["told"], time.time()
+
+
+async def arrived_from_all(senders, socket, moment):
+    """Return when all that was sent before ``moment`` has come to the process of ``socket``.
+
+    What each sender sends comes in its order.
+    """
+
+    def have_sent():
+        return {each["from"] for each in socket.of_type("streamed") if each["at"] > moment}
+
+    await eventually(lambda: len(have_sent()) == len(senders))
+
+
+async def eventually_joins(socket):
     while (await socket.ask("subscribe", {"room": "support"}))["type"] != "subscribed":
         await asyncio.sleep(0.005)
-    return demotion["at"], demotion["told"], promotion["at"]
 
 
 def opened(server, browser):

@@ -1,6 +1,7 @@
 """Pushes that go on and on, from a thread of this process."""
 
 import itertools
+import os
 import threading
 import time
 
@@ -34,4 +35,5 @@ def _push_on(room: str) -> None:
     for number in itertools.count():
         if _is_over.wait(PAUSE):
             return
-        send_to_room(room, "streamed", {"n": number, "at": time.time()})
+        payload = {"from": os.getpid(), "n": number, "at": time.time()}
+        send_to_room(room, "streamed", payload)
