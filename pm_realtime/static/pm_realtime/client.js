@@ -3,7 +3,6 @@ import { MessageType } from "./constants.js";
 import { complete } from "./envelope.js";
 import { LocalErrorCode, RealtimeError } from "./errors.js";
 import { createEvents } from "./events.js";
-import { createLazyConnection } from "./lazy.js";
 import { createOutbox } from "./outbox.js";
 import { createDeferred, createReplies, ignorable } from "./replies.js";
 import { createRooms } from "./rooms.js";
@@ -32,10 +31,13 @@ export function createRealtime(options = {}) {
   // Until the first connect() and while one may come, what is sent waits for it.
   let refusing = false;
 
-  const hooks = { onConnected, onFrame, onReady: outbox.flush, onStatus, onClose };
-  const connection = settings.shared
-    ? createLazyConnection(() => import("./shared.js"), settings, hooks)
-    : createConnection(settings, hooks);
+  const connection = createConnection(settings, {
+    onConnected,
+    onFrame,
+    onReady: outbox.flush,
+    onStatus,
+    onClose,
+  });
   const { store, update } = createStore(() => ({
     status: connection.status,
     connected: connection.status === "connected",

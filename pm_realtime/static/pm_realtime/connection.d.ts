@@ -18,7 +18,7 @@ export interface ConnectionHooks {
   onClose(detail: CloseDetail & { final: boolean }): void;
 }
 
-/** What a client talks through: a socket of its own, or one that tabs share. */
+/** What a client talks through. */
 export interface Connection {
   readonly status: Status;
   connect(): void;

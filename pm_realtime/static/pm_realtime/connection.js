@@ -7,7 +7,7 @@ import { openSocket } from "./socket.js";
 export const STABLE_AFTER = 5_000;
 
 // A loss so soon after waking lies back in the sleep: no crowd comes back with this client.
-const JUST_WOKEN = 2_000;
+const JUST_WOKEN = 5_000;
 
 export function createConnection(settings, hooks) {
   let socket = null;

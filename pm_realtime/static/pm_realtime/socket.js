@@ -6,7 +6,7 @@ import { createHeartbeat } from "./heartbeat.js";
 export const CONNECT_TIMEOUT = 15_000;
 
 const NORMAL = 1000;
-const OPEN = 1;
+const CLOSING = 2;
 
 export function openSocket({ url, protocols, WebSocket, onConnected, onFrame, onReady, onClose }) {
   const socket = new WebSocket(url, protocols);
@@ -29,7 +29,7 @@ export function openSocket({ url, protocols, WebSocket, onConnected, onFrame, on
 
   function send(envelope) {
     // A socket that is closing takes everything and sends nothing.
-    if (over || socket.readyState !== OPEN) return false;
+    if (over || socket.readyState >= CLOSING) return false;
     socket.send(JSON.stringify(envelope));
     return true;
   }
