@@ -37,7 +37,11 @@ ROWS = (
     ("pm_realtime",),
     ("management", "management.commands"),
     ("management.base",),
-    ("management.commands.realtime_send", "management.commands.realtime_stats"),
+    (
+        "management.commands.realtime_constants",
+        "management.commands.realtime_send",
+        "management.commands.realtime_stats",
+    ),
     ("auth", "admission", "origins", "receivers"),
     ("checker", "handlers"),
     ("rights",),
@@ -105,6 +109,7 @@ ONLY = {
     "pm_realtime": {"push", "_version"},
     "management": set(),
     "management.commands": set(),
+    "management.commands.realtime_constants": {"protocol"},
     "views": set(),
 }
 #: Imports that no row rules out and the shape of the package does.
