@@ -1,4 +1,4 @@
-"""The browser client: its own tests, run by Node, its size, and that it says what the server says."""
+"""The browser client: its own tests, run by Node, its size, and that it agrees with the server."""
 
 import gzip
 import json

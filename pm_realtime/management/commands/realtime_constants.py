@@ -17,7 +17,9 @@ from pm_realtime.protocol import SUBPROTOCOL, CloseCode, ErrorCode, MessageType,
 FOLDER: Final = Path(__file__).resolve().parents[2] / "static" / "pm_realtime"
 #: Every code that a WebSocket may be closed with.
 CLOSE_CODES: Final = range(1000, 5000)
-HEAD: Final = "// Written by `manage.py realtime_constants` from protocol.py: change that, not this.\n"
+HEAD: Final = (
+    "// Written by `manage.py realtime_constants` from protocol.py: change that, not this.\n"
+)
 
 
 class Command(BaseCommand):
@@ -132,8 +134,7 @@ def _object(name: str, members: Iterable[Any]) -> str:
 
 def _type(name: str, about: str, members: Iterable[tuple[str, str | int, str]]) -> str:
     lines = [
-        (f"  /** {remark} */\n" if remark else "")
-        + f"  readonly {member}: {json.dumps(value)};\n"
+        (f"  /** {remark} */\n" if remark else "") + f"  readonly {member}: {json.dumps(value)};\n"
         for member, value, remark in members
     ]
     return (
