@@ -76,7 +76,7 @@ def npm_package():
 def test_npm_packs_the_client_and_nothing_else(npm_package):
     # What npm may have against this machine's own settings is no fault of the package.
     environment = {**os.environ, "NPM_CONFIG_USERCONFIG": os.devnull}
-    command = [*npm(), "pack", "--dry-run", "--json", "--loglevel=warn"]
+    command = [*npm(), "pack", "--dry-run", "--json", "--loglevel=warn", "--no-update-notifier"]
     done = run(*command, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stdout
     (packed,) = json.loads(done.stdout)  # A warning would stand in front of it.
