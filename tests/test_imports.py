@@ -38,7 +38,11 @@ ROWS = (
     ("pm_realtime",),
     ("management", "management.commands"),
     ("management.base",),
-    ("management.commands.realtime_send", "management.commands.realtime_stats"),
+    (
+        "management.commands.realtime_constants",
+        "management.commands.realtime_send",
+        "management.commands.realtime_stats",
+    ),
     ("auth", "admission", "origins", "receivers", "rules"),
     ("checker", "handlers"),
     ("rights",),
@@ -111,6 +115,7 @@ ONLY = {
     "shutdown": {"backends", "conf", "exceptions", "hub", "protocol"},
     "management": set(),
     "management.commands": set(),
+    "management.commands.realtime_constants": {"protocol"},
     "views": set(),
 }
 #: Imports that no row rules out and the shape of the package does.

@@ -1,6 +1,8 @@
-"""What pip installs: the wheel, built from a copy of this tree."""
+"""What pip and npm install: the wheel, built from a copy of this tree, and the npm package."""
 
 import email
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -9,6 +11,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+import pm_realtime
+from tests.node import npm, run
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -56,3 +61,39 @@ def test_it_names_itself_its_python_and_its_extras(wheel):
         "idna",
         "msgspec",
     }
+
+
+CLIENT = "pm_realtime/static/pm_realtime"
+#: The files of the client that are imported from outside, by the name that npm gives them.
+PUBLIC = {"client": ".", "vue": "./vue", "shared": "./shared", "testing": "./testing"}
+
+
+@pytest.fixture(scope="module")
+def npm_package():
+    return json.loads((ROOT / "package.json").read_text())
+
+
+def test_npm_packs_the_client_and_nothing_else(npm_package):
+    # What npm may have against this machine's own settings is no fault of the package.
+    environment = {**os.environ, "NPM_CONFIG_USERCONFIG": os.devnull}
+    command = [*npm(), "pack", "--dry-run", "--json", "--loglevel=warn", "--no-update-notifier"]
+    done = run(*command, cwd=ROOT, env=environment)
+    assert done.returncode == 0, done.stdout
+    (packed,) = json.loads(done.stdout)  # A warning would stand in front of it.
+    files = {file["path"] for file in packed["files"]}
+    client = {f"{CLIENT}/{path.name}" for path in (ROOT / CLIENT).iterdir() if path.is_file()}
+    assert files == client | {"package.json", "README.md", "LICENSE"}
+    assert (packed["name"], packed["version"]) == ("@pm-realtime/client", pm_realtime.__version__)
+    assert not npm_package.get("private")
+
+
+def test_npm_finds_each_public_module_with_its_types(npm_package):
+    there = {name: file for name, file in PUBLIC.items() if (ROOT / CLIENT / f"{name}.js").exists()}
+    exports = {
+        file: {"types": f"./{CLIENT}/{name}.d.ts", "default": f"./{CLIENT}/{name}.js"}
+        for name, file in there.items()
+    }
+    assert npm_package["exports"] == {**exports, "./package.json": "./package.json"}
+    for targets in exports.values():
+        assert all((ROOT / target).exists() for target in targets.values())
+    assert npm_package["sideEffects"] is False

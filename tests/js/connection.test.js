@@ -2,11 +2,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { createRealtime } from "../../pm_realtime/static/pm_realtime/client.js";
+import { fakePage } from "./fake_page.js";
 import { fakeWebSocket } from "./fake_socket.js";
 
 /** A client whose waits are all at their bound: 1, 2, 4, 8, 16 s. */
 function setup(t, options = {}) {
-  t.mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  t.mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"] });
   t.mock.method(Math, "random", () => 1);
   const WebSocket = fakeWebSocket();
   const realtime = createRealtime({ url: "ws://site.test/", WebSocket, ...options });
@@ -17,34 +18,13 @@ function setup(t, options = {}) {
   return { WebSocket, realtime, log, closes, tick: (ms) => t.mock.timers.tick(ms) };
 }
 
-function page(t) {
-  const target = new EventTarget();
-  const document = new EventTarget();
-  document.visibilityState = "visible";
-  globalThis.document = document;
-  globalThis.addEventListener = target.addEventListener.bind(target);
-  globalThis.removeEventListener = target.removeEventListener.bind(target);
-  t.after(() => {
-    delete globalThis.document;
-    delete globalThis.addEventListener;
-    delete globalThis.removeEventListener;
-  });
-  return {
-    online: () => target.dispatchEvent(new Event("online")),
-    show(visibilityState) {
-      document.visibilityState = visibilityState;
-      document.dispatchEvent(new Event("visibilitychange"));
-    },
-  };
-}
-
 test("tells each state as it comes", (t) => {
   const { WebSocket, realtime, log, closes, tick } = setup(t);
   realtime.connect();
   WebSocket.last.accept();
-  WebSocket.last.drop(1012, "restart");
+  WebSocket.last.close(1012, "restart");
   assert.equal(realtime.status, "waiting");
-  assert.deepEqual(closes, [{ willReconnect: true, code: 1012, reason: "restart", delay: 1000 }]);
+  assert.deepEqual(closes, [{ willReconnect: true, name: null, code: 1012, reason: "restart", delay: 1000 }]);
   tick(999);
   assert.equal(WebSocket.all.length, 1);
   tick(1);
@@ -53,7 +33,7 @@ test("tells each state as it comes", (t) => {
   assert.deepEqual(log, [
     "connecting", "connected", "waiting", "connecting", "connected", "stopped",
   ]);
-  assert.deepEqual(closes[1], { willReconnect: false, code: 1000, reason: "" });
+  assert.deepEqual(closes[1], { willReconnect: false, name: null, code: 1000, reason: "" });
 });
 
 for (const code of [1000, 1006, 4001, 4003, 4013]) {
@@ -61,7 +41,7 @@ for (const code of [1000, 1006, 4001, 4003, 4013]) {
     const { WebSocket, realtime, tick } = setup(t);
     realtime.connect();
     WebSocket.last.accept();
-    WebSocket.last.drop(code);
+    WebSocket.last.close(code);
     tick(1000);
     assert.equal(WebSocket.all.length, 2);
   });
@@ -69,11 +49,11 @@ for (const code of [1000, 1006, 4001, 4003, 4013]) {
 
 for (const code of [1002, 1008, 1009, 4501, 4502, 4503, 4504, 4505]) {
   test(`stays away after ${code}, until connect`, (t) => {
-    const events = page(t);
+    const events = fakePage(t);
     const { WebSocket, realtime, closes, tick } = setup(t);
     realtime.connect();
     WebSocket.last.accept();
-    WebSocket.last.drop(code);
+    WebSocket.last.close(code);
     events.online();
     events.show("visible");
     tick(600_000);
@@ -89,11 +69,11 @@ test("waits longer each time, then rests", (t) => {
   realtime.connect();
   WebSocket.last.accept();
   tick(5000);
-  WebSocket.last.drop();
+  WebSocket.last.close();
   for (const delay of [1000, 2000, 4000, 8000, 16_000]) {
     assert.equal(closes.at(-1).delay, delay);
     tick(delay);
-    WebSocket.last.drop();
+    WebSocket.last.close();
   }
   assert.equal(WebSocket.all.length, 6);
   assert.deepEqual(
@@ -103,7 +83,7 @@ test("waits longer each time, then rests", (t) => {
   tick(3_600_000);
   assert.equal(WebSocket.all.length, 6);
   realtime.connect();
-  WebSocket.last.drop();
+  WebSocket.last.close();
   assert.equal(closes.at(-1).delay, 1000);
 });
 
@@ -111,7 +91,7 @@ test("never rests with Infinity", (t) => {
   const { WebSocket, realtime, closes, tick } = setup(t, { maxReconnectAttempts: Infinity });
   realtime.connect();
   for (let attempt = 0; attempt < 40; attempt += 1) {
-    WebSocket.last.drop();
+    WebSocket.last.close();
     tick(30_000);
   }
   assert.equal(WebSocket.all.length, 41);
@@ -121,8 +101,8 @@ test("never rests with Infinity", (t) => {
 test("keeps what was queued over a rest", (t) => {
   const { WebSocket, realtime } = setup(t, { maxReconnectAttempts: 0 });
   realtime.connect();
-  WebSocket.last.drop();
-  assert.equal(realtime.send({ type: "a" }), true);
+  WebSocket.last.close();
+  realtime.send({ type: "a" });
   realtime.connect();
   WebSocket.last.accept();
   assert.equal(WebSocket.last.lastSent.type, "a");
@@ -133,22 +113,21 @@ for (const [name, wake] of [
   ["the page becomes visible", (events) => events.show("visible")],
 ]) {
   test(`a rest ends when ${name}`, (t) => {
-    const events = page(t);
+    const events = fakePage(t);
     const { WebSocket, realtime } = setup(t, { maxReconnectAttempts: 0 });
     realtime.connect();
-    WebSocket.last.drop();
+    WebSocket.last.close();
     events.show("hidden");
     assert.equal(WebSocket.all.length, 1);
-    if (name.includes("network")) globalThis.document.visibilityState = "visible";
     wake(events);
     assert.equal(WebSocket.all.length, 2);
   });
 
   test(`a wait ends when ${name}`, (t) => {
-    const events = page(t);
+    const events = fakePage(t);
     const { WebSocket, realtime, tick } = setup(t);
     realtime.connect();
-    WebSocket.last.drop();
+    WebSocket.last.close();
     wake(events);
     assert.equal(WebSocket.all.length, 2);
     tick(1000);
@@ -156,22 +135,24 @@ for (const [name, wake] of [
   });
 
   test(`a connection is tried out when ${name}`, (t) => {
-    const events = page(t);
+    const events = fakePage(t);
     const { WebSocket, realtime, tick } = setup(t);
     realtime.connect();
     WebSocket.last.accept();
     wake(events);
     assert.equal(WebSocket.last.sentOf("ping").length, 1);
-    tick(10_000);
-    assert.equal(realtime.status, "waiting");
+    tick(999);
+    assert.equal(realtime.connected, true);
+    tick(1);
+    assert.equal(WebSocket.all.length, 2, "at once: it was lost before");
   });
 }
 
 test("after disconnect the page's events do nothing", (t) => {
-  const events = page(t);
+  const events = fakePage(t);
   const { WebSocket, realtime, tick } = setup(t);
   realtime.connect();
-  WebSocket.last.drop();
+  WebSocket.last.close();
   realtime.disconnect();
   events.online();
   events.show("visible");
@@ -180,11 +161,11 @@ test("after disconnect the page's events do nothing", (t) => {
 });
 
 test("with reconnect: false it stays away", (t) => {
-  const events = page(t);
+  const events = fakePage(t);
   const { WebSocket, realtime, closes, tick } = setup(t, { reconnect: false });
   realtime.connect();
   WebSocket.last.accept();
-  WebSocket.last.drop();
+  WebSocket.last.close();
   events.online();
   tick(60_000);
   assert.equal(WebSocket.all.length, 1);
@@ -196,13 +177,13 @@ test("connections that end right away count as failures", (t) => {
   realtime.connect();
   for (let attempt = 0; attempt < 5; attempt += 1) {
     WebSocket.last.accept();
-    WebSocket.last.drop(4013);
+    WebSocket.last.close(4013);
     tick(30_000);
   }
   assert.deepEqual(closes.map(({ delay }) => delay), [1000, 2000, 4000, 8000, 16_000]);
   WebSocket.last.accept();
   tick(5000);
-  WebSocket.last.drop();
+  WebSocket.last.close();
   assert.equal(closes.at(-1).delay, 1000);
 });
 
@@ -210,7 +191,7 @@ test("a handler of the close may connect at once", (t) => {
   const { WebSocket, realtime, log, tick } = setup(t);
   realtime.once(":close", () => realtime.connect());
   realtime.connect();
-  WebSocket.last.drop();
+  WebSocket.last.close();
   assert.equal(WebSocket.all.length, 2);
   tick(1000);
   assert.equal(WebSocket.all.length, 2);
@@ -227,7 +208,7 @@ test("what a closed socket still says is not heard", (t) => {
   realtime.disconnect();
   socket.frame("message", {});
   socket.accept();
-  socket.drop(1006);
+  socket.close(1006);
   assert.deepEqual(seen, []);
   assert.equal(closes.length, 1);
   assert.equal(realtime.status, "stopped");
@@ -277,7 +258,7 @@ test("any frame is a sign of life, silence is not", (t) => {
   assert.equal(realtime.connected, false);
   assert.equal(socket.closedWith, 4001);
   assert.deepEqual([closes[0].code, closes[0].willReconnect], [4001, true]);
-  socket.drop(1006);
+  socket.close(1006);
   assert.equal(closes.length, 1);
 });
 

@@ -1,72 +1,12 @@
-/** A stand-in for the browser's WebSocket, with the server's end in the test's hands. */
-export function fakeWebSocket() {
-  return class FakeWebSocket extends EventTarget {
-    static all = [];
+import { createFakeServer } from "../../pm_realtime/static/pm_realtime/testing.js";
 
-    static get last() {
-      return this.all.at(-1);
-    }
-
-    constructor(url) {
-      super();
-      this.url = url;
-      this.sent = [];
-      this.closedWith = null;
-      this.constructor.all.push(this);
-    }
-
-    send(text) {
-      this.sent.push(JSON.parse(text));
-    }
-
-    close(code) {
-      this.closedWith = code;
-    }
-
-    /** The frames of one type that the client sent. */
-    sentOf(type) {
-      return this.sent.filter((envelope) => envelope.type === type);
-    }
-
-    get lastSent() {
-      return this.sent.at(-1);
-    }
-
-    /** The server sends text. */
-    text(data) {
-      this.dispatchEvent(Object.assign(new Event("message"), { data }));
-    }
-
-    /** The server sends an envelope. */
-    frame(type, payload, rest = {}) {
-      this.text(JSON.stringify({ type, payload, timestamp: 1, ...rest }));
-    }
-
-    accept(payload = {}) {
-      this.frame("connected", {
-        userId: 7,
-        connectionId: `c${this.constructor.all.length}`,
-        role: "editor",
-        heartbeatInterval: 30_000,
-        heartbeatTimeout: 10_000,
-        ...payload,
-      });
-    }
-
-    /** The server answers a command. */
-    reply(command, type, payload) {
-      this.frame(type, payload, { id: command.id });
-    }
-
-    refuse(command, code, rest = {}) {
-      this.reply(command, "error", { code, message: `refused: ${code}`, ...rest });
-    }
-
-    /** The connection ends from the other side. */
-    drop(code = 1006, reason = "") {
-      this.dispatchEvent(Object.assign(new Event("close"), { code, reason }));
-    }
-  };
+/** A class for WebSocket whose server's end is in the test's hands: `last` is its newest. */
+export function fakeWebSocket(options = {}) {
+  const server = createFakeServer({ automatic: false, userId: 7, role: "editor", ...options });
+  return Object.defineProperties(server.WebSocket, {
+    all: { get: () => server.connections },
+    last: { get: () => server.last },
+  });
 }
 
 /** Lets the handlers of settled promises run. */

@@ -46,7 +46,7 @@ function setup(t, random = 1) {
   }
 
   function reconnect() {
-    WebSocket.last.drop();
+    WebSocket.last.close();
     tick(1000);
     accept();
   }
@@ -203,7 +203,7 @@ test("a new connection asks at once, once, and starts the waits afresh", async (
     tick(delay);
   }
   await refuse("INTERNAL_ERROR");
-  WebSocket.last.drop();
+  WebSocket.last.close();
   tick(30_000);
   accept();
   assert.equal(asked(), 1);
@@ -217,7 +217,7 @@ test("a new connection asks at once, once, and starts the waits afresh", async (
 test("nothing is asked for between a lost connection and the next", async (t) => {
   const { WebSocket, realtime, refuse, accept, tick, asked } = await rejoining(t);
   await refuse("RATE_LIMITED", { retryAfter: 500 });
-  WebSocket.last.drop();
+  WebSocket.last.close();
   tick(1000);
   assert.equal(realtime.status, "connecting");
   assert.equal(asked(), 0);
@@ -228,7 +228,7 @@ test("nothing is asked for between a lost connection and the next", async (t) =>
 test("a refusal that a lost connection overtakes starts no timer", async (t) => {
   const { WebSocket, realtime, timers, refuse } = await rejoining(t);
   const refused = refuse("INTERNAL_ERROR");
-  WebSocket.last.drop();
+  WebSocket.last.close();
   await refused;
   assert.equal(timers.size, 1, "the next attempt to connect, and nothing else");
   assert.deepEqual(realtime.rooms, ["a"]);
@@ -236,7 +236,7 @@ test("a refusal that a lost connection overtakes starts no timer", async (t) => 
 
 for (const [name, end] of [
   ["disconnect", ({ realtime }) => realtime.disconnect()],
-  ["a final close", ({ WebSocket }) => WebSocket.last.drop(4502)],
+  ["a final close", ({ WebSocket }) => WebSocket.last.close(4502)],
 ]) {
   test(`${name} leaves no timer; the room is back with connect`, async (t) => {
     const parts = await rejoining(t);

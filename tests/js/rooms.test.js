@@ -13,7 +13,7 @@ function setup(t, { connect = true } = {}) {
     WebSocket.last.accept();
   }
   const reconnect = (code) => {
-    WebSocket.last.drop(code);
+    WebSocket.last.close(code);
     t.mock.timers.tick(30_000);
     WebSocket.last.accept();
   };
@@ -42,7 +42,7 @@ test("wanted rooms come back on each connection, before anything queued", async 
     grant(WebSocket.last, WebSocket.last.lastSent);
   }
   await settled();
-  WebSocket.last.drop();
+  WebSocket.last.close();
   realtime.sendToRoom("a", "queued");
   realtime.subscribe("c");
   realtime.on(":open", () => realtime.sendToRoom("a", "on open"));
@@ -171,7 +171,7 @@ test("rooms outlive disconnect and a final close, whoever waited does not", asyn
   grant(WebSocket.last, WebSocket.last.lastSent);
   await settled();
   const waiting = realtime.subscribe("b");
-  WebSocket.last.drop(4502);
+  WebSocket.last.close(4502);
   await assert.rejects(waiting, { code: "NOT_CONNECTED" });
   realtime.connect();
   WebSocket.last.accept();

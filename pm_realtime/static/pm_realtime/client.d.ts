@@ -1,16 +1,15 @@
-import type { RealtimeError } from "./replies.js";
+import type { Store } from "./store.js";
 
 export { backoffDelay } from "./backoff.js";
-export { CloseCode, ErrorCode, LocalErrorCode, MessageType, mayReconnect } from "./constants.js";
-export { RealtimeError } from "./replies.js";
-
-/** What may wait for a connection; more is refused with `QUEUE_FULL`. */
-export declare const MAX_QUEUED: 100;
+export { CloseCode, ErrorCode, MessageType, mayReconnect, SUBPROTOCOL } from "./constants.js";
+export { LocalErrorCode, RealtimeError } from "./errors.js";
+export { MAX_QUEUED } from "./outbox.js";
+export type { Store } from "./store.js";
 
 /** One message on the wire. */
-export interface Envelope<P = any> {
+export interface Envelope<P = unknown> {
   type: string;
-  payload?: P;
+  payload: P;
   /** Milliseconds since the epoch. */
   timestamp: number;
   id?: string;
@@ -20,11 +19,14 @@ export interface Envelope<P = any> {
   offset?: number;
 }
 
+export type UserId = string | number;
+
 export interface ConnectedPayload {
   /** null for an anonymous connection. */
-  userId: string | number | null;
+  userId: UserId | null;
   connectionId: string;
   role: string | null;
+  /** Milliseconds. */
   heartbeatInterval: number;
   heartbeatTimeout: number;
 }
@@ -46,7 +48,7 @@ export interface MessagePayload<C = any> {
   room: string;
   content: C;
   /** Missing where the sender is anonymous. */
-  from?: { userId: string | number; name: string };
+  from?: { userId: UserId; name: string };
 }
 
 export interface NotificationPayload {
@@ -65,17 +67,28 @@ export interface ErrorPayload {
   retryAfter?: number;
 }
 
-export interface WireEvents {
-  connected: Envelope<ConnectedPayload>;
-  subscribed: Envelope<RoomPayload>;
-  unsubscribed: Envelope<UnsubscribedPayload>;
-  message: Envelope<MessagePayload>;
-  notification: Envelope<NotificationPayload>;
-  broadcast: Envelope;
-  error: Envelope<ErrorPayload>;
-  pong: Envelope<undefined>;
-  /** Every frame, after the handlers of its own type. */
-  "*": Envelope;
+/**
+ * The payload of each type of message. A site adds its own:
+ *
+ * ```ts
+ * declare module "@pm-realtime/client" {
+ *   interface RealtimeMessages {
+ *     export: { by: string };
+ *   }
+ * }
+ * ```
+ *
+ * The payload of a type that is not in here is `unknown`.
+ */
+export interface RealtimeMessages {
+  connected: ConnectedPayload;
+  subscribed: RoomPayload;
+  unsubscribed: UnsubscribedPayload;
+  message: MessagePayload;
+  notification: NotificationPayload;
+  broadcast: any;
+  error: ErrorPayload;
+  pong: undefined;
 }
 
 /**
@@ -91,7 +104,7 @@ export interface StatusDetail {
   /** Of the close, with `waiting` and `stopped`. */
   code?: number;
   reason?: string;
-  /** Milliseconds until the next attempt, with `waiting`. */
+  /** Milliseconds until the next attempt, with `waiting`; none where the page was left. */
   delay?: number;
   /**
    * With `stopped`: `maxReconnectAttempts` came to nothing. It goes on with `connect()`, when the
@@ -103,6 +116,9 @@ export interface StatusDetail {
 export interface CloseDetail {
   /** 4001 also where this client gave a silent server up; 1000 after `disconnect()`. */
   code: number;
+  /** The code's name in `CloseCode`, such as `SESSION_ENDED`; null where it has none. */
+  name: string | null;
+  /** What the server said; some servers drop it, so look at the code. */
   reason: string;
   willReconnect: boolean;
   /** Milliseconds until the next attempt, where one comes. */
@@ -114,20 +130,28 @@ export interface CloseDetail {
  * Events of the client itself. A colon in front keeps them apart from the wire: a frame whose type
  * begins with one reaches only the handlers of "*", and "*" gets frames only.
  */
-export interface LocalEvents {
+export interface RealtimeEvents {
   /** Connected; the wanted rooms have been asked for and the queue is out. */
   ":open": ConnectedPayload;
-  /** A connection, or an attempt at one, is over. */
+  /** A connection, or an attempt at one, is over, and why. */
   ":close": CloseDetail;
   /** The status changed, or begins anew. */
   ":status": StatusDetail;
+  /** Every frame, after the handlers of its own type. */
+  "*": Envelope<any>;
 }
 
-type EventMap = WireEvents & LocalEvents;
+/** What a handler of `type` gets. */
+export type EventOf<T extends string> = T extends keyof RealtimeEvents
+  ? RealtimeEvents[T]
+  : T extends keyof RealtimeMessages
+    ? Envelope<RealtimeMessages[T]>
+    : Envelope<unknown>;
+
+/** The known names, for editors to offer, and any other. */
+export type EventName = keyof RealtimeEvents | keyof RealtimeMessages | (string & {});
 
 export interface RealtimeOptions {
-  /** ws:, wss:, http: or https: address, or a path on this host. Default: "/api/ws" on this host. */
-  url?: string;
   /** Connect at once. Default: false. */
   autoConnect?: boolean;
   /** Come back by itself after a close nobody asked for. Default: true. */
@@ -136,38 +160,53 @@ export interface RealtimeOptions {
   maxReconnectAttempts?: number;
   /** Bound of the first random wait in ms; it doubles with each attempt, up to 30 s. Default: 1000. */
   reconnectDelay?: number;
+  /** ws:, wss:, http: or https: address, or a path on this host. Default: "/api/ws" on this host. */
+  url?: string;
+  /** Subprotocols to offer. */
+  protocols?: string | string[];
+  /** One connection for all tabs of this site and user. Default: false. */
+  shared?: boolean;
+  /** Say on the console what is sent, received and becomes of the connection. Default: false. */
+  debug?: boolean;
   /** The class to use in place of the global one. */
   WebSocket?: typeof globalThis.WebSocket;
 }
 
-export interface Realtime {
-  readonly connected: boolean;
+export interface RealtimeState {
   readonly status: Status;
+  readonly connected: boolean;
   /** The server's id of this connection; null while not connected, as with the next two. */
   readonly connectionId: string | null;
-  readonly userId: string | number | null;
+  readonly userId: UserId | null;
   readonly role: string | null;
+  /** Of the last close; null while connected and before the first. */
+  readonly closeCode: number | null;
+}
+
+export interface Realtime extends RealtimeState {
   /** The rooms wanted: joined again after each reconnect. */
   readonly rooms: string[];
+  /** The state above for frameworks, to subscribe to. */
+  readonly store: Store<RealtimeState>;
 
   /** Connects, or tries anew at once; does nothing where a connection is there or opening. */
   connect(): void;
-  /** Closes for good, until `connect()`. The wanted rooms stay wanted, what was queued is dropped. */
+  /** Closes for good, until `connect()`. The wanted rooms stay wanted, what was queued is refused. */
   disconnect(): void;
 
   /**
-   * Sends an envelope, adding `timestamp` and `id`; without a connection it waits for the next.
-   * Returns false where it was dropped: after `disconnect()`, after a close that ends it, or
-   * with {@link MAX_QUEUED} waiting.
-   */
-  send(envelope: Partial<Envelope> & { type: string }): boolean;
-
-  /**
-   * The promises below give the server's reply, or reject with a {@link RealtimeError}. They may
-   * be ignored: that raises no unhandled rejection.
+   * The promises below reject with a {@link RealtimeError} where a thing does not come about. They
+   * may be ignored: that raises no unhandled rejection.
+   *
+   * What is sent without a connection waits for the next, up to {@link MAX_QUEUED}; then the oldest
+   * is refused.
    */
 
-  /** Sends a message to a room. Without a connection it waits for the next. */
+  /** Sends an envelope, adding `timestamp` and `id`. Resolves as it goes out; replies are events. */
+  send(envelope: { type: string; payload?: unknown; timestamp?: number; id?: string }): Promise<void>;
+  /** The same, from its parts. */
+  sendMessage(type: string, payload?: unknown): Promise<void>;
+  /** Sends a message to a room. Resolves with the message as every subscriber gets it. */
   sendToRoom<C = unknown>(room: string, content: C): Promise<Envelope<MessagePayload<C>>>;
   /**
    * Joins a room and stays in it over reconnects, until `unsubscribe` or until the server refuses
@@ -176,16 +215,15 @@ export interface Realtime {
    * answer in time; the promise then waits for the outcome.
    */
   subscribe(room: string): Promise<Envelope<RoomPayload>>;
+  /** Leaves a room. Without a connection that is done at once. */
   unsubscribe(room: string): Promise<Envelope<UnsubscribedPayload>>;
-  /** Asks the server for a `pong`; rejects at once without a connection. */
-  ping(): Promise<Envelope>;
+  /** The milliseconds to the server and back; rejects at once without a connection. */
+  ping(): Promise<number>;
 
-  /** Calls the handler on each frame of that type, or local event. Returns what takes it off. */
-  on<T extends keyof EventMap>(type: T, handler: (event: EventMap[T]) => void): () => void;
-  on<P = any>(type: string, handler: (envelope: Envelope<P>) => void): () => void;
+  /** Calls the handler on each frame of that type, or event of the client. Returns what takes it off. */
+  on<T extends EventName>(type: T, handler: (event: EventOf<T>) => void): () => void;
   /** The same, for one time. */
-  once<T extends keyof EventMap>(type: T, handler: (event: EventMap[T]) => void): () => void;
-  once<P = any>(type: string, handler: (envelope: Envelope<P>) => void): () => void;
+  once<T extends EventName>(type: T, handler: (event: EventOf<T>) => void): () => void;
 }
 
 /** A client of one pm_realtime server. */

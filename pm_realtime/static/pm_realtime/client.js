@@ -1,56 +1,67 @@
 import { createConnection } from "./connection.js";
-import { LocalErrorCode, MessageType } from "./constants.js";
+import { MessageType } from "./constants.js";
+import { complete } from "./envelope.js";
+import { LocalErrorCode, RealtimeError } from "./errors.js";
 import { createEvents } from "./events.js";
-import { createReplies } from "./replies.js";
+import { createOutbox } from "./outbox.js";
+import { createDeferred, createReplies, ignorable } from "./replies.js";
 import { createRooms } from "./rooms.js";
+import { createStore } from "./store.js";
 
 export { backoffDelay } from "./backoff.js";
-export { CloseCode, ErrorCode, LocalErrorCode, MessageType, mayReconnect } from "./constants.js";
-export { RealtimeError } from "./replies.js";
+export { CloseCode, ErrorCode, MessageType, mayReconnect, SUBPROTOCOL } from "./constants.js";
+export { LocalErrorCode, RealtimeError } from "./errors.js";
+export { MAX_QUEUED } from "./outbox.js";
 
-/** What may wait for a connection; more is refused. */
-export const MAX_QUEUED = 100;
+const GONE = [LocalErrorCode.NOT_CONNECTED, LocalErrorCode.CONNECTION_LOST];
+const DEFAULTS = { reconnect: true, maxReconnectAttempts: 5, reconnectDelay: 1000 };
 
-const DEFAULTS = {
-  autoConnect: false,
-  reconnect: true,
-  maxReconnectAttempts: 5,
-  reconnectDelay: 1000,
-};
-
-const REFUSALS = {
-  [LocalErrorCode.NOT_CONNECTED]: "Not connected.",
-  [LocalErrorCode.QUEUE_FULL]: "Too much is waiting for a connection already.",
-};
-
-/** A client of one pm_realtime server. See client.d.ts for options, methods and events. */
 export function createRealtime(options = {}) {
+  const settings = { ...DEFAULTS, ...options };
+  const log = settings.debug ? (...said) => console.debug("[realtime]", ...said) : () => {};
   const events = createEvents();
   const replies = createReplies();
-  const rooms = createRooms((room) => ask(MessageType.SUBSCRIBE, { room }, MessageType.SUBSCRIBED));
-  let queue = [];
+  const outbox = createOutbox(transmit);
+  const rooms = createRooms((room) =>
+    askNow(MessageType.SUBSCRIBE, { room }, MessageType.SUBSCRIBED),
+  );
   let identity = null;
+  let lastUser;
+  let closeCode = null;
   // Until the first connect() and while one may come, what is sent waits for it.
   let refusing = false;
 
-  const connection = createConnection({ ...DEFAULTS, ...options }, {
-    ping: () => transmit(complete({ type: MessageType.PING })),
+  const connection = createConnection(settings, {
     onConnected,
     onFrame,
-    onStatus: (detail) => events.emit(":status", detail),
+    onReady: outbox.flush,
+    onStatus,
     onClose,
   });
+  const { store, update } = createStore(() => ({
+    status: connection.status,
+    connected: connection.status === "connected",
+    connectionId: identity?.connectionId ?? null,
+    userId: identity?.userId ?? null,
+    role: identity?.role ?? null,
+    closeCode,
+  }));
 
-  function onConnected(envelope) {
-    identity = envelope.payload ?? {};
+  function onConnected({ payload }) {
+    identity = payload ?? {};
+    closeCode = null;
+    const user = identity.userId ?? null;
+    // What somebody wrote must not go out in another's name.
+    if (lastUser !== undefined && lastUser !== user) outbox.rejectAll(LocalErrorCode.USER_CHANGED);
+    lastUser = user;
     rooms.joinAll();
-    const waiting = queue;
-    queue = [];
-    waiting.forEach(transmit);
+    outbox.flush();
+    update();
     events.emit(":open", identity);
   }
 
   function onFrame(envelope) {
+    log("received", envelope);
     if (envelope.type === MessageType.UNSUBSCRIBED && isUnasked(envelope)) {
       rooms.forget(envelope.payload?.room);
     }
@@ -62,121 +73,110 @@ export function createRealtime(options = {}) {
     events.emit("*", envelope);
   }
 
+  function onStatus(detail) {
+    log("status", detail);
+    update();
+    events.emit(":status", detail);
+  }
+
   function onClose({ final, ...detail }) {
     identity = null;
+    closeCode = detail.code;
     if (final) {
       refusing = true;
-      queue = [];
-      replies.rejectAll(LocalErrorCode.NOT_CONNECTED, "The connection was closed.");
-      rooms.rejectAll(LocalErrorCode.NOT_CONNECTED, "The connection was closed.");
+      for (const each of [replies, rooms, outbox]) each.rejectAll(LocalErrorCode.NOT_CONNECTED);
     } else {
-      replies.connectionLost();
+      replies.rejectAll(LocalErrorCode.CONNECTION_LOST);
       rooms.connectionLost();
     }
+    update();
     events.emit(":close", detail);
   }
 
-  function transmit(envelope) {
-    connection.send(JSON.stringify(envelope));
-    replies.sent(envelope.id);
+  function transmit({ envelope, replyType, deferred }, urgent = false) {
+    if (connection.status !== "connected" || !connection.send(envelope, urgent)) return false;
+    log("sent", envelope);
+    if (replyType) replies.sent(envelope.id, replyType, deferred);
+    else deferred.resolve();
+    return true;
   }
 
-  /** Sends now or keeps for the next connection; the code of the reason where neither can be. */
-  function deliver(envelope) {
-    if (connection.status === "connected") transmit(envelope);
-    else if (refusing) return LocalErrorCode.NOT_CONNECTED;
-    else if (queue.length >= MAX_QUEUED) return LocalErrorCode.QUEUE_FULL;
-    else queue.push(envelope);
-    return null;
+  function makeItem(envelope, replyType) {
+    return { envelope: complete(envelope), replyType, deferred: createDeferred() };
   }
 
-  function ask(type, payload, replyType) {
-    const envelope = complete({ type, payload });
-    const reply = replies.expect(envelope.id, replyType);
-    const refusal = deliver(envelope);
-    if (refusal) replies.reject(envelope.id, refusal, REFUSALS[refusal]);
-    return reply;
+  function post(envelope, replyType) {
+    const item = makeItem(envelope, replyType);
+    if (refusing) item.deferred.reject(new RealtimeError(LocalErrorCode.NOT_CONNECTED));
+    else outbox.push(item);
+    return item.deferred.promise;
+  }
+
+  // Asks what only the connection of now can answer.
+  function askNow(type, payload, replyType) {
+    const item = makeItem({ type, payload }, replyType);
+    if (!transmit(item, true)) {
+      const connected = connection.status === "connected";
+      const code = connected ? LocalErrorCode.CONNECTION_LOST : LocalErrorCode.NOT_CONNECTED;
+      item.deferred.reject(new RealtimeError(code));
+    }
+    return item.deferred.promise;
   }
 
   const realtime = {
-    get connected() {
-      return connection.status === "connected";
-    },
-    get status() {
-      return connection.status;
-    },
-    get connectionId() {
-      return identity?.connectionId ?? null;
-    },
-    get userId() {
-      return identity?.userId ?? null;
-    },
-    get role() {
-      return identity?.role ?? null;
-    },
     get rooms() {
       return rooms.names;
     },
+    store,
 
     connect() {
       refusing = false;
       connection.connect();
     },
 
-    disconnect() {
-      connection.disconnect();
-    },
+    disconnect: connection.disconnect,
 
     send(envelope) {
       if (typeof envelope?.type !== "string") throw new TypeError("An envelope needs a type.");
-      return deliver(complete(envelope)) === null;
+      return post(envelope);
     },
+
+    sendMessage: (type, payload) => realtime.send({ type, payload }),
 
     sendToRoom(room, content) {
-      return ask(MessageType.MESSAGE, { room, content }, MessageType.MESSAGE);
+      return post({ type: MessageType.MESSAGE, payload: { room, content } }, MessageType.MESSAGE);
     },
 
-    subscribe(room) {
-      return rooms.want(room);
-    },
+    subscribe: rooms.want,
 
     unsubscribe(room) {
       rooms.forget(room);
-      if (connection.status === "connected") {
-        return ask(MessageType.UNSUBSCRIBE, { room }, MessageType.UNSUBSCRIBED);
-      }
-      // Without a connection there is nothing to leave.
-      const payload = { room, success: true };
-      return Promise.resolve(complete({ type: MessageType.UNSUBSCRIBED, payload }));
+      const type = MessageType.UNSUBSCRIBED;
+      const left = askNow(MessageType.UNSUBSCRIBE, { room }, type).catch((error) => {
+        // Without a connection there is nothing to leave.
+        if (!GONE.includes(error.code)) throw error;
+        return complete({ type, payload: { room, success: true } });
+      });
+      return ignorable(left);
     },
 
     ping() {
-      if (connection.status === "connected") return ask(MessageType.PING, undefined, MessageType.PONG);
-      const { id } = complete({});
-      const reply = replies.expect(id, MessageType.PONG);
-      replies.reject(id, LocalErrorCode.NOT_CONNECTED, REFUSALS.NOT_CONNECTED);
-      return reply;
+      const start = performance.now();
+      const pong = askNow(MessageType.PING, undefined, MessageType.PONG);
+      return ignorable(pong.then(() => performance.now() - start));
     },
 
     on: events.on,
     once: events.once,
   };
 
-  if (options.autoConnect) realtime.connect();
+  for (const key of Object.keys(store.getSnapshot())) {
+    Object.defineProperty(realtime, key, { get: () => store.getSnapshot()[key], enumerable: true });
+  }
+  if (settings.autoConnect) realtime.connect();
   return realtime;
 }
 
 function isUnasked({ id, payload }) {
   return id === undefined || payload?.reason !== undefined;
-}
-
-function complete(envelope) {
-  return { ...envelope, timestamp: envelope.timestamp ?? Date.now(), id: envelope.id ?? newId() };
-}
-
-function newId() {
-  // Pages on plain http have no randomUUID.
-  if (typeof crypto.randomUUID === "function") return crypto.randomUUID();
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -1,23 +1,23 @@
 import { backoffDelay } from "./backoff.js";
-import { mayReconnect } from "./constants.js";
+import { CloseCode, mayReconnect } from "./constants.js";
+import { watchPage } from "./page.js";
 import { openSocket } from "./socket.js";
 
 /** A connection that ends sooner than this counts as one more failure in a row, in ms. */
 export const STABLE_AFTER = 5_000;
 
-/**
- * Keeps one socket up: opens it, and opens the next when it is lost.
- *
- * `hooks`: `ping()`, `onConnected(envelope)`, `onFrame(envelope)`, `onStatus(detail)` and
- * `onClose(detail)`, where `detail.final` says that no attempt follows by itself.
- */
+// A loss so soon after waking lies back in the sleep: no crowd comes back with this client.
+const JUST_WOKEN = 5_000;
+
 export function createConnection(settings, hooks) {
   let socket = null;
   let status = "stopped";
   let resting = false;
   let attempts = 0;
+  let wokenAt = -Infinity;
   let retryTimer = null;
   let stableTimer = null;
+  let unwatch = null;
 
   function setStatus(next, detail = {}) {
     status = next;
@@ -29,16 +29,18 @@ export function createConnection(settings, hooks) {
     resting = false;
     socket = openSocket({
       url: resolveUrl(settings.url),
+      protocols: settings.protocols,
       WebSocket: settings.WebSocket ?? globalThis.WebSocket,
-      ping: hooks.ping,
       onConnected,
       onFrame: hooks.onFrame,
+      onReady: hooks.onReady,
       onClose: onLost,
     });
     setStatus("connecting");
   }
 
   function onConnected(envelope) {
+    clearTimeout(stableTimer);
     stableTimer = setTimeout(() => {
       attempts = 0;
     }, STABLE_AFTER);
@@ -57,7 +59,8 @@ export function createConnection(settings, hooks) {
       resting = true;
       settle("stopped", { code, reason, final: false, willReconnect: false, resting: true });
     } else {
-      const delay = backoffDelay(attempts, settings.reconnectDelay);
+      const atOnce = attempts === 0 && Date.now() - wokenAt < JUST_WOKEN;
+      const delay = atOnce ? 0 : backoffDelay(attempts, settings.reconnectDelay);
       attempts += 1;
       retryTimer = setTimeout(open, delay);
       settle("waiting", { code, reason, final: false, willReconnect: true, delay });
@@ -65,31 +68,37 @@ export function createConnection(settings, hooks) {
   }
 
   function settle(next, { final, willReconnect, ...rest }) {
-    if (final) stopListening();
+    if (final) stopWatching();
     status = next;
-    hooks.onClose({ final, willReconnect, ...rest });
+    const name = Object.keys(CloseCode).find((key) => CloseCode[key] === rest.code) ?? null;
+    hooks.onClose({ final, willReconnect, name, ...rest });
     // A handler of the close may have connected anew already.
     if (status === next) setStatus(next, rest);
   }
 
-  function wake() {
-    if (globalThis.document?.visibilityState === "hidden") return;
+  function stopWatching() {
+    unwatch?.();
+    unwatch = null;
+  }
+
+  function onWake() {
+    wokenAt = Date.now();
     if (status === "connected") {
-      socket.check();
+      socket.doubt(true);
     } else if (status === "waiting" || resting) {
       attempts = 0;
       open();
     }
   }
 
-  function startListening() {
-    globalThis.addEventListener?.("online", wake);
-    globalThis.document?.addEventListener("visibilitychange", wake);
-  }
-
-  function stopListening() {
-    globalThis.removeEventListener?.("online", wake);
-    globalThis.document?.removeEventListener("visibilitychange", wake);
+  // A page with an open socket is not kept for the way back.
+  function onHide() {
+    clearTimeout(retryTimer);
+    clearTimeout(stableTimer);
+    if (!socket) return;
+    socket.close();
+    socket = null;
+    settle("waiting", { code: 1000, reason: "page left", final: false, willReconnect: true });
   }
 
   return {
@@ -97,37 +106,28 @@ export function createConnection(settings, hooks) {
       return status;
     },
 
-    /** Whether a socket is there or will come without anyone's asking. */
-    get trying() {
-      return status !== "stopped" || resting;
-    },
-
     connect() {
       if (status === "connecting" || status === "connected") return;
       attempts = 0;
       open();
-      startListening();
+      unwatch ??= watchPage({ onWake, onDoubt: () => socket?.doubt(false), onHide });
     },
 
     disconnect() {
       clearTimeout(retryTimer);
       clearTimeout(stableTimer);
-      stopListening();
+      stopWatching();
       if (status === "stopped" && !resting) return;
-      const had = socket;
+      socket?.close();
       socket = null;
       resting = false;
-      had?.close();
       settle("stopped", { code: 1000, reason: "", final: true, willReconnect: false });
     },
 
-    send(text) {
-      socket.send(text);
-    },
+    send: (envelope, urgent) => socket?.send(envelope, urgent) ?? false,
   };
 }
 
-/** The WebSocket address; a path or nothing is taken on the page's own host. */
 export function resolveUrl(url) {
   const base = globalThis.location?.href;
   if (!url && !base) throw new TypeError("Outside a page createRealtime needs the option `url`.");

@@ -1,3 +1,8 @@
+// Written by `manage.py realtime_constants` from protocol.py: change that, not this.
+
+/** The WebSocket subprotocol that a client may ask for. */
+export declare const SUBPROTOCOL: "pm-realtime.v1";
+
 /** The types the protocol itself defines; a site may push any other. */
 export declare const MessageType: {
   readonly PING: "ping";
@@ -25,56 +30,43 @@ export declare const ErrorCode: {
   readonly FORBIDDEN: "FORBIDDEN";
   readonly NOT_IN_ROOM: "NOT_IN_ROOM";
   readonly ROOM_LIMIT: "ROOM_LIMIT";
+  /** May succeed later. */
   readonly ROOM_FULL: "ROOM_FULL";
+  /** May succeed later. */
   readonly RATE_LIMITED: "RATE_LIMITED";
   readonly MESSAGE_TOO_LARGE: "MESSAGE_TOO_LARGE";
+  /** May succeed later. */
   readonly INTERNAL_ERROR: "INTERNAL_ERROR";
 };
 export type ErrorCode = (typeof ErrorCode)[keyof typeof ErrorCode];
 
 /** The codes of `ErrorCode` after which the same command may succeed later. */
-export declare const TEMPORARY_ERRORS: readonly ErrorCode[];
+export declare const TEMPORARY_ERRORS: readonly ["ROOM_FULL", "RATE_LIMITED", "INTERNAL_ERROR"];
 
-/** `code` of a rejection that this client decided on itself; never on the wire. */
-export declare const LocalErrorCode: {
-  /** Not connected, and not trying to be. */
-  readonly NOT_CONNECTED: "NOT_CONNECTED";
-  /** The connection went away after sending and before the reply: it may have arrived, or not. */
-  readonly CONNECTION_LOST: "CONNECTION_LOST";
-  /** Connected, and no reply in time. */
-  readonly TIMEOUT: "TIMEOUT";
-  /** Too much is waiting for a connection already. */
-  readonly QUEUE_FULL: "QUEUE_FULL";
-  /** `unsubscribe` came before the answer to `subscribe`. */
-  readonly CANCELLED: "CANCELLED";
-};
-export type LocalErrorCode = (typeof LocalErrorCode)[keyof typeof LocalErrorCode];
-
+/** What the server closes with. */
 export declare const CloseCode: {
-  readonly NORMAL: 1000;
-  readonly GOING_AWAY: 1001;
-  readonly ABNORMAL: 1006;
-  readonly SERVICE_RESTART: 1012;
-  readonly TRY_AGAIN_LATER: 1013;
-  /** No heartbeat: sent by the server, and used by this client for a server that fell silent. */
+  /** The client comes back by itself. */
   readonly HEARTBEAT_LOST: 4001;
-  /** This client reads too slowly. */
+  /** The client comes back by itself. */
   readonly TOO_SLOW: 4002;
-  /** The rate limit was broken again and again. */
+  /** The client comes back by itself. */
   readonly RATE_LIMITED: 4003;
+  /** The client comes back by itself. */
   readonly RESTARTING: 4012;
+  /** The client comes back by itself. */
   readonly OVERLOADED: 4013;
-  /** The Django session ended, or there is none where the site wants one. */
+  /** The client stays away. */
   readonly SESSION_ENDED: 4501;
-  /** Pushed out by a newer connection of the same user. */
+  /** The client stays away. */
   readonly REPLACED: 4502;
-  /** Disconnected by the site. */
+  /** The client stays away. */
   readonly DISCONNECTED: 4503;
-  /** The user was deactivated or deleted. */
+  /** The client stays away. */
   readonly USER_GONE: 4504;
-  /** Refused: the user has as many connections as the site allows. */
+  /** The client stays away. */
   readonly TOO_MANY_CONNECTIONS: 4505;
 };
+export type CloseCode = (typeof CloseCode)[keyof typeof CloseCode];
 
 /** Whether a client may come back by itself after a close it did not ask for. */
 export declare function mayReconnect(code: number): boolean;

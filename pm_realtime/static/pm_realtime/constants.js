@@ -1,4 +1,6 @@
-/** Names and numbers of the wire protocol, version 1. */
+// Written by `manage.py realtime_constants` from protocol.py: change that, not this.
+
+export const SUBPROTOCOL = "pm-realtime.v1";
 
 export const MessageType = Object.freeze({
   PING: "ping",
@@ -14,7 +16,6 @@ export const MessageType = Object.freeze({
   ERROR: "error",
 });
 
-/** `payload.code` of an `error` envelope. */
 export const ErrorCode = Object.freeze({
   PARSE_ERROR: "PARSE_ERROR",
   INVALID_MESSAGE: "INVALID_MESSAGE",
@@ -31,33 +32,9 @@ export const ErrorCode = Object.freeze({
   INTERNAL_ERROR: "INTERNAL_ERROR",
 });
 
-/** The codes of `ErrorCode` after which the same command may succeed later. */
-export const TEMPORARY_ERRORS = Object.freeze([
-  ErrorCode.ROOM_FULL,
-  ErrorCode.RATE_LIMITED,
-  ErrorCode.INTERNAL_ERROR,
-]);
-
-/** `code` of a rejection that this client decided on itself; never on the wire. */
-export const LocalErrorCode = Object.freeze({
-  /** Not connected, and not trying to be. */
-  NOT_CONNECTED: "NOT_CONNECTED",
-  /** The connection went away after sending and before the reply: it may have arrived, or not. */
-  CONNECTION_LOST: "CONNECTION_LOST",
-  /** Connected, and no reply in time. */
-  TIMEOUT: "TIMEOUT",
-  /** Too much is waiting for a connection already. */
-  QUEUE_FULL: "QUEUE_FULL",
-  /** `unsubscribe` came before the answer to `subscribe`. */
-  CANCELLED: "CANCELLED",
-});
+export const TEMPORARY_ERRORS = Object.freeze(["ROOM_FULL", "RATE_LIMITED", "INTERNAL_ERROR"]);
 
 export const CloseCode = Object.freeze({
-  NORMAL: 1000,
-  GOING_AWAY: 1001,
-  ABNORMAL: 1006,
-  SERVICE_RESTART: 1012,
-  TRY_AGAIN_LATER: 1013,
   HEARTBEAT_LOST: 4001,
   TOO_SLOW: 4002,
   RATE_LIMITED: 4003,
@@ -70,12 +47,8 @@ export const CloseCode = Object.freeze({
   TOO_MANY_CONNECTIONS: 4505,
 });
 
-/**
- * Whether a client may come back by itself after a close it did not ask for.
- * 1000 counts: daphne ends connections so after its `--websocket_timeout`.
- */
+const FINAL_CLOSES = [[1002, 1003], [1007, 1010], [4500, 4999]];
+
 export function mayReconnect(code) {
-  if (code === 1002 || code === 1003) return false;
-  if (code >= 1007 && code <= 1010) return false;
-  return !(code >= 4500 && code <= 4999);
+  return !FINAL_CLOSES.some(([first, last]) => first <= code && code <= last);
 }

@@ -1,4 +1,3 @@
-/** Handlers by event name. One that throws is reported and does not keep the others from running. */
 export function createEvents() {
   const byType = new Map();
 

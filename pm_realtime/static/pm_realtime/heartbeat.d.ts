@@ -1,15 +1,27 @@
+/** How long an answer may take where the page has just woken, in ms; longer on slow networks. */
+export declare const WAKE_PATIENCE: 1000;
+
 export interface HeartbeatOptions {
+  /** Milliseconds between two pings, and to the answer. */
   interval: number;
   timeout: number;
-  ping(): void;
+  /** Sends a ping; gives its id. */
+  ping(): string;
+  /** No answer in time. */
   onSilence(): void;
+  /** The answer after `doubt` is in. */
+  onSure(): void;
 }
 
 export interface Heartbeat {
-  alive(): void;
-  check(): void;
+  /** False from `doubt()` to the answer. */
+  readonly sure: boolean;
+  /** A frame came in. In doubt only the answer counts. */
+  alive(envelope: { id?: string }): void;
+  /** Asks now. `woken`: the answer has to come soon, as the page has been asleep. */
+  doubt(woken: boolean): void;
   stop(): void;
 }
 
-/** Asks for a sign of life each `interval`; `onSilence` where none came within `timeout`. */
+/** Asks for a sign of life each `interval`, by the wall clock. */
 export declare function createHeartbeat(options: HeartbeatOptions): Heartbeat;

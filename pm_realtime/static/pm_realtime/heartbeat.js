@@ -1,32 +1,77 @@
-/**
- * Asks for a sign of life each `interval`; `onSilence` where none came within `timeout`.
- *
- * The next round is set from `alive()`, which runs in a message event: browsers slow a chain of
- * timers in a hidden tab down to one a minute, too slow for the server, but not such a timer.
- */
-export function createHeartbeat({ interval, timeout, ping, onSilence }) {
-  let asked = false;
-  let timer = setTimeout(ask, interval);
+/** How long an answer may take where the page has just woken, in ms. */
+export const WAKE_PATIENCE = 1_000;
 
-  function ask() {
-    if (asked) return;
-    asked = true;
+// The same where the server must have given this client up: time to hear it say so.
+const HOPELESS_PATIENCE = 250;
+// A timer as late as this ran in a page that was asleep, in ms.
+const LATE = 2_000;
+
+export function createHeartbeat({ interval, timeout, ping, onSilence, onSure }) {
+  let asked = null;
+  let sure = true;
+  let heardAt = Date.now();
+  let roundTrip = 0;
+  let due;
+  let timer;
+  wait(round, interval);
+
+  function wait(run, delay) {
     clearTimeout(timer);
-    timer = setTimeout(onSilence, timeout);
-    ping();
+    due = Date.now() + delay;
+    timer = setTimeout(run, delay);
+  }
+
+  function round() {
+    ask(timeout);
+  }
+
+  function ask(patience) {
+    wait(silence, patience);
+    asked = { at: Date.now(), id: ping() };
+  }
+
+  function silence() {
+    // In a page that slept the answer may stand behind this timer.
+    if (Date.now() - due > LATE) doubt(true);
+    else onSilence();
+  }
+
+  function patienceOf(woken) {
+    if (!woken) return timeout;
+    if (Date.now() - heardAt > interval + timeout) return HOPELESS_PATIENCE;
+    return Math.min(timeout, Math.max(WAKE_PATIENCE, 3 * roundTrip));
+  }
+
+  function doubt(woken) {
+    const patience = patienceOf(woken);
+    const left = due - Date.now();
+    if (!sure && left >= 0 && left <= patience) return;
+    sure = false;
+    ask(patience);
   }
 
   return {
-    /** A frame came in. */
-    alive() {
-      if (!asked) return;
-      asked = false;
-      clearTimeout(timer);
-      timer = setTimeout(ask, interval);
+    get sure() {
+      return sure;
     },
 
-    /** Asks now, for instance when the network came back. */
-    check: ask,
+    alive({ id }) {
+      const answered = asked?.id === id;
+      // Other frames may have waited here since before the sleep.
+      if (!sure && !answered) return;
+      heardAt = Date.now();
+      if (!asked) return;
+      if (answered) roundTrip = heardAt - asked.at;
+      asked = null;
+      // Set in a message event: a chain of timers is slowed down to one a minute in hidden tabs,
+      // too slow for the server; such a timer is not.
+      wait(round, interval);
+      if (sure) return;
+      sure = true;
+      onSure();
+    },
+
+    doubt,
 
     stop() {
       clearTimeout(timer);

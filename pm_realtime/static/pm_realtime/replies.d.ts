@@ -1,20 +1,8 @@
 import type { Envelope } from "./client.js";
-import type { ErrorCode, LocalErrorCode } from "./constants.js";
+import type { LocalErrorCode } from "./errors.js";
 
 /** How long a command that went out may stay unanswered, in ms. */
 export declare const REPLY_TIMEOUT: 15000;
-
-/** Why a command failed. */
-export declare class RealtimeError extends Error {
-  constructor(code: string, message: string, envelope?: Envelope | null);
-  /** The server's code, or one this client decided on itself. */
-  readonly code: ErrorCode | LocalErrorCode | (string & {});
-  /** The server's `error` envelope; null where the client decided. */
-  readonly envelope: Envelope | null;
-  readonly room: string | null;
-  /** Milliseconds to wait, with `RATE_LIMITED`. */
-  readonly retryAfter: number | null;
-}
 
 export interface Deferred<T> {
   promise: Promise<T>;
@@ -25,14 +13,15 @@ export interface Deferred<T> {
 /** A promise with its two ends, that may be ignored without an unhandled rejection. */
 export declare function createDeferred<T = Envelope>(): Deferred<T>;
 
+/** The promise, which may now be ignored without an unhandled rejection. */
+export declare function ignorable<T>(promise: Promise<T>): Promise<T>;
+
 export interface Replies {
-  expect(id: string, type: string): Promise<Envelope>;
-  sent(id: string): void;
+  /** The command went out: time runs from here, as what waits for a connection is not late. */
+  sent(id: string, type: string, deferred: Deferred<Envelope>): void;
   settle(envelope: Envelope): void;
-  reject(id: string, code: string, message: string): void;
-  connectionLost(): void;
-  rejectAll(code: string, message: string): void;
+  rejectAll(code: LocalErrorCode): void;
 }
 
-/** Commands waiting for the reply that carries their `id`. */
+/** Commands that went out and wait for the reply that carries their `id`. */
 export declare function createReplies(): Replies;

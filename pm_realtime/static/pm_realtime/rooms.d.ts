@@ -1,16 +1,25 @@
-import type { Envelope } from "./client.js";
-
-export interface Rooms {
-  readonly names: string[];
-  want(room: string): Promise<Envelope>;
-  forget(room: string): void;
-  joinAll(): void;
-  connectionLost(): void;
-  rejectAll(code: string, message: string): void;
-}
+import type { Envelope, RoomPayload } from "./client.js";
+import type { LocalErrorCode } from "./errors.js";
 
 /** How far beyond `retryAfter` the first repetition may come, in ms; the bound then doubles. */
 export declare const RETRY_SPREAD: 250;
 
-/** The rooms a client wants to be in; `ask` sends a `subscribe` and gives its reply. */
+export interface Rooms {
+  readonly names: string[];
+  /** Wants the room; the promise settles with the server's answer, over reconnects. */
+  want(room: string): Promise<Envelope<RoomPayload>>;
+  /** No longer wants the room, by our own choice or the server's. */
+  forget(room: string): void;
+  /** A new connection is in no room. */
+  joinAll(): void;
+  /** Nothing is asked for again before the next connection. */
+  connectionLost(): void;
+  /** No connection will come by itself: nobody is left waiting; the rooms stay wanted. */
+  rejectAll(code: LocalErrorCode): void;
+}
+
+/**
+ * The rooms a client wants to be in, whatever becomes of its connections; `ask` sends a
+ * `subscribe` and gives its reply.
+ */
 export declare function createRooms(ask: (room: string) => Promise<Envelope>): Rooms;

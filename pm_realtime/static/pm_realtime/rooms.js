@@ -1,6 +1,7 @@
 import { backoffDelay } from "./backoff.js";
-import { LocalErrorCode, TEMPORARY_ERRORS } from "./constants.js";
-import { createDeferred, RealtimeError } from "./replies.js";
+import { TEMPORARY_ERRORS } from "./constants.js";
+import { LocalErrorCode, RealtimeError } from "./errors.js";
+import { createDeferred } from "./replies.js";
 
 /** How far beyond `retryAfter` the first repetition may come, in ms; the bound then doubles. */
 export const RETRY_SPREAD = 250;
@@ -8,11 +9,6 @@ export const RETRY_SPREAD = 250;
 // Browsers take a longer wait for none at all.
 const LONGEST_TIMER = 2 ** 31 - 1;
 
-/**
- * The rooms this client wants to be in, whatever becomes of its connections.
- *
- * `ask(room)` sends a `subscribe` and gives the promise of its reply.
- */
 export function createRooms(ask) {
   const wanted = new Map();
   let connected = false;
@@ -47,7 +43,7 @@ export function createRooms(ask) {
     );
   }
 
-  /** The connection lasts, so that no reconnect would ask for the room again. */
+  // The connection lasts, so that no reconnect would ask for the room again.
   function joinLater(room, entry, retryAfter) {
     const delay =
       retryAfter > 0
@@ -78,7 +74,6 @@ export function createRooms(ask) {
       return [...wanted.keys()];
     },
 
-    /** Wants the room; the promise settles with the server's answer, over reconnects. */
     want(room) {
       if (!wanted.has(room)) wanted.set(room, newEntry());
       const entry = wanted.get(room);
@@ -88,19 +83,14 @@ export function createRooms(ask) {
       return promise;
     },
 
-    /** No longer wants the room, by our own choice or the server's. */
     forget(room) {
       const entry = wanted.get(room);
       if (!entry) return;
       wanted.delete(room);
       stopTimer(entry);
-      if (entry.reply === null) {
-        const message = "Unsubscribed before the answer.";
-        answer(entry, "reject", new RealtimeError(LocalErrorCode.CANCELLED, message));
-      }
+      if (entry.reply === null) answer(entry, "reject", new RealtimeError(LocalErrorCode.CANCELLED));
     },
 
-    /** A new connection is in no room. */
     joinAll() {
       connected = true;
       for (const [room, entry] of wanted) {
@@ -109,21 +99,19 @@ export function createRooms(ask) {
       }
     },
 
-    /** Nothing is asked for again before the next connection. */
     connectionLost,
 
-    /** No connection will come by itself: nobody is left waiting; the rooms stay wanted. */
-    rejectAll(code, message) {
+    rejectAll(code) {
       connectionLost();
       for (const entry of wanted.values()) {
         entry.reply = null;
-        answer(entry, "reject", new RealtimeError(code, message));
+        answer(entry, "reject", new RealtimeError(code));
       }
     },
   };
 }
 
-/** `joined`: the server has granted it once. `failures`: in a row, on this connection. */
+// `joined`: the server has granted it once. `failures`: in a row, on this connection.
 function newEntry() {
   return { reply: null, deferred: null, joined: false, failures: 0, timer: null };
 }

@@ -5,17 +5,21 @@ export declare const CONNECT_TIMEOUT: 15000;
 
 export interface SocketOptions {
   url: string;
+  protocols?: string | string[];
   WebSocket: typeof globalThis.WebSocket;
-  ping(): void;
   onConnected(envelope: Envelope): void;
   onFrame(envelope: Envelope): void;
+  /** What was held while in doubt may go out. */
+  onReady(): void;
   onClose(code: number, reason: string): void;
 }
 
 export interface Socket {
-  send(text: string): void;
+  /** Whether it went out; in doubt only what is `urgent` does. */
+  send(envelope: object, urgent?: boolean): boolean;
   close(): void;
-  check(): void;
+  /** Asks the server for a sign of life; `woken`: with little patience. */
+  doubt(woken: boolean): void;
 }
 
 /** The life of one WebSocket; `onClose` comes once, and not at all after `close()`. */

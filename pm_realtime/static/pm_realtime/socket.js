@@ -1,16 +1,15 @@
 import { CloseCode, MessageType } from "./constants.js";
+import { complete, decode } from "./envelope.js";
 import { createHeartbeat } from "./heartbeat.js";
 
 /** How long a socket may take until its `connected` frame, in ms. */
 export const CONNECT_TIMEOUT = 15_000;
 
-/**
- * The life of one WebSocket, from opening to closing.
- *
- * `onClose(code, reason)` comes once, and not at all after `close()`.
- */
-export function openSocket({ url, WebSocket, ping, onConnected, onFrame, onClose }) {
-  const socket = new WebSocket(url);
+const NORMAL = 1000;
+const CLOSING = 2;
+
+export function openSocket({ url, protocols, WebSocket, onConnected, onFrame, onReady, onClose }) {
+  const socket = new WebSocket(url, protocols);
   let over = false;
   let heartbeat = null;
   const opening = setTimeout(giveUp, CONNECT_TIMEOUT);
@@ -28,22 +27,30 @@ export function openSocket({ url, WebSocket, ping, onConnected, onFrame, onClose
     onClose(CloseCode.HEARTBEAT_LOST, "no sign of life");
   }
 
-  function startHeartbeat({ heartbeatInterval, heartbeatTimeout }) {
-    if (!(heartbeatInterval > 0 && heartbeatTimeout > 0)) return;
+  function send(envelope) {
+    // A socket that is closing takes everything and sends nothing.
+    if (over || socket.readyState >= CLOSING) return false;
+    socket.send(JSON.stringify(envelope));
+    return true;
+  }
+
+  function ping() {
+    const envelope = complete({ type: MessageType.PING });
+    send(envelope);
+    return envelope.id;
+  }
+
+  function startHeartbeat({ heartbeatInterval: interval, heartbeatTimeout: timeout }) {
+    if (!(interval > 0 && timeout > 0)) return;
     heartbeat?.stop();
-    heartbeat = createHeartbeat({
-      interval: heartbeatInterval,
-      timeout: heartbeatTimeout,
-      ping,
-      onSilence: giveUp,
-    });
+    heartbeat = createHeartbeat({ interval, timeout, ping, onSilence: giveUp, onSure: onReady });
   }
 
   socket.addEventListener("message", ({ data }) => {
     if (over) return;
-    heartbeat?.alive();
     const envelope = decode(data);
     if (!envelope) return;
+    heartbeat?.alive(envelope);
     if (envelope.type === MessageType.CONNECTED) {
       clearTimeout(opening);
       startHeartbeat(envelope.payload ?? {});
@@ -59,27 +66,14 @@ export function openSocket({ url, WebSocket, ping, onConnected, onFrame, onClose
   });
 
   return {
-    send(text) {
-      socket.send(text);
-    },
+    send: (envelope, urgent) => (urgent || (heartbeat?.sure ?? true)) && send(envelope),
 
     close() {
       if (over) return;
       end();
-      socket.close(CloseCode.NORMAL);
+      socket.close(NORMAL);
     },
 
-    check() {
-      heartbeat?.check();
-    },
+    doubt: (woken) => heartbeat?.doubt(woken),
   };
-}
-
-function decode(data) {
-  try {
-    const envelope = JSON.parse(data);
-    return typeof envelope?.type === "string" ? envelope : null;
-  } catch {
-    return null;
-  }
 }

@@ -92,6 +92,8 @@ function showStatus({ status, code, delay }) {
     showPill("connecting", lostOnce ? "Trying again…" : "Connecting…");
     if (!lostOnce) notices.clear(CONNECTION);
   } else if (status === "waiting") {
+    // The page is being left; whoever comes back to it sees it connect.
+    if (delay === undefined) return;
     lostOnce = true;
     showPill("waiting", "Disconnected, trying again");
     stopCountdown = countdown(delay, (left) => {

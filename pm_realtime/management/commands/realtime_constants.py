@@ -1,0 +1,148 @@
+"""`manage.py realtime_constants`: the browser client's names and numbers, from protocol.py.
+
+For who works on this package: run it where the protocol has changed.
+"""
+
+import argparse
+import json
+from collections.abc import Iterable
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+from django.core.management.base import BaseCommand, CommandError
+
+from pm_realtime.protocol import SUBPROTOCOL, CloseCode, ErrorCode, MessageType, may_reconnect
+
+FOLDER: Final = Path(__file__).resolve().parents[2] / "static" / "pm_realtime"
+#: Every code that a WebSocket may be closed with.
+CLOSE_CODES: Final = range(1000, 5000)
+HEAD: Final = (
+    "// Written by `manage.py realtime_constants` from protocol.py: change that, not this.\n"
+)
+
+
+class Command(BaseCommand):
+    help = (
+        "Writes constants.js and constants.d.ts of the browser client: message types, error codes "
+        "and close codes, as the server has them."
+    )
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--check", action="store_true", help="write nothing; exit with 1 where a file is stale"
+        )
+        parser.add_argument(
+            "--folder", type=Path, default=FOLDER, help="where they are (default: in this package)"
+        )
+
+    def handle(self, *args: Any, check: bool, folder: Path, **options: Any) -> None:
+        files = {"constants.js": javascript(), "constants.d.ts": declarations()}
+        stale = [name for name, text in files.items() if _read(folder / name) != text]
+        if check and stale:
+            raise CommandError(
+                f"Not as protocol.py has it: {', '.join(stale)} in {folder}. "
+                "Run `manage.py realtime_constants`."
+            )
+        for name in stale:
+            (folder / name).write_text(files[name])
+        self.stdout.write(f"Written: {', '.join(stale)}." if stale else "Up to date.")
+
+
+def javascript() -> str:
+    """The text of constants.js."""
+    final = ", ".join(f"[{first}, {last}]" for first, last in final_closes())
+    parts = [
+        HEAD,
+        f"export const SUBPROTOCOL = {json.dumps(SUBPROTOCOL)};\n",
+        _object("MessageType", MessageType),
+        _object("ErrorCode", ErrorCode),
+        f"export const TEMPORARY_ERRORS = Object.freeze({_names(_temporary())});\n",
+        _object("CloseCode", CloseCode),
+        f"const FINAL_CLOSES = [{final}];\n",
+        "export function mayReconnect(code) {\n"
+        "  return !FINAL_CLOSES.some(([first, last]) => first <= code && code <= last);\n"
+        "}\n",
+    ]
+    return "\n".join(parts)
+
+
+def declarations() -> str:
+    """The text of constants.d.ts."""
+    parts = [
+        HEAD,
+        "/** The WebSocket subprotocol that a client may ask for. */\n"
+        f"export declare const SUBPROTOCOL: {json.dumps(SUBPROTOCOL)};\n",
+        _type(
+            "MessageType",
+            "The types the protocol itself defines; a site may push any other.",
+            ((member.name, member.value, "") for member in MessageType),
+        ),
+        _type(
+            "ErrorCode",
+            "`payload.code` of an `error` envelope.",
+            (
+                (member.name, member.value, "May succeed later." if member.retry else "")
+                for member in ErrorCode
+            ),
+        ),
+        "/** The codes of `ErrorCode` after which the same command may succeed later. */\n"
+        f"export declare const TEMPORARY_ERRORS: readonly {_names(_temporary())};\n",
+        _type(
+            "CloseCode",
+            "What the server closes with.",
+            (
+                (
+                    member.name,
+                    int(member),
+                    "The client comes back by itself."
+                    if may_reconnect(member)
+                    else "The client stays away.",
+                )
+                for member in CloseCode
+            ),
+        ),
+        "/** Whether a client may come back by itself after a close it did not ask for. */\n"
+        "export declare function mayReconnect(code: number): boolean;\n",
+    ]
+    return "\n".join(parts)
+
+
+def final_closes() -> list[tuple[int, int]]:
+    """First and last of each run of codes after which a client stays away."""
+    runs = []
+    for stays_away, codes in groupby(CLOSE_CODES, key=lambda code: not may_reconnect(code)):
+        if stays_away:
+            first, *others = codes
+            runs.append((first, others[-1] if others else first))
+    return runs
+
+
+def _temporary() -> list[str]:
+    return [member.value for member in ErrorCode if member.retry]
+
+
+def _names(names: list[str]) -> str:
+    return json.dumps(names)
+
+
+def _object(name: str, members: Iterable[Any]) -> str:
+    lines = [f"  {member.name}: {json.dumps(member.value)},\n" for member in members]
+    return f"export const {name} = Object.freeze({{\n{''.join(lines)}}});\n"
+
+
+def _type(name: str, about: str, members: Iterable[tuple[str, str | int, str]]) -> str:
+    lines = [
+        (f"  /** {remark} */\n" if remark else "") + f"  readonly {member}: {json.dumps(value)};\n"
+        for member, value, remark in members
+    ]
+    return (
+        f"/** {about} */\n"
+        f"export declare const {name}: {{\n{''.join(lines)}}};\n"
+        f"export type {name} = (typeof {name})[keyof typeof {name}];\n"
+    )
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text() if path.exists() else None

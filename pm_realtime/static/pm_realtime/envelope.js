@@ -1,0 +1,18 @@
+export function complete(envelope) {
+  return { ...envelope, timestamp: envelope.timestamp ?? Date.now(), id: envelope.id ?? newId() };
+}
+
+export function decode(data) {
+  try {
+    const envelope = JSON.parse(data);
+    return typeof envelope?.type === "string" ? envelope : null;
+  } catch {
+    return null;
+  }
+}
+
+function newId() {
+  // Not randomUUID, which pages on plain http do not have.
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,30 @@
+import { LocalErrorCode, RealtimeError } from "./errors.js";
+
+/** What may wait for a connection; one more refuses the oldest. */
+export const MAX_QUEUED = 100;
+
+export function createOutbox(transmit) {
+  let waiting = [];
+
+  function refuse({ deferred }, code) {
+    deferred.reject(new RealtimeError(code));
+  }
+
+  return {
+    push(item) {
+      if (waiting.length === 0 && transmit(item)) return;
+      if (waiting.length >= MAX_QUEUED) refuse(waiting.shift(), LocalErrorCode.QUEUE_FULL);
+      waiting.push(item);
+    },
+
+    flush() {
+      while (waiting.length > 0 && transmit(waiting[0])) waiting.shift();
+    },
+
+    rejectAll(code) {
+      const items = waiting;
+      waiting = [];
+      for (const item of items) refuse(item, code);
+    },
+  };
+}

@@ -1,0 +1,20 @@
+import { createEvents } from "./events.js";
+
+export function createStore(read) {
+  const events = createEvents();
+  let snapshot = Object.freeze(read());
+
+  return {
+    update() {
+      const next = read();
+      if (Object.keys(next).every((key) => next[key] === snapshot[key])) return;
+      snapshot = Object.freeze(next);
+      events.emit("change");
+    },
+
+    store: Object.freeze({
+      subscribe: (listener) => events.on("change", () => listener()),
+      getSnapshot: () => snapshot,
+    }),
+  };
+}

@@ -1,0 +1,103 @@
+/** What becomes of messages when the connection or the user changes under them. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { createRealtime } from "../../pm_realtime/static/pm_realtime/client.js";
+import { createFakeServer } from "../../pm_realtime/static/pm_realtime/testing.js";
+import { fakeWebSocket, settled } from "./fake_socket.js";
+
+function setup(t, options = {}) {
+  t.mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  const WebSocket = fakeWebSocket();
+  const realtime = createRealtime({ url: "ws://site.test/", WebSocket, ...options });
+  realtime.connect();
+  WebSocket.last.accept();
+  return { WebSocket, realtime, tick: (ms) => t.mock.timers.tick(ms) };
+}
+
+test("what one user wrote does not go out as another's", async (t) => {
+  const { WebSocket, realtime, tick } = setup(t);
+  WebSocket.last.close();
+  const theirs = realtime.sendToRoom("a", "secret");
+  tick(1000);
+  WebSocket.last.accept({ userId: 8 });
+  await assert.rejects(theirs, { code: "USER_CHANGED" });
+  assert.deepEqual(WebSocket.last.sent, []);
+  realtime.sendToRoom("a", "mine");
+  assert.equal(WebSocket.last.lastSent.payload.content, "mine");
+});
+
+test("nor does what nobody in particular wrote", async (t) => {
+  const { WebSocket, realtime, tick } = setup(t);
+  WebSocket.last.close();
+  tick(1000);
+  WebSocket.last.accept({ userId: null });
+  WebSocket.last.close();
+  const anonymous = realtime.send({ type: "a" });
+  tick(2000);
+  WebSocket.last.accept({ userId: 7 });
+  await assert.rejects(anonymous, { code: "USER_CHANGED" });
+});
+
+test("unsubscribe is done where the connection is lost before its answer", async (t) => {
+  const { WebSocket, realtime } = setup(t);
+  const left = realtime.unsubscribe("a");
+  WebSocket.last.close();
+  assert.deepEqual((await left).payload, { room: "a", success: true });
+});
+
+test("a stop says why, by name, and whom it cost something", async (t) => {
+  const { WebSocket, realtime } = setup(t);
+  const closes = [];
+  realtime.on(":close", (detail) => closes.push(detail));
+  const sent = realtime.sendToRoom("a", 1);
+  WebSocket.last.close(4501, "logged out");
+  assert.deepEqual(closes, [
+    { code: 4501, name: "SESSION_ENDED", reason: "logged out", willReconnect: false },
+  ]);
+  await assert.rejects(sent, { code: "NOT_CONNECTED" });
+  assert.equal(realtime.closeCode, 4501);
+});
+
+test("a site's messages arrive once and in order over a restart", async () => {
+  const server = createFakeServer();
+  const realtime = createRealtime({
+    url: "ws://site.test/",
+    WebSocket: server.WebSocket,
+    reconnectDelay: 20,
+    maxReconnectAttempts: Infinity,
+  });
+  const seen = [];
+  realtime.on("message", ({ payload }) => seen.push(payload.content));
+  realtime.connect();
+  await realtime.subscribe("a");
+  const sent = [];
+  for (let number = 0; number < 60; number += 1) {
+    if (number === 20) server.goDown();
+    if (number === 40) server.comeBack();
+    sent.push(realtime.sendToRoom("a", number));
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  await Promise.all(sent);
+  assert.deepEqual(seen, Array.from({ length: 60 }, (_, number) => number));
+  realtime.disconnect();
+});
+
+test("subprotocols are offered as given", (t) => {
+  const { WebSocket } = setup(t, { protocols: ["pm-realtime.v1"] });
+  assert.deepEqual(WebSocket.last.protocols, ["pm-realtime.v1"]);
+});
+
+test("debug says what is sent, received and becomes of it; else nothing is said", async (t) => {
+  const said = t.mock.method(console, "debug", () => {});
+  setup(t);
+  assert.equal(said.mock.callCount(), 0);
+  t.mock.timers.reset();
+  const { realtime } = setup(t, { debug: true });
+  realtime.send({ type: "a" });
+  await settled();
+  assert.deepEqual(
+    said.mock.calls.map(({ arguments: [, what, { type, status }] }) => [what, type ?? status]),
+    [["status", "connecting"], ["status", "connected"], ["received", "connected"], ["sent", "a"]],
+  );
+});

@@ -1,0 +1,106 @@
+/** The documentation's examples, run as they are written. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { block, marks, run, turn } from "./documents.js";
+
+const PAGE = "docs/client.md";
+const example = (name) => block(PAGE, `example: ${name}`);
+
+test("each example is run here", () => {
+  const names = ["quick-start", "auto-connect", "support-chat", "react", "testing"];
+  assert.deepEqual(marks(PAGE), names.map((name) => `example: ${name}`));
+});
+
+test("quick start", async (t) => {
+  const { server, said } = await run(t, example("quick-start"));
+  assert.match(said[0], /^[\d.]+ ms to the server and back$/);
+  assert.deepEqual(server.sentOf("message")[0].payload, { room: "project:42", content: "Hello" });
+  assert.equal(server.last.url, "wss://site.test/api/ws");
+  server.push("notification", { title: "Your export is ready" });
+  assert.equal(said[1], "Your export is ready");
+});
+
+test("the README's page", async (t) => {
+  const [, code] = block("README.md", "page: client").match(/<script type="module">\n(.*)<\/script>/s);
+  const { server, said } = await run(t, code);
+  assert.deepEqual(said, ["Ada Hello"]);
+  server.push("notification", { title: "Your export is ready" });
+  assert.equal(said[1], "Your export is ready");
+});
+
+test("auto-connect", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+  t.mock.method(Math, "random", () => 1);
+  const { server, query } = await run(t, example("auto-connect"));
+  const status = query("#status");
+  assert.equal(status.textContent, "Connected as editor");
+  server.goDown(4012);
+  assert.equal(status.textContent, "Disconnected, again in 1 s");
+  server.comeBack();
+  server.logIn({ userId: null });
+  t.mock.timers.tick(1000);
+  await turn();
+  assert.equal(status.textContent, "Connected as a visitor");
+  server.close(4501);
+  assert.equal(status.textContent, "You are signed out");
+});
+
+test("support chat", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+  const { server, query } = await run(t, example("support-chat"));
+  const [input, notice] = [query("#chat").elements.text, query("#notice")];
+  const lines = () => query("#messages").children.map(({ textContent }) => textContent);
+  const say = async (text) => {
+    input.value = text;
+    query("#chat").dispatchEvent(new Event("submit", { cancelable: true }));
+    await turn();
+  };
+  await say("one");
+  assert.deepEqual(lines(), ["Ada: one"]);
+  assert.equal(input.value, "");
+
+  server.goDown();
+  await say("two");
+  server.comeBack();
+  t.mock.timers.tick(1000);
+  await turn();
+  assert.deepEqual(lines(), ["Ada: one", "Ada: two"]);
+
+  server.refuse("message", "RATE_LIMITED", { message: "Slow down." });
+  await say("three");
+  assert.deepEqual([input.value, notice.textContent], ["three", "Slow down."]);
+  assert.deepEqual(lines(), ["Ada: one", "Ada: two"]);
+
+  query("#chat").dispatchEvent(new Event("submit", { cancelable: true }));
+  server.close();
+  await turn();
+  assert.deepEqual([input.value, notice.textContent], ["three", "That may not have arrived: look above."]);
+});
+
+test("support chat, where the room is not for everyone", async (t) => {
+  const code = example("support-chat");
+  const { server, query } = await run(t, code, { automatic: false });
+  server.last.accept({ role: "user" });
+  server.last.refuse(server.last.lastSent, "FORBIDDEN", { message: "Not for you." });
+  await turn();
+  assert.equal(query("#notice").textContent, "Not for you.");
+});
+
+test("React", async (t) => {
+  const { exported } = await run(t, example("react"));
+  const { realtime, useRealtime } = exported;
+  assert.equal(useRealtime().connected, false);
+  let renders = 0;
+  t.after(globalThis.rendered.subscribe(() => (renders += 1)));
+  realtime.connect();
+  await turn();
+  assert.equal(useRealtime().connected, true);
+  assert.equal(renders, 2);
+  assert.equal(useRealtime(), useRealtime());
+});
+
+test("a site's own test", async (t) => {
+  const { server } = await run(t, example("testing"));
+  assert.equal(server.connections.length, 0, "it has a server of its own");
+});

@@ -1,0 +1,39 @@
+/** A page around the client: its events in the test's hands, its listeners counted. */
+export function fakePage(t) {
+  const target = new EventTarget();
+  const document = new EventTarget();
+  let listeners = 0;
+  for (const each of [target, document]) {
+    const { addEventListener, removeEventListener } = each;
+    each.addEventListener = (...args) => {
+      listeners += 1;
+      addEventListener.apply(each, args);
+    };
+    each.removeEventListener = (...args) => {
+      listeners -= 1;
+      removeEventListener.apply(each, args);
+    };
+  }
+  document.visibilityState = "visible";
+  globalThis.document = document;
+  globalThis.addEventListener = target.addEventListener;
+  globalThis.removeEventListener = target.removeEventListener;
+  t.after(() => {
+    delete globalThis.document;
+    delete globalThis.addEventListener;
+    delete globalThis.removeEventListener;
+  });
+  return {
+    get listeners() {
+      return listeners;
+    },
+    /** An event of the window. */
+    window: (type, rest) => target.dispatchEvent(Object.assign(new Event(type), rest)),
+    online: () => target.dispatchEvent(new Event("online")),
+    resume: () => document.dispatchEvent(new Event("resume")),
+    show(visibilityState) {
+      document.visibilityState = visibilityState;
+      document.dispatchEvent(new Event("visibilitychange"));
+    },
+  };
+}

@@ -1,0 +1,106 @@
+/** A thousand connections come and go, and leave nothing behind. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+
+import { createRealtime } from "../../pm_realtime/static/pm_realtime/client.js";
+import { createFakeServer } from "../../pm_realtime/static/pm_realtime/testing.js";
+import { fakePage } from "./fake_page.js";
+
+setFlagsFromString("--expose-gc");
+const collect = runInNewContext("gc");
+
+const CYCLES = 1_000;
+const ROUNDS = 4;
+/** Bytes a cycle: one handler left behind takes more than twice as many. */
+const ALLOWED = 100;
+
+async function heap() {
+  for (let turn = 0; turn < 3; turn += 1) {
+    await new Promise((resolve) => setImmediate(resolve));
+    collect();
+  }
+  return process.memoryUsage().heapUsed;
+}
+
+const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+
+/** Runs a cycle so many times with a server that is then forgotten; what that left. */
+async function left(t, cycle) {
+  const page = fakePage(t);
+  const before = { timers: timers(), listeners: page.listeners };
+  const server = createFakeServer({ automatic: false });
+  const run = async (count) => {
+    for (let number = 0; number < count; number += 1) {
+      await cycle(server);
+      server.connections.length = server.sent.length = 0;
+    }
+  };
+  await run(CYCLES);
+  // A leak grows in every round; what is compiled and cached meanwhile does not.
+  let bytes = Infinity;
+  for (let round = 0; round < ROUNDS && bytes >= ALLOWED; round += 1) {
+    const start = await heap();
+    await run(CYCLES);
+    bytes = Math.min(bytes, ((await heap()) - start) / CYCLES);
+  }
+  return {
+    timers: timers() - before.timers,
+    listeners: page.listeners - before.listeners,
+    bytes,
+  };
+}
+
+/** Uses everything there is in one connection. */
+function use(server, realtime) {
+  realtime.connect();
+  server.last.accept();
+  realtime.subscribe("a");
+  server.last.reply(server.last.lastSent, "subscribed", { room: "a", success: true });
+  realtime.sendToRoom("a", "unanswered");
+  realtime.ping();
+  realtime.once("never", () => {})();
+}
+
+test("of one client that connects and disconnects", async (t) => {
+  let realtime = null;
+  const found = await left(t, async (server) => {
+    realtime ??= createRealtime({ url: "ws://site.test/", WebSocket: server.WebSocket });
+    realtime.connect();
+    server.last.accept();
+    realtime.subscribe("a");
+    realtime.ping();
+    const off = realtime.on("*", () => {});
+    const unsubscribe = realtime.store.subscribe(() => {});
+    server.last.frame("news", 1);
+    off();
+    unsubscribe();
+    realtime.disconnect();
+  });
+  assert.deepEqual([found.timers, found.listeners], [0, 0]);
+  assert.ok(found.bytes < ALLOWED, `${found.bytes} bytes a cycle`);
+});
+
+test("of clients that are thrown away", async (t) => {
+  const found = await left(t, async (server) => {
+    const realtime = createRealtime({ url: "ws://site.test/", WebSocket: server.WebSocket });
+    use(server, realtime);
+    realtime.disconnect();
+  });
+  assert.deepEqual([found.timers, found.listeners], [0, 0]);
+  assert.ok(found.bytes < ALLOWED, `${found.bytes} bytes a cycle`);
+});
+
+test("of connections that are lost and come back", async (t) => {
+  let realtime = null;
+  const found = await left(t, async (server) => {
+    realtime ??= createRealtime({ url: "ws://site.test/", WebSocket: server.WebSocket });
+    use(server, realtime);
+    server.last.close();
+    realtime.sendToRoom("a", "queued");
+    realtime.disconnect();
+  });
+  assert.deepEqual([found.timers, found.listeners], [0, 0]);
+  assert.ok(found.bytes < ALLOWED, `${found.bytes} bytes a cycle`);
+});

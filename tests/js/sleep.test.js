@@ -1,0 +1,217 @@
+/** Pages that sleep, freeze, go offline or are left, and what becomes of the connection. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { createRealtime } from "../../pm_realtime/static/pm_realtime/client.js";
+import { fakePage } from "./fake_page.js";
+import { fakeWebSocket, settled } from "./fake_socket.js";
+
+const NOW = 1_700_000_000_000;
+
+/** A connected client in a page, whose random waits are all at their bound. */
+function setup(t, options = {}) {
+  t.mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"], now: NOW });
+  t.mock.method(Math, "random", () => 1);
+  const page = fakePage(t);
+  const WebSocket = fakeWebSocket();
+  const realtime = createRealtime({ url: "ws://site.test/", WebSocket, ...options });
+  realtime.connect();
+  WebSocket.last.accept();
+  const pings = () => WebSocket.last.sentOf("ping");
+  const contents = () => WebSocket.last.sentOf("message").map(({ payload }) => payload.content);
+  const pong = () => WebSocket.last.reply(pings().at(-1), "pong");
+  // In steps, as one large one would look like sleep.
+  const tick = (ms) => {
+    t.mock.timers.tick(ms % 1000);
+    for (let left = ms; left >= 1000; left -= 1000) t.mock.timers.tick(1000);
+  };
+  return { page, WebSocket, realtime, pings, pong, contents, tick };
+}
+
+
+test("a frozen page whose server gave it up is back at once", (t) => {
+  const { page, WebSocket, realtime, pings, tick } = setup(t);
+  t.mock.method(Date, "now", () => NOW + 60_000);
+  page.resume();
+  assert.equal(pings().length, 1);
+  tick(250);
+  assert.equal(WebSocket.all.length, 2);
+  WebSocket.last.accept();
+  assert.equal(realtime.connected, true);
+});
+
+test("what came in while it was frozen is still heard, and does not pass for an answer", (t) => {
+  const { page, WebSocket, realtime, tick } = setup(t);
+  const heard = [];
+  realtime.on("news", ({ payload }) => heard.push(payload));
+  const clock = t.mock.method(Date, "now", () => NOW + 60_000);
+  page.resume();
+  WebSocket.last.frame("news", 1);
+  WebSocket.last.frame("news", 2);
+  clock.mock.restore();
+  tick(250);
+  assert.deepEqual(heard, [1, 2]);
+  assert.equal(WebSocket.all.length, 2);
+});
+
+test("a close found on waking is followed by a connection at once", (t) => {
+  const { page, WebSocket, tick } = setup(t);
+  page.resume();
+  WebSocket.last.close(4001);
+  tick(0);
+  assert.equal(WebSocket.all.length, 2);
+});
+
+test("a second failure after waking waits as always", (t) => {
+  const { page, WebSocket, tick } = setup(t);
+  page.resume();
+  WebSocket.last.close(4001);
+  tick(0);
+  WebSocket.last.close();
+  tick(1999);
+  assert.equal(WebSocket.all.length, 2);
+  tick(1);
+  assert.equal(WebSocket.all.length, 3);
+});
+
+test("a machine that slept is noticed by the clock, where no event tells", (t) => {
+  const { WebSocket, pings, tick } = setup(t);
+  tick(3000);
+  assert.equal(pings().length, 0);
+  const clock = t.mock.method(Date, "now", () => NOW + 600_000);
+  tick(1000);
+  assert.equal(pings().length, 1);
+  clock.mock.restore();
+  tick(250);
+  assert.equal(WebSocket.all.length, 2);
+});
+
+test("slow timers of a hidden tab are no sleep", (t) => {
+  const { page, pings, tick } = setup(t);
+  page.show("hidden");
+  const clock = t.mock.method(Date, "now", () => NOW + 20_000);
+  tick(1000);
+  clock.mock.restore();
+  assert.equal(pings().length, 0);
+});
+
+test("an answer that waits behind a late timer counts", (t) => {
+  const { page, WebSocket, realtime, pings, pong, tick } = setup(t);
+  page.show("hidden"); // Where the clock wakes nobody.
+  tick(30_000);
+  assert.equal(pings().length, 1);
+  tick(9999);
+  const clock = t.mock.method(Date, "now", () => NOW + 300_000);
+  tick(1);
+  assert.equal(realtime.connected, true, "the timer ran late, so that it says nothing");
+  pong();
+  clock.mock.restore();
+  tick(5_000);
+  assert.deepEqual([realtime.connected, WebSocket.all.length], [true, 1]);
+});
+
+test("in doubt messages are held, and go out in order with the answer", async (t) => {
+  const { page, WebSocket, realtime, pong, contents } = setup(t);
+  page.resume();
+  const sent = ["a", "b"].map((content) => realtime.sendToRoom("r", content));
+  assert.deepEqual(contents(), []);
+  pong();
+  assert.deepEqual(contents(), ["a", "b"]);
+  realtime.sendToRoom("r", "c");
+  assert.deepEqual(contents(), ["a", "b", "c"]);
+  for (const command of WebSocket.last.sentOf("message")) {
+    WebSocket.last.reply(command, "message", command.payload);
+  }
+  assert.equal((await Promise.all(sent)).length, 2);
+});
+
+test("what was held goes out on the next connection where no answer came", (t) => {
+  const { page, WebSocket, realtime, contents, tick } = setup(t);
+  page.window("offline");
+  realtime.sendToRoom("r", "kept");
+  tick(9999);
+  assert.equal(WebSocket.all.length, 1);
+  tick(1);
+  tick(1000);
+  WebSocket.last.accept();
+  assert.deepEqual(contents(), ["kept"]);
+});
+
+test("online again, the answer has to come soon", (t) => {
+  const { page, WebSocket, pings, tick } = setup(t);
+  page.window("offline");
+  tick(2000);
+  page.online();
+  page.show("visible");
+  page.resume();
+  assert.equal(pings().length, 2, "one for each patience, not for each event");
+  tick(1000);
+  assert.equal(WebSocket.all.length, 2);
+});
+
+test("a slow network is given longer to answer", (t) => {
+  const { page, WebSocket, realtime, pong, tick } = setup(t);
+  tick(30_000);
+  tick(1500);
+  pong();
+  page.resume();
+  tick(4499);
+  assert.equal(realtime.connected, true);
+  tick(1);
+  assert.equal(WebSocket.all.length, 2);
+});
+
+test("a connection that answers stays", (t) => {
+  const { page, WebSocket, realtime, pong, tick } = setup(t);
+  for (const wake of [page.resume, page.online, () => page.show("visible")]) {
+    wake();
+    pong();
+    tick(10_000);
+  }
+  assert.deepEqual([realtime.connected, WebSocket.all.length], [true, 1]);
+});
+
+test("a page that is left closes its socket, and has the next when it is back", async (t) => {
+  const { page, WebSocket, realtime, contents, tick } = setup(t);
+  realtime.subscribe("r");
+  WebSocket.last.reply(WebSocket.last.lastSent, "subscribed", { room: "r", success: true });
+  await settled();
+  page.window("pagehide", { persisted: true });
+  assert.equal(WebSocket.last.closedWith, 1000);
+  assert.equal(realtime.status, "waiting");
+  realtime.sendToRoom("r", "kept");
+  tick(600_000);
+  assert.equal(WebSocket.all.length, 1);
+  page.window("pageshow", { persisted: true });
+  assert.equal(WebSocket.all.length, 2);
+  WebSocket.last.accept();
+  assert.deepEqual(WebSocket.last.sentOf("subscribe").length, 1);
+  assert.deepEqual(contents(), ["kept"]);
+});
+
+test("the first showing of a page is no return", (t) => {
+  const { page, pings } = setup(t);
+  page.window("pageshow", { persisted: false });
+  assert.equal(pings().length, 0);
+});
+
+test("after disconnect nothing of the page is listened to", (t) => {
+  const { page, realtime } = setup(t);
+  assert.ok(page.listeners > 0);
+  realtime.disconnect();
+  assert.equal(page.listeners, 0);
+  realtime.connect();
+  realtime.disconnect();
+  assert.equal(page.listeners, 0);
+});
+
+test("a socket that is closing takes no message with it", (t) => {
+  const { WebSocket, realtime, contents, tick } = setup(t);
+  WebSocket.last.socket.readyState = 2;
+  realtime.sendToRoom("r", "kept");
+  assert.deepEqual(contents(), []);
+  WebSocket.last.close();
+  tick(1000);
+  WebSocket.last.accept();
+  assert.deepEqual(contents(), ["kept"]);
+});

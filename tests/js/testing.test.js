@@ -1,0 +1,119 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { createRealtime } from "../../pm_realtime/static/pm_realtime/client.js";
+import { createFakeServer } from "../../pm_realtime/static/pm_realtime/testing.js";
+
+function setup(options) {
+  const server = createFakeServer(options);
+  const realtime = createRealtime({
+    url: "ws://site.test/",
+    WebSocket: server.WebSocket,
+    reconnectDelay: 1,
+  });
+  return { server, realtime };
+}
+
+const event = (realtime, name) => new Promise((resolve) => realtime.once(name, resolve));
+
+async function connected(options) {
+  const parts = setup(options);
+  parts.realtime.connect();
+  await event(parts.realtime, ":open");
+  return parts;
+}
+
+test("by itself it accepts, answers and echoes as the server does", async () => {
+  const { server, realtime } = await connected({ userId: 5, name: "Ada", role: "editor" });
+  assert.deepEqual([realtime.userId, realtime.role], [5, "editor"]);
+  const heard = [];
+  realtime.on("message", ({ payload, room }) => heard.push([room, payload.content]));
+  assert.equal((await realtime.subscribe("a")).payload.room, "a");
+  const { payload } = await realtime.sendToRoom("a", "hi");
+  assert.deepEqual(payload, { room: "a", content: "hi", from: { userId: 5, name: "Ada" } });
+  assert.deepEqual(heard, [["a", "hi"]]);
+  assert.ok((await realtime.ping()) >= 0);
+  await realtime.unsubscribe("a");
+  await assert.rejects(realtime.sendToRoom("a", "again"), { code: "NOT_IN_ROOM" });
+  assert.deepEqual(server.sent.map(({ type }) => type), [
+    "subscribe", "message", "ping", "unsubscribe", "message",
+  ]);
+  assert.equal(server.sentOf("message").length, 2);
+  const errors = [];
+  realtime.on("error", ({ payload: { code } }) => errors.push(code));
+  await realtime.sendMessage("mine", 1);
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(errors, ["UNKNOWN_TYPE"]);
+  realtime.disconnect();
+});
+
+test("pushes reach everyone, or who is in the room", async () => {
+  const { server, realtime } = await connected();
+  const heard = [];
+  realtime.on("*", ({ type, room }) => heard.push([type, room]));
+  server.push("news", 1);
+  server.push("news", 2, { room: "a" });
+  await realtime.subscribe("a");
+  server.push("news", 3, { room: "a" });
+  assert.deepEqual(heard, [["news", undefined], ["subscribed", undefined], ["news", "a"]]);
+  realtime.disconnect();
+});
+
+test("a command is refused once, with its code and details", async () => {
+  const { server, realtime } = await connected();
+  server.refuse("subscribe", "RATE_LIMITED", { retryAfter: 5 });
+  await assert.rejects(realtime.subscribe("a"), { code: "RATE_LIMITED", retryAfter: 5 });
+  await realtime.subscribe("a");
+  realtime.disconnect();
+});
+
+test("it goes down, refuses, and comes back", async () => {
+  const { server, realtime } = await connected();
+  await realtime.subscribe("a");
+  server.goDown(4012);
+  assert.equal(realtime.connected, false);
+  await event(realtime, ":close");
+  assert.equal(realtime.connected, false);
+  server.comeBack();
+  await event(realtime, ":open");
+  await realtime.sendToRoom("a", "in the room again");
+  assert.ok(server.connections.length >= 3);
+  realtime.disconnect();
+  assert.equal(server.last.closedWith, 1000);
+});
+
+test("it closes with a code, and somebody else may log in", async () => {
+  const { server, realtime } = await connected();
+  server.close(4501);
+  assert.deepEqual([realtime.status, realtime.closeCode], ["stopped", 4501]);
+  server.logIn({ userId: null });
+  realtime.connect();
+  await event(realtime, ":open");
+  assert.deepEqual([realtime.userId, realtime.role], [null, null]);
+  await realtime.subscribe("a");
+  assert.equal((await realtime.sendToRoom("a", 1)).payload.from, undefined);
+  realtime.disconnect();
+});
+
+test("left to the test, it does nothing by itself", async () => {
+  const { server, realtime } = setup({ automatic: false });
+  realtime.connect();
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(realtime.status, "connecting");
+  server.last.accept();
+  const joined = realtime.subscribe("a");
+  server.last.reply(server.last.lastSent, "subscribed", { room: "a", success: true });
+  await joined;
+  realtime.disconnect();
+});
+
+test("it stands in for the global WebSocket, and gives it back", async () => {
+  const before = Object.getOwnPropertyDescriptor(globalThis, "WebSocket");
+  const server = createFakeServer().install();
+  const realtime = createRealtime({ url: "ws://site.test/" });
+  realtime.connect();
+  await event(realtime, ":open");
+  realtime.disconnect();
+  server.uninstall();
+  assert.deepEqual(Object.getOwnPropertyDescriptor(globalThis, "WebSocket"), before);
+});

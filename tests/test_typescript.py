@@ -1,0 +1,107 @@
+"""The declarations of the browser client, as `tsc --strict` reads them from the npm package."""
+
+import json
+import re
+import tarfile
+
+import pytest
+
+from tests.node import ROOT, node, npm, run
+
+TYPESCRIPT = "5.9.3"
+SOURCES = ROOT / "tests" / "types"
+MISUSES = {
+    number: found[1]
+    for number, line in enumerate((SOURCES / "misuses.ts").read_text().splitlines(), 1)
+    if (found := re.search(r"// (TS\d+)$", line))
+}
+OPTIONS = {
+    "strict": True,
+    "noEmit": True,
+    "target": "es2022",
+    "lib": ["es2022", "dom", "dom.iterable"],
+    "noUncheckedIndexedAccess": True,
+    "exactOptionalPropertyTypes": True,
+    "types": [],
+}
+RESOLUTIONS = {"bundler": "esnext", "nodenext": "nodenext"}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A folder of a site's TypeScript with the packed client and the compiler installed."""
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "package.json").write_text('{"type": "module", "private": true}')
+    packed = run(*npm(), "pack", "--silent", "--pack-destination", folder, cwd=ROOT)
+    assert packed.returncode == 0, packed.stdout
+    client = folder / "node_modules" / "@pm-realtime" / "client"
+    client.mkdir(parents=True)
+    (tarball,) = folder.glob("*.tgz")
+    with tarfile.open(tarball) as opened:
+        for member in opened.getmembers():
+            target = client / member.name.removeprefix("package/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(opened.extractfile(member).read())
+    command = (*npm(), "install", "--no-save", "--no-audit", "--no-fund", "--prefer-offline")
+    installed = run(*command, "--prefix", folder / "tsc", f"typescript@{TYPESCRIPT}", timeout=300)
+    assert installed.returncode == 0, installed.stdout
+    for source in SOURCES.glob("*.ts"):
+        (folder / source.name).write_text(source.read_text())
+    return folder
+
+
+def test_the_example_of_the_documentation_passes(site):
+    page = (ROOT / "docs" / "client.md").read_text()
+    ((name, code),) = re.findall(r"<!-- typescript: (\S+) -->\n```ts\n(.*?)```", page, re.DOTALL)
+    (site / name).write_text(code)
+    assert compile_(site, name) == []
+
+
+def compile_(site, *names, resolution="bundler"):
+    """The mistakes that the compiler finds: file, line and code."""
+    module = {"module": RESOLUTIONS[resolution], "moduleResolution": resolution}
+    project = site / "tsconfig.json"
+    project.write_text(json.dumps({"compilerOptions": {**OPTIONS, **module}, "files": names}))
+    compiler = site / "tsc" / "node_modules" / "typescript" / "bin" / "tsc"
+    done = run(node(), compiler, "--pretty", "false", "--project", project, cwd=site)
+    found = re.findall(r"^(\S+)\((\d+),\d+\): error (TS\d+)", done.stdout, re.MULTILINE)
+    assert (done.returncode != 0) == bool(found), done.stdout
+    return [(name, int(line), code) for name, line, code in found]
+
+
+@pytest.mark.parametrize("resolution", RESOLUTIONS)
+def test_a_sample_that_uses_everything_passes(site, resolution):
+    assert compile_(site, "sample.ts", resolution=resolution) == []
+
+
+@pytest.mark.parametrize("module", ["client", "testing"])
+def test_the_sample_uses_every_export(module):
+    declared = (ROOT / f"pm_realtime/static/pm_realtime/{module}.d.ts").read_text()
+    names = set(re.findall(r"^export (?:declare )?(?:\w+) (\w+)", declared, re.MULTILINE))
+    for listed in re.findall(r"^export (?:type )?\{([^}]+)\}", declared, re.MULTILINE):
+        names |= {name.strip() for name in listed.split(",")}
+    used = set(re.findall(r"\w+", (SOURCES / "sample.ts").read_text()))
+    assert len(names) >= 4
+    assert names - used == set()
+
+
+@pytest.fixture(scope="module")
+def mistakes(site):
+    return compile_(site, "misuses.ts")
+
+
+@pytest.mark.parametrize(("line", "code"), MISUSES.items())
+def test_a_misuse_is_found_at_its_line(mistakes, line, code):
+    assert ("misuses.ts", line, code) in mistakes
+
+
+def test_nothing_but_the_six_misuses_is_found(mistakes):
+    assert len(MISUSES) == 6
+    assert mistakes == [("misuses.ts", line, code) for line, code in MISUSES.items()]
+
+
+def test_every_declaration_passes_by_itself(site):
+    folder = "node_modules/@pm-realtime/client/pm_realtime/static/pm_realtime"
+    names = [f"{folder}/{path.name}" for path in sorted((site / folder).glob("*.d.ts"))]
+    assert len(names) > 10
+    assert compile_(site, *names) == []

@@ -1,0 +1,128 @@
+/** Uses everything that the package exports, as a site would; `tsc --strict` passes it. */
+import {
+  backoffDelay,
+  CloseCode,
+  createRealtime,
+  ErrorCode,
+  LocalErrorCode,
+  MAX_QUEUED,
+  mayReconnect,
+  MessageType,
+  RealtimeError,
+  SUBPROTOCOL,
+} from "@pm-realtime/client";
+import type {
+  CloseDetail,
+  ConnectedPayload,
+  Envelope,
+  ErrorPayload,
+  EventName,
+  EventOf,
+  MessagePayload,
+  NotificationPayload,
+  Realtime,
+  RealtimeEvents,
+  RealtimeMessages,
+  RealtimeOptions,
+  RealtimeState,
+  RoomPayload,
+  Status,
+  StatusDetail,
+  Store,
+  UnsubscribedPayload,
+  UserId,
+} from "@pm-realtime/client";
+import { createFakeServer } from "@pm-realtime/client/testing";
+import type { FakeConnection, FakeServer, FakeServerOptions } from "@pm-realtime/client/testing";
+
+declare module "@pm-realtime/client" {
+  interface RealtimeMessages {
+    export: { by: string; rows: number };
+  }
+}
+
+/** Fails to compile where the two are not the same type. */
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+const same = <A, B>(_: Same<A, B>): void => {};
+
+const serverOptions: FakeServerOptions = { automatic: true, userId: "u1", name: "Ada", role: "editor" };
+const server: FakeServer = createFakeServer(serverOptions);
+const connection: FakeConnection | undefined = server.last;
+server.install().uninstall();
+server.refuse("subscribe", ErrorCode.FORBIDDEN, { room: "a" });
+server.push("export", { by: "ada" }, { room: "a", id: "1" });
+server.logIn({ userId: null });
+server.goDown(CloseCode.RESTARTING);
+server.comeBack();
+connection?.accept({ role: "admin" });
+
+const options: RealtimeOptions = {
+  autoConnect: false,
+  reconnect: true,
+  maxReconnectAttempts: Infinity,
+  reconnectDelay: backoffDelay(0, 1000, () => 0.5),
+  url: "/api/ws",
+  protocols: [SUBPROTOCOL],
+  shared: false,
+  debug: false,
+  WebSocket: server.WebSocket,
+};
+const realtime: Realtime = createRealtime(options);
+createRealtime();
+
+const store: Store<RealtimeState> = realtime.store;
+const off: () => void = store.subscribe(() => {});
+const { status, connected, connectionId, userId, role, closeCode } = store.getSnapshot();
+same<typeof status, Status>(true);
+same<typeof connected, boolean>(true);
+same<typeof connectionId, string | null>(true);
+same<typeof userId, UserId | null>(true);
+same<typeof role, string | null>(true);
+same<typeof closeCode, number | null>(true);
+off();
+
+const offs: (() => void)[] = [
+  realtime.on<"notification">("notification", ({ payload }) => same<typeof payload, NotificationPayload>(true)),
+  realtime.on("notification", ({ payload }) => same<typeof payload.title, string>(true)),
+  realtime.on("message", ({ payload, room }) => {
+    same<typeof payload, MessagePayload>(true);
+    same<typeof room, string | undefined>(true);
+  }),
+  realtime.on("export", ({ payload }) => same<typeof payload.rows, number>(true)),
+  realtime.once("connected", ({ payload }) => same<typeof payload, ConnectedPayload>(true)),
+  realtime.on("subscribed", ({ payload }) => same<typeof payload, RoomPayload>(true)),
+  realtime.on("unsubscribed", ({ payload }) => same<typeof payload.reason, string | undefined>(true)),
+  realtime.on("error", ({ payload }: Envelope<ErrorPayload>) => payload.retryAfter?.toFixed()),
+  realtime.on("not declared", ({ payload }) => same<typeof payload, unknown>(true)),
+  realtime.on("*", ({ type }) => type.toUpperCase()),
+  realtime.on(":open", (payload) => payload.heartbeatInterval.toFixed()),
+  realtime.on(":close", (detail) => same<typeof detail, CloseDetail>(true)),
+  realtime.on(":status", (detail) => same<typeof detail, StatusDetail>(true)),
+];
+for (const each of offs) each();
+
+same<EventOf<"export">, Envelope<RealtimeMessages["export"]>>(true);
+same<EventOf<":close">, RealtimeEvents[":close"]>(true);
+const name: EventName = "anything";
+
+async function use(): Promise<void> {
+  realtime.connect();
+  const left: Envelope<UnsubscribedPayload> = await realtime.unsubscribe("a");
+  const joined: Envelope<RoomPayload> = await realtime.subscribe("a");
+  const { payload } = await realtime.sendToRoom("a", { text: "hi" });
+  same<typeof payload.content, { text: string }>(true);
+  const milliseconds: number = await realtime.ping();
+  await realtime.send({ type: MessageType.PING });
+  await realtime.sendMessage("mine", { left, joined, milliseconds, name });
+  const rooms: string[] = realtime.rooms;
+  realtime.disconnect();
+  try {
+    await realtime.subscribe(rooms[0] ?? "b");
+  } catch (error) {
+    if (!(error instanceof RealtimeError)) throw error;
+    if (error.code === LocalErrorCode.NOT_CONNECTED) return;
+    if (error.code === ErrorCode.RATE_LIMITED) console.log(error.retryAfter, error.room, error.envelope?.id);
+  }
+  if (mayReconnect(CloseCode.OVERLOADED)) console.log(MAX_QUEUED);
+}
+void use();
