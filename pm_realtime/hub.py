@@ -7,11 +7,9 @@ A message arrives once for a process and its text goes to every member as it is.
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from itertools import takewhile
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 from channels.layers import BaseChannelLayer
 from django.core.exceptions import ImproperlyConfigured
@@ -21,6 +19,7 @@ from pm_realtime.conf import conf
 from pm_realtime.echo import Echo
 from pm_realtime.exceptions import OutageError
 from pm_realtime.groups import authenticated_group, orders_group
+from pm_realtime.orders import Order, OrderLog
 from pm_realtime.outage import LAYER, outage
 from pm_realtime.protocol import CloseCode
 
@@ -32,8 +31,6 @@ BATCH: Final = 250
 BACKOFF: Final = (0.1, 1.0)
 #: Seconds after which a step that was given up has no effect any more.
 LATE: Final = 10.0
-#: Orders that are remembered for those who are on their way into the groups they are for.
-MEMORY: Final = 10_000
 
 
 class Member(Protocol):
@@ -59,15 +56,6 @@ class _Group:
         self.members: dict[str, Member] = {}
         self.lock = asyncio.Lock()
         self.users = 0
-
-
-class Order(NamedTuple):
-    """What server code asked of the members of ``target``, and when it was heard."""
-
-    heard_at: float
-    target: str
-    instruction: str
-    arguments: dict[str, Any]
 
 
 class _Held:
@@ -117,7 +105,7 @@ class Hub:
         #: Groups of which the layer may, now or later, have another picture, and since when.
         self._strays: dict[str, float] = {}
         self._ears = _Listener()
-        self._orders: deque[Order] = deque(maxlen=MEMORY)
+        self._orders = OrderLog()
         self._held: dict[str, _Held] = {}
         self._starting = asyncio.Lock()
         self._refreshed_at = 0.0
@@ -189,15 +177,8 @@ class Hub:
             await self._discard_from_layer(group)
 
     def orders_since(self, moment: float, groups: Collection[str]) -> list[Order]:
-        """The orders for ``groups`` that were heard since ``moment`` (monotonic seconds).
-
-        Where some may have been forgotten, a ``refresh`` stands for them.
-        """
-        since = list(takewhile(lambda each: each.heard_at >= moment, reversed(self._orders)))
-        found = [each for each in reversed(since) if each.target in groups]
-        if len(since) == MEMORY:
-            return [Order(moment, since[-1].target, "refresh", {}), *found]
-        return found
+        """The orders for ``groups`` that were heard since ``moment`` (monotonic seconds)."""
+        return self._orders.since(moment, groups)
 
     async def catch_up(self) -> None:
         """Return when what was sent before now is delivered; raise ``BackendError`` in doubt.
@@ -261,7 +242,7 @@ class Hub:
             member.instruct(instruction, arguments)
 
     def _remember(self, target: str, instruction: str, arguments: dict[str, Any]) -> None:
-        self._orders.append(Order(time.monotonic(), target, instruction, arguments))
+        self._orders.add(target, instruction, arguments)
 
     def _add_to_held(self, member: Member, group: str, text: str) -> None:
         held = self._held[member.connection_id]

@@ -11,167 +11,31 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, Generic, NamedTuple, ParamSpec, TypeVar, get_args
+from typing import Any, ParamSpec, TypeVar, get_args
 
-from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.core.exceptions import SynchronousOnlyOperation, ValidationError
-from django.db import connections, transaction
 from django.db.models import Model
 
 from pm_realtime import layers, transport
-from pm_realtime.arrears import Arrears
 from pm_realtime.backends import get_backend
 from pm_realtime.backends.base import ConnectionInfo, Stats
 from pm_realtime.conf import conf
-from pm_realtime.exceptions import BackendError, CommandError, OutageError
+from pm_realtime.exceptions import CommandError
 from pm_realtime.groups import (
     authenticated_group,
     connection_group,
-    orders_group,
     role_group,
     room_group,
     user_group,
 )
-from pm_realtime.outage import outage
+from pm_realtime.parcels import Parcel, asend, order, send
 from pm_realtime.protocol import CloseCode, Envelope, check_room, encode, make_envelope
-from pm_realtime.threads import is_loop_of_a_caller, may_have_waiting_caller
 
 logger = logging.getLogger("pm_realtime.push")
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class Parcel(NamedTuple, Generic[R]):
-    """A message for a group of the channel layer, and what its sender gets back."""
-
-    group: str
-    message: layers.Message
-    result: R
-    on_commit: bool
-
-
-def send(parcel: Parcel[R]) -> R:
-    """Send ``parcel`` from a thread without a running event loop."""
-    _log(parcel)
-    deliver = functools.partial(_send_now, parcel.group, parcel.message)
-    if not (parcel.on_commit and _after_commit(deliver)):
-        deliver()
-    return parcel.result
-
-
-async def asend(parcel: Parcel[R]) -> R:
-    """Send ``parcel`` from the running event loop."""
-    _log(parcel)
-    if not (parcel.on_commit and await _after_commit_of_caller(parcel)):
-        await _asend_now(parcel.group, parcel.message)
-    return parcel.result
-
-
-def _send_now(group: str, message: layers.Message) -> None:
-    try:
-        transport.send(group, message)
-    except OutageError:
-        _owe(message)
-        raise
-
-
-async def _asend_now(group: str, message: layers.Message) -> None:
-    try:
-        await transport.asend(group, message)
-    except OutageError:
-        _owe(message)
-        raise
-
-
-def _owe(message: layers.Message) -> None:
-    """Of what Redis does not take, an order is not lost: a right would outlive its end."""
-    if "target" in message:
-        _arrears.owe(message)
-
-
-def _log(parcel: Parcel[Any]) -> None:
-    if isinstance(parcel.result, Envelope) and logger.isEnabledFor(logging.DEBUG):
-        about = {"type": parcel.result.type, "group": parcel.group}
-        logger.debug("Pushes %(type)r to %(group)s.", about, extra=about)
-
-
-async def _after_commit_of_caller(parcel: Parcel[Any]) -> bool:
-    """As :func:`_after_commit`, for this thread and for one that waits in ``async_to_sync``."""
-    if may_have_waiting_caller():
-        deliver = functools.partial(_send_now, parcel.group, parcel.message)
-        try:
-            if await sync_to_async(_after_commit)(deliver):
-                return True
-        except RuntimeError:
-            # The caller has gone, or runs this very loop: its thread takes no calls.
-            logger.debug("A push could not ask its caller for a transaction.")
-    return _after_commit(functools.partial(_send_soon, parcel.group, parcel.message))
-
-
-def _after_commit(deliver: Callable[[], None]) -> bool:
-    """Have ``deliver`` called once every transaction open in this thread is committed.
-
-    False where none is open. A failure then is raised nowhere: the data is saved, and the request
-    that saved it goes on. The log counts the pushes that Redis did not take.
-    """
-    deliver = functools.partial(_deliver_or_count, deliver)
-    opened = [db.alias for db in connections.all(initialized_only=True) if db.in_atomic_block]
-    for alias in opened:
-        deliver = functools.partial(transaction.on_commit, deliver, using=alias, robust=True)
-    if opened:
-        deliver()
-    return bool(opened)
-
-
-def _deliver_or_count(deliver: Callable[[], None]) -> None:
-    try:
-        deliver()
-    except BackendError as error:
-        _count_unsent(error)
-
-
-def _count_unsent(error: BackendError) -> None:
-    outage.count_unsent()
-    logger.debug("A push could not be sent: %s", error)
-
-
-def tell(parcel: Parcel[None]) -> None:
-    """Send ``parcel`` from wherever Django sends a signal: any thread, or a running event loop.
-
-    Never fails and never waits for long: what Redis does not take is counted in the log.
-    """
-    if transport.is_alone():
-        return
-    # A loop that runs for one caller only ends before it would send: an async view under WSGI.
-    way = _send_soon if _is_in_lasting_loop() else _send_now
-    deliver = functools.partial(way, parcel.group, parcel.message)
-    if not (parcel.on_commit and _after_commit(deliver)):
-        _deliver_or_count(deliver)
-
-
-def _is_in_lasting_loop() -> bool:
-    try:
-        return not is_loop_of_a_caller()
-    except RuntimeError:
-        return False
-
-
-_deliveries: set[asyncio.Task[None]] = set()
-
-
-def _send_soon(group: str, message: layers.Message) -> None:
-    task = asyncio.get_running_loop().create_task(_asend_or_count(group, message))
-    _deliveries.add(task)
-    task.add_done_callback(_deliveries.discard)
-
-
-async def _asend_or_count(group: str, message: layers.Message) -> None:
-    try:
-        await _asend_now(group, message)
-    except BackendError as error:
-        _count_unsent(error)
 
 
 def _refuse_in_loop(name: str) -> None:
@@ -267,27 +131,6 @@ def _instruction(group: str, instruction: str, **arguments: Any) -> Parcel[None]
         "arguments": arguments,
     }
     return Parcel(group, message, None, False)
-
-
-def order(
-    target: str, instruction: str, *, on_commit: bool = True, **arguments: Any
-) -> Parcel[None]:
-    """An instruction to the members of the group ``target``, sent to every process.
-
-    Unlike :func:`_instruction` it also reaches a connection that is only now on its way into the
-    group: each hub remembers for a while what it heard.
-    """
-    message = {
-        "type": layers.INSTRUCT,
-        "group": orders_group(),
-        "target": target,
-        "instruction": instruction,
-        "arguments": arguments,
-    }
-    return Parcel(orders_group(), message, None, on_commit)
-
-
-_arrears: Final = Arrears(order(authenticated_group(), "recheck").message)
 
 
 def _send_to_user(

@@ -19,7 +19,7 @@ from django.core.signals import setting_changed
 from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
-from pm_realtime import push, sessions
+from pm_realtime import parcels, push, sessions
 from pm_realtime.groups import authenticated_group, user_group
 from pm_realtime.protocol import CloseCode
 
@@ -115,7 +115,7 @@ def _end_emptied(key: str, data: Mapping[str, Any], store: Any) -> None:
 
 def _end(target: str, session: str) -> None:
     on_commit = sessions.wait_for_commit()
-    push.tell(push.order(target, "end_session", on_commit=on_commit, session=session))
+    parcels.tell(parcels.order(target, "end_session", on_commit=on_commit, session=session))
 
 
 @_harmless
@@ -127,8 +127,8 @@ def _follow_session(key: str, data: Mapping[str, Any], store: Any) -> None:
         return
     name = sessions.name_of(key, data)
     if sessions.are_in_cookies():
-        push.tell(
-            push.order(
+        parcels.tell(
+            parcels.order(
                 target,
                 "renew_session",
                 session=name,
@@ -140,8 +140,8 @@ def _follow_session(key: str, data: Mapping[str, Any], store: Any) -> None:
     if store.session_key == key:
         return
     nonce = secrets.token_hex(16)
-    push.tell(
-        push.order(
+    parcels.tell(
+        parcels.order(
             target,
             "move_session",
             on_commit=sessions.wait_for_commit(),
@@ -175,7 +175,7 @@ def _close_deleted(*, sender: Any, instance: Any, **kwargs: Any) -> None:
         return
     code, reason = int(CloseCode.USER_GONE), "the user is gone"
     target = user_group(push.user_key(instance.pk))
-    push.tell(push.order(target, "close", code=code, reason=reason))
+    parcels.tell(parcels.order(target, "close", code=code, reason=reason))
 
 
 @_harmless
@@ -202,10 +202,10 @@ def _refresh_member(*, sender: Any, instance: Any, **kwargs: Any) -> None:
 
 
 def _refresh(user: Any) -> None:
-    push.tell(push.order(user_group(push.user_key(user)), "refresh"))
+    parcels.tell(parcels.order(user_group(push.user_key(user)), "refresh"))
 
 
 @_harmless
 def _refresh_all(**kwargs: Any) -> None:
     if not kwargs.get("created"):
-        push.tell(push.order(authenticated_group(), "refresh"))
+        parcels.tell(parcels.order(authenticated_group(), "refresh"))

@@ -5,7 +5,7 @@ import threading
 import pytest
 from asgiref.sync import sync_to_async
 
-from pm_realtime import arrears, push, refresh_room, refresh_user, send_to_room, transport
+from pm_realtime import arrears, parcels, refresh_room, refresh_user, send_to_room, transport
 from pm_realtime.exceptions import OutageError
 from pm_realtime.groups import authenticated_group
 from tests.helpers import eventually
@@ -70,4 +70,4 @@ async def test_for_more_orders_than_are_kept_everybody_is_looked_at(redis, monke
     await paid()
     (message,) = redis.taken
     assert (message["instruction"], message["target"]) == ("recheck", authenticated_group())
-    assert push._arrears._owed == []
+    assert parcels._arrears._owed == []

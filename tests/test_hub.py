@@ -3,17 +3,16 @@
 import asyncio
 import random
 import time
-from collections import deque
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import SimpleNamespace
 
 import pytest
 from channels.layers import InMemoryChannelLayer, channel_layers
 
-from pm_realtime import aget_stats, asend_to_room, push
+from pm_realtime import aget_stats, asend_to_room, orders, parcels
 from pm_realtime.consumers import RealtimeConsumer
 from pm_realtime.groups import orders_group, room_group
-from pm_realtime.hub import MEMORY, get_hub
+from pm_realtime.hub import get_hub
 from pm_realtime.layers import PUSH, get_layer
 from tests.helpers import Connection, errors_of, eventually, layer_channels, layer_groups
 
@@ -406,8 +405,8 @@ async def test_who_goes_while_held_leaves_nothing():
 
 
 async def order(target, instruction, **arguments):
-    parcel = push.order(target, instruction, on_commit=False, **arguments)
-    await push.asend(parcel)
+    parcel = parcels.order(target, instruction, on_commit=False, **arguments)
+    await parcels.asend(parcel)
 
 
 async def test_an_order_reaches_the_members_of_its_target_and_is_remembered_for_others():
@@ -424,11 +423,10 @@ async def test_an_order_reaches_the_members_of_its_target_and_is_remembered_for_
         assert hub.orders_since(time.monotonic(), ["g", "h"]) == []
 
 
-async def test_where_orders_may_have_been_forgotten_a_refresh_stands_for_them(monkeypatch):
+async def test_where_orders_may_have_been_forgotten_a_refresh_stands_for_them():
     async with members(Member("1"), groups=["g"]) as hub:
         began = time.monotonic()
-        monkeypatch.setattr(hub, "_orders", deque(maxlen=MEMORY))
-        for number in range(MEMORY + 1):
+        for number in range(orders.MEMORY + 1):
             await order("h", "any", n=number)
         await order("g", "last")
         await eventually(lambda: hub.orders_since(began, ["g"])[1:])

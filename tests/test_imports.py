@@ -32,8 +32,9 @@ ROWS = (
     ("backends.redis_node",),
     ("backends.memory", "backends.redis"),
     ("backends",),
+    ("orders",),
     ("hub", "arrears"),
-    ("shutdown",),
+    ("shutdown", "parcels"),
     ("push",),
     ("pm_realtime",),
     ("management", "management.commands"),
@@ -111,6 +112,7 @@ ONLY = {
     },
     "backends.redis_scripts": set(),
     "backends": {"conf", "forks", "layer_config", "backends.base"},
+    "orders": set(),
     "pm_realtime": {"push", "_version"},
     "shutdown": {"backends", "conf", "exceptions", "hub", "protocol"},
     "management": set(),
@@ -119,7 +121,7 @@ ONLY = {
     "views": set(),
 }
 #: Imports that no row rules out and the shape of the package does.
-NEVER = {("push", "hub"), ("views", "consumers"), ("hub", "push")}
+NEVER = {("push", "hub"), ("parcels", "hub"), ("views", "consumers"), ("hub", "push")}
 
 
 def name_of(path):

@@ -24,6 +24,7 @@ from pm_realtime import (
     asubscribe,
     checker,
     consumers,
+    parcels,
     push,
     refresh_user,
     rights,
@@ -214,7 +215,7 @@ async def test_who_cannot_follow_a_session_to_its_new_key_is_to_come_again(
         session = sessions.name_of(browser.key, {})
         target = user_group(push.user_key(user))
         sealed = {"session": session, "key": "00" * 48, "nonce": "nonce"}
-        await push.asend(push.order(target, "move_session", **sealed))
+        await parcels.asend(parcels.order(target, "move_session", **sealed))
         await connection.assert_closed(4013)
 
 
