@@ -2,10 +2,8 @@
 
 import asyncio
 import logging
-import math
 import time
 import uuid
-from collections import deque
 from collections.abc import Coroutine, Sequence
 from functools import update_wrapper
 from typing import Any, Final, cast
@@ -14,7 +12,7 @@ from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.dispatch import Signal
 
-from pm_realtime import groups, handlers, handshakes, signals
+from pm_realtime import groups, handlers, handshakes, journal, signals
 from pm_realtime.admission import admit
 from pm_realtime.auth import Identity, Verdict, anonymous, authenticate
 from pm_realtime.backends import get_backend
@@ -23,8 +21,7 @@ from pm_realtime.checker import get_checker
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import CloseConnection, CommandError, OutageError
 from pm_realtime.hub import Hub, get_hub
-from pm_realtime.limits import RateLimiter, parse_rate
-from pm_realtime.loops import PerLoop
+from pm_realtime.inbox import Inbox
 from pm_realtime.origins import describe, is_allowed_origin
 from pm_realtime.outbox import Outbox
 from pm_realtime.protocol import (
@@ -45,7 +42,6 @@ from pm_realtime.roles import roles_up_to
 from pm_realtime.shutdown import get_shutdown
 from pm_realtime.sockets import cut_off, narrow
 from pm_realtime.threads import run_site_code
-from pm_realtime.turns import Line
 
 logger = logging.getLogger("pm_realtime.connection")
 
@@ -53,15 +49,8 @@ logger = logging.getLogger("pm_realtime.connection")
 DRAIN_TIMEOUT: Final = 30
 #: Seconds that counting a connection in may take on after the connection has ended.
 COUNTING_TIMEOUT: Final = 3
-#: Seconds after which a command takes long: frames behind it are looked at.
-PATIENCE: Final = 0.05
 #: Seconds that commands under way may take on when the process stops.
 LAST_COMMANDS_TIMEOUT: Final = 1
-#: Commands that may wait behind one that takes long before nothing more is read.
-MAX_WAITING: Final = 100
-
-#: Those of an event loop who send one malformed frame after the other: so many seconds a frame.
-_malformed: Final = PerLoop(lambda: Line(pause=0.001))
 
 
 class RealtimeConsumer(AsyncJsonWebsocketConsumer):
@@ -97,7 +86,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self.rooms = {}
         self.room_lock = asyncio.Lock()
         self._outbox = Outbox(send, on_overflow=self._close_slow)
-        self._limiter = RateLimiter()
+        self._inbox = Inbox(self, self._answer, lambda: self._outbox.is_closed)
         self._hub: Hub | None = None
         self._rights: Rights | None = None
         self._close_code = 1006
@@ -106,8 +95,6 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._is_accepted = self._is_open = self._is_finished = False
         self._has_pinged = self._is_busy = self._has_cancelled = self._has_missed = False
         self._orders: set[asyncio.Task[None]] = set()
-        self._commands: deque[Command] = deque()
-        self._worker: asyncio.Task[None] | None = None
         self._counting: asyncio.Task[Admission] | None = None
         self._task = cast("asyncio.Task[None]", asyncio.current_task())
         is_stopped_by_server = False
@@ -154,11 +141,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             await self._refuse(CloseCode.OVERLOADED)
 
     async def websocket_disconnect(self, message: Any) -> None:
-        if self._worker is not None:
-            # What the client said to others still goes out; what it wanted for itself is moot.
-            if not any(each.type == MessageType.MESSAGE for each in self._commands):
-                self._commands.clear()
-            await asyncio.wait({self._worker})
+        await self._inbox.finish()
         if not self._outbox.is_closed:
             self._close_code = message.get("code") or 1005
         raise StopConsumer
@@ -187,7 +170,6 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._outbox.release(self._encode(MessageType.CONNECTED, self._connected_payload()))
         self._is_open = True
         self._last_seen = time.monotonic()
-        logger.debug("%s connected.", self.connection_id)
         await self.notify(signals.connected)
 
     async def _come_in(self, began: float, hub: Hub) -> None:
@@ -222,42 +204,21 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             self._has_pinged |= command.type == MessageType.PING
             handlers.check_form(command)
             is_well_formed = True
-            self._check_rate()
-            await self._take_up(command)
+            self._inbox.check_rate()
+            await self._inbox.put(command)
         except Exception as error:
             self._answer(error, command)
-            if not is_well_formed:
+            if not is_well_formed and not self._outbox.is_closed:
                 await self._slow_down()
         finally:
             self._is_busy = False
             self._last_seen = time.monotonic()
 
-    async def _take_up(self, command: Command) -> None:
-        """Carry out ``command`` after those before it; return when it is done or takes long.
-
-        What takes long (a rule of the site, a layer that does not answer) holds up the commands
-        behind it, but no ping: the connection is alive.
-        """
-        if command.type == MessageType.PING:
-            await handlers.handle(self, command)
-            return
-        self._commands.append(command)
-        if self._worker is None:
-            self._worker = asyncio.get_running_loop().create_task(self._carry_out_all())
-            await asyncio.wait({self._worker}, timeout=PATIENCE)
-        elif len(self._commands) > MAX_WAITING:
-            await asyncio.wait({self._worker})
-
-    async def _carry_out_all(self) -> None:
+    async def _slow_down(self) -> None:
         try:
-            while self._commands and not self._outbox.is_closed:
-                command = self._commands.popleft()
-                try:
-                    await handlers.handle(self, command)
-                except Exception as error:
-                    self._answer(error, command)
-        finally:
-            self._worker = None
+            await self._inbox.slow_down()
+        except CloseConnection as flood:
+            self._answer(flood, None)
 
     def _answer(self, error: Exception, command: Command | None) -> None:
         """The one place where what went wrong becomes a reply or a close code."""
@@ -270,41 +231,10 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             if not isinstance(error, OutageError):  # The log has that already.
                 logger.error("A command failed.", exc_info=error)
             error = CommandError(ErrorCode.INTERNAL_ERROR, INTERNAL_ERROR)
+        elif error.code == ErrorCode.RATE_LIMITED:
+            journal.write_limit(self.connection_id, self.identity)
         id = command.id if command is not None else error.id
         self._deliver(MessageType.ERROR, error_payload(error), id)
-
-    def _check_rate(self) -> None:
-        if (setting := conf.RATE_LIMIT) is None:
-            return
-        rate = parse_rate(setting)
-        wait = self._limiter.take(rate, time.monotonic())
-        if not wait:
-            return
-        if self._limiter.is_abused(rate):
-            raise CloseConnection(CloseCode.RATE_LIMITED, "rate limit broken again and again")
-        raise CommandError(
-            ErrorCode.RATE_LIMITED,
-            f"Expected at most {setting} messages; wait and try again.",
-            retryAfter=math.ceil(wait * 1000),
-        )
-
-    async def _slow_down(self) -> None:
-        """After something malformed: wait in line where it is one of many, end where of too many.
-
-        All who send such things stand in one line and share one patience, so that many of them
-        cost the others little more than one.
-        """
-        if (setting := conf.RATE_LIMIT) is None or self._outbox.is_closed:
-            return
-        count = self._limiter.count_malformed(parse_rate(setting), time.monotonic())
-        if count <= self._limiter.PATIENCE:
-            return
-        line = _malformed.get()
-        if count * (len(line) + 1) > self._limiter.MALFORMED_PATIENCE:
-            flood = CloseConnection(CloseCode.RATE_LIMITED, "a flood of malformed messages")
-            self._answer(flood, None)
-        else:
-            await line.take()
 
     def reply(self, type: str, payload: Any = None, *, to: Command | None = None) -> None:
         """Send an envelope that carries the id of the command it answers. Never waits."""
@@ -328,10 +258,10 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         """Close with 4012, as the process stops, once the commands under way are done."""
         if not self._is_open:
             return  # The handshake finds out by itself, and refuses so that a browser learns why.
-        if self._worker is None:
+        if self._inbox.worker is None:
             self._end_with_process()
         else:
-            self.begin(self._go_away_after(self._worker))
+            self.begin(self._go_away_after(self._inbox.worker))
 
     async def _go_away_after(self, worker: asyncio.Task[None]) -> None:
         await asyncio.wait({worker}, timeout=LAST_COMMANDS_TIMEOUT)
@@ -342,7 +272,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
 
     def check_heartbeat(self, deadline: float) -> None:
         """End with 4001 where a client that sends pings was last heard before ``deadline``."""
-        is_busy = self._is_busy or self._worker is not None
+        is_busy = self._is_busy or self._inbox.worker is not None
         if self._has_pinged and not is_busy and self._last_seen < deadline:
             self.end(CloseCode.HEARTBEAT_LOST, "no heartbeat")
 
@@ -410,7 +340,11 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         await self._hub.leave(self, group)
 
     async def notify(self, signal: Signal, **arguments: Any) -> None:
-        """Send one of :mod:`pm_realtime.signals`; a receiver that raises is logged by Django."""
+        """Log what has happened and send one of :mod:`pm_realtime.signals`.
+
+        A receiver that raises is logged by Django.
+        """
+        journal.write(signal, self.connection_id, self.identity, arguments)
         if not signal.has_listeners(type(self)):
             return
         await run_site_code(
@@ -485,9 +419,6 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     ) -> None:
         """Refuse so that a browser learns why: accept, tell ``error``, close with the code."""
         await self.notify(signals.refused, room=None, code=int(code))
-        is_ours = code in (CloseCode.OVERLOADED, CloseCode.RESTARTING)
-        level = logging.DEBUG if is_ours else logging.INFO
-        logger.log(level, "A connection was refused with %d.", code)
         if not self._is_accepted:
             await self._accept()
         if error is not None:
@@ -551,7 +482,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         return requests > 0
 
     async def _clean_up(self) -> None:
-        tasks = {*self._orders, *filter(None, [self._worker])}
+        tasks = {*self._orders, *filter(None, [self._inbox.worker])}
         for task in tasks:
             task.cancel()
         if tasks:
@@ -569,7 +500,6 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             logger.exception("A connection could not be counted out.")
         if self._is_open:
             seconds = time.monotonic() - self._opened_at
-            logger.debug("%s ended with %d.", self.connection_id, self._close_code)
             for room in self.rooms:
                 await self.notify(signals.left, room=room, reason=None)
             await self.notify(signals.disconnected, code=self._close_code, seconds=seconds)

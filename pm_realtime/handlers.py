@@ -264,7 +264,6 @@ async def _join(
         raise
     connection.rooms[name] = is_forced
     _reply_subscribed(connection, name, command)
-    logger.debug("%s joined a room.", connection.connection_id, extra={"room": name})
 
 
 async def _leave(connection: Connection, name: str, reason: str | None = None) -> None:

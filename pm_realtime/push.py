@@ -54,6 +54,7 @@ class Parcel(NamedTuple, Generic[R]):
 
 def send(parcel: Parcel[R]) -> R:
     """Send ``parcel`` from a thread without a running event loop."""
+    _log(parcel)
     deliver = functools.partial(_send_now, parcel.group, parcel.message)
     if not (parcel.on_commit and _after_commit(deliver)):
         deliver()
@@ -62,6 +63,7 @@ def send(parcel: Parcel[R]) -> R:
 
 async def asend(parcel: Parcel[R]) -> R:
     """Send ``parcel`` from the running event loop."""
+    _log(parcel)
     if not (parcel.on_commit and await _after_commit_of_caller(parcel)):
         await _asend_now(parcel.group, parcel.message)
     return parcel.result
@@ -87,6 +89,12 @@ def _owe(message: layers.Message) -> None:
     """Of what Redis does not take, an order is not lost: a right would outlive its end."""
     if "target" in message:
         _arrears.owe(message)
+
+
+def _log(parcel: Parcel[Any]) -> None:
+    if isinstance(parcel.result, Envelope) and logger.isEnabledFor(logging.DEBUG):
+        about = {"type": parcel.result.type, "group": parcel.group}
+        logger.debug("Pushes %(type)r to %(group)s.", about, extra=about)
 
 
 async def _after_commit_of_caller(parcel: Parcel[Any]) -> bool:

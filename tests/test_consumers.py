@@ -478,7 +478,7 @@ class Clock:
 def clock(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(
-        "pm_realtime.consumers.time", SimpleNamespace(monotonic=clock.monotonic, time=time.time)
+        "pm_realtime.inbox.time", SimpleNamespace(monotonic=clock.monotonic, time=time.time)
     )
     return clock
 

@@ -45,7 +45,7 @@ ROWS = (
     ),
     ("auth", "admission", "origins", "receivers", "rules"),
     ("checker", "handlers"),
-    ("rights",),
+    ("rights", "inbox", "journal"),
     ("consumers",),
     ("views",),
     ("routing", "asgi", "urls"),

@@ -1,0 +1,71 @@
+"""What becomes of connections, written to the log: by whom, where, with which code.
+
+A record has what it is about as fields of its own (``extra``), and never a session key, a cookie
+or what somebody said.
+"""
+
+import logging
+from typing import Any, Final, NamedTuple
+
+from django.dispatch import Signal
+
+from pm_realtime import signals
+from pm_realtime.auth import Identity
+from pm_realtime.protocol import CloseCode
+
+_connections: Final = logging.getLogger("pm_realtime.connection")
+_rooms: Final = logging.getLogger("pm_realtime.room")
+
+#: Ends and refusals that say something of the client; the others are the day's business.
+NOTABLE_ENDS: Final = frozenset((CloseCode.TOO_SLOW, CloseCode.RATE_LIMITED))
+OWN_REFUSALS: Final = frozenset((403, CloseCode.OVERLOADED, CloseCode.RESTARTING))
+
+
+class Line(NamedTuple):
+    """Where an event is written, how loud, and in which words."""
+
+    logger: logging.Logger
+    level: int
+    text: str
+
+
+def write(signal: Signal, connection_id: str, identity: Identity, facts: dict[str, Any]) -> None:
+    """Log the event of which ``signal`` tells, with the ``facts`` that the signal carries."""
+    line = _line(signal, facts)
+    if not line.logger.isEnabledFor(line.level):
+        return
+    about = {
+        "connection_id": connection_id,
+        "user_id": identity.user_id,
+        "role": identity.role,
+        **facts,
+    }
+    line.logger.log(line.level, line.text, about, extra=about)
+
+
+def write_limit(connection_id: str, identity: Identity) -> None:
+    """Log that a message was refused, as there were more than ``RATE_LIMIT`` allows."""
+    if _connections.isEnabledFor(logging.DEBUG):
+        about = {"connection_id": connection_id, "user_id": identity.user_id}
+        _connections.debug("%(connection_id)s sends more than it may.", about, extra=about)
+
+
+def _line(signal: Signal, facts: dict[str, Any]) -> Line:
+    if signal is signals.disconnected:
+        level = logging.INFO if facts["code"] in NOTABLE_ENDS else logging.DEBUG
+        text = "%(connection_id)s ended with %(code)d after %(seconds).1f s."
+        return Line(_connections, level, text)
+    if signal is signals.refused and facts["room"] is None:
+        level = logging.DEBUG if facts["code"] in OWN_REFUSALS else logging.INFO
+        return Line(_connections, level, "A connection was refused with %(code)d.")
+    return _LINES[signal]
+
+
+_LINES: Final = {
+    signals.connected: Line(_connections, logging.DEBUG, "%(connection_id)s connected."),
+    signals.joined: Line(_rooms, logging.DEBUG, "%(connection_id)s joined %(room)r."),
+    signals.left: Line(_rooms, logging.DEBUG, "%(connection_id)s left %(room)r."),
+    signals.refused: Line(
+        _rooms, logging.DEBUG, "%(connection_id)s was refused %(room)r with %(code)s."
+    ),
+}
