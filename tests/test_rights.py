@@ -150,6 +150,16 @@ async def test_a_session_ends_at_its_time(engine, rarely, user):
         await connection.assert_closed(4501)
 
 
+async def test_a_session_ends_at_its_time_also_where_it_has_just_changed(engine, rarely, user):
+    browser = await Browser.of(user, age=2)
+    async with opened(browser) as connection:
+        await browser.change_password()
+        assert await connection.is_alive()
+        # Not only when a change may take no longer, 10 s.
+        async with asyncio.timeout(7):
+            await connection.assert_closed(4501)
+
+
 async def test_a_session_that_is_renewed_in_time_goes_on(engine, rarely, user):
     browser, short = await Browser.of(user, age=2), await Browser.of(user, age=2)
     async with opened(browser) as connection, opened(short) as fence:
@@ -217,6 +227,18 @@ async def test_who_cannot_follow_a_session_to_its_new_key_is_to_come_again(
         sealed = {"session": session, "key": "00" * 48, "nonce": "nonce"}
         await parcels.asend(parcels.order(target, "move_session", **sealed))
         await connection.assert_closed(4013)
+
+
+async def test_a_password_changed_just_after_a_request_ends_the_session(engine, rarely, user):
+    """That wrote the session, but is not about to write it again."""
+    browser = await Browser.of(user)
+    async with opened(browser) as connection:
+        await browser.request(lambda request: request.session.update({"cart": 1}))
+        assert await connection.is_alive()
+        user.set_password("another")
+        await user.asave()
+        async with asyncio.timeout(7):
+            await connection.assert_closed(4501)
 
 
 async def test_a_password_set_by_somebody_else_ends_all_sessions(engine, rarely, user):
