@@ -116,7 +116,7 @@ export function fakeBrowser() {
       this.WebSocket = class extends WebSocket {
         constructor(...parameters) {
           super(...parameters);
-          Object.assign(this, { tab, readyState: 1 });
+          this.tab = tab;
         }
 
         dispatchEvent(event) {
@@ -192,7 +192,7 @@ export function fakeBrowser() {
     },
     /** The sockets that neither end has closed. */
     get open() {
-      return WebSocket.all.filter((socket) => socket.closedWith === null && !socket.tab.dead);
+      return WebSocket.all.filter(({ socket }) => socket.readyState < 2 && !socket.tab.dead);
     },
   };
 }

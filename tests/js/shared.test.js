@@ -32,7 +32,7 @@ async function tabsIn(browser, count, rooms = []) {
 }
 
 async function accept(browser, payload) {
-  browser.WebSocket.last.accept(payload);
+  browser.WebSocket.last.accept({ connectionId: `c${browser.sockets.length}`, ...payload });
   await rest();
 }
 
@@ -209,7 +209,7 @@ test("an owner that freezes gives the socket up and takes a place in the row aga
   tabs[1].kill();
   await rest();
   assert.equal(browser.open.length, 1);
-  assert.equal(browser.WebSocket.last.tab, tabs[0]);
+  assert.equal(browser.WebSocket.last.socket.tab, tabs[0]);
 });
 
 test("a frozen tab does not become the owner", async (t) => {
@@ -218,7 +218,7 @@ test("a frozen tab does not become the owner", async (t) => {
   tabs[1].sleep();
   tabs[0].kill();
   await rest();
-  assert.equal(browser.WebSocket.last.tab, tabs[2]);
+  assert.equal(browser.WebSocket.last.socket.tab, tabs[2]);
 });
 
 test("an owner that hangs is deposed, and gives way when it is back", async (t) => {
@@ -228,7 +228,7 @@ test("an owner that hangs is deposed, and gives way when it is back", async (t) 
   two.say("message", { room: "a", content: 1 }, "m1");
   await tick(4500);
   assert.equal(browser.sockets.length, 2);
-  assert.equal(browser.WebSocket.last.tab, tabs[1]);
+  assert.equal(browser.WebSocket.last.socket.tab, tabs[1]);
   await accept(browser);
   await answerAll(browser.WebSocket.last);
   assert.deepEqual(browser.WebSocket.last.sentOf("message").map(({ id }) => id), ["m1"]);
@@ -253,7 +253,7 @@ test("a tab that is seen looks after its owner, a hidden one saves its breath", 
 test("tabs hear of a close, and come back on one socket", async (t) => {
   const { browser } = setup(t);
   const { tabs, clients, server } = await tabsIn(browser, 3);
-  server.drop(1012, "restart");
+  server.close(1012, "restart");
   await rest();
   for (const client of clients) assert.deepEqual(client.closes, [[1012, "restart"]]);
   assert.deepEqual(browser.locks.names, []);
@@ -267,7 +267,7 @@ test("tabs hear of a close, and come back on one socket", async (t) => {
 test("when the session ends all are told and nobody opens another socket", async (t) => {
   const { browser, tick } = setup(t);
   const { clients, server } = await tabsIn(browser, 10);
-  server.drop(4501, "logged out");
+  server.close(4501, "logged out");
   await tick(10_000);
   for (const client of clients) assert.deepEqual(client.closes, [[4501, "logged out"]]);
   assert.equal(browser.sockets.length, 1);
