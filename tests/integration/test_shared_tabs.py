@@ -5,6 +5,11 @@ import contextlib
 import time
 
 import pytest
+import pytest_asyncio
+
+from tests.integration import devtools
+from tests.integration.browser import chromium_path
+from tests.integration.devtools import until
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -13,220 +18,209 @@ pytestmark = [
     pytest.mark.timeout(180, func_only=True),
 ]
 
-#: Seconds that something gets which must happen, however busy the machine is.
-PATIENCE = 30
+SAID = "window.seen.filter(({ type }) => type === 'message').map(({ payload }) => payload.content)"
+PUSHED = "window.seen.filter(({ type }) => type === 'pushed').map(({ payload }) => payload)"
+OWN = "window.seen.filter(({ type }) => type === 'own').map(({ payload }) => payload.n)"
 
 
-async def until(condition, what):
-    """Return the first true value of the coroutine function ``condition``."""
-    try:
-        async with asyncio.timeout(PATIENCE):
-            while not (found := await condition()):
-                await asyncio.sleep(0.05)
-            return found
-    except TimeoutError:
-        raise AssertionError(f"not within {PATIENCE} s: {what}") from None
-
-
-async def wait(page, expression):
-    """Return when ``expression`` is true; Playwright's own way evaluates, which pages forbid."""
-    await until(lambda: page.evaluate(expression), expression)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("chromium")
+    async with devtools.browser(chromium_path(""), folder) as running:
+        yield running
 
 
 class Tabs:
-    """Tabs of one browser at one server."""
+    """The tabs that one person has open at one server."""
 
-    def __init__(self, context, server):
-        self.context = context
+    def __init__(self, profile, server):
+        self.profile = profile
         self.server = server
-        self.pages = []
-        self.complaints = []
+        self.open_tabs = []
 
     async def open(self, rooms="", **query):
-        page = await self.context.new_page()
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("console", self._note)
-        self.pages.append(page)
-        query = {"rooms": rooms, **query}
-        text = "&".join(f"{name}={value}" for name, value in query.items())
-        await page.goto(f"{self.server.url}/page/tabs/?{text}")
-        await wait(page, "window.realtime?.connected")
-        await page.evaluate("window.joined.then(() => true)")
-        return page
+        text = "&".join(f"{name}={value}" for name, value in {"rooms": rooms, **query}.items())
+        tab = await self.profile.open(f"{self.server.url}/page/tabs/?{text}")
+        await tab.wait("window.realtime?.connected")
+        await tab.evaluate("window.joined.then(() => true)")
+        self.open_tabs.append(tab)
+        return tab
 
-    def _note(self, message):
-        if message.type == "error" and "Content Security Policy" in message.text:
-            self.complaints.append(message.text)
-
-    async def sign_in(self, name):
-        answer = await self.context.request.get(f"{self.server.url}/sign-in/{name}/")
-        return await answer.text()
+    async def visit(self, path):
+        """What the page at ``path`` says."""
+        tab = await self.profile.open(f"{self.server.url}{path}")
+        text = await tab.wait("document.readyState === 'complete' && document.body?.innerText")
+        await tab.close()
+        return text
 
     async def sockets(self):
         return (await self.server.aget("/stats/")).json()["totalConnections"]
 
+    async def each(self, expression):
+        """The value of ``expression`` in every tab."""
+        return await asyncio.gather(*(tab.evaluate(expression) for tab in self.open_tabs))
+
+    async def all_have(self, expression):
+        """Wait until ``expression`` is true in every tab."""
+        await asyncio.gather(*(tab.wait(expression) for tab in self.open_tabs))
+
     async def owner(self):
-        owns = await asyncio.gather(*(page.evaluate("window.isOwner()") for page in self.pages))
-        owners = [page for page, owned in zip(self.pages, owns, strict=True) if owned]
+        """The tab with the socket; None where no tab, or more than one, has it."""
+        owns = await self.each("window.isOwner()")
+        owners = [tab for tab, owned in zip(self.open_tabs, owns, strict=True) if owned]
         return owners[0] if len(owners) == 1 else None
 
     async def take_owner(self):
-        """The tab that owns the socket, which is none of these any more."""
+        """The owner, which is none of these tabs any more."""
         owner = await until(self.owner, "one owner")
-        self.pages.remove(owner)
+        self.open_tabs.remove(owner)
         return owner
 
-    async def seconds_until_owned(self):
-        began = time.monotonic()
-        await until(self.owner, "another owner")
-        return time.monotonic() - began
-
-    async def seen(self, kind):
-        return await asyncio.gather(
-            *(
-                page.evaluate(f"window.seen.filter(({{ type }}) => type === '{kind}')")
-                for page in self.pages
-            )
-        )
-
-    async def close(self):
-        await self.context.close()
-        assert self.complaints == []
+    async def push(self, payload, room="open"):
+        await self.server.aget(f"/push/?room={room}&payload={payload}")
 
 
 @pytest.fixture
-def open_tabs(browser):
-    """A browser at a server: ``async with open_tabs(server) as tabs``."""
+def browse(chromium):
+    """A person at a server: ``async with browse(server) as tabs``."""
 
     @contextlib.asynccontextmanager
     async def start(server):
-        tabs = Tabs(await browser.new_context(), server)
+        profile = await chromium.profile()
         try:
-            yield tabs
+            yield Tabs(profile, server)
         finally:
-            await tabs.close()
+            await profile.close()
 
     return start
 
 
-async def close(page):
-    await page.close()
-
-
-async def crash(page):
-    session = await page.context.new_cdp_session(page)
-    crashed = page.wait_for_event("crash")
-    ended = asyncio.create_task(session.send("Page.crash"))
-    await crashed
-    ended.cancel()
-
-
-async def freeze(page):
-    await lifecycle(page, "frozen")
-
-
-async def lifecycle(page, state):
-    session = await page.context.new_cdp_session(page)
-    await session.send("Page.setWebLifecycleState", {"state": state})
-
-
-async def test_ten_tabs_have_one_socket_and_each_gets_its_own(serve, open_tabs):
-    server = serve("uvicorn")
-    async with open_tabs(server) as tabs:
-        await tabs.sign_in("anna")
+async def test_ten_tabs_have_one_socket_and_each_gets_its_own(serve, browse):
+    # The rooms of all tabs are the rooms of one connection.
+    server = serve("uvicorn", MAX_ROOMS_PER_CONNECTION=20)
+    async with browse(server) as tabs:
+        await tabs.visit("/sign-in/anna/")
         for number in range(10):
             await tabs.open(f"open,own:{number}")
         assert await until(tabs.owner, "one owner")
         assert await tabs.sockets() == 1
         await server.aget("/each/?count=10")
-        await server.aget("/push/?room=open&payload=1")
-
-        async def all_have_it():
-            return all(await tabs.seen("pushed"))
-
-        await until(all_have_it, "the last push")
-        own = [[each["payload"]["n"] for each in seen] for seen in await tabs.seen("own")]
-        assert own == [[number] for number in range(10)]
-        assert [len(seen) for seen in await tabs.seen("pushed")] == [1] * 10
+        await tabs.push(1)
+        await tabs.all_have(f"{PUSHED}.length")
+        assert await tabs.each(OWN) == [[number] for number in range(10)]
+        assert await tabs.each(PUSHED) == [[1]] * 10
 
 
-@pytest.mark.parametrize("end", [close, crash, freeze])
-async def test_another_tab_owns_within_two_seconds_and_nothing_said_is_lost(serve, open_tabs, end):
+@pytest.mark.parametrize("end", ["close", "crash", "freeze"])
+async def test_another_tab_owns_within_two_seconds_and_all_that_is_said_is_seen_once(
+    serve, browse, end
+):
     server = serve("uvicorn")
-    async with open_tabs(server) as tabs:
-        await tabs.sign_in("anna")
+    async with browse(server) as tabs:
+        user = await tabs.visit("/sign-in/anna/")
         for _ in range(10):
-            await tabs.open("open", key="anna")
+            await tabs.open("open", key=user)
         owner = await tabs.take_owner()
-        speaker = tabs.pages[-1]
+        speaker = tabs.open_tabs[-1]
         await speaker.evaluate("window.startSaying('open')")
-        await wait(speaker, "window.said >= 5")
-        await end(owner)
-        assert await tabs.seconds_until_owned() < 2
-        assert await tabs.sockets() == 1
-        last = await speaker.evaluate("window.said") + 5
-        await wait(speaker, f"window.said >= {last}")
+        await speaker.wait("window.said >= 5")
+        began = time.monotonic()
+        await getattr(owner, end)()
+        await until(tabs.owner, "another owner")
+        assert time.monotonic() - began < 2
+        more = await speaker.evaluate("window.said + 10")
+        await speaker.wait(f"window.said >= {more}")
         said = await speaker.evaluate("clearInterval(window.saying), window.said")
-
-        async def all_have_it():
-            return all(
-                seen and seen[-1]["payload"]["content"] == said - 1
-                for seen in await tabs.seen("message")
-            )
-
-        await until(all_have_it, "the last message")
+        await tabs.all_have(f"{SAID}.at(-1) === {said - 1}")
+        assert await tabs.each(SAID) == [list(range(said))] * 9
         assert await speaker.evaluate("window.refused") == []
-        for seen in await tabs.seen("message"):
-            assert [each["payload"]["content"] for each in seen] == list(range(said))
-        assert await speaker.evaluate("window.closes") == []
+        assert await tabs.each("window.closes") == [[]] * 9
+        assert await tabs.sockets() == 1
 
 
-async def test_a_tab_that_thaws_is_one_among_the_others(serve, open_tabs):
+async def test_a_tab_that_thaws_is_one_among_the_others(serve, browse):
     server = serve("uvicorn")
-    async with open_tabs(server) as tabs:
+    async with browse(server) as tabs:
         for _ in range(3):
             await tabs.open("open")
         owner = await tabs.take_owner()
-        await freeze(owner)
-        await tabs.seconds_until_owned()
-        await lifecycle(owner, "active")
-        tabs.pages.append(owner)
-        await wait(owner, "window.realtime.rooms.length && window.realtime.ping()")
-        await server.aget("/push/?room=open&payload=1")
-        await wait(owner, "window.seen.length === 1")
+        await owner.freeze()
+        other = await until(tabs.owner, "another owner")
+        await owner.thaw()
+        tabs.open_tabs.append(owner)
+        connection = await other.evaluate("window.realtime.connectionId")
+        await owner.wait(f"window.realtime.connectionId === '{connection}'")
+        await owner.evaluate("window.realtime.subscribe('open').then(() => true)")
+        await tabs.push(1)
+        await tabs.all_have(f"{PUSHED}.length")
+        assert await tabs.each(PUSHED) == [[1]] * 3
+        assert await tabs.owner() is other
         assert await tabs.sockets() == 1
-        assert await until(tabs.owner, "one owner") != owner
 
 
-async def test_who_logs_out_is_told_in_all_tabs_and_the_next_user_sees_nothing_of_it(
-    serve, open_tabs
-):
+async def test_an_owner_whose_page_hangs_is_deposed(serve, browse):
     server = serve("uvicorn")
-    async with open_tabs(server) as tabs:
-        await tabs.sign_in("anna")
-        annas = [await tabs.open("open") for _ in range(4)]
-        await tabs.context.request.get(f"{server.url}/sign-out/")
-        for page in annas:
-            await wait(page, "window.closes.length")
-        assert await tabs.sockets() == 0
-        bert = await tabs.sign_in("bert")
+    async with browse(server) as tabs:
+        for _ in range(3):
+            await tabs.open("open")
+        owner = await tabs.take_owner()
+        hangs = asyncio.create_task(
+            owner.evaluate("for (const end = Date.now() + 12_000; Date.now() < end; );")
+        )
+        other = await until(tabs.owner, "another owner")
+        assert not hangs.done()
+        await tabs.all_have("window.realtime.rooms.length")
+        await hangs
+        connection = await other.evaluate("window.realtime.connectionId")
+        await owner.wait(f"window.realtime.connectionId === '{connection}'")
+        assert await owner.evaluate("window.isOwner()") is False
+
+
+async def test_who_logs_out_is_told_in_all_tabs_and_the_next_user_sees_nothing_of_it(serve, browse):
+    server = serve("uvicorn")
+    async with browse(server) as tabs:
+        await tabs.visit("/sign-in/anna/")
+        for _ in range(4):
+            await tabs.open("open")
+        opened = sum(await tabs.each("window.sockets.length"))
+        await tabs.visit("/sign-out/")
+        await tabs.all_have("window.closes.length")
+        bert = await tabs.visit("/sign-in/bert/")
+        annas, tabs.open_tabs = tabs.open_tabs, []
         page = await tabs.open("open")
         assert await page.evaluate("String(window.realtime.userId)") == bert
-        await server.aget("/push/?room=open&payload=1")
-        await wait(page, "window.seen.length === 1")
-        for each in annas:
-            assert await each.evaluate("window.closes") == [{"code": 4501, "willReconnect": False}]
-            assert await each.evaluate("window.seen") == []
-            assert await each.evaluate("window.sockets.length") <= 1
+        await tabs.push(1)
+        await tabs.all_have(f"{PUSHED}.length")
+        assert await tabs.sockets() == 1
+        tabs.open_tabs = annas
+        assert await tabs.each("window.closes") == [[{"code": 4501, "willReconnect": False}]] * 4
+        assert await tabs.each("window.seen") == [[]] * 4
+        assert sum(await tabs.each("window.sockets.length")) == opened
 
 
-async def test_a_user_with_two_logins_open_is_never_shown_the_others(serve, open_tabs):
-    """The session of the cookie changed, and the socket of the old one is still there."""
+async def test_a_page_of_another_user_does_not_join_the_socket_that_is_there(serve, browse):
     server = serve("uvicorn")
-    async with open_tabs(server) as tabs:
-        anonymous = [await tabs.open("open") for _ in range(2)]
-        anna = await tabs.sign_in("anna")
+    async with browse(server) as tabs:
+        for _ in range(2):
+            await tabs.open("open")
+        anna = await tabs.visit("/sign-in/anna/")
         page = await tabs.open("open")
         assert await page.evaluate("String(window.realtime.userId)") == anna
-        assert await anonymous[0].evaluate("window.realtime.userId") is None
+        assert (await tabs.each("window.realtime.userId"))[:2] == [None, None]
         assert await tabs.sockets() == 2
+
+
+async def test_a_server_that_was_away_has_one_socket_again(serve, browse):
+    server = serve("uvicorn")
+    async with browse(server) as tabs:
+        for _ in range(4):
+            await tabs.open("open")
+        server.kill()
+        await tabs.all_have("window.closes.length")
+        await asyncio.to_thread(server.start)
+        await tabs.all_have("window.realtime.connected")
+        await tabs.each("window.realtime.subscribe('open').then(() => true)")
+        await tabs.push(1)
+        await tabs.all_have(f"{PUSHED}.length")
+        assert await tabs.each(PUSHED) == [[1]] * 4
+        assert await tabs.sockets() == 1
