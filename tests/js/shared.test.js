@@ -179,6 +179,43 @@ test("what was sent and not answered is sent again, and shown once", async (t) =
   for (const client of [two, three]) assert.deepEqual(ids(client), ["m1", "m2"]);
 });
 
+test("a tab that is slow to follow gets what came on the new socket meanwhile", async (t) => {
+  const { browser, tick } = setup(t);
+  const { tabs, clients: [, , slow] } = await tabsIn(browser, 3, ["a"]);
+  tabs[2].sleep(null);
+  tabs[0].kill();
+  await rest();
+  await accept(browser);
+  const server = browser.WebSocket.last;
+  await answerAll(server);
+  server.frame("message", { room: "a", content: 1 }, { room: "a", id: "m1" });
+  server.frame("message", { room: "b", content: 2 }, { room: "b", id: "m2" });
+  server.frame("notification", { title: "For all" });
+  await tick(1500);
+  tabs[2].wake(null);
+  await rest();
+  server.frame("message", { room: "a", content: 3 }, { room: "a", id: "m3" });
+  await rest();
+  assert.deepEqual(ids(slow), ["m1", "m3"]);
+  assert.equal(slow.of("notification").length, 1);
+});
+
+test("a room is a tab's on the new socket from the first frame on, asked for or not yet", async (t) => {
+  const { browser } = setup(t);
+  const { tabs, clients: [, two, three] } = await tabsIn(browser, 3, ["a"]);
+  three.rooms = [];
+  tabs[0].kill();
+  await rest();
+  // In one turn, before any tab can have asked.
+  const server = browser.WebSocket.last;
+  server.accept();
+  server.frame("message", { room: "a", content: 1 }, { room: "a", id: "m1" });
+  await rest();
+  server.frame("message", { room: "a", content: 2 }, { room: "a", id: "m2" });
+  await rest();
+  assert.deepEqual([two, three].map((client) => ids(client)), [["m1", "m2"], ["m1"]]);
+});
+
 test("the same id again on one socket is no repetition: it may be a site's own", async (t) => {
   const { browser } = setup(t);
   const { clients: [one], server } = await tabsIn(browser, 1, ["a"]);

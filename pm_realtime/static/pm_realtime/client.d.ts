@@ -165,7 +165,7 @@ export interface RealtimeOptions {
   /** Subprotocols to offer. */
   protocols?: string | string[];
   /** One connection for all tabs of this site and user. Default: false. */
-  shared?: boolean;
+  shared?: boolean | string;
   /** Say on the console what is sent, received and becomes of the connection. Default: false. */
   debug?: boolean;
   /** The class to use in place of the global one. */

@@ -7,6 +7,8 @@ export declare const FRESH_FOR: 5000;
 export type Effect = { send: Envelope } | { to: string[] | null; envelope: Envelope };
 
 export interface Ledger {
+  await(tab: string, rooms: string[]): void;
+  settle(tab: string): Effect[];
   command(tab: string, envelope: Envelope): Effect[];
   frame(envelope: Envelope): Effect[];
   leave(tab: string): Effect[];

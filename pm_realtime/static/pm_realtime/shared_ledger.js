@@ -45,6 +45,7 @@ export function createLedger(now = Date.now) {
     if (!rooms.has(name)) rooms.set(name, newRoom());
     const room = rooms.get(name);
     room.tabs.add(tab);
+    room.awaited.delete(tab);
     if (room.asking) {
       room.asking.push([tab, envelope.id]);
       return [];
@@ -81,6 +82,7 @@ export function createLedger(now = Date.now) {
   function leaveRoom(tab, name) {
     const room = rooms.get(name);
     room?.tabs.delete(tab);
+    room?.awaited.delete(tab);
     if (room?.tabs.size > 0 || room?.everyone) return false;
     // Who asks from now on asks anew: the server will have left it by then.
     rooms.delete(name);
@@ -124,7 +126,36 @@ export function createLedger(now = Date.now) {
     return null;
   }
 
+  /** The server is asked to take the connection out of what nobody wants any more. */
+  function leaveAll(tab, names) {
+    const effects = [];
+    for (const name of names) {
+      const { tabs, asking: asked, granted } = rooms.get(name);
+      if (!tabs.has(tab) || !leaveRoom(tab, name) || !(asked || granted)) continue;
+      const id = `shared:${(count += 1)}`;
+      expect(null, id);
+      const type = MessageType.UNSUBSCRIBE;
+      effects.push({ send: { type, payload: { room: name }, timestamp: now(), id } });
+    }
+    return effects;
+  }
+
   return {
+    /** A tab was in these rooms on the last socket, and is about to ask for them again. */
+    await(tab, names) {
+      for (const name of names) {
+        if (!rooms.has(name)) rooms.set(name, newRoom());
+        const room = rooms.get(name);
+        if (!room.tabs.has(tab)) room.awaited.add(tab);
+        room.tabs.add(tab);
+      }
+    },
+
+    /** It has asked for all that it wants. */
+    settle(tab) {
+      return leaveAll(tab, [...rooms.keys()].filter((name) => rooms.get(name).awaited.has(tab)));
+    },
+
     /** A tab sends a command. */
     command(tab, envelope) {
       const isOfRoom = typeof envelope.payload?.room === "string" && envelope.id !== undefined;
@@ -145,25 +176,17 @@ export function createLedger(now = Date.now) {
       return [{ to: isMove ? moved(envelope) : null, envelope }];
     },
 
-    /** A tab is gone: the server is asked to take the connection out of what only it wanted. */
-    leave(tab) {
-      const effects = [];
-      for (const [room, { tabs }] of [...rooms]) {
-        if (!tabs.has(tab) || !leaveRoom(tab, room)) continue;
-        const id = `shared:${(count += 1)}`;
-        const type = MessageType.UNSUBSCRIBE;
-        expect(null, id);
-        effects.push({ send: { type, payload: { room }, timestamp: now(), id } });
-      }
-      return effects;
-    },
+    /** A tab is gone. */
+    leave: (tab) => leaveAll(tab, [...rooms.keys()]),
   };
 }
 
 /**
- * `tabs`: in it or asking. `asking`: the commands that wait for the answer on its way.
- * `granted`: what the server last answered, at `since`. `everyone`: it is server code's wish.
+ * `tabs`: in it or asking; `awaited`: those of them that have yet to ask. `asking`: the commands
+ * that wait for the answer on its way. `granted`: what the server last answered, at `since`.
+ * `everyone`: it is server code's wish.
  */
 function newRoom() {
-  return { tabs: new Set(), asking: null, granted: null, since: 0, everyone: false };
+  const [tabs, awaited] = [new Set(), new Set()];
+  return { tabs, awaited, asking: null, granted: null, since: 0, everyone: false };
 }

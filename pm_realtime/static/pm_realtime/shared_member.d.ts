@@ -6,6 +6,7 @@ export declare const REMEMBERED: 500;
 
 export interface Member {
   readonly owner: string | null;
+  join(): void;
   orphan(): void;
   doubt(): void;
   send(envelope: Envelope, urgent?: boolean): boolean;

@@ -18,6 +18,7 @@ export function createMember({ id, userId, post, onConnected, onFrame, onReady, 
   // By number, what went to the owner.
   const unanswered = new Map();
   const seen = new Set();
+  const rooms = new Set();
   let count = 0;
   // The owner that spoke last, and the one whose socket this end is on.
   let owner = null;
@@ -59,8 +60,9 @@ export function createMember({ id, userId, post, onConnected, onFrame, onReady, 
     const fresh = held;
     held = null;
     // The rooms come first, then what was said before, then what was said just now.
-    const rooms = fresh.filter(isSubscribe);
-    [...rooms, ...left, ...fresh.filter((number) => !rooms.includes(number))].forEach(transmit);
+    const asked = fresh.filter(isSubscribe);
+    [...asked, ...left, ...fresh.filter((number) => !asked.includes(number))].forEach(transmit);
+    post({ kind: "settled", from: id, to: owner });
   }
 
   function onTook({ number }) {
@@ -82,17 +84,24 @@ export function createMember({ id, userId, post, onConnected, onFrame, onReady, 
 
   function frame(message) {
     if (message.owner !== opened) return;
-    const { id: answered } = message.envelope;
+    const { id: answered, type, payload } = message.envelope;
+    if (type === MessageType.SUBSCRIBED) rooms.add(payload?.room);
+    if (type === MessageType.UNSUBSCRIBED) rooms.delete(payload?.room);
     for (const [number, { envelope }] of unanswered) {
       if (envelope.id === answered) unanswered.delete(number);
     }
     if (!isRepetition(message)) onFrame(message.envelope);
   }
 
+  /** Tells the owner, and which rooms this tab was in on the last socket; null where on none. */
+  function join() {
+    post({ kind: "join", from: id, to: owner, rooms: opened === null ? null : [...rooms] });
+  }
+
   const kinds = {
     owner({ owner: next }) {
       owner = next;
-      post({ kind: "join", from: id, to: owner });
+      join();
     },
     here({ owner: next }) {
       owner = next;
@@ -114,6 +123,8 @@ export function createMember({ id, userId, post, onConnected, onFrame, onReady, 
     get owner() {
       return owner;
     },
+
+    join,
 
     /** The owner is gone, and the next is not known yet. */
     orphan() {

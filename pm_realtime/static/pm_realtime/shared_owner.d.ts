@@ -1,5 +1,8 @@
 import type { Link, Place } from "./shared_link.js";
 
+/** How long what comes on a new socket is kept for tabs that are slow to join it, in ms. */
+export declare const KEPT_FOR: 5000;
+
 /** What goes over the channel between the tabs; see shared_seat.d.ts. */
 export type TabMessage = { kind: string; [detail: string]: unknown };
 

@@ -2,6 +2,9 @@ import { MessageType } from "./constants.js";
 import { createLedger } from "./shared_ledger.js";
 import { openLink } from "./shared_link.js";
 
+/** How long what comes on a new socket is kept for tabs that are slow to join it, in ms. */
+export const KEPT_FOR = 5_000;
+
 /**
  * The tab that holds the real socket, for all tabs of its group, its own among them.
  *
@@ -16,7 +19,10 @@ export function createOwner({ id, place, link = null, post, watch, onIdle }) {
   const repeated = new Set();
   let ledger = createLedger();
   let connected = null;
+  let connectedAt = 0;
   let listening = false;
+  // What came for rooms and for all, as long as it may be wanted by a tab on its way here.
+  let recent = [];
   // What came while it is in doubt whether the server is there.
   let held = [];
 
@@ -25,9 +31,12 @@ export function createOwner({ id, place, link = null, post, watch, onIdle }) {
   const listener = {
     onConnected(envelope) {
       connected = envelope;
+      connectedAt = Date.now();
+      recent = [];
       ledger = createLedger();
       const to = [...tabs.keys()].filter((tab) => !tabs.get(tab).closed);
-      if (to.length) say("open", { to, envelope });
+      for (const tab of to) ledger.await(tab, tabs.get(tab).rooms ?? []);
+      say("open", { to, envelope });
     },
     onFrame(envelope) {
       if (envelope !== connected) ledger.frame(envelope).forEach(perform);
@@ -49,20 +58,38 @@ export function createOwner({ id, place, link = null, post, watch, onIdle }) {
   };
 
   function perform({ send, to, envelope }) {
-    if (send) link.send(send);
-    else say("frame", { to, envelope, again: repeated.has(envelope.id) });
+    if (send) {
+      link.send(send);
+      return;
+    }
+    const frame = { envelope, again: repeated.has(envelope.id) };
+    say("frame", { to, ...frame });
+    if (Date.now() - connectedAt > KEPT_FOR) recent = [];
+    else if (to === null || envelope.room !== undefined) recent.push(frame);
   }
 
-  function join(tab) {
-    if (!tabs.has(tab)) tabs.set(tab, { closed: false, unwatch: watch(tab, () => leave(tab)) });
+  /** `rooms` are those that the tab was in on the last socket; null where it was on none. */
+  function join(tab, rooms) {
+    const isNew = !tabs.has(tab);
+    if (isNew) tabs.set(tab, { closed: false, rooms, unwatch: watch(tab, () => leave(tab)) });
     say("here", { to: [tab] });
     if (connected) {
+      ledger.await(tab, rooms ?? []);
       say("open", { to: [tab], envelope: connected });
+      if (isNew && rooms) catchUp(tab, rooms);
     } else if (!listening) {
       // Not before there is a tab to hear what came so far.
       listening = true;
       link ??= openLink(place);
       link.listen(listener);
+    }
+  }
+
+  function catchUp(tab, rooms) {
+    if (Date.now() - connectedAt > KEPT_FOR) return;
+    for (const { envelope, again } of recent) {
+      const isFor = envelope.room === undefined || rooms.includes(envelope.room);
+      if (isFor) say("frame", { to: [tab], envelope, again });
     }
   }
 
@@ -87,6 +114,10 @@ export function createOwner({ id, place, link = null, post, watch, onIdle }) {
     ledger.command(from, envelope).forEach(perform);
   }
 
+  function settle(tab) {
+    if (connected) ledger.settle(tab).forEach(perform);
+  }
+
   function check({ from, woken }) {
     link?.doubt(woken);
     if (link?.sure) say("sure", { to: [from] });
@@ -97,9 +128,10 @@ export function createOwner({ id, place, link = null, post, watch, onIdle }) {
   return {
     receive(message) {
       const { kind, from, to } = message;
-      if (kind === "join") join(from);
+      if (kind === "join") join(from, message.rooms);
       else if (kind === "leave") leave(from);
       else if (kind === "check") check(message);
+      else if (kind === "settled" && to === id) settle(from);
       else if (kind === "send" && to === id) take(message);
       else if (kind === "ask" && (to === id || to === null)) say("here", { to: [from] });
     },

@@ -41,7 +41,7 @@ export function takeSeat(options, page) {
   function enter() {
     if (link) compete({ ifAvailable: true, onRefused: queue });
     else queue();
-    join();
+    member.join();
   }
 
   function queue() {
@@ -77,13 +77,9 @@ export function takeSeat(options, page) {
     done?.();
   }
 
-  function join() {
-    post({ kind: "join", from: id, to: null });
-  }
-
   function post(message) {
     bus.post(message);
-    if (message.kind !== "leave") watch.expect();
+    if (message.kind === "join" || message.kind === "send") watch.expect();
   }
 
   function receive(message) {
@@ -142,7 +138,7 @@ export function takeSeat(options, page) {
     frozen = false;
     watch.resume();
     compete();
-    join();
+    member.join();
   }
 
   function end() {
