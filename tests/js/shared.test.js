@@ -355,6 +355,20 @@ test("without a key, what comes while it asks is not lost", async (t) => {
   assert.equal(client.of("notification").length, 1);
 });
 
+test("a tab that freezes while it asks lets the others ask", async (t) => {
+  const { browser } = setup(t);
+  const [first, second] = [browser.tab(), browser.tab()];
+  const client = first.join(true);
+  await rest();
+  first.sleep();
+  const other = second.join(true);
+  await rest();
+  await accept(browser);
+  assert.equal(other.connected.length, 1);
+  assert.deepEqual(client.closes.map(([code]) => code), [1006]);
+  assert.equal(browser.open.length, 1);
+});
+
 test("when the next socket is another user's, the tabs of the first are told and left out", async (t) => {
   const { browser } = setup(t);
   const { tabs, clients: [, two] } = await tabsIn(browser, 2);

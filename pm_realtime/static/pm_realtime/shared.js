@@ -20,6 +20,9 @@ import { identify } from "./shared_identity.js";
 import { takeSeat } from "./shared_seat.js";
 import { openSocket } from "./socket.js";
 
+// What a browser says of a connection that broke.
+const LOST = 1006;
+
 // By page: whom the server took it for. Of one page there is one; tests have many.
 const users = new WeakMap();
 
@@ -47,7 +50,18 @@ export function joinSocket(options, page = globalThis) {
     seat = takeSeat({ ...options, ...found, name, place, onEnd }, page);
   }
 
+  // Other tabs wait for their turn to ask, and this one would not end its own.
+  function freeze() {
+    cancel();
+    onEnd(LOST, "The tab was frozen while it connected.");
+  }
+
+  function stopAsking() {
+    page.removeEventListener?.("freeze", freeze, true);
+  }
+
   function find(found) {
+    stopAsking();
     users.set(page, found.userId);
     sit(`user ${JSON.stringify(found.userId)}`, found);
   }
@@ -55,13 +69,17 @@ export function joinSocket(options, page = globalThis) {
   function onEnd(code, reason) {
     if (over) return;
     over = true;
+    stopAsking();
     if (!mayReconnect(code)) users.delete(page);
     options.onClose(code, reason);
   }
 
   if (typeof shared === "string") sit(`key ${shared}`);
   else if (users.has(page)) find({ userId: users.get(page) });
-  else cancel = identify({ place, locks, onKnown: find, onFailed: onEnd });
+  else {
+    cancel = identify({ place, locks, onKnown: find, onFailed: onEnd });
+    page.addEventListener?.("freeze", freeze, true);
+  }
 
   return {
     sure: true,
@@ -72,6 +90,7 @@ export function joinSocket(options, page = globalThis) {
       over = true;
       // Whoever connects anew may be somebody else.
       users.delete(page);
+      stopAsking();
       if (seat) seat.close();
       else cancel();
     },
