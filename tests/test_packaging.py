@@ -65,7 +65,7 @@ def test_it_names_itself_its_python_and_its_extras(wheel):
 
 CLIENT = "pm_realtime/static/pm_realtime"
 #: The files of the client that are imported from outside, by the name that npm gives them.
-PUBLIC = {"client": ".", "vue": "./vue", "shared": "./shared", "testing": "./testing"}
+PUBLIC = {"client": ".", "vue": "./vue", "testing": "./testing"}
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,11 @@
 from django.urls import include, path
 
-from tests.site import accounts, stream, timing, views
+from tests.site import accounts, pages, stream, timing, views
 
 urlpatterns = [
     path("", include("pm_realtime.urls")),
     path("accounts/", include(accounts.urlpatterns)),
+    path("", include(pages)),
     path("push/", views.push),
     path("apush/", views.apush),
     path("burst/", views.burst),

@@ -164,8 +164,10 @@ export interface RealtimeOptions {
   url?: string;
   /** Subprotocols to offer. */
   protocols?: string | string[];
-  /** One connection for all tabs of this site and user. Default: false. */
-  shared?: boolean;
+  /**
+   * One connection for all tabs of this site and user. `true` asks the server first whom it takes
+   * the page for; a text that only pages of this user have spares it that. Default: false. */
+  shared?: boolean | string;
   /** Say on the console what is sent, received and becomes of the connection. Default: false. */
   debug?: boolean;
   /** The class to use in place of the global one. */

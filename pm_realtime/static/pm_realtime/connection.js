@@ -1,6 +1,7 @@
 import { backoffDelay } from "./backoff.js";
 import { CloseCode, mayReconnect } from "./constants.js";
 import { watchPage } from "./page.js";
+import { openShared } from "./sharing.js";
 import { openSocket } from "./socket.js";
 
 /** A connection that ends sooner than this counts as one more failure in a row, in ms. */
@@ -27,7 +28,9 @@ export function createConnection(settings, hooks) {
   function open() {
     clearTimeout(retryTimer);
     resting = false;
-    socket = openSocket({
+    const openOne = settings.shared ? openShared : openSocket;
+    socket = openOne({
+      shared: settings.shared,
       url: resolveUrl(settings.url),
       protocols: settings.protocols,
       WebSocket: settings.WebSocket ?? globalThis.WebSocket,

@@ -7,3 +7,6 @@ export declare function complete<E extends { type: string; timestamp?: number; i
 
 /** The envelope in a frame, or null where it holds none. */
 export declare function decode(data: unknown): Envelope | null;
+
+/** A new random name, which nothing else will ever have. */
+export declare function newId(): string;

@@ -11,7 +11,7 @@ export function decode(data) {
   }
 }
 
-function newId() {
+export function newId() {
   // Not randomUUID, which pages on plain http do not have.
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");

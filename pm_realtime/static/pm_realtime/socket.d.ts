@@ -15,6 +15,8 @@ export interface SocketOptions {
 }
 
 export interface Socket {
+  /** False while it is in doubt whether the other end is there. */
+  readonly sure: boolean;
   /** Whether it went out; in doubt only what is `urgent` does. */
   send(envelope: object, urgent?: boolean): boolean;
   close(): void;

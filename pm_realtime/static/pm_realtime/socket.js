@@ -65,8 +65,14 @@ export function openSocket({ url, protocols, WebSocket, onConnected, onFrame, on
     onClose(code, reason);
   });
 
+  const isSure = () => heartbeat?.sure ?? true;
+
   return {
-    send: (envelope, urgent) => (urgent || (heartbeat?.sure ?? true)) && send(envelope),
+    get sure() {
+      return isSure();
+    },
+
+    send: (envelope, urgent) => (urgent || isSure()) && send(envelope),
 
     close() {
       if (over) return;

@@ -1,0 +1,100 @@
+/**
+ * One socket for all tabs of one origin and user.
+ *
+ * Why Web Locks and BroadcastChannel, and not a SharedWorker: Chrome for Android has none, and a
+ * worker's script must come from the page's own origin, which static files on a CDN do not. A lock
+ * is given on by the browser in the instant that its tab closes or crashes, so nothing has to be
+ * guessed from silence; and Chrome freezes no tab that holds one. Both work under a
+ * Content-Security-Policy of `default-src 'self'`, in Safari from 15.4, Chrome and Edge from 69,
+ * Firefox from 96. Pages on plain http (but localhost) have no locks: there each tab has a socket
+ * of its own, as it has where this code does not load.
+ *
+ * How: of the tabs, the one that holds the group's lock is the owner (shared_owner.js) and has the
+ * real socket (shared_link.js); each tab, the owner's too, is a member (shared_member.js) that
+ * knows what it sent and has no answer to. The owner's books (shared_ledger.js) say which tab is to
+ * have which frame. Every tab holds a lock of its own as well, for which the owner waits: it gets
+ * it when the tab is gone.
+ */
+import { mayReconnect } from "./constants.js";
+import { identify } from "./shared_identity.js";
+import { takeSeat } from "./shared_seat.js";
+import { openSocket } from "./socket.js";
+
+// What a browser says of a connection that broke.
+const LOST = 1006;
+
+// By page: whom the server took it for. Of one page there is one; tests have many.
+const users = new WeakMap();
+
+/** Whether this browser, on this page, has what tabs need to share a socket. */
+export function canShare(page = globalThis) {
+  return Boolean(page.navigator?.locks && page.BroadcastChannel);
+}
+
+/**
+ * This tab's part in the shared socket, with the face of `openSocket`.
+ *
+ * `shared` is the option of that name: true, or a text that only pages of one user have.
+ */
+export function joinSocket(options, page = globalThis) {
+  if (!canShare(page)) return openSocket(options);
+  const { url, protocols, WebSocket, shared } = options;
+  const place = { url, protocols, WebSocket };
+  const { locks } = page.navigator;
+  let seat = null;
+  let cancel = null;
+  let over = false;
+
+  function sit(key, found) {
+    const name = `pm_realtime ${url} ${key}`;
+    seat = takeSeat({ ...options, ...found, name, place, onEnd }, page);
+  }
+
+  // Other tabs wait for their turn to ask, and this one would not end its own.
+  function freeze() {
+    cancel();
+    onEnd(LOST, "The tab was frozen while it connected.");
+  }
+
+  function stopAsking() {
+    page.removeEventListener?.("freeze", freeze, true);
+  }
+
+  function find(found) {
+    stopAsking();
+    users.set(page, found.userId);
+    sit(`user ${JSON.stringify(found.userId)}`, found);
+  }
+
+  function onEnd(code, reason) {
+    if (over) return;
+    over = true;
+    stopAsking();
+    if (!mayReconnect(code)) users.delete(page);
+    options.onClose(code, reason);
+  }
+
+  if (typeof shared === "string") sit(`key ${shared}`);
+  else if (users.has(page)) find({ userId: users.get(page) });
+  else {
+    cancel = identify({ place, locks, onKnown: find, onFailed: onEnd });
+    page.addEventListener?.("freeze", freeze, true);
+  }
+
+  return {
+    sure: true,
+    send: (envelope, urgent) => !over && (seat?.send(envelope, urgent) ?? false),
+
+    close() {
+      if (over) return;
+      over = true;
+      // Whoever connects anew may be somebody else.
+      users.delete(page);
+      stopAsking();
+      if (seat) seat.close();
+      else cancel();
+    },
+
+    doubt: (woken) => seat?.doubt(woken),
+  };
+}

@@ -1,0 +1,53 @@
+import { openSocket } from "./socket.js";
+
+/**
+ * The real socket of a browser. Its listener can change, and what comes while there is none waits;
+ * the next is told of the connection first.
+ *
+ * A listener has the hooks of `openSocket`.
+ */
+export function openLink({ url, protocols, WebSocket }) {
+  const early = [];
+  let connected = null;
+  let listener = null;
+
+  const tell = (method) => (...details) => {
+    if (listener) listener[method](...details);
+    else early.push([method, details]);
+  };
+
+  const socket = openSocket({
+    url,
+    protocols,
+    WebSocket,
+    onConnected(envelope) {
+      connected = envelope;
+      listener?.onConnected(envelope);
+    },
+    onFrame: tell("onFrame"),
+    onClose: tell("onClose"),
+    onReady: tell("onReady"),
+  });
+
+  return {
+    get sure() {
+      return socket.sure;
+    },
+
+    send: (envelope) => socket.send(envelope, true),
+
+    listen(next) {
+      listener = next;
+      if (next && connected) next.onConnected(connected);
+      while (listener && early.length > 0) {
+        const [method, details] = early.shift();
+        listener[method](...details);
+      }
+    },
+
+    close: () => socket.close(),
+
+    /** Asks the server for a sign of life now. */
+    doubt: (woken) => socket.doubt(woken),
+  };
+}

@@ -1,0 +1,172 @@
+import { newId } from "./envelope.js";
+import { createBus } from "./shared_bus.js";
+import { requestLock } from "./shared_locks.js";
+import { createMember } from "./shared_member.js";
+import { createOwner } from "./shared_owner.js";
+import { createWatch } from "./shared_watch.js";
+
+/**
+ * One tab in the group `name`: a member of it, and its owner when the lock comes to this tab.
+ *
+ * `link` is an open socket to be used where nobody is the owner, else closed; `done()` comes when
+ * that is settled. `page` is the window.
+ */
+export function takeSeat(options, page) {
+  const { name, place, userId, onConnected, onFrame, onReady, onEnd } = options;
+  const id = newId();
+  const { locks } = page.navigator;
+  const nameOf = (tab) => `${name} tab ${tab}`;
+  let { link = null, done } = options;
+  let owner = null;
+  let ownership = null;
+  let frozen = false;
+  // `left`: this tab wants no more of it, but may still hold the socket for the others.
+  let left = false;
+  let over = false;
+
+  const bus = createBus({ name, self: id, BroadcastChannel: page.BroadcastChannel, receive });
+  const member = createMember({ id, userId, post, onConnected, onFrame, onReady, onEnd: finish });
+  const watch = createWatch({
+    ask: () => bus.post({ kind: "ask", from: id, to: member.owner }),
+    isSeen: () => owner === null && page.document?.visibilityState !== "hidden",
+    onSilence: () => compete({ steal: true }),
+  });
+  // Held before anyone hears of this tab: who waits for it must not get it too early.
+  const life = requestLock(locks, nameOf(id), { onGranted: enter });
+  const listeners = { freeze, resume, pagehide: end };
+  for (const [type, listener] of Object.entries(listeners)) {
+    page.addEventListener?.(type, listener, true);
+  }
+
+  function enter() {
+    if (link) compete({ ifAvailable: true, onRefused: queue });
+    else queue();
+    member.join();
+  }
+
+  function queue() {
+    dropLink();
+    compete();
+  }
+
+  function dropLink() {
+    link?.close();
+    link = null;
+    done?.();
+  }
+
+  /** Asks for the lock that makes the owner. */
+  function compete(options = {}) {
+    ownership?.release();
+    ownership = requestLock(locks, `${name} owner`, { onGranted: own, onLost: depose, ...options });
+  }
+
+  function own() {
+    const watchTab = (tab, onGone) => {
+      const { release } = requestLock(locks, nameOf(tab), {
+        onGranted() {
+          release();
+          onGone();
+        },
+      });
+      return release;
+    };
+    watch.sign();
+    owner = createOwner({ id, place, link, post: bus.post, watch: watchTab, onIdle });
+    link = null;
+    done?.();
+  }
+
+  function post(message) {
+    bus.post(message);
+    if (message.kind === "join" || message.kind === "send") watch.expect();
+  }
+
+  function receive(message) {
+    if (message.owner) {
+      if (message.owner !== id) watch.sign();
+      if (!left) member.receive(message);
+    } else {
+      owner?.receive(message);
+    }
+    if (owner) watch.sign();
+  }
+
+  /** Gives the socket up, where this tab has it. */
+  function yieldSocket() {
+    owner?.stop();
+    owner = null;
+    member.orphan();
+  }
+
+  /** Another took the lock: this tab did not answer in time. */
+  function depose() {
+    yieldSocket();
+    if (left) end();
+    else compete();
+  }
+
+  function onIdle() {
+    if (left) end();
+  }
+
+  function finish(code, reason) {
+    leave();
+    onEnd(code, reason);
+  }
+
+  function leave() {
+    if (left) return;
+    left = true;
+    watch.stop();
+    bus.post({ kind: "leave", from: id });
+    life.release();
+    // The owner leaves with the last tab it has the socket for.
+    if (!owner) end();
+  }
+
+  function freeze() {
+    frozen = true;
+    yieldSocket();
+    ownership?.release();
+    watch.pause();
+    if (left) end();
+  }
+
+  function resume() {
+    if (!frozen) return;
+    frozen = false;
+    watch.resume();
+    compete();
+    member.join();
+  }
+
+  function end() {
+    if (over) return;
+    over = true;
+    if (!left) bus.post({ kind: "leave", from: id });
+    left = true;
+    for (const [type, listener] of Object.entries(listeners)) {
+      page.removeEventListener?.(type, listener, true);
+    }
+    watch.stop();
+    yieldSocket();
+    dropLink();
+    ownership?.release();
+    life.release();
+    bus.close();
+  }
+
+  return {
+    send: member.send,
+    close: leave,
+
+    /** Asks for a sign of life, of the server and of the owner. */
+    doubt(woken) {
+      if (over || frozen) return;
+      member.doubt();
+      bus.post({ kind: "check", from: id, woken });
+      watch.inquire();
+    },
+  };
+}

@@ -1,0 +1,156 @@
+"""A Chromium driven by the DevTools protocol alone: its tabs are hidden and frozen as a user's are.
+
+Playwright's are not: it makes the browser take every tab for the one that is seen, and such a tab
+cannot be frozen.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import websockets
+
+TIMEOUT = 30
+OPTIONS = (
+    "--headless",
+    "--no-sandbox",
+    "--no-first-run",
+    "--disable-gpu",
+    "--remote-debugging-port=0",
+    "about:blank",
+)
+
+
+class DevToolsError(Exception):
+    """The browser refused a command, or a script threw."""
+
+
+class Tab:
+    """One tab; the newest is the one that is seen."""
+
+    def __init__(self, devtools, target, session):
+        self._devtools = devtools
+        self.target = target
+        self.session = session
+
+    async def send(self, method, **params):
+        return await self._devtools.send(method, self.session, **params)
+
+    async def evaluate(self, expression):
+        """The value of ``expression``, or of the promise that it is, as JSON has it."""
+        done = await self.send(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
+        if "exceptionDetails" in done:
+            raise DevToolsError(done["exceptionDetails"])
+        return done["result"].get("value")
+
+    async def wait(self, expression):
+        """Return the first true value of ``expression``."""
+        return await until(lambda: self.evaluate(expression), expression)
+
+    async def show(self):
+        await self._devtools.send("Target.activateTarget", targetId=self.target)
+
+    async def close(self):
+        await self._devtools.send("Target.closeTarget", targetId=self.target)
+
+    async def crash(self):
+        """The process of the tab ends, and with it the answer to this."""
+        await self._devtools.post("Page.crash", self.session)
+
+    async def freeze(self):
+        """The tab must be hidden."""
+        await self.send("Page.setWebLifecycleState", state="frozen")
+
+    async def thaw(self):
+        await self.send("Page.setWebLifecycleState", state="active")
+
+
+class Profile:
+    """What one person has open: its tabs share cookies, locks and channels."""
+
+    def __init__(self, devtools, context):
+        self._devtools = devtools
+        self._context = context
+
+    async def open(self, url):
+        """A new tab at ``url``, which is the one that is seen."""
+        send = self._devtools.send
+        made = await send("Target.createTarget", url=url, browserContextId=self._context)
+        target = made["targetId"]
+        session = await send("Target.attachToTarget", targetId=target, flatten=True)
+        return Tab(self._devtools, target, session["sessionId"])
+
+    async def close(self):
+        await self._devtools.send("Target.disposeBrowserContext", browserContextId=self._context)
+
+
+class DevTools:
+    """The protocol on one WebSocket to the browser."""
+
+    def __init__(self, socket):
+        self._socket = socket
+        self._ids = itertools.count(1)
+        self._waiting = {}
+        self._reader = asyncio.create_task(self._read())
+
+    async def _read(self):
+        with contextlib.suppress(websockets.ConnectionClosed):
+            async for text in self._socket:
+                message = json.loads(text)
+                answer = self._waiting.pop(message.get("id"), None)
+                if answer is not None and not answer.done():
+                    answer.set_result(message)
+
+    async def post(self, method, session=None, **params):
+        """Send a command; the future of its answer."""
+        id = next(self._ids)
+        answer = self._waiting[id] = asyncio.get_running_loop().create_future()
+        message = {"id": id, "method": method, "params": params}
+        await self._socket.send(json.dumps(message | ({"sessionId": session} if session else {})))
+        return answer
+
+    async def send(self, method, session=None, **params):
+        async with asyncio.timeout(TIMEOUT):
+            message = await (await self.post(method, session, **params))
+        if "error" in message:
+            raise DevToolsError(f"{method}: {message['error']}")
+        return message["result"]
+
+    async def profile(self):
+        made = await self.send("Target.createBrowserContext")
+        return Profile(self, made["browserContextId"])
+
+
+@contextlib.asynccontextmanager
+async def browser(path: str, folder: Path):
+    """A running Chromium, its profile in ``folder``."""
+    command = [path, *OPTIONS, f"--user-data-dir={folder}"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            address = await until(lambda: asyncio.to_thread(read_address, folder), "an address")
+            async with websockets.connect(address, max_size=None) as socket:
+                yield DevTools(socket)
+        finally:
+            process.terminate()
+
+
+def read_address(folder):
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        port, path = (folder / "DevToolsActivePort").read_text().split()
+        return f"ws://127.0.0.1:{port}{path}"
+    return None
+
+
+async def until(condition, what):
+    """Return the first true value of the coroutine function ``condition``."""
+    deadline = time.monotonic() + TIMEOUT
+    while not (found := await condition()):
+        assert time.monotonic() < deadline, f"not within {TIMEOUT} s: {what}"
+        await asyncio.sleep(0.02)
+    return found

@@ -1,0 +1,226 @@
+"""Tabs that share one socket, in a real Chromium, at a real server."""
+
+import asyncio
+import contextlib
+import time
+
+import pytest
+import pytest_asyncio
+
+from tests.integration import devtools
+from tests.integration.browser import chromium_path
+from tests.integration.devtools import until
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.browser,
+    # Of the test alone: a machine without a Chromium takes its time to get one.
+    pytest.mark.timeout(180, func_only=True),
+]
+
+SAID = "window.seen.filter(({ type }) => type === 'message').map(({ payload }) => payload.content)"
+PUSHED = "window.seen.filter(({ type }) => type === 'pushed').map(({ payload }) => payload)"
+OWN = "window.seen.filter(({ type }) => type === 'own').map(({ payload }) => payload.n)"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("chromium")
+    async with devtools.browser(chromium_path(""), folder) as running:
+        yield running
+
+
+class Tabs:
+    """The tabs that one person has open at one server."""
+
+    def __init__(self, profile, server):
+        self.profile = profile
+        self.server = server
+        self.open_tabs = []
+
+    async def open(self, rooms="", **query):
+        text = "&".join(f"{name}={value}" for name, value in {"rooms": rooms, **query}.items())
+        tab = await self.profile.open(f"{self.server.url}/page/tabs/?{text}")
+        await tab.wait("window.realtime?.connected")
+        await tab.evaluate("window.joined.then(() => true)")
+        self.open_tabs.append(tab)
+        return tab
+
+    async def visit(self, path):
+        """What the page at ``path`` says."""
+        tab = await self.profile.open(f"{self.server.url}{path}")
+        text = await tab.wait("document.readyState === 'complete' && document.body?.innerText")
+        await tab.close()
+        return text
+
+    async def sockets(self):
+        return (await self.server.aget("/stats/")).json()["totalConnections"]
+
+    async def each(self, expression):
+        """The value of ``expression`` in every tab."""
+        return await asyncio.gather(*(tab.evaluate(expression) for tab in self.open_tabs))
+
+    async def all_have(self, expression):
+        """Wait until ``expression`` is true in every tab."""
+        await asyncio.gather(*(tab.wait(expression) for tab in self.open_tabs))
+
+    async def owner(self):
+        """The tab with the socket; None where no tab, or more than one, has it."""
+        owns = await self.each("window.isOwner()")
+        owners = [tab for tab, owned in zip(self.open_tabs, owns, strict=True) if owned]
+        return owners[0] if len(owners) == 1 else None
+
+    async def take_owner(self):
+        """The owner, which is none of these tabs any more."""
+        owner = await until(self.owner, "one owner")
+        self.open_tabs.remove(owner)
+        return owner
+
+    async def push(self, payload, room="open"):
+        await self.server.aget(f"/push/?room={room}&payload={payload}")
+
+
+@pytest.fixture
+def browse(chromium):
+    """A person at a server: ``async with browse(server) as tabs``."""
+
+    @contextlib.asynccontextmanager
+    async def start(server):
+        profile = await chromium.profile()
+        try:
+            yield Tabs(profile, server)
+        finally:
+            await profile.close()
+
+    return start
+
+
+async def test_ten_tabs_have_one_socket_and_each_gets_its_own(serve, browse):
+    # The rooms of all tabs are the rooms of one connection.
+    server = serve("uvicorn", MAX_ROOMS_PER_CONNECTION=20)
+    async with browse(server) as tabs:
+        await tabs.visit("/sign-in/anna/")
+        for number in range(10):
+            await tabs.open(f"open,own:{number}")
+        assert await until(tabs.owner, "one owner")
+        assert await tabs.sockets() == 1
+        await server.aget("/each/?count=10")
+        await tabs.push(1)
+        await tabs.all_have(f"{PUSHED}.length")
+        assert await tabs.each(OWN) == [[number] for number in range(10)]
+        assert await tabs.each(PUSHED) == [[1]] * 10
+
+
+@pytest.mark.parametrize("end", ["close", "crash", "freeze"])
+async def test_another_tab_owns_within_two_seconds_and_all_that_is_said_is_seen_once(
+    serve, browse, end
+):
+    server = serve("uvicorn")
+    async with browse(server) as tabs:
+        user = await tabs.visit("/sign-in/anna/")
+        for _ in range(10):
+            await tabs.open("open", key=user)
+        owner = await tabs.take_owner()
+        speaker = tabs.open_tabs[-1]
+        await speaker.evaluate("window.startSaying('open')")
+        await speaker.wait("window.said >= 5")
+        began = time.monotonic()
+        await getattr(owner, end)()
+        await until(tabs.owner, "another owner")
+        assert time.monotonic() - began < 2
+        more = await speaker.evaluate("window.said + 10")
+        await speaker.wait(f"window.said >= {more}")
+        said = await speaker.evaluate("clearInterval(window.saying), window.said")
+        await tabs.all_have(f"{SAID}.at(-1) === {said - 1}")
+        assert await tabs.each(SAID) == [list(range(said))] * 9
+        assert await speaker.evaluate("window.refused") == []
+        assert await tabs.each("window.closes") == [[]] * 9
+        assert await tabs.sockets() == 1
+
+
+async def test_a_tab_that_thaws_is_one_among_the_others(serve, browse):
+    server = serve("uvicorn")
+    async with browse(server) as tabs:
+        for _ in range(3):
+            await tabs.open("open")
+        owner = await tabs.take_owner()
+        await owner.freeze()
+        other = await until(tabs.owner, "another owner")
+        await owner.thaw()
+        tabs.open_tabs.append(owner)
+        connection = await other.evaluate("window.realtime.connectionId")
+        await owner.wait(f"window.realtime.connectionId === '{connection}'")
+        await owner.evaluate("window.realtime.subscribe('open').then(() => true)")
+        await tabs.push(1)
+        await tabs.all_have(f"{PUSHED}.length")
+        assert await tabs.each(PUSHED) == [[1]] * 3
+        assert await tabs.owner() is other
+        assert await tabs.sockets() == 1
+
+
+async def test_an_owner_whose_page_hangs_is_deposed(serve, browse):
+    server = serve("uvicorn")
+    async with browse(server) as tabs:
+        for _ in range(3):
+            await tabs.open("open")
+        owner = await tabs.take_owner()
+        hangs = asyncio.create_task(
+            owner.evaluate("for (const end = Date.now() + 12_000; Date.now() < end; );")
+        )
+        other = await until(tabs.owner, "another owner")
+        assert not hangs.done()
+        await tabs.all_have("window.realtime.rooms.length")
+        await hangs
+        connection = await other.evaluate("window.realtime.connectionId")
+        await owner.wait(f"window.realtime.connectionId === '{connection}'")
+        assert await owner.evaluate("window.isOwner()") is False
+
+
+async def test_who_logs_out_is_told_in_all_tabs_and_the_next_user_sees_nothing_of_it(serve, browse):
+    server = serve("uvicorn")
+    async with browse(server) as tabs:
+        await tabs.visit("/sign-in/anna/")
+        for _ in range(4):
+            await tabs.open("open")
+        opened = sum(await tabs.each("window.sockets.length"))
+        await tabs.visit("/sign-out/")
+        await tabs.all_have("window.closes.length")
+        bert = await tabs.visit("/sign-in/bert/")
+        annas, tabs.open_tabs = tabs.open_tabs, []
+        page = await tabs.open("open")
+        assert await page.evaluate("String(window.realtime.userId)") == bert
+        await tabs.push(1)
+        await tabs.all_have(f"{PUSHED}.length")
+        assert await tabs.sockets() == 1
+        tabs.open_tabs = annas
+        assert await tabs.each("window.closes") == [[{"code": 4501, "willReconnect": False}]] * 4
+        assert await tabs.each("window.seen") == [[]] * 4
+        assert sum(await tabs.each("window.sockets.length")) == opened
+
+
+async def test_a_page_of_another_user_does_not_join_the_socket_that_is_there(serve, browse):
+    server = serve("uvicorn")
+    async with browse(server) as tabs:
+        for _ in range(2):
+            await tabs.open("open")
+        anna = await tabs.visit("/sign-in/anna/")
+        page = await tabs.open("open")
+        assert await page.evaluate("String(window.realtime.userId)") == anna
+        assert (await tabs.each("window.realtime.userId"))[:2] == [None, None]
+        assert await tabs.sockets() == 2
+
+
+async def test_a_server_that_was_away_has_one_socket_again(serve, browse):
+    server = serve("uvicorn")
+    async with browse(server) as tabs:
+        for _ in range(4):
+            await tabs.open("open")
+        server.kill()
+        await tabs.all_have("window.closes.length")
+        await asyncio.to_thread(server.start)
+        await tabs.all_have("window.realtime.connected")
+        await tabs.each("window.realtime.subscribe('open').then(() => true)")
+        await tabs.push(1)
+        await tabs.all_have(f"{PUSHED}.length")
+        assert await tabs.each(PUSHED) == [[1]] * 4
+        assert await tabs.sockets() == 1

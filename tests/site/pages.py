@@ -1,0 +1,43 @@
+"""Pages for a browser, with the client's own files, under a policy that lets nothing else in."""
+
+from pathlib import Path
+
+from django.contrib.auth import get_user_model, login, logout
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+from django.views.static import serve
+
+import pm_realtime
+
+CLIENT = Path(pm_realtime.__file__).parent / "static"
+SCRIPTS = Path(__file__).parent / "scripts"
+PAGE = (
+    '<!doctype html><title>{name}</title><script type="module" src="/scripts/{name}.js"></script>'
+)
+
+
+def page(request: HttpRequest, name: str) -> HttpResponse:
+    """A page that does what its script of that name does."""
+    response = HttpResponse(PAGE.format(name=name))
+    response.headers["Content-Security-Policy"] = "default-src 'self'"
+    return response
+
+
+def sign_in(request: HttpRequest, name: str) -> HttpResponse:
+    user, _ = get_user_model().objects.get_or_create(username=name)
+    login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+    return HttpResponse(f"{user.pk}")
+
+
+def sign_out(request: HttpRequest) -> HttpResponse:
+    logout(request)
+    return HttpResponse("out")
+
+
+urlpatterns = [
+    path("page/<slug:name>/", page),
+    path("sign-in/<name>/", sign_in),
+    path("sign-out/", sign_out),
+    path("static/<path:path>", serve, {"document_root": CLIENT}),
+    path("scripts/<path:path>", serve, {"document_root": SCRIPTS}),
+]

@@ -1,0 +1,39 @@
+import { createRealtime } from "/static/pm_realtime/client.js";
+
+/** A tab that shares its socket; `?rooms=a,b` are those it joins, `?key=` what it shares by. */
+const query = new URLSearchParams(location.search);
+
+window.sockets = [];
+window.seen = [];
+window.closes = [];
+
+class Socket extends WebSocket {
+  constructor(...parameters) {
+    super(...parameters);
+    window.sockets.push(this);
+  }
+}
+
+const realtime = createRealtime({ shared: query.get("key") ?? true, WebSocket: Socket });
+window.realtime = realtime;
+window.isOwner = () => window.sockets.some(({ readyState }) => readyState === WebSocket.OPEN);
+for (const type of ["message", "own", "pushed", "burst", "notification"]) {
+  realtime.on(type, ({ payload, room }) => window.seen.push({ type, room, payload, at: Date.now() }));
+}
+realtime.on(":close", ({ code, willReconnect }) => window.closes.push({ code, willReconnect }));
+
+const rooms = query.get("rooms");
+window.joined = Promise.all((rooms ? rooms.split(",") : []).map((room) => realtime.subscribe(room)));
+realtime.connect();
+
+/** Says a number to the room each 100 ms, from 0 on. */
+window.startSaying = (room) => {
+  let count = 0;
+  window.refused = [];
+  window.saying = setInterval(() => {
+    const number = count;
+    count += 1;
+    window.said = count;
+    realtime.sendToRoom(room, number).catch(({ code }) => window.refused.push([number, code]));
+  }, 100);
+};
