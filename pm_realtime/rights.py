@@ -222,7 +222,7 @@ class Rights:
         if verdict.code != CloseCode.SESSION_ENDED:
             return False
         now = time.monotonic()
-        if now - self._moved_at < MOVING:
+        if now - self._moved_at < MOVING and not self._has_expired():
             if verdict.is_doubtful:
                 self.refresh_later(SECOND_LOOK)
                 return True
@@ -231,6 +231,10 @@ class Rights:
             self._look_again(PAUSE)
             return True
         return (verdict.is_doubtful or self._is_in_doubt) and self._is_spared_once(now)
+
+    def _has_expired(self) -> bool:
+        session = self._connection.identity.session
+        return session is not None and session.is_expired
 
     def _is_spared_once(self, now: float) -> bool:
         if self._doubtful_since is None:

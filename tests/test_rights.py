@@ -149,6 +149,16 @@ async def test_a_session_ends_at_its_time(engine, rarely, user):
         await connection.assert_closed(4501)
 
 
+async def test_a_session_ends_at_its_time_also_where_it_has_just_changed(engine, rarely, user):
+    browser = await Browser.of(user, age=2)
+    async with opened(browser) as connection:
+        await browser.change_password()
+        assert await connection.is_alive()
+        # Not only when a change may take no longer, 10 s.
+        async with asyncio.timeout(7):
+            await connection.assert_closed(4501)
+
+
 async def test_a_session_that_is_renewed_in_time_goes_on(engine, rarely, user):
     browser, short = await Browser.of(user, age=2), await Browser.of(user, age=2)
     async with opened(browser) as connection, opened(short) as fence:
