@@ -57,7 +57,7 @@ def connect() -> None:
     user_logged_in.connect(_name_session, dispatch_uid=_NAME)
     user_logged_out.connect(_end_session, dispatch_uid=_NAME)
     setting_changed.connect(_connect_anew, dispatch_uid=_NAME)
-    sessions.watch(on_move=_follow_session, on_end=_end_emptied)
+    sessions.watch(on_move=_follow_session, on_renew=_follow_cookie, on_end=_end_emptied)
     for model in _user_models():
         post_save.connect(_refresh_saved, sender=model, dispatch_uid=_NAME)
         post_delete.connect(_close_deleted, sender=model, dispatch_uid=_NAME)
@@ -120,22 +120,12 @@ def _end(target: str, session: str) -> None:
 
 @_harmless
 def _follow_session(key: str, data: Mapping[str, Any], store: Any) -> None:
-    """A session has another key, or its cookie has changed: its connections go with it."""
-    target = _group_of(data)
-    # A cookie may be the same within a second; that it was written is news all the same.
+    """A session has another key, and is written under it later: its connections go with it."""
+    target, name = _group_of(data), sessions.name_of(key, data)
     if target is None or not store.session_key:
         return
-    name = sessions.name_of(key, data)
     if sessions.are_in_cookies():
-        push.tell(
-            push.order(
-                target,
-                "renew_session",
-                session=name,
-                auth_hash=data.get(HASH_SESSION_KEY, ""),
-                expires_at=sessions.expiry_of(store),
-            )
-        )
+        push.tell(push.order(target, "expect_session", session=name))
         return
     if store.session_key == key:
         return
@@ -148,6 +138,23 @@ def _follow_session(key: str, data: Mapping[str, Any], store: Any) -> None:
             session=name,
             key=sessions.seal(store.session_key, key, nonce),
             nonce=nonce,
+        )
+    )
+
+
+@_harmless
+def _follow_cookie(key: str, data: Mapping[str, Any], store: Any) -> None:
+    """The browser is handed a new cookie with the session; it may be the same within a second."""
+    target = _group_of(data)
+    if target is None or not store.session_key:
+        return
+    push.tell(
+        push.order(
+            target,
+            "renew_session",
+            session=sessions.name_of(key, data),
+            auth_hash=data.get(HASH_SESSION_KEY, ""),
+            expires_at=sessions.expiry_of(store),
         )
     )
 

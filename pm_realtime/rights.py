@@ -143,10 +143,14 @@ class Rights:
             if self._connection.identity.session is before:
                 self._connection.begin(self._give_up_soon())
 
+    def expect_session(self, session: str) -> None:
+        """The browser will be handed another cookie for the signed-cookie session ``session``."""
+        if self._is_mine(session):
+            self._moved_at = time.monotonic()
+
     def renew_session(self, session: str, auth_hash: str, expires_at: float) -> None:
         """The browser was handed a new cookie for the signed-cookie session ``session``."""
         if self._is_mine(session):
-            self._moved_at = time.monotonic()
             self._become(lambda mine: sessions.renewed(mine, auth_hash, expires_at))
 
     def judge(self, verdict: Verdict) -> None:
@@ -326,5 +330,6 @@ _ORDERS: Final[dict[str, Callable[..., None]]] = {
     "refresh_room": Rights.refresh_room,
     "end_session": Rights.end_session,
     "move_session": Rights.move_session,
+    "expect_session": Rights.expect_session,
     "renew_session": Rights.renew_session,
 }

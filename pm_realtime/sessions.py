@@ -175,19 +175,19 @@ def _pad(key: str, nonce: str, length: int, secret: str | bytes) -> bytes:
 Change = Callable[[str, Mapping[str, Any], Any], None]
 
 
-def watch(on_move: Change, on_end: Change) -> None:
-    """Have ``on_move`` and ``on_end`` called with the key and the data that a user's session had,
-    and its store, when Django has given it another key and when Django has emptied it.
+def watch(on_move: Change, on_renew: Change, on_end: Change) -> None:
+    """Have these called with the key and the data that a user's session had, and its store, when
+    Django has given it another key, a new cookie that holds it all, and when it has emptied it.
 
     Django has no signal for that. Its engines change a key in ``cycle_key`` (a password was
-    changed, a ``SECRET_KEY`` rotated), the one of signed cookies whenever it saves; and somebody
-    who logs in as another user loses the session in ``flush`` without a word.
+    changed, a ``SECRET_KEY`` rotated), and write what is in the session when the answer is ready;
+    somebody who logs in as another user loses the session in ``flush`` without a word.
     """
     store = _store_class()
+    _watch(store, "cycle_key", on_move)
     if issubclass(store, signed_cookies.SessionStore):
-        _watch(store, "save", on_move)  # Which `asave` and the others call.
+        _watch(store, "save", on_renew)  # Which `asave` calls, as `acycle_key` does `cycle_key`.
     else:
-        _watch(store, "cycle_key", on_move)
         _watch_async(store, "acycle_key", on_move)
     _watch(store, "flush", on_end)
     _watch_async(store, "aflush", on_end)

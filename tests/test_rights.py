@@ -228,6 +228,18 @@ async def test_who_cannot_follow_a_session_to_its_new_key_is_to_come_again(
         await connection.assert_closed(4013)
 
 
+async def test_a_password_changed_just_after_a_request_ends_the_session(engine, rarely, user):
+    """That wrote the session, but is not about to write it again."""
+    browser = await Browser.of(user)
+    async with opened(browser) as connection:
+        await browser.request(lambda request: request.session.update({"cart": 1}))
+        assert await connection.is_alive()
+        user.set_password("another")
+        await user.asave()
+        async with asyncio.timeout(7):
+            await connection.assert_closed(4501)
+
+
 async def test_a_password_set_by_somebody_else_ends_all_sessions(engine, rarely, user):
     async with opened(await Browser.of(user)) as one, opened(await Browser.of(user)) as two:
 
