@@ -7,6 +7,7 @@ now on their way into the group it is for.
 import asyncio
 import functools
 import logging
+import secrets
 from collections.abc import Callable
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
@@ -24,6 +25,10 @@ from pm_realtime.threads import is_loop_of_a_caller, may_have_waiting_caller
 logger = logging.getLogger("pm_realtime.push")
 
 R = TypeVar("R")
+
+#: The order that announces another, and the argument by which the two belong together.
+ANNOUNCEMENT: Final = "doubt"
+CHANGE: Final = "change"
 
 
 class Parcel(NamedTuple, Generic[R]):
@@ -69,9 +74,13 @@ async def _asend_now(group: str, message: layers.Message) -> None:
 
 
 def _owe(message: layers.Message) -> None:
-    """Of what Redis does not take, an order is not lost: a right would outlive its end."""
-    if "target" in message:
-        _arrears.owe(message)
+    """Of what Redis does not take, an order is not lost: a right would outlive its end.
+
+    What an order announced has come to pass by then.
+    """
+    if "target" in message and message["instruction"] != ANNOUNCEMENT:
+        arguments = {name: value for name, value in message["arguments"].items() if name != CHANGE}
+        _arrears.owe({**message, "arguments": arguments})
 
 
 def _log(parcel: Parcel[Any]) -> None:
@@ -125,6 +134,21 @@ def tell(parcel: Parcel[None]) -> None:
 
     Never fails and never waits for long: what Redis does not take is counted in the log.
     """
+    _tell(parcel)
+
+
+def tell_change(target: str, instruction: str) -> None:
+    """Have the members of ``target`` follow ``instruction`` after the commit; otherwise as
+    :func:`tell`.
+
+    Nothing that is sent after the commit overtakes the order, as it is announced before.
+    """
+    change = secrets.token_hex(8)
+    announcement = order(target, ANNOUNCEMENT, on_commit=False, change=change)
+    _tell(order(target, instruction, change=change), announcement)
+
+
+def _tell(parcel: Parcel[None], announcement: Parcel[None] | None = None) -> None:
     if transport.is_alone():
         return
     # A loop that runs for one caller only ends before it would send: an async view under WSGI.
@@ -132,6 +156,8 @@ def tell(parcel: Parcel[None]) -> None:
     deliver = functools.partial(way, parcel.group, parcel.message)
     if not (parcel.on_commit and _after_commit(deliver)):
         _deliver_or_count(deliver)
+    elif announcement is not None:
+        _deliver_or_count(functools.partial(way, announcement.group, announcement.message))
 
 
 def _is_in_lasting_loop() -> bool:

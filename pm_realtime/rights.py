@@ -28,6 +28,9 @@ logger = logging.getLogger("pm_realtime.auth")
 #: password, just after something has changed: ``update_session_auth_hash`` comes after the user
 #: was saved, and its word of the session's new key may come behind that of the user.
 SECOND_LOOK: Final = 0.5
+#: Seconds for which a transaction that changes something is waited for; one that was rolled back
+#: sends no word.
+TRANSACTION: Final = 1.0
 #: Seconds for which a session that was given another key may be empty or not know a new password,
 #: and between two looks: Django writes it when the response is ready.
 MOVING: Final = 10.0
@@ -57,6 +60,7 @@ class Rights:
     """Belongs to one connection and its event loop."""
 
     __slots__ = (
+        "_announced",
         "_connection",
         "_doubtful_since",
         "_doubts",
@@ -83,6 +87,8 @@ class Rights:
         self._doubtful_since: float | None = None
         #: Whether an order about a room may have been lost.
         self._may_have_missed = False
+        #: Changes of transactions under way.
+        self._announced: set[str | None] = set()
         self._moved_at = float("-inf")
         #: The role whose groups the connection is in.
         self._role = connection.identity.role
@@ -105,15 +111,37 @@ class Rights:
         follow(self, **arguments)
         return True
 
-    def refresh(self) -> None:
-        """Something has changed: hold everything until it is known what."""
+    def refresh(self, change: str | None = None) -> None:
+        """Something has changed: hold everything until it is known what.
+
+        ``change`` names what was announced by :meth:`doubt`.
+        """
         if not self._connection.identity.is_authenticated:
             return
+        self._announced.discard(change)
         self._doubts += 1
         if not self._is_in_doubt:
             self._is_in_doubt = True
             self._hold()
         self._look_anew()
+
+    def doubt(self, change: str) -> None:
+        """A transaction is about to change something: hold everything until word of that comes.
+
+        What is sent after its commit may come before that word.
+        """
+        if not self._connection.identity.is_authenticated:
+            return
+        self._announced.add(change)
+        if not self._is_in_doubt:
+            self._is_in_doubt = True
+            self._hold()
+        asyncio.get_running_loop().call_later(TRANSACTION, self._wait_no_longer, change)
+
+    def _wait_no_longer(self, change: str) -> None:
+        if change in self._announced:
+            self._announced.discard(change)
+            self._look_anew()
 
     def recheck(self) -> None:
         """Orders may have been lost: look, at rooms too, but go on meanwhile."""
@@ -269,7 +297,7 @@ class Rights:
             logger.debug("A connection could not follow its user: %s", error)
             self._end(CloseCode.OVERLOADED)
             return
-        if doubts == self._doubts and self._is_in_doubt:
+        if doubts == self._doubts and self._is_in_doubt and not self._announced:
             self._is_in_doubt = False
             self._release()
 
@@ -325,6 +353,7 @@ def _facts(user: Any) -> dict[str, Any]:
 
 
 _ORDERS: Final[dict[str, Callable[..., None]]] = {
+    "doubt": Rights.doubt,
     "refresh": Rights.refresh,
     "recheck": Rights.recheck,
     "refresh_room": Rights.refresh_room,

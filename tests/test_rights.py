@@ -28,6 +28,7 @@ from pm_realtime import (
     push,
     refresh_user,
     rights,
+    send_to_room,
     sessions,
 )
 from pm_realtime.checker import get_checker
@@ -747,3 +748,35 @@ async def test_who_loses_a_role_while_a_room_is_joined_does_not_stay_in_it(rarel
         stop.go_on.set()
         await connection.assert_push("subscribed")
         await demoted(connection)
+
+
+async def test_what_is_sent_before_word_of_the_commit_is_held(rarely, editor):
+    """A message may overtake it: it is sent when the transaction is over."""
+
+    def demote_and_send():
+        with transaction.atomic():
+            transaction.on_commit(lambda: send_to_room("support", "secret"))
+            editor.groups.clear()
+
+    async with Connection(user=editor) as connection:
+        await connection.subscribe("support")
+        await now(demote_and_send)
+        await demoted(connection)
+        assert await connection.types_so_far() == []
+
+
+async def test_a_transaction_rolled_back_delays_what_is_sent_and_loses_nothing(
+    rarely, editor, monkeypatch
+):
+    monkeypatch.setattr(rights, "TRANSACTION", 0.1)
+
+    def demote_in_vain():
+        with transaction.atomic():
+            editor.groups.clear()
+            transaction.set_rollback(True)
+
+    async with Connection(user=editor) as connection:
+        await connection.subscribe("support")
+        await now(demote_in_vain)
+        await asend_to_room("support", "news")
+        await connection.assert_push("news")
