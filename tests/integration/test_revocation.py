@@ -18,6 +18,8 @@ from tests.sessions import ENGINES
 
 #: Seconds within which what has ended has ended, on a machine that has much else to do. No sweep
 #: comes as early but the one of the process that sweeps each second.
+#: One of them with the other tests, the rest with those that take minutes.
+SOME_SLOW = [ENGINES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in ENGINES[1:])]
 PROMPT = 5
 RARELY, OFTEN = 600, 1
 
@@ -73,7 +75,7 @@ def environment_of(engine, folder, url, **settings):
     return {**layer_environment("pubsub", url), "TEST_SETTINGS": json.dumps(found)}
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", SOME_SLOW)
 async def test_what_ends_a_right_ends_connections(start, engine, record_property):
     kinds = [("uvicorn", RARELY), ("daphne", RARELY), ("gunicorn", RARELY), ("uvicorn", OFTEN)]
     site = Site(engine, *start(engine, *kinds))
@@ -109,7 +111,7 @@ OLD = {"SECRET_KEY": "the old one"}
 NEW = {"SECRET_KEY": "the new one", "SECRET_KEY_FALLBACKS": ["the old one"]}
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", SOME_SLOW)
 async def test_a_new_secret_key_ends_nothing(start, engine):
     """Who was logged in under the old one stays so, also when a request renews the session."""
     near, office = start(engine, ("uvicorn", OFTEN), ("gunicorn", RARELY), **OLD)

@@ -138,6 +138,7 @@ async def test_another_tab_owns_within_two_seconds_and_all_that_is_said_is_seen_
         assert await tabs.sockets() == 1
 
 
+@pytest.mark.slow
 async def test_a_tab_that_thaws_is_one_among_the_others(serve, browse):
     server = serve("uvicorn")
     async with browse(server) as tabs:
@@ -158,6 +159,7 @@ async def test_a_tab_that_thaws_is_one_among_the_others(serve, browse):
         assert await tabs.sockets() == 1
 
 
+@pytest.mark.slow
 async def test_an_owner_whose_page_hangs_is_deposed(serve, browse):
     server = serve("uvicorn")
     async with browse(server) as tabs:
@@ -198,6 +200,7 @@ async def test_who_logs_out_is_told_in_all_tabs_and_the_next_user_sees_nothing_o
         assert sum(await tabs.each("window.sockets.length")) == opened
 
 
+@pytest.mark.slow
 async def test_a_page_of_another_user_does_not_join_the_socket_that_is_there(serve, browse):
     server = serve("uvicorn")
     async with browse(server) as tabs:
@@ -210,6 +213,7 @@ async def test_a_page_of_another_user_does_not_join_the_socket_that_is_there(ser
         assert await tabs.sockets() == 2
 
 
+@pytest.mark.slow
 async def test_a_server_that_was_away_has_one_socket_again(serve, browse):
     server = serve("uvicorn")
     async with browse(server) as tabs:
