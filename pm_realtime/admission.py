@@ -1,4 +1,4 @@
-"""Letting a connection in: the user's places, and telling those who lose theirs to it."""
+"""Letting a connection in: the places there are, and telling those who lose theirs to it."""
 
 import asyncio
 from collections.abc import Iterable
@@ -24,9 +24,10 @@ async def admit(info: ConnectionInfo) -> Admission:
     """Count a connection in, and begin to push out those that it replaces."""
     backend = get_backend()
     backend.on_evicted = _evict_late
+    is_anonymous = info.user_id is None
     admission = await backend.add(
         info,
-        limit=conf.MAX_CONNECTIONS_PER_USER,
+        limit=conf.MAX_ANONYMOUS_CONNECTIONS if is_anonymous else conf.MAX_CONNECTIONS_PER_USER,
         policy=cast("Policy", conf.CONNECTION_LIMIT_POLICY),
     )
     if admission.replaced:

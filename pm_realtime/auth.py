@@ -25,8 +25,9 @@ from django.utils.module_loading import import_string
 
 from pm_realtime import sessions
 from pm_realtime.conf import Conf, conf
-from pm_realtime.exceptions import CloseConnection
-from pm_realtime.protocol import CloseCode
+from pm_realtime.exceptions import CloseConnection, CommandError
+from pm_realtime.protocol import INTERNAL_ERROR, CloseCode, ErrorCode
+from pm_realtime.repetitions import repetitions
 from pm_realtime.roles import role_of
 from pm_realtime.sessions import Session
 from pm_realtime.threads import run_handshake
@@ -74,19 +75,32 @@ async def authenticate(scope: Scope) -> Identity:
     """The identity behind ``scope``, found in one hop to the database (none without a cookie).
 
     A user that an outer middleware has put into ``scope["user"]`` is taken as it is. Raises
-    ``CloseConnection`` for an anonymous one where ``ALLOW_ANONYMOUS`` is False.
+    ``CloseConnection`` for an anonymous one where ``ALLOW_ANONYMOUS`` is False, and
+    ``CommandError`` with ``INTERNAL_ERROR`` where the database or the role resolver fails.
     """
-    given = scope.get("user")
-    session_key = cookies(scope).get(settings.SESSION_COOKIE_NAME)
-    if given is not None:
-        identity = await run_handshake(_identify_given, given, scope.get("session"))
-    elif session_key:
-        identity = await run_handshake(_identify, session_key)
-    else:
-        identity = anonymous()
+    try:
+        identity = await _find_out(scope)
+    except CloseConnection:
+        raise
+    except Exception as error:
+        count = repetitions.note_error(error)
+        if count:
+            what = "Who opens a connection could not be found out; %d times."
+            logger.error(what, count, exc_info=error)
+        raise CommandError(ErrorCode.INTERNAL_ERROR, INTERNAL_ERROR) from None
     if not identity.is_authenticated and not conf.ALLOW_ANONYMOUS:
         raise CloseConnection(CloseCode.SESSION_ENDED, "log in first")
     return identity
+
+
+async def _find_out(scope: Scope) -> Identity:
+    given = scope.get("user")
+    session_key = cookies(scope).get(settings.SESSION_COOKIE_NAME)
+    if given is not None:
+        return await run_handshake(_identify_given, given, scope.get("session"))
+    if session_key:
+        return await run_handshake(_identify, session_key)
+    return anonymous()
 
 
 def anonymous() -> Identity:
@@ -201,8 +215,9 @@ def _judge(identity: Identity, sessions_now: Mapping[str, Session], users: "_Use
         return Verdict(_identity(user, session, role))
     except DatabaseError:
         raise
-    except Exception:
-        logger.exception("A connection could not be re-checked.")
+    except Exception as error:
+        if repetitions.note_error(error):
+            logger.exception("A connection could not be re-checked.")
         return Verdict()
 
 

@@ -11,14 +11,17 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Callable, Coroutine, Sequence
+import weakref
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from pm_realtime import sessions
 from pm_realtime.auth import Identity, Verdict, recheck, recheck_sessions
 from pm_realtime.conf import conf
 from pm_realtime.threads import run_check
+
+T = TypeVar("T")
 
 logger = logging.getLogger("pm_realtime.auth")
 
@@ -48,20 +51,30 @@ class Subject(Protocol):
         """Take note of what was found."""
 
     def give_up(self) -> None:
-        """End: something has changed, and nobody can find out what."""
+        """End where something has changed: nobody can find out what."""
+
+
+class _Date:
+    """When the session of ``subject`` has to be read again (epoch seconds); None where not then."""
+
+    __slots__ = ("at", "subject")
+
+    def __init__(self, at: float, subject: Subject) -> None:
+        self.at = at
+        self.subject: Subject | None = subject
 
 
 class Checker:
     """Made by :func:`get_checker`. All methods belong to the event loop it was made in."""
 
     def __init__(self) -> None:
-        #: Each with the date for which it is in ``_dates``; older ones there count no more.
-        self._subjects: dict[Subject, float | None] = {}
+        #: Each with its entry in ``_dates``, if it has one there.
+        self._subjects: dict[Subject, _Date | None] = {}
         #: Those to be looked at now, and since when (monotonic seconds).
         self._asked: dict[Subject, float] = {}
         self._has_asked = asyncio.Event()
-        #: When sessions have to be read again: epoch seconds, a number to tell equals apart, whose.
-        self._dates: list[tuple[float, int, Subject]] = []
+        #: When sessions have to be read again, the next first.
+        self._dates: list[tuple[float, int, _Date]] = []
         self._numbers = itertools.count()
         self._has_date = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -78,6 +91,7 @@ class Checker:
 
     def discard(self, subject: Subject) -> None:
         """Look at ``subject`` no more; the last one ends the checker."""
+        self._forget_date(subject)
         self._subjects.pop(subject, None)
         self._asked.pop(subject, None)
         if not self._subjects:
@@ -94,10 +108,6 @@ class Checker:
             self._asked.setdefault(subject, time.monotonic())
             self._has_asked.set()
 
-    def is_asked(self, subject: Subject) -> bool:
-        """Whether ``subject`` will be looked at again, as something has changed once more."""
-        return subject in self._asked
-
     def note_session(self, subject: Subject) -> None:
         """The session of ``subject`` is another, or lasts until another time."""
         if subject in self._subjects:
@@ -106,40 +116,54 @@ class Checker:
     def _note_date(self, subject: Subject, session: sessions.Session | None) -> None:
         if session is None or math.isinf(session.look_at):
             return
-        if self._subjects[subject] == session.look_at:
+        noted = self._subjects[subject]
+        if noted is not None and noted.at == session.look_at:
             return
-        self._subjects[subject] = session.look_at
+        self._forget_date(subject)
         if len(self._dates) > 2 * len(self._subjects) + FEW:
-            self._forget_dates()
-        heapq.heappush(self._dates, (session.look_at, next(self._numbers), subject))
-        if self._dates[0][2] is subject:
+            self._dates = [each for each in self._dates if each[2].subject is not None]
+            heapq.heapify(self._dates)
+        date = self._subjects[subject] = _Date(session.look_at, subject)
+        heapq.heappush(self._dates, (date.at, next(self._numbers), date))
+        if self._dates[0][2] is date:
             self._has_date.set()
 
-    def _forget_dates(self) -> None:
-        """Drop those that were put off, and those of connections that have gone."""
-        self._dates = [date for date in self._dates if self._subjects.get(date[2]) == date[0]]
-        heapq.heapify(self._dates)
+    def _forget_date(self, subject: Subject) -> None:
+        """It was put off, or its connection has gone, of which nothing is kept then."""
+        if (date := self._subjects.get(subject)) is not None:
+            date.subject = self._subjects[subject] = None
 
     async def _sweep(self) -> None:
         while True:
             size = MANY if sessions.are_read_at_once() else FEW
-            batches = _batched(list(self._subjects), size) or [[]]
+            known = weakref.WeakSet(self._subjects)
+            batches = _batched(_refer(known), size) or [[]]
             for batch in batches:
                 await asyncio.sleep(SPREAD * conf.SESSION_RECHECK_INTERVAL / len(batches))
-                present = [subject for subject in batch if subject in self._subjects]
-                await self._look_at(present, recheck, SLOW)
+                await self._look_at(self._present(batch), recheck, SLOW)
+            # For who has come meanwhile, another round would be too late.
+            came = _refer(subject for subject in self._subjects if subject not in known)
+            for batch in _batched(came, size):
+                await self._look_at(self._present(batch), recheck, SLOW)
+
+    def _present(self, batch: Sequence[weakref.ref[Subject]]) -> list[Subject]:
+        found = [each() for each in batch]
+        return [each for each in found if each is not None and each in self._subjects]
 
     async def _answer(self) -> None:
         while True:
             await self._has_asked.wait()
             self._has_asked.clear()
-            asked, self._asked = self._asked, {}
-            for batch in _batched(list(asked), MANY):
-                present = [subject for subject in batch if subject in self._subjects]
-                if not await self._look_at(present, recheck, PATIENCE):
-                    self._ask_again({subject: asked[subject] for subject in present})
+            await self._answer_asked()
             if self._asked:
                 await asyncio.sleep(PAUSE if self._is_failing else 0)
+
+    async def _answer_asked(self) -> None:
+        asked, self._asked = self._asked, {}
+        for batch in _batched(list(asked), MANY):
+            present = [subject for subject in batch if subject in self._subjects]
+            if not await self._look_at(present, recheck, PATIENCE):
+                self._ask_again({subject: asked[subject] for subject in present})
 
     def _ask_again(self, asked: dict[Subject, float]) -> None:
         now = time.monotonic()
@@ -158,20 +182,23 @@ class Checker:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(seconds):
                         await self._has_date.wait()
-                continue
-            for batch in _batched(self._take_due(), MANY):
-                if not await self._look_at(batch, recheck_sessions, PATIENCE):
-                    await asyncio.sleep(PAUSE)
-                    for subject in batch:
-                        self.note_session(subject)
+            else:
+                await self._look_at_due()
+
+    async def _look_at_due(self) -> None:
+        for batch in _batched(self._take_due(), MANY):
+            if not await self._look_at(batch, recheck_sessions, PATIENCE):
+                await asyncio.sleep(PAUSE)
+                for subject in batch:
+                    self.note_session(subject)
 
     def _take_due(self) -> list[Subject]:
         """Whose session may have run out by now; dates that have been put off are passed over."""
         now = time.time()
         due: dict[Subject, None] = {}
         while self._dates and self._dates[0][0] <= now:
-            date, _, subject = heapq.heappop(self._dates)
-            if self._subjects.get(subject) == date:
+            subject = heapq.heappop(self._dates)[2].subject
+            if subject is not None:
                 self._subjects[subject] = None
                 due[subject] = None
         return list(due)
@@ -223,7 +250,12 @@ async def _outlive(step: Coroutine[Any, Any, None]) -> None:
         logger.exception("Open connections are not re-checked any more.")
 
 
-def _batched(subjects: list[Subject], size: int) -> list[list[Subject]]:
+def _refer(subjects: Iterable[Subject]) -> list[weakref.ref[Subject]]:
+    """Who goes is not kept alive, with all that waits for it, by standing on a list."""
+    return [weakref.ref(subject) for subject in subjects]
+
+
+def _batched(subjects: list[T], size: int) -> list[list[T]]:
     return [subjects[start : start + size] for start in range(0, len(subjects), size)]
 
 

@@ -7,13 +7,14 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Coroutine, Sequence
+from functools import update_wrapper
 from typing import Any, Final, cast
 
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.dispatch import Signal
 
-from pm_realtime import groups, handlers, signals
+from pm_realtime import groups, handlers, handshakes, signals
 from pm_realtime.admission import admit
 from pm_realtime.auth import Identity, Verdict, anonymous, authenticate
 from pm_realtime.backends import get_backend
@@ -23,9 +24,11 @@ from pm_realtime.conf import conf
 from pm_realtime.exceptions import CloseConnection, CommandError, OutageError
 from pm_realtime.hub import Hub, get_hub
 from pm_realtime.limits import RateLimiter, parse_rate
+from pm_realtime.loops import PerLoop
 from pm_realtime.origins import describe, is_allowed_origin
 from pm_realtime.outbox import Outbox
 from pm_realtime.protocol import (
+    INTERNAL_ERROR,
     SUBPROTOCOL,
     CloseCode,
     Command,
@@ -36,9 +39,13 @@ from pm_realtime.protocol import (
     error_payload,
     make_envelope,
 )
+from pm_realtime.repetitions import repetitions
 from pm_realtime.rights import Rights
 from pm_realtime.roles import roles_up_to
+from pm_realtime.shutdown import get_shutdown
+from pm_realtime.sockets import cut_off, narrow
 from pm_realtime.threads import run_site_code
+from pm_realtime.turns import Line
 
 logger = logging.getLogger("pm_realtime.connection")
 
@@ -48,8 +55,13 @@ DRAIN_TIMEOUT: Final = 30
 COUNTING_TIMEOUT: Final = 3
 #: Seconds after which a command takes long: frames behind it are looked at.
 PATIENCE: Final = 0.05
+#: Seconds that commands under way may take on when the process stops.
+LAST_COMMANDS_TIMEOUT: Final = 1
 #: Commands that may wait behind one that takes long before nothing more is read.
 MAX_WAITING: Final = 100
+
+#: Those of an event loop who send one malformed frame after the other: so many seconds a frame.
+_malformed: Final = PerLoop(lambda: Line(pause=0.001))
 
 
 class RealtimeConsumer(AsyncJsonWebsocketConsumer):
@@ -66,8 +78,18 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     rooms: dict[str, bool]
     room_lock: asyncio.Lock
 
+    @classmethod
+    def as_asgi(cls, **initkwargs: Any) -> Any:
+        """The ASGI application, behind a gate that keeps floods of handshakes out."""
+        application = super().as_asgi(**initkwargs)
+        return update_wrapper(handshakes.Gate(application), application)
+
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one connection until it ends, and clean up whatever ends it."""
+        with get_shutdown().including(self):
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope = scope
         self.base_send: Any = send
         self.connection_id = uuid.uuid4().hex
@@ -82,7 +104,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._opened_at = time.monotonic()
         self._last_seen = self._opened_at
         self._is_accepted = self._is_open = self._is_finished = False
-        self._has_pinged = self._is_busy = self._has_cancelled = False
+        self._has_pinged = self._is_busy = self._has_cancelled = self._has_missed = False
         self._orders: set[asyncio.Task[None]] = set()
         self._commands: deque[Command] = deque()
         self._worker: asyncio.Task[None] | None = None
@@ -98,7 +120,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             pass
         except asyncio.CancelledError:
             is_stopped_by_server = self._is_cancelled_by_server()
-            self.end(CloseCode.RESTARTING, "the server stops")
+            self._end_with_process()
         finally:
             is_stopped_by_server |= await self._clean_up_shielded()
             await self._outbox.drain(0 if is_stopped_by_server else DRAIN_TIMEOUT)
@@ -121,11 +143,14 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             raise
         except CloseConnection as closing:
             await self._refuse(closing.code, closing.reason)
+        except CommandError as error:
+            await self._refuse(CloseCode.OVERLOADED, error=error)
         except OutageError as error:
             logger.debug("A connection could not be opened: %s", error)
             await self._refuse(CloseCode.OVERLOADED)
-        except Exception:
-            logger.exception("A connection could not be opened.")
+        except Exception as error:
+            if repetitions.note_error(error):
+                logger.exception("A connection could not be opened.")
             await self._refuse(CloseCode.OVERLOADED)
 
     async def websocket_disconnect(self, message: Any) -> None:
@@ -149,13 +174,16 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             await self.notify(signals.refused, room=None, code=403)
             self._outbox.close(1000)
             return
+        get_shutdown().check()
         began = time.monotonic()
         self._hub = get_hub()
         await self._hub.add(self)
         self.identity = await authenticate(self.scope)
+        handshakes.check_user(self.identity.user_id)
         await self._accept()
         await self._come_in(began, self._hub)
         await self._count_in()
+        get_shutdown().check()
         self._outbox.release(self._encode(MessageType.CONNECTED, self._connected_payload()))
         self._is_open = True
         self._last_seen = time.monotonic()
@@ -165,11 +193,14 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     async def _come_in(self, began: float, hub: Hub) -> None:
         """Be reached from now on, also by what was ordered since the session was read."""
         self._rights = Rights(self, hub)
-        if self.identity.is_authenticated:
-            get_checker().add(self)
         own_groups = self._own_groups()
         await hub.join_all(self, own_groups)
+        # Not before: who has lost a role meanwhile could not leave a group that is still joined.
+        if self.identity.is_authenticated:
+            get_checker().add(self)
         self.catch_up(began, own_groups)
+        if self._has_missed:
+            self._rights.recheck()
         if self._outbox.is_closed:
             raise StopConsumer
 
@@ -196,7 +227,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         except Exception as error:
             self._answer(error, command)
             if not is_well_formed:
-                self._check_flood()
+                await self._slow_down()
         finally:
             self._is_busy = False
             self._last_seen = time.monotonic()
@@ -232,11 +263,13 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         """The one place where what went wrong becomes a reply or a close code."""
         if isinstance(error, CloseConnection):
             self.end(error.code, error.reason)
+            if error.code == CloseCode.RATE_LIMITED:
+                cut_off(self.base_send)
             return
         if not isinstance(error, CommandError):
             if not isinstance(error, OutageError):  # The log has that already.
                 logger.error("A command failed.", exc_info=error)
-            error = CommandError(ErrorCode.INTERNAL_ERROR, "Something went wrong on our side.")
+            error = CommandError(ErrorCode.INTERNAL_ERROR, INTERNAL_ERROR)
         id = command.id if command is not None else error.id
         self._deliver(MessageType.ERROR, error_payload(error), id)
 
@@ -255,10 +288,23 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             retryAfter=math.ceil(wait * 1000),
         )
 
-    def _check_flood(self) -> None:
-        setting = conf.RATE_LIMIT
-        if setting and not self._limiter.take_malformed(parse_rate(setting), time.monotonic()):
-            self.end(CloseCode.RATE_LIMITED, "a flood of malformed messages")
+    async def _slow_down(self) -> None:
+        """After something malformed: wait in line where it is one of many, end where of too many.
+
+        All who send such things stand in one line and share one patience, so that many of them
+        cost the others little more than one.
+        """
+        if (setting := conf.RATE_LIMIT) is None or self._outbox.is_closed:
+            return
+        count = self._limiter.count_malformed(parse_rate(setting), time.monotonic())
+        if count <= self._limiter.PATIENCE:
+            return
+        line = _malformed.get()
+        if count * (len(line) + 1) > self._limiter.MALFORMED_PATIENCE:
+            flood = CloseConnection(CloseCode.RATE_LIMITED, "a flood of malformed messages")
+            self._answer(flood, None)
+        else:
+            await line.take()
 
     def reply(self, type: str, payload: Any = None, *, to: Command | None = None) -> None:
         """Send an envelope that carries the id of the command it answers. Never waits."""
@@ -278,6 +324,22 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             self._has_cancelled = True
             self._task.cancel()
 
+    def go_away(self) -> None:
+        """Close with 4012, as the process stops, once the commands under way are done."""
+        if not self._is_open:
+            return  # The handshake finds out by itself, and refuses so that a browser learns why.
+        if self._worker is None:
+            self._end_with_process()
+        else:
+            self.begin(self._go_away_after(self._worker))
+
+    async def _go_away_after(self, worker: asyncio.Task[None]) -> None:
+        await asyncio.wait({worker}, timeout=LAST_COMMANDS_TIMEOUT)
+        self._end_with_process()
+
+    def _end_with_process(self) -> None:
+        self.end(CloseCode.RESTARTING, "the server stops")
+
     def check_heartbeat(self, deadline: float) -> None:
         """End with 4001 where a client that sends pings was last heard before ``deadline``."""
         is_busy = self._is_busy or self._worker is not None
@@ -285,12 +347,18 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             self.end(CloseCode.HEARTBEAT_LOST, "no heartbeat")
 
     def instruct(self, instruction: str, arguments: dict[str, Any]) -> None:
-        """Begin what server code, here or in another process, asked of this connection."""
+        """Begin what server code, here or in another process, asked of this connection.
+
+        Before it is in its groups, only to close means something to it: see :meth:`catch_up`.
+        """
         if self._is_finished:
             return
         if instruction == "close":
             self.end(**arguments)
-        elif self._rights is None or not self._rights.obey(instruction, arguments):
+        elif self._rights is None:
+            # It is in no group yet: this is what a hub tells all whom something may have escaped.
+            self._has_missed = True
+        elif not self._rights.obey(instruction, arguments):
             self.begin(self._obey(instruction, arguments))
 
     def begin(self, order: Coroutine[Any, Any, None]) -> None:
@@ -314,7 +382,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._rights.judge(verdict)
 
     def give_up(self) -> None:
-        """End, as something has changed and nobody can find out what."""
+        """End where something has changed: nobody can find out what."""
         assert self._rights is not None
         self._rights.give_up()
 
@@ -374,7 +442,10 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._outbox.deliver(self._encode(type, payload, id))
 
     async def _count_in(self) -> None:
-        """Take one of the user's places; raise ``CloseConnection`` where there is none."""
+        """Take one of the places; raise ``CloseConnection`` where there is none.
+
+        A user knows which of their connections to close; who is anonymous may come again later.
+        """
         identity = self.identity
         info = ConnectionInfo(
             connection_id=self.connection_id,
@@ -385,10 +456,15 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._counting = asyncio.get_running_loop().create_task(admit(info))
         # To its end, even where this connection is pushed out itself: it may have to push out more.
         admission = await asyncio.shield(self._counting)
-        if not admission.admitted:
+        if not admission.admitted and identity.is_authenticated:
             raise CloseConnection(CloseCode.TOO_MANY_CONNECTIONS, "too many connections")
+        if not admission.admitted:
+            raise CloseConnection(CloseCode.OVERLOADED, "too many anonymous connections")
+        if self.identity.role != info.role:
+            await get_backend().set_role(self.connection_id, self.identity.role)
 
     async def _accept(self) -> None:
+        narrow(self.base_send)
         offered = self.scope.get("subprotocols") or ()
         await self.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
 
@@ -404,13 +480,18 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             raise StopConsumer from error
         self._is_accepted = True
 
-    async def _refuse(self, code: int, reason: str = "") -> None:
-        """Refuse so that a browser learns why: accept, then close with the code."""
+    async def _refuse(
+        self, code: int, reason: str = "", *, error: CommandError | None = None
+    ) -> None:
+        """Refuse so that a browser learns why: accept, tell ``error``, close with the code."""
         await self.notify(signals.refused, room=None, code=int(code))
-        level = logging.DEBUG if code == CloseCode.OVERLOADED else logging.INFO
+        is_ours = code in (CloseCode.OVERLOADED, CloseCode.RESTARTING)
+        level = logging.DEBUG if is_ours else logging.INFO
         logger.log(level, "A connection was refused with %d.", code)
         if not self._is_accepted:
             await self._accept()
+        if error is not None:
+            self._outbox.release(self._encode(MessageType.ERROR, error_payload(error)))
         self.end(code, reason)
 
     def _own_groups(self) -> list[str]:

@@ -135,6 +135,15 @@ class Echo:
         except TimeoutError:
             raise OutageError("The channel layer does not bring what is sent.") from None
 
+    async def catch_up(self) -> None:
+        """Return when what was sent before now has arrived; raise ``BackendError`` in doubt.
+
+        What a layer of this process brings has no way to go.
+        """
+        if self._interval is not None:
+            self.doubt()
+            await self.until_heard()
+
     async def confirm(self, group: str) -> None:
         """Return when what is sent to ``group`` arrives; raise ``BackendError`` where nothing does.
 
@@ -178,8 +187,10 @@ class Echo:
         while True:
             self._woken.clear()
             try:
-                if self._is_broken or not self._is_listening:
+                if self._is_broken:
                     await self._mend_all()
+                elif not self._is_listening:
+                    await self._listen()
                 await self._tidy()
                 await self._call()
             except Exception as error:

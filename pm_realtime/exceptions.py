@@ -3,6 +3,7 @@
 RealtimeError
 ├── CommandError        answers one command of a client with an ``error`` envelope
 ├── CloseConnection     ends a connection with a close code
+├── HandshakeRefused    answers a handshake by HTTP, before anything was done for it
 ├── PayloadError        a payload that JSON cannot hold (also a ``ValueError``)
 └── BackendError        what processes share, state or channel layer, cannot be reached
     └── OutageError     the same, and the log says so already
@@ -46,6 +47,15 @@ class CloseConnection(RealtimeError):
         super().__init__(f"{int(code)} {reason}".strip())
         self.code = code
         self.reason = reason
+
+
+class HandshakeRefused(RealtimeError):
+    """A handshake is answered with the HTTP ``status``; come again in ``retry_after`` seconds."""
+
+    def __init__(self, status: int, retry_after: int) -> None:
+        super().__init__(f"{status}, retry after {retry_after} s")
+        self.status = status
+        self.retry_after = retry_after
 
 
 class PayloadError(RealtimeError, ValueError):

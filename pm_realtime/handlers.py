@@ -6,8 +6,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
-from django.utils.module_loading import import_string
-
 from pm_realtime import push, signals
 from pm_realtime.auth import Identity
 from pm_realtime.backends import get_backend
@@ -15,8 +13,9 @@ from pm_realtime.conf import conf
 from pm_realtime.exceptions import CommandError
 from pm_realtime.groups import room_group
 from pm_realtime.protocol import Command, ErrorCode, MessageType, check_room
-from pm_realtime.rooms import Room, check_join, check_publish, find_room, forbidden
-from pm_realtime.threads import run_site_code
+from pm_realtime.repetitions import repetitions
+from pm_realtime.rooms import check_join, check_publish, find_room, forbidden
+from pm_realtime.rules import is_authorized
 
 logger = logging.getLogger("pm_realtime.room")
 
@@ -180,7 +179,9 @@ COMMANDS: Final[dict[str, Definition]] = {
 async def force_subscribe(connection: Connection, room: str) -> None:
     """Join ``room`` because server code says so: no role is asked for, its capacity holds."""
     async with connection.room_lock:
-        if room not in connection.rooms:
+        if room in connection.rooms:
+            connection.rooms[room] = True
+        else:
             await _join(connection, room, None, is_forced=True)
             await connection.notify(signals.joined, room=room)
 
@@ -193,12 +194,14 @@ async def force_unsubscribe(connection: Connection, room: str, reason: str | Non
             _reply_unsubscribed(connection, room, None, reason)
 
 
-async def reconsider(connection: Connection, names: Sequence[str]) -> None:
-    """Leave those of the joined rooms ``names`` in which the connection may not be any more.
+async def reconsider(connection: Connection, names: Sequence[str] | None = None) -> None:
+    """Leave those of the rooms ``names`` in which the connection may not be any more; by default
+    of all that it is in, and of the one it is joining now.
 
     Server code may have put it into a room whatever its role is; there it stays.
     """
     async with connection.room_lock:
+        names = list(connection.rooms) if names is None else names
         asked = [name for name in names if connection.rooms.get(name) is False]
         may_stay = await asyncio.gather(*(_may_stay(connection, name) for name in asked))
         for name, may in zip(asked, may_stay, strict=True):
@@ -212,8 +215,9 @@ async def _may_stay(connection: Connection, name: str) -> bool:
         await _authorize(connection, name)
     except CommandError:
         return False
-    except Exception:
-        logger.exception("Whether a connection may stay in a room could not be decided.")
+    except Exception as error:
+        if repetitions.note_error(error):
+            logger.exception("Whether a connection may stay in a room could not be decided.")
         return False
     return True
 
@@ -240,14 +244,8 @@ async def _authorize(connection: Connection, name: str) -> None:
     if room is None:
         raise forbidden(name)
     check_join(room, authenticated=identity.is_authenticated, role=identity.role)
-    if room.options.authorize is not None and not await _is_authorized(room, identity.user):
+    if room.options.authorize is not None and not await is_authorized(room, identity.user):
         raise forbidden(name)
-
-
-async def _is_authorized(room: Room, user: Any) -> bool:
-    assert room.options.authorize is not None
-    authorize = import_string(room.options.authorize)
-    return bool(await run_site_code(authorize, user, room.name, **room.kwargs))
 
 
 async def _join(

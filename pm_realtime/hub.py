@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from typing import Any, Final, NamedTuple, Protocol
 
 from channels.layers import BaseChannelLayer
@@ -19,7 +20,7 @@ from pm_realtime import layers, redis_layers, road, transport
 from pm_realtime.conf import conf
 from pm_realtime.echo import Echo
 from pm_realtime.exceptions import OutageError
-from pm_realtime.groups import orders_group
+from pm_realtime.groups import authenticated_group, orders_group
 from pm_realtime.outage import LAYER, outage
 from pm_realtime.protocol import CloseCode
 
@@ -81,6 +82,9 @@ class _Held:
     def add(self, group: str, text: str) -> None:
         self.messages.append((group, text))
         self.bytes += len(text)
+
+    def discard(self, group: str) -> None:
+        self.messages = [message for message in self.messages if message[0] != group]
 
 
 class _Listener:
@@ -179,6 +183,8 @@ class Hub:
         if entry is None or entry.members.pop(member.connection_id, None) is None:
             return
         self._members[member.connection_id][1].discard(group)
+        if held := self._held.get(member.connection_id):
+            held.discard(group)
         if not entry.members:
             await self._discard_from_layer(group)
 
@@ -187,10 +193,19 @@ class Hub:
 
         Where some may have been forgotten, a ``refresh`` stands for them.
         """
-        found = [each for each in self._orders if each.heard_at >= moment and each.target in groups]
-        if len(self._orders) == MEMORY and self._orders[0].heard_at >= moment:
-            return [Order(moment, self._orders[0].target, "refresh", {}), *found]
+        since = list(takewhile(lambda each: each.heard_at >= moment, reversed(self._orders)))
+        found = [each for each in reversed(since) if each.target in groups]
+        if len(since) == MEMORY:
+            return [Order(moment, since[-1].target, "refresh", {}), *found]
         return found
+
+    async def catch_up(self) -> None:
+        """Return when what was sent before now is delivered; raise ``BackendError`` in doubt.
+
+        Who wants to join a group meanwhile waits as well.
+        """
+        if self._echo is not None:
+            await self._echo.catch_up()
 
     def hold(self, member: Member) -> None:
         """Keep back what arrives for ``member`` until :meth:`let_go`."""
@@ -200,12 +215,8 @@ class Hub:
     def let_go(self, member: Member) -> None:
         """Deliver what was held for ``member``, but not through groups it has left meanwhile."""
         held = self._held.pop(member.connection_id, None)
-        if held is None:
-            return
-        _, groups = self._members.get(member.connection_id, (member, set()))
-        for group, text in held.messages:
-            if group in groups:
-                member.deliver(text)
+        for _, text in held.messages if held is not None else ():
+            member.deliver(text)
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Hand a message of the layer to the members of its group, in the order of joining."""
@@ -244,10 +255,13 @@ class Hub:
         instruction, arguments = message["instruction"], message["arguments"]
         target = message.get("target")
         if target is not None:
-            self._orders.append(Order(time.monotonic(), target, instruction, arguments))
+            self._remember(target, instruction, arguments)
         entry = self._groups.get(target or message["group"])
         for member in list(entry.members.values()) if entry else ():
             member.instruct(instruction, arguments)
+
+    def _remember(self, target: str, instruction: str, arguments: dict[str, Any]) -> None:
+        self._orders.append(Order(time.monotonic(), target, instruction, arguments))
 
     def _add_to_held(self, member: Member, group: str, text: str) -> None:
         held = self._held[member.connection_id]
@@ -452,6 +466,7 @@ class Hub:
         for group, entry in list(self._groups.items()):
             if entry.members and self._layer is not None:
                 await road.group_add(self._layer, group, self._channel, is_probe=True)
+        self._remember(authenticated_group(), "recheck", {})
         for member, _ in list(self._members.values()):
             member.instruct("recheck", {})
 

@@ -1,7 +1,8 @@
-"""Rates in the notation of Django REST framework (``"60/m"``) and the window that counts them."""
+"""Rates in the notation of Django REST framework (``"60/m"``) and what counts against them."""
 
 import re
 from collections import deque
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -76,16 +77,58 @@ class RateLimiter:
         self._refused.append(now)
         return self._taken[len(self._taken) - rate.count] + rate.seconds - now
 
-    def take_malformed(self, rate: Rate, now: float) -> bool:
-        """Count a message that is none; whether so many in a window are still no flood."""
+    def count_malformed(self, rate: Rate, now: float) -> int:
+        """Count a message that is none; how many of them there were in this window."""
         if now - self._malformed_since >= rate.seconds:
             self._malformed, self._malformed_since = 0, now
         self._malformed += 1
-        return self._malformed <= self.MALFORMED_PATIENCE
+        return self._malformed
 
     def is_abused(self, rate: Rate) -> bool:
         """Whether more was refused within one window than a whole window would have let pass."""
         return len(self._refused) > max(rate.count, self.PATIENCE)
+
+
+class Meter:
+    """A rate for each of many keys, in one number a key.
+
+    Each has a bucket of ``rate.count`` that fills up again evenly over ``rate.seconds``: so many
+    at once, and then one whenever one more fits. Of the keys the ``size`` that came last are
+    known; one that is forgotten has a full bucket.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        #: When the bucket of a key will be full, in the order in which the keys came last.
+        self._full_at: dict[Hashable, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._full_at)
+
+    def take(self, key: Hashable, rate: Rate, now: float) -> float:
+        """Count one of ``key`` at ``now`` (seconds). 0 where it fits, else seconds until it does.
+
+        What is refused takes nothing from the bucket.
+        """
+        step = rate.seconds / rate.count
+        full_at = min(max(self._full_at.pop(key, now), now), now + rate.seconds)
+        wait = full_at + step - rate.seconds - now
+        self._full_at[key] = full_at if wait > _ROUNDING else full_at + step
+        self._forget(now)
+        return wait if wait > _ROUNDING else 0.0
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._full_at.clear()
+
+    def _forget(self, now: float) -> None:
+        """Drop the key that came first, where it has a full bucket or there are too many."""
+        first = next(iter(self._full_at))
+        if self._full_at[first] <= now or len(self._full_at) > self._size:
+            del self._full_at[first]
+
+
+_ROUNDING: Final = 1e-6
 
 
 def _forget(times: deque[float], seconds: int, now: float) -> None:

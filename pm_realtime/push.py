@@ -34,7 +34,7 @@ from pm_realtime.groups import (
 )
 from pm_realtime.outage import outage
 from pm_realtime.protocol import CloseCode, Envelope, check_room, encode, make_envelope
-from pm_realtime.threads import may_have_waiting_caller
+from pm_realtime.threads import is_loop_of_a_caller, may_have_waiting_caller
 
 logger = logging.getLogger("pm_realtime.push")
 
@@ -113,14 +113,18 @@ def tell(parcel: Parcel[None]) -> None:
     """
     if transport.is_alone():
         return
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        deliver = functools.partial(transport.send, parcel.group, parcel.message)
-    else:
-        deliver = functools.partial(_send_soon, parcel.group, parcel.message)
+    # A loop that runs for one caller only ends before it would send: an async view under WSGI.
+    way = _send_soon if _is_in_lasting_loop() else transport.send
+    deliver = functools.partial(way, parcel.group, parcel.message)
     if not (parcel.on_commit and _after_commit(deliver)):
         _deliver_or_count(deliver)
+
+
+def _is_in_lasting_loop() -> bool:
+    try:
+        return not is_loop_of_a_caller()
+    except RuntimeError:
+        return False
 
 
 _deliveries: set[asyncio.Task[None]] = set()

@@ -1,17 +1,20 @@
 """What Django itself says of sessions, users and groups, passed on to the connections it is about.
 
-All of it waits for the commit, and none of it can fail the request that caused it. What Django does
-not say (a raw ``update()``, a row deleted by SQL) the sweep of :mod:`pm_realtime.checker` finds.
+All of it waits for the commit, but for what happens to a session in a cache or a file, which does
+not wait either; and none of it can fail the request that caused it. What Django does not say (a raw
+``update()``, a row deleted by SQL) the sweep of :mod:`pm_realtime.checker` finds.
 """
 
 import logging
 import secrets
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, Final, ParamSpec
 
 from django.apps import apps
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.contrib.auth.signals import user_logged_in, user_logged_out
+from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save
@@ -22,13 +25,35 @@ from pm_realtime.protocol import CloseCode
 
 logger = logging.getLogger("pm_realtime.auth")
 
+P = ParamSpec("P")
+
 _NAME: Final = "pm_realtime.receivers"
 #: Users changed at once above which everybody is looked at rather than each of them told.
 MANY: Final = 50
 
 
+def _harmless(receive: Callable[P, None]) -> Callable[P, None]:
+    """``receive``, without a failure for whoever saved a user or logs out."""
+
+    @wraps(receive)
+    def harmless(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            receive(*args, **kwargs)
+        except Exception:
+            logger.exception("Connections could not be told of a change.")
+
+    return harmless
+
+
 def connect() -> None:
-    """Listen to the signals of the user model and of what gives its users their roles."""
+    """Listen to the signals of the user model and of what gives its users their roles.
+
+    A site without ``django.contrib.auth`` has nothing to say.
+    """
+    try:
+        get_user_model()
+    except ImproperlyConfigured:
+        return
     user_logged_in.connect(_name_session, dispatch_uid=_NAME)
     user_logged_out.connect(_end_session, dispatch_uid=_NAME)
     setting_changed.connect(_connect_anew, dispatch_uid=_NAME)
@@ -38,6 +63,8 @@ def connect() -> None:
         post_delete.connect(_close_deleted, sender=model, dispatch_uid=_NAME)
     for through in _relations_of_users():
         m2m_changed.connect(_refresh_related, sender=through, dispatch_uid=_NAME)
+        post_save.connect(_refresh_member, sender=through, dispatch_uid=_NAME)
+        post_delete.connect(_refresh_member, sender=through, dispatch_uid=_NAME)
     for model in _group_models():
         post_save.connect(_refresh_all, sender=model, dispatch_uid=_NAME)
         post_delete.connect(_refresh_all, sender=model, dispatch_uid=_NAME)
@@ -64,12 +91,14 @@ def _group_models() -> list[Any]:
     return [field.remote_field.model for field in fields if field.name == "groups"]
 
 
+@_harmless
 def _name_session(*, request: Any, **kwargs: Any) -> None:
     """A session that is all in its cookie gets a name by which its connections are found."""
     if sessions.are_in_cookies():
         request.session.setdefault(sessions.NAME_KEY, secrets.token_hex(16))
 
 
+@_harmless
 def _end_session(*, request: Any, user: Any, **kwargs: Any) -> None:
     session = getattr(request, "session", None)
     key = getattr(session, "session_key", None)
@@ -77,6 +106,7 @@ def _end_session(*, request: Any, user: Any, **kwargs: Any) -> None:
         _end(user_group(push.user_key(user)), sessions.name_of(key, session))
 
 
+@_harmless
 def _end_emptied(key: str, data: Mapping[str, Any], store: Any) -> None:
     target = _group_of(data)
     if target is not None:
@@ -84,13 +114,16 @@ def _end_emptied(key: str, data: Mapping[str, Any], store: Any) -> None:
 
 
 def _end(target: str, session: str) -> None:
-    push.tell(push.order(target, "end_session", session=session))
+    on_commit = sessions.wait_for_commit()
+    push.tell(push.order(target, "end_session", on_commit=on_commit, session=session))
 
 
+@_harmless
 def _follow_session(key: str, data: Mapping[str, Any], store: Any) -> None:
     """A session has another key, or its cookie has changed: its connections go with it."""
     target = _group_of(data)
-    if target is None or not store.session_key or store.session_key == key:
+    # A cookie may be the same within a second; that it was written is news all the same.
+    if target is None or not store.session_key:
         return
     name = sessions.name_of(key, data)
     if sessions.are_in_cookies():
@@ -104,9 +137,19 @@ def _follow_session(key: str, data: Mapping[str, Any], store: Any) -> None:
             )
         )
         return
+    if store.session_key == key:
+        return
     nonce = secrets.token_hex(16)
-    sealed = sessions.seal(store.session_key, key, nonce)
-    push.tell(push.order(target, "move_session", session=name, key=sealed, nonce=nonce))
+    push.tell(
+        push.order(
+            target,
+            "move_session",
+            on_commit=sessions.wait_for_commit(),
+            session=name,
+            key=sessions.seal(store.session_key, key, nonce),
+            nonce=nonce,
+        )
+    )
 
 
 def _group_of(data: Mapping[str, Any]) -> str | None:
@@ -116,6 +159,7 @@ def _group_of(data: Mapping[str, Any]) -> str | None:
         return None
 
 
+@_harmless
 def _refresh_saved(
     *, instance: Any, created: bool, update_fields: frozenset[str] | None, **kwargs: Any
 ) -> None:
@@ -124,12 +168,17 @@ def _refresh_saved(
         _refresh(instance.pk)
 
 
-def _close_deleted(*, instance: Any, **kwargs: Any) -> None:
+@_harmless
+def _close_deleted(*, sender: Any, instance: Any, **kwargs: Any) -> None:
+    if sender._meta.concrete_model is not get_user_model()._meta.concrete_model:
+        _refresh(instance.pk)  # The row of a child: its user may stay.
+        return
     code, reason = int(CloseCode.USER_GONE), "the user is gone"
     target = user_group(push.user_key(instance.pk))
     push.tell(push.order(target, "close", code=code, reason=reason))
 
 
+@_harmless
 def _refresh_related(
     *, instance: Any, action: str, reverse: bool, pk_set: set[Any] | None, **kwargs: Any
 ) -> None:
@@ -143,10 +192,20 @@ def _refresh_related(
         _refresh(user)
 
 
+@_harmless
+def _refresh_member(*, sender: Any, instance: Any, **kwargs: Any) -> None:
+    """A site has a model of its own between users and groups, and saves or deletes a row of it."""
+    fields: Any = get_user_model()._meta.many_to_many
+    for field in fields:
+        if field.remote_field.through is sender:
+            _refresh(getattr(instance, sender._meta.get_field(field.m2m_field_name()).attname))
+
+
 def _refresh(user: Any) -> None:
     push.tell(push.order(user_group(push.user_key(user)), "refresh"))
 
 
+@_harmless
 def _refresh_all(**kwargs: Any) -> None:
     if not kwargs.get("created"):
         push.tell(push.order(authenticated_group(), "refresh"))

@@ -28,8 +28,8 @@ logger = logging.getLogger("pm_realtime.auth")
 #: password, just after something has changed: ``update_session_auth_hash`` comes after the user
 #: was saved, and its word of the session's new key may come behind that of the user.
 SECOND_LOOK: Final = 0.5
-#: Seconds for which a session that was given another key may be empty, and between two looks:
-#: Django writes it when the response is ready.
+#: Seconds for which a session that was given another key may be empty or not know a new password,
+#: and between two looks: Django writes it when the response is ready.
 MOVING: Final = 10.0
 PAUSE: Final = 1.0
 
@@ -64,6 +64,7 @@ class Rights:
         "_hub",
         "_is_in_doubt",
         "_lock",
+        "_may_have_missed",
         "_moved_at",
         "_role",
         "_settled",
@@ -80,6 +81,8 @@ class Rights:
         self._doubts = 0
         self._is_in_doubt = False
         self._doubtful_since: float | None = None
+        #: Whether an order about a room may have been lost.
+        self._may_have_missed = False
         self._moved_at = float("-inf")
         #: The role whose groups the connection is in.
         self._role = connection.identity.role
@@ -110,11 +113,15 @@ class Rights:
         if not self._is_in_doubt:
             self._is_in_doubt = True
             self._hold()
-        get_checker().ask(self._connection)
+        self._look_anew()
 
     def recheck(self) -> None:
-        """Something may have changed unheard: look, but go on meanwhile."""
-        get_checker().ask(self._connection)
+        """Orders may have been lost: look, at rooms too, but go on meanwhile."""
+        if self._connection.identity.is_authenticated:
+            self._may_have_missed = True
+            self._look_anew()
+        else:
+            self._connection.begin(self._reconsider_all())
 
     def refresh_room(self, room: str) -> None:
         """The rules of ``room`` have changed."""
@@ -130,12 +137,16 @@ class Rights:
     def move_session(self, session: str, key: str, nonce: str) -> None:
         """Django gave the session called ``session`` another key, sealed in ``key``."""
         if self._is_mine(session):
+            before = self._connection.identity.session
             self._moved_at = time.monotonic()
             self._become(lambda mine: sessions.moved(mine, key, nonce))
+            if self._connection.identity.session is before:
+                self._connection.begin(self._give_up_soon())
 
     def renew_session(self, session: str, auth_hash: str, expires_at: float) -> None:
         """The browser was handed a new cookie for the signed-cookie session ``session``."""
         if self._is_mine(session):
+            self._moved_at = time.monotonic()
             self._become(lambda mine: sessions.renewed(mine, auth_hash, expires_at))
 
     def judge(self, verdict: Verdict) -> None:
@@ -145,8 +156,7 @@ class Rights:
                 self._end(verdict.code)
             return
         if verdict.identity is None:
-            if self._is_in_doubt:
-                self.give_up()
+            self.give_up()
             return
         if verdict.is_whole:
             self._doubtful_since = None
@@ -156,17 +166,32 @@ class Rights:
 
     def _adopt(self, identity: Identity) -> None:
         before, self._connection.identity = self._connection.identity, identity
-        if get_checker().is_asked(self._connection):
-            return
         if self._is_in_doubt or _differ(before, identity):
             if not self._is_in_doubt:
                 self._is_in_doubt = True
                 self._hold()
+            self._doubts += 1
             self._connection.begin(self._settle(self._doubts))
+        elif self._may_have_missed:
+            self._connection.begin(self._reconsider_all())
+        self._may_have_missed = False
 
     def give_up(self) -> None:
-        """Nobody can find out whether the connection may stay: its client is to come again."""
-        self._end(CloseCode.OVERLOADED)
+        """Nobody can find out who this is: where that is in doubt, its client is to come again."""
+        if self._is_in_doubt:
+            self._end(CloseCode.OVERLOADED)
+
+    def _look_anew(self) -> None:
+        """Have somebody look now; what was read before does not count any more."""
+        # The checker tells nobody what it found of another identity than the present one.
+        self._connection.identity = replace(self._connection.identity)
+        get_checker().ask(self._connection)
+
+    async def _give_up_soon(self) -> None:
+        """Only a process with another ``SECRET_KEY`` can follow the session. Its client is to come
+        again, but not before it has the new cookie."""
+        await asyncio.sleep(PAUSE)
+        self.give_up()
 
     def _is_mine(self, name: str) -> bool:
         session = self._connection.identity.session
@@ -197,7 +222,10 @@ class Rights:
         if verdict.code != CloseCode.SESSION_ENDED:
             return False
         now = time.monotonic()
-        if now - self._moved_at < MOVING and not verdict.is_doubtful:
+        if now - self._moved_at < MOVING:
+            if verdict.is_doubtful:
+                self.refresh_later(SECOND_LOOK)
+                return True
             if verdict.identity is not None:
                 self._adopt(verdict.identity)
             self._look_again(PAUSE)
@@ -223,14 +251,15 @@ class Rights:
         loop.call_later(seconds, get_checker().ask, self._connection)
 
     async def _settle(self, doubts: int) -> None:
-        """Have groups and rooms follow what was found, and let go what was held."""
+        """Have groups and rooms follow what was found, and let go what was held, unless more has
+        changed or was found since."""
         try:
             async with self._lock:
                 await self._follow_role()
-                await handlers.reconsider(self._connection, list(self._connection.rooms))
+                await self._reconsider_all()
         except BackendError as error:
             logger.debug("A connection could not follow its user: %s", error)
-            self.give_up()
+            self._end(CloseCode.OVERLOADED)
             return
         if doubts == self._doubts and self._is_in_doubt:
             self._is_in_doubt = False
@@ -241,6 +270,9 @@ class Rights:
             await handlers.reconsider(self._connection, [room])
         finally:
             self._release()
+
+    async def _reconsider_all(self) -> None:
+        await handlers.reconsider(self._connection)
 
     async def _follow_role(self) -> None:
         role = self._connection.identity.role

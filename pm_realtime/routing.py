@@ -13,7 +13,7 @@ from pm_realtime.consumers import RealtimeConsumer
 from pm_realtime.transport import expect_sockets
 
 websocket_urlpatterns = [
-    re_path(rf"^{re.escape(conf.PATH.strip('/'))}/?$", RealtimeConsumer.as_asgi())  # type: ignore[arg-type]
+    re_path(rf"^{re.escape(conf.PATH.strip('/'))}/?$", RealtimeConsumer.as_asgi())
 ]
 
 expect_sockets()

@@ -8,18 +8,22 @@ hand the browser a new cookie, and Django keeps what it would keep.
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from hashlib import sha256
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-from django.contrib.sessions.backends import db, file, signed_cookies
+from django.contrib.sessions.backends import cache, db, file, signed_cookies
 from django.contrib.sessions.backends.base import SessionBase
 from django.core import signing
+from django.core.cache.backends.base import InvalidCacheKey
+from django.core.exceptions import SuspiciousOperation
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 
@@ -34,6 +38,9 @@ PROBE: Final = 0.8
 #: Within the second that a signature names: a session ends hardly before its time, and not more
 #: than this after it.
 ALMOST_A_SECOND: Final = timedelta(seconds=0.9)
+
+#: Bytes that the name of a file can have; a cookie can say anything.
+MAX_NAME: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,12 @@ def are_in_cookies() -> bool:
     return issubclass(_store_class(), signed_cookies.SessionStore)
 
 
+def wait_for_commit() -> bool:
+    """Whether what is done to a session waits for the transaction of its request. A database can
+    take it back, and a cookie goes out with the answer; a cache or a folder has it at once."""
+    return are_read_at_once() or are_in_cookies()
+
+
 def name_of(key: str, data: Mapping[str, Any]) -> str:
     """What processes call a session among themselves: it does not give the key away.
 
@@ -104,21 +117,17 @@ def renewed(session: Session, auth_hash: str, expires_at: float) -> Session:
 def moved(session: Session, sealed_key: str, nonce: str) -> Session:
     """``session`` after Django gave it the key in ``sealed_key``; it is as it was where that
     cannot be read here (processes differ in their ``SECRET_KEY``)."""
-    pad = _pad(session.key, nonce, len(sealed_key) // 2)
-    key = bytes(a ^ b for a, b in zip(bytes.fromhex(sealed_key), pad, strict=True))
-    try:
-        text = key[_TAG_BYTES:].decode()
-    except UnicodeDecodeError:
-        return session
-    if not constant_time_compare(_tag(text), key[:_TAG_BYTES]):
-        return session
-    return Session(text, name_of(text, {}), session.auth, session.expires_at, session.look_at)
+    for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
+        key = _open(sealed_key, _pad(session.key, nonce, len(sealed_key) // 2, secret))
+        if key is not None:
+            return replace(session, key=key, name=name_of(key, {}))
+    return session
 
 
 def seal(new_key: str, old_key: str, nonce: str) -> str:
     """``new_key`` as only those can read it who know ``old_key`` and this site's secret."""
     text = _tag(new_key) + new_key.encode()
-    pad = _pad(old_key, nonce, len(text))
+    pad = _pad(old_key, nonce, len(text), settings.SECRET_KEY)
     return bytes(a ^ b for a, b in zip(text, pad, strict=True)).hex()
 
 
@@ -135,10 +144,22 @@ def _tag(key: str) -> bytes:
     return sha256(key.encode()).digest()[:_TAG_BYTES]
 
 
-def _pad(key: str, nonce: str, length: int) -> bytes:
+def _open(sealed_key: str, pad: bytes) -> str | None:
+    """What is in ``sealed_key``; None where it was sealed with another ``pad``."""
+    key = bytes(a ^ b for a, b in zip(bytes.fromhex(sealed_key), pad, strict=True))
+    try:
+        text = key[_TAG_BYTES:].decode()
+    except UnicodeDecodeError:
+        return None
+    return text if constant_time_compare(_tag(text), key[:_TAG_BYTES]) else None
+
+
+def _pad(key: str, nonce: str, length: int, secret: str | bytes) -> bytes:
     """As many bytes as are asked for that nobody can know without ``key``."""
     blocks = (
-        salted_hmac("pm_realtime.sessions", f"{nonce}:{number}:{key}", algorithm="sha512").digest()
+        salted_hmac(
+            "pm_realtime.sessions", f"{nonce}:{number}:{key}", secret, algorithm="sha512"
+        ).digest()
         for number in range(math.ceil(length / 64))
     )
     return b"".join(blocks)[:length]
@@ -172,7 +193,9 @@ def _watch(store: Any, name: str, on_change: Change) -> None:
 
     @wraps(original)
     def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
-        key, data = self.session_key, _data_of(self)
+        key = self.session_key
+        # Read now where nobody has yet: afterwards nobody can say whose it was.
+        data = dict(self._session) if key else {}
         result = original(self, *args, **kwargs)
         _report(self, key, data, on_change)
         return result
@@ -188,18 +211,14 @@ def _watch_async(store: Any, name: str, on_change: Change) -> None:
 
     @wraps(original)
     async def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
-        key, data = self.session_key, _data_of(self)
+        key = self.session_key
+        data = dict(await self._aget_session()) if key else {}
         result = await original(self, *args, **kwargs)
         _report(self, key, data, on_change)
         return result
 
     setattr(watched, _WATCHED, True)
     setattr(store, name, watched)
-
-
-def _data_of(store: Any) -> dict[str, Any]:
-    """What is in ``store`` as far as somebody has read it."""
-    return dict(getattr(store, "_session_cache", ()))
 
 
 def _report(store: Any, key: str | None, data: dict[str, Any], on_change: Change) -> None:
@@ -226,15 +245,35 @@ def _read_one(store: Any, key: str) -> Session | None:
     # An engine that finds nothing, or what has expired, would begin a new session.
     store.create = store.delete = _change_nothing
     data = store.load()
+    if not data:
+        _try_to_reach(store, key)
     if SESSION_KEY not in data:
         return None
     store._session_cache = data
     if isinstance(store, file.SessionStore):
-        modified = store._last_modification()  # type: ignore[attr-defined]
+        try:
+            modified = store._last_modification()  # type: ignore[attr-defined]
+        except FileNotFoundError:
+            return None
         return _session(key, data, _end_of(store, modified))
     if isinstance(store, signed_cookies.SessionStore):
         return _session(key, data, _end_of_cookie(store, key))
     return _cached_session(key, data, store)
+
+
+def _try_to_reach(store: Any, key: str) -> None:
+    """Raise what engines keep to themselves: where they cannot read, they say there is nothing.
+
+    Nobody is to be logged out because a cache is away, or no file can be opened.
+    """
+    if isinstance(store, cache.SessionStore):
+        with suppress(InvalidCacheKey):
+            store._cache.get(f"{store.cache_key_prefix}{key}")  # type: ignore[attr-defined]
+    elif isinstance(store, file.SessionStore):
+        with suppress(FileNotFoundError, SuspiciousOperation):
+            path = Path(store._key_to_file(key))  # type: ignore[attr-defined]
+            if len(path.name) <= MAX_NAME:
+                path.open().close()
 
 
 def _change_nothing(*args: Any, **kwargs: Any) -> None:

@@ -22,9 +22,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 from asgiref.sync import sync_to_async
+from asgiref.testing import ApplicationCommunicator
 from channels.layers import BaseChannelLayer, channel_layers
 from channels.testing import WebsocketCommunicator
 from django.conf import settings
@@ -39,6 +40,7 @@ from pm_realtime.groups import authenticated_group, role_group, room_group, user
 from pm_realtime.layers import PUSH
 from pm_realtime.protocol import Envelope, MessageType
 from pm_realtime.push import user_key
+from pm_realtime.threads import is_loop_of_a_caller
 from pm_realtime.transport import expect_sockets
 
 ANYTHING: Final = object()
@@ -92,6 +94,27 @@ class RealtimeCommunicator(WebsocketCommunicator):
         trace: TracebackType | None,
     ) -> None:
         await self.disconnect(timeout=PATIENCE)
+
+    async def send_input(self, message: Any) -> None:
+        """Hand an ASGI event to the application.
+
+        Channels meanwhile lets no thread close its database connections, for the sake of a
+        ``TestCase``, whose one connection all share. Elsewhere the application has threads of its
+        own, and where several wait at once Channels leaves it so for good.
+        """
+        if is_loop_of_a_caller():
+            await super().send_input(message)
+        else:
+            await cast("Any", ApplicationCommunicator).send_input(self, message)
+
+    async def receive_output(self, timeout: float = 1) -> dict[str, Any]:
+        """The next ASGI event of the application; as :meth:`send_input`."""
+        if is_loop_of_a_caller():
+            waiting = super().receive_output(timeout)
+        else:
+            waiting = cast("Any", ApplicationCommunicator).receive_output(self, timeout)
+        event: dict[str, Any] = await waiting
+        return event
 
     @property
     def connection_id(self) -> str:

@@ -1,8 +1,12 @@
-"""Taking turns with a server: few at once, each in time, nobody waiting for one that is silent."""
+"""Taking turns: with a server (few at once, each in time, nobody waiting for one that is silent),
+and with the others of an event loop.
+"""
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 R = TypeVar("R")
@@ -35,6 +39,50 @@ class Turns:
         except TimeoutError:
             self._silent_at = time.monotonic()
             raise
+
+
+class Line:
+    """``count`` of all who stand in it a turn of the event loop, in the order in which they came.
+
+    So what many want at once holds up the others no more than what a few want. From one turn to
+    the next it is ``pause`` seconds where somebody waits for it.
+    """
+
+    def __init__(self, count: int = 1, pause: float = 0) -> None:
+        self._count: Final = count
+        self._pause: Final = pause
+        self._waiting: Final = deque[asyncio.Future[None]]()
+        self._is_moving = False
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    async def take(self, limit: int | None = None) -> None:
+        """Return when it is one's turn; ``asyncio.QueueFull`` where ``limit`` others wait."""
+        if limit is not None and len(self) >= limit:
+            raise asyncio.QueueFull
+        loop = asyncio.get_running_loop()
+        turn = loop.create_future()
+        self._waiting.append(turn)
+        if not self._is_moving:
+            self._is_moving = True
+            loop.call_soon(self._move, loop)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            with suppress(ValueError):
+                self._waiting.remove(turn)
+            raise
+
+    def _move(self, loop: asyncio.AbstractEventLoop) -> None:
+        for _ in range(min(self._count, len(self))):
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+        if self._waiting:
+            loop.call_later(self._pause, self._move, loop)
+        else:
+            self._is_moving = False
 
 
 async def _within(seconds: float, step: Callable[[], Awaitable[R]]) -> R:

@@ -7,10 +7,11 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.test import override_settings
 
-from pm_realtime import aget_stats
+from pm_realtime import aget_stats, handshakes
 from pm_realtime.hub import get_hub
 from pm_realtime.layers import get_layer, is_in_process
 from pm_realtime.outage import outage
+from pm_realtime.repetitions import repetitions
 from tests import redis_layer
 from tests.far_layer import FarLayer
 from tests.helpers import NO_CONNECTIONS, eventually, layer_groups, running_tasks
@@ -58,6 +59,13 @@ def first_outage(monkeypatch):
     """No outage of an earlier test makes that of another a repetition, which is not told."""
     monkeypatch.setattr(outage, "_told_at", float("-inf"))
     monkeypatch.setattr(outage, "_lost", {})
+
+
+@pytest.fixture(autouse=True)
+def fresh_counts():
+    """Nobody was counted, and nothing was told, in an earlier test."""
+    handshakes.forget()
+    repetitions.forget()
 
 
 @pytest.fixture

@@ -1,8 +1,10 @@
 """What the tests of connections share."""
 
 import asyncio
+import contextlib
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from channels.layers import InMemoryChannelLayer
@@ -125,3 +127,23 @@ def running_tasks() -> set[asyncio.Task[Any]]:
 def errors_of(caplog: Any) -> list[Any]:
     """What was logged as an error, or worse."""
     return [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
+
+
+class _Complaints(logging.Handler):
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.found.append(self.format(record))
+
+
+@contextlib.contextmanager
+def complaints(level: int = logging.WARNING) -> Iterator[list[str]]:
+    """The texts of what is logged meanwhile; nobody else keeps it, with the frames it came from."""
+    handler, root = _Complaints(level), logging.getLogger()
+    others, root.handlers = root.handlers, [handler]
+    try:
+        yield handler.found
+    finally:
+        root.handlers = others

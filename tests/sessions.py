@@ -60,22 +60,30 @@ class Browser:
             lambda request: login(request, user, settings.AUTHENTICATION_BACKENDS[0])
         )
 
-    async def change_password(self, password="another"):
+    async def change_password(self, password="another", and_then=lambda: None):
+        """In one request, which does ``and_then()`` before it answers."""
+
         def view(request):
             request.user.set_password(password)
             request.user.save()
             update_session_auth_hash(request, request.user)
+            and_then()
 
         await self.request(view)
 
     async def lose(self):
         """Have the session vanish without a word."""
-        if settings.SESSION_ENGINE.endswith(".db"):
-            row = Session.objects.filter(session_key=self.key)
-            await sync_to_async(row._raw_delete)(row.db)
-        else:
-            await sync_to_async(store_of(self.key).delete)()
+        await sync_to_async(lose)(self.key)
 
 
 def store_of(key):
     return import_module(settings.SESSION_ENGINE).SessionStore(key)
+
+
+def lose(key):
+    """Have the session behind ``key`` vanish from where it is kept, without a word."""
+    if settings.SESSION_ENGINE.endswith(".db"):
+        row = Session.objects.filter(session_key=key)
+        row._raw_delete(row.db)
+    else:
+        store_of(key).delete()

@@ -33,10 +33,19 @@ DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": os.environ.get("TEST_DATABASE", ":memory:"),
-        "OPTIONS": {"timeout": 20, "init_command": "PRAGMA synchronous=OFF"},
+        "ATOMIC_REQUESTS": bool(os.environ.get("TEST_ATOMIC_REQUESTS")),
+        "OPTIONS": {
+            "timeout": 20,
+            "init_command": "PRAGMA synchronous=OFF",
+            # SQLite does not wait for a lock where a transaction has read before it writes.
+            "transaction_mode": "IMMEDIATE" if os.environ.get("TEST_ATOMIC_REQUESTS") else None,
+        },
         "TEST": {"NAME": str(Path(tempfile.gettempdir()) / f"pm_realtime-{os.getpid()}.sqlite3")},
     }
 }
+if "TEST_DATABASES" in os.environ:
+    DATABASES = json.loads(os.environ["TEST_DATABASES"])
 if "TEST_CHANNEL_LAYERS" in os.environ:
     CHANNEL_LAYERS = json.loads(os.environ["TEST_CHANNEL_LAYERS"])
 PM_REALTIME = json.loads(os.environ.get("TEST_PM_REALTIME", "{}"))
+globals().update(json.loads(os.environ.get("TEST_SETTINGS", "{}")))

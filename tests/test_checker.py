@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import weakref
 from contextlib import AsyncExitStack
 from itertools import pairwise
 
@@ -15,6 +16,8 @@ from django.db.backends.utils import CursorWrapper
 from pm_realtime import arefresh_user, checker
 from pm_realtime.auth import Identity, Verdict
 from pm_realtime.checker import get_checker
+from pm_realtime.consumers import RealtimeConsumer
+from pm_realtime.hub import get_hub
 from pm_realtime.sessions import Session
 from pm_realtime.testing import session_cookie
 from tests.helpers import Connection, errors_of, eventually
@@ -197,6 +200,31 @@ async def test_who_is_in_doubt_is_told_to_come_back_where_nothing_can_be_found_o
     assert len(errors_of(caplog)) == 1
 
 
+async def test_who_is_in_no_doubt_stays_where_nothing_can_be_found_out(
+    configure, user, monkeypatch
+):
+    """As when Redis is back before the database is."""
+    configure(SESSION_RECHECK_INTERVAL=600)
+    monkeypatch.setattr(checker, "PATIENCE", 0.1)
+    gave_up = []
+    give_up = RealtimeConsumer.give_up
+
+    def note(self):
+        gave_up.append(self)
+        give_up(self)
+
+    def fail(self, *args):
+        raise OperationalError("the database is away")
+
+    monkeypatch.setattr(RealtimeConsumer, "give_up", note)
+    async with Connection(user=user) as connection:
+        with monkeypatch.context() as patch:
+            patch.setattr(CursorWrapper, "execute", fail)
+            await get_hub()._mend()
+            await eventually(lambda: gave_up)
+        assert await connection.is_alive()
+
+
 # Without one
 
 
@@ -211,6 +239,16 @@ async def test_a_sweep_is_spread_over_the_interval(
     assert [count for _, count in looks] == [checker.FEW] * 4
     moments = [moment - began for moment, _ in looks]
     assert all(later - earlier > 0.15 for earlier, later in pairwise(moments))
+
+
+async def test_who_comes_during_a_sweep_is_looked_at_at_its_end(configure, looks, watched):
+    configure(SESSION_RECHECK_INTERVAL=1)
+    first, second = Subject(), Subject()
+    watched(first)
+    await asyncio.sleep(0.1)
+    watched(second)
+    await eventually(lambda: second.verdicts)
+    assert len(first.verdicts) == 1
 
 
 async def test_all_who_ask_at_once_are_looked_at_together(configure, looks, watched):
@@ -261,6 +299,35 @@ async def test_dates_of_many_renewals_do_not_pile_up(configure, looks, watched):
         subject.identity = Subject(look_at=time.time() + 600 + number).identity
         found.note_session(subject)
     assert len(found._dates) < 200
+
+
+async def test_of_who_has_gone_nothing_is_kept(configure, looks, watched):
+    configure(SESSION_RECHECK_INTERVAL=600)
+    found = watched(Subject(look_at=time.time() + 600))
+    goes = Subject(look_at=time.time() + 600)
+    trace = weakref.ref(goes)
+    found.add(goes)
+    found.discard(goes)
+    del goes
+    assert trace() is None
+
+
+async def test_of_who_goes_after_a_look_nothing_is_kept(configure, looks, watched):
+    """Neither by the sweep that waits for its next batch, nor by who answered the last question."""
+    configure(SESSION_RECHECK_INTERVAL=600)
+    found = watched(Subject())
+    both = [Subject(), Subject(look_at=time.time() - 1)]
+    for subject in both:
+        found.add(subject)
+    await eventually(lambda: both[1].verdicts)
+    found.ask(both[0])
+    await eventually(lambda: both[0].verdicts)
+    traces = [weakref.ref(subject) for subject in both]
+    for subject in both:
+        found.discard(subject)
+    both.clear()
+    del subject
+    await eventually(lambda: [trace() for trace in traces] == [None, None])
 
 
 async def test_a_verdict_about_somebody_else_is_not_told(configure, watched, monkeypatch):

@@ -21,6 +21,8 @@ from pm_realtime import (
     aget_user_connections,
     asend_to_room,
     asend_to_user,
+    auth,
+    consumers,
 )
 from pm_realtime.backends import get_backend
 from pm_realtime.backends.memory import MemoryBackend
@@ -258,16 +260,20 @@ async def test_the_subprotocol_is_chosen_where_it_is_offered(offered, chosen):
 
 
 @pytest.mark.parametrize("resolver", ["broken_resolver", "mistaken_resolver", "missing_resolver"])
-async def test_a_resolver_that_fails_refuses_with_4013(configure, user, caplog, resolver):
+async def test_a_resolver_that_fails_refuses_with_4013_and_is_logged_once(
+    configure, user, caplog, resolver
+):
     configure(ROLE_RESOLVER=f"tests.test_consumers.{resolver}")
-    connection = Connection(headers=[await cookie_of(user)])
-    assert (await connection.connect())[0]
-    closing = await connection.receive_output()
-    assert closing["type"] == "websocket.close"
-    assert closing["code"] == 4013
-    assert DETAIL not in str(closing)
-    await connection.assert_ended()
+    for _ in range(3):
+        connection = Connection(headers=[await cookie_of(user)])
+        assert (await connection.connect())[0]
+        refusal = await connection.receive()
+        assert_refusal(refusal, "INTERNAL_ERROR", id=None)
+        assert DETAIL not in str(refusal)
+        assert await connection.receive_output() == {"type": "websocket.close", "code": 4013}
+        await connection.assert_ended()
     (record,) = errors_of(caplog)
+    assert record.name == "pm_realtime.auth"
     assert record.exc_info
     assert await aget_stats() == NO_CONNECTIONS
 
@@ -311,6 +317,24 @@ async def test_a_user_disconnected_during_the_handshake_does_not_stay(configure,
     await connection.assert_closed(4503)
     await connection.assert_ended()
     assert await aget_stats() == NO_CONNECTIONS
+
+
+async def test_who_is_on_the_way_in_is_looked_at_where_an_order_may_have_been_missed(
+    configure, user, monkeypatch, caplog
+):
+    configure(SESSION_RECHECK_INTERVAL=600)
+
+    async def authenticate(scope):
+        identity = await auth.authenticate(scope)
+        await Session.objects.all().adelete()
+        await get_hub()._mend()
+        return identity
+
+    monkeypatch.setattr(consumers, "authenticate", authenticate)
+    connection = Connection(headers=[await cookie_of(user)])
+    await connection.connect()
+    await connection.assert_closed(4501)
+    assert errors_of(caplog) == []
 
 
 # The session and the database
@@ -672,21 +696,12 @@ async def test_another_channel_layer_takes_effect(settings, configure, user):
 # What goes wrong inside
 
 
-@pytest.mark.parametrize(
-    "broken",
-    [
-        {"ROOMS": {"broken": {"authorize": "tests.site.rules.broken"}}},
-        {"ROOMS": {"broken": {"authorize": "tests.site.rules.missing"}}},
-        {"BACKEND": "tests.test_consumers.LostBackend"},
-    ],
-)
-async def test_a_bug_or_a_lost_backend_is_an_internal_error(configure, user, caplog, broken):
-    configure(**broken)
+async def test_a_lost_backend_is_an_internal_error(configure, user, caplog):
+    configure(BACKEND="tests.test_consumers.LostBackend")
     async with Connection(user=user) as connection:
         refusal = await connection.ask("subscribe", {"room": "broken"}, id="7")
         assert_refusal(refusal, "INTERNAL_ERROR", id="7")
         assert DETAIL not in str(refusal)
-        assert "missing" not in str(refusal)
         (record,) = errors_of(caplog)
         assert record.exc_info
         assert await connection.is_alive()
@@ -843,10 +858,39 @@ async def test_a_flood_of_malformed_frames_is_closed(configure, monkeypatch):
         await connection.assert_closed(4003)
 
 
+async def test_many_who_send_malformed_frames_share_one_patience(configure, monkeypatch):
+    configure(RATE_LIMIT="3/m")
+    monkeypatch.setattr("pm_realtime.limits.RateLimiter.MALFORMED_PATIENCE", 300)
+    async with AsyncExitStack() as stack:
+        *abusers, honest = await connect_many(stack, 11)
+        for abuser in abusers:
+            for _ in range(200):
+                await abuser.send_frame("{")
+        for abuser in abusers[:5]:
+            await abuser.assert_closed(4003)
+        assert await honest.is_alive()
+
+
+async def test_who_breaks_the_rate_is_cut_off_after_the_close_frame(configure, monkeypatch):
+    configure(RATE_LIMIT="3/m")
+    cut = []
+    monkeypatch.setattr("pm_realtime.consumers.cut_off", cut.append)
+    async with Connection() as connection, Connection() as other:
+        for _ in range(3):
+            await connection.is_alive()
+        for _ in range(11):
+            await connection.command("ping")
+        await connection.assert_closed(4003)
+        assert len(cut) == 1
+        assert await other.is_alive()
+    assert len(cut) == 1
+
+
 async def test_a_user_without_a_primary_key_is_not_let_in(caplog):
     communicator = WebsocketCommunicator(RealtimeConsumer.as_asgi(), "/api/ws")
     communicator.scope["user"] = SimpleNamespace(is_authenticated=True, pk=None)
     assert await communicator.connect(PATIENCE) == (True, None)
+    assert (await communicator.receive_json_from(PATIENCE))["type"] == "error"
     assert await communicator.receive_output(PATIENCE) == {"type": "websocket.close", "code": 4013}
     await communicator.disconnect()
     (record,) = errors_of(caplog)

@@ -16,6 +16,10 @@ WITHOUT_GROUPS = f"{ONE_ENGINE} and (session or password or user_made or deleted
 SITES = {
     "a number": ({"TEST_USER_MODEL": "people.Numbered"}, ONE_ENGINE),
     "a text": ({"TEST_USER_MODEL": "people.Named"}, ONE_ENGINE),
+    "in groups by way of a model": (
+        {"TEST_USER_MODEL": "people.Member"},
+        f"{ONE_ENGINE} and not _reverse",
+    ),
     "as little as can be": (
         {
             "TEST_USER_MODEL": "people.Bare",

@@ -102,7 +102,13 @@ def test_nginx_sends_the_path_to_the_ports_of_the_services_with_all_they_need():
 
 
 def test_every_setting_and_close_code_that_is_named_exists():
-    django = {"ALLOWED_HOSTS", "SECRET_KEY", "SECURE_PROXY_SSL_HEADER"}
+    django = {
+        "ALLOWED_HOSTS",
+        "CONN_HEALTH_CHECKS",
+        "CONN_MAX_AGE",
+        "SECRET_KEY",
+        "SECURE_PROXY_SSL_HEADER",
+    }
     known = {*Conf.settings(), *django, "CHANNEL_LAYERS"}
     named = {word for word in re.findall(r"`([A-Z]+_[A-Z_]+)`", TEXT) if word != "SO_REUSEPORT"}
     assert named <= known

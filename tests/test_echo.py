@@ -57,6 +57,13 @@ async def test_a_hub_hears_itself_again_and_again(far):
         assert far.groups.keys() - {orders_group(), "g"} == set(hub._echo._groups)
 
 
+async def test_a_doubt_that_was_none_has_nobody_looked_at():
+    async with member_of("g") as (hub, member):
+        hub._echo.doubt()
+        await heard(hub)
+        assert member.rechecks == 0
+
+
 async def test_a_hub_that_stops_leaves_nothing(far):
     async with member_of("g"):
         pass

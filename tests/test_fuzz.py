@@ -4,13 +4,14 @@ import asyncio
 import json
 import logging
 import random
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pm_realtime.consumers import RealtimeConsumer
-from tests.helpers import PATIENCE
+from tests.fuzz.targets import TARGETS
+from tests.fuzz.wire import Wire
 
 #: Fields and values near enough to the real ones to get past the first checks.
 TYPES = ["ping", "subscribe", "unsubscribe", "message", "connected", "no such command"]
@@ -56,49 +57,6 @@ frames = (
     | (anything | envelopes | well_formed).map(json.dumps)
     | (envelopes | well_formed).map(lambda envelope: json.dumps(envelope, ensure_ascii=False))
 )
-
-
-class Wire:
-    """The consumer between two queues, as an ASGI server drives it."""
-
-    async def __aenter__(self):
-        self._in, self._out = asyncio.Queue(), asyncio.Queue()
-        app, scope = RealtimeConsumer.as_asgi(), {"type": "websocket", "headers": []}
-        self._serving = asyncio.create_task(app(scope, self._in.get, self._out.put))
-        self._in.put_nowait({"type": "websocket.connect"})
-        assert (await self._receive())["type"] == "websocket.accept"
-        assert json.loads((await self._receive())["text"])["type"] == "connected"
-        return self
-
-    async def __aexit__(self, *exc):
-        self._in.put_nowait({"type": "websocket.disconnect", "code": 1000})
-        await asyncio.wait_for(self._serving, PATIENCE)
-
-    async def _receive(self):
-        getting = asyncio.ensure_future(self._out.get())
-        await asyncio.wait(
-            [getting, self._serving], timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED
-        )
-        if not getting.done():
-            getting.cancel()
-            pytest.fail(f"The consumer answers nothing: {self._serving}")
-        return getting.result()
-
-    def send(self, frame):
-        kind = "text" if isinstance(frame, str) else "bytes"
-        self._in.put_nowait({"type": "websocket.receive", kind: frame})
-
-    async def replies(self):
-        """What came in answer to all that was sent, read until a ``ping`` is answered."""
-        self.send('{"type": "ping", "timestamp": 1, "id": "the last one"}')
-        found = []
-        while True:
-            event = await self._receive()
-            assert event["type"] == "websocket.send"
-            envelope = json.loads(event["text"])
-            if envelope["type"] == "pong" and envelope.get("id") == "the last one":
-                return found
-            found.append(envelope)
 
 
 def warnings_of(caplog):
@@ -255,3 +213,36 @@ async def test_ten_thousand_hostile_frames_each_get_their_error_and_a_ping_is_an
             for maker, frame, code in zip(batch, sent, codes, strict=True):
                 assert code == HOSTILE[maker], (maker.__name__, frame[:100])
     assert warnings_of(caplog) == []
+
+
+# What coverage-guided fuzzing came upon
+
+CORPUS = sorted((Path(__file__).parent / "fuzz" / "corpus").iterdir())
+
+
+def replay(name):
+    with TARGETS[name]() as target:
+        for path in CORPUS:
+            target(path.read_bytes())
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_each_input_of_the_corpus_is_answered_as_it_must_be(name):
+    assert len(CORPUS) > 50
+    replay(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "wrong"),
+    [
+        ("decode", "pm_realtime.protocol.MAX_DEPTH", 127),
+        ("decode", "pm_realtime.protocol._is_clean", lambda text: True),
+        ("receive", "pm_realtime.consumers.decode", lambda frame, max_bytes: 1 / 0),
+        ("receive", "pm_realtime.handlers.check_publish", lambda room, **sender: None),
+        ("receive", "pm_realtime.consumers.RealtimeConsumer._answer", lambda *args: None),
+    ],
+)
+def test_the_harness_finds_what_is_wrong(name, place, wrong, monkeypatch):
+    monkeypatch.setattr(place, wrong)
+    with pytest.raises(AssertionError):
+        replay(name)

@@ -309,7 +309,7 @@ async def test_authorize_that_raises_lets_nobody_in(configure, user):
     configure(ROOMS={"broken": {"authorize": "tests.site.rules.broken"}})
     async with Connection(user=user) as connection:
         refusal = await connection.ask("subscribe", {"room": "broken"}, id="a")
-        assert_refusal(refusal, "INTERNAL_ERROR", id="a")
+        assert_refusal(refusal, "INTERNAL_ERROR", id="a", room="broken")
         refusal = await connection.ask("message", {"room": "broken", "content": 1})
         assert refusal["payload"]["code"] == "NOT_IN_ROOM"
 

@@ -367,6 +367,19 @@ async def test_what_comes_for_a_held_member_is_delivered_when_it_is_let_go():
         hub.let_go(held)
 
 
+async def test_what_was_held_for_a_group_does_not_come_after_it_was_left_and_joined_again():
+    member = Member("a")
+    async with members(member, groups=["left", "stays"]) as hub:
+        hub.hold(member)
+        await send("left", "secret")
+        await send("stays", "news")
+        await eventually(lambda: len(hub._held["a"].messages) == 2)
+        await hub.leave(member, "left")
+        await hub.join(member, "left")
+        hub.let_go(member)
+        assert member.received == ["news"]
+
+
 async def test_a_held_member_for_whom_too_much_comes_is_closed(configure):
     configure(MAX_QUEUE_BYTES=1000)
     held = Member("held")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pm_realtime.limits import Rate, RateLimiter, parse_rate
+from pm_realtime.limits import Meter, Rate, RateLimiter, parse_rate
 
 START = 1000.0
 
@@ -179,3 +179,68 @@ def test_a_message_is_refused_only_where_the_window_is_full(count, times):
         else:
             assert wait == inside[0] + rate.seconds - now
             assert wait > 0
+
+
+# Many keys
+
+
+def take(meter, key, rate, now, times=1):
+    return [meter.take(key, parse_rate(rate), now) for _ in range(times)]
+
+
+def test_each_key_has_a_bucket_that_fills_up_again():
+    meter = Meter(100)
+    assert take(meter, "a", "4/m", START, 4) == [0] * 4
+    assert take(meter, "a", "4/m", START, 2) == [15, 15]
+    assert take(meter, "b", "4/m", START) == [0]
+    assert take(meter, "a", "4/m", START + 14) == [1]
+    assert take(meter, "a", "4/m", START + 15, 2) == [0, 15]
+    assert take(meter, "a", "4/m", START + 1000, 5) == [0] * 4 + [15]
+
+
+@pytest.mark.parametrize("start", [0.1, 17.3, 123456.789, 1e9 + 0.7])
+def test_after_the_time_to_wait_one_more_of_a_key_fits(start):
+    meter = Meter(100)
+    take(meter, "a", "1200/m", start, 1200)
+    for _ in range(50):
+        (wait,) = take(meter, "a", "1200/m", start)
+        assert wait > 0
+        start += wait
+        assert take(meter, "a", "1200/m", start) == [0]
+
+
+def test_of_many_keys_those_that_came_last_are_known():
+    meter = Meter(3)
+    for key in "abcd":
+        take(meter, key, "1/h", START)
+    assert len(meter) == 3
+    assert take(meter, "b", "1/h", START)[0] > 0
+    assert take(meter, "e", "1/h", START) == [0]
+    assert take(meter, "b", "1/h", START)[0] > 0
+    assert take(meter, "c", "1/h", START) == [0]
+
+
+def test_full_buckets_are_forgotten():
+    meter = Meter(1000)
+    for key in range(1000):
+        take(meter, key, "60/m", START)
+    for key in range(1000):
+        take(meter, "other", "60/m", START + 10 + key)
+    assert len(meter) == 1
+    meter.clear()
+    assert len(meter) == 0
+
+
+def test_a_higher_rate_is_waited_for_no_longer_than_it_says():
+    meter = Meter(10)
+    take(meter, "a", "1/d", START)
+    assert take(meter, "a", "60/m", START + 1) == [1]
+    assert take(meter, "a", "60/m", START + 2) == [0]
+
+
+@given(count=st.integers(1, 6), times=MOMENTS)
+def test_no_window_ever_holds_more_than_twice_the_count(count, times):
+    rate, meter = Rate(count, 60), Meter(10)
+    taken = [now for now in sorted(times) if meter.take("a", rate, now) == 0]
+    for first, far in zip(taken, taken[2 * count :], strict=False):
+        assert far - first >= rate.seconds - 0.001

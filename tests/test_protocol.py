@@ -5,6 +5,7 @@ import datetime
 import json
 import time
 import uuid
+from contextlib import suppress
 from decimal import Decimal
 
 import msgspec
@@ -521,6 +522,13 @@ def test_brackets_that_never_close_are_a_parse_error(levels):
     assert refusal('{"a":' * min(levels, 10000)).code == ErrorCode.PARSE_ERROR
 
 
+@pytest.mark.parametrize("levels", [129, 2000])
+@pytest.mark.parametrize("text", ["[", "}", '\\"{', "\\\\"])
+def test_deep_nesting_is_no_parse_error_for_brackets_in_a_text(levels, text):
+    frame = frame_with_payload("[" * levels + f'"{text}"' + "]" * levels)
+    assert refusal(frame).code == ErrorCode.INVALID_MESSAGE
+
+
 def test_many_brackets_side_by_side_are_no_nesting():
     assert len(read(frame_with_payload("[" + "[]," * 500 + "[]]")).payload) == 501
 
@@ -722,11 +730,68 @@ def test_a_client_stays_away_after(code):
     assert may_reconnect(code) is False
 
 
+@pytest.mark.parametrize("levels", [MAX_DEPTH + 1, 1500])
 @pytest.mark.parametrize("end", ["", "\\", '"', "]"])
-def test_quotes_without_end_cost_no_more_than_their_length(end):
+def test_quotes_without_end_cost_no_more_than_their_length(end, levels):
     # Tried again from each of its quotes, a frame of this length took ten seconds.
-    frame = "[" * (MAX_DEPTH + 1) + '"' + '\\"' * 32_000 + end
+    frame = "[" * levels + '"' + '\\"' * 32_000 + end
     began = time.process_time()
     with pytest.raises(CommandError):
         decode(frame, max_bytes=MAX_BYTES)
     assert time.process_time() - began < 1
+
+
+# What costs
+
+
+def list_of(number):
+    """An envelope as large as it may be, full of ``number``."""
+    numbers = ",".join([number] * (60_000 // (len(number) + 1)))
+    return f'{{"type":"x","timestamp":1,"id":"a","payload":[{numbers}]}}'
+
+
+@pytest.mark.parametrize(
+    "number", ["1e-320", "-1.5e23", "1.7976931348623157e308", "12e+05", "0e99"]
+)
+def test_many_numbers_with_exponents_are_read_as_few_are(number):
+    payload = decode(list_of(number), max_bytes=65536).payload
+    assert set(payload) == {float(number)}
+
+
+def test_one_number_out_of_range_among_many_is_refused_as_it_is_alone():
+    for frame in ('{"id":"a","x":1e999}', list_of("1e10").replace("1e10]", "1e999]")):
+        with pytest.raises(CommandError) as raised:
+            decode(frame, max_bytes=65536)
+        assert (raised.value.code, raised.value.id) == ("INVALID_MESSAGE", "a")
+
+
+def test_an_integer_of_more_digits_than_python_reads_is_refused_with_its_id():
+    with pytest.raises(CommandError) as raised:
+        decode(list_of("9" * 5000), max_bytes=65536)
+    assert (raised.value.code, raised.value.id) == ("INVALID_MESSAGE", "a")
+
+
+COSTLY = {
+    "numbers": list_of("1e-320"),
+    "one too large": list_of("1e-99")[:-2] + ",1e999]}",
+    "half of a pair": list_of("1")[:-2] + ',"\\ud800"]}',
+    "infinity": list_of("1")[:-2] + ",Infinity]}",
+    "lists": list_of("[]"),
+    "objects": list_of("{}"),
+    "nested": list_of("[" * 120 + "]" * 120),
+    "too deep": "[" * 65536,
+    "digits": "9" * 65536,
+    "text": '"' + "\\u0001" * 10_000,
+}
+
+
+@pytest.mark.parametrize("frame", COSTLY.values(), ids=COSTLY)
+def test_no_frame_takes_long(frame):
+    """Each takes up to 8 ms or so; numbers with exponents once took 64."""
+    costs = []
+    for _ in range(5):
+        began = time.thread_time()
+        with suppress(CommandError):
+            decode(frame, max_bytes=65536)
+        costs.append(time.thread_time() - began)
+    assert min(costs) < 0.03

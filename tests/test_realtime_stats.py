@@ -45,7 +45,7 @@ async def fill(rooms):
     for number in range(max(rooms.values())):
         user = "7" if number == 0 else None
         info = ConnectionInfo(connection_id=f"c{number}", user_id=user, role=None, connected_at=1.0)
-        await backend.add(info, limit=5, policy="refuse")
+        await backend.add(info, limit=None, policy="refuse")
         for room, count in rooms.items():
             if number < count:
                 await backend.join(info.connection_id, room, capacity=None)
@@ -293,7 +293,7 @@ async def test_five_thousand_rooms_are_a_page(on_redis):
         info = ConnectionInfo(
             connection_id=f"c{first // 100}", user_id=None, role=None, connected_at=1.0
         )
-        await backend.add(info, limit=5, policy="refuse")
+        await backend.add(info, limit=None, policy="refuse")
         await asyncio.gather(
             *(
                 backend.join(info.connection_id, f"room:{number}", capacity=None)

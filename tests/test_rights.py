@@ -1,11 +1,18 @@
 """A connection ends, or leaves a room, when the right to it ends."""
 
 import asyncio
+import time
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.contrib.auth import get_user_model
+from django.contrib.auth import get_user_model, logout
 from django.contrib.auth.models import Group
+from django.core.cache.backends.locmem import LocMemCache
 from django.db import transaction
 
 from pm_realtime import (
@@ -14,10 +21,18 @@ from pm_realtime import (
     arefresh_user,
     asend_to_role,
     asend_to_room,
+    asubscribe,
+    checker,
+    consumers,
     refresh_user,
+    rights,
+    sessions,
 )
-from tests.helpers import Connection, eventually
-from tests.sessions import ENGINES, Browser
+from pm_realtime.checker import get_checker
+from pm_realtime.groups import role_group, room_group
+from pm_realtime.hub import Hub, get_hub
+from tests.helpers import Connection, errors_of, eventually
+from tests.sessions import ENGINES, Browser, store_of
 from tests.site import rules
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
@@ -71,6 +86,37 @@ async def test_who_logs_in_as_another_user_ends_the_session(engine, rarely, user
         await connection.assert_closed(4501)
 
 
+@pytest.mark.parametrize("step", ["flush", "aflush"])
+async def test_a_session_that_nobody_read_before_it_was_emptied_ends(engine, rarely, user, step):
+    browser = await Browser.of(user)
+    async with opened(browser) as connection:
+        store = store_of(browser.key)
+        await (now(store.flush) if step == "flush" else store.aflush())
+        await connection.assert_closed(4501)
+
+
+async def test_a_logout_in_vain_ends_what_the_session_engine_does_not_take_back(
+    engine, rarely, user
+):
+    """A database does; a cache and a folder know no transactions, and a cookie is the client's."""
+
+    def log_out_in_vain(request):
+        with transaction.atomic():
+            logout(request)
+            transaction.set_rollback(True)
+
+    browser, other = await Browser.of(user), await Browser.of(user)
+    async with opened(browser) as connection, opened(other) as fence:
+        key = browser.key
+        await browser.request(log_out_in_vain)
+        await other.log_out()
+        await fence.assert_closed(4501)
+        if await now(lambda: sessions.read(key)):
+            assert await connection.is_alive()
+        else:
+            await connection.assert_closed(4501)
+
+
 async def test_who_logs_in_once_more_stays(engine, often, user):
     browser = await Browser.of(user)
     async with opened(browser) as connection:
@@ -104,6 +150,43 @@ async def test_a_changed_password_ends_the_other_sessions(engine, rarely, user):
         await stays.assert_closed(4501)
 
 
+async def test_who_changes_a_password_stays_however_long_the_answer_takes(
+    engine, rarely, user, monkeypatch
+):
+    """A mail may have to be sent first."""
+    monkeypatch.setattr(rights, "SECOND_LOOK", 0.05)
+    looks = []
+    recheck = checker.recheck
+    monkeypatch.setattr(checker, "recheck", lambda found: looks.append(1) or recheck(found))
+
+    def send_mail():
+        for _ in range(1000):
+            if len(looks) >= 4:
+                return
+            time.sleep(0.01)
+
+    mine, other = await Browser.of(user), await Browser.of(user)
+    async with opened(mine) as stays, opened(other) as ends:
+        await mine.change_password(and_then=send_mail)
+        await ends.assert_closed(4501)
+        await looked_at(stays)
+        assert await stays.is_alive()
+
+
+@pytest.mark.parametrize("step", ["cycle_key", "acycle_key"])
+async def test_a_session_that_nobody_read_before_its_key_changed_goes_on(engine, often, user, step):
+    browser = await Browser.of(user)
+    async with opened(browser) as connection:
+        store = store_of(browser.key)
+        await (now(store.cycle_key) if step == "cycle_key" else store.acycle_key())
+        await now(store.save)
+        browser.key = store.session_key
+        await looked_at(connection)
+        assert await connection.is_alive()
+        await browser.log_out()
+        await connection.assert_closed(4501)
+
+
 async def test_a_password_set_by_somebody_else_ends_all_sessions(engine, rarely, user):
     async with opened(await Browser.of(user)) as one, opened(await Browser.of(user)) as two:
 
@@ -125,6 +208,55 @@ async def test_a_session_that_is_lost_is_found_by_the_sweep(engine, often, user)
         await mine.lose()
         await ends.assert_closed(4501)
         assert await stays.is_alive()
+
+
+async def test_a_cache_that_is_away_ends_no_session(often, settings, user, caplog):
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.cache"
+    browser = await Browser.of(user)
+    async with opened(browser) as connection:
+        with mock.patch.object(LocMemCache, "get", side_effect=ConnectionError("it is away")):
+            await looked_at_in_vain(caplog)
+            await assert_refused(browser, 4013)
+        assert await connection.is_alive()
+        await browser.lose()
+        await connection.assert_closed(4501)
+
+
+async def test_a_session_file_that_cannot_be_read_ends_no_session(often, settings, user, caplog):
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.file"
+    browser = await Browser.of(user)
+    async with opened(browser) as connection:
+        path = Path(store_of(browser.key)._key_to_file(browser.key))
+        aside, loop = path.with_name("aside"), path.with_name("loop")
+        aside.hardlink_to(path)
+        loop.symlink_to(path)
+        loop.replace(path)
+        await looked_at_in_vain(caplog)
+        await assert_refused(browser, 4013)
+        aside.replace(path)
+        assert await connection.is_alive()
+        await browser.lose()
+        await connection.assert_closed(4501)
+
+
+async def looked_at_in_vain(caplog):
+    """Return when a sweep has found out nothing."""
+    await eventually(lambda: "Open connections could not be re-checked." in caplog.messages)
+
+
+async def assert_refused(browser, code):
+    connection = opened(browser)
+    assert (await connection.connect())[0]
+    await connection.assert_closed(code)
+
+
+@pytest.mark.parametrize("key", ["../../etc/passwd", "x" * 300, "x" * 5, "\x7f\n spaces"])
+@pytest.mark.filterwarnings("ignore::django.core.cache.CacheKeyWarning")
+async def test_who_brings_no_key_of_a_session_is_nobody(transactional_db, engine, key):
+    browser = Browser(None)
+    browser.key = key
+    async with opened(browser) as connection:
+        assert connection.connected["userId"] is None
 
 
 async def test_a_password_changed_by_sql_is_found_by_the_sweep(engine, often, user):
@@ -212,6 +344,14 @@ def _set(user, group):
     user.groups.set([])
 
 
+def _delete_row(user, group):
+    through = User.groups.through
+    if through._meta.auto_created:
+        user.groups.clear()  # Django tells nobody of such a row.
+    else:
+        through.objects.get().delete()
+
+
 def _delete_group(user, group):
     group.delete()
 
@@ -223,7 +363,16 @@ def _rename_group(user, group):
 
 @pytest.mark.parametrize(
     "change",
-    [_remove, _remove_reverse, _clear, _clear_reverse, _set, _delete_group, _rename_group],
+    [
+        _remove,
+        _remove_reverse,
+        _clear,
+        _clear_reverse,
+        _set,
+        _delete_row,
+        _delete_group,
+        _rename_group,
+    ],
 )
 async def test_who_loses_a_group_loses_its_rooms(rarely, editor, change):
     group = await Group.objects.aget(name="editor")
@@ -293,6 +442,17 @@ async def everyone_of(name):
     return [group async for group in Group.objects.filter(name=name)]
 
 
+async def test_who_was_also_put_into_a_room_by_the_site_stays_in_it(rarely, editor):
+    async with Connection(user=editor) as connection:
+        await connection.subscribe("support")
+        await asubscribe(connection.connection_id, "support")
+        await connection.so_far()
+        await editor.groups.aclear()
+        await looked_at(connection)
+        await asend_to_room("support", "news")
+        assert await connection.types_so_far() == ["news"]
+
+
 async def test_what_a_rule_says_now_counts_when_the_site_says_so(rarely, configure, user):
     configure(ROOMS={"even:<int:pk>": {"authorize": "tests.site.rules.by_list"}})
     rules.allowed.update({2, 4})
@@ -334,3 +494,202 @@ async def test_many_changes_at_once_end_as_the_last(rarely, editor):
         await asend_to_room("support", "news")
         await connection.assert_push("news")
         await eventually(connection.output_queue.empty)
+
+
+@pytest.mark.parametrize("is_anonymous", [False, True])
+async def test_what_was_said_of_a_room_during_an_outage_counts_when_it_is_over(
+    rarely, configure, user, is_anonymous
+):
+    configure(ROOMS={"even:<int:pk>": {"public": True, "authorize": "tests.site.rules.by_list"}})
+    rules.allowed.update({2})
+    async with Connection(user=None if is_anonymous else user) as connection:
+        await connection.subscribe("even:2")
+        rules.allowed.clear()
+        await get_hub()._mend()
+        await connection.assert_push("unsubscribed")
+
+
+# What was read before, and what comes in between
+
+
+@pytest.fixture
+def slow_looks(monkeypatch):
+    """Each look at connections reads at once and tells only when it is let, one after another."""
+    looks = []
+    recheck = checker.recheck
+
+    def look(identities):
+        answer = SimpleNamespace(found=recheck(identities), may_tell=Future())
+        looks.append(answer)
+        answer.may_tell.result(30)
+        return answer.found
+
+    monkeypatch.setattr(checker, "recheck", look)
+    yield looks
+    for each in looks:
+        each.may_tell.cancel()
+
+
+async def test_what_a_sweep_read_before_a_demotion_lets_nothing_through(editor, slow_looks):
+    async with Connection(user=editor) as connection:
+        await connection.subscribe("support")
+        subjects = list(get_checker()._subjects)
+        sweep = asyncio.create_task(get_checker()._look_at(subjects, checker.recheck, 30))
+        await eventually(lambda: len(slow_looks) == 1)
+        await editor.groups.aclear()
+        await eventually(lambda: len(slow_looks) == 2)
+        await asend_to_room("support", "secret")
+        slow_looks[0].may_tell.set_result(None)
+        await sweep
+        assert await is_held(connection)
+        slow_looks[1].may_tell.set_result(None)
+        await eventually(lambda: len(slow_looks) == 3)
+        slow_looks[2].may_tell.set_result(None)
+        assert (await connection.receive())["type"] == "unsubscribed"
+
+
+async def is_held(connection):
+    """Whether what is pushed to ``connection`` does not reach it."""
+    await asyncio.sleep(0)
+    await connection.ask("ping")
+    return not connection.unread()
+
+
+async def test_who_is_looked_at_twice_loses_what_the_first_look_found_lost(
+    rarely, editor, slow_looks
+):
+    async with Connection(user=editor) as connection:
+        await connection.subscribe("support")
+        rows = User.groups.through.objects.all()
+        await now(lambda: rows._raw_delete(rows.db))
+        await get_hub()._mend()
+        await eventually(lambda: len(slow_looks) == 1)
+        await get_hub()._mend()
+        slow_looks[0].may_tell.set_result(None)
+        await eventually(lambda: len(slow_looks) == 2)
+        slow_looks[1].may_tell.set_result(None)
+        await demoted(connection)
+
+
+async def test_what_is_held_is_let_go_by_the_last_of_two_looks(rarely, configure, editor):
+    configure(ROOMS={"support": {"min_role": "editor", "authorize": "tests.site.rules.by_gate"}})
+    async with Connection(user=editor) as connection:
+        gate = rules.gates["support"] = asyncio.Event()
+        gate.set()
+        await connection.subscribe("support")
+        gate.clear()
+        await arefresh_user(editor)
+        await eventually(lambda: len(gate._waiters) == 1)
+        await asend_to_room("support", "secret")
+        rows = User.groups.through.objects.all()
+        await now(lambda: rows._raw_delete(rows.db))
+        await get_hub()._mend()
+        await eventually(
+            lambda: {each.identity.role for each in get_checker()._subjects} == {"user"}
+        )
+        gate.set()
+        assert (await connection.receive())["type"] == "unsubscribed"
+
+
+# On the way in, to the site and to a room
+
+
+@pytest.fixture
+def stop_at(monkeypatch):
+    """Have the next handshake wait before, or once, it has done a step: ``stop_at("join", …)``."""
+
+    def stop_at(owner, name, is_it=lambda *args: True, *, is_after=False):
+        stop = SimpleNamespace(is_reached=asyncio.Event(), go_on=asyncio.Event())
+        step = getattr(owner, name)
+
+        async def wait(*args):
+            if is_it(*args) and not stop.is_reached.is_set():
+                stop.is_reached.set()
+                await stop.go_on.wait()
+
+        async def stopped(*args, **kwargs):
+            if not is_after:
+                await wait(*args)
+            result = await step(*args, **kwargs)
+            if is_after:
+                await wait(*args)
+            return result
+
+        monkeypatch.setattr(owner, name, stopped)
+        return stop
+
+    return stop_at
+
+
+@asynccontextmanager
+async def interrupted(user, stop, meanwhile):
+    """A connection of ``user``; ``meanwhile()`` happened while its handshake was at ``stop``."""
+    connection = opened(await Browser.of(user))
+    coming_in = asyncio.create_task(connection.__aenter__())
+    await stop.is_reached.wait()
+    await meanwhile()
+    stop.go_on.set()
+    await coming_in
+    try:
+        yield connection
+    finally:
+        await connection.disconnect()
+
+
+async def test_who_loses_a_role_while_its_groups_are_joined_is_in_none_of_it(
+    rarely, editor, stop_at
+):
+    stop = stop_at(Hub, "join", lambda hub, member, group, **_: group == role_group("editor"))
+
+    async def demote():
+        async with Connection(user=editor) as fence:
+            await fence.subscribe("support")
+            await editor.groups.aclear()
+            await demoted(fence)
+
+    async with interrupted(editor, stop, demote) as connection:
+        await looked_at(connection)
+        await asend_to_role("editor", "secret")
+        assert await connection.types_so_far() == []
+
+
+async def test_who_loses_a_role_while_it_is_counted_in_is_counted_as_what_it_is(
+    rarely, editor, stop_at
+):
+    stop = stop_at(consumers, "admit")
+
+    async def demote():
+        await editor.groups.aclear()
+        await eventually(lambda: get_hub()._groups.get(role_group("editor")) is None)
+
+    async with interrupted(editor, stop, demote) as connection:
+        assert connection.connected["role"] == "user"
+        assert (await aget_connection(connection.connection_id)).role == "user"
+
+
+async def test_what_an_outage_swallows_while_somebody_comes_in_is_found(
+    rarely, editor, stop_at, caplog
+):
+    stop = stop_at(consumers, "authenticate", is_after=True)
+
+    async def demote():
+        rows = User.groups.through.objects.all()
+        await now(lambda: rows._raw_delete(rows.db))
+        await get_hub()._mend()
+
+    async with interrupted(editor, stop, demote):
+        await eventually(lambda: get_hub()._groups.get(role_group("editor")) is None)
+    assert errors_of(caplog) == []
+
+
+async def test_who_loses_a_role_while_a_room_is_joined_does_not_stay_in_it(rarely, editor, stop_at):
+    stop = stop_at(Hub, "join", lambda hub, member, group, **_: group == room_group("support"))
+    async with Connection(user=editor) as connection:
+        await connection.command("subscribe", {"room": "support"})
+        await stop.is_reached.wait()
+        await editor.groups.aclear()
+        await eventually(lambda: get_hub()._groups.get(role_group("editor")) is None)
+        await asyncio.sleep(0)
+        stop.go_on.set()
+        await connection.assert_push("subscribed")
+        await demoted(connection)

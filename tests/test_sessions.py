@@ -104,6 +104,15 @@ def test_a_moved_session_is_not_read_under_another_secret(settings, user):
     assert sessions.moved(session, sealed, "nonce") is session
 
 
+def test_a_moved_session_is_read_under_a_secret_of_before(settings, user):
+    """While the processes of a site get a new one after the other."""
+    session = sessions.read(logged_in(user).key)
+    sealed = sessions.seal("thenewkeythenewkeythenewkey12345", session.key, "nonce")
+    settings.SECRET_KEY_FALLBACKS = ["older", settings.SECRET_KEY]
+    settings.SECRET_KEY = "another"
+    assert sessions.moved(session, sealed, "nonce").key == "thenewkeythenewkeythenewkey12345"
+
+
 @given(new=st.text(min_size=1, max_size=300), old=st.text(), nonce=st.text())
 def test_any_key_can_be_sealed(new, old, nonce):
     session = sessions.Session(old, "name", {}, 0.0, 0.0)

@@ -1,3 +1,6 @@
+import asyncio
+
+import channels.db
 import pytest
 from django.contrib.auth import get_user_model
 from django.db import transaction
@@ -67,3 +70,15 @@ class InATestCase(TestCase):
     async def test_a_rule_sees_it_too(self):
         async with RealtimeCommunicator(user=self.user) as connection:
             await connection.subscribe("p:2")
+
+
+async def test_connections_that_wait_at_once_leave_the_closing_of_databases_as_it_is(user):
+    before = channels.db.close_old_connections
+    async with RealtimeCommunicator(user=user) as one, RealtimeCommunicator(user=user) as two:
+        for connection in (one, two):
+            connection.waiting = asyncio.create_task(connection.receive())
+            await asyncio.sleep(0)
+        for connection in (one, two):
+            await connection.command("ping")
+            await connection.waiting
+    assert channels.db.close_old_connections is before

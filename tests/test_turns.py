@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from pm_realtime.turns import Turns
+from pm_realtime.turns import Line, Turns
 
 
 async def test_a_long_queue_is_waited_for_while_it_moves():
@@ -65,3 +65,41 @@ async def test_a_caller_that_is_cancelled_cancels_its_step():
     await asyncio.sleep(0)
     caller.cancel()
     await asyncio.wait_for(was_cancelled.wait(), 1)
+
+
+# With the others of an event loop
+
+
+async def test_all_who_stand_in_a_line_have_their_turns_in_order():
+    line, served, turns = Line(), [], 0
+
+    async def stand(number):
+        await line.take()
+        served.append((number, turns))
+
+    tasks = [asyncio.create_task(stand(number)) for number in range(50)]
+    while len(served) < 50:
+        await asyncio.sleep(0)
+        turns += 1
+    assert [number for number, _ in served] == list(range(50))
+    assert len({turn for _, turn in served}) == 50
+    assert len(line) == 0
+    await asyncio.wait(tasks)
+
+
+async def test_a_line_of_one_has_no_pause():
+    async with asyncio.timeout(10):
+        line = Line(pause=60)
+        for _ in range(3):
+            await line.take()
+
+
+async def test_a_line_takes_as_many_as_it_is_told():
+    line = Line()
+    tasks = [asyncio.create_task(line.take(2)) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(asyncio.QueueFull):
+        await line.take(2)
+    tasks[0].cancel()
+    await asyncio.wait(tasks)
+    await line.take(1)

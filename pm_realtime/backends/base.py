@@ -55,11 +55,15 @@ class Backend(ABC):
     on_evicted: Callable[[str], None] | None = None
 
     @abstractmethod
-    async def add(self, connection: ConnectionInfo, *, limit: int, policy: Policy) -> Admission:
-        """Count ``connection`` in, atomically against its user's ``limit``.
+    async def add(
+        self, connection: ConnectionInfo, *, limit: int | None, policy: Policy
+    ) -> Admission:
+        """Count ``connection`` in, atomically against a ``limit``, None being none.
 
-        Over the limit, ``refuse`` leaves it out, and ``close_oldest`` counts it in and the oldest
-        out. An anonymous connection is always admitted.
+        It is for the connections of its user or, where it is anonymous, for all anonymous ones
+        together. Over it, ``refuse`` leaves the connection out, and ``close_oldest`` counts it in
+        and the oldest of its user out. Whatever the policy, no anonymous one goes for another: it
+        is left out.
         """
 
     @abstractmethod
@@ -89,6 +93,10 @@ class Backend(ABC):
     @abstractmethod
     async def get_stats(self) -> Stats:
         """The counts of :class:`Stats`."""
+
+    @abstractmethod
+    async def release(self) -> None:
+        """Forget all that the running loop holds here: its process ends."""
 
     @abstractmethod
     def run(self, coroutine: Coroutine[Any, Any, R]) -> R:

@@ -20,21 +20,24 @@ class MemoryBackend(Backend):
         self._lock = threading.Lock()
         self._connections: dict[str, ConnectionInfo] = {}
         self._users: dict[str, dict[str, None]] = {}
+        self._authenticated = 0
         self._rooms: dict[str, dict[str, None]] = {}
 
-    async def add(self, connection: ConnectionInfo, *, limit: int, policy: Policy) -> Admission:
+    async def add(
+        self, connection: ConnectionInfo, *, limit: int | None, policy: Policy
+    ) -> Admission:
         with self._lock:
-            replaced: tuple[str, ...] = ()
-            if connection.user_id is not None:
-                theirs = self._users.get(connection.user_id, {})
-                if policy == "refuse" and len(theirs) >= limit:
-                    return Admission(False)
-                replaced = tuple(theirs)[: max(0, len(theirs) + 1 - limit)]
-                for connection_id in replaced:
-                    self._remove(connection_id)
-                self._users.setdefault(connection.user_id, {})[connection.connection_id] = None
-            self._connections[connection.connection_id] = connection
-            return Admission(True, replaced)
+            self._remove(connection.connection_id)
+            user_id = connection.user_id
+            theirs = tuple(self._users.get(user_id, ())) if user_id is not None else ()
+            count = len(theirs) if user_id is not None else self._count_anonymous()
+            excess = 0 if limit is None else max(0, count + 1 - limit)
+            if excess and (user_id is None or policy == "refuse"):
+                return Admission(False)
+            for connection_id in theirs[:excess]:
+                self._remove(connection_id)
+            self._add(connection)
+            return Admission(True, theirs[:excess])
 
     async def remove(self, connection_id: str) -> None:
         with self._lock:
@@ -80,10 +83,13 @@ class MemoryBackend(Backend):
         with self._lock:
             return {
                 "totalConnections": len(self._connections),
-                "authenticatedConnections": sum(map(len, self._users.values())),
+                "authenticatedConnections": self._authenticated,
                 "totalRooms": len(self._rooms),
                 "roomStats": {room: len(members) for room, members in self._rooms.items()},
             }
+
+    async def release(self) -> None:
+        """Nothing to do: this state ends with its process."""
 
     def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
         try:
@@ -93,6 +99,15 @@ class MemoryBackend(Backend):
             return result
         raise RuntimeError("a method of MemoryBackend waited")
 
+    def _count_anonymous(self) -> int:
+        return len(self._connections) - self._authenticated
+
+    def _add(self, connection: ConnectionInfo) -> None:
+        self._connections[connection.connection_id] = connection
+        if connection.user_id is not None:
+            self._users.setdefault(connection.user_id, {})[connection.connection_id] = None
+            self._authenticated += 1
+
     def _remove(self, connection_id: str) -> None:
         connection = self._connections.pop(connection_id, None)
         if connection is None:
@@ -101,6 +116,7 @@ class MemoryBackend(Backend):
             _drop(self._rooms, room, connection_id)
         if connection.user_id is not None:
             _drop(self._users, connection.user_id, connection_id)
+            self._authenticated -= 1
 
 
 def _drop(table: dict[str, dict[str, None]], key: str, connection_id: str) -> None:

@@ -53,7 +53,9 @@ class RedisBackend(Backend):
     def __init__(self) -> None:
         self._nodes: dict[tuple[int, asyncio.AbstractEventLoop], Node] = {}
 
-    async def add(self, connection: ConnectionInfo, *, limit: int, policy: Policy) -> Admission:
+    async def add(
+        self, connection: ConnectionInfo, *, limit: int | None, policy: Policy
+    ) -> Admission:
         return await (await self._node()).add(connection, limit, policy)
 
     async def remove(self, connection_id: str) -> None:
@@ -84,6 +86,9 @@ class RedisBackend(Backend):
             "totalRooms": len(rooms),
             "roomStats": dict(rooms),
         }
+
+    async def release(self) -> None:
+        await (await self._node()).release()
 
     def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
         try:

@@ -64,7 +64,7 @@ class Node:
         self._woken = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
-    async def add(self, connection: ConnectionInfo, limit: int, policy: Policy) -> Admission:
+    async def add(self, connection: ConnectionInfo, limit: int | None, policy: Policy) -> Admission:
         def take_in(answer: list[Any]) -> None:
             if answer[0]:
                 self._connections[connection.connection_id] = (connection, answer[1])
@@ -72,7 +72,7 @@ class Node:
                     self._connections.pop(replaced, None)
 
         connection_id, time = connection.connection_id, repr(connection.connected_at)
-        arguments = (connection_id, _record(connection), time, limit, policy)
+        arguments = (connection_id, _record(connection), time, _number(limit), policy)
         self._adding += 1
         try:
             answer = await self._write(connection_id, take_in, scripts.ADD, *arguments)
@@ -107,8 +107,7 @@ class Node:
                 joined = replace(connection, rooms=(*connection.rooms, room))
                 self._connections[connection_id] = (joined, arrival)
 
-        limit = "" if capacity is None else capacity
-        arguments = (self._lease_ms, connection_id, room, limit)
+        arguments = (self._lease_ms, connection_id, room, _number(capacity))
         return bool(await self._write(connection_id, count_in, scripts.JOIN, *arguments))
 
     async def leave(self, connection_id: str, room: str) -> None:
@@ -143,10 +142,8 @@ class Node:
         try:
             yield
         finally:
-            await self._end()
+            await self.release()
             await self._client.close()
-
-    # --- writing
 
     @property
     def _is_held(self) -> bool:
@@ -222,8 +219,6 @@ class Node:
     async def _call(self, script: str, *arguments: Any) -> Any:
         return await self._client.run(script, self._id, arguments)
 
-    # --- the lease
-
     async def _until_held(self) -> None:
         """Return when Redis has what this node holds; raise while it is away."""
         if self._is_held:
@@ -243,9 +238,9 @@ class Node:
 
     async def _end_if_empty(self) -> None:
         if not self._connections and not self._adding:
-            await self._end()
+            await self.release()
 
-    async def _end(self) -> None:
+    async def release(self) -> None:
         """Hold nothing any more, here and in Redis, and keep no idle socket."""
         if self._keeper is None:
             return
@@ -359,6 +354,11 @@ class Node:
         fields["authenticated"] = sum(map(len, users.values()))
         pairs = [*fields.items(), *rooms.items()]
         return [2 * len(fields), *(part for pair in pairs for part in pair)]
+
+
+def _number(limit: int | None) -> int | str:
+    """``limit`` for a script; what is no number there is no limit."""
+    return "" if limit is None else limit
 
 
 def _record(connection: ConnectionInfo) -> str:

@@ -52,6 +52,14 @@ local function drop(node, id)
   end
   store(node, 'u:' .. user, others)
 end
+local function anonymous()
+  local count = 0
+  for _, node in ipairs(alive()) do
+    local counts = redis.call('HMGET', node, 'connections', 'authenticated')
+    count = count + (counts[1] or 0) - (counts[2] or 0)
+  end
+  return count
+end
 local function of_user(user)
   local found = {}
   for _, node in ipairs(alive()) do
@@ -107,14 +115,16 @@ return 1
 ADD: Final = """
 if not is_mine() then return false end
 local id, record, connected_at, limit = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
-if redis.call('EXISTS', SETTLING) == 1 and cjson.decode(record)[1] ~= cjson.null then return -1 end
+if limit and redis.call('EXISTS', SETTLING) == 1 then return -1 end
 drop(KEYS[2], id)
 local user, time = cjson.decode(record)[1], redis.call('TIME')
 local answer = {1, time[1] .. string.format('%06d', time[2])}
-if user ~= cjson.null then
-  local theirs = of_user(user)
-  if ARGV[6] == 'refuse' and #theirs >= limit then return {0} end
-  for i = 1, #theirs + 1 - limit do
+if user == cjson.null then
+  if limit and anonymous() >= limit then return {0} end
+else
+  local theirs = limit and of_user(user) or {}
+  if ARGV[6] == 'refuse' and limit and #theirs >= limit then return {0} end
+  for i = 1, limit and #theirs + 1 - limit or 0 do
     if theirs[i] then
       local node, victim = theirs[i][1], theirs[i][2]
       drop(node, victim)

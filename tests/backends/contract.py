@@ -90,6 +90,13 @@ class BackendContract:
         assert await ids_of(backend) == ["b"]
         assert (await backend.get_stats())["roomStats"] == {}
 
+    async def test_what_was_released_may_be_removed_still(self, backend):
+        await backend.release()
+        await add_all(backend, "a")
+        await backend.release()
+        await backend.remove("a")
+        assert await backend.get_stats() == NOTHING
+
     async def test_removing_twice_or_what_was_never_there_is_fine(self, backend):
         await add_all(backend, "a", "b")
         await backend.remove("a")
@@ -150,12 +157,55 @@ class BackendContract:
         assert await add_all(backend, "c", limit=2, policy=policy) == [Admission(True, ())]
 
     @pytest.mark.parametrize("policy", POLICIES)
-    async def test_anonymous_connections_have_no_limit(self, backend, policy):
-        ids = [f"anonymous-{number}" for number in range(10)]
-        answers = await add_all(backend, *ids, user_id=None, limit=1, policy=policy)
+    @pytest.mark.parametrize("user_id", ["ann", None])
+    async def test_without_a_limit_all_are_admitted(self, backend, policy, user_id):
+        ids = [f"c{number}" for number in range(10)]
+        answers = await add_all(backend, *ids, user_id=user_id, limit=None, policy=policy)
         assert answers == [Admission(True, ())] * 10
+        assert (await backend.get_stats())["totalConnections"] == 10
+
+    async def test_adding_a_connection_twice_counts_it_once(self, backend):
+        for user_id in ("ann", None, "ann"):
+            await add_all(backend, "a", user_id=user_id, limit=1)
         stats = await backend.get_stats()
-        assert (stats["totalConnections"], stats["authenticatedConnections"]) == (10, 0)
+        assert (stats["totalConnections"], stats["authenticatedConnections"]) == (1, 1)
+        assert await ids_of(backend) == ["a"]
+
+    # --- the limit of all that are anonymous
+
+    @pytest.mark.parametrize("policy", POLICIES)
+    async def test_one_more_anonymous_connection_is_left_out_and_no_other_goes(
+        self, backend, policy
+    ):
+        answers = await add_all(backend, *"abcd", user_id=None, limit=3, policy=policy)
+        assert answers == [Admission(True, ())] * 3 + [Admission(False, ())]
+        assert await backend.get_connection("d") is None
+        stats = await backend.get_stats()
+        assert (stats["totalConnections"], stats["authenticatedConnections"]) == (3, 0)
+
+    async def test_users_take_no_place_of_anonymous_connections(self, backend):
+        for user_id in ("ann", "bob", "cid"):
+            await add_all(backend, f"{user_id}1", f"{user_id}2", user_id=user_id, limit=5)
+        assert await add_all(backend, "a", "b", user_id=None, limit=1) == [
+            Admission(True),
+            Admission(False),
+        ]
+        assert await add_all(backend, "ann3", user_id="ann", limit=5) == [Admission(True)]
+
+    async def test_an_anonymous_place_that_was_given_back_is_free(self, backend):
+        await add_all(backend, "a", "b", user_id=None, limit=2)
+        await add_all(backend, "u", user_id="ann")
+        await backend.remove("u")
+        assert await add_all(backend, "c", user_id=None, limit=2) == [Admission(False)]
+        await backend.remove("a")
+        assert await add_all(backend, "c", user_id=None, limit=2) == [Admission(True)]
+
+    async def test_of_many_anonymous_at_once_exactly_the_limit_is_admitted(self, backend):
+        answers = await asyncio.gather(
+            *(backend.add(info(f"c{n}", None), limit=7, policy=POLICIES[n % 2]) for n in range(30))
+        )
+        assert sum(answer.admitted for answer in answers) == 7
+        assert (await backend.get_stats())["totalConnections"] == 7
 
     async def test_of_many_at_once_exactly_the_limit_is_admitted(self, backend):
         answers = await asyncio.gather(

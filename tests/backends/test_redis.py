@@ -145,6 +145,24 @@ class TestRedisBackend(BackendContract):
             await each.add(same, limit=5, policy="refuse")
         assert await ids_of(backend) == ["z", "y", "x"]
 
+    async def test_of_many_anonymous_at_once_over_many_nodes_exactly_the_limit_is_admitted(
+        self, backend, others
+    ):
+        backends = [backend, *others]
+        await add_all(backend, "ann1", "ann2", user_id="ann")
+        for limit in (5, 9, 30):
+            answers = await asyncio.gather(
+                *(
+                    backends[n % 3].add(
+                        info(f"{limit}-{n}", None), limit=limit, policy="close_oldest"
+                    )
+                    for n in range(40)
+                )
+            )
+            assert all(answer.replaced == () for answer in answers)
+            stats = await backend.get_stats()
+            assert stats["totalConnections"] - stats["authenticatedConnections"] == limit
+
     @pytest.mark.parametrize("policy", ["close_oldest", "refuse"])
     async def test_of_many_at_once_over_many_nodes_exactly_the_limit_stays(
         self, backend, others, policy
@@ -208,6 +226,20 @@ class TestRedisBackend(BackendContract):
         for key in keys:
             assert key.startswith("pm_realtime:{asgi}:")
             assert 0 < client.pttl(key) <= RedisBackend.LEASE * 1000
+
+    async def test_a_node_that_is_released_is_gone_at_once(self, backend, others, client):
+        await add_all(others[0], "stays")
+        before = keys_of(client)
+        await add_all(backend, "a", "b")
+        await backend.join("a", "room", capacity=None)
+        await backend.release()
+        assert keys_of(client) == before
+        for late in (backend.leave("a", "room"), backend.remove("a"), backend.remove("b")):
+            await late
+        assert keys_of(client) == before
+        await backend.release()
+        await add_all(backend, "c")
+        assert await ids_of(others[0]) == ["stays", "c"]
 
     async def test_a_node_that_was_killed_vanishes_with_its_lease(self, backend, client):
         dead = FastBackend()
@@ -284,7 +316,7 @@ class TestRedisBackend(BackendContract):
             stats = client.info("commandstats")
             renewals = stats["cmdstat_evalsha"]["calls"]
             kill(backend)
-            await node_of(backend)._end()
+            await backend.release()
             told = {
                 name: stat["calls"] / renewals
                 for name, stat in stats.items()
@@ -497,6 +529,7 @@ async def test_limits_hold_where_redis_comes_back_empty(valkey, empties):
     first, second = FastBackend(), FastBackend()
     await add_all(first, "a", user_id=None)
     await add_all(second, "b", "c", user_id="ann")
+    await add_all(second, "n", user_id=None)
     for id in "bc":
         assert await second.join(id, "room", capacity=2)
     if empties:
@@ -510,6 +543,8 @@ async def test_limits_hold_where_redis_comes_back_empty(valkey, empties):
     await eventually(lambda: node_of(first)._is_held)
     assert await first.join("a", "room", capacity=2) is False
     (admission,) = await add_all(first, "d", user_id="ann", limit=2, policy="refuse")
+    assert not admission.admitted
+    (admission,) = await add_all(first, "e", user_id=None, limit=2)
     assert not admission.admitted
     assert (await first.get_stats())["roomStats"] == {"room": 2}
 

@@ -83,6 +83,11 @@ class Demo:
         return self.log_path.read_text()
 
     @property
+    def complaints(self) -> list[str]:
+        """What its log says, but for what is only worth knowing, such as the end of a session."""
+        return [line for line in self.log.splitlines() if " INFO pm_realtime." not in line]
+
+    @property
     def url(self) -> str:
         """The address it says it is at."""
         found = re.search(r"The demo is at (http://\S+)/$", self.printed, re.MULTILINE)

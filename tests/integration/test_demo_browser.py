@@ -31,7 +31,7 @@ MARKUP = "<img src=x onerror=\"document.title='owned'\"><b>bold</b> &amp; <scrip
 def demo(tmp_path_factory):
     with Demo(tmp_path_factory.mktemp("demo")) as demo:
         yield demo
-        assert demo.log == ""
+        assert demo.complaints == []
 
 
 @pytest.fixture(scope="module")

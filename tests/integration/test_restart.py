@@ -20,8 +20,7 @@ EXPIRY = 20
         ("uvicorn", {"layer": "pubsub"}),
         ("daphne", {"layer": "pubsub"}),
         ("uvicorn", {"layer": "core", "config": {"expiry": EXPIRY}}),
-        # daphne ends before its applications have left their groups: those expire.
-        ("daphne", {"layer": "core", "config": {"expiry": EXPIRY, "group_expiry": EXPIRY}}),
+        ("daphne", {"layer": "core", "config": {"expiry": EXPIRY}}),
     ],
 )
 def test_a_rolling_restart_leaves_no_key(cluster, valkey, gather_crowd, kind, options):

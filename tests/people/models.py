@@ -1,7 +1,7 @@
 from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
-from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import AbstractUser, Group
 from django.db import models
 
 
@@ -44,3 +44,33 @@ class Bare(AbstractBaseUser):
 def level_of(user: Any) -> str:
     """The role resolver of a site with :class:`Bare` users."""
     return str(user.level)
+
+
+class MemberManager(BaseUserManager["Member"]):
+    def create_user(self, username: str, **fields: Any) -> "Member":
+        return self.create(username=username, **fields)
+
+
+class Member(AbstractBaseUser):
+    """In groups by way of rows that say more."""
+
+    username = models.CharField(max_length=100, unique=True)
+    first_name = models.CharField(max_length=100)
+    last_name = models.CharField(max_length=100)
+    is_active = models.BooleanField(default=True)
+    is_staff = models.BooleanField(default=False)
+    is_superuser = models.BooleanField(default=False)
+    groups = models.ManyToManyField(Group, through="Membership", related_name="member_set")
+
+    USERNAME_FIELD = "username"
+    REQUIRED_FIELDS: ClassVar = []
+    objects = MemberManager()
+
+
+class Membership(models.Model):
+    member = models.ForeignKey(Member, models.CASCADE)
+    group = models.ForeignKey(Group, models.CASCADE)
+    since = models.DateField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.member} since {self.since}"

@@ -7,6 +7,8 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.db import connection
 
+from tests.site.models import Note
+
 calls: list[tuple[Any, str, dict[str, Any]]] = []
 
 
@@ -18,6 +20,14 @@ def even_only(user: Any, room: str, pk: int) -> bool:
 async def even_only_async(user: Any, room: str, pk: int) -> bool:
     await get_user_model().objects.acount()
     return pk % 2 == 0
+
+
+def is_known(user: Any, room: str) -> bool:
+    return get_user_model().objects.filter(pk=user.pk).exists()
+
+
+async def is_known_async(user: Any, room: str) -> bool:
+    return await get_user_model().objects.filter(pk=user.pk).aexists()
 
 
 def slow_query(user: Any, room: str) -> bool:
@@ -48,3 +58,20 @@ allowed: set[int] = set()
 
 def by_list(user: Any, room: str, pk: int) -> bool:
     return pk in allowed
+
+
+def permission(user: Any, room: str) -> str:
+    """The note without which :func:`by_note` says no."""
+    return f"{user.pk} may see {room}"
+
+
+def by_note(user: Any, room: str, pk: int) -> bool:
+    return Note.objects.filter(text=permission(user, room)).exists()
+
+
+gates: dict[str, asyncio.Event] = {}
+
+
+async def by_gate(user: Any, room: str) -> bool:
+    await gates[room].wait()
+    return True

@@ -1,9 +1,10 @@
 from django.urls import include, path
 
-from tests.site import timing, views
+from tests.site import accounts, stream, timing, views
 
 urlpatterns = [
     path("", include("pm_realtime.urls")),
+    path("accounts/", include(accounts.urlpatterns)),
     path("push/", views.push),
     path("apush/", views.apush),
     path("burst/", views.burst),
@@ -13,6 +14,8 @@ urlpatterns = [
     path("each/", views.each),
     path("notes/", views.notes),
     path("online/", views.online),
+    path("stream/start/<room>/", stream.start),
+    path("stream/stop/", stream.stop),
     path("time/<name>/", timing.timed),
     path("stats/", views.stats),
     path("memory/", views.memory),

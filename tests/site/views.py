@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -100,4 +101,5 @@ async def count_members(room: str) -> int:
 def memory(request: HttpRequest) -> HttpResponse:
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return JsonResponse({"bytes": pages * os.sysconf("SC_PAGE_SIZE")})
+    found = {"bytes": pages * os.sysconf("SC_PAGE_SIZE"), "blocks": sys.getallocatedblocks()}
+    return JsonResponse(found)

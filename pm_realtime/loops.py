@@ -1,0 +1,25 @@
+"""What each event loop of a process has of its own."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class PerLoop(Generic[T]):
+    """One thing for each event loop, made by ``make`` at its first use there."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._made: dict[asyncio.AbstractEventLoop, T] = {}
+
+    def get(self) -> T:
+        """That of the running loop; those of loops that have ended go."""
+        loop = asyncio.get_running_loop()
+        found = self._made.get(loop)
+        if found is None:
+            for other in [other for other in self._made if other.is_closed()]:
+                del self._made[other]
+            found = self._made[loop] = self._make()
+        return found

@@ -1,0 +1,150 @@
+"""A flood: many handshakes, and connections that send as fast as they can whatever they are told.
+
+Run as a process: it prints ``all in`` when all handshakes have been let in, goes on until its
+input ends, then prints what it saw as JSON, and lets everything go. Who is refused, and abusers
+whose connection ends, come back at once.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections import Counter
+from functools import partial
+from urllib.parse import urlsplit
+
+from tests.integration.crowd import client_frame, handshake
+
+#: Handshakes that wait for their answer at a time.
+AT_ONCE = 250
+#: What an abuser writes at a time.
+BLOCK_BYTES = 65536
+PING = json.dumps({"type": "ping", "timestamp": 0}).encode()
+MESSAGE = json.dumps(
+    {"type": "message", "timestamp": 0, "payload": {"room": "open", "content": "x" * 200}}
+).encode()
+BLOCKS = [
+    client_frame(data) * (BLOCK_BYTES // len(data)) for data in (PING, MESSAGE, b"[" * 500, b"{}")
+]
+
+
+class Visitor(asyncio.Protocol):
+    """Opens a WebSocket and stays as long as it may; ``seen`` counts what became of all."""
+
+    def __init__(self, request: bytes, seen: Counter[str]) -> None:
+        self.request, self.seen = request, seen
+        self.answered = asyncio.get_running_loop().create_future()
+        self.ended = asyncio.get_running_loop().create_future()
+        self.status = b""
+
+    def connection_made(self, transport) -> None:
+        self.transport = transport
+        transport.write(self.request)
+
+    def data_received(self, data: bytes) -> None:
+        if not self.status:
+            self.status = data[9:12]
+            self.seen[f"answered {self.status.decode()}"] += 1
+            self.answered.set_result(None)
+            if self.status == b"101":
+                self.opened()
+        # A close frame is small and comes last.
+        start = data.rfind(b"\x88", max(0, len(data) - 130), len(data) - 1)
+        if start >= 0 and len(data) == start + 2 + data[start + 1]:
+            self.seen[f"closed {int.from_bytes(data[start + 2 : start + 4])}"] += 1
+
+    def opened(self) -> None:
+        pass
+
+    def connection_lost(self, error) -> None:
+        if not self.status:
+            self.seen["answered nothing"] += 1
+        for future in (self.answered, self.ended):
+            if not future.done():
+                future.set_result(None)
+
+
+class Abuser(Visitor):
+    """Sends as long as the socket takes it, whatever the other side says."""
+
+    is_paused = False
+
+    def __init__(self, request: bytes, seen: Counter[str], block: bytes) -> None:
+        super().__init__(request, seen)
+        self.block = block
+
+    def opened(self) -> None:
+        self.send()
+
+    def send(self) -> None:
+        while not self.is_paused and not self.transport.is_closing():
+            self.seen["bytes"] += len(self.block)
+            self.transport.write(self.block)
+
+    def pause_writing(self) -> None:
+        self.is_paused = True
+
+    def resume_writing(self) -> None:
+        self.is_paused = False
+        self.send()
+
+
+async def visit(host, port, make, answered=None) -> bytes:
+    """Open a WebSocket and wait for its end; the HTTP status, empty where none came."""
+    try:
+        _, visitor = await asyncio.get_running_loop().create_connection(make, host, port)
+    except OSError:
+        await asyncio.sleep(0.1)
+        return b""
+    try:
+        if answered is not None:
+            await asyncio.wait({visitor.answered})
+            answered.release()
+        await asyncio.wait({visitor.ended})
+        return visitor.status
+    finally:
+        visitor.transport.abort()
+
+
+async def come(host, port, make, answered) -> None:
+    """Come until let in."""
+    status = b""
+    while status != b"101":
+        await answered.acquire()
+        status = await visit(host, port, make, answered)
+
+
+async def abuse(host, port, make) -> None:
+    while True:
+        await visit(host, port, make)
+
+
+async def main(url: str, cookie: str, handshakes: int, abusers: int) -> None:
+    parts = urlsplit(url)
+    address = parts.hostname, parts.port
+    seen, abuses, answered = Counter(), Counter(), asyncio.Semaphore(AT_ONCE)
+    tasks = []
+    for number in range(abusers):
+        block = BLOCKS[number % len(BLOCKS)]
+        make = partial(Abuser, handshake(url), abuses, block)
+        tasks.append(asyncio.create_task(abuse(*address, make)))
+    for number in range(handshakes):
+        make = partial(Visitor, handshake(url, cookie if number % 2 else ""), seen)
+        tasks.append(asyncio.create_task(come(*address, make, answered)))
+    while seen["answered 101"] < handshakes:
+        await asyncio.sleep(0.1)
+    print("all in", flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    print(json.dumps({"handshakes": seen, "abuses": abuses}), flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("url")
+    parser.add_argument("cookie")
+    parser.add_argument("handshakes", type=int)
+    parser.add_argument("abusers", type=int)
+    asyncio.run(main(**vars(parser.parse_args())))
