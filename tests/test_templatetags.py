@@ -3,9 +3,9 @@
 import json
 import re
 from html.parser import HTMLParser
+from textwrap import dedent
 
 import pytest
-from django.contrib.staticfiles.storage import ManifestStaticFilesStorage
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.template import Context, Template, TemplateSyntaxError
@@ -139,14 +139,11 @@ def test_a_cdn_is_named_in_full():
     assert json.loads(found["data-pm-realtime"])["url"] == "/api/ws"
 
 
-class ModuleStorage(ManifestStaticFilesStorage):
-    support_js_module_import_aggregation = True
-
-
 def test_under_hashed_names_every_module_finds_the_others(tmp_path):
     """The storage that the documentation names; all files without a hash are taken away."""
-    assert "support_js_module_import_aggregation = True" in DOCS
-    storage = {"BACKEND": f"{__name__}.{ModuleStorage.__name__}"}
+    (written,) = re.findall(r"<!-- file: storage -->\n *```python\n(.*?)```", DOCS, re.DOTALL)
+    assert dedent(written) == (ROOT / "tests/site/storage.py").read_text()
+    storage = {"BACKEND": "tests.site.storage.ModuleStorage"}
     with override_settings(
         STATIC_ROOT=tmp_path,
         STORAGES={"staticfiles": storage},
