@@ -92,3 +92,13 @@ async def test_a_policy_that_forbids_it_is_told_on_the_console(browser, tmp_path
         assert "Content Security Policy" in complaints[0]
         assert await page.title() == "waiting"
         await page.context.close()
+
+
+async def test_without_rewritten_imports_the_page_talks_all_the_same(browser, tmp_path):
+    storage = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
+    with site(tmp_path, storage=storage) as server:
+        page, modules, complaints = await visit(browser, server)
+        await expect(page).to_have_title("editor: Hello", timeout=20_000)
+        assert complaints == []
+        assert any(address.endswith("/client.js") for address in modules)
+        await page.context.close()

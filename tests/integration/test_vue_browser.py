@@ -140,3 +140,13 @@ async def test_a_logout_is_told_to_every_component(visits):
         other.get_by_test_id("sign-out").click(),
         expect(page.get_by_test_id("identity")).to_have_text("Nobody"),
     )
+
+
+async def test_without_vue_the_page_says_how_to_get_it(browser, tmp_path):
+    environment = {"PM_REALTIME_DEMO_VUE": str(tmp_path / "nowhere")}
+    with Demo(tmp_path, environment=environment) as demo:
+        async with Visits(browser, demo, {}) as visits:
+            page = await visits.open("/vue/", "editor")
+            await expect(page.get_by_test_id("no-vue")).to_contain_text("npm install")
+            await expect(panels(page)).to_have_count(0)
+        assert demo.complaints == []
