@@ -197,6 +197,17 @@ test("a room that was refused is nobody's", async (t) => {
   assert.deepEqual([...server.last.rooms], []);
 });
 
+test("a room that a component was refused is not left for who joined it since", async (t) => {
+  const page = mount(t, automatic);
+  await turn();
+  server.refuse("subscribe", "FORBIDDEN");
+  await assert.rejects(page.sockets[0].subscribe("a"), { code: "FORBIDDEN" });
+  await globalThis[KEY].subscribe("a");
+  await page.hide(0);
+  await turn();
+  assert.deepEqual([...server.last.rooms], ["a"]);
+});
+
 test("unmounted while nobody has answered, it leaves nothing behind", async (t) => {
   const page = mount(t, plain);
   const [socket] = page.sockets;
