@@ -1,4 +1,4 @@
-"""Settings of the demo: SQLite, in memory or on REDIS_URL, nothing of pm_realtime but the app."""
+"""Settings of the demo: SQLite, in memory or on REDIS_URL, with hardly a setting of pm_realtime."""
 
 import os
 from pathlib import Path
@@ -85,6 +85,14 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 STATIC_URL = "static/"
+# Only one page needs Vue, and says so where `npm install` has not brought it.
+VUE = Path(os.environ.get("PM_REALTIME_DEMO_VUE") or BASE_DIR / "node_modules" / "vue" / "dist")
+STATICFILES_DIRS = [("vue", VUE)] if VUE.is_dir() else []
+
+PM_REALTIME = {
+    # A support desk wants its connection back however long the server is away.
+    "CLIENT": {"max_reconnect_attempts": None},
+}
 
 LOGGING = {
     "version": 1,

@@ -8,6 +8,20 @@ from django.core.exceptions import ImproperlyConfigured
 
 T = TypeVar("T")
 
+#: What `{% realtime_client %}` may be told: the options of the browser client, spelt as in Python.
+CLIENT_OPTIONS: Final = frozenset(
+    {
+        "auto_connect",
+        "reconnect",
+        "max_reconnect_attempts",
+        "reconnect_delay",
+        "url",
+        "protocols",
+        "shared",
+        "debug",
+    }
+)
+
 
 class Setting(Generic[T]):
     """One key of ``PM_REALTIME``: its default and what a value of it must be."""
@@ -82,6 +96,10 @@ def _is_mapping(value: object) -> bool:
 
 def _is_optional_mapping(value: object) -> bool:
     return value is None or _is_mapping(value)
+
+
+def _is_client_options(value: object) -> bool:
+    return isinstance(value, Mapping) and value.keys() <= CLIENT_OPTIONS
 
 
 def _is_names(value: object) -> bool:
@@ -161,6 +179,9 @@ class Conf:
     SESSION_RECHECK_INTERVAL = Setting[float](60, _SECONDS, _is_seconds)
     AUTHORIZE_TIMEOUT = Setting[float](5, _SECONDS, _is_seconds)
     SHUTDOWN_PERIOD = Setting[float](5, _SECONDS, _is_seconds)
+    CLIENT = Setting[Mapping[str, Any]](
+        {}, "a dict of options of the browser client, such as auto_connect", _is_client_options
+    )
     CHANNEL_LAYER = Setting("default", "an alias in CHANNEL_LAYERS", _is_text)
     BACKEND = Setting[str | None](None, f"{_DOTTED}, or None", _is_optional_text)
     LOCATION = Setting[str | None](None, "a Redis URL as text, or None", _is_optional_text)

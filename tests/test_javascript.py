@@ -18,7 +18,7 @@ CODES = range(1000, 5000)
 #: Bytes, of all modules that a page with the plain client loads, as one gzip of level 9.
 BUDGET = 8000
 #: Loaded only by who asks for them.
-OPTIONAL = re.compile(r"(testing|vue|sharing|shared.*)\.js")
+OPTIONAL = re.compile(r"(testing|auto|singleton|vue|sharing|shared.*)\.js")
 
 
 @pytest.fixture(scope="module")

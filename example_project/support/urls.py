@@ -10,6 +10,7 @@ urlpatterns = [
     path("login/", views.DemoLoginView.as_view(), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("support/", views.support, name="support"),
+    path("vue/", views.vue, name="vue"),
     path("contact/", views.contact, name="contact"),
     path("notifications/", views.notifications, name="notifications"),
     path("notifications/send/", views.send_notification, name="send_notification"),

@@ -358,6 +358,7 @@ PAGES = [
     (None, "/contact/"),
     ("editor", "/"),
     ("editor", "/support/"),
+    ("editor", "/vue/"),
     ("user", "/support/"),
     ("user", "/notifications/"),
     ("master", "/"),

@@ -8,7 +8,7 @@ const PAGE = "docs/client.md";
 const example = (name) => block(PAGE, `example: ${name}`);
 
 test("each example is run here", () => {
-  const names = ["quick-start", "auto-connect", "support-chat", "react", "testing"];
+  const names = ["quick-start", "auto-connect", "ready", "support-chat", "react", "testing"];
   assert.deepEqual(marks(PAGE), names.map((name) => `example: ${name}`));
 });
 

@@ -34,6 +34,10 @@ import type {
 } from "@pm-realtime/client";
 import { createFakeServer } from "@pm-realtime/client/testing";
 import type { FakeConnection, FakeServer, FakeServerOptions } from "@pm-realtime/client/testing";
+import { realtimeKey, useWebSocket } from "@pm-realtime/client/vue";
+import type { RealtimeInComponent, RealtimeRefs } from "@pm-realtime/client/vue";
+import { createApp, inject } from "vue";
+import type { Ref } from "vue";
 
 declare module "@pm-realtime/client" {
   interface RealtimeMessages {
@@ -126,3 +130,32 @@ async function use(): Promise<void> {
   if (mayReconnect(CloseCode.OVERLOADED)) console.log(MAX_QUEUED);
 }
 void use();
+
+createApp({}).provide(realtimeKey, realtime);
+const provided = (): Realtime | undefined => inject(realtimeKey);
+provided();
+
+async function setup(): Promise<RealtimeRefs> {
+  const socket: RealtimeInComponent = useWebSocket({ autoConnect: true });
+  same<typeof socket.connected, Readonly<Ref<boolean>>>(true);
+  same<typeof socket.connectionId.value, string | null>(true);
+  same<typeof socket.userId.value, UserId | null>(true);
+  same<typeof socket.role.value, string | null>(true);
+  same<typeof socket.status.value, Status>(true);
+  same<typeof socket.closeCode.value, number | null>(true);
+  const off: () => void = socket.on("export", ({ payload }) => same<typeof payload.rows, number>(true));
+  off();
+  socket.once("notification", ({ payload }) => same<typeof payload, NotificationPayload>(true));
+  const { payload } = await socket.sendToRoom("a", { text: "hi" });
+  same<typeof payload.content, { text: string }>(true);
+  same<Awaited<ReturnType<typeof socket.ping>>, number>(true);
+  const { connect, disconnect, send, sendMessage, subscribe, unsubscribe } = useWebSocket();
+  connect();
+  await subscribe("a");
+  await send({ type: "ping" });
+  await sendMessage("mine", 1);
+  await unsubscribe("a");
+  disconnect();
+  return socket;
+}
+void setup();

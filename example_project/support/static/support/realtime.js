@@ -1,7 +1,5 @@
-import { createRealtime } from "../pm_realtime/client.js";
-
-/** The page's one connection. A support desk wants it back however long the server is away. */
-export const realtime = createRealtime({ maxReconnectAttempts: Infinity });
+/** The page's one connection, as the template tag makes it. */
+export { realtime } from "../pm_realtime/auto.js";
 
 const { userId, userName, role, loginUrl } = document.body.dataset;
 

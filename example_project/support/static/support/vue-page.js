@@ -1,0 +1,96 @@
+/** The support room in Vue: panels that come and go, on the connection that the page has anyway. */
+
+import { createApp, h, ref } from "vue";
+
+import { useWebSocket } from "../pm_realtime/vue.js";
+
+const ROOM = "support";
+
+/** How the connection stands. */
+const Connection = {
+  setup() {
+    const { connected, connectionId, role, userId, ping } = useWebSocket();
+    const roundTrip = ref("");
+    const measure = async () => {
+      try {
+        roundTrip.value = `${Math.round(await ping())} ms to the server and back`;
+      } catch (error) {
+        roundTrip.value = error.message;
+      }
+    };
+    return () =>
+      h("section", { class: "card", "aria-label": "Connection", "data-testid": "connection" }, [
+        h("h2", connected.value ? "Connected" : "Not connected"),
+        h(
+          "p",
+          { "data-testid": "identity", "data-connection": connectionId.value },
+          connected.value ? `User ${userId.value}, as ${role.value}` : "Nobody",
+        ),
+        h("div", { class: "form-foot" }, [
+          h("button", { class: "button button-quiet", type: "button", onClick: measure }, "Ping"),
+          h("p", { class: "form-result", role: "status", "data-testid": "ping" }, roundTrip.value),
+        ]),
+      ]);
+  },
+};
+
+/** The room, for as long as the panel is there. */
+const Panel = {
+  props: { number: { type: Number, required: true } },
+  setup(props) {
+    const { subscribe, sendToRoom, on } = useWebSocket();
+    const texts = ref([]);
+    const state = ref("Joining…");
+    const say = (text) =>
+      sendToRoom(ROOM, { text }).catch((error) => {
+        state.value = error.message;
+      });
+
+    on("message", ({ payload, room }) => {
+      if (room === ROOM) texts.value.push(`${payload.from?.name ?? "Visitor"}: ${payload.content.text}`);
+    });
+    subscribe(ROOM).then(
+      () => {
+        state.value = "In the room";
+      },
+      (error) => {
+        state.value = error.message;
+      },
+    );
+
+    return () =>
+      h("section", { class: "card", "aria-label": `Panel ${props.number}`, "data-testid": "panel" }, [
+        h("h2", `Panel ${props.number}`),
+        h("p", { class: "help", role: "status", "data-testid": "panel-state" }, state.value),
+        h("ul", { "data-testid": "panel-texts" }, texts.value.map((text) => h("li", text))),
+        h(
+          "button",
+          { class: "button", type: "button", onClick: () => say(`Hello from panel ${props.number}`) },
+          "Say hello",
+        ),
+      ]);
+  },
+};
+
+const Page = {
+  setup() {
+    const numbers = ref([1, 2]);
+    let last = 2;
+    const open = () => numbers.value.push((last += 1));
+    const close = () => numbers.value.pop();
+    return () => [
+      h(Connection),
+      h("div", { class: "form-foot" }, [
+        h("button", { class: "button", type: "button", onClick: open }, "Open a panel"),
+        h(
+          "button",
+          { class: "button button-quiet", type: "button", disabled: !numbers.value.length, onClick: close },
+          "Close a panel",
+        ),
+      ]),
+      h("div", { class: "columns" }, numbers.value.map((number) => h(Panel, { key: number, number }))),
+    ];
+  },
+};
+
+createApp(Page).mount("[data-vue]");

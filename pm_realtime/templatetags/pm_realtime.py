@@ -1,0 +1,58 @@
+"""``{% realtime_client %}``: the browser client in a template, configured by the settings."""
+
+import json
+from typing import Any, Final
+
+from django import template
+from django.template import Context, TemplateSyntaxError
+from django.templatetags.static import static
+from django.urls import get_script_prefix
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from pm_realtime.conf import CLIENT_OPTIONS, conf
+
+MODULE: Final = "pm_realtime/auto.js"
+
+register = template.Library()
+
+
+@register.simple_tag(takes_context=True)
+def realtime_client(context: Context, nonce: object = None, **options: Any) -> SafeString:
+    """The script tag that makes the page's client, ``window.realtime``.
+
+    ``options`` are those of ``createRealtime`` in Python's spelling (``auto_connect``,
+    ``max_reconnect_attempts``, None for no end of them, ...); they stand above
+    ``PM_REALTIME["CLIENT"]``. The URL is ``PATH`` on the page's host unless ``url`` says another.
+    ``nonce`` is that of the page's Content-Security-Policy; Django's and django-csp's are found by
+    themselves. Raises ``TemplateSyntaxError`` for an option that does not exist.
+    """
+    if unknown := sorted(options.keys() - CLIENT_OPTIONS):
+        raise TemplateSyntaxError(
+            f"realtime_client got {', '.join(unknown)}; "
+            f"its options are {', '.join(sorted(CLIENT_OPTIONS))} and nonce."
+        )
+    given = {"url": get_script_prefix() + conf.PATH.strip("/"), **conf.CLIENT, **options}
+    return format_html(
+        '<script type="module" src="{}"{} data-pm-realtime="{}"></script>',
+        static(MODULE),
+        _nonce_attribute(_page_nonce(context) if nonce is None else nonce),
+        json.dumps({_camel_case(name): value for name, value in given.items()}),
+    )
+
+
+def _page_nonce(context: Context) -> object:
+    """Of Django's context processor, else of django-csp's middleware; None without either."""
+    found = context.get("csp_nonce")
+    return getattr(context.get("request"), "csp_nonce", None) if found is None else found
+
+
+def _nonce_attribute(nonce: object) -> str:
+    # Both are lazy and count as false until they are read.
+    text = "" if nonce is None else str(nonce)
+    return format_html(' nonce="{}"', text) if text else ""
+
+
+def _camel_case(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(map(str.capitalize, rest))

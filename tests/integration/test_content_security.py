@@ -1,0 +1,104 @@
+"""The template tag in a real browser, under a strict policy and with hashed file names."""
+
+import asyncio
+import json
+import re
+
+import pytest
+from playwright.async_api import expect
+
+from tests import settings
+from tests.integration.server import Server
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.browser,
+    pytest.mark.timeout(120, func_only=True),
+]
+
+STRICT = "default-src 'self'"
+
+
+def site(folder, policy=STRICT, host="", storage="tests.site.storage.ModuleStorage"):
+    """A site whose static files are collected, at ``host`` where that is another than its own."""
+    server = Server("uvicorn", folder, settings={"ROOMS": {"open": {"public": True}}})
+    origin = f"http://{host}:{server.port}" if host else ""
+    server.environment = {
+        "TEST_POLICY": policy.format(origin=origin),
+        "TEST_SETTINGS": json.dumps(
+            {
+                "ROOT_URLCONF": "tests.site.tagged",
+                "INSTALLED_APPS": [*settings.INSTALLED_APPS, "django.contrib.staticfiles"],
+                "TEMPLATES": [{"BACKEND": "django.template.backends.django.DjangoTemplates"}],
+                "STATIC_URL": f"{origin}/static/",
+                "STATIC_ROOT": str(folder / "static"),
+                "STORAGES": {"staticfiles": {"BACKEND": storage}},
+            }
+        ),
+    }
+    server.manage("collectstatic", "--noinput", "--verbosity=0")
+    return server
+
+
+async def visit(browser, server):
+    """The page as an editor opens it, the addresses of the modules it loaded, its complaints."""
+    cookie = (await asyncio.to_thread(server.make_sessions, "editor"))["editor"]
+    name, _, value = cookie.partition("=")
+    context = await browser.new_context()
+    await context.add_cookies([{"name": name, "value": value, "url": server.url}])
+    page = await context.new_page()
+    modules, complaints = [], []
+
+    def loaded(request):
+        if "/static/" in request.url:
+            modules.append(request.url)
+
+    def said(message):
+        if message.type in ("error", "warning"):
+            complaints.append(message.text)
+
+    page.on("request", loaded)
+    page.on("console", said)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    await page.goto(f"{server.url}/page/")
+    return page, modules, complaints
+
+
+@pytest.mark.parametrize(
+    ("policy", "host"),
+    [
+        pytest.param(STRICT, "", id="own"),
+        pytest.param(STRICT + "; script-src 'self' {origin}", "localhost", id="cdn"),
+    ],
+)
+async def test_the_page_talks_under_a_strict_policy(browser, tmp_path, policy, host):
+    with site(tmp_path, policy, host) as server:
+        page, modules, complaints = await visit(browser, server)
+        await expect(page).to_have_title("editor: Hello", timeout=20_000)
+        assert complaints == []
+        assert len(modules) > 10
+        assert len(set(modules)) == len(modules)
+        for address in modules:
+            assert re.search(r"/static/pm_realtime/\w+\.[0-9a-f]{12}\.js$", address)
+            assert address.startswith(f"http://{host or '127.0.0.1'}:")
+        await page.context.close()
+
+
+async def test_a_policy_that_forbids_it_is_told_on_the_console(browser, tmp_path):
+    """What the test above would see if the browser did not keep to the policy."""
+    with site(tmp_path, "script-src 'none'") as server:
+        page, _, complaints = await visit(browser, server)
+        assert complaints != []
+        assert "Content Security Policy" in complaints[0]
+        assert await page.title() == "waiting"
+        await page.context.close()
+
+
+async def test_without_rewritten_imports_the_page_talks_all_the_same(browser, tmp_path):
+    storage = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
+    with site(tmp_path, storage=storage) as server:
+        page, modules, complaints = await visit(browser, server)
+        await expect(page).to_have_title("editor: Hello", timeout=20_000)
+        assert complaints == []
+        assert any(address.endswith("/client.js") for address in modules)
+        await page.context.close()

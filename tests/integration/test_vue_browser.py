@@ -1,0 +1,152 @@
+"""The demo's page in Vue, in a real browser: components that share one connection."""
+
+import asyncio
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import expect
+
+from tests.integration.accessibility import faint_texts, overflow
+from tests.integration.demo import Demo
+from tests.integration.visits import Visits, join, say
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.browser,
+    # Of the test alone: a machine without a Chromium takes its time to get one.
+    pytest.mark.timeout(120, func_only=True),
+]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory, node_modules):
+    environment = {"PM_REALTIME_DEMO_VUE": str(node_modules / "vue" / "dist")}
+    with Demo(tmp_path_factory.mktemp("demo"), environment=environment) as demo:
+        yield demo
+        assert demo.complaints == []
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def visits(browser, demo):
+    async with Visits(browser, demo, {}) as visits:
+        yield visits
+
+
+class Frames:
+    """What the sockets of a tab sent, from its next page on."""
+
+    def __init__(self, page):
+        self.sockets = []
+        self.sent = []
+        page.on("websocket", self._watch)
+
+    def _watch(self, socket):
+        self.sockets.append(socket)
+        socket.on("framesent", self._note)
+
+    def _note(self, frame):
+        self.sent.append(frame)
+
+    def count(self, type_):
+        return sum(f'"type":"{type_}"' in frame for frame in self.sent)
+
+
+async def open_vue(visits, username="editor"):
+    page = await visits.open("/", username)
+    frames = Frames(page)
+    await page.goto("/vue/")
+    return page, frames
+
+
+def panels(page):
+    return page.get_by_test_id("panel")
+
+
+def texts(panel):
+    return panel.get_by_test_id("panel-texts").locator("li")
+
+
+async def test_two_components_and_the_page_are_one_socket_and_one_subscription(visits):
+    page, frames = await open_vue(visits)
+    await expect(page.get_by_test_id("panel-state")).to_have_text(["In the room"] * 2)
+    await panels(page).first.get_by_role("button", name="Say hello").click()
+    for panel in await panels(page).all():
+        await expect(texts(panel)).to_have_text(["Eli Santos: Hello from panel 1"])
+    assert len(frames.sockets) == 1
+    assert frames.count("message") == 1
+
+
+async def test_what_it_shows_follows_the_connection(visits, demo):
+    page, _ = await open_vue(visits, "admin")
+    identity = page.get_by_test_id("identity")
+    await expect(identity).to_have_text("User 3, as admin")
+    before = await identity.get_attribute("data-connection")
+    await page.get_by_role("button", name="Ping").click()
+    await expect(page.get_by_test_id("ping")).to_contain_text("ms to the server and back")
+    await page.evaluate("window.realtime.disconnect()")
+    await expect(page.get_by_test_id("connection")).to_contain_text("Not connected")
+    await expect(identity).to_have_text("Nobody")
+    await page.evaluate("window.realtime.connect()")
+    await expect(identity).to_have_text("User 3, as admin")
+    assert await identity.get_attribute("data-connection") not in (before, None)
+
+
+async def test_unmounting_cleans_up_and_the_last_panel_leaves_the_room(visits):
+    page, frames = await open_vue(visits)
+    await expect(page.get_by_test_id("panel-state")).to_have_text(["In the room"] * 2)
+    close = page.get_by_role("button", name="Close a panel")
+    await close.click()
+    await expect(panels(page)).to_have_count(1)
+    chat = await join(await visits.open("/support/", "admin"))
+    await say(chat, "One is left")
+    await expect(texts(panels(page))).to_have_text(["Ada Lindqvist: One is left"])
+    assert frames.count("unsubscribe") == 0
+    await close.click()
+    await expect(panels(page)).to_have_count(0)
+    assert await page.evaluate("window.realtime.rooms") == []
+    # The server answers in order: by the answer to a ping it has dealt with the rest.
+    await page.evaluate("window.realtime.ping()")
+    assert frames.count("unsubscribe") == 1
+    await page.get_by_role("button", name="Open a panel").click()
+    await expect(page.get_by_test_id("panel-state")).to_have_text(["In the room"])
+    await say(chat, "Back again")
+    await expect(texts(panels(page))).to_have_text(["Ada Lindqvist: Back again"])
+    assert len(frames.sockets) == 1
+
+
+async def test_who_may_not_join_is_told(visits):
+    page, _ = await open_vue(visits, "user")
+    refusal = "You may not join this room."
+    await expect(page.get_by_test_id("panel-state")).to_have_text([refusal] * 2)
+    assert await page.evaluate("window.realtime.rooms") == []
+
+
+async def test_it_can_be_read_on_every_screen(visits):
+    page, _ = await open_vue(visits)
+    await expect(page.get_by_test_id("panel-state")).to_have_text(["In the room"] * 2)
+    for scheme in "light", "dark":
+        await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        assert await faint_texts(page) == []
+    for width in 320, 768, 1280:
+        await page.set_viewport_size({"width": width, "height": 640})
+        assert await overflow(page) == 0
+
+
+async def test_a_logout_is_told_to_every_component(visits):
+    page, _ = await open_vue(visits, "master")
+    await expect(page.get_by_test_id("identity")).to_have_text("User 4, as master")
+    other = await visits.tab(page.context, "/")
+    await asyncio.gather(
+        other.get_by_test_id("sign-out").click(),
+        expect(page.get_by_test_id("identity")).to_have_text("Nobody"),
+    )
+
+
+async def test_without_vue_the_page_says_how_to_get_it(browser, tmp_path):
+    environment = {"PM_REALTIME_DEMO_VUE": str(tmp_path / "nowhere")}
+    with Demo(tmp_path, environment=environment) as demo:
+        async with Visits(browser, demo, {}) as visits:
+            page = await visits.open("/vue/", "editor")
+            await expect(page.get_by_test_id("no-vue")).to_contain_text("npm install")
+            await expect(panels(page)).to_have_count(0)
+        assert demo.complaints == []

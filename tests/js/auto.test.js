@@ -1,0 +1,101 @@
+/** The module behind `{% realtime_client %}`, in a page of stubs with a fake server. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { createFakeServer } from "../../pm_realtime/static/pm_realtime/testing.js";
+import { block, turn } from "./documents.js";
+
+const MODULE = "../../pm_realtime/static/pm_realtime/auto.js";
+const KEY = Symbol.for("pm_realtime");
+let pages = 0;
+
+/** Loads the module as a new page would, with these options in the tag; null for no tag. */
+async function load(t, options, { readyState = "interactive", before = () => {} } = {}) {
+  const server = createFakeServer().install();
+  const window = new EventTarget();
+  const tag = options && { dataset: { pmRealtime: JSON.stringify(options) } };
+  const document = Object.assign(new EventTarget(), {
+    readyState,
+    visibilityState: "visible",
+    querySelector: (selector) => (selector === "script[data-pm-realtime]" ? tag : null),
+  });
+  Object.assign(globalThis, {
+    window,
+    document,
+    location: { href: "https://site.test/page/" },
+    addEventListener: window.addEventListener.bind(window),
+    removeEventListener: window.removeEventListener.bind(window),
+  });
+  delete globalThis[KEY];
+  before(document);
+  pages += 1;
+  const { realtime } = await import(`${MODULE}?page=${pages}`);
+  t.after(() => {
+    realtime.disconnect();
+    server.close(4503);
+    server.uninstall();
+    const names = ["window", "document", "location", "addEventListener", "removeEventListener"];
+    for (const name of [...names, KEY]) delete globalThis[name];
+  });
+  await turn();
+  return { server, realtime, window, document };
+}
+
+test("it makes the page's client with the options of the tag, and does not connect", async (t) => {
+  const { server, realtime, window } = await load(t, { url: "/live" });
+  assert.equal(window.realtime, realtime);
+  assert.equal(server.connections.length, 0);
+  realtime.connect();
+  assert.equal(server.last.url, "wss://site.test/live");
+});
+
+test("without a tag it has the options' defaults", async (t) => {
+  const { server, realtime } = await load(t, null);
+  realtime.connect();
+  assert.equal(server.last.url, "wss://site.test/api/ws");
+});
+
+test("a file that is loaded under two names makes one client", async (t) => {
+  const { realtime } = await load(t, {});
+  const again = await import(`${MODULE}?page=again`);
+  assert.equal(again.realtime, realtime);
+});
+
+test("asked to connect, it waits for the page's other modules", async (t) => {
+  const { server, document, window } = await load(t, { autoConnect: true });
+  assert.equal(server.connections.length, 0);
+  document.dispatchEvent(new Event("DOMContentLoaded"));
+  assert.equal(server.connections.length, 1);
+  window.realtime.disconnect();
+  window.dispatchEvent(new Event("load"));
+  assert.equal(server.connections.length, 1, "once");
+});
+
+test("in a page that has loaded it connects at once", async (t) => {
+  const { server } = await load(t, { autoConnect: true }, { readyState: "complete" });
+  assert.equal(server.connections.length, 1);
+});
+
+test("null is no end of attempts", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+  t.mock.method(Math, "random", () => 0);
+  const options = { autoConnect: true, maxReconnectAttempts: null };
+  const { server, realtime } = await load(t, options, { readyState: "complete" });
+  server.goDown();
+  for (let attempt = 0; attempt < 8; attempt += 1) {
+    t.mock.timers.tick(1);
+    await turn();
+  }
+  assert.equal(realtime.status, "waiting");
+  assert.ok(server.connections.length > 7);
+});
+
+test("the documentation's listener gets the client before it connects", async (t) => {
+  const said = [];
+  t.mock.method(console, "log", (...words) => said.push(words.join(" ")));
+  const code = block("docs/client.md", "example: ready");
+  const before = (document) => new Function("document", code)(document);
+  const page = await load(t, { autoConnect: true }, { readyState: "complete", before });
+  page.server.push("notification", { title: "Hello" });
+  assert.deepEqual(said, ["Hello"]);
+});

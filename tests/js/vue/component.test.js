@@ -1,0 +1,316 @@
+/** The composable in real components of Vue, in a document, with a fake server. */
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, test } from "node:test";
+
+import { createFakeServer } from "../../../pm_realtime/static/pm_realtime/testing.js";
+import { document } from "./page.js";
+
+const { createApp, effectScope, h, isReadonly, isRef, nextTick, shallowRef } = await import("vue");
+const { createRealtime } = await import("../../../pm_realtime/static/pm_realtime/client.js");
+const { realtimeKey, useWebSocket } = await import("../../../pm_realtime/static/pm_realtime/vue.js");
+
+const KEY = Symbol.for("pm_realtime");
+let server;
+
+beforeEach(() => {
+  server = createFakeServer({ userId: 7, role: "editor" }).install();
+});
+afterEach(() => {
+  globalThis[KEY]?.disconnect();
+  delete globalThis[KEY];
+  server.uninstall();
+});
+
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+/** Mounts one component for each option, each of which may be taken away: `shown.value[index]`. */
+function mount(t, ...setups) {
+  const shown = shallowRef(setups.map(() => true));
+  const sockets = [];
+  const components = setups.map((setup, index) => ({
+    setup() {
+      sockets[index] = setup();
+      const { connected, role, userId, connectionId } = sockets[index];
+      return () =>
+        h("p", [connected.value, role.value, userId.value, connectionId.value].join(" "));
+    },
+  }));
+  const host = document.createElement("div");
+  const app = createApp({
+    render: () => components.map((component, index) => (shown.value[index] ? h(component) : null)),
+  });
+  app.mount(host);
+  let mounted = true;
+  const unmount = () => mounted && app.unmount();
+  t.after(() => unmount());
+  return {
+    sockets,
+    host,
+    texts: () => [...host.querySelectorAll("p")].map((element) => element.textContent),
+    async hide(...indexes) {
+      shown.value = shown.value.map((value, index) => value && !indexes.includes(index));
+      await nextTick();
+    },
+    unmount() {
+      unmount();
+      mounted = false;
+    },
+  };
+}
+
+const plain = () => useWebSocket();
+const automatic = () => useWebSocket({ autoConnect: true });
+const sentTypes = () => server.sent.map(({ type, payload }) => [type, payload?.room]);
+
+test("what it shows follows the connection", async (t) => {
+  const page = mount(t, automatic);
+  assert.deepEqual(page.texts(), ["false   "]);
+  await turn();
+  assert.deepEqual(page.texts(), ["true editor 7 fake-1"]);
+  server.close(4501);
+  await nextTick();
+  assert.deepEqual(page.texts(), ["false   "]);
+  assert.equal(page.sockets[0].closeCode.value, 4501);
+  assert.equal(page.sockets[0].status.value, "stopped");
+});
+
+test("its state is readonly refs, and all its methods are there", (t) => {
+  const [socket] = mount(t, plain).sockets;
+  for (const key of ["connected", "connectionId", "userId", "role", "status", "closeCode"]) {
+    assert.ok(isRef(socket[key]) && isReadonly(socket[key]), key);
+  }
+  const realtime = globalThis[KEY];
+  const methods = Object.keys(realtime).filter((key) => typeof realtime[key] === "function");
+  assert.deepEqual(
+    methods.filter((name) => typeof socket[name] !== "function"),
+    [],
+  );
+});
+
+test("two components, and a page's own client, are one socket", async (t) => {
+  const page = mount(t, automatic, automatic, plain);
+  await turn();
+  assert.equal(server.connections.length, 1);
+  assert.deepEqual(page.texts(), Array(3).fill("true editor 7 fake-1"));
+  const other = mount(t, automatic);
+  assert.deepEqual(other.texts(), ["true editor 7 fake-1"]);
+  assert.equal(server.connections.length, 1);
+  assert.ok((await page.sockets[2].ping()) >= 0);
+});
+
+test("handlers end with their component, those of others stay", async (t) => {
+  const heard = [];
+  const page = mount(
+    t,
+    () => {
+      const socket = automatic();
+      socket.on("news", () => heard.push("a"));
+      socket.once("news", () => heard.push("a once"));
+      socket.once("rare", () => heard.push("a rare"));
+      return socket;
+    },
+    () => {
+      const socket = automatic();
+      socket.on("news", () => heard.push("b"));
+      return socket;
+    },
+  );
+  await turn();
+  server.push("news");
+  server.push("news");
+  assert.deepEqual(heard.splice(0), ["a", "a once", "b", "a", "b"]);
+  await page.hide(0);
+  server.push("news");
+  server.push("rare");
+  assert.deepEqual(heard, ["b"]);
+});
+
+test("off takes a handler off before", async (t) => {
+  const heard = [];
+  const page = mount(t, automatic);
+  const [socket] = page.sockets;
+  await turn();
+  socket.on("news", () => heard.push(1))();
+  socket.once("news", () => heard.push(2))();
+  server.push("news");
+  assert.deepEqual(heard, []);
+});
+
+test("a room is left with the last component in it", async (t) => {
+  const inRoom = () => {
+    const socket = automatic();
+    socket.subscribe("a");
+    socket.subscribe("a");
+    return socket;
+  };
+  const page = mount(t, inRoom, inRoom);
+  await turn();
+  await page.hide(0);
+  assert.deepEqual([...server.last.rooms], ["a"]);
+  await page.hide(1);
+  await turn();
+  assert.deepEqual([...server.last.rooms], []);
+  assert.equal(server.sentOf("unsubscribe").length, 1);
+  assert.equal(server.connections.length, 1);
+  assert.ok(server.last.open, "the connection is the page's, not the component's");
+});
+
+test("unsubscribing counts too, and is answered as the server would", async (t) => {
+  const page = mount(t, automatic, automatic);
+  const [one, two] = page.sockets;
+  await turn();
+  await Promise.all([one.subscribe("a"), two.subscribe("a")]);
+  const { type, payload } = await one.unsubscribe("a");
+  assert.deepEqual([type, payload], ["unsubscribed", { room: "a", success: true }]);
+  assert.deepEqual([...server.last.rooms], ["a"]);
+  await one.unsubscribe("a");
+  assert.deepEqual([...server.last.rooms], ["a"], "a second time is not another's");
+  await two.unsubscribe("a");
+  assert.deepEqual([...server.last.rooms], []);
+  await page.hide(0, 1);
+  await turn();
+  assert.equal(server.sentOf("unsubscribe").length, 1);
+});
+
+test("a room that the page joined itself outlives the components", async (t) => {
+  const page = mount(t, automatic);
+  await turn();
+  await globalThis[KEY].subscribe("a");
+  await page.sockets[0].subscribe("a");
+  await page.hide(0);
+  await turn();
+  assert.deepEqual([...server.last.rooms], ["a"]);
+});
+
+test("a room that was refused is nobody's", async (t) => {
+  const page = mount(t, automatic, automatic);
+  const [one, two] = page.sockets;
+  await turn();
+  server.refuse("subscribe", "FORBIDDEN");
+  await assert.rejects(one.subscribe("a"), { code: "FORBIDDEN" });
+  await two.subscribe("a");
+  await page.hide(0);
+  await turn();
+  assert.deepEqual([...server.last.rooms], ["a"]);
+  await page.hide(1);
+  await turn();
+  assert.deepEqual([...server.last.rooms], []);
+});
+
+test("a room that a component was refused is not left for who joined it since", async (t) => {
+  const page = mount(t, automatic);
+  await turn();
+  server.refuse("subscribe", "FORBIDDEN");
+  await assert.rejects(page.sockets[0].subscribe("a"), { code: "FORBIDDEN" });
+  await globalThis[KEY].subscribe("a");
+  await page.hide(0);
+  await turn();
+  assert.deepEqual([...server.last.rooms], ["a"]);
+});
+
+test("unmounted while nobody has answered, it leaves nothing behind", async (t) => {
+  const page = mount(t, plain);
+  const [socket] = page.sockets;
+  const joined = socket.subscribe("a");
+  page.unmount();
+  await assert.rejects(joined, { code: "CANCELLED" });
+  socket.connect();
+  await turn();
+  assert.deepEqual(sentTypes(), []);
+});
+
+test("what a component asks after its end is not begun", async (t) => {
+  const heard = [];
+  const page = mount(t, automatic);
+  const [socket] = page.sockets;
+  await turn();
+  page.unmount();
+  await assert.rejects(socket.subscribe("a"), { code: "CANCELLED" });
+  socket.on("news", () => heard.push(1));
+  socket.once("news", () => heard.push(1));
+  server.push("news");
+  assert.deepEqual([heard, sentTypes()], [[], []]);
+});
+
+test("over a reconnect the rooms of components are joined again", async (t) => {
+  t.mock.method(Math, "random", () => 0);
+  const page = mount(t, automatic);
+  await turn();
+  await page.sockets[0].subscribe("a");
+  server.close(4012);
+  await new Promise((resolve) => page.sockets[0].once(":open", resolve));
+  await turn();
+  assert.deepEqual([...server.last.rooms], ["a"]);
+  assert.equal(server.connections.length, 2);
+});
+
+test("who has disconnected stays so when the next component comes", async (t) => {
+  const first = mount(t, automatic);
+  await turn();
+  first.sockets[0].disconnect();
+  mount(t, automatic);
+  await turn();
+  assert.equal(server.connections.length, 1);
+});
+
+test("an app may have a client of its own", async (t) => {
+  const realtime = createRealtime({ url: "ws://other/", WebSocket: server.WebSocket });
+  t.after(() => realtime.disconnect());
+  let socket;
+  const app = createApp({
+    setup() {
+      socket = automatic();
+      return () => null;
+    },
+  });
+  app.provide(realtimeKey, realtime);
+  app.mount(document.createElement("div"));
+  await turn();
+  assert.equal(server.last.url, "ws://other/");
+  assert.equal(socket.connected.value, true);
+  assert.equal(globalThis[KEY], undefined);
+  app.unmount();
+});
+
+test("an effect scope is as good as a component, and without one it lasts", async () => {
+  const heard = [];
+  const scope = effectScope();
+  scope.run(() => automatic().on("news", () => heard.push("scope")));
+  plain().on("news", () => heard.push("page"));
+  await turn();
+  server.push("news");
+  scope.stop();
+  server.push("news");
+  assert.deepEqual(heard, ["scope", "page", "page"]);
+});
+
+test("a thousand components leave nothing behind", async (t) => {
+  const page = mount(t, automatic);
+  await turn();
+  const realtime = globalThis[KEY];
+  let listeners = 0;
+  const { on } = realtime;
+  realtime.on = (...args) => {
+    const off = on(...args);
+    listeners += 1;
+    return () => {
+      listeners -= 1;
+      off();
+    };
+  };
+  for (let round = 0; round < 1000; round += 1) {
+    const scope = effectScope();
+    scope.run(() => {
+      const socket = plain();
+      socket.on("news", () => {});
+      socket.once("news", () => {});
+      socket.subscribe(`room:${round % 5}`);
+    });
+    scope.stop();
+  }
+  await turn();
+  assert.equal(listeners, 0);
+  assert.deepEqual(realtime.rooms, []);
+  assert.deepEqual([...server.last.rooms], []);
+  assert.deepEqual(page.texts(), ["true editor 7 fake-1"]);
+});

@@ -1,0 +1,174 @@
+"""``{% realtime_client %}``: one script tag, from the settings, that needs nothing inline."""
+
+import json
+import re
+from html.parser import HTMLParser
+from textwrap import dedent
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
+from django.template import Context, Template, TemplateSyntaxError
+from django.test import RequestFactory, override_settings
+from django.urls import set_script_prefix
+from django.utils.functional import SimpleLazyObject
+
+from tests.node import ROOT, node, run
+
+DOCS = (ROOT / "docs" / "client.md").read_text()
+
+
+@pytest.fixture(autouse=True)
+def _site_with_templates(settings):
+    settings.STATIC_URL = "/static/"
+    settings.TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates"}]
+
+
+class Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.found = []
+        self.text = ""
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def attributes(arguments="", **context):
+    """The attributes of the one tag that it renders, which has nothing inside."""
+    text = Template(f"{{% load pm_realtime %}}{{% realtime_client {arguments} %}}").render(
+        Context(context)
+    )
+    tags = Tags()
+    tags.feed(text)
+    ((name, found),) = tags.found
+    assert (name, found["type"], tags.text) == ("script", "module", "")
+    return found
+
+
+def options(arguments="", **context):
+    return json.loads(attributes(arguments, **context)["data-pm-realtime"])
+
+
+def test_it_loads_the_module_and_names_the_path_of_the_settings():
+    found = attributes()
+    assert found["src"] == "/static/pm_realtime/auto.js"
+    assert json.loads(found["data-pm-realtime"]) == {"url": "/api/ws"}
+    assert set(found) == {"type", "src", "data-pm-realtime"}
+    with override_settings(PM_REALTIME={"PATH": "/live/ws/"}):
+        assert options() == {"url": "/live/ws"}
+
+
+def test_the_example_of_the_documentation_renders():
+    (written,) = re.findall(r"<!-- template: tag -->\n```html\n(.*?)```", DOCS, re.DOTALL)
+    assert "&quot;autoConnect&quot;: true" in Template(written).render(Context())
+
+
+def test_a_site_under_a_prefix_has_its_socket_there_too():
+    set_script_prefix("/sub/")
+    try:
+        assert options() == {"url": "/sub/api/ws"}
+    finally:
+        set_script_prefix("/")
+
+
+def test_options_are_spelt_as_in_python_and_stand_above_the_settings():
+    assert options("auto_connect=True shared=True max_reconnect_attempts=None") == {
+        "url": "/api/ws",
+        "autoConnect": True,
+        "shared": True,
+        "maxReconnectAttempts": None,
+    }
+    with override_settings(PM_REALTIME={"CLIENT": {"debug": True, "reconnect_delay": 500}}):
+        assert options("debug=False url='/other'") == {
+            "url": "/other",
+            "debug": False,
+            "reconnectDelay": 500,
+        }
+
+
+def test_what_an_option_holds_stays_inside_its_attribute():
+    text = '"><script>alert(1)</script>'
+    assert options("url=address", address=text) == {"url": text}
+
+
+def test_an_unknown_option_is_refused_in_words():
+    with pytest.raises(TemplateSyntaxError, match=r"autoConnect; its options are auto_connect, "):
+        options("autoConnect=True")
+    with (
+        override_settings(PM_REALTIME={"CLIENT": {"autoConnect": True}}),
+        pytest.raises(ImproperlyConfigured, match="auto_connect"),
+    ):
+        options()
+
+
+class LazyNonce(SimpleLazyObject):
+    """As Django 6 and django-csp have it: false until somebody reads it."""
+
+    def __bool__(self):
+        return False
+
+
+def request_with_nonce(nonce):
+    request = RequestFactory().get("/")
+    request.csp_nonce = LazyNonce(lambda: nonce)
+    return request
+
+
+@pytest.mark.parametrize(
+    ("arguments", "context", "nonce"),
+    [
+        ("", {"csp_nonce": LazyNonce(lambda: "of-django")}, "of-django"),
+        ("", {"request": request_with_nonce("of-django-csp")}, "of-django-csp"),
+        ("nonce=mine", {"mine": "x", "csp_nonce": "other"}, "x"),
+        ("nonce=''", {"csp_nonce": "other"}, None),
+        ("", {"request": RequestFactory().get("/")}, None),
+    ],
+)
+def test_it_carries_the_nonce_of_the_page(arguments, context, nonce):
+    assert attributes(arguments, **context).get("nonce") == nonce
+
+
+def test_a_cdn_is_named_in_full():
+    with override_settings(STATIC_URL="https://cdn.example.com/s/"):
+        found = attributes()
+    assert found["src"] == "https://cdn.example.com/s/pm_realtime/auto.js"
+    assert json.loads(found["data-pm-realtime"])["url"] == "/api/ws"
+
+
+def test_under_hashed_names_every_module_finds_the_others(tmp_path):
+    """The storage that the documentation names; all files without a hash are taken away."""
+    (written,) = re.findall(r"<!-- file: storage -->\n *```python\n(.*?)```", DOCS, re.DOTALL)
+    assert dedent(written) == (ROOT / "tests/site/storage.py").read_text()
+    storage = {"BACKEND": "tests.site.storage.ModuleStorage"}
+    with override_settings(
+        STATIC_ROOT=tmp_path,
+        STORAGES={"staticfiles": storage},
+        STATICFILES_DIRS=[("pm_realtime", ROOT / "pm_realtime/static/pm_realtime")],
+        STATICFILES_FINDERS=["django.contrib.staticfiles.finders.FileSystemFinder"],
+        INSTALLED_APPS=["pm_realtime", "django.contrib.staticfiles"],
+    ):
+        call_command("collectstatic", interactive=False, verbosity=0)
+        source = attributes()["src"]
+    assert re.fullmatch(r"/static/pm_realtime/auto\.[0-9a-f]{12}\.js", source)
+    folder = tmp_path / "pm_realtime"
+    for path in folder.glob("*.js"):
+        if not re.search(r"\.[0-9a-f]{12}\.js$", path.name):
+            path.unlink()
+    module = tmp_path / source.removeprefix("/static/")
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    script = f"""
+        globalThis.window = globalThis;
+        globalThis.document = Object.assign(new EventTarget(), {{
+          querySelector: () => ({{ dataset: {{ pmRealtime: '{{"url": "ws://a/"}}' }} }}),
+        }});
+        let heard;
+        document.addEventListener("realtime:ready", ({{ detail }}) => {{ heard = detail; }});
+        const {{ realtime }} = await import({json.dumps(module.as_uri())});
+        console.log(heard === realtime && window.realtime === realtime, realtime.status);
+    """
+    done = run(node(), "--input-type=module", "--eval", script)
+    assert done.stdout == "true stopped\n"
