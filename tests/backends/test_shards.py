@@ -119,7 +119,7 @@ async def test_a_server_that_is_lost_is_noticed_and_when_it_is_back_empty_all_go
         started = time.monotonic()
         id = await connection.command("subscribe", {"room": "another"})
         await connection.assert_error(id, "INTERNAL_ERROR")
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 5
         with pytest.raises(BackendError):
             await asyncio.to_thread(send_to_room, rooms[lost], "lost")
         lost.start()

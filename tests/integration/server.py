@@ -61,7 +61,7 @@ class Server:
 
     def __enter__(self) -> "Server":
         if not self.database.exists():
-            self.manage("migrate", "--run-syncdb", "--verbosity=0")
+            self.manage("migrate", "--verbosity=0")
         self.start()
         return self
 

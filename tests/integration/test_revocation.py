@@ -28,7 +28,7 @@ RARELY, OFTEN = 600, 1
 def migrated(tmp_path_factory):
     """A database with all its tables, to be copied."""
     server = Server("uvicorn", tmp_path_factory.mktemp("migrated"))
-    server.manage("migrate", "--run-syncdb", "--verbosity=0")
+    server.manage("migrate", "--verbosity=0")
     return server.database
 
 
