@@ -1,0 +1,41 @@
+import { createRealtime } from "/static/pm_realtime/client.js";
+
+/**
+ * A tab with a socket of its own, which comes back for as long as it takes; `?rooms=a,b` are those
+ * it joins. What it hears it shows, as texts.
+ */
+const rooms = new URLSearchParams(location.search).get("rooms");
+
+window.sockets = 0;
+window.seen = [];
+window.opens = [];
+window.closes = [];
+window.refused = [];
+
+class Socket extends WebSocket {
+  constructor(...parameters) {
+    super(...parameters);
+    window.sockets += 1;
+  }
+}
+
+const realtime = createRealtime({ maxReconnectAttempts: Infinity, WebSocket: Socket });
+window.realtime = realtime;
+for (const type of ["message", "own", "pushed", "told"]) {
+  realtime.on(type, ({ payload }) => {
+    const content = type === "message" ? payload.content : payload;
+    window.seen.push([type, content]);
+    document.body.append(`${type} ${JSON.stringify(content)}`);
+  });
+}
+realtime.on(":open", ({ userId }) => window.opens.push({ userId, at: Date.now() }));
+realtime.on(":close", ({ code, name, willReconnect }) => {
+  window.closes.push({ code, name, willReconnect });
+});
+
+window.say = (content) => {
+  realtime.sendToRoom("open", content).catch(({ code }) => window.refused.push([content, code]));
+};
+
+window.joined = Promise.all((rooms ? rooms.split(",") : []).map((room) => realtime.subscribe(room)));
+realtime.connect();
