@@ -57,8 +57,8 @@ async def profiles(chromium):
         yield make
 
 
-async def open_page(profile, url, rooms="open"):
-    page = await profile.open(f"{url}/page/client/?rooms={rooms}")
+async def open_page(profile, url, rooms="open", attempts="Infinity"):
+    page = await profile.open(f"{url}/page/client/?rooms={rooms}&attempts={attempts}")
     await page.wait("window.realtime?.connected")
     await page.evaluate("window.joined.then(() => true)")
     return page
@@ -136,27 +136,33 @@ async def test_ten_pages_of_a_server_that_was_killed_come_back_one_by_one(serve,
     # After so short a time the socket may be a good one: it has a second to show it.
     [(3, RECOVERY + 1), pytest.param(30, RECOVERY, marks=pytest.mark.slow)],
 )
-async def test_a_page_that_was_offline_is_back_within_two_seconds(serve, profiles, seconds, bound):
+async def test_pages_that_were_offline_are_back_within_two_seconds(serve, profiles, seconds, bound):
     server = serve("uvicorn")
     async with Wire(server.port) as wire:
-        page = await open_page(await profiles(), wire.url)
+        profile = await profiles()
+        # One of them rests before the end.
+        pages = [await open_page(profile, wire.url, attempts=some) for some in (1, 5, 99, 99)]
         wire.cut()
-        await page.set_offline(True)
-        await page.wait("!navigator.onLine")
-        await say(page, 1, 2, 3)
+        for page in pages:
+            await page.set_offline(True)
+        await all_have(pages, "!navigator.onLine")
+        for number, page in enumerate(pages):
+            await say(page, *([number, count] for count in range(3)))
         await asyncio.sleep(seconds)
-        assert await page.evaluate(SAID) == []
-        before = await page.evaluate("[window.closes.length, window.sockets]")
+        assert await each(pages, SAID) == [[]] * 4
+        state = await each(pages, "[window.realtime.status, window.sockets]")
         wire.mend()
         began = time.monotonic()
-        await page.set_offline(False)
-        await page.wait(f"{SAID}.length === 3")
+        await asyncio.gather(*(page.set_offline(False) for page in pages))
+        mine = f"{SAID}.filter(([who]) => who === {{}}).map(([, count]) => count)"
+        mines = [(page, mine.format(number)) for number, page in enumerate(pages)]
+        await asyncio.gather(*(page.wait(f"{said}.length === 3") for page, said in mines))
         took = time.monotonic() - began
-        print(f"offline for {seconds} s: {before} closes and sockets, back after {took:.2f} s")
+        print(f"offline for {seconds} s: {state}, back after {took:.2f} s")
         assert took < bound
-        assert await page.evaluate(SAID) == [1, 2, 3]
-        assert await page.evaluate("window.refused") == []
-        assert await page.evaluate("window.opens.length") == 2
+        assert [await page.evaluate(said) for page, said in mines] == [[0, 1, 2]] * 4
+        assert await each(pages, "window.refused") == [[]] * 4
+        assert await each(pages, "window.opens.length") == [2] * 4
 
 
 @contextlib.asynccontextmanager

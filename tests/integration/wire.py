@@ -38,8 +38,7 @@ class Wire:
         self._is_whole = False
         for writer in self._writers:
             # Neither read nor closed: to whom it belongs it looks as before.
-            with contextlib.suppress(RuntimeError):
-                writer.transport.pause_reading()
+            writer.transport.pause_reading()
 
     def mend(self):
         self._is_whole = True

@@ -1,10 +1,12 @@
 import { createRealtime } from "/static/pm_realtime/client.js";
 
 /**
- * A tab with a socket of its own, which comes back for as long as it takes; `?rooms=a,b` are those
- * it joins. What it hears it shows, as texts.
+ * A tab with a socket of its own; `?rooms=a,b` are those it joins, `?attempts=` how often it tries
+ * before it rests. What it hears it shows, as texts.
  */
-const rooms = new URLSearchParams(location.search).get("rooms");
+const query = new URLSearchParams(location.search);
+const rooms = query.get("rooms");
+const maxReconnectAttempts = Number(query.get("attempts") ?? Infinity);
 
 window.sockets = 0;
 window.seen = [];
@@ -19,7 +21,7 @@ class Socket extends WebSocket {
   }
 }
 
-const realtime = createRealtime({ maxReconnectAttempts: Infinity, WebSocket: Socket });
+const realtime = createRealtime({ maxReconnectAttempts, WebSocket: Socket });
 window.realtime = realtime;
 for (const type of ["message", "own", "pushed", "told"]) {
   realtime.on(type, ({ payload }) => {
