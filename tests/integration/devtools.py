@@ -51,9 +51,9 @@ class Tab:
             raise DevToolsError(done["exceptionDetails"])
         return done["result"].get("value")
 
-    async def wait(self, expression):
+    async def wait(self, expression, timeout=TIMEOUT):
         """Return the first true value of ``expression``."""
-        return await until(lambda: self.evaluate(expression), expression)
+        return await until(lambda: self.evaluate(expression), expression, timeout)
 
     async def show(self):
         await self._devtools.send("Target.activateTarget", targetId=self.target)
@@ -179,10 +179,10 @@ def read_address(folder):
     return None
 
 
-async def until(condition, what):
+async def until(condition, what, timeout=TIMEOUT):
     """Return the first true value of the coroutine function ``condition``."""
-    deadline = time.monotonic() + TIMEOUT
+    deadline = time.monotonic() + timeout
     while not (found := await condition()):
-        assert time.monotonic() < deadline, f"not within {TIMEOUT} s: {what}"
+        assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
         await asyncio.sleep(0.02)
     return found
