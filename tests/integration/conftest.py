@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import async_playwright
 
-from tests.integration import crowd
+from tests.integration import crowd, devtools
 from tests.integration.browser import chromium_path
 from tests.integration.server import Server, layer_environment
 
@@ -104,3 +104,11 @@ async def browser():
         browser = await playwright.chromium.launch(executable_path=path)
         yield browser
         await browser.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium(tmp_path_factory):
+    """A running Chromium whose tabs can be hidden and frozen, likewise."""
+    folder = tmp_path_factory.mktemp("chromium")
+    async with devtools.browser(chromium_path(""), folder) as running:
+        yield running

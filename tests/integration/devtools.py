@@ -8,6 +8,8 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -49,9 +51,9 @@ class Tab:
             raise DevToolsError(done["exceptionDetails"])
         return done["result"].get("value")
 
-    async def wait(self, expression):
+    async def wait(self, expression, timeout=TIMEOUT):
         """Return the first true value of ``expression``."""
-        return await until(lambda: self.evaluate(expression), expression)
+        return await until(lambda: self.evaluate(expression), expression, timeout)
 
     async def show(self):
         await self._devtools.send("Target.activateTarget", targetId=self.target)
@@ -70,6 +72,14 @@ class Tab:
     async def thaw(self):
         await self.send("Page.setWebLifecycleState", state="active")
 
+    async def set_offline(self, offline):
+        """What the switch in the browser's own tools does: no new connections, and the page is
+        told. Sockets that are open stay so.
+        """
+        limits = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        await self.send("Network.enable")
+        await self.send("Network.emulateNetworkConditions", offline=offline, **limits)
+
 
 class Profile:
     """What one person has open: its tabs share cookies, locks and channels."""
@@ -86,6 +96,13 @@ class Profile:
         session = await send("Target.attachToTarget", targetId=target, flatten=True)
         return Tab(self._devtools, target, session["sessionId"])
 
+    async def visit(self, url):
+        """What the page at ``url`` says, in a tab that is closed again."""
+        tab = await self.open(url)
+        text = await tab.wait("document.readyState === 'complete' && document.body?.innerText")
+        await tab.close()
+        return text
+
     async def close(self):
         await self._devtools.send("Target.disposeBrowserContext", browserContextId=self._context)
 
@@ -93,8 +110,9 @@ class Profile:
 class DevTools:
     """The protocol on one WebSocket to the browser."""
 
-    def __init__(self, socket):
+    def __init__(self, socket, process):
         self._socket = socket
+        self._process = process
         self._ids = itertools.count(1)
         self._waiting = {}
         self._reader = asyncio.create_task(self._read())
@@ -122,6 +140,15 @@ class DevTools:
             raise DevToolsError(f"{method}: {message['error']}")
         return message["result"]
 
+    @contextlib.contextmanager
+    def halted(self):
+        """All of the browser stands still, as on a machine that sleeps."""
+        os.killpg(self._process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self._process.pid, signal.SIGCONT)
+
     async def profile(self):
         made = await self.send("Target.createBrowserContext")
         return Profile(self, made["browserContextId"])
@@ -131,11 +158,16 @@ class DevTools:
 async def browser(path: str, folder: Path):
     """A running Chromium, its profile in ``folder``."""
     command = [path, *OPTIONS, f"--user-data-dir={folder}"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
         try:
             address = await until(lambda: asyncio.to_thread(read_address, folder), "an address")
             async with websockets.connect(address, max_size=None) as socket:
-                yield DevTools(socket)
+                yield DevTools(socket, process)
         finally:
             process.terminate()
 
@@ -147,10 +179,10 @@ def read_address(folder):
     return None
 
 
-async def until(condition, what):
+async def until(condition, what, timeout=TIMEOUT):
     """Return the first true value of the coroutine function ``condition``."""
-    deadline = time.monotonic() + TIMEOUT
+    deadline = time.monotonic() + timeout
     while not (found := await condition()):
-        assert time.monotonic() < deadline, f"not within {TIMEOUT} s: {what}"
+        assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
         await asyncio.sleep(0.02)
     return found

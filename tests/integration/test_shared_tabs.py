@@ -5,10 +5,7 @@ import contextlib
 import time
 
 import pytest
-import pytest_asyncio
 
-from tests.integration import devtools
-from tests.integration.browser import chromium_path
 from tests.integration.devtools import until
 
 pytestmark = [
@@ -21,13 +18,6 @@ pytestmark = [
 SAID = "window.seen.filter(({ type }) => type === 'message').map(({ payload }) => payload.content)"
 PUSHED = "window.seen.filter(({ type }) => type === 'pushed').map(({ payload }) => payload)"
 OWN = "window.seen.filter(({ type }) => type === 'own').map(({ payload }) => payload.n)"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def chromium(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("chromium")
-    async with devtools.browser(chromium_path(""), folder) as running:
-        yield running
 
 
 class Tabs:
@@ -48,10 +38,7 @@ class Tabs:
 
     async def visit(self, path):
         """What the page at ``path`` says."""
-        tab = await self.profile.open(f"{self.server.url}{path}")
-        text = await tab.wait("document.readyState === 'complete' && document.body?.innerText")
-        await tab.close()
-        return text
+        return await self.profile.visit(f"{self.server.url}{path}")
 
     async def sockets(self):
         return (await self.server.aget("/stats/")).json()["totalConnections"]

@@ -6,12 +6,20 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import UUID
 
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-from pm_realtime import aget_stats, asend_to_room, get_stats, is_online, send_to_room
+from pm_realtime import (
+    aget_stats,
+    asend_to_room,
+    get_stats,
+    is_online,
+    send_to_room,
+    send_to_user,
+)
 from pm_realtime.exceptions import BackendError
 from pm_realtime.groups import room_group
 from tests.helpers import layer_groups
@@ -75,6 +83,12 @@ def each(request: HttpRequest) -> HttpResponse:
     """Push its number to each of the rooms ``own:0``, ``own:1``, …"""
     for number in range(int(request.GET["count"])):
         send_to_room(f"own:{number}", "own", {"n": number})
+    return HttpResponse("sent")
+
+
+def tell(request: HttpRequest, user: UUID) -> HttpResponse:
+    """Push to all that ``user`` has open what is for nobody else."""
+    send_to_user(user, "told", request.GET["payload"])
     return HttpResponse("sent")
 
 

@@ -1,0 +1,260 @@
+"""The client in a real Chromium: a server killed, a network gone, a page asleep, a user logged out.
+
+The browser's own switch for being offline leaves open WebSockets as they are, so the wire to the
+server is cut as well.
+"""
+
+import asyncio
+import contextlib
+import json
+import re
+import time
+
+import pytest
+import pytest_asyncio
+
+from tests.integration.devtools import until
+from tests.integration.wire import Wire
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.browser,
+    # Of the test alone: a machine without a Chromium takes its time to get one.
+    pytest.mark.timeout(180, func_only=True),
+]
+
+PAGES = 10
+SAID = "window.seen.filter(([type]) => type === 'message').map(([, content]) => content)"
+OWN = "window.seen.filter(([type]) => type === 'own').map(([, { n }]) => n)"
+TOLD = "window.seen.filter(([type]) => type === 'told').map(([, payload]) => payload)"
+#: Seconds until all is well again after what is no fault of the server's.
+RECOVERY = 2
+
+#: Has a server write to its log when each connection opened, and when it joined what.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"timed": {"format": "%(created)f %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "timed"}},
+    "loggers": {"pm_realtime": {"handlers": ["stderr"], "level": "DEBUG"}},
+}
+LOGGED = {"TEST_SETTINGS": json.dumps({"LOGGING": LOGGING})}
+CONNECTED = re.compile(r"^(\S+) pm_realtime\.connection \S+ connected\.$", re.MULTILINE)
+JOINED = re.compile(r"^\S+ pm_realtime\.room \S+ joined '(.+)'\.$", re.MULTILINE)
+ENDED = re.compile(r"^\S+ pm_realtime\.connection \S+ ended with (\d+)", re.MULTILINE)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def profiles(chromium):
+    """A new person's browser: ``await profiles()``."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def make():
+            profile = await chromium.profile()
+            stack.push_async_callback(profile.close)
+            return profile
+
+        yield make
+
+
+async def open_page(profile, url, rooms="open", attempts="Infinity"):
+    page = await profile.open(f"{url}/page/client/?rooms={rooms}&attempts={attempts}")
+    await page.wait("window.realtime?.connected")
+    await page.evaluate("window.joined.then(() => true)")
+    return page
+
+
+async def each(pages, expression):
+    return await asyncio.gather(*(page.evaluate(expression) for page in pages))
+
+
+async def all_have(pages, expression, timeout=30):
+    await asyncio.gather(*(page.wait(expression, timeout) for page in pages))
+
+
+async def say(page, *contents):
+    await page.evaluate(f"{json.dumps(contents)}.forEach(window.say)")
+
+
+def most_within(seconds, times):
+    """How many of ``times`` at most lie within so many seconds of each other."""
+    return max(sum(start <= at < start + seconds for at in times) for start in times)
+
+
+@pytest.mark.slow
+async def test_ten_pages_of_a_server_that_was_killed_come_back_one_by_one(serve, profiles):
+    server = serve("uvicorn", environment=LOGGED)
+    pages = []
+    for number in range(PAGES):
+        profile = await profiles()
+        await profile.visit(f"{server.url}/sign-in/user{number}/")
+        pages.append(await open_page(profile, server.url, f"open,own:{number}"))
+    users = await each(pages, "window.realtime.userId")
+    assert len(set(users)) == PAGES
+
+    server.kill()
+    # Two attempts of each have failed.
+    await all_have(pages, "window.closes.length >= 3")
+    for number, page in enumerate(pages):
+        await say(page, *([number, count] for count in range(5)))
+    written = len(server.log)
+    await asyncio.to_thread(server.start)
+    started = time.time()
+    # Where the server took its time, the last wait may be one of 30 s.
+    await all_have(pages, "window.realtime.connected", 60)
+
+    rooms = sorted([f"own:{number}" for number in range(PAGES)] + ["open"] * PAGES)
+
+    async def joined():
+        return sorted(JOINED.findall(server.log[written:])) == rooms
+
+    await until(joined, "all rooms joined again, once each")
+    await server.aget(f"/each/?count={PAGES}")
+    await all_have(pages, f"{OWN}.length")
+    assert await each(pages, OWN) == [[number] for number in range(PAGES)]
+    for number, page in enumerate(pages):
+        await say(page, [number, "end"])
+    await all_have(pages, f"{SAID}.filter(([, what]) => what === 'end').length === {PAGES}")
+    for number, said in enumerate(await each(pages, SAID)):
+        for speaker in range(PAGES):
+            heard = [what for who, what in said if who == speaker]
+            # Those who came back later have missed the beginning, and nothing else.
+            assert heard == [0, 1, 2, 3, 4, "end"][-len(heard) :]
+            assert speaker != number or len(heard) == 6
+    assert await each(pages, "window.refused") == [[]] * PAGES
+    assert await each(pages, "window.realtime.userId") == users
+
+    times = sorted(map(float, CONNECTED.findall(server.log[written:])))
+    assert len(times) == PAGES
+    after = [round(at - started, 2) for at in times]
+    print(f"connected {after} s after the server was there")
+    assert times[-1] - times[0] > 1
+    assert most_within(0.5, times) <= 8
+
+
+@pytest.mark.parametrize(
+    ("seconds", "bound"),
+    # After so short a time the socket may be a good one: it has a second to show it.
+    [(3, RECOVERY + 1), pytest.param(30, RECOVERY, marks=pytest.mark.slow)],
+)
+async def test_pages_that_were_offline_are_back_within_two_seconds(serve, profiles, seconds, bound):
+    server = serve("uvicorn")
+    async with Wire(server.port) as wire:
+        profile = await profiles()
+        # One of them rests before the end.
+        pages = [await open_page(profile, wire.url, attempts=some) for some in (1, 5, 99, 99)]
+        wire.cut()
+        for page in pages:
+            await page.set_offline(True)
+        await all_have(pages, "!navigator.onLine")
+        for number, page in enumerate(pages):
+            await say(page, *([number, count] for count in range(3)))
+        await asyncio.sleep(seconds)
+        assert await each(pages, SAID) == [[]] * 4
+        state = await each(pages, "[window.realtime.status, window.sockets]")
+        wire.mend()
+        began = time.monotonic()
+        await asyncio.gather(*(page.set_offline(False) for page in pages))
+        mine = f"{SAID}.filter(([who]) => who === {{}}).map(([, count]) => count)"
+        mines = [(page, mine.format(number)) for number, page in enumerate(pages)]
+        await asyncio.gather(*(page.wait(f"{said}.length === 3") for page, said in mines))
+        took = time.monotonic() - began
+        print(f"offline for {seconds} s: {state}, back after {took:.2f} s")
+        assert took < bound
+        assert [await page.evaluate(said) for page, said in mines] == [[0, 1, 2]] * 4
+        assert await each(pages, "window.refused") == [[]] * 4
+        assert await each(pages, "window.opens.length") == [2] * 4
+
+
+@contextlib.asynccontextmanager
+async def frozen(chromium, profile, page):
+    """As a tab that was not looked at for long."""
+    await profile.open("about:blank")
+    await page.wait("document.visibilityState === 'hidden'")
+    await page.freeze()
+    yield
+    await page.thaw()
+
+
+@contextlib.asynccontextmanager
+async def halted(chromium, profile, page):
+    """As on a laptop whose lid was closed: no event tells the page."""
+    with chromium.halted():
+        yield
+
+
+@pytest.mark.parametrize(
+    ("sleep", "network"), [(frozen, "stays"), (halted, "stays"), (halted, "goes")]
+)
+async def test_a_page_that_slept_over_a_heartbeat_is_back_within_two_seconds(
+    serve, chromium, profiles, sleep, network
+):
+    server = serve("uvicorn", environment=LOGGED, HEARTBEAT_INTERVAL=4, HEARTBEAT_TIMEOUT=3)
+    async with Wire(server.port) as wire:
+        profile = await profiles()
+        page = await open_page(profile, wire.url)
+        # The server gives up only those who ping.
+        await page.evaluate("window.realtime.ping()")
+        if network == "goes":
+            wire.cut()
+        async with sleep(chromium, profile, page):
+
+            async def given_up():
+                return ENDED.findall(server.log)
+
+            assert await until(given_up, "the server gives it up") == ["4001"]
+            wire.mend()
+            began = time.monotonic()
+        await page.wait("window.closes.length && window.realtime.connected")
+        await say(page, "awake")
+        await page.wait(f"{SAID}.length")
+        took = time.monotonic() - began
+        closes = await page.evaluate("window.closes")
+        print(f"back after {took:.2f} s, {closes}")
+        assert took < RECOVERY
+        assert await page.evaluate(SAID) == ["awake"]
+        assert len(closes) == 1
+
+
+async def test_who_logs_out_is_told_in_all_tabs_and_the_next_user_has_them_anew(serve, profiles):
+    server = serve("uvicorn")
+    profile = await profiles()
+    anna = await profile.visit(f"{server.url}/sign-in/anna/")
+    pages = [await open_page(profile, server.url, "open,own:1") for _ in range(3)]
+    await server.aget(f"/tell/{anna}/?payload=secret")
+    await all_have(pages, f"{TOLD}.length")
+
+    await profile.visit(f"{server.url}/sign-out/")
+    await all_have(pages, "window.closes.length")
+    told = {"code": 4501, "name": "SESSION_ENDED", "willReconnect": False}
+    # What wakes one that rests wakes none of these.
+    await each(pages, "window.dispatchEvent(new Event('online'))")
+    for page in pages:
+        await page.show()
+        await page.wait("document.visibilityState === 'visible'")
+        await say(page, "from nobody")
+    await all_have(pages, "window.refused.length")
+
+    bert = await profile.visit(f"{server.url}/sign-in/bert/")
+    assert await each(pages, "window.closes") == [[told]] * 3
+    assert await each(pages, "window.sockets") == [1] * 3
+    assert (
+        await each(pages, "[window.realtime.status, window.realtime.userId]")
+        == [["stopped", None]] * 3
+    )
+    assert (await server.aget("/stats/")).json()["totalConnections"] == 0
+
+    await pages[0].send("Page.reload")
+    await pages[0].wait("window.opens?.length === 1")
+    for page in pages[1:]:
+        await page.evaluate("document.body.replaceChildren(), window.realtime.connect()")
+    await all_have(pages, "window.realtime.connected")
+    assert await each(pages, "String(window.realtime.userId)") == [bert] * 3
+    await each(pages, "window.realtime.subscribe('open').then(() => true)")
+    await server.aget(f"/tell/{anna}/?payload=secret")
+    await server.aget(f"/tell/{bert}/?payload=hello")
+    await server.aget("/push/?room=open&payload=1")
+    shown = 'told "hello"pushed 1'
+    await all_have(pages, f"document.body.innerText.includes('{shown}')")
+    assert await each(pages, "document.body.innerText") == [shown] * 3
+    assert (await server.aget("/stats/")).json()["totalConnections"] == 3
