@@ -201,7 +201,8 @@ export interface Realtime extends RealtimeState {
    * may be ignored: that raises no unhandled rejection.
    *
    * What is sent without a connection waits for the next, up to {@link MAX_QUEUED}; then the oldest
-   * is refused.
+   * is refused. It goes out as it was when it was sent. What JSON cannot write, such as a BigInt,
+   * throws a TypeError at once.
    */
 
   /** Sends an envelope, adding `timestamp` and `id`. Resolves as it goes out; replies are events. */

@@ -102,7 +102,9 @@ export function createRealtime(options = {}) {
   }
 
   function makeItem(envelope, replyType) {
-    return { envelope: complete(envelope), replyType, deferred: createDeferred() };
+    // As it is now: what waits may be changed by its page, and what cannot be written throws here.
+    const written = JSON.parse(JSON.stringify(complete(envelope)));
+    return { envelope: written, replyType, deferred: createDeferred() };
   }
 
   function post(envelope, replyType) {
