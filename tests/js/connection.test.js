@@ -172,6 +172,21 @@ test("with reconnect: false it stays away", (t) => {
   assert.equal(closes[0].willReconnect, false);
 });
 
+test("an option that is undefined or null has its default", (t) => {
+  for (const none of [undefined, null]) {
+    const options = { reconnect: none, maxReconnectAttempts: none, reconnectDelay: none };
+    const { WebSocket, realtime, closes, tick } = setup(t, options);
+    realtime.connect();
+    for (let attempt = 0; attempt < 6; attempt += 1) {
+      WebSocket.last.close();
+      tick(30_000);
+    }
+    assert.deepEqual(closes.map(({ delay }) => delay), [1000, 2000, 4000, 8000, 16_000, undefined]);
+    assert.equal(closes.at(-1).resting, true);
+    t.mock.timers.reset();
+  }
+});
+
 test("connections that end right away count as failures", (t) => {
   const { WebSocket, realtime, closes, tick } = setup(t);
   realtime.connect();

@@ -18,6 +18,7 @@ const DEFAULTS = { reconnect: true, maxReconnectAttempts: 5, reconnectDelay: 100
 
 export function createRealtime(options = {}) {
   const settings = { ...DEFAULTS, ...options };
+  for (const key in DEFAULTS) settings[key] ??= DEFAULTS[key];
   const log = settings.debug ? (...said) => console.debug("[realtime]", ...said) : () => {};
   const events = createEvents();
   const replies = createReplies();
