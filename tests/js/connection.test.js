@@ -148,6 +148,29 @@ for (const [name, wake] of [
   });
 }
 
+test("what comes of an attempt under way when the network comes back is no failure of before", (t) => {
+  const events = fakePage(t);
+  const { WebSocket, realtime, closes, tick } = setup(t, { maxReconnectAttempts: 1 });
+  realtime.connect();
+  WebSocket.last.close();
+  tick(1000);
+  assert.equal(realtime.status, "connecting");
+  events.online();
+  assert.equal(WebSocket.all.length, 2);
+  WebSocket.last.close();
+  assert.deepEqual([realtime.status, closes.at(-1).delay], ["waiting", 0]);
+});
+
+test("who disconnects while it begins to connect is not woken", (t) => {
+  const events = fakePage(t);
+  const { WebSocket, realtime } = setup(t);
+  realtime.once(":status", () => realtime.disconnect());
+  realtime.connect();
+  assert.equal(events.listeners, 0);
+  events.online();
+  assert.deepEqual([realtime.status, WebSocket.all.length], ["stopped", 1]);
+});
+
 test("after disconnect the page's events do nothing", (t) => {
   const events = fakePage(t);
   const { WebSocket, realtime, tick } = setup(t);

@@ -39,6 +39,7 @@ export function createConnection(settings, hooks) {
       onReady: hooks.onReady,
       onClose: onLost,
     });
+    unwatch ??= watchPage({ onWake, onDoubt: () => socket?.doubt(false), onHide });
     setStatus("connecting");
   }
 
@@ -88,9 +89,9 @@ export function createConnection(settings, hooks) {
     wokenAt = Date.now();
     if (status === "connected") {
       socket.doubt(true);
-    } else if (status === "waiting" || resting) {
+    } else {
       attempts = 0;
-      open();
+      if (status !== "connecting") open();
     }
   }
 
@@ -113,7 +114,6 @@ export function createConnection(settings, hooks) {
       if (status === "connecting" || status === "connected") return;
       attempts = 0;
       open();
-      unwatch ??= watchPage({ onWake, onDoubt: () => socket?.doubt(false), onHide });
     },
 
     disconnect() {
