@@ -236,6 +236,51 @@ test("a handler of the close may connect at once", (t) => {
   assert.deepEqual(log, ["connecting", "connecting"]);
 });
 
+for (const [name, listen] of [
+  ["an :open handler", (realtime) => realtime.on(":open", realtime.disconnect)],
+  ["a reader of the store", ({ store, disconnect }) => store.subscribe(() => store.getSnapshot().connected && disconnect())],
+]) {
+  test(`${name} that disconnects has the last word`, (t) => {
+    const { WebSocket, realtime, log } = setup(t);
+    const heard = [];
+    listen(realtime);
+    for (const type of [":open", ":close", "connected", "*"]) {
+      realtime.on(type, (event) => heard.push([type, event !== null]));
+    }
+    realtime.connect();
+    WebSocket.last.accept();
+    assert.deepEqual(heard.filter(([type]) => type !== ":open"), [[":close", true]]);
+    assert.ok(heard.every(([, isThere]) => isThere));
+    assert.deepEqual(log, ["connecting", "stopped"]);
+  });
+}
+
+test("the connected frame is heard by its type, after the status", (t) => {
+  const { WebSocket, realtime, log } = setup(t);
+  realtime.on("connected", ({ type }) => log.push(type));
+  realtime.on("*", ({ type }) => log.push(`* ${type}`));
+  realtime.connect();
+  WebSocket.last.accept();
+  assert.deepEqual(log, ["connecting", "connected", "connected", "* connected"]);
+});
+
+test("a handler of the close that begins a rest may end it", (t) => {
+  const { WebSocket, realtime, log, closes } = setup(t, { maxReconnectAttempts: 0 });
+  realtime.once(":close", () => realtime.disconnect());
+  realtime.connect();
+  WebSocket.last.close();
+  assert.deepEqual(log, ["connecting", "stopped"]);
+  assert.equal(closes.length, 2);
+});
+
+test("disconnect refuses what waited for a first connect", async (t) => {
+  const { realtime } = setup(t);
+  const early = realtime.send({ type: "a" });
+  realtime.disconnect();
+  await assert.rejects(early, { code: "NOT_CONNECTED" });
+  await assert.rejects(realtime.send({ type: "b" }), { code: "NOT_CONNECTED" });
+});
+
 test("what a closed socket still says is not heard", (t) => {
   const { WebSocket, realtime, closes } = setup(t);
   const seen = [];
