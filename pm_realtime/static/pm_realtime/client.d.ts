@@ -104,7 +104,7 @@ export interface StatusDetail {
   /** Of the close, with `waiting` and `stopped`. */
   code?: number;
   reason?: string;
-  /** Milliseconds until the next attempt, with `waiting`; none where the page was left. */
+  /** Milliseconds until the next attempt, with `waiting`; 0 where the page was left, once back. */
   delay?: number;
   /**
    * With `stopped`: `maxReconnectAttempts` came to nothing. It goes on with `connect()`, when the

@@ -103,7 +103,7 @@ export function createConnection(settings, hooks) {
     if (!socket) return;
     socket.close();
     socket = null;
-    settle("waiting", { code: 1000, reason: "page left" });
+    settle("waiting", { code: 1000, reason: "page left", delay: 0 });
   }
 
   return {
