@@ -3,7 +3,9 @@
 import json
 import re
 from html.parser import HTMLParser
+from math import inf
 from textwrap import dedent
+from uuid import UUID
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -11,7 +13,7 @@ from django.core.management import call_command
 from django.template import Context, Template, TemplateSyntaxError
 from django.test import RequestFactory, override_settings
 from django.urls import set_script_prefix
-from django.utils.functional import SimpleLazyObject
+from django.utils.functional import SimpleLazyObject, lazystr
 
 from tests.node import ROOT, node, run
 
@@ -88,6 +90,14 @@ def test_options_are_spelt_as_in_python_and_stand_above_the_settings():
             "debug": False,
             "reconnectDelay": 500,
         }
+
+
+def test_what_python_and_json_do_not_share_is_written_for_javascript():
+    """Infinity has no word in JSON; ids of users may be UUIDs, addresses lazy."""
+    user = UUID(int=7)
+    found = options("shared=user max_reconnect_attempts=endless", user=user, endless=inf)
+    assert found == {"url": "/api/ws", "maxReconnectAttempts": None, "shared": str(user)}
+    assert options("url=address", address=lazystr("/late")) == {"url": "/late"}
 
 
 def test_what_an_option_holds_stays_inside_its_attribute():

@@ -1,9 +1,11 @@
 """``{% realtime_client %}``: the browser client in a template, configured by the settings."""
 
 import json
+from math import inf
 from typing import Any, Final
 
 from django import template
+from django.core.serializers.json import DjangoJSONEncoder
 from django.template import Context, TemplateSyntaxError
 from django.templatetags.static import static
 from django.urls import get_script_prefix
@@ -22,7 +24,7 @@ def realtime_client(context: Context, nonce: object = None, **options: Any) -> S
     """The script tag that makes the page's client, ``window.realtime``.
 
     ``options`` are those of ``createRealtime`` in Python's spelling (``auto_connect``,
-    ``max_reconnect_attempts``, None for no end of them, ...); they stand above
+    ``max_reconnect_attempts``, None or infinity for no end of them, ...); they stand above
     ``PM_REALTIME["CLIENT"]``. The URL is ``PATH`` on the page's host unless ``url`` says another.
     ``nonce`` is that of the page's Content-Security-Policy; Django's and django-csp's are found by
     themselves. Raises ``TemplateSyntaxError`` for an option that does not exist.
@@ -37,7 +39,11 @@ def realtime_client(context: Context, nonce: object = None, **options: Any) -> S
         '<script type="module" src="{}"{} data-pm-realtime="{}"></script>',
         static(MODULE),
         _nonce_attribute(_page_nonce(context) if nonce is None else nonce),
-        json.dumps({_camel_case(name): value for name, value in given.items()}),
+        json.dumps(
+            # JSON has no word for infinity.
+            {_camel_case(name): None if value == inf else value for name, value in given.items()},
+            cls=DjangoJSONEncoder,
+        ),
     )
 
 

@@ -148,6 +148,29 @@ for (const [name, wake] of [
   });
 }
 
+test("what comes of an attempt under way when the network comes back is no failure of before", (t) => {
+  const events = fakePage(t);
+  const { WebSocket, realtime, closes, tick } = setup(t, { maxReconnectAttempts: 1 });
+  realtime.connect();
+  WebSocket.last.close();
+  tick(1000);
+  assert.equal(realtime.status, "connecting");
+  events.online();
+  assert.equal(WebSocket.all.length, 2);
+  WebSocket.last.close();
+  assert.deepEqual([realtime.status, closes.at(-1).delay], ["waiting", 0]);
+});
+
+test("who disconnects while it begins to connect is not woken", (t) => {
+  const events = fakePage(t);
+  const { WebSocket, realtime } = setup(t);
+  realtime.once(":status", () => realtime.disconnect());
+  realtime.connect();
+  assert.equal(events.listeners, 0);
+  events.online();
+  assert.deepEqual([realtime.status, WebSocket.all.length], ["stopped", 1]);
+});
+
 test("after disconnect the page's events do nothing", (t) => {
   const events = fakePage(t);
   const { WebSocket, realtime, tick } = setup(t);
@@ -170,6 +193,21 @@ test("with reconnect: false it stays away", (t) => {
   tick(60_000);
   assert.equal(WebSocket.all.length, 1);
   assert.equal(closes[0].willReconnect, false);
+});
+
+test("an option that is undefined or null has its default", (t) => {
+  for (const none of [undefined, null]) {
+    const options = { reconnect: none, maxReconnectAttempts: none, reconnectDelay: none };
+    const { WebSocket, realtime, closes, tick } = setup(t, options);
+    realtime.connect();
+    for (let attempt = 0; attempt < 6; attempt += 1) {
+      WebSocket.last.close();
+      tick(30_000);
+    }
+    assert.deepEqual(closes.map(({ delay }) => delay), [1000, 2000, 4000, 8000, 16_000, undefined]);
+    assert.equal(closes.at(-1).resting, true);
+    t.mock.timers.reset();
+  }
 });
 
 test("connections that end right away count as failures", (t) => {
@@ -196,6 +234,51 @@ test("a handler of the close may connect at once", (t) => {
   tick(1000);
   assert.equal(WebSocket.all.length, 2);
   assert.deepEqual(log, ["connecting", "connecting"]);
+});
+
+for (const [name, listen] of [
+  ["an :open handler", (realtime) => realtime.on(":open", realtime.disconnect)],
+  ["a reader of the store", ({ store, disconnect }) => store.subscribe(() => store.getSnapshot().connected && disconnect())],
+]) {
+  test(`${name} that disconnects has the last word`, (t) => {
+    const { WebSocket, realtime, log } = setup(t);
+    const heard = [];
+    listen(realtime);
+    for (const type of [":open", ":close", "connected", "*"]) {
+      realtime.on(type, (event) => heard.push([type, event !== null]));
+    }
+    realtime.connect();
+    WebSocket.last.accept();
+    assert.deepEqual(heard.filter(([type]) => type !== ":open"), [[":close", true]]);
+    assert.ok(heard.every(([, isThere]) => isThere));
+    assert.deepEqual(log, ["connecting", "stopped"]);
+  });
+}
+
+test("the connected frame is heard by its type, after the status", (t) => {
+  const { WebSocket, realtime, log } = setup(t);
+  realtime.on("connected", ({ type }) => log.push(type));
+  realtime.on("*", ({ type }) => log.push(`* ${type}`));
+  realtime.connect();
+  WebSocket.last.accept();
+  assert.deepEqual(log, ["connecting", "connected", "connected", "* connected"]);
+});
+
+test("a handler of the close that begins a rest may end it", (t) => {
+  const { WebSocket, realtime, log, closes } = setup(t, { maxReconnectAttempts: 0 });
+  realtime.once(":close", () => realtime.disconnect());
+  realtime.connect();
+  WebSocket.last.close();
+  assert.deepEqual(log, ["connecting", "stopped"]);
+  assert.equal(closes.length, 2);
+});
+
+test("disconnect refuses what waited for a first connect", async (t) => {
+  const { realtime } = setup(t);
+  const early = realtime.send({ type: "a" });
+  realtime.disconnect();
+  await assert.rejects(early, { code: "NOT_CONNECTED" });
+  await assert.rejects(realtime.send({ type: "b" }), { code: "NOT_CONNECTED" });
 });
 
 test("what a closed socket still says is not heard", (t) => {

@@ -39,6 +39,29 @@ test("nor does what nobody in particular wrote", async (t) => {
   await assert.rejects(anonymous, { code: "USER_CHANGED" });
 });
 
+test("what waits goes out as it was when it was sent", (t) => {
+  const { WebSocket, realtime, tick } = setup(t);
+  WebSocket.last.close();
+  const form = { text: "Hello" };
+  realtime.sendToRoom("a", form);
+  form.text = "";
+  tick(1000);
+  WebSocket.last.accept();
+  assert.deepEqual(WebSocket.last.lastSent.payload.content, { text: "Hello" });
+});
+
+test("what cannot be written is refused at once, and stands in nobody's way", (t) => {
+  const { WebSocket, realtime, tick } = setup(t);
+  for (const lose of [() => {}, () => WebSocket.last.close()]) {
+    lose();
+    assert.throws(() => realtime.sendToRoom("a", 1n), TypeError);
+  }
+  realtime.sendMessage("b");
+  tick(1000);
+  WebSocket.last.accept();
+  assert.deepEqual([realtime.connected, WebSocket.last.lastSent.type], [true, "b"]);
+});
+
 test("unsubscribe is done where the connection is lost before its answer", async (t) => {
   const { WebSocket, realtime } = setup(t);
   const left = realtime.unsubscribe("a");

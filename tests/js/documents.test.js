@@ -78,6 +78,12 @@ test("support chat", async (t) => {
   assert.deepEqual([input.value, notice.textContent], ["three", "That may not have arrived: look above."]);
 });
 
+test("support chat, with somebody who is not logged in", async (t) => {
+  const { server, query } = await run(t, example("support-chat"));
+  server.push("message", { room: "support", content: { text: "Help" } }, { room: "support" });
+  assert.deepEqual(query("#messages").children.map(({ textContent }) => textContent), ["A visitor: Help"]);
+});
+
 test("support chat, where the room is not for everyone", async (t) => {
   const code = example("support-chat");
   const { server, query } = await run(t, code, { automatic: false });

@@ -189,6 +189,15 @@ test("a page that is left closes its socket, and has the next when it is back", 
   assert.deepEqual(contents(), ["kept"]);
 });
 
+test("each close that is followed by an attempt says when", (t) => {
+  const { page, WebSocket, realtime } = setup(t);
+  const delays = [];
+  realtime.on(":close", ({ willReconnect, delay }) => delays.push([willReconnect, delay]));
+  page.window("pagehide", { persisted: true });
+  assert.deepEqual(delays, [[true, 0]]);
+  assert.equal(WebSocket.all.length, 1);
+});
+
 test("the first showing of a page is no return", (t) => {
   const { page, pings } = setup(t);
   page.window("pageshow", { persisted: false });

@@ -104,7 +104,7 @@ export interface StatusDetail {
   /** Of the close, with `waiting` and `stopped`. */
   code?: number;
   reason?: string;
-  /** Milliseconds until the next attempt, with `waiting`; none where the page was left. */
+  /** Milliseconds until the next attempt, with `waiting`; 0 where the page was left, once back. */
   delay?: number;
   /**
    * With `stopped`: `maxReconnectAttempts` came to nothing. It goes on with `connect()`, when the
@@ -201,7 +201,8 @@ export interface Realtime extends RealtimeState {
    * may be ignored: that raises no unhandled rejection.
    *
    * What is sent without a connection waits for the next, up to {@link MAX_QUEUED}; then the oldest
-   * is refused.
+   * is refused. It goes out as it was when it was sent. What JSON cannot write, such as a BigInt,
+   * throws a TypeError at once.
    */
 
   /** Sends an envelope, adding `timestamp` and `id`. Resolves as it goes out; replies are events. */

@@ -18,7 +18,8 @@ const DEFAULTS = { reconnect: true, maxReconnectAttempts: 5, reconnectDelay: 100
 
 export function createRealtime(options = {}) {
   const settings = { ...DEFAULTS, ...options };
-  const log = settings.debug ? (...said) => console.debug("[realtime]", ...said) : () => {};
+  for (const key in DEFAULTS) settings[key] ??= DEFAULTS[key];
+  const log = (...said) => settings.debug && console.debug("[realtime]", ...said);
   const events = createEvents();
   const replies = createReplies();
   const outbox = createOutbox(transmit);
@@ -57,7 +58,7 @@ export function createRealtime(options = {}) {
     rooms.joinAll();
     outbox.flush();
     update();
-    events.emit(":open", identity);
+    if (identity) events.emit(":open", identity);
   }
 
   function onFrame(envelope) {
@@ -83,14 +84,18 @@ export function createRealtime(options = {}) {
     identity = null;
     closeCode = detail.code;
     if (final) {
-      refusing = true;
-      for (const each of [replies, rooms, outbox]) each.rejectAll(LocalErrorCode.NOT_CONNECTED);
+      refuseAll();
     } else {
       replies.rejectAll(LocalErrorCode.CONNECTION_LOST);
       rooms.connectionLost();
     }
     update();
     events.emit(":close", detail);
+  }
+
+  function refuseAll() {
+    refusing = true;
+    for (const each of [replies, rooms, outbox]) each.rejectAll(LocalErrorCode.NOT_CONNECTED);
   }
 
   function transmit({ envelope, replyType, deferred }, urgent = false) {
@@ -102,7 +107,9 @@ export function createRealtime(options = {}) {
   }
 
   function makeItem(envelope, replyType) {
-    return { envelope: complete(envelope), replyType, deferred: createDeferred() };
+    // As it is now: the page may change what waits.
+    const written = JSON.parse(JSON.stringify(complete(envelope)));
+    return { envelope: written, replyType, deferred: createDeferred() };
   }
 
   function post(envelope, replyType) {
@@ -134,7 +141,10 @@ export function createRealtime(options = {}) {
       connection.connect();
     },
 
-    disconnect: connection.disconnect,
+    disconnect() {
+      refuseAll();
+      connection.disconnect();
+    },
 
     send(envelope) {
       if (typeof envelope?.type !== "string") throw new TypeError("An envelope needs a type.");

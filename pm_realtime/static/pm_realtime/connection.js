@@ -39,6 +39,7 @@ export function createConnection(settings, hooks) {
       onReady: hooks.onReady,
       onClose: onLost,
     });
+    unwatch ??= watchPage({ onWake, onDoubt: () => socket?.doubt(false), onHide });
     setStatus("connecting");
   }
 
@@ -51,32 +52,33 @@ export function createConnection(settings, hooks) {
     // Before anyone is told, so that nothing a handler sends overtakes the rooms and the queue.
     hooks.onConnected(envelope);
     if (status === "connected") setStatus("connected");
+    if (status === "connected") hooks.onFrame(envelope);
   }
 
   function onLost(code, reason) {
     clearTimeout(stableTimer);
     socket = null;
     if (!settings.reconnect || !mayReconnect(code)) {
-      settle("stopped", { code, reason, final: true, willReconnect: false });
+      settle("stopped", { code, reason, final: true });
     } else if (attempts >= settings.maxReconnectAttempts) {
       resting = true;
-      settle("stopped", { code, reason, final: false, willReconnect: false, resting: true });
+      settle("stopped", { code, reason, resting: true });
     } else {
       const atOnce = attempts === 0 && Date.now() - wokenAt < JUST_WOKEN;
       const delay = atOnce ? 0 : backoffDelay(attempts, settings.reconnectDelay);
       attempts += 1;
       retryTimer = setTimeout(open, delay);
-      settle("waiting", { code, reason, final: false, willReconnect: true, delay });
+      settle("waiting", { code, reason, delay });
     }
   }
 
-  function settle(next, { final, willReconnect, ...rest }) {
+  function settle(next, { final = false, ...rest }) {
     if (final) stopWatching();
     status = next;
     const name = Object.keys(CloseCode).find((key) => CloseCode[key] === rest.code) ?? null;
-    hooks.onClose({ final, willReconnect, name, ...rest });
+    hooks.onClose({ final, willReconnect: next === "waiting", name, ...rest });
     // A handler of the close may have connected anew already.
-    if (status === next) setStatus(next, rest);
+    if (status === next && (resting || !rest.resting)) setStatus(next, rest);
   }
 
   function stopWatching() {
@@ -88,9 +90,9 @@ export function createConnection(settings, hooks) {
     wokenAt = Date.now();
     if (status === "connected") {
       socket.doubt(true);
-    } else if (status === "waiting" || resting) {
+    } else {
       attempts = 0;
-      open();
+      if (status !== "connecting") open();
     }
   }
 
@@ -101,7 +103,7 @@ export function createConnection(settings, hooks) {
     if (!socket) return;
     socket.close();
     socket = null;
-    settle("waiting", { code: 1000, reason: "page left", final: false, willReconnect: true });
+    settle("waiting", { code: 1000, reason: "page left", delay: 0 });
   }
 
   return {
@@ -113,7 +115,6 @@ export function createConnection(settings, hooks) {
       if (status === "connecting" || status === "connected") return;
       attempts = 0;
       open();
-      unwatch ??= watchPage({ onWake, onDoubt: () => socket?.doubt(false), onHide });
     },
 
     disconnect() {
@@ -124,7 +125,7 @@ export function createConnection(settings, hooks) {
       socket?.close();
       socket = null;
       resting = false;
-      settle("stopped", { code: 1000, reason: "", final: true, willReconnect: false });
+      settle("stopped", { code: 1000, reason: "", final: true });
     },
 
     send: (envelope, urgent) => socket?.send(envelope, urgent) ?? false,

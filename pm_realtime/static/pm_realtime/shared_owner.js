@@ -39,7 +39,7 @@ export function createOwner({ id, place, link = null, post, watch, onIdle }) {
       say("open", { to, envelope });
     },
     onFrame(envelope) {
-      if (envelope !== connected) ledger.frame(envelope).forEach(perform);
+      ledger.frame(envelope).forEach(perform);
     },
     onReady() {
       const messages = held;

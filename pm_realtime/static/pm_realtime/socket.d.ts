@@ -8,6 +8,7 @@ export interface SocketOptions {
   protocols?: string | string[];
   WebSocket: typeof globalThis.WebSocket;
   onConnected(envelope: Envelope): void;
+  /** Every frame but the `connected` one. */
   onFrame(envelope: Envelope): void;
   /** What was held while in doubt may go out. */
   onReady(): void;

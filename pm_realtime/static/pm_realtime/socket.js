@@ -55,8 +55,9 @@ export function openSocket({ url, protocols, WebSocket, onConnected, onFrame, on
       clearTimeout(opening);
       startHeartbeat(envelope.payload ?? {});
       onConnected(envelope);
+    } else {
+      onFrame(envelope);
     }
-    onFrame(envelope);
   });
 
   socket.addEventListener("close", ({ code, reason }) => {
