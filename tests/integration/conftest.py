@@ -1,3 +1,4 @@
+import asyncio
 import contextlib
 import json
 import resource
@@ -103,7 +104,10 @@ async def browser():
         path = chromium_path(playwright.chromium.executable_path)
         browser = await playwright.chromium.launch(executable_path=path)
         yield browser
-        await browser.close()
+        # What does not close is killed with Playwright's own process.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(20):
+                await browser.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

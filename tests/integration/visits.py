@@ -1,12 +1,15 @@
 """People at the demo in a browser, each in a context of their own as in a browser of their own."""
 
 import asyncio
+import contextlib
 import re
 
 from playwright.async_api import BrowserContext, Page, expect
 
 #: Milliseconds a page gets for what must happen, however busy the machine is.
 PATIENCE = 15_000
+#: Seconds that pages get for closing.
+CLOSING = 15
 
 expect.set_options(timeout=PATIENCE)
 
@@ -29,7 +32,10 @@ class Visits:
         return self
 
     async def __aexit__(self, *error):
-        await asyncio.gather(*(each.close() for each in self._mine))
+        # Chromium now and then never says that a page is closed; its browser will be closed.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSING):
+                await asyncio.gather(*(each.close() for each in self._mine))
         if error == (None, None, None):
             assert self.complaints == [], self.complaints
 
