@@ -165,6 +165,20 @@ test("a room the server takes us out of is forgotten", async (t) => {
   assert.deepEqual(roomsAskedFor(WebSocket.last), ["c"]);
 });
 
+test("being taken out of a room that is asked for is not the answer", async (t) => {
+  const { WebSocket, realtime } = setup(t);
+  realtime.subscribe("a");
+  grant(WebSocket.last, WebSocket.last.lastSent);
+  await settled();
+  const again = realtime.subscribe("a");
+  WebSocket.last.frame("unsubscribed", { room: "a", success: true, reason: "role" });
+  grant(WebSocket.last, WebSocket.last.lastSent);
+  await again;
+  assert.deepEqual(realtime.rooms, ["a"]);
+  WebSocket.last.frame("unsubscribed", { room: "a", success: true });
+  assert.deepEqual(realtime.rooms, []);
+});
+
 test("rooms outlive disconnect and a final close, whoever waited does not", async (t) => {
   const { WebSocket, realtime } = setup(t);
   realtime.subscribe("a");

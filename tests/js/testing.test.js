@@ -117,3 +117,12 @@ test("it stands in for the global WebSocket, and gives it back", async () => {
   server.uninstall();
   assert.deepEqual(Object.getOwnPropertyDescriptor(globalThis, "WebSocket"), before);
 });
+
+test("installed twice, it is taken away by one uninstall", () => {
+  const { WebSocket } = globalThis;
+  const server = createFakeServer();
+  server.install().install();
+  assert.equal(globalThis.WebSocket, server.WebSocket);
+  server.uninstall();
+  assert.equal(globalThis.WebSocket, WebSocket);
+});

@@ -17,7 +17,7 @@ const GONE = [LocalErrorCode.NOT_CONNECTED, LocalErrorCode.CONNECTION_LOST];
 const DEFAULTS = { reconnect: true, maxReconnectAttempts: 5, reconnectDelay: 1000 };
 
 export function createRealtime(options = {}) {
-  const settings = { ...DEFAULTS, ...options };
+  const settings = { ...options };
   for (const key in DEFAULTS) settings[key] ??= DEFAULTS[key];
   const log = (...said) => settings.debug && console.debug("[realtime]", ...said);
   const events = createEvents();
@@ -64,7 +64,7 @@ export function createRealtime(options = {}) {
   function onFrame(envelope) {
     log("received", envelope);
     if (envelope.type === MessageType.UNSUBSCRIBED && isUnasked(envelope)) {
-      rooms.forget(envelope.payload?.room);
+      rooms.forget(envelope.payload?.room, true);
     }
     replies.settle(envelope);
     // Names with a colon in front belong to the client's own events, "*" to all frames.
@@ -124,7 +124,7 @@ export function createRealtime(options = {}) {
     const item = makeItem({ type, payload }, replyType);
     if (!transmit(item, true)) {
       const connected = connection.status === "connected";
-      const code = connected ? LocalErrorCode.CONNECTION_LOST : LocalErrorCode.NOT_CONNECTED;
+      const code = LocalErrorCode[connected ? "CONNECTION_LOST" : "NOT_CONNECTED"];
       item.deferred.reject(new RealtimeError(code));
     }
     return item.deferred.promise;

@@ -49,7 +49,7 @@ export function createConnection(settings, hooks) {
       attempts = 0;
     }, STABLE_AFTER);
     status = "connected";
-    // Before anyone is told, so that nothing a handler sends overtakes the rooms and the queue.
+    // First, so that nothing a handler sends overtakes the rooms and the queue.
     hooks.onConnected(envelope);
     if (status === "connected") setStatus("connected");
     if (status === "connected") hooks.onFrame(envelope);
@@ -81,6 +81,13 @@ export function createConnection(settings, hooks) {
     if (status === next && (resting || !rest.resting)) setStatus(next, rest);
   }
 
+  function drop() {
+    clearTimeout(retryTimer);
+    clearTimeout(stableTimer);
+    socket?.close();
+    socket = null;
+  }
+
   function stopWatching() {
     unwatch?.();
     unwatch = null;
@@ -98,12 +105,9 @@ export function createConnection(settings, hooks) {
 
   // A page with an open socket is not kept for the way back.
   function onHide() {
-    clearTimeout(retryTimer);
-    clearTimeout(stableTimer);
-    if (!socket) return;
-    socket.close();
-    socket = null;
-    settle("waiting", { code: 1000, reason: "page left", delay: 0 });
+    const left = socket;
+    drop();
+    if (left) settle("waiting", { code: 1000, reason: "page left", delay: 0 });
   }
 
   return {
@@ -118,12 +122,9 @@ export function createConnection(settings, hooks) {
     },
 
     disconnect() {
-      clearTimeout(retryTimer);
-      clearTimeout(stableTimer);
+      drop();
       stopWatching();
       if (status === "stopped" && !resting) return;
-      socket?.close();
-      socket = null;
       resting = false;
       settle("stopped", { code: 1000, reason: "", final: true });
     },

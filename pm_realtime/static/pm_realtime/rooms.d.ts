@@ -8,8 +8,8 @@ export interface Rooms {
   readonly names: string[];
   /** Wants the room; the promise settles with the server's answer, over reconnects. */
   want(room: string): Promise<Envelope<RoomPayload>>;
-  /** No longer wants the room, by our own choice or the server's. */
-  forget(room: string): void;
+  /** No longer wants the room; by the server's choice only where it is not being asked for. */
+  forget(room: string, byServer?: boolean): void;
   /** A new connection is in no room. */
   joinAll(): void;
   /** Nothing is asked for again before the next connection. */

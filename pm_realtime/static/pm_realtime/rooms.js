@@ -83,9 +83,10 @@ export function createRooms(ask) {
       return promise;
     },
 
-    forget(room) {
+    forget(room, byServer) {
       const entry = wanted.get(room);
-      if (!entry) return;
+      // The server has yet to answer.
+      if (!entry || (byServer && entry.reply)) return;
       wanted.delete(room);
       stopTimer(entry);
       if (entry.reply === null) answer(entry, "reject", new RealtimeError(LocalErrorCode.CANCELLED));

@@ -111,6 +111,7 @@ export function createFakeServer(options = {}) {
     },
 
     install() {
+      if (restore) return server;
       const had = Object.getOwnPropertyDescriptor(globalThis, "WebSocket");
       globalThis.WebSocket = FakeWebSocket;
       restore = () => {
