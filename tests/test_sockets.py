@@ -43,6 +43,7 @@ async def pair():
     server.close()
 
 
+@pytest.mark.slow
 async def test_little_is_read_at_a_time(pair):
     server, _, writer = pair
     narrow(server.send)

@@ -183,6 +183,7 @@ async def halted(chromium, profile, page):
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sleep", "network"), [(frozen, "stays"), (halted, "stays"), (halted, "goes")]
 )

@@ -10,7 +10,8 @@ from tests.integration.crowd import handshake, subscribe_frame
 pytestmark = pytest.mark.load
 
 
-@pytest.mark.parametrize("kind", ["uvicorn", pytest.param("daphne", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["uvicorn", "daphne"])
 def test_a_burst_from_a_view_reaches_a_thousand_in_order(serve, gather_crowd, kind):
     server = serve(kind)
     crowd = gather_crowd(server, size=1000, count=1000)

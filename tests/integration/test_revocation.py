@@ -147,6 +147,7 @@ async def test_without_the_old_secret_key_nobody_is_known(start):
     assert (await browser.get(office, "who/"))["name"] == ""
 
 
+@pytest.mark.slow
 async def test_a_new_secret_key_goes_round(start):
     """One process has it already, which the other has as a fallback or does not know at all."""
     old, new = start("db", ("uvicorn", RARELY), ("uvicorn", RARELY), **OLD)
@@ -221,7 +222,9 @@ def cut(valkey):
     yield
 
 
-@pytest.mark.parametrize("strike", [killed, frozen, cut])
+@pytest.mark.parametrize(
+    "strike", [cut, *(pytest.param(each, marks=pytest.mark.slow) for each in (killed, frozen))]
+)
 async def test_what_ends_a_right_while_nobody_hears_is_found_soon_after(start, valkey, strike):
     near, office = start("db", ("uvicorn", RARELY), ("gunicorn", RARELY))
     nobody = Browser()

@@ -98,7 +98,9 @@ async def test_ten_tabs_have_one_socket_and_each_gets_its_own(serve, browse):
         assert await tabs.each(PUSHED) == [[1]] * 10
 
 
-@pytest.mark.parametrize("end", ["close", "crash", "freeze"])
+@pytest.mark.parametrize(
+    "end", ["close", *(pytest.param(end, marks=pytest.mark.slow) for end in ("crash", "freeze"))]
+)
 async def test_another_tab_owns_within_two_seconds_and_all_that_is_said_is_seen_once(
     serve, browse, end
 ):
@@ -165,6 +167,7 @@ async def test_an_owner_whose_page_hangs_is_deposed(serve, browse):
         assert await owner.evaluate("window.isOwner()") is False
 
 
+@pytest.mark.slow
 async def test_who_logs_out_is_told_in_all_tabs_and_the_next_user_sees_nothing_of_it(serve, browse):
     server = serve("uvicorn")
     async with browse(server) as tabs:

@@ -90,7 +90,7 @@ async def test_all_get_what_was_pushed_and_are_told_to_come_back(cluster, valkey
     assert server.log == ""
 
 
-@pytest.mark.parametrize("kind", ["uvicorn", "daphne"])
+@pytest.mark.parametrize("kind", ["uvicorn", pytest.param("daphne", marks=pytest.mark.slow)])
 async def test_whoever_comes_meanwhile_is_sent_on_and_plain_http_is_answered(cluster, valkey, kind):
     [server] = cluster(kind, SHUTDOWN_PERIOD=3)
     witnesses = await gather(server, 300)
@@ -113,7 +113,7 @@ async def code_of_late_comer(server):
     return code
 
 
-@pytest.mark.parametrize("kind", ["uvicorn", "daphne"])
+@pytest.mark.parametrize("kind", ["uvicorn", pytest.param("daphne", marks=pytest.mark.slow)])
 async def test_a_process_with_few_connections_ends_at_once(cluster, valkey, kind):
     [server] = cluster(kind, SHUTDOWN_PERIOD=600)
     async with connect(server) as first, connect(server) as second:
@@ -123,7 +123,7 @@ async def test_a_process_with_few_connections_ends_at_once(cluster, valkey, kind
     assert valkey.client().keys() == []
 
 
-@pytest.mark.parametrize("kind", ["uvicorn", "daphne"])
+@pytest.mark.parametrize("kind", ["uvicorn", pytest.param("daphne", marks=pytest.mark.slow)])
 async def test_a_second_signal_closes_all_that_are_left(cluster, valkey, kind):
     [server] = cluster(kind, SHUTDOWN_PERIOD=600)
     witnesses = await gather(server, 600)

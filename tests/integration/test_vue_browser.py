@@ -91,6 +91,7 @@ async def test_what_it_shows_follows_the_connection(visits, demo):
     assert await identity.get_attribute("data-connection") not in (before, None)
 
 
+@pytest.mark.slow
 async def test_unmounting_cleans_up_and_the_last_panel_leaves_the_room(visits):
     page, frames = await open_vue(visits)
     await expect(page.get_by_test_id("panel-state")).to_have_text(["In the room"] * 2)
@@ -114,6 +115,7 @@ async def test_unmounting_cleans_up_and_the_last_panel_leaves_the_room(visits):
     assert len(frames.sockets) == 1
 
 
+@pytest.mark.slow
 async def test_who_may_not_join_is_told(visits):
     page, _ = await open_vue(visits, "user")
     refusal = "You may not join this room."
@@ -121,6 +123,7 @@ async def test_who_may_not_join_is_told(visits):
     assert await page.evaluate("window.realtime.rooms") == []
 
 
+@pytest.mark.slow
 async def test_it_can_be_read_on_every_screen(visits):
     page, _ = await open_vue(visits)
     await expect(page.get_by_test_id("panel-state")).to_have_text(["In the room"] * 2)
