@@ -44,8 +44,8 @@ def static(request, name):
 
 
 urlpatterns = [
-    *urls.urlpatterns,
     path("page/", page),
     path("page.js", script),
     path("static/<path:name>", static),
+    *urls.urlpatterns,
 ]
