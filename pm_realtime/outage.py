@@ -9,6 +9,7 @@ import contextlib
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from typing import Final
 
@@ -35,7 +36,15 @@ LONG: Final = 2.0
 
 def is_lost_connection(error: object) -> bool:
     """Whether ``error`` is what a server that is away looks like, and no mistake of ours."""
-    return isinstance(error, _errors)
+    return isinstance(error, _errors) or _is_trip_of_redis_py(error)
+
+
+def _is_trip_of_redis_py(error: object) -> bool:
+    """A connection of redis-py that is cut while it writes finds None in place of its socket."""
+    if not isinstance(error, AttributeError) or error.__traceback__ is None:
+        return False
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).startswith("redis.")
 
 
 class Outage:

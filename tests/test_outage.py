@@ -5,6 +5,7 @@ import logging
 import threading
 
 import pytest
+import redis.asyncio
 
 import pm_realtime.outage as module
 from pm_realtime.layer_logs import SUBSCRIPTIONS, take_hints
@@ -108,6 +109,19 @@ def test_a_loop_that_has_ended_is_passed_over(ours):
 )
 def test_a_lost_connection_is_told_from_a_mistake(error, answer):
     assert is_lost_connection(error) is answer
+
+
+async def test_a_connection_of_redis_py_that_is_cut_while_it_writes_is_lost():
+    connection = redis.asyncio.Connection()
+    with pytest.raises(AttributeError) as caught:
+        await connection._send_packed_command([b"PING"])
+    assert is_lost_connection(caught.value)
+
+
+def test_a_mistake_of_ours_is_no_lost_connection():
+    with pytest.raises(AttributeError) as caught:
+        None.writelines  # noqa: B018
+    assert not is_lost_connection(caught.value)
 
 
 def log_in_channels_redis(error):
