@@ -10,6 +10,7 @@ import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol
+from weakref import WeakKeyDictionary
 
 from channels.layers import BaseChannelLayer
 from django.core.exceptions import ImproperlyConfigured
@@ -29,6 +30,8 @@ logger = logging.getLogger("pm_realtime.push")
 BATCH: Final = 250
 #: Seconds between two tries while the layer is away: the first and the longest.
 BACKOFF: Final = (0.1, 1.0)
+#: Seconds after which a layer is idle: until then it may be reading what it was answered last.
+IDLE: Final = 2.0
 #: Seconds after which a step that was given up has no effect any more.
 LATE: Final = 10.0
 
@@ -352,7 +355,8 @@ class Hub:
 
     async def _begin(self, layer: BaseChannelLayer) -> Echo:
         # After a restart of Redis each socket of a layer that nobody used meanwhile fails once.
-        await redis_layers.drop_idle(layer)
+        if time.monotonic() - _stopped_at.get(asyncio.get_running_loop(), -IDLE) >= IDLE:
+            await redis_layers.drop_idle(layer)
         try:
             return await self._listen(layer)
         except OutageError:
@@ -385,6 +389,7 @@ class Hub:
         if layer is None or echo is None:
             return
         await asyncio.wait(tasks, timeout=road.TIMEOUT)
+        _stopped_at[loop] = time.monotonic()
         redis_layers.forget_channel(layer, self._channel)
         for group in self._strays:
             with suppress(Exception):
@@ -488,6 +493,8 @@ def _sweep_interval() -> float:
         return 1.0
 
 
+#: When the last hub of a loop stopped, monotonic seconds.
+_stopped_at: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, float]] = WeakKeyDictionary()
 _hubs: Final[dict[asyncio.AbstractEventLoop, Hub]] = {}
 
 
