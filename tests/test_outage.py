@@ -164,5 +164,7 @@ def test_many_threads_may_speak_at_once(ours, caplog, monkeypatch):
         thread.start()
     for thread in threads:
         thread.join()
+    # Lines of two threads may overtake each other: they are written without the lock.
     levels = [level for level, _ in lines(caplog)]
-    assert levels == ["ERROR", "WARNING"] * (len(levels) // 2)
+    assert levels.count("ERROR") == levels.count("WARNING") > 0
+    assert len(levels) == 2 * levels.count("ERROR")
