@@ -129,26 +129,22 @@ def _count_unsent(error: BackendError) -> None:
     logger.debug("A push could not be sent: %s", error)
 
 
-def tell(parcel: Parcel[None]) -> None:
-    """Send ``parcel`` from wherever Django sends a signal: any thread, or a running event loop.
-
-    Never fails and never waits for long: what Redis does not take is counted in the log.
-    """
-    _tell(parcel)
-
-
-def tell_change(target: str, instruction: str) -> None:
-    """Have the members of ``target`` follow ``instruction`` after the commit; otherwise as
-    :func:`tell`.
+def tell_change(target: str) -> None:
+    """Have the members of ``target`` refresh after the commit; otherwise as :func:`tell`.
 
     Nothing that is sent after the commit overtakes the order, as it is announced before.
     """
     change = secrets.token_hex(8)
     announcement = order(target, ANNOUNCEMENT, on_commit=False, change=change)
-    _tell(order(target, instruction, change=change), announcement)
+    tell(order(target, "refresh", change=change), announcement)
 
 
-def _tell(parcel: Parcel[None], announcement: Parcel[None] | None = None) -> None:
+def tell(parcel: Parcel[None], announcement: Parcel[None] | None = None) -> None:
+    """Send ``parcel`` from wherever Django sends a signal: any thread, or a running event loop.
+
+    Where it waits for a commit, ``announcement`` is sent before. Never fails and never waits for
+    long: what Redis does not take is counted in the log.
+    """
     if transport.is_alone():
         return
     # A loop that runs for one caller only ends before it would send: an async view under WSGI.

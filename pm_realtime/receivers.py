@@ -209,10 +209,10 @@ def _refresh_member(*, sender: Any, instance: Any, **kwargs: Any) -> None:
 
 
 def _refresh(user: Any) -> None:
-    parcels.tell_change(user_group(push.user_key(user)), "refresh")
+    parcels.tell_change(user_group(push.user_key(user)))
 
 
 @_harmless
 def _refresh_all(**kwargs: Any) -> None:
     if not kwargs.get("created"):
-        parcels.tell_change(authenticated_group(), "refresh")
+        parcels.tell_change(authenticated_group())

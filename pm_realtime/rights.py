@@ -120,9 +120,7 @@ class Rights:
             return
         self._announced.discard(change)
         self._doubts += 1
-        if not self._is_in_doubt:
-            self._is_in_doubt = True
-            self._hold()
+        self._begin_doubt()
         self._look_anew()
 
     def doubt(self, change: str) -> None:
@@ -133,9 +131,7 @@ class Rights:
         if not self._connection.identity.is_authenticated:
             return
         self._announced.add(change)
-        if not self._is_in_doubt:
-            self._is_in_doubt = True
-            self._hold()
+        self._begin_doubt()
         asyncio.get_running_loop().call_later(TRANSACTION, self._wait_no_longer, change)
 
     def _wait_no_longer(self, change: str) -> None:
@@ -199,9 +195,7 @@ class Rights:
     def _adopt(self, identity: Identity) -> None:
         before, self._connection.identity = self._connection.identity, identity
         if self._is_in_doubt or _differ(before, identity):
-            if not self._is_in_doubt:
-                self._is_in_doubt = True
-                self._hold()
+            self._begin_doubt()
             self._doubts += 1
             self._connection.begin(self._settle(self._doubts))
         elif self._may_have_missed:
@@ -256,7 +250,7 @@ class Rights:
         now = time.monotonic()
         if now - self._moved_at < MOVING and not self._has_expired():
             if verdict.is_doubtful:
-                self.refresh_later(SECOND_LOOK)
+                self._refresh_later(SECOND_LOOK)
                 return True
             if verdict.identity is not None:
                 self._adopt(verdict.identity)
@@ -271,15 +265,13 @@ class Rights:
     def _is_spared_once(self, now: float) -> bool:
         if self._doubtful_since is None:
             self._doubtful_since = now
-            self.refresh_later(SECOND_LOOK)
+            self._refresh_later(SECOND_LOOK)
             return True
         return now - self._doubtful_since < SECOND_LOOK * 0.9
 
-    def refresh_later(self, seconds: float) -> None:
+    def _refresh_later(self, seconds: float) -> None:
         """Hold everything now, and look in ``seconds``."""
-        if not self._is_in_doubt:
-            self._is_in_doubt = True
-            self._hold()
+        self._begin_doubt()
         self._look_again(seconds)
 
     def _look_again(self, seconds: float) -> None:
@@ -321,6 +313,12 @@ class Rights:
         for joined in now[len(before) :]:
             await self._connection.join_group(groups.role_group(joined))
         await get_backend().set_role(self._connection.connection_id, role)
+
+    def _begin_doubt(self) -> None:
+        """Hold everything until :meth:`_settle` ends the doubt, however many reasons it has."""
+        if not self._is_in_doubt:
+            self._is_in_doubt = True
+            self._hold()
 
     def _hold(self) -> None:
         self._holds += 1
