@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol, TypeVar
 from pm_realtime import sessions
 from pm_realtime.auth import Identity, Verdict, recheck, recheck_sessions
 from pm_realtime.conf import conf
+from pm_realtime.loops import PerLoop
 from pm_realtime.threads import run_check
 
 T = TypeVar("T")
@@ -99,8 +100,7 @@ class Checker:
                 task.cancel()
             self._tasks = []
             self._dates = []
-            if _checkers.get(asyncio.get_running_loop()) is self:
-                del _checkers[asyncio.get_running_loop()]
+            _checkers.drop(self)
 
     def ask(self, subject: Subject) -> None:
         """Look at ``subject`` now, together with all others who ask now."""
@@ -259,15 +259,9 @@ def _batched(subjects: list[T], size: int) -> list[list[T]]:
     return [subjects[start : start + size] for start in range(0, len(subjects), size)]
 
 
-_checkers: Final[dict[asyncio.AbstractEventLoop, Checker]] = {}
+_checkers: Final = PerLoop(Checker)
 
 
 def get_checker() -> Checker:
     """The checker of the running event loop."""
-    loop = asyncio.get_running_loop()
-    checker = _checkers.get(loop)
-    if checker is None:
-        for other in [other for other in _checkers if other.is_closed()]:
-            del _checkers[other]
-        checker = _checkers[loop] = Checker()
-    return checker
+    return _checkers.get()

@@ -20,6 +20,7 @@ from pm_realtime.conf import conf
 from pm_realtime.echo import Echo
 from pm_realtime.exceptions import OutageError
 from pm_realtime.groups import authenticated_group, orders_group
+from pm_realtime.loops import PerLoop
 from pm_realtime.orders import Order, OrderLog
 from pm_realtime.outage import LAYER, outage
 from pm_realtime.protocol import CloseCode
@@ -371,8 +372,7 @@ class Hub:
 
     async def _stop(self) -> None:
         """Listen to nothing any more, and be nobody's hub."""
-        if _hubs.get(asyncio.get_running_loop()) is self:
-            del _hubs[asyncio.get_running_loop()]
+        _hubs.drop(self)
         await self._halt()
 
     async def _halt(self) -> None:
@@ -495,15 +495,9 @@ def _sweep_interval() -> float:
 
 #: When the last hub of a loop stopped, monotonic seconds.
 _stopped_at: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, float]] = WeakKeyDictionary()
-_hubs: Final[dict[asyncio.AbstractEventLoop, Hub]] = {}
+_hubs: Final = PerLoop(Hub)
 
 
 def get_hub() -> Hub:
     """The hub of the running event loop."""
-    loop = asyncio.get_running_loop()
-    hub = _hubs.get(loop)
-    if hub is None:
-        for other in [other for other in _hubs if other.is_closed()]:
-            del _hubs[other]
-        hub = _hubs[loop] = Hub()
-    return hub
+    return _hubs.get()

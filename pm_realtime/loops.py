@@ -23,3 +23,9 @@ class PerLoop(Generic[T]):
                 del self._made[other]
             found = self._made[loop] = self._make()
         return found
+
+    def drop(self, thing: T) -> None:
+        """``thing`` is over: where it is that of the running loop, the next is made anew."""
+        loop = asyncio.get_running_loop()
+        if self._made.get(loop) is thing:
+            del self._made[loop]

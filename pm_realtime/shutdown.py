@@ -20,6 +20,7 @@ from pm_realtime.backends import get_backend
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError, CloseConnection
 from pm_realtime.hub import get_hub
+from pm_realtime.loops import PerLoop
 from pm_realtime.protocol import CloseCode
 
 logger = logging.getLogger("pm_realtime.connection")
@@ -94,7 +95,7 @@ class Shutdown:
                 self._have_left.set()
             if not self._connections and not self.is_draining:
                 self._unlisten()
-                _shutdowns.pop(self._loop, None)
+                _shutdowns.drop(self)
 
     def _listen(self) -> None:
         if threading.current_thread() is not threading.main_thread():
@@ -204,15 +205,9 @@ def _hand_to(handler: Any) -> None:
         signal.raise_signal(signal.SIGTERM)
 
 
-_shutdowns: Final[dict[asyncio.AbstractEventLoop, Shutdown]] = {}
+_shutdowns: Final = PerLoop(lambda: Shutdown(asyncio.get_running_loop()))
 
 
 def get_shutdown() -> Shutdown:
     """The shutdown of the running event loop."""
-    loop = asyncio.get_running_loop()
-    shutdown = _shutdowns.get(loop)
-    if shutdown is None:
-        for other in [other for other in _shutdowns if other.is_closed()]:
-            del _shutdowns[other]
-        shutdown = _shutdowns[loop] = Shutdown(loop)
-    return shutdown
+    return _shutdowns.get()

@@ -71,7 +71,7 @@ async def watched():
     yield watch
     for subject in subjects:
         get_checker().discard(subject)
-    assert checker._checkers == {}
+    assert checker._checkers._made == {}
     await eventually(lambda: asyncio.all_tasks() == {asyncio.current_task()})
 
 

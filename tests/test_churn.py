@@ -362,10 +362,10 @@ def count_users():
 async def assert_nothing_is_left():
     """No table has an entry, in whatever module it is, and nobody does anything any more."""
     await eventually(lambda: running_tasks() == {asyncio.current_task()}, PATIENCE)
-    assert hub._hubs == {}
-    assert checker._checkers == {}
+    assert hub._hubs._made == {}
+    assert checker._checkers._made == {}
     assert transport._handovers == {}
-    assert shutdown._shutdowns == {}
+    assert shutdown._shutdowns._made == {}
     assert not any(handshakes._lines._made.values())
     assert parcels._deliveries == admission._evictions == set()
     assert outage.outage._lost == {}

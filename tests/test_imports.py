@@ -115,7 +115,7 @@ ONLY = {
     "backends": {"conf", "forks", "layer_config", "backends.base"},
     "orders": set(),
     "pm_realtime": {"push", "_version"},
-    "shutdown": {"backends", "conf", "exceptions", "hub", "protocol"},
+    "shutdown": {"backends", "conf", "exceptions", "hub", "loops", "protocol"},
     "management": set(),
     "management.commands": set(),
     "management.commands.realtime_constants": {"protocol"},
