@@ -1,0 +1,63 @@
+"""What the harness needs to know of a system: how to start it, and its dialect on the wire."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+#: What a room message carries besides padding: its number, in ten digits at the front of the body.
+NUMBER_DIGITS = 10
+
+
+class Dialect(Protocol):
+    """The frames of a system, seen from a client. All text frames, as bytes without framing."""
+
+    #: Path and query of the WebSocket.
+    path: str
+    subprotocols: Sequence[str]
+
+    def opening(self, room: str) -> Sequence[bytes]:
+        """What a client sends, in this order and each after the server's answer to the last, to be
+        in ``room``; empty where the path alone says it."""
+
+    def is_answer(self, frame: bytes) -> bool:
+        """Whether ``frame`` ends the wait before the next of :meth:`opening` (also before the
+        first, where the server speaks first: see ``speaks_first``)."""
+
+    #: Whether the server sends a frame before it can be spoken to.
+    speaks_first: bool
+
+    def publish(self, room: str, body: str) -> bytes:
+        """The frame with which a client in ``room`` says ``body`` to everybody there."""
+
+    def bodies(self, frame: bytes) -> Sequence[str]:
+        """The bodies of the room messages in ``frame``, in order; none in any other frame."""
+
+    def reply(self, frame: bytes) -> bytes | None:
+        """What a client must answer at once, such as a ping of the system's own, or None."""
+
+
+@dataclass(frozen=True)
+class System:
+    """One line of the tables.
+
+    ``command`` has ``{port}`` where the port belongs, and runs in the folder ``cwd`` with
+    ``environment`` added. A system counts as up when its port takes connections. ``processes`` is
+    how many the command starts that serve (their CPU and memory are added up, children included).
+    ``missing`` says what this machine lacks and how to get it, or is empty.
+    ``publishes_by`` is ``"websocket"``, or ``"http"`` where messages go in by POST to
+    ``publish_path`` (with ``{room}``) and the body of the request is the body of the message.
+    ``works`` are the names of the works it takes part in.
+    """
+
+    name: str
+    title: str
+    command: Sequence[str]
+    dialect: Dialect
+    works: frozenset[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    cwd: str = ""
+    missing: str = ""
+    publishes_by: str = "websocket"
+    publish_path: str = ""
+    needs_redis: bool = False
+    versions: Sequence[str] = ()
