@@ -1,0 +1,40 @@
+"""The ASGI servers that applications run on, each as its documentation has it for production.
+
+One worker, quiet, no compression of messages. What is there beyond that:
+
+- uvicorn (https://uvicorn.dev/settings/): ``uvloop`` by name, so that nobody measures without it
+  unawares.
+- daphne (https://github.com/django/daphne): nothing; it runs on Twisted's asyncio reactor and has
+  no choice of loop.
+- granian (https://github.com/emmett-framework/granian): a WebSocket counts as a request for as long
+  as it is open, and a worker takes no more than ``--backpressure`` of them (1024 by default):
+  further handshakes wait until others close. So the limit is put out of the way. WebSockets are on
+  by default and never compressed. The command is a parent with one worker: a child process.
+"""
+
+import sys
+from collections.abc import Sequence
+
+_CONNECTIONS = "65535"
+
+SERVERS: dict[str, Sequence[str]] = {
+    "uvicorn": (
+        *("-m", "uvicorn", "{app}", "--host", "127.0.0.1", "--port", "{port}"),
+        *("--loop", "uvloop", "--ws", "websockets-sansio", "--ws-per-message-deflate", "false"),
+        *("--log-level", "warning", "--no-access-log"),
+    ),
+    "daphne": ("-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", "-v", "0", "{app}"),
+    "granian": (
+        *("-m", "granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", "{port}"),
+        *("--workers", "1", "--loop", "uvloop", "--ws", "--backpressure", _CONNECTIONS),
+        *("--log-level", "warning", "--no-access-log", "{app}"),
+    ),
+}
+
+
+def command(server: str, app: str) -> Sequence[str]:
+    """The command that serves ``app`` (``module:name``) on ``server``; ``{port}`` stays in it.
+
+    Raises :class:`KeyError` for a server that is not in :data:`SERVERS`.
+    """
+    return (sys.executable, *(part.replace("{app}", app) for part in SERVERS[server]))
