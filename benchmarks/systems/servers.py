@@ -6,16 +6,13 @@ One worker, quiet, no compression of messages. What is there beyond that:
   unawares.
 - daphne (https://github.com/django/daphne): nothing; it runs on Twisted's asyncio reactor and has
   no choice of loop.
-- granian (https://github.com/emmett-framework/granian): a WebSocket counts as a request for as long
-  as it is open, and a worker takes no more than ``--backpressure`` of them (1024 by default):
-  further handshakes wait until others close. So the limit is put out of the way. WebSockets are on
-  by default and never compressed. The command is a parent with one worker: a child process.
+- granian (https://github.com/emmett-framework/granian#options): WebSockets are on by default and
+  never compressed, and ``--backpressure`` (1024) only counts a connection until it is upgraded. The
+  command is a parent with one worker: a child process.
 """
 
 import sys
 from collections.abc import Sequence
-
-_CONNECTIONS = "65535"
 
 SERVERS: dict[str, Sequence[str]] = {
     "uvicorn": (
@@ -26,7 +23,7 @@ SERVERS: dict[str, Sequence[str]] = {
     "daphne": ("-m", "daphne", "-b", "127.0.0.1", "-p", "{port}", "-v", "0", "{app}"),
     "granian": (
         *("-m", "granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", "{port}"),
-        *("--workers", "1", "--loop", "uvloop", "--ws", "--backpressure", _CONNECTIONS),
+        *("--workers", "1", "--loop", "uvloop", "--ws"),
         *("--log-level", "warning", "--no-access-log", "{app}"),
     ),
 }
