@@ -1,0 +1,3 @@
+from benchmarks.sites.common import *  # noqa: F403
+
+ROOT_URLCONF = "benchmarks.sites.tutorial.urls"
