@@ -46,7 +46,8 @@ class System:
     ``missing`` says what this machine lacks and how to get it, or is empty.
     ``publishes_by`` is ``"websocket"``, or ``"http"`` where messages go in by POST to
     ``publish_path`` (with ``{room}``) and the body of the request is the body of the message.
-    ``works`` are the names of the works it takes part in.
+    ``works`` are the names of the works it takes part in. ``versions`` are the names of installed
+    Python packages, or of anything else with its version after a blank (``nginx 1.22.1``).
 
     ``direct_path`` (with ``{user}``) is where a POST sends its body to one user, whose connections
     were opened with that user's cookie; where ``logs_in`` is False, a user is who opened the room
