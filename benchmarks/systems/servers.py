@@ -8,7 +8,8 @@ One worker, quiet, no compression of messages. What is there beyond that:
   no choice of loop.
 - granian (https://github.com/emmett-framework/granian#options): WebSockets are on by default and
   never compressed, and ``--backpressure`` (1024) only counts a connection until it is upgraded. The
-  command is a parent with one worker: a child process.
+  command is a parent with one worker: a child process. At ``warning`` it would say that Django has
+  no lifespan.
 """
 
 import sys
@@ -24,7 +25,7 @@ SERVERS: dict[str, Sequence[str]] = {
     "granian": (
         *("-m", "granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", "{port}"),
         *("--workers", "1", "--loop", "uvloop", "--ws"),
-        *("--log-level", "warning", "--no-access-log", "{app}"),
+        *("--log-level", "error", "--no-access-log", "{app}"),
     ),
 }
 
