@@ -107,7 +107,9 @@ async def connect(
     Raises what picows raises where the handshake fails, ``TimeoutError`` where no answer comes.
     """
     dialect = system.dialect
-    headers = {"Cookie": cookie} if cookie else {}
+    headers = {"Origin": f"http://127.0.0.1:{port}"}
+    if cookie:
+        headers["Cookie"] = cookie
     if dialect.subprotocols:
         headers["Sec-WebSocket-Protocol"] = ", ".join(dialect.subprotocols)
     if dialect.speaks_first:
