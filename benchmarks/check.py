@@ -8,24 +8,18 @@ the load generator's own client cannot hide here.
 import asyncio
 import http.client
 import json
-import os
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, closing
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
+from benchmarks.processes import Ground, Running
 from benchmarks.systems import SYSTEMS
 from benchmarks.systems.base import NUMBER_DIGITS, Dialect, System
-from tests.integration.server import free_port, wait_for_port
-from tests.valkey import Valkey
 
-ROOT = Path(__file__).resolve().parent.parent
 ROOM, SUBSCRIBERS, MESSAGES, TIMEOUT = "room-1", 5, 20, 20
 BODIES = [f"{number:0{NUMBER_DIGITS}d} {'ä' * 100}" for number in range(MESSAGES)]
 
@@ -110,60 +104,28 @@ def _post(port: int, path: str) -> None:
     connection.close()
 
 
-@contextmanager
-def running(system: System, environment: Mapping[str, str]) -> Iterator[int]:
-    """The port of ``system``, started for as long as the block lasts."""
-    port = free_port()
-    process = subprocess.Popen(
-        [part.format(port=port) for part in system.command],
-        cwd=system.cwd or ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment, **system.environment},
-    )
+def check_alone(ground: Ground, system: System) -> None:
+    """Start ``system`` and fail where it does not do what is measured; the error has its log."""
+    cookie: str = json.loads(ground.make_people().read_text())[0]
+    running = Running(ground, system)
     try:
-        wait_for_port(port, process)
-        yield port
+        asyncio.run(check(system, running.ports[0], cookie))
+    except Exception as error:
+        error.add_note(f"{system.name} wrote: {running.tail() or 'nothing'}")
+        raise
     finally:
-        process.terminate()
-        process.wait(TIMEOUT)
-
-
-class Place:
-    """What systems find in their environment: a database, and a Valkey once one needs it."""
-
-    def __init__(self, folder: str, stack: ExitStack) -> None:
-        self.environment = {"BENCH_DATABASE": str(Path(folder, "site.sqlite3")), "TMPDIR": folder}
-        self.stack = stack
-        command = [sys.executable, "-m", "benchmarks.sites.people", "1"]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), **self.environment}
-        made = subprocess.check_output(command, cwd=ROOT, env=environment, text=True)
-        self.cookie: str = json.loads(made.splitlines()[-1])[0]
-
-    def check(self, system: System) -> None:
-        """Start ``system`` and fail where it does not do what is measured."""
-        if system.needs_redis and "BENCH_REDIS" not in self.environment:
-            valkey = Valkey()
-            self.stack.callback(valkey.kill)
-            self.environment["BENCH_REDIS"] = valkey.url
-        with running(system, self.environment) as port:
-            asyncio.run(check(system, port, self.cookie))
-
-
-@contextmanager
-def place() -> Iterator[Place]:
-    """A :class:`Place` in a folder that goes away with it."""
-    with TemporaryDirectory(prefix="pm-realtime-bench-") as folder, ExitStack() as stack:
-        yield Place(folder, stack)
+        running.stop()
 
 
 def main(names: Sequence[str]) -> None:
     unknown = set(names) - set(SYSTEMS)
     if unknown:
         sys.exit(f"There is no {', '.join(sorted(unknown))}; the systems are {', '.join(SYSTEMS)}.")
-    with place() as here:
+    with closing(Ground(people=1)) as ground:
         for name in names or SYSTEMS:
             system = SYSTEMS[name]
             if not system.missing:
-                here.check(system)
+                check_alone(ground, system)
             print(f"{name}: {system.missing or 'good'}", flush=True)
 
 

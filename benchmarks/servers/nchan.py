@@ -1,7 +1,7 @@
 """Nchan in an nginx of its own: ``python -m benchmarks.servers.nchan PORT``.
 
-The process becomes nginx, so that nothing else is measured; what it writes is in a temporary folder
-that stays behind (``TMPDIR`` says where).
+The process becomes nginx, so that nothing else is measured; what it writes is in a folder beside
+the database of the run, and goes away with it.
 """
 
 import os
@@ -47,7 +47,7 @@ def nginx() -> str:
 
 
 def main(port: int) -> None:
-    folder = tempfile.mkdtemp(prefix="pm-realtime-nchan-")
+    folder = tempfile.mkdtemp(prefix="nchan-", dir=Path(os.environ["BENCH_DATABASE"]).parent)
     paths = "\n    ".join(f"{path}_temp_path {folder}/{path};" for path in PATHS)
     written = CONFIGURATION.format(module=MODULE, folder=folder, port=port, paths=paths)
     configuration = Path(folder, "nginx.conf")

