@@ -1,6 +1,7 @@
 """HTTP requests one after the other through one connection, as a publisher sends them."""
 
 import asyncio
+from typing import cast
 
 
 class Poster(asyncio.Protocol):
@@ -12,8 +13,8 @@ class Poster(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        # That of uvloop is no asyncio.Transport, but does all that one does.
+        self.transport = cast("asyncio.Transport", transport)
 
     def post(self, path: str, body: str) -> None:
         assert self.transport is not None
