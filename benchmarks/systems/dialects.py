@@ -75,7 +75,7 @@ class SocketIO:
         return b"42" + msgspec.json.encode(("message", {"room": room, "content": body}))
 
     def bodies(self, frame: bytes) -> Sequence[str]:
-        if not frame.startswith(b"42"):
+        if not frame.startswith(b"42["):
             return ()
         event, message = _PACKETS.decode(frame[2:])
         return (_MESSAGE.decode(message).content,) if event == "message" else ()

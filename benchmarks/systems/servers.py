@@ -3,7 +3,7 @@
 One worker, quiet, no compression of messages. What is there beyond that:
 
 - uvicorn (https://uvicorn.dev/settings/): ``uvloop`` by name, so that nobody measures without it
-  unawares.
+  unawares; httptools it takes by itself where it is installed, as with ``uvicorn[standard]``.
 - daphne (https://github.com/django/daphne): nothing; it runs on Twisted's asyncio reactor and has
   no choice of loop.
 - granian (https://github.com/emmett-framework/granian#options): WebSockets are on by default and
