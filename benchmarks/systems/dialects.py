@@ -58,7 +58,8 @@ class SocketIO:
     Packets as https://socket.io/docs/v4/engine-io-protocol/ and
     https://socket.io/docs/v4/socket-io-protocol/ have them: ``0`` opens, ``2`` and ``3`` are ping
     and pong, ``40`` connects to the namespace, ``42`` is an event and ``43`` acknowledges one. The
-    events are ``join`` with the name of a room, and ``message`` with a room and a content.
+    events are ``join`` with the name of a room, and ``message`` with a room and a content. A client
+    counts as connected once it has sent ``40``: Socket.IO on Node closes others after 45 seconds.
     """
 
     path = "/socket.io/?EIO=4&transport=websocket"

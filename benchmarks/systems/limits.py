@@ -5,7 +5,7 @@
   https://websockets.readthedocs.io/en/stable/topics/memory.html).
 - picows, the fastest server in Python, as in its example of a broadcast
   (https://github.com/tarasko/picows/blob/master/examples/broadcast_server.py).
-- Nchan in nginx (https://nchan.io/#publishers-endpoints, https://nchan.io/#subscriber-endpoints),
+- Nchan in nginx (https://nchan.io/#publisher-endpoints, https://nchan.io/#subscriber-endpoints),
   with one worker and no message kept longer than it takes to send. Messages go in by POST, and what
   comes out is the body alone: the room is in the path.
 """
