@@ -92,11 +92,17 @@ def _lacks_nchan() -> str:
 def _nchan_versions() -> Sequence[str]:
     if _lacks_nchan():
         return ()
-    said = subprocess.run([nginx(), "-v"], capture_output=True, text=True, check=True).stderr
-    found = re.search(r"nginx/([\d.]+)", said)
     package = ["dpkg-query", "--show", "--showformat=${Version}", "libnginx-mod-nchan"]
+    return (
+        f"nginx {_number_in([nginx(), '-v'], r'nginx/([0-9.]+)')}",
+        f"nchan {_number_in(package, r'(?:[0-9]+:)?([0-9.]+)')}",
+    )
+
+
+def _number_in(command: Sequence[str], pattern: str) -> str:
     try:
-        nchan = subprocess.run(package, capture_output=True, text=True, check=True).stdout
+        said = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
-        nchan = "unknown"
-    return f"nginx {found[1] if found else 'unknown'}", f"nchan {nchan}"
+        return "of unknown version"
+    found = re.search(pattern, said.stdout + said.stderr)
+    return found[1] if found else "of unknown version"
