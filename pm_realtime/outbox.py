@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
 from pm_realtime.conf import conf
+from pm_realtime.shortcut import Shortcut, find_shortcut
 
 Frame = dict[str, Any]
 Send = Callable[[Frame], Awaitable[None]]
@@ -27,13 +28,22 @@ class Outbox:
     ``MAX_QUEUE_BYTES`` would wait.
     """
 
-    __slots__ = ("_on_overflow", "_queue", "_queued_bytes", "_send", "_writer", "is_closed")
+    __slots__ = (
+        "_on_overflow",
+        "_queue",
+        "_queued_bytes",
+        "_send",
+        "_shortcut",
+        "_writer",
+        "is_closed",
+    )
 
     def __init__(self, send: Send, on_overflow: Callable[[], None]) -> None:
         self._send = send
         self._on_overflow = on_overflow
         self._queue: deque[tuple[int, Frame]] | None = deque()
         self._queued_bytes = 0
+        self._shortcut: Shortcut | None = None
         self._writer: asyncio.Task[None] | None = None
         self.is_closed = False
 
@@ -41,11 +51,10 @@ class Outbox:
         """Send a text frame, now or, where the socket is full, in its turn. Never waits."""
         if self.is_closed:
             return
-        frame = {"type": "websocket.send", "text": text}
-        if self._queue is None:
-            self._try(frame)
-        else:
-            self._wait_in_line(len(text.encode()), frame)
+        if self._queue is not None:
+            self._wait_in_line(len(text.encode()), {"type": "websocket.send", "text": text})
+        elif self._shortcut is None or not self._shortcut.write(text):
+            self._try({"type": "websocket.send", "text": text})
 
     def release(self, first: str) -> None:
         """End the hold: ``first`` goes out, then all that has waited."""
@@ -53,6 +62,7 @@ class Outbox:
             return
         held, self._queue = self._queue or (), None
         self._queued_bytes = 0
+        self._shortcut = find_shortcut(self._send)
         self.deliver(first)
         for _, frame in held:
             self.deliver(frame["text"])

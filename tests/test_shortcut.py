@@ -1,0 +1,122 @@
+"""The way past ASGI: the same frames, and only where the server's own ``send`` would send too."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+import uvicorn
+import websockets
+from websockets.frames import Frame, Opcode
+
+from pm_realtime.shortcut import find_shortcut, frame_of
+from tests.helpers import eventually
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536, 200_000])
+def test_a_frame_is_what_websockets_makes_of_the_text(size):
+    text = "é" * (size // 2) + "x" * (size % 2)
+    expected = Frame(Opcode.TEXT, text.encode()).serialize(mask=False, extensions=[])
+    assert frame_of(text) == expected
+
+
+def test_a_frame_is_made_once_for_one_text_and_anew_for_the_next():
+    first, second = "first" * 3, "second" * 3
+    assert frame_of(first) is frame_of(first)
+    assert frame_of(second)[2:] == second.encode()
+    assert frame_of(first)[2:] == first.encode()
+
+
+class Application:
+    """Accepts, shows its ``send`` and waits for the end."""
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] != "websocket":
+            return
+        self.send = send
+        await receive()
+        self.before = find_shortcut(send)
+        await send({"type": "websocket.accept"})
+        self.is_accepted = True
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+        self.is_gone = True
+
+
+@asynccontextmanager
+async def serving(**options):
+    application = Application()
+    config = uvicorn.Config(
+        application, port=0, ws="websockets-sansio", lifespan="off", log_level="error", **options
+    )
+    server = uvicorn.Server(config)
+    server.install_signal_handlers = lambda: None
+    task = asyncio.create_task(server._serve())
+    await eventually(lambda: server.started)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    async with websockets.connect(f"ws://127.0.0.1:{port}", max_size=None) as client:
+        await eventually(lambda: getattr(application, "is_accepted", False))
+        yield application, client
+    server.should_exit = True
+    await task
+
+
+async def test_texts_arrive_in_order_with_those_that_go_by_asgi():
+    async with serving(ws_per_message_deflate=False) as (application, client):
+        shortcut = find_shortcut(application.send)
+        for number in range(100):
+            if number % 3:
+                assert shortcut.write(f"é{number}")
+            else:
+                await application.send({"type": "websocket.send", "text": f"é{number}"})
+        assert [await client.recv() for _ in range(100)] == [f"é{n}" for n in range(100)]
+
+
+async def test_there_is_none_before_the_handshake_nor_with_compression():
+    async with serving(ws_per_message_deflate=False) as (application, _):
+        assert application.before is None
+    async with serving(ws_per_message_deflate=True) as (application, _):
+        assert find_shortcut(application.send) is None
+
+
+async def test_a_full_socket_is_left_to_asgi():
+    async with serving(ws_per_message_deflate=False) as (application, client):
+        shortcut = find_shortcut(application.send)
+        client.transport.pause_reading()
+        sent = 0
+        while shortcut.write("x" * 60_000 + str(sent)):
+            sent += 1
+            assert sent < 10_000
+        client.transport.resume_reading()
+        received = [(await client.recv())[60_000:] for _ in range(sent)]
+        assert received == [str(number) for number in range(sent)]
+        await eventually(lambda: shortcut.write("again"))
+
+
+async def test_nothing_goes_out_after_the_close():
+    async with serving(ws_per_message_deflate=False) as (application, client):
+        shortcut = find_shortcut(application.send)
+        await application.send({"type": "websocket.close", "code": 4503})
+        assert not shortcut.write("late")
+        await client.wait_closed()
+        assert client.close_code == 4503
+
+
+async def test_nothing_goes_out_to_a_client_that_is_gone():
+    async with serving(ws_per_message_deflate=False) as (application, client):
+        shortcut = find_shortcut(application.send)
+        client.transport.abort()
+        await eventually(lambda: getattr(application, "is_gone", False))
+        assert not shortcut.write("late")
+
+
+async def test_what_wraps_send_sees_every_frame():
+    async def wrapped(message):
+        raise AssertionError
+
+    class Other:
+        async def send(self, message):
+            raise AssertionError
+
+    assert find_shortcut(wrapped) is None
+    assert find_shortcut(Other().send) is None
+    assert find_shortcut(print) is None
