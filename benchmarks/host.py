@@ -12,10 +12,25 @@ from pathlib import Path
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 
+def all_cores() -> list[int]:
+    return sorted(os.sched_getaffinity(0))
+
+
 def cores() -> tuple[set[int], set[int]]:
     """A core for the server, and one for the load generator and Redis."""
-    found = sorted(os.sched_getaffinity(0))
+    found = all_cores()
     return {found[0]}, {found[-1]}
+
+
+def cores_for(processes: int) -> tuple[set[int], set[int]]:
+    """Cores for so many server processes, and for the load generator.
+
+    Where there is none left for it, all share all cores.
+    """
+    found = all_cores()
+    if processes < len(found):
+        return set(found[:processes]), {found[-1]}
+    return set(found), set(found)
 
 
 @contextlib.contextmanager
@@ -75,7 +90,7 @@ def describe() -> dict[str, str]:
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
         "cpu": models[0] if models else platform.machine(),
-        "cores": str(len(os.sched_getaffinity(0))),
+        "cores": str(len(all_cores())),
         "memory": f"{pages / 2**30:.0f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
         "python": sys.version.split()[0],

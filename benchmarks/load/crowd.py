@@ -18,8 +18,8 @@ from benchmarks.load.streams import Stream
 from benchmarks.load.tally import Tally
 from benchmarks.systems import SYSTEMS
 
-#: Seconds of the same traffic before what is measured.
-WARM_UP = 0.2
+
+
 
 
 class Crowd:

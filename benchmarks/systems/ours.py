@@ -71,9 +71,9 @@ def _system(name: str, title: str, server: str, works: frozenset[str], **options
 def systems() -> list[System]:
     few = frozenset({"fan_out", "push"})
     return [
-        _system("ours", "uvicorn", "uvicorn", ALL),
-        _system("ours-batch", "uvicorn, batching", "uvicorn", few | {"two"}, is_batched=True),
+        _system("ours", "uvicorn", "uvicorn", ALL | {"two"}),
+        _system("ours-batch", "uvicorn, batching", "uvicorn", few, is_batched=True),
         _system("ours-daphne", "daphne", "daphne", few),
         _system("ours-granian", "granian", "granian", few),
-        _system("ours-pubsub", "uvicorn, Valkey", "uvicorn", few | {"two"}, redis=True),
+        _system("ours-pubsub", "uvicorn, Valkey", "uvicorn", few | {"two", "sync_push"}, redis=True),
     ]
