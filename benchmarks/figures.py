@@ -34,4 +34,4 @@ def number(value: float) -> str:
 def spread(found: Figure) -> str:
     """The median, and the range where it shows."""
     middle, low, high = map(number, found)
-    return middle if low == high else f"{middle} ({low}–{high})"
+    return middle if low == high else f"{middle} ({low} to {high})"

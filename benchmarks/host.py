@@ -62,10 +62,14 @@ def family(pid: int) -> list[int]:
     return found
 
 
+def families(pids: Sequence[int]) -> set[int]:
+    return {each for pid in pids for each in family(pid)}
+
+
 def cpu(pids: Sequence[int]) -> float:
     """Seconds of CPU that the processes and all below them have used, also those that ended."""
     total = 0
-    for pid in {each for pid in pids for each in family(pid)}:
+    for pid in families(pids):
         with contextlib.suppress(OSError):
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
             total += sum(map(int, fields[11:15]))
@@ -75,7 +79,7 @@ def cpu(pids: Sequence[int]) -> float:
 def memory(pids: Sequence[int]) -> int:
     """Bytes of RAM of the processes and all below them; what they share is counted once (PSS)."""
     total = 0
-    for pid in {each for pid in pids for each in family(pid)}:
+    for pid in families(pids):
         with contextlib.suppress(OSError):
             for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
                 if line.startswith("Pss:"):

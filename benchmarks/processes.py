@@ -103,7 +103,7 @@ class Running:
             wait_for_port(port, process)
         except AssertionError as error:
             self.stop()
-            raise Failed(f"{self.system.name}: {error}\n{self.tail()}") from None
+            raise Failed(f"{error}\n{self.tail()}") from None
 
     def tail(self) -> str:
         """The end of what the system wrote."""
@@ -160,10 +160,10 @@ class Load:
         cpu, redis_cpu = running.cpu(), running.redis_cpu()
         print(json.dumps({"do": command, **arguments}), file=self.process.stdin, flush=True)
         line = self.process.stdout.readline()
-        answer = json.loads(line) if line else {"error": "the load generator ended"}
+        answer: dict[str, Any] = json.loads(line) if line else {"error": "it ended"}
         if "error" in answer:
             log = self._errors.read_text(errors="replace")[-2000:]
-            raise Failed(f"{running.system.name}: {answer['error']}\n{log}\n{running.tail()}")
+            raise Failed(f"load generator: {answer['error']}\n{log}\n{running.tail()}")
         answer["cpu"] = running.cpu() - cpu
         if running.system.needs_redis:
             answer["redis_cpu"] = running.redis_cpu() - redis_cpu

@@ -9,12 +9,10 @@ import json
 import sys
 import traceback
 
-from benchmarks.load.crowd import Crowd
+import uvloop
 
-try:
-    from uvloop import run
-except ImportError:  # Where there is no uvloop, as on Windows.
-    from asyncio import run
+
+from benchmarks.load.crowd import Crowd
 
 
 async def main(system: str, *ports: str) -> None:
@@ -30,4 +28,5 @@ async def main(system: str, *ports: str) -> None:
 
 
 if __name__ == "__main__":
-    run(main(*sys.argv[1:]))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main(*sys.argv[1:]))

@@ -19,9 +19,6 @@ from benchmarks.load.tally import Tally
 from benchmarks.systems import SYSTEMS
 
 
-
-
-
 class Crowd:
     """Sockets to one system; each method is a command of :mod:`benchmarks.load.__main__`."""
 
@@ -39,7 +36,7 @@ class Crowd:
         joins: bool = True,
     ) -> dict[str, float]:
         """Bring each room to so many members; ``cookies`` is a file with one header for each."""
-        headers: list[str] = json.loads(Path(cookies).read_text()) if cookies else []
+        headers = await asyncio.to_thread(_cookies, cookies) if cookies else []
         kind = TimedSocket if is_timed else Socket
         fresh: list[tuple[Socket, str, str]] = []
         for room, size in rooms.items():
@@ -131,3 +128,8 @@ class Crowd:
         """Be there and do nothing."""
         await asyncio.sleep(seconds)
         return {"open": sum(s.is_open for members in self.members.values() for s in members)}
+
+
+def _cookies(path: str) -> list[str]:
+    found: list[str] = json.loads(Path(path).read_text())
+    return found

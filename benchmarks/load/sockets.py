@@ -38,7 +38,7 @@ class Socket(WSListener):
         span = tally.spans.get(data)
         place = self.place
         if span is None or span[0] != place:
-            self._take(frame, data)
+            self._take(transport, frame, data)
             return
         # This is Tally.move where all is well.
         self.place = after = span[1]
@@ -49,12 +49,12 @@ class Socket(WSListener):
         if not left and place == tally.oldest:
             tally.advance()
 
-    def _take(self, frame: WSFrame, data: bytes) -> None:
+    def _take(self, transport: WSTransport, frame: WSFrame, data: bytes) -> None:
         kind = frame.msg_type
         if kind not in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
             if kind == WSMsgType.CLOSE:
                 self.closed_with = frame.get_close_code()
-                self.transport.send_close(self.closed_with)
+                transport.send_close(self.closed_with)
             return
         if not frame.fin or self.fragments:
             data = self.fragments + data

@@ -42,7 +42,7 @@ class Stream:
         self._is_kept = True
         self.began = perf_counter()
         self._until = self.began + seconds
-        self._idle.extend(self.tallies * max(1, in_flight // len(self.tallies)))
+        self._idle.extend(list(self.tallies) * max(1, in_flight // len(self.tallies)))
         for _ in range(in_flight):
             self._start(self._idle.popleft())
         await self._wait()

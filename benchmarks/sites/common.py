@@ -5,6 +5,7 @@ from typing import Any
 
 SECRET_KEY = "only for benchmarks"
 DEBUG = False
+ROOT_URLCONF = "benchmarks.sites.urls"
 ALLOWED_HOSTS = ["127.0.0.1"]
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -27,6 +27,7 @@ def ways() -> dict[str, Callable[[], object]]:
     from pm_realtime import send_to_room
 
     layer = get_channel_layer()
+    assert layer is not None
     client = redis.Redis.from_url(os.environ["BENCH_REDIS"])
     message = json.dumps(PAYLOAD)
     event = {"type": "chat.message", "message": PAYLOAD}

@@ -57,7 +57,7 @@ class System:
     from 1 and a session for each (made by :mod:`benchmarks.sites`, whose settings a Django system
     shares), and, where ``needs_redis``, ``BENCH_REDIS``, the URL of a Valkey of the run's own.
     Every connection comes with the ``Origin`` of the server's own address, as that of a browser.
-    Connections of the works ``connect``, ``idle`` and ``direct`` bring a session's cookie where
+    Connections of the works ``connect`` and ``direct`` bring a session's cookie where
     ``logs_in``.
     """
 

@@ -75,5 +75,7 @@ def systems() -> list[System]:
         _system("ours-batch", "uvicorn, batching", "uvicorn", few, is_batched=True),
         _system("ours-daphne", "daphne", "daphne", few),
         _system("ours-granian", "granian", "granian", few),
-        _system("ours-pubsub", "uvicorn, Valkey", "uvicorn", few | {"two", "sync_push"}, redis=True),
+        _system(
+            "ours-pubsub", "uvicorn, Valkey", "uvicorn", few | {"two", "sync_push"}, redis=True
+        ),
     ]

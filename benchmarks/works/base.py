@@ -26,7 +26,7 @@ class Scale:
 
 
 FULL = Scale()
-QUICK = Scale(0.4, (100, 1000), (1, 16), 100, 100, 10, 300, 1000, 300)
+QUICK = Scale(0.4, (100, 1000), (4, 16), 100, 100, 10, 300, 1000, 300)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from benchmarks.sites.common import *  # noqa: F403
 from benchmarks.sites.common import INSTALLED_APPS
 
 INSTALLED_APPS = [*INSTALLED_APPS, "pm_realtime"]
-ROOT_URLCONF = "benchmarks.sites.ours.urls"
 PM_REALTIME = {
     "ROOMS": {"hall": {"public": True}, "room-<int:number>": {"public": True}},
     "RATE_LIMIT": "1000000/s",
