@@ -52,7 +52,8 @@ def test_it_names_itself_its_python_and_its_extras(wheel):
     metadata = email.message_from_bytes(wheel.read(name))
     assert metadata["Name"] == "pm-realtime"
     assert metadata["Requires-Python"] == ">=3.11"
-    assert set(metadata.get_all("Provides-Extra")) == {"redis", "uvicorn", "demo", "test", "dev"}
+    extras = {"redis", "uvicorn", "demo", "test", "bench", "dev"}
+    assert set(metadata.get_all("Provides-Extra")) == extras
     needed = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
     assert {re.split(r"[<>=]", line)[0].lower() for line in needed} == {
         "django",

@@ -11,7 +11,7 @@ NUMBER_DIGITS = 10
 class Dialect(Protocol):
     """The frames of a system, seen from a client. All text frames, as bytes without framing."""
 
-    #: Path and query of the WebSocket.
+    #: Path and query of the WebSocket; may have ``{room}``.
     path: str
     subprotocols: Sequence[str]
 
@@ -46,7 +46,19 @@ class System:
     ``missing`` says what this machine lacks and how to get it, or is empty.
     ``publishes_by`` is ``"websocket"``, or ``"http"`` where messages go in by POST to
     ``publish_path`` (with ``{room}``) and the body of the request is the body of the message.
-    ``works`` are the names of the works it takes part in.
+    ``works`` are the names of the works it takes part in. ``versions`` are the names of installed
+    Python packages, or of anything else with its version after a blank (``nginx 1.22.1``).
+
+    ``direct_path`` (with ``{user}``) is where a POST sends its body to one user, whose connections
+    were opened with that user's cookie; where ``logs_in`` is False, a user is who opened the room
+    ``user-<number>``.
+
+    Every command finds in its environment: ``BENCH_DATABASE``, an SQLite file with users numbered
+    from 1 and a session for each (made by :mod:`benchmarks.sites`, whose settings a Django system
+    shares), and, where ``needs_redis``, ``BENCH_REDIS``, the URL of a Valkey of the run's own.
+    Every connection comes with the ``Origin`` of the server's own address, as that of a browser.
+    Connections of the works ``connect`` and ``direct`` bring a session's cookie where
+    ``logs_in``.
     """
 
     name: str
@@ -59,5 +71,7 @@ class System:
     missing: str = ""
     publishes_by: str = "websocket"
     publish_path: str = ""
+    direct_path: str = ""
+    logs_in: bool = False
     needs_redis: bool = False
     versions: Sequence[str] = ()

@@ -1,0 +1,135 @@
+"""All sockets of a measurement by their rooms, and what is measured at them."""
+
+import asyncio
+import gc
+import json
+import os
+import time
+from array import array
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from benchmarks.figures import percentile
+from benchmarks.load.posts import Poster, open_poster
+from benchmarks.load.sockets import Socket, TimedSocket, connect_all
+from benchmarks.load.streams import Stream
+from benchmarks.load.tally import Tally
+from benchmarks.systems import SYSTEMS
+
+
+class Crowd:
+    """Sockets to one system; each method is a command of :mod:`benchmarks.load.__main__`."""
+
+    def __init__(self, system: str, ports: Sequence[int]) -> None:
+        self.system, self.ports = SYSTEMS[system], ports
+        self.tallies: dict[str, Tally] = {}
+        self.members: dict[str, list[Any]] = {}
+        self.poster: Poster | None = None
+
+    async def open(
+        self,
+        rooms: Mapping[str, int],
+        cookies: str = "",
+        is_timed: bool = False,
+        joins: bool = True,
+    ) -> dict[str, float]:
+        """Bring each room to so many members; ``cookies`` is a file with one header for each."""
+        headers = await asyncio.to_thread(_cookies, cookies) if cookies else []
+        kind = TimedSocket if is_timed else Socket
+        fresh: list[tuple[Socket, str, str]] = []
+        for room, size in rooms.items():
+            tally = self.tallies.setdefault(room, Tally(self.system.dialect, room))
+            members = self.members.setdefault(room, [])
+            for _ in range(size - len(members)):
+                cookie = headers[len(fresh) % len(headers)] if headers else ""
+                members.append(kind(tally, self.system.dialect))
+                fresh.append((members[-1], room, cookie))
+        began = perf_counter()
+        await connect_all(fresh, self.system, self.ports, joins=joins)
+        return {"connections": len(fresh), "seconds": perf_counter() - began}
+
+    async def keep(
+        self, rooms: Sequence[str], in_flight: int, size: int, seconds: float, by: str = ""
+    ) -> dict[str, float]:
+        """Keep messages of ``size`` in flight; ``by`` is a path to POST to, with {room}."""
+        stream, tallies = await self._stream(rooms, size, by)
+        return await self._measured(stream, tallies, stream.keep(in_flight, seconds))
+
+    async def pace(
+        self, room: str, rate: float, count: int, size: int, by: str = ""
+    ) -> dict[str, float]:
+        """Publish ``rate`` messages a second."""
+        stream, tallies = await self._stream([room], size, by)
+        return await self._measured(stream, tallies, stream.pace(rate, count))
+
+    async def _stream(
+        self, rooms: Sequence[str], size: int, by: str
+    ) -> tuple[Stream, Sequence[Tally]]:
+        tallies = [self.tallies[room] for room in rooms or self.tallies]
+        for tally in tallies:
+            tally.size = size
+            tally.spans.clear()
+        if self.poster is None and (by or self.system.publishes_by == "http"):
+            self.poster = await open_poster(self.ports[0])
+        path = by or self.system.publish_path
+
+        def publish(tally: Tally, body: str) -> None:
+            if self.poster is None:
+                frame = self.system.dialect.publish(tally.room, body)
+                self.members[tally.room][0].send(frame)
+            else:
+                where = path.replace("{room}", tally.room)
+                self.poster.post(where.replace("{user}", tally.room.removeprefix("user-")), body)
+
+        def give_up(tally: Tally) -> None:
+            tally.give_up(self.members[tally.room])
+
+        return Stream(tallies, publish, give_up), tallies
+
+    async def _measured(
+        self, stream: Stream, tallies: Sequence[Tally], running: Any
+    ) -> dict[str, float]:
+        for tally in tallies:
+            tally.lost = tally.disordered = tally.damaged = 0
+            tally.to_last, tally.to_each = array("d"), array("d")
+        gc.collect()
+        gc.disable()
+        spent = time.process_time()
+        await running
+        spent = time.process_time() - spent
+        gc.enable()
+        lost = sum(tally.lost for tally in tallies)
+        expected = sum(len(self.members[tally.room]) * len(tally.to_last) for tally in tallies)
+        if stream.stalls:
+            expected = stream.published * len(self.members[tallies[0].room])
+        to_last = sorted(seconds for tally in tallies for seconds in tally.to_last)
+        to_each = sorted(seconds for tally in tallies for seconds in tally.to_each or ())
+        return {
+            "seconds": stream.ended - stream.began,
+            "messages": stream.published,
+            "deliveries": expected - lost,
+            "lost": lost,
+            "disordered": sum(tally.disordered for tally in tallies),
+            "damaged": sum(tally.damaged for tally in tallies),
+            "refused": self.poster.refused if self.poster else 0,
+            "stalls": stream.stalls,
+            "load_cpu": spent,
+            **{f"last_p{p}": percentile(to_last, p) for p in (50, 95, 99) if to_last},
+            **{f"each_p{p}": percentile(to_each, p) for p in (50, 95, 99) if to_each},
+        }
+
+    async def close(self) -> dict[str, float]:
+        """Leave without a word, which costs the least time."""
+        os._exit(0)
+
+    async def sleep(self, seconds: float) -> dict[str, float]:
+        """Be there and do nothing."""
+        await asyncio.sleep(seconds)
+        return {"open": sum(s.is_open for members in self.members.values() for s in members)}
+
+
+def _cookies(path: str) -> list[str]:
+    found: list[str] = json.loads(Path(path).read_text())
+    return found

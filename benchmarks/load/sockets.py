@@ -1,0 +1,152 @@
+"""Connections of the load generator, each a member of one room's tally."""
+
+import asyncio
+from collections.abc import Sequence
+from time import perf_counter
+
+from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+
+from benchmarks.load.tally import NOTHING, Tally
+from benchmarks.systems.base import Dialect, System
+
+#: Connections that are opened at the same time.
+AT_ONCE = 50
+#: Seconds for a handshake, and for an answer.
+PATIENCE = 60
+
+
+class Socket(WSListener):
+    """One connection. Frames that its room has seen before take the short way."""
+
+    def __init__(self, tally: Tally, dialect: Dialect) -> None:
+        super().__init__()
+        self.tally, self.dialect = tally, dialect
+        self.place = 0
+        self.transport: WSTransport | None = None
+        self.answer: asyncio.Future[None] | None = None
+        self.fragments = b""
+        self.is_open = False
+        self.closed_with: object = None
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self.transport = transport
+        self.is_open = True
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        data = frame.get_payload_as_bytes()
+        tally = self.tally
+        span = tally.spans.get(data)
+        place = self.place
+        if span is None or span[0] != place:
+            self._take(transport, frame, data)
+            return
+        # This is Tally.move where all is well.
+        self.place = after = span[1]
+        at = tally.at
+        at[after] = at.get(after, 0) + 1
+        left = at[place] - 1
+        at[place] = left
+        if not left and place == tally.oldest:
+            tally.advance()
+
+    def _take(self, transport: WSTransport, frame: WSFrame, data: bytes) -> None:
+        kind = frame.msg_type
+        if kind not in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
+            if kind == WSMsgType.CLOSE:
+                self.closed_with = frame.get_close_code()
+                transport.send_close(self.closed_with)
+            return
+        if not frame.fin or self.fragments:
+            data = self.fragments + data
+            self.fragments = b"" if frame.fin else data
+            if not frame.fin:
+                return
+        if self.answer is not None and not self.answer.done() and self.dialect.is_answer(data):
+            self.answer.set_result(None)
+            return
+        span = self.tally.spans.get(data) or self.tally.read(data)
+        if span is not NOTHING:
+            self.tally.move(self, span)
+        elif reply := self.dialect.reply(data):
+            self.send(reply)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self.is_open = False
+        if self.answer is not None and not self.answer.done():
+            self.answer.set_exception(ConnectionError(f"closed with {self.closed_with}"))
+
+    def send(self, data: bytes) -> None:
+        assert self.transport is not None
+        self.transport.send(WSMsgType.TEXT, data)
+
+    async def wait(self) -> None:
+        """Until the server has answered what :attr:`answer` stands for."""
+        assert self.answer is not None
+        async with asyncio.timeout(PATIENCE):
+            await self.answer
+
+    def expect_answer(self) -> None:
+        self.answer = asyncio.get_running_loop().create_future()
+
+
+class TimedSocket(Socket):
+    """Also notes when each message came."""
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        sent_at, place = self.tally.sent_at.get(self.place), self.place
+        super().on_ws_frame(transport, frame)
+        if self.place > place and sent_at is not None and self.tally.to_each is not None:
+            self.tally.to_each.append(perf_counter() - sent_at)
+
+
+async def connect(
+    socket: Socket, system: System, port: int, room: str, cookie: str = "", *, joins: bool = True
+) -> None:
+    """Open ``socket``, and have it be in ``room``.
+
+    Raises what picows raises where the handshake fails, ``TimeoutError`` where no answer comes.
+    """
+    dialect = system.dialect
+    headers = {"Origin": f"http://127.0.0.1:{port}"}
+    if cookie:
+        headers["Cookie"] = cookie
+    if dialect.subprotocols:
+        headers["Sec-WebSocket-Protocol"] = ", ".join(dialect.subprotocols)
+    if dialect.speaks_first:
+        socket.expect_answer()
+    await ws_connect(
+        lambda: socket,
+        f"ws://127.0.0.1:{port}{dialect.path.replace('{room}', room)}",
+        extra_headers=headers,
+        websocket_handshake_timeout=PATIENCE,
+        read_buffer_init_size=4096,
+    )
+    if dialect.speaks_first:
+        await socket.wait()
+    for frame in dialect.opening(room) if joins else ():
+        socket.expect_answer()
+        socket.send(frame)
+        await socket.wait()
+    socket.answer = None
+    socket.tally.add(socket)
+
+
+async def connect_all(
+    sockets: Sequence[tuple[Socket, str, str]],
+    system: System,
+    ports: Sequence[int],
+    *,
+    joins: bool,
+) -> None:
+    """Open all sockets, each with its room and cookie, over the ``ports`` in turn."""
+    waiting = list(enumerate(sockets))[::-1]
+
+    async def work() -> None:
+        while waiting:
+            number, (socket, room, cookie) = waiting.pop()
+            port = ports[number % len(ports)]
+            await connect(socket, system, port, room, cookie, joins=joins)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(AT_ONCE, len(sockets))):
+            group.create_task(work())

@@ -1,0 +1,91 @@
+"""``python -m benchmarks.report results.json`` makes docs/benchmarks.md and its plots.
+
+The prose is in ``benchmarks/page.md``; every number comes from the results.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+from benchmarks import results as kept
+from benchmarks.figures import number
+from benchmarks.results import Results
+from benchmarks.tables import TABLES, absences, losses, table, targets_table
+
+ROOT = Path(__file__).resolve().parent.parent
+PROSE = Path(__file__).resolve().parent / "page.md"
+PAGE = ROOT / "docs" / "benchmarks.md"
+PLOTS = ROOT / "docs" / "benchmarks"
+#: What the page is made of, where the run is to be published.
+PUBLISHED = Path(__file__).resolve().parent / "results" / "published.json"
+
+
+def page(results: Results) -> str:
+    """The text of docs/benchmarks.md."""
+    parts = {
+        "machine": machine(results),
+        "versions": versions(results),
+        "run": run(results),
+        "targets": targets_table(results),
+        "losses": losses(results),
+        "absences": absences(results),
+        **{name: table(results, name) for name in TABLES},
+    }
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], PROSE.read_text())
+
+
+def tables(results: Results) -> str:
+    """All tables, as a run prints them."""
+    parts = [f"## {name}\n\n{table(results, name)}" for name in TABLES if _has(results, name)]
+    parts.append(f"## Targets\n\n{targets_table(results)}")
+    parts.append(f"## Losses\n\n{losses(results)}")
+    parts.append(f"## Missing\n\n{absences(results)}")
+    return "\n\n".join(parts)
+
+
+def _has(results: Results, name: str) -> bool:
+    return any(record.work == TABLES[name].work for record in results.records)
+
+
+def machine(results: Results) -> str:
+    facts = results.machine
+    return (
+        f"{facts['cpu']}, {facts['cores']} cores, {facts['memory']}, {facts['kernel']}, "
+        f"Python {facts['python']}"
+    )
+
+
+def versions(results: Results) -> str:
+    """Every package and program that took part, once, in the order of the alphabet."""
+    found = {each for system in results.systems.values() for each in system["versions"]}
+    return ", ".join(sorted(found, key=str.lower))
+
+
+def run(results: Results) -> str:
+    rounds = results.options["rounds"]
+    return (
+        f"Measured on {results.when[:10]} in {number(results.seconds / 60)} minutes, "
+        f"{'one round' if rounds == 1 else f'up to {rounds} rounds'}"
+        f"{' of the quick kind, which is too short to be relied on' * results.options['quick']}."
+    )
+
+
+def write(results: Results, page_path: Path = PAGE, plots: Path = PLOTS) -> None:
+    # Here, so that a run without the extra `bench` can print its tables.
+    from benchmarks.plots import draw
+
+    page_path.write_text(page(results))
+    draw(results, plots)
+
+
+def main() -> None:
+    if len(sys.argv) != 2:
+        sys.exit("Expected one file of results, as `python -m benchmarks` writes it.")
+    results = kept.load(Path(sys.argv[1]))
+    results.save(PUBLISHED)
+    write(results)
+    print(f"Written: {PAGE}, {PLOTS}/*.svg, {PUBLISHED}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The servers that the benchmarks start: each a process of its own, and started with its port."""

@@ -1,0 +1,1 @@
+"""What the Channels documentation has for sites whose users log in."""

@@ -1,0 +1,11 @@
+from channels.generic.websocket import AsyncJsonWebsocketConsumer
+
+
+class Greeter(AsyncJsonWebsocketConsumer):
+    """Names the user that the session says, as pm_realtime does with its ``connected``."""
+
+    async def connect(self) -> None:
+        await self.accept()
+        user = self.scope["user"]
+        payload = {"user": {"id": user.pk, "username": user.get_username()}}
+        await self.send_json({"type": "connected", "payload": payload})

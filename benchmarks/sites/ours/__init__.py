@@ -1,0 +1,1 @@
+"""A site with pm_realtime, set up as its documentation says for production."""

@@ -1,0 +1,14 @@
+"""Every limit stays on, set high enough for what a benchmark does from one address."""
+
+from benchmarks.sites.common import *  # noqa: F403
+from benchmarks.sites.common import INSTALLED_APPS
+
+INSTALLED_APPS = [*INSTALLED_APPS, "pm_realtime"]
+PM_REALTIME = {
+    "ROOMS": {"hall": {"public": True}, "room-<int:number>": {"public": True}},
+    "RATE_LIMIT": "1000000/s",
+    "CONNECT_RATE_PER_ADDRESS": "1000000/s",
+    "CONNECT_RATE_PER_USER": "1000000/s",
+    "MAX_ANONYMOUS_CONNECTIONS": 1_000_000,
+    "MAX_CONNECTIONS_PER_USER": 1_000_000,
+}

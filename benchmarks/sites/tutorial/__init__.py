@@ -1,0 +1,1 @@
+"""The chat of the Channels tutorial, part 3: "Rewrite Chat Server as Asynchronous"."""

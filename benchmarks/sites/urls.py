@@ -1,0 +1,3 @@
+"""No pages: everything comes in through WebSockets."""
+
+urlpatterns: list[object] = []

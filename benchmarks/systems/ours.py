@@ -1,0 +1,81 @@
+"""pm_realtime, as its documentation has it for production, in the ways a site may choose."""
+
+import json
+from collections.abc import Sequence
+
+from benchmarks.systems.base import System
+from benchmarks.systems.servers import command
+
+APPLICATION = "benchmarks.sites.ours.asgi:application"
+
+
+class Envelopes:
+    """Protocol version 1: an envelope a frame, or with batching an array of them."""
+
+    path = "/api/ws"
+    speaks_first = True
+
+    def __init__(self, is_batched: bool = False) -> None:
+        name = "pm-realtime.v1"
+        self.subprotocols: Sequence[str] = (f"{name}.batch", name) if is_batched else (name,)
+
+    def opening(self, room: str) -> Sequence[bytes]:
+        return (_command("subscribe", {"room": room}),)
+
+    def is_answer(self, frame: bytes) -> bool:
+        return b'"type":"connected"' in frame or b'"type":"subscribed"' in frame
+
+    def publish(self, room: str, body: str) -> bytes:
+        return _command("message", {"room": room, "content": body})
+
+    def bodies(self, frame: bytes) -> Sequence[str]:
+        found = json.loads(frame)
+        envelopes = found if isinstance(found, list) else [found]
+        return [body for body in map(_body, envelopes) if body is not None]
+
+    def reply(self, frame: bytes) -> bytes | None:
+        return None
+
+
+def _command(type: str, payload: object) -> bytes:
+    return json.dumps({"type": type, "timestamp": 0, "payload": payload}).encode()
+
+
+def _body(envelope: dict[str, object]) -> str | None:
+    payload = envelope.get("payload")
+    if envelope["type"] == "message" and isinstance(payload, dict):
+        return str(payload["content"])
+    return str(payload) if envelope["type"] == "notification" else None
+
+
+ALL = frozenset({"fan_out", "rooms", "direct", "push", "connect", "idle"})
+VERSIONS = ("pm-realtime", "Django", "channels")
+
+
+def _system(name: str, title: str, server: str, works: frozenset[str], **options: bool) -> System:
+    is_batched = options.get("is_batched", False)
+    return System(
+        name=name,
+        title=f"pm_realtime, {title}",
+        command=command(server, APPLICATION),
+        dialect=Envelopes(is_batched),
+        works=works,
+        environment={"BENCH_LAYER": "pubsub" if options.get("redis") else "memory"},
+        needs_redis=options.get("redis", False),
+        direct_path="/direct/{user}",
+        logs_in=True,
+        versions=(*VERSIONS, server),
+    )
+
+
+def systems() -> list[System]:
+    few = frozenset({"fan_out", "push"})
+    return [
+        _system("ours", "uvicorn", "uvicorn", ALL | {"two"}),
+        _system("ours-batch", "uvicorn, batching", "uvicorn", few, is_batched=True),
+        _system("ours-daphne", "daphne", "daphne", few),
+        _system("ours-granian", "granian", "granian", few),
+        _system(
+            "ours-pubsub", "uvicorn, Valkey", "uvicorn", few | {"two", "sync_push"}, redis=True
+        ),
+    ]

@@ -1,0 +1,222 @@
+"""The tables of the report, as Markdown."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from benchmarks.figures import Figure, number, spread
+from benchmarks.results import Case, Results
+from benchmarks.targets import Verdict, verdicts
+
+#: Ways of the work ``sync_push``, which are no systems.
+WAYS = {
+    "send_to_room": "`pm_realtime.send_to_room`",
+    "group_send": "`async_to_sync(channel_layer.group_send)`",
+    "publish": "redis-py, bare `PUBLISH`",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """``value`` of the records of a case; ``says`` writes it."""
+
+    label: str
+    value: str
+    case: Case = field(default_factory=dict)
+    says: Callable[[Figure], str] = spread
+
+
+@dataclass(frozen=True)
+class Table:
+    """One work, a row for each system, sorted by ``columns[0]``, the cheapest or fastest first."""
+
+    work: str
+    columns: Sequence[Column]
+    rises: bool = True
+
+
+def _middle(found: Figure) -> str:
+    return number(found.median)
+
+
+def _room(label: str, value: str, *case: int, says: Callable[[Figure], str] = spread) -> Column:
+    subscribers, in_flight, size = case
+    return Column(
+        label,
+        value,
+        {"subscribers": subscribers, "in_flight": in_flight, "size": size},
+        says,
+    )
+
+
+REDIS = "Valkey, µs"
+TABLES: Mapping[str, Table] = {
+    "fan_out": Table(
+        "fan_out",
+        [
+            _room("server CPU, µs", "cpu_us", 1000, 4, 100),
+            _room("a second, 1 in flight", "rate", 1000, 1, 100),
+            _room("a second, 4 in flight", "rate", 1000, 4, 100),
+            _room("a second, 16 in flight", "rate", 1000, 16, 100),
+            _room("last socket, ms: p50", "last_p50", 1000, 4, 100, says=_middle),
+            _room("p95", "last_p95", 1000, 4, 100, says=_middle),
+            _room("p99", "last_p99", 1000, 4, 100, says=_middle),
+            _room(REDIS, "redis_us", 1000, 4, 100, says=_middle),
+            _room("load generator busy", "load_busy", 1000, 16, 100, says=_middle),
+        ],
+    ),
+    "in_flight": Table(
+        "fan_out",
+        [
+            _room("CPU, µs: 1 in flight", "cpu_us", 1000, 1, 100),
+            _room("4 in flight", "cpu_us", 1000, 4, 100),
+            _room("16 in flight", "cpu_us", 1000, 16, 100),
+            _room("2 KiB, 4 in flight", "cpu_us", 1000, 4, 2048),
+            _room("2 KiB, 16 in flight", "cpu_us", 1000, 16, 2048),
+            _room("2 KiB a second, 16 in flight", "rate", 1000, 16, 2048),
+        ],
+    ),
+    "growth": Table(
+        "fan_out",
+        [
+            _room("CPU, µs: 100 subscribers", "cpu_us", 100, 4, 100),
+            _room("1,000 subscribers", "cpu_us", 1000, 4, 100),
+            _room("5,000 subscribers", "cpu_us", 5000, 4, 100),
+        ],
+    ),
+    "push": Table(
+        "push",
+        [
+            Column("last socket, ms: p99", "last_p99"),
+            Column("p95", "last_p95"),
+            Column("p50", "last_p50"),
+            Column("each socket, ms: p99", "each_p99"),
+            Column("p95", "each_p95"),
+            Column("p50", "each_p50"),
+            Column("server CPU, µs", "cpu_us", says=_middle),
+        ],
+    ),
+    "rooms": Table(
+        "rooms",
+        [
+            Column("server CPU, µs", "cpu_us"),
+            Column("a second", "rate"),
+            Column("last socket p99, ms", "last_p99", says=_middle),
+        ],
+    ),
+    "direct": Table(
+        "direct",
+        [
+            Column("server CPU, µs", "cpu_us"),
+            Column("a second", "rate"),
+            Column("p99, ms", "last_p99", says=_middle),
+        ],
+    ),
+    "sync_push": Table(
+        "sync_push",
+        [Column("median, ms", "p50"), Column("p95", "p95"), Column("p99", "p99")],
+    ),
+    "connect": Table(
+        "connect", [Column("server CPU, µs", "cpu_us"), Column("handshakes a second", "rate")]
+    ),
+    "idle": Table(
+        "idle",
+        [Column("kB a connection", "memory_kb"), Column("CPU, µs a second", "cpu_us")],
+    ),
+    "two": Table(
+        "two",
+        [
+            Column("a second", "rate"),
+            Column("server CPU, µs", "cpu_us"),
+            Column(REDIS, "redis_us", says=_middle),
+            Column("load generator, µs", "load_us", says=_middle),
+        ],
+        rises=False,
+    ),
+}
+
+
+def title_of(results: Results, name: str) -> str:
+    return str(results.systems[name]["title"]) if name in results.systems else WAYS.get(name, name)
+
+
+def table(results: Results, name: str) -> str:
+    """The table of that name; a word where nothing was measured."""
+    shown = TABLES[name]
+    found: dict[str, list[Figure | None]] = {}
+    for record in results.records:
+        if record.work == shown.work and record.system not in found:
+            found[record.system] = [
+                results.figure(shown.work, record.system, column.value, **column.case)
+                for column in shown.columns
+            ]
+    kept = [i for i in range(len(shown.columns)) if any(row[i] for row in found.values())]
+    rows = {system: row for system, row in found.items() if any(row[i] for i in kept)}
+    if not rows:
+        return "Not measured."
+    sign = 1 if shown.rises else -1
+
+    def place(system: str) -> float:
+        first = rows[system][0]
+        return sign * first.median if first else float("inf")
+
+    columns = [shown.columns[i] for i in kept]
+    return markdown(
+        ["", *(column.label for column in columns)],
+        (
+            [
+                title_of(results, system),
+                *(
+                    column.says(figure) if (figure := rows[system][i]) else "-"
+                    for i, column in zip(kept, columns, strict=True)
+                ),
+            ]
+            for system in sorted(rows, key=place)
+        ),
+    )
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def targets_table(results: Results) -> str:
+    return markdown(["", "aim", "measured", ""], map(_target, verdicts(results)))
+
+
+def _target(verdict: Verdict) -> Sequence[str]:
+    target = verdict.target
+    limit = f"1/{1 / target.limit:.0f}" if target.limit < 0.5 else f"{target.limit:g}"
+    aim = f"{'≥' if target.exceeds else '≤'} {limit}"
+    if verdict.ratio is None:
+        return (target.what, aim, "-", "not measured")
+    ratio = verdict.ratio
+    says = f"1/{1 / ratio:.1f}" if 0 < ratio < 0.5 else f"{ratio:.2f}"
+    return (target.what, aim, says, "met" if verdict.is_met else "**not met**")
+
+
+def losses(results: Results) -> str:
+    """What did not arrive, not in order, or damaged; a sentence where there was nothing."""
+    names = ("lost", "disordered", "damaged", "stalls")
+    rows = [
+        [
+            f"{title_of(results, record.system)}: {record.work}",
+            ", ".join(f"{key.replace('_', ' ')} {value:,}" for key, value in record.case.items()),
+            *(f"{record.values[name]:,.0f}" for name in names),
+        ]
+        for record in results.records
+        if any(record.values.get(name) for name in names)
+    ]
+    if not rows:
+        return "Every message reached every subscriber, once, in order and unchanged, everywhere."
+    return markdown(["", "case", "lost", "out of order", "damaged", "stalls"], rows)
+
+
+def absences(results: Results) -> str:
+    """Which systems and measurements are missing, and why."""
+    lines = [f"- {title}: {why}" for title, why in results.missing.items()]
+    lines += [
+        f"- {title_of(results, each.system)}, {each.work}, round {each.round + 1}: {each.why}"
+        for each in results.failures
+    ]
+    return "\n".join(lines) or "Nothing is missing."

@@ -1,0 +1,149 @@
+"""What pm_realtime aims at, each as a ratio of two figures of one run; pure."""
+
+from dataclasses import dataclass
+
+from benchmarks.results import Case, Results
+
+ROOM = {"subscribers": 1000, "in_flight": 4, "size": 100}
+BUSY = {**ROOM, "in_flight": 16}
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A median in the results."""
+
+    work: str
+    system: str
+    value: str
+    case: Case
+
+    def of(self, results: Results) -> float | None:
+        return results.median(self.work, self.system, self.value, **self.case)
+
+
+@dataclass(frozen=True)
+class Target:
+    """``what`` is the ratio of ``ours`` to ``theirs``, which stays below ``limit`` or, where it
+    ``exceeds``, above."""
+
+    what: str
+    ours: Quantity
+    theirs: Quantity
+    limit: float
+    exceeds: bool = False
+    factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A target with the ratio that was measured, or None where one of the two was not."""
+
+    target: Target
+    ratio: float | None
+
+    @property
+    def is_met(self) -> bool:
+        if self.ratio is None:
+            return False
+        limit = self.target.limit
+        return self.ratio >= limit if self.target.exceeds else self.ratio <= limit
+
+
+def _cpu(system: str, case: Case = ROOM) -> Quantity:
+    return Quantity("fan_out", system, "cpu_us", case)
+
+
+def _rate(system: str, case: Case = BUSY) -> Quantity:
+    return Quantity("fan_out", system, "rate", case)
+
+
+def _last(system: str) -> Quantity:
+    return Quantity("push", system, "last_p99", {"subscribers": 1000})
+
+
+def _call(way: str) -> Quantity:
+    return Quantity("sync_push", way, "p50", {})
+
+
+def targets(cores: int) -> list[Target]:
+    """All of them, on a machine of so many cores."""
+    cost, rate = "CPU a delivered message, 1,000 subscribers", "deliveries a second, 16 in flight"
+    return [
+        Target(f"{cost}: to the tutorial's, uvicorn", _cpu("ours"), _cpu("tutorial"), 1 / 30),
+        Target(f"{cost}: to h3 and crossws on Node", _cpu("ours"), _cpu("h3"), 1),
+        Target(f"{cost}: to python-socketio", _cpu("ours"), _cpu("python-socketio"), 1 / 5),
+        Target(
+            f"{cost}: to the tutorial's, daphne",
+            _cpu("ours-daphne"),
+            _cpu("tutorial-daphne"),
+            1 / 7,
+        ),
+        Target(f"batching, {rate}: to h3 and crossws", _rate("ours-batch"), _rate("h3"), 5, True),
+        Target(f"batching, {rate}: to Nchan", _rate("ours-batch"), _rate("nchan"), 1, True),
+        Target(
+            "CPU a delivered message: 5,000 subscribers to 100",
+            _cpu("ours", {**ROOM, "subscribers": 5000}),
+            _cpu("ours", {**ROOM, "subscribers": 100}),
+            1.3,
+        ),
+        Target(
+            "10 pushes a second, p99 until the last of 1,000 has it: to h3 and crossws",
+            _last("ours"),
+            _last("h3"),
+            1,
+        ),
+        Target(
+            "synchronous push through Valkey, median: to `async_to_sync(group_send)`",
+            _call("send_to_room"),
+            _call("group_send"),
+            1 / 8,
+        ),
+        Target(
+            "synchronous push through Valkey, median: to a bare `PUBLISH`",
+            _call("send_to_room"),
+            _call("publish"),
+            3,
+        ),
+        Target(
+            "CPU a connect of who is logged in: to `AuthMiddlewareStack`, uvicorn",
+            Quantity("connect", "ours", "cpu_us", {}),
+            Quantity("connect", "channels-auth-uvicorn", "cpu_us", {}),
+            0.8,
+        ),
+        Target(
+            "memory of an idle connection: to the tutorial's, uvicorn",
+            Quantity("idle", "ours", "memory_kb", {}),
+            Quantity("idle", "tutorial", "memory_kb", {}),
+            1,
+        ),
+        _two(cores),
+    ]
+
+
+def _two(cores: int) -> Target:
+    """What two processes do is measured where the load generator has a core besides theirs; else
+    it is what they would do: twice one core, by the CPU that a delivery takes."""
+    one, two = {"processes": 1}, {"processes": 2}
+    if cores > 2:
+        what = "deliveries a second, two processes through Valkey: to one alone"
+        of_two, of_one = (
+            Quantity("two", "ours-pubsub", "rate", two),
+            Quantity("two", "ours", "rate", one),
+        )
+        return Target(what, of_two, of_one, 1.6, True)
+    what = "deliveries for two cores' CPU, two processes through Valkey: to one alone on one core"
+    of_one, of_two = (
+        Quantity("two", "ours", "cpu_us", one),
+        Quantity("two", "ours-pubsub", "cpu_us", two),
+    )
+    return Target(what, of_one, of_two, 1.6, True, factor=2)
+
+
+def verdicts(results: Results) -> list[Verdict]:
+    """Each target with what the results say of it."""
+    found = []
+    for target in targets(int(results.machine.get("cores", "2"))):
+        ours, theirs = target.ours.of(results), target.theirs.of(results)
+        ratio = ours / theirs * target.factor if ours is not None and theirs else None
+        found.append(Verdict(target, ratio))
+    return found

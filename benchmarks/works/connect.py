@@ -1,0 +1,25 @@
+"""A storm of people who are logged in: from the handshake to the server's first frame."""
+
+from collections.abc import Iterator
+
+from benchmarks.processes import Ground, up
+from benchmarks.results import Record
+from benchmarks.systems.base import System
+from benchmarks.works.base import Scale, Work
+
+WARM_UP = 100
+
+
+def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record]:
+    with up(ground, system) as (_, load):
+        options = {"cookies": str(ground.make_people()), "joins": False}
+        load.do("open", rooms={"warm-up": WARM_UP}, **options)
+        answer = load.do("open", rooms={"hall": scale.connects}, **options)
+        values = {
+            "rate": scale.connects / answer["seconds"],
+            "cpu_us": answer["cpu"] / scale.connects * 1e6,
+        }
+        yield Record("connect", system.name, {"connections": scale.connects}, values)
+
+
+WORK = Work("connect", "People who connect", measure)

@@ -1,0 +1,28 @@
+"""A message to one user each, as a site pushes from an HTTP request of its own."""
+
+from collections.abc import Iterator
+
+from benchmarks.processes import Ground, up
+from benchmarks.results import Record
+from benchmarks.systems.base import System
+from benchmarks.works.base import SMALL, Scale, Work, deliveries
+
+IN_FLIGHT, WARM_UP = 16, 0.2
+
+
+def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record]:
+    with up(ground, system) as (_, load):
+        load.do(
+            "open",
+            rooms={f"user-{number}": 1 for number in range(1, scale.users + 1)},
+            cookies=str(ground.make_people()) if system.logs_in else "",
+            joins=not system.logs_in,
+        )
+        traffic = {"rooms": [], "in_flight": IN_FLIGHT, "size": SMALL, "by": system.direct_path}
+        load.do("keep", **traffic, seconds=WARM_UP)
+        answer = load.do("keep", **traffic, seconds=scale.seconds)
+        case = {"users": scale.users, "in_flight": IN_FLIGHT}
+        yield deliveries("direct", system, case, answer)
+
+
+WORK = Work("direct", "To one user each", measure, rounds=2)
