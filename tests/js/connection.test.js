@@ -195,11 +195,30 @@ test("with reconnect: false it stays away", (t) => {
   assert.equal(closes[0].willReconnect, false);
 });
 
+test("with reconnect: false a page that is left and gone back to stays away, and says so", async (t) => {
+  const events = fakePage(t);
+  const { WebSocket, realtime, log, closes } = setup(t, { reconnect: false });
+  realtime.connect();
+  WebSocket.last.accept();
+  const asked = realtime.sendToRoom("a", 1);
+  events.window("pagehide", { persisted: true });
+  assert.equal(WebSocket.last.closedWith, 1000);
+  await assert.rejects(asked, { code: "NOT_CONNECTED" });
+  events.window("pageshow", { persisted: true });
+  events.online();
+  assert.equal(WebSocket.all.length, 1);
+  assert.deepEqual(closes, [{ willReconnect: false, name: null, code: 1000, reason: "page left" }]);
+  assert.equal(log.at(-1), "stopped");
+  realtime.connect();
+  assert.equal(WebSocket.all.length, 2);
+});
+
 test("an option that is undefined or null has its default", (t) => {
   for (const none of [undefined, null]) {
-    const options = { reconnect: none, maxReconnectAttempts: none, reconnectDelay: none };
+    const options = { reconnect: none, maxReconnectAttempts: none, reconnectDelay: none, protocols: none };
     const { WebSocket, realtime, closes, tick } = setup(t, options);
     realtime.connect();
+    assert.equal(WebSocket.last.protocols, undefined);
     for (let attempt = 0; attempt < 6; attempt += 1) {
       WebSocket.last.close();
       tick(30_000);

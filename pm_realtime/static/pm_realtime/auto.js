@@ -11,21 +11,12 @@ export const realtime = pageRealtime(options);
 // An element with that id would be in its place unless it is set.
 window.realtime = realtime;
 document.dispatchEvent(new CustomEvent("realtime:ready", { detail: realtime }));
-if (autoConnect) onceLoaded(realtime.connect);
 
-// The page's other modules have then put their handlers on, and miss nothing.
-function onceLoaded(start) {
-  if (document.readyState === "complete") {
-    start();
-    return;
-  }
-  const events = [
-    [document, "DOMContentLoaded"],
-    [window, "load"],
-  ];
-  const run = () => {
-    for (const [target, type] of events) target.removeEventListener(type, run);
-    start();
-  };
-  for (const [target, type] of events) target.addEventListener(type, run);
+if (autoConnect) {
+  // Who has disconnected before the second event stays so.
+  const connect = () => realtime.closeCode === null && realtime.connect();
+  if (document.readyState === "complete") connect();
+  // By then the page's other modules have put their handlers on, and miss nothing.
+  document.addEventListener("DOMContentLoaded", connect);
+  window.addEventListener("load", connect);
 }

@@ -17,8 +17,8 @@ const GONE = [LocalErrorCode.NOT_CONNECTED, LocalErrorCode.CONNECTION_LOST];
 const DEFAULTS = { reconnect: true, maxReconnectAttempts: 5, reconnectDelay: 1000 };
 
 export function createRealtime(options = {}) {
-  const settings = { ...options };
-  for (const key in DEFAULTS) settings[key] ??= DEFAULTS[key];
+  const settings = { ...DEFAULTS };
+  for (const key in options) settings[key] = options[key] ?? DEFAULTS[key];
   const log = (...said) => settings.debug && console.debug("[realtime]", ...said);
   const events = createEvents();
   const replies = createReplies();
@@ -29,7 +29,7 @@ export function createRealtime(options = {}) {
   let identity = null;
   let lastUser;
   let closeCode = null;
-  // Until the first connect() and while one may come, what is sent waits for it.
+  // Before the first connect() and while one may come, what is sent waits for it.
   let refusing = false;
 
   const connection = createConnection(settings, {
@@ -76,6 +76,7 @@ export function createRealtime(options = {}) {
 
   function onStatus(detail) {
     log("status", detail);
+    if (detail.status === "connecting") refusing = false;
     update();
     events.emit(":status", detail);
   }
@@ -136,10 +137,7 @@ export function createRealtime(options = {}) {
     },
     store,
 
-    connect() {
-      refusing = false;
-      connection.connect();
-    },
+    connect: connection.connect,
 
     disconnect() {
       refuseAll();

@@ -2,9 +2,8 @@ import { backoffDelay } from "./backoff.js";
 import { CloseCode, mayReconnect } from "./constants.js";
 import { watchPage } from "./page.js";
 import { openShared } from "./sharing.js";
-import { openSocket } from "./socket.js";
+import { LOST, openSocket } from "./socket.js";
 
-/** A connection that ends sooner than this counts as one more failure in a row, in ms. */
 export const STABLE_AFTER = 5_000;
 
 // A loss so soon after waking lies back in the sleep: no crowd comes back with this client.
@@ -27,20 +26,34 @@ export function createConnection(settings, hooks) {
 
   function open() {
     clearTimeout(retryTimer);
+    const begun = status !== "stopped" || resting;
     resting = false;
     const openOne = settings.shared ? openShared : openSocket;
-    socket = openOne({
-      shared: settings.shared,
-      url: resolveUrl(settings.url),
-      protocols: settings.protocols,
-      WebSocket: settings.WebSocket ?? globalThis.WebSocket,
-      onConnected,
-      onFrame: hooks.onFrame,
-      onReady: hooks.onReady,
-      onClose: onLost,
-    });
+    try {
+      socket = openOne({
+        shared: settings.shared,
+        url: resolveUrl(settings.url),
+        protocols: settings.protocols,
+        WebSocket: settings.WebSocket ?? globalThis.WebSocket,
+        onConnected,
+        onFrame: hooks.onFrame,
+        onReady: hooks.onReady,
+        onClose: onLost,
+      });
+    } catch (error) {
+      if (begun) onLost(LOST, error.message, error);
+      throw error;
+    }
     unwatch ??= watchPage({ onWake, onDoubt: () => socket?.doubt(false), onHide });
     setStatus("connecting");
+  }
+
+  function retry() {
+    try {
+      open();
+    } catch {
+      // Told by the close.
+    }
   }
 
   function onConnected(envelope) {
@@ -55,11 +68,11 @@ export function createConnection(settings, hooks) {
     if (status === "connected") hooks.onFrame(envelope);
   }
 
-  function onLost(code, reason) {
+  function onLost(code, reason, error) {
     clearTimeout(stableTimer);
     socket = null;
-    if (!settings.reconnect || !mayReconnect(code)) {
-      settle("stopped", { code, reason, final: true });
+    if (error || !settings.reconnect || !mayReconnect(code)) {
+      settle("stopped", { code, reason, ...(error && { error }) });
     } else if (attempts >= settings.maxReconnectAttempts) {
       resting = true;
       settle("stopped", { code, reason, resting: true });
@@ -67,12 +80,13 @@ export function createConnection(settings, hooks) {
       const atOnce = attempts === 0 && Date.now() - wokenAt < JUST_WOKEN;
       const delay = atOnce ? 0 : backoffDelay(attempts, settings.reconnectDelay);
       attempts += 1;
-      retryTimer = setTimeout(open, delay);
+      retryTimer = setTimeout(retry, delay);
       settle("waiting", { code, reason, delay });
     }
   }
 
-  function settle(next, { final = false, ...rest }) {
+  function settle(next, rest) {
+    const final = next === "stopped" && !rest.resting;
     if (final) stopWatching();
     status = next;
     const name = Object.keys(CloseCode).find((key) => CloseCode[key] === rest.code) ?? null;
@@ -99,7 +113,7 @@ export function createConnection(settings, hooks) {
       socket.doubt(true);
     } else {
       attempts = 0;
-      if (status !== "connecting") open();
+      if (status !== "connecting") retry();
     }
   }
 
@@ -107,7 +121,10 @@ export function createConnection(settings, hooks) {
   function onHide() {
     const left = socket;
     drop();
-    if (left) settle("waiting", { code: 1000, reason: "page left", delay: 0 });
+    if (!left) return;
+    const detail = { code: 1000, reason: "page left" };
+    if (settings.reconnect) settle("waiting", { ...detail, delay: 0 });
+    else settle("stopped", detail);
   }
 
   return {
@@ -126,7 +143,7 @@ export function createConnection(settings, hooks) {
       stopWatching();
       if (status === "stopped" && !resting) return;
       resting = false;
-      settle("stopped", { code: 1000, reason: "", final: true });
+      settle("stopped", { code: 1000, reason: "" });
     },
 
     send: (envelope, urgent) => socket?.send(envelope, urgent) ?? false,

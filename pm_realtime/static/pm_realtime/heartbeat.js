@@ -1,4 +1,3 @@
-/** How long an answer may take where the page has just woken, in ms. */
 export const WAKE_PATIENCE = 1_000;
 
 // The same where the server must have given this client up: time to hear it say so.
@@ -63,8 +62,7 @@ export function createHeartbeat({ interval, timeout, ping, onSilence, onSure }) 
       if (!asked) return;
       if (answered) roundTrip = heardAt - asked.at;
       asked = null;
-      // Set in a message event: a chain of timers is slowed down to one a minute in hidden tabs,
-      // too slow for the server; such a timer is not.
+      // From a message event: hidden tabs run a chain of timers only once a minute.
       wait(round, interval);
       if (sure) return;
       sure = true;

@@ -1,6 +1,5 @@
 import { LocalErrorCode, RealtimeError } from "./errors.js";
 
-/** What may wait for a connection; one more refuses the oldest. */
 export const MAX_QUEUED = 100;
 
 export function createOutbox(transmit) {

@@ -1,7 +1,6 @@
 import { MessageType } from "./constants.js";
 import { LocalErrorCode, RealtimeError } from "./errors.js";
 
-/** How long a command that went out may stay unanswered, in ms. */
 export const REPLY_TIMEOUT = 15_000;
 
 export function createDeferred() {

@@ -1,9 +1,8 @@
 import { backoffDelay } from "./backoff.js";
 import { TEMPORARY_ERRORS } from "./constants.js";
 import { LocalErrorCode, RealtimeError } from "./errors.js";
-import { createDeferred } from "./replies.js";
+import { createDeferred, ignorable } from "./replies.js";
 
-/** How far beyond `retryAfter` the first repetition may come, in ms; the bound then doubles. */
 export const RETRY_SPREAD = 250;
 
 // Browsers take a longer wait for none at all.
@@ -75,6 +74,9 @@ export function createRooms(ask) {
     },
 
     want(room) {
+      if (typeof room !== "string") {
+        return ignorable(Promise.reject(new TypeError("A room is named by a string.")));
+      }
       if (!wanted.has(room)) wanted.set(room, newEntry());
       const entry = wanted.get(room);
       entry.deferred ??= createDeferred();

@@ -1,10 +1,10 @@
-import { openSocket } from "./socket.js";
+import { LOST, openSocket } from "./socket.js";
 
 /**
  * The real socket of a browser. Its listener can change, and what comes while there is none waits;
  * the next is told of the connection first.
  *
- * A listener has the hooks of `openSocket`.
+ * A listener has the hooks of `openSocket`. Where there can be no socket, `onClose` says why.
  */
 export function openLink({ url, protocols, WebSocket }) {
   const early = [];
@@ -16,25 +16,34 @@ export function openLink({ url, protocols, WebSocket }) {
     else early.push([method, details]);
   };
 
-  const socket = openSocket({
-    url,
-    protocols,
-    WebSocket,
-    onConnected(envelope) {
-      connected = envelope;
-      listener?.onConnected(envelope);
-    },
-    onFrame: tell("onFrame"),
-    onClose: tell("onClose"),
-    onReady: tell("onReady"),
-  });
+  function open() {
+    try {
+      return openSocket({
+        url,
+        protocols,
+        WebSocket,
+        onConnected(envelope) {
+          connected = envelope;
+          listener?.onConnected(envelope);
+        },
+        onFrame: tell("onFrame"),
+        onClose: tell("onClose"),
+        onReady: tell("onReady"),
+      });
+    } catch (error) {
+      tell("onClose")(LOST, error.message, error);
+      return null;
+    }
+  }
+
+  const socket = open();
 
   return {
     get sure() {
-      return socket.sure;
+      return socket?.sure ?? true;
     },
 
-    send: (envelope) => socket.send(envelope, true),
+    send: (envelope) => socket?.send(envelope, true) ?? false,
 
     listen(next) {
       listener = next;
@@ -45,9 +54,9 @@ export function openLink({ url, protocols, WebSocket }) {
       }
     },
 
-    close: () => socket.close(),
+    close: () => socket?.close(),
 
     /** Asks the server for a sign of life now. */
-    doubt: (woken) => socket.doubt(woken),
+    doubt: (woken) => socket?.doubt(woken),
   };
 }
