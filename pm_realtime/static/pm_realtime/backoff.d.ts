@@ -3,6 +3,7 @@ export declare const MAX_DELAY: 30000;
 
 /**
  * Milliseconds to wait before attempt number `attempt` (from 0): random between 0 and
- * `base * 2 ** attempt`, never over {@link MAX_DELAY}.
+ * `base * 2 ** attempt`, never over {@link MAX_DELAY}. From 0, so that the clients of a server that
+ * went away do not come back as one.
  */
 export declare function backoffDelay(attempt: number, base?: number, random?: () => number): number;

@@ -1,12 +1,12 @@
 import { backoffDelay } from "./backoff.js";
 import { CloseCode, mayReconnect } from "./constants.js";
 import { watchPage } from "./page.js";
-import { openShared } from "./sharing.js";
+import { openShared } from "./shared_loader.js";
 import { LOST, openSocket } from "./socket.js";
 
 export const STABLE_AFTER = 5_000;
 
-// A loss so soon after waking lies back in the sleep: no crowd comes back with this client.
+// So soon after waking a loss lies back in the sleep: no crowd comes back with this one.
 const JUST_WOKEN = 5_000;
 
 export function createConnection(settings, hooks) {
@@ -26,8 +26,6 @@ export function createConnection(settings, hooks) {
 
   function open() {
     clearTimeout(retryTimer);
-    const begun = status !== "stopped" || resting;
-    resting = false;
     const openOne = settings.shared ? openShared : openSocket;
     try {
       socket = openOne({
@@ -41,19 +39,12 @@ export function createConnection(settings, hooks) {
         onClose: onLost,
       });
     } catch (error) {
-      if (begun) onLost(LOST, error.message, error);
-      throw error;
+      if (status === "stopped" && !resting) throw error;
+      onLost(LOST, error.message, error);
+      return;
     }
     unwatch ??= watchPage({ onWake, onDoubt: () => socket?.doubt(false), onHide });
     setStatus("connecting");
-  }
-
-  function retry() {
-    try {
-      open();
-    } catch {
-      // Told by the close.
-    }
   }
 
   function onConnected(envelope) {
@@ -62,7 +53,7 @@ export function createConnection(settings, hooks) {
       attempts = 0;
     }, STABLE_AFTER);
     status = "connected";
-    // First, so that nothing a handler sends overtakes the rooms and the queue.
+    // First, so that no handler's message overtakes the rooms and the queue.
     hooks.onConnected(envelope);
     if (status === "connected") setStatus("connected");
     if (status === "connected") hooks.onFrame(envelope);
@@ -74,25 +65,28 @@ export function createConnection(settings, hooks) {
     if (error || !settings.reconnect || !mayReconnect(code)) {
       settle("stopped", { code, reason, ...(error && { error }) });
     } else if (attempts >= settings.maxReconnectAttempts) {
-      resting = true;
       settle("stopped", { code, reason, resting: true });
     } else {
       const atOnce = attempts === 0 && Date.now() - wokenAt < JUST_WOKEN;
       const delay = atOnce ? 0 : backoffDelay(attempts, settings.reconnectDelay);
       attempts += 1;
-      retryTimer = setTimeout(retry, delay);
+      retryTimer = setTimeout(open, delay);
       settle("waiting", { code, reason, delay });
     }
   }
 
   function settle(next, rest) {
     const final = next === "stopped" && !rest.resting;
-    if (final) stopWatching();
+    if (final) {
+      unwatch?.();
+      unwatch = null;
+    }
     status = next;
+    resting = rest.resting;
     const name = Object.keys(CloseCode).find((key) => CloseCode[key] === rest.code) ?? null;
     hooks.onClose({ final, willReconnect: next === "waiting", name, ...rest });
-    // A handler of the close may have connected anew already.
-    if (status === next && (resting || !rest.resting)) setStatus(next, rest);
+    // A handler may have connected anew.
+    if (status === next && resting === rest.resting) setStatus(next, rest);
   }
 
   function drop() {
@@ -102,22 +96,17 @@ export function createConnection(settings, hooks) {
     socket = null;
   }
 
-  function stopWatching() {
-    unwatch?.();
-    unwatch = null;
-  }
-
   function onWake() {
     wokenAt = Date.now();
     if (status === "connected") {
       socket.doubt(true);
     } else {
       attempts = 0;
-      if (status !== "connecting") retry();
+      if (status !== "connecting") open();
     }
   }
 
-  // A page with an open socket is not kept for the way back.
+  // With an open socket a page is not kept for the way back.
   function onHide() {
     const left = socket;
     drop();
@@ -140,13 +129,11 @@ export function createConnection(settings, hooks) {
 
     disconnect() {
       drop();
-      stopWatching();
       if (status === "stopped" && !resting) return;
-      resting = false;
       settle("stopped", { code: 1000, reason: "" });
     },
 
-    send: (envelope, urgent) => socket?.send(envelope, urgent) ?? false,
+    send: (envelope, urgent) => status === "connected" && socket.send(envelope, urgent),
   };
 }
 
@@ -154,7 +141,6 @@ export function resolveUrl(url) {
   const base = globalThis.location?.href;
   if (!url && !base) throw new TypeError("Outside a page createRealtime needs the option `url`.");
   const resolved = new URL(url ?? "/api/ws", base);
-  if (resolved.protocol === "http:") resolved.protocol = "ws:";
-  if (resolved.protocol === "https:") resolved.protocol = "wss:";
+  resolved.protocol = resolved.protocol.replace("http", "ws");
   return resolved.href;
 }

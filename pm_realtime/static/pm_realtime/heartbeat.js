@@ -1,8 +1,8 @@
 export const WAKE_PATIENCE = 1_000;
 
-// The same where the server must have given this client up: time to hear it say so.
+// The same where the server must have given this client up.
 const HOPELESS_PATIENCE = 250;
-// A timer as late as this ran in a page that was asleep, in ms.
+// A timer that is later than this ran in a page that slept.
 const LATE = 2_000;
 
 export function createHeartbeat({ interval, timeout, ping, onSilence, onSure }) {
@@ -30,7 +30,7 @@ export function createHeartbeat({ interval, timeout, ping, onSilence, onSure }) 
   }
 
   function silence() {
-    // In a page that slept the answer may stand behind this timer.
+    // The answer may stand behind this timer.
     if (Date.now() - due > LATE) doubt(true);
     else onSilence();
   }
@@ -56,13 +56,12 @@ export function createHeartbeat({ interval, timeout, ping, onSilence, onSure }) 
 
     alive({ id }) {
       const answered = asked?.id === id;
-      // Other frames may have waited here since before the sleep.
+      // Other frames may be from before the sleep.
       if (!sure && !answered) return;
       heardAt = Date.now();
       if (!asked) return;
       if (answered) roundTrip = heardAt - asked.at;
       asked = null;
-      // From a message event: hidden tabs run a chain of timers only once a minute.
       wait(round, interval);
       if (sure) return;
       sure = true;

@@ -1,5 +1,5 @@
 import { MessageType } from "./constants.js";
-import { LocalErrorCode, RealtimeError } from "./errors.js";
+import { RealtimeError } from "./errors.js";
 
 export const REPLY_TIMEOUT = 15_000;
 
@@ -13,7 +13,7 @@ export function createDeferred() {
   return deferred;
 }
 
-// No unhandled rejection where nobody looks at it.
+// Without an unhandled rejection.
 export function ignorable(promise) {
   promise.catch(() => {});
   return promise;
@@ -36,7 +36,7 @@ export function createReplies() {
   return {
     sent(id, type, deferred) {
       const timer = setTimeout(() => {
-        take(id)?.deferred.reject(new RealtimeError(LocalErrorCode.TIMEOUT));
+        take(id)?.deferred.reject(new RealtimeError("TIMEOUT"));
       }, REPLY_TIMEOUT);
       pending.set(id, { type, deferred, timer });
     },

@@ -2,7 +2,6 @@ import { CloseCode, MessageType } from "./constants.js";
 import { complete, decode } from "./envelope.js";
 import { createHeartbeat } from "./heartbeat.js";
 
-// What browsers call a connection that broke, or never was.
 export const LOST = 1006;
 export const CONNECT_TIMEOUT = 15_000;
 
@@ -29,7 +28,7 @@ export function openSocket({ url, protocols, WebSocket, onConnected, onFrame, on
   }
 
   function send(envelope) {
-    // A socket that is closing takes everything and sends nothing.
+    // When closing, it takes everything and sends nothing.
     if (over || socket.readyState >= CLOSING) return false;
     socket.send(JSON.stringify(envelope));
     return true;

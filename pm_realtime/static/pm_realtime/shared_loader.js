@@ -1,6 +1,6 @@
 import { LOST, openSocket } from "./socket.js";
 
-// Most pages do without that code. Where it cannot be had, a tab has its own socket.
+// Most pages need no such code; where it does not load, a tab has its own socket.
 const loadShared = () => import("./shared.js").catch(() => ({ joinSocket: openSocket }));
 
 export function openShared(options, load = loadShared) {
