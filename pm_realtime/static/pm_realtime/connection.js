@@ -27,24 +27,27 @@ export function createConnection(settings, hooks) {
   function open() {
     clearTimeout(retryTimer);
     const openOne = settings.shared ? openShared : openSocket;
+    socket = openOne({
+      shared: settings.shared,
+      url: resolveUrl(settings.url),
+      protocols: settings.protocols,
+      WebSocket: settings.WebSocket ?? globalThis.WebSocket,
+      onConnected,
+      onFrame: hooks.onFrame,
+      onReady: hooks.onReady,
+      onClose: onLost,
+    });
+    unwatch ??= watchPage({ onWake, onDoubt: () => socket?.doubt(false), onHide });
+    setStatus("connecting");
+  }
+
+  function attempt() {
     try {
-      socket = openOne({
-        shared: settings.shared,
-        url: resolveUrl(settings.url),
-        protocols: settings.protocols,
-        WebSocket: settings.WebSocket ?? globalThis.WebSocket,
-        onConnected,
-        onFrame: hooks.onFrame,
-        onReady: hooks.onReady,
-        onClose: onLost,
-      });
+      open();
     } catch (error) {
       if (status === "stopped" && !resting) throw error;
       onLost(LOST, error.message, error);
-      return;
     }
-    unwatch ??= watchPage({ onWake, onDoubt: () => socket?.doubt(false), onHide });
-    setStatus("connecting");
   }
 
   function onConnected(envelope) {
@@ -70,17 +73,14 @@ export function createConnection(settings, hooks) {
       const atOnce = attempts === 0 && Date.now() - wokenAt < JUST_WOKEN;
       const delay = atOnce ? 0 : backoffDelay(attempts, settings.reconnectDelay);
       attempts += 1;
-      retryTimer = setTimeout(open, delay);
+      retryTimer = setTimeout(attempt, delay);
       settle("waiting", { code, reason, delay });
     }
   }
 
   function settle(next, rest) {
     const final = next === "stopped" && !rest.resting;
-    if (final) {
-      unwatch?.();
-      unwatch = null;
-    }
+    if (final) stopWatching();
     status = next;
     resting = rest.resting;
     const name = Object.keys(CloseCode).find((key) => CloseCode[key] === rest.code) ?? null;
@@ -96,13 +96,18 @@ export function createConnection(settings, hooks) {
     socket = null;
   }
 
+  function stopWatching() {
+    unwatch?.();
+    unwatch = null;
+  }
+
   function onWake() {
     wokenAt = Date.now();
     if (status === "connected") {
       socket.doubt(true);
     } else {
       attempts = 0;
-      if (status !== "connecting") open();
+      if (status !== "connecting") attempt();
     }
   }
 
@@ -124,7 +129,7 @@ export function createConnection(settings, hooks) {
     connect() {
       if (status === "connecting" || status === "connected") return;
       attempts = 0;
-      open();
+      attempt();
     },
 
     disconnect() {

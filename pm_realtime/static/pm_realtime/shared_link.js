@@ -16,34 +16,25 @@ export function openLink({ url, protocols, WebSocket }) {
     else early.push([method, details]);
   };
 
-  function open() {
-    try {
-      return openSocket({
-        url,
-        protocols,
-        WebSocket,
-        onConnected(envelope) {
-          connected = envelope;
-          listener?.onConnected(envelope);
-        },
-        onFrame: tell("onFrame"),
-        onClose: tell("onClose"),
-        onReady: tell("onReady"),
-      });
-    } catch (error) {
-      tell("onClose")(LOST, error.message, error);
-      return null;
-    }
-  }
-
-  const socket = open();
+  const socket = tryToOpen({
+    url,
+    protocols,
+    WebSocket,
+    onConnected(envelope) {
+      connected = envelope;
+      listener?.onConnected(envelope);
+    },
+    onFrame: tell("onFrame"),
+    onClose: tell("onClose"),
+    onReady: tell("onReady"),
+  });
 
   return {
     get sure() {
-      return socket?.sure ?? true;
+      return socket.sure;
     },
 
-    send: (envelope) => socket?.send(envelope, true) ?? false,
+    send: (envelope) => socket.send(envelope, true),
 
     listen(next) {
       listener = next;
@@ -54,9 +45,18 @@ export function openLink({ url, protocols, WebSocket }) {
       }
     },
 
-    close: () => socket?.close(),
+    close: () => socket.close(),
 
     /** Asks the server for a sign of life now. */
-    doubt: (woken) => socket?.doubt(woken),
+    doubt: (woken) => socket.doubt(woken),
   };
+}
+
+function tryToOpen(options) {
+  try {
+    return openSocket(options);
+  } catch (error) {
+    options.onClose(LOST, error.message, error);
+    return { sure: true, send: () => false, close() {}, doubt() {} };
+  }
 }

@@ -12,8 +12,7 @@ const REPEATABLE = [MessageType.MESSAGE, MessageType.UNSUBSCRIBE, MessageType.PI
  * One tab's end of a shared socket: whom it listens to, and what it sent and has no answer to.
  *
  * `post(message)` reaches the owner. `onConnected(envelope)` comes with each new socket under this
- * end, `onReady()` when what was refused may be sent, `onEnd(code, reason, error)` once, when this
- * end is over. `userId` is undefined where not known.
+ * end, `onReady()` when what was refused may be sent, `onEnd(code, reason)` once, when this end is over. `userId` is undefined where not known.
  */
 export function createMember({ id, userId, post, onConnected, onFrame, onReady, onEnd }) {
   // By number, what went to the owner.

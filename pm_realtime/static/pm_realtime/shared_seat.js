@@ -115,9 +115,9 @@ export function takeSeat(options, page) {
     if (left) end();
   }
 
-  function finish(...why) {
+  function finish(code, reason, error) {
     leave();
-    onEnd(...why);
+    onEnd(code, reason, error);
   }
 
   function giveUp() {
