@@ -195,30 +195,11 @@ test("with reconnect: false it stays away", (t) => {
   assert.equal(closes[0].willReconnect, false);
 });
 
-test("with reconnect: false a page that is left and gone back to stays away, and says so", async (t) => {
-  const events = fakePage(t);
-  const { WebSocket, realtime, log, closes } = setup(t, { reconnect: false });
-  realtime.connect();
-  WebSocket.last.accept();
-  const asked = realtime.sendToRoom("a", 1);
-  events.window("pagehide", { persisted: true });
-  assert.equal(WebSocket.last.closedWith, 1000);
-  await assert.rejects(asked, { code: "NOT_CONNECTED" });
-  events.window("pageshow", { persisted: true });
-  events.online();
-  assert.equal(WebSocket.all.length, 1);
-  assert.deepEqual(closes, [{ willReconnect: false, name: null, code: 1000, reason: "page left" }]);
-  assert.equal(log.at(-1), "stopped");
-  realtime.connect();
-  assert.equal(WebSocket.all.length, 2);
-});
-
 test("an option that is undefined or null has its default", (t) => {
   for (const none of [undefined, null]) {
-    const options = { reconnect: none, maxReconnectAttempts: none, reconnectDelay: none, protocols: none };
+    const options = { reconnect: none, maxReconnectAttempts: none, reconnectDelay: none };
     const { WebSocket, realtime, closes, tick } = setup(t, options);
     realtime.connect();
-    assert.equal(WebSocket.last.protocols, undefined);
     for (let attempt = 0; attempt < 6; attempt += 1) {
       WebSocket.last.close();
       tick(30_000);
@@ -227,6 +208,17 @@ test("an option that is undefined or null has its default", (t) => {
     assert.equal(closes.at(-1).resting, true);
     t.mock.timers.reset();
   }
+});
+
+test("protocols of null offers what no protocols do", (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const [usual, none] = [{}, { protocols: null }].map((options) => {
+    const WebSocket = fakeWebSocket();
+    createRealtime({ url: "ws://site.test/", WebSocket, ...options }).connect();
+    return WebSocket.last.protocols;
+  });
+  assert.deepEqual(none, usual);
+  assert.notEqual(none, null);
 });
 
 test("connections that end right away count as failures", (t) => {
@@ -362,6 +354,16 @@ test("any frame is a sign of life, silence is not", (t) => {
   assert.deepEqual([closes[0].code, closes[0].willReconnect], [4001, true]);
   socket.close(1006);
   assert.equal(closes.length, 1);
+});
+
+test("an interval longer than any timer is a long one", (t) => {
+  const { WebSocket, realtime } = setup(t);
+  realtime.connect();
+  // Node takes such a wait for one of a millisecond, as browsers do; its stand-in here does not.
+  const waits = t.mock.method(globalThis, "setTimeout");
+  WebSocket.last.accept({ heartbeatInterval: 1e12, heartbeatTimeout: 1e12 });
+  realtime.ping();
+  assert.ok(waits.mock.calls.every(({ arguments: [, delay] }) => delay < 2 ** 31));
 });
 
 test("no heartbeat where the server names none", (t) => {

@@ -1,3 +1,5 @@
+import { LONGEST_TIMER } from "./backoff.js";
+
 export const WAKE_PATIENCE = 1_000;
 
 // The same where the server must have given this client up.
@@ -17,7 +19,7 @@ export function createHeartbeat({ interval, timeout, ping, onSilence, onSure }) 
   function wait(run, delay) {
     clearTimeout(timer);
     due = Date.now() + delay;
-    timer = setTimeout(run, delay);
+    timer = setTimeout(run, Math.min(delay, LONGEST_TIMER));
   }
 
   function round() {

@@ -1,12 +1,9 @@
-import { backoffDelay } from "./backoff.js";
+import { backoffDelay, LONGEST_TIMER } from "./backoff.js";
 import { TEMPORARY_ERRORS } from "./constants.js";
 import { RealtimeError } from "./errors.js";
 import { createDeferred, ignorable } from "./replies.js";
 
 export const RETRY_SPREAD = 250;
-
-// To browsers a longer wait is none.
-const LONGEST_TIMER = 2 ** 31 - 1;
 
 export function createRooms(ask) {
   const wanted = new Map();
