@@ -6,7 +6,6 @@ import { LOST, openSocket } from "./socket.js";
 
 export const STABLE_AFTER = 5_000;
 
-// So soon after waking a loss lies back in the sleep: no crowd comes back with this one.
 const JUST_WOKEN = 5_000;
 
 export function createConnection(settings, hooks) {
