@@ -225,7 +225,8 @@ export interface Realtime extends RealtimeState {
    * Joins a room and stays in it over reconnects, until `unsubscribe` or until the server refuses
    * or ends it. Without a connection the answer comes with the next. A room it has been in is asked
    * for again after a refusal that may pass (`INTERNAL_ERROR`, `RATE_LIMITED`, `ROOM_FULL`) or no
-   * answer in time; the promise then waits for the outcome.
+   * answer in time; the promise then waits for the outcome. What is no string rejects with a
+   * TypeError.
    */
   subscribe(room: string): Promise<Envelope<RoomPayload>>;
   /** Leaves a room. Without a connection that is done at once. */
