@@ -3,12 +3,16 @@
 A message to a connection that was idle goes out at once and opens its window; what follows within
 the window gathers and leaves in one frame when that ends. One timer for each event loop ends the
 windows of all its connections.
+
+A window in which nothing came is followed by no other, unless the loop is busy: where a message to
+a big room takes longer than a window, each would find the windows closed and none would gather.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextvars import Context
+from time import thread_time
 from typing import Final
 
 from django.core.exceptions import ImproperlyConfigured
@@ -24,6 +28,10 @@ logger = logging.getLogger("pm_realtime.connection")
 MAX_LENGTH: Final = 65536
 #: Connections whose window is ended before other tasks of the loop get a turn.
 CHUNK: Final = 250
+#: The share of its time that a busy loop computes. Another process may have a part of the rest.
+BUSY: Final = 0.25
+#: Windows of a busy loop, one after another, in which nothing comes, until no other follows.
+PATIENCE: Final = 10
 
 
 def window() -> float:
@@ -51,7 +59,7 @@ def make_outbox(subprotocol: str | None, send: Send, on_overflow: Callable[[], N
 class BatchOutbox(Outbox):
     """An :class:`Outbox` that gathers texts, each a JSON object, to JSON arrays."""
 
-    __slots__ = ("_gathered", "_is_released", "_length", "_windows")
+    __slots__ = ("_gathered", "_is_released", "_length", "_quiet", "_windows")
 
     def __init__(self, send: Send, on_overflow: Callable[[], None]) -> None:
         super().__init__(send, on_overflow)
@@ -60,13 +68,15 @@ class BatchOutbox(Outbox):
         #: None while no window is open.
         self._gathered: list[str] | None = None
         self._length = 0
+        #: Windows since the last in which something came.
+        self._quiet = 0
 
     def deliver(self, text: str) -> None:
         gathered = self._gathered
         if gathered is None:
             super().deliver(text)
             if self._is_released and not self.is_closed and self._windows.add(self):
-                self._gathered = []
+                self._gathered, self._quiet = [], 0
             return
         length = self._length + len(text)
         if length > MAX_LENGTH:
@@ -87,11 +97,14 @@ class BatchOutbox(Outbox):
             self._gathered, self._length = [], 0
             super().deliver(self._windows.join(gathered))
 
-    def end_window(self, may_go_on: bool) -> bool:
-        """Send what has gathered. True where, as that was something, another window follows."""
-        goes_on = bool(self._gathered) and may_go_on
-        self.flush()
-        if goes_on and not self.is_closed:
+    def end_window(self, patience: int) -> bool:
+        """Send what has gathered. True where another window follows: see ``PATIENCE``."""
+        if self._gathered:
+            self._quiet = 0
+            self.flush()
+        else:
+            self._quiet += 1
+        if self._quiet < patience and not self.is_closed:
             return True
         self._gathered = None
         return False
@@ -119,6 +132,7 @@ class Windows:
         self._open: list[BatchOutbox] = []
         self._is_ticking = False
         self._seconds = 0.0
+        self._seen = (0.0, 0.0)
         self._joined: tuple[list[str], str] = ([], "")
 
     def add(self, outbox: BatchOutbox) -> bool:
@@ -130,6 +144,7 @@ class Windows:
         self._open.append(outbox)
         if not self._is_ticking:
             self._is_ticking = True
+            self._look()
             self._tick_at(self._loop.time() + self._seconds)
         return True
 
@@ -150,22 +165,30 @@ class Windows:
     def _tick(self) -> None:
         due, self._open = self._open, []
         self._seconds = window()
-        self._end(due, 0, self._loop.time())
+        patience = PATIENCE if self._look() > BUSY else 1
+        self._end(due, 0, patience if self._seconds else 0, self._loop.time())
 
-    def _end(self, due: list[BatchOutbox], start: int, began: float) -> None:
+    def _look(self) -> float:
+        """The share of the time since the last look that the loop has computed."""
+        before, began = self._seen
+        computed, now = self._seen = thread_time(), self._loop.time()
+        return (computed - before) / max(now - began, 1e-9)
+
+    def _end(self, due: list[BatchOutbox], start: int, patience: int, began: float) -> None:
         for outbox in due[start : start + CHUNK]:
             try:
-                if outbox.end_window(may_go_on=self._seconds > 0):
+                if outbox.end_window(patience):
                     self._open.append(outbox)
             except Exception:
                 logger.exception("Messages could not be delivered to a connection.")
         if start + CHUNK < len(due):
-            self._loop.call_soon(self._end, due, start + CHUNK, began)
+            self._loop.call_soon(self._end, due, start + CHUNK, patience, began)
             return
         self._joined = ([], "")
         self._is_ticking = bool(self._open)
         if self._open:
-            self._tick_at(began + self._seconds)
+            # Where sending takes long, no window is all sending: messages come in between.
+            self._tick_at(max(began + self._seconds, self._loop.time() + self._seconds / 2))
 
 
 _windows: Final = PerLoop(Windows)
