@@ -63,7 +63,7 @@ async def test_a_burst_comes_in_few_frames_to_who_offers_to_read_that(serve, kin
     server = serve(kind)
     async with contextlib.AsyncExitStack() as stack:
         together, alone, sender = [
-            await stack.enter_async_context(connect(server, subprotocols=offered))
+            await stack.enter_async_context(connect(server, subprotocols=offered, max_queue=None))
             for offered in (["pm-realtime.v1.batch", "pm-realtime.v1"], ["pm-realtime.v1"], None)
         ]
         assert together.socket.subprotocol == "pm-realtime.v1.batch"
