@@ -28,7 +28,8 @@ logger = logging.getLogger("pm_realtime.connection")
 MAX_LENGTH: Final = 65536
 #: Connections whose window is ended before other tasks of the loop get a turn.
 CHUNK: Final = 250
-#: The share of its time that a busy loop computes. Another process may have a part of the rest.
+#: What a busy loop computes from one tick to the next, in windows. How long that takes is no
+#: measure: other processes may have the processor meanwhile.
 BUSY: Final = 0.25
 #: Windows of a busy loop, one after another, in which nothing comes, until no other follows.
 PATIENCE: Final = 10
@@ -132,7 +133,7 @@ class Windows:
         self._open: list[BatchOutbox] = []
         self._is_ticking = False
         self._seconds = 0.0
-        self._seen = (0.0, 0.0)
+        self._computed = 0.0
         self._joined: tuple[list[str], str] = ([], "")
 
     def add(self, outbox: BatchOutbox) -> bool:
@@ -144,7 +145,7 @@ class Windows:
         self._open.append(outbox)
         if not self._is_ticking:
             self._is_ticking = True
-            self._look()
+            self._computed = thread_time()
             self._tick_at(self._loop.time() + self._seconds)
         return True
 
@@ -165,14 +166,10 @@ class Windows:
     def _tick(self) -> None:
         due, self._open = self._open, []
         self._seconds = window()
-        patience = PATIENCE if self._look() > BUSY else 1
+        before, self._computed = self._computed, thread_time()
+        is_busy = self._computed - before > BUSY * self._seconds
+        patience = PATIENCE if is_busy else 1
         self._end(due, 0, patience if self._seconds else 0, self._loop.time())
-
-    def _look(self) -> float:
-        """The share of the time since the last look that the loop has computed."""
-        before, began = self._seen
-        computed, now = self._seen = thread_time(), self._loop.time()
-        return (computed - before) / max(now - began, 1e-9)
 
     def _end(self, due: list[BatchOutbox], start: int, patience: int, began: float) -> None:
         for outbox in due[start : start + CHUNK]:
