@@ -33,6 +33,8 @@ CHUNK: Final = 250
 BUSY: Final = 0.25
 #: Windows of a busy loop, one after another, in which nothing comes, until no other follows.
 PATIENCE: Final = 10
+#: Turns of the loop that a late tick leaves to others first: what they bring has waited as well.
+TURNS: Final = 16
 
 
 def window() -> float:
@@ -161,9 +163,16 @@ class Windows:
 
     def _tick_at(self, moment: float) -> None:
         # Of no connection's context: it is for all of them.
-        self._loop.call_at(moment, self._tick, context=Context())
+        self._loop.call_at(moment, self._tick, moment, context=Context())
 
-    def _tick(self) -> None:
+    def _tick(self, moment: float) -> None:
+        is_late = self._loop.time() - moment > self._seconds / 2
+        self._end_after(TURNS if is_late else 0)
+
+    def _end_after(self, turns: int) -> None:
+        if turns:
+            self._loop.call_soon(self._end_after, turns - 1)
+            return
         due, self._open = self._open, []
         self._seconds = window()
         before, self._computed = self._computed, thread_time()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 
 import pytest
 from django.test import override_settings
@@ -118,6 +119,15 @@ async def test_a_busy_loop_goes_on_gathering_for_some_windows_without_a_message(
         await a_window_passes()
     reader.deliver(3)
     assert reader.texts == ["1", "2", "3"]
+
+
+async def test_what_has_waited_for_a_late_loop_leaves_with_the_rest(reader):
+    reader.deliver(1, 2)
+    time.sleep(0.03)
+    for number in range(3, batches.TURNS):
+        reader.deliver(number)
+        await asyncio.sleep(0)
+    await reader.until("1", json.dumps([*range(2, batches.TURNS)], separators=(",", ":")))
 
 
 async def test_without_a_window_each_message_has_its_own_frame(settings):
