@@ -19,6 +19,8 @@ export function createConnection(settings, hooks) {
   let retryTimer = null;
   let stableTimer = null;
   let unwatch = null;
+  // The last connection, and its frames so far.
+  let bookmark = [];
 
   function setStatus(next, detail = {}) {
     status = next;
@@ -31,11 +33,11 @@ export function createConnection(settings, hooks) {
     const openOne = settings.shared ? openShared : openSocket;
     socket = openOne({
       shared: settings.shared,
-      url: resolveUrl(settings.url),
+      url: resolveUrl(settings.url) + bookmark,
       protocols: settings.protocols,
       WebSocket: settings.WebSocket ?? globalThis.WebSocket,
       onConnected,
-      onFrame: hooks.onFrame,
+      onFrame,
       onReady: hooks.onReady,
       onClose: onLost,
     });
@@ -49,10 +51,16 @@ export function createConnection(settings, hooks) {
       attempts = 0;
     }, STABLE_AFTER);
     status = "connected";
+    bookmark = [envelope.payload?.connectionId, 0];
     // First, so that nothing a handler sends overtakes the rooms and the queue.
     hooks.onConnected(envelope);
     if (status === "connected") setStatus("connected");
     if (status === "connected") hooks.onFrame(envelope);
+  }
+
+  function onFrame(envelope) {
+    bookmark[1] += status === "connected";
+    hooks.onFrame(envelope);
   }
 
   function onLost(code, reason) {
@@ -91,6 +99,7 @@ export function createConnection(settings, hooks) {
   function stopWatching() {
     unwatch?.();
     unwatch = null;
+    bookmark = [];
   }
 
   function onWake() {
@@ -139,5 +148,6 @@ export function resolveUrl(url) {
   const resolved = new URL(url ?? "/api/ws", base);
   if (resolved.protocol === "http:") resolved.protocol = "ws:";
   if (resolved.protocol === "https:") resolved.protocol = "wss:";
+  resolved.searchParams.append("resume", "");
   return resolved.href;
 }
