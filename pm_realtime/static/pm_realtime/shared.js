@@ -26,6 +26,9 @@ const LOST = 1006;
 // By page: whom the server took it for. Of one page there is one; tests have many.
 const users = new WeakMap();
 
+// By page, and then by group, where its last seat came to.
+const pasts = new WeakMap();
+
 /** Whether this browser, on this page, has what tabs need to share a socket. */
 export function canShare(page = globalThis) {
   return Boolean(page.navigator?.locks && page.BroadcastChannel);
@@ -38,7 +41,9 @@ export function canShare(page = globalThis) {
  */
 export function joinSocket(options, page = globalThis) {
   if (!canShare(page)) return openSocket(options);
-  const { url, protocols, WebSocket, shared } = options;
+  const { protocols, WebSocket, shared } = options;
+  // Without the bookmark of this tab alone.
+  const url = options.url.replace(/resume=[^&]*$/, "resume=");
   const place = { url, protocols, WebSocket };
   const { locks } = page.navigator;
   let seat = null;
@@ -47,7 +52,15 @@ export function joinSocket(options, page = globalThis) {
 
   function sit(key, found) {
     const name = `pm_realtime ${url} ${key}`;
-    seat = takeSeat({ ...options, ...found, name, place, onEnd }, page);
+    if (!pasts.has(page)) pasts.set(page, new Map());
+    const known = pasts.get(page);
+    const past = known.get(name);
+    known.delete(name);
+    const onSeatEnd = (code, reason, left) => {
+      if (mayReconnect(code)) known.set(name, left);
+      onEnd(code, reason);
+    };
+    seat = takeSeat({ ...options, ...found, name, place, past, onEnd: onSeatEnd }, page);
   }
 
   // Other tabs wait for their turn to ask, and this one would not end its own.
