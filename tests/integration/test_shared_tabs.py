@@ -17,6 +17,7 @@ pytestmark = [
 
 SAID = "window.seen.filter(({ type }) => type === 'message').map(({ payload }) => payload.content)"
 PUSHED = "window.seen.filter(({ type }) => type === 'pushed').map(({ payload }) => payload)"
+STREAMED = "window.seen.filter(({ type }) => type === 'streamed').map(({ payload }) => payload.n)"
 OWN = "window.seen.filter(({ type }) => type === 'own').map(({ payload }) => payload.n)"
 
 
@@ -99,11 +100,17 @@ async def test_ten_tabs_have_one_socket_and_each_gets_its_own(serve, browse):
 
 
 @pytest.mark.parametrize(
-    "end", ["close", *(pytest.param(end, marks=pytest.mark.slow) for end in ("crash", "freeze"))]
+    ("end", "pause"),
+    [
+        ("close", 0.1),
+        *(pytest.param(end, 0.1, marks=pytest.mark.slow) for end in ("crash", "freeze")),
+        *(pytest.param(end, 0.005, marks=pytest.mark.slow) for end in ("close", "crash", "freeze")),
+    ],
 )
-async def test_another_tab_owns_within_two_seconds_and_all_that_is_said_is_seen_once(
-    serve, browse, end
+async def test_another_tab_owns_within_two_seconds_and_each_sees_all_once(
+    serve, browse, end, pause
 ):
+    """What a tab says, and what the server pushes each ``pause`` seconds."""
     server = serve("uvicorn")
     async with browse(server) as tabs:
         user = await tabs.visit("/sign-in/anna/")
@@ -113,6 +120,8 @@ async def test_another_tab_owns_within_two_seconds_and_all_that_is_said_is_seen_
         speaker = tabs.open_tabs[-1]
         await speaker.evaluate("window.startSaying('open')")
         await speaker.wait("window.said >= 5")
+        await server.aget(f"/stream/start/open/?pause={pause}")
+        await speaker.wait(f"{STREAMED}.length >= 5")
         began = time.monotonic()
         await getattr(owner, end)()
         await until(tabs.owner, "another owner")
@@ -122,6 +131,10 @@ async def test_another_tab_owns_within_two_seconds_and_all_that_is_said_is_seen_
         said = await speaker.evaluate("clearInterval(window.saying), window.said")
         await tabs.all_have(f"{SAID}.at(-1) === {said - 1}")
         assert await tabs.each(SAID) == [list(range(said))] * 9
+        await server.aget("/stream/stop/")
+        await tabs.all_have(f"{STREAMED}.at(-1) === null")
+        streamed = await tabs.each(STREAMED)
+        assert streamed == [[*range(len(streamed[0]) - 1), None]] * 9
         assert await speaker.evaluate("window.refused") == []
         assert await tabs.each("window.closes") == [[]] * 9
         assert await tabs.sockets() == 1
