@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from channels.layers import BaseChannelLayer
@@ -21,9 +21,10 @@ from pm_realtime.echo import Echo
 from pm_realtime.exceptions import OutageError
 from pm_realtime.groups import authenticated_group, connection_group, orders_group
 from pm_realtime.loops import PerLoop
+from pm_realtime.members import Listener, Member
 from pm_realtime.orders import Order, OrderLog
 from pm_realtime.outage import LAYER, outage
-from pm_realtime.places import NEVER_SENT, Backlog, Bookmark, Holder, Message, Place
+from pm_realtime.places import NEVER_SENT, Backlog, Bookmark, Message, Place, Places
 from pm_realtime.protocol import CloseCode
 
 logger = logging.getLogger("pm_realtime.push")
@@ -38,29 +39,6 @@ IDLE: Final = 2.0
 LATE: Final = 10.0
 
 
-class Member(Protocol):
-    """What the hub knows of a connection."""
-
-    @property
-    def connection_id(self) -> str: ...
-
-    @property
-    def holder(self) -> Holder | None:
-        """Whose place this is to have; None while that is in doubt."""
-
-    def deliver(self, text: str) -> float:
-        """Send ``text`` without ever waiting; which frame after ``connected`` it is."""
-
-    def instruct(self, instruction: str, arguments: dict[str, Any]) -> None:
-        """Begin what server code elsewhere asked of this connection."""
-
-    def check_heartbeat(self, deadline: float) -> None:
-        """End the connection where its last frame is older than ``deadline``, monotonic seconds."""
-
-    def give_way(self) -> None:
-        """End: the client has gone on with another connection."""
-
-
 class _Group:
     __slots__ = ("lock", "members", "users")
 
@@ -68,25 +46,6 @@ class _Group:
         self.members: dict[str, Member] = {}
         self.lock = asyncio.Lock()
         self.users = 0
-
-
-class _Listener:
-    """Keeps the hub in the group of orders: a member that gets nothing."""
-
-    connection_id = "orders"
-    holder = None
-
-    def deliver(self, text: str) -> float:
-        return NEVER_SENT
-
-    def instruct(self, instruction: str, arguments: dict[str, Any]) -> None:
-        pass
-
-    def check_heartbeat(self, deadline: float) -> None:
-        pass
-
-    def give_way(self) -> None:
-        pass
 
 
 class Hub:
@@ -103,14 +62,11 @@ class Hub:
         self._listener: asyncio.Task[None] | None = None
         #: Groups of which the layer may, now or later, have another picture, and since when.
         self._strays: dict[str, float] = {}
-        self._ears = _Listener()
+        self._ears = Listener()
         self._orders = OrderLog()
         #: What arrived for members whose rights are in doubt.
         self._held: dict[str, Backlog] = {}
-        #: By their connection, the open ones that asked for one, and those that have dropped.
-        self._places: dict[str, Place] = {}
-        #: By the connection that goes on there, those that have dropped.
-        self._resumed: dict[str, Place] = {}
+        self._places = Places()
         self._forgetting: asyncio.Task[None] | None = None
         #: Counts what came from the layer.
         self._serial = 0
@@ -148,20 +104,19 @@ class Hub:
         Where it ``is_dropped``, without anybody wishing so, its place stays if it has one.
         """
         known, groups = self._members.get(member.connection_id, (member, set()))
-        self._resumed.pop(member.connection_id, None)
         if known is not member or (is_dropped and self._keep_place(member)):
             return
         for group in list(groups):
             await self.leave(member, group)
         self._members.pop(member.connection_id, None)
         self._held.pop(member.connection_id, None)
-        self._places.pop(member.connection_id, None)
+        self._places.discard(member.connection_id)
         if len(self._members) <= (self._ears.connection_id in self._members):
             await self._stop()
 
     def offer_place(self, member: Member) -> None:
         """From now on remember what ``member`` is sent, and keep its place when it drops."""
-        self._places[member.connection_id] = Place(member.connection_id)
+        self._places.offer(member.connection_id)
 
     def resume(self, member: Member, bookmark: Bookmark) -> bool:
         """Have ``member`` go on where its client has stopped reading.
@@ -169,27 +124,20 @@ class Hub:
         From each group that it joins it then gets what it missed: see :meth:`deliver_missed`.
         False where nobody remembers that, or it is not the place of the same user and session.
         """
-        place = self._places.get(bookmark.connection_id)
-        if place is None or member.holder is None:
+        place, holder = self._places.get(bookmark.connection_id), member.holder
+        if place is None or holder is None:
             return False
         former, _ = self._members[place.connection_id]
-        if former is not place and former.holder == member.holder and self._keep_place(former):
+        if former is not place and former.holder == holder and self._keep_place(former):
             # Its end has not come to us yet.
             former.give_way()
         until = time.monotonic() + conf.RESUME_PERIOD
-        if place.holder != member.holder or not place.give_to(
-            member.connection_id, bookmark.seen, until
-        ):
-            return False
-        self._resumed[member.connection_id] = place
-        return True
+        return self._places.give(place, member.connection_id, holder, bookmark.seen, until)
 
     def deliver_missed(self, member: Member, group: str) -> None:
         """Deliver what ``member`` missed in ``group``, which it has joined in this instant."""
-        place = self._resumed.get(member.connection_id)
-        for message in place.hand_over(group, self._serial) if place is not None else ():
-            if message.exclude != member.connection_id:
-                self._hand(member, message, conf.MAX_QUEUE_BYTES)
+        for message in self._places.hand_over(member.connection_id, group, self._serial):
+            self._hand(member, message, conf.MAX_QUEUE_BYTES)
 
     def _keep_place(self, member: Member) -> bool:
         """Have its place be in the groups of ``member`` instead of it; False where it has none."""
@@ -282,8 +230,8 @@ class Hub:
             self._pass_on(message)
             return
         self._serial += 1
-        text, exclude = message["text"], message.get("exclude")
-        await self._hand_out(entry, Message(self._serial, time.monotonic(), group, text, exclude))
+        exclude = message.get("exclude")
+        await self._hand_out(entry, Message.of(self._serial, group, message["text"], exclude))
 
     async def _hand_out(self, entry: _Group, message: Message) -> None:
         limit = conf.MAX_QUEUE_BYTES
@@ -310,7 +258,7 @@ class Hub:
             if place.successor is not None and place.is_for_successor(message):
                 self._hand_to_successor(place.successor, message, limit)
             else:
-                place.note(number, message, limit)
+                place.note(number, message, limit // 2)
 
     def _hand_to_successor(self, connection_id: str, message: Message, limit: int) -> None:
         known = self._members.get(connection_id)
@@ -530,9 +478,7 @@ class Hub:
             await self._mend()
 
     def _sweep_places(self, now: float) -> None:
-        over = [place for place in self._places.values() if place.is_over(now)]
-        for place in self._places.values():
-            place.trim(now - conf.RESUME_PERIOD)
+        over = self._places.sweep(now, conf.RESUME_PERIOD)
         if over and (self._forgetting is None or self._forgetting.done()):
             # The last one stops the hub, and with it the sweep.
             self._forgetting = asyncio.get_running_loop().create_task(self._forget(over))

@@ -5,6 +5,7 @@ not have arrived. Once the connection has dropped, its place is in its groups in
 """
 
 import math
+import time
 from collections import deque
 from collections.abc import Collection
 from typing import Any, Final, NamedTuple, Self
@@ -29,7 +30,14 @@ class Message(NamedTuple):
     came_at: float
     group: str
     text: str
+    size: int
     exclude: str | None = None
+
+    @classmethod
+    def of(cls, serial: int, group: str, text: str, exclude: str | None) -> Self:
+        """What has come just now."""
+        size = len(text) if text.isascii() else len(text.encode())
+        return cls(serial, time.monotonic(), group, text, size, exclude)
 
     def again(self, number: float) -> Self:
         """This message, saying which frame of the last connection it was."""
@@ -73,19 +81,19 @@ class Backlog:
 
     def add(self, number: float, message: Message) -> None:
         self.messages.append((number, message))
-        self.bytes += len(message.text)
+        self.bytes += message.size
 
     def pop(self) -> float:
         """Forget the oldest message; its number."""
         number, message = self.messages.popleft()
-        self.bytes -= len(message.text)
+        self.bytes -= message.size
         return number
 
     def take(self, groups: Collection[str]) -> list[tuple[float, Message]]:
         """The messages of ``groups``, which are not here any more."""
         taken = [each for each in self.messages if each[1].group in groups]
         self.messages = deque(each for each in self.messages if each[1].group not in groups)
-        self.bytes = sum(len(message.text) for _, message in self.messages)
+        self.bytes = sum(message.size for _, message in self.messages)
         return taken
 
 
@@ -151,7 +159,11 @@ class Place(Backlog):
             return []
         self._drop(group)
         self._taken[group] = serial
-        return [message.again(number) for number, message in self.take({group})]
+        return [
+            message.again(number)
+            for number, message in self.take({group})
+            if message.exclude != self.successor
+        ]
 
     def is_for_successor(self, message: Message) -> bool:
         """Whether it was being handed out when the successor joined, who so would never get it."""
@@ -193,3 +205,47 @@ class Place(Backlog):
 
     def give_way(self) -> None:
         pass
+
+
+class Places:
+    """The places of the connections of one hub, by connection."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, Place] = {}
+        #: Those that were given away, by who has them.
+        self._given: dict[str, Place] = {}
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def offer(self, connection_id: str) -> None:
+        """Remember from now on what an open connection is sent."""
+        self._places[connection_id] = Place(connection_id)
+
+    def get(self, connection_id: str) -> Place | None:
+        return self._places.get(connection_id)
+
+    def discard(self, connection_id: str) -> None:
+        """Forget what a connection has, of its own and of another."""
+        self._places.pop(connection_id, None)
+        self._given.pop(connection_id, None)
+
+    def give(
+        self, place: Place, connection_id: str, holder: Holder, seen: int, until: float
+    ) -> bool:
+        """Have ``holder`` go on at ``place`` with another connection: see :meth:`Place.give_to`."""
+        if place.holder != holder or not place.give_to(connection_id, seen, until):
+            return False
+        self._given[connection_id] = place
+        return True
+
+    def hand_over(self, connection_id: str, group: str, serial: int) -> list[Message]:
+        """What a connection gets of the place that it has: see :meth:`Place.hand_over`."""
+        place = self._given.get(connection_id)
+        return place.hand_over(group, serial) if place is not None else []
+
+    def sweep(self, now: float, period: float) -> list[Place]:
+        """Forget what is older than ``period`` seconds; the places that are over, to be left."""
+        for place in self._places.values():
+            place.trim(now - period)
+        return [place for place in self._places.values() if place.is_over(now)]
