@@ -124,15 +124,20 @@ class Hub:
         From each group that it joins it then gets what it missed: see :meth:`deliver_missed`.
         False where nobody remembers that, or it is not the place of the same user and session.
         """
-        place, holder = self._places.get(bookmark.connection_id), member.holder
-        if place is None or holder is None:
+        found, holder = self._places.find(bookmark), member.holder
+        if found is None or holder is None:
             return False
+        place, seen = found
         former, _ = self._members[place.connection_id]
         if former is not place and former.holder == holder and self._keep_place(former):
             # Its end has not come to us yet.
             former.give_way()
         until = time.monotonic() + conf.RESUME_PERIOD
-        return self._places.give(place, member.connection_id, holder, bookmark.seen, until)
+        if not self._places.give(place, member.connection_id, holder, seen, until):
+            return False
+        if place.connection_id != bookmark.connection_id:
+            place.forget_numbers()
+        return True
 
     def deliver_missed(self, member: Member, group: str) -> None:
         """Deliver what ``member`` missed in ``group``, which it has joined in this instant."""

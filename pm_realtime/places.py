@@ -141,14 +141,24 @@ class Place(Backlog):
     def give_to(self, successor: str, seen: int, until: float) -> bool:
         """Have another connection go on here, whose client saw the first ``seen`` frames.
 
-        False where more is missing than was kept, or where another has gone on already.
+        False where more is missing than was kept.
         """
-        if self.successor is not None or seen < self._lost:
+        if seen < self._lost:
             return False
         self.successor, self.until = successor, until
         while self.messages and self.messages[0][0] <= seen:
             self.pop()
         return True
+
+    def pass_on(self, successor: str, until: float) -> None:
+        """The connection that went on here has dropped as well: another gets the rest."""
+        if self.holder is not None:
+            self.successor, self.until = successor, until
+            self.forget_numbers()
+
+    def forget_numbers(self) -> None:
+        """To who goes on they mean nothing: they are of a connection that its client never saw."""
+        self.messages = deque((NEVER_SENT, message) for _, message in self.messages)
 
     def hand_over(self, group: str, serial: int) -> list[Message]:
         """What is to be sent to the successor, who has just joined ``group``.
@@ -212,8 +222,8 @@ class Places:
 
     def __init__(self) -> None:
         self._places: dict[str, Place] = {}
-        #: Those that were given away, by who has them.
-        self._given: dict[str, Place] = {}
+        #: Those that were given away, by who has them; the oldest first.
+        self._given: dict[str, list[Place]] = {}
 
     def __len__(self) -> int:
         return len(self._places)
@@ -224,6 +234,17 @@ class Places:
 
     def get(self, connection_id: str) -> Place | None:
         return self._places.get(connection_id)
+
+    def find(self, bookmark: Bookmark) -> tuple[Place, int] | None:
+        """Where a client goes on, and how many frames it saw there.
+
+        Where another connection of it has been given the place already, it goes on after that one,
+        of which it never heard.
+        """
+        place, seen = self._places.get(bookmark.connection_id), bookmark.seen
+        while place is not None and place.successor is not None:
+            place, seen = self._places.get(place.successor), 0
+        return (place, seen) if place is not None else None
 
     def discard(self, connection_id: str) -> None:
         """Forget what a connection has, of its own and of another."""
@@ -236,13 +257,16 @@ class Places:
         """Have ``holder`` go on at ``place`` with another connection: see :meth:`Place.give_to`."""
         if place.holder != holder or not place.give_to(connection_id, seen, until):
             return False
-        self._given[connection_id] = place
+        earlier = self._given.pop(place.connection_id, [])
+        for each in earlier:
+            each.pass_on(connection_id, until)
+        self._given[connection_id] = [*earlier, place]
         return True
 
     def hand_over(self, connection_id: str, group: str, serial: int) -> list[Message]:
         """What a connection gets of the place that it has: see :meth:`Place.hand_over`."""
-        place = self._given.get(connection_id)
-        return place.hand_over(group, serial) if place is not None else []
+        places = self._given.get(connection_id, ())
+        return [message for place in places for message in place.hand_over(group, serial)]
 
     def sweep(self, now: float, period: float) -> list[Place]:
         """Forget what is older than ``period`` seconds; the places that are over, to be left."""

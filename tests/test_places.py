@@ -177,6 +177,37 @@ async def test_a_place_is_passed_on_again_and_again(connect, browser, user):
         assert payloads(await read(connection, 2)) == [[number, 1], [number, 2]]
 
 
+@pytest.mark.parametrize("is_open", [True, False])
+@pytest.mark.parametrize("has_joined", [True, False])
+@pytest.mark.parametrize("has_heard", [True, False])
+async def test_a_connection_that_drops_at_once_gives_all_to_the_next(
+    connect, user, is_open, has_joined, has_heard
+):
+    browser = await Browser.of(user)
+    first = await connect(browser)
+    await join(first)
+    await asend_to_user(user, "news", "user 0")
+    await asend_to_room("open", "news", "room 0")
+    await first.so_far()
+    await drop(first)
+    await asend_to_user(user, "news", "user 1")
+    await asend_to_room("open", "news", "room 1")
+    second = await connect(browser, after=first)
+    if has_joined:
+        await second.ask("subscribe", {"room": "open"})
+    if not is_open:
+        await drop(second)
+    await asend_to_user(user, "news", "user 2")
+    await asend_to_room("open", "news", "room 2")
+    third = await connect(browser, after=second if has_heard else first)
+    if is_open:
+        await second.assert_closed(4001)
+    assert payloads(await read(third, 3)) == ["user 0", "user 1", "user 2"]
+    await join(third)
+    assert payloads(await read(third, 3)) == ["room 0", "room 1", "room 2"]
+    assert await pushed(third) == []
+
+
 async def test_who_a_message_excludes_does_not_get_it_later(connect, browser, user):
     first = await connect(browser)
     await join(first)
@@ -321,18 +352,6 @@ async def test_a_visitor_without_a_login_is_known_by_the_cookie(connect, user):
     third = await connect(after=first)
     assert third.connected["resumed"] == first.connection_id
     assert await missed_by(third) == [1]
-
-
-async def test_it_is_given_once(connect, browser):
-    first = await connect(browser)
-    await join(first)
-    await drop(first)
-    await asend_to_room("open", "news", 1)
-    second, third = await connect(browser, after=first), await connect(browser, after=first)
-    assert "resumed" in second.connected
-    assert "resumed" not in third.connected
-    assert await missed_by(third) == []
-    assert await missed_by(second) == [1]
 
 
 async def disconnect(connection, user):
