@@ -122,7 +122,9 @@ class Place(Backlog):
         """A message was sent as the ``number``-th frame; at most ``limit`` bytes are kept."""
         if self._wanted is not None and message.group not in self._wanted:
             return
-        self.add(number, message)
+        # Once for each message and connection: as little as can be.
+        self.messages.append((number, message))
+        self.bytes += message.size
         while self.bytes > limit:
             self._lost = self.pop()
             if self._wanted is not None:
@@ -217,23 +219,17 @@ class Place(Backlog):
         pass
 
 
-class Places:
+class Places(dict[str, Place]):
     """The places of the connections of one hub, by connection."""
 
     def __init__(self) -> None:
-        self._places: dict[str, Place] = {}
+        super().__init__()
         #: Those that were given away, by who has them; the oldest first.
         self._given: dict[str, list[Place]] = {}
 
-    def __len__(self) -> int:
-        return len(self._places)
-
     def offer(self, connection_id: str) -> None:
         """Remember from now on what an open connection is sent."""
-        self._places[connection_id] = Place(connection_id)
-
-    def get(self, connection_id: str) -> Place | None:
-        return self._places.get(connection_id)
+        self[connection_id] = Place(connection_id)
 
     def find(self, bookmark: Bookmark) -> tuple[Place, int] | None:
         """Where a client goes on, and how many frames it saw there.
@@ -241,14 +237,14 @@ class Places:
         Where another connection of it has been given the place already, it goes on after that one,
         of which it never heard.
         """
-        place, seen = self._places.get(bookmark.connection_id), bookmark.seen
+        place, seen = self.get(bookmark.connection_id), bookmark.seen
         while place is not None and place.successor is not None:
-            place, seen = self._places.get(place.successor), 0
+            place, seen = self.get(place.successor), 0
         return (place, seen) if place is not None else None
 
     def discard(self, connection_id: str) -> None:
         """Forget what a connection has, of its own and of another."""
-        self._places.pop(connection_id, None)
+        self.pop(connection_id, None)
         self._given.pop(connection_id, None)
 
     def give(
@@ -270,6 +266,6 @@ class Places:
 
     def sweep(self, now: float, period: float) -> list[Place]:
         """Forget what is older than ``period`` seconds; the places that are over, to be left."""
-        for place in self._places.values():
+        for place in self.values():
             place.trim(now - period)
-        return [place for place in self._places.values() if place.is_over(now)]
+        return [place for place in self.values() if place.is_over(now)]
