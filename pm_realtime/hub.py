@@ -490,7 +490,9 @@ class Hub:
 
     async def _forget(self, places: Sequence[Place]) -> None:
         for place in places:
-            await self.remove(place)
+            if place.is_over(time.monotonic()):
+                place.end()  # Before anything else runs: nobody goes on here now.
+                await self.remove(place)
 
     async def _mend(self) -> None:
         """Have the layer know the groups with members, who may have missed an order meanwhile."""
