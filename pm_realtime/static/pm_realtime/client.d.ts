@@ -17,6 +17,8 @@ export interface Envelope<P = unknown> {
   room?: string;
   /** Where that room keeps history. */
   offset?: number;
+  /** On what may have come before the break: which frame of the last connection it was. */
+  resent?: number;
 }
 
 export type UserId = string | number;
@@ -29,6 +31,8 @@ export interface ConnectedPayload {
   /** Milliseconds. */
   heartbeatInterval: number;
   heartbeatTimeout: number;
+  /** The connection that dropped, where what was pushed meanwhile comes now: nothing is missing. */
+  resumed?: string;
 }
 
 export interface RoomPayload {

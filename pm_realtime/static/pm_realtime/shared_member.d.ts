@@ -11,6 +11,9 @@ export interface Past {
   rooms: string[];
 }
 
+/** `connected` for a tab that has missed something: without `resumed`. */
+export declare function afresh(envelope: Envelope): Envelope;
+
 export interface Member {
   readonly owner: string | null;
   /** Where the next end of this tab, or another tab, goes on. */

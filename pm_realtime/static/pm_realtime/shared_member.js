@@ -8,6 +8,12 @@ export const REMEMBERED = 500;
 // without harm, but for `message`, and of that the tabs show the first.
 const REPEATABLE = [MessageType.MESSAGE, MessageType.UNSUBSCRIBE, MessageType.PING];
 
+/** `connected` for a tab that has missed something. */
+export function afresh(envelope) {
+  const { resumed, ...payload } = envelope.payload ?? {};
+  return { ...envelope, payload };
+}
+
 /**
  * One tab's end of a shared socket: whom it listens to, and what it sent and has no answer to.
  *
@@ -59,11 +65,11 @@ export function createMember(options) {
     userId = user;
     owner = next;
     opened = next;
-    turnPage(envelope.payload ?? {});
+    const goesOn = turnPage(envelope.payload ?? {});
     sure = true;
     const left = takeLeft();
     held = [];
-    onConnected(envelope);
+    onConnected(goesOn ? envelope : afresh(envelope));
     const fresh = held;
     held = null;
     // The rooms come first, then what was said before, then what was said just now.
@@ -72,10 +78,13 @@ export function createMember(options) {
     post({ kind: "settled", from: id, to: owner });
   }
 
+  /** Whether the new connection goes on where this tab has stopped reading. */
   function turnPage({ connectionId, resumed }) {
-    if (connectionId === bookmark[0]) return;
-    former = resumed === bookmark[0] ? bookmark : [];
+    if (connectionId === bookmark[0]) return false;
+    const goesOn = resumed !== undefined && resumed === bookmark[0];
+    former = goesOn ? bookmark : [];
     bookmark = [connectionId, 0];
+    return goesOn;
   }
 
   function onTook({ number }) {

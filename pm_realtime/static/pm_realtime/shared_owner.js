@@ -1,6 +1,7 @@
 import { MessageType } from "./constants.js";
 import { createLedger } from "./shared_ledger.js";
 import { openLink } from "./shared_link.js";
+import { afresh } from "./shared_member.js";
 
 /** How long what comes on a new socket is kept for tabs that are slow to join it, in ms. */
 export const KEPT_FOR = 5_000;
@@ -80,7 +81,8 @@ export function createOwner({ id, place, link = null, bookmark = [], post, watch
     say("here", { to: [tab] });
     if (connected) {
       ledger.await(tab, rooms ?? []);
-      say("open", { to: [tab], envelope: connected });
+      const late = Date.now() - connectedAt > KEPT_FOR;
+      say("open", { to: [tab], envelope: late ? afresh(connected) : connected });
       if (isNew && rooms) catchUp(tab, rooms);
     } else if (!listening) {
       // Not before there is a tab to hear what came so far.
