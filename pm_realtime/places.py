@@ -6,7 +6,7 @@ not have arrived. Once the connection has dropped, its place is in its groups in
 
 import math
 import time
-from collections import deque
+from bisect import bisect_left
 from collections.abc import Collection
 from typing import Any, Final, NamedTuple, Self
 from urllib.parse import parse_qs
@@ -76,7 +76,8 @@ class Backlog:
     __slots__ = ("bytes", "messages")
 
     def __init__(self) -> None:
-        self.messages: deque[tuple[float, Message]] = deque()
+        #: A list, as most have nothing to keep, and an empty deque is ten times its size.
+        self.messages: list[tuple[float, Message]] = []
         self.bytes = 0
 
     def add(self, number: float, message: Message) -> None:
@@ -85,16 +86,19 @@ class Backlog:
 
     def pop(self) -> float:
         """Forget the oldest message; its number."""
-        number, message = self.messages.popleft()
+        number, message = self.messages.pop(0)
         self.bytes -= message.size
         return number
 
     def take(self, groups: Collection[str]) -> list[tuple[float, Message]]:
         """The messages of ``groups``, which are not here any more."""
         taken = [each for each in self.messages if each[1].group in groups]
-        self.messages = deque(each for each in self.messages if each[1].group not in groups)
-        self.bytes = sum(message.size for _, message in self.messages)
+        self._leave([each for each in self.messages if each[1].group not in groups])
         return taken
+
+    def _leave(self, messages: list[tuple[float, Message]]) -> None:
+        self.messages = messages
+        self.bytes = sum(message.size for _, message in messages)
 
 
 class Place(Backlog):
@@ -116,7 +120,7 @@ class Place(Backlog):
         #: The groups whose messages are gathered; None for all.
         self._wanted: set[str] | None = None
         #: The groups whose messages the successor has, and the last message before it had.
-        self._taken: dict[str, int] = {}
+        self._taken: dict[str, int] | None = None
 
     def note(self, number: float, message: Message, limit: int) -> None:
         """A message was sent as the ``number``-th frame; at most ``limit`` bytes are kept."""
@@ -132,8 +136,12 @@ class Place(Backlog):
 
     def trim(self, oldest: float) -> None:
         """While the connection is open, forget what came before ``oldest``, monotonic seconds."""
-        while self._wanted is None and self.messages and self.messages[0][1].came_at < oldest:
-            self._lost = self.pop()
+        if self._wanted is not None:
+            return
+        count = bisect_left(self.messages, oldest, key=lambda each: each[1].came_at)
+        if count:
+            self._lost = self.messages[count - 1][0]
+            self._leave(self.messages[count:])
 
     def keep(self, holder: Holder, groups: Collection[str], until: float) -> None:
         """The connection has dropped: gather what comes for ``groups`` until that moment."""
@@ -148,8 +156,7 @@ class Place(Backlog):
         if seen < self._lost:
             return False
         self.successor, self.until = successor, until
-        while self.messages and self.messages[0][0] <= seen:
-            self.pop()
+        self._leave([each for each in self.messages if each[0] > seen])
         return True
 
     def pass_on(self, successor: str, until: float) -> None:
@@ -160,7 +167,7 @@ class Place(Backlog):
 
     def forget_numbers(self) -> None:
         """To who goes on they mean nothing: they are of a connection that its client never saw."""
-        self.messages = deque((NEVER_SENT, message) for _, message in self.messages)
+        self.messages = [(NEVER_SENT, message) for _, message in self.messages]
 
     def hand_over(self, group: str, serial: int) -> list[Message]:
         """What is to be sent to the successor, who has just joined ``group``.
@@ -170,7 +177,7 @@ class Place(Backlog):
         if self._wanted is None or group not in self._wanted:
             return []
         self._drop(group)
-        self._taken[group] = serial
+        self._taken = {**(self._taken or {}), group: serial}
         return [
             message.again(number)
             for number, message in self.take({group})
@@ -179,7 +186,7 @@ class Place(Backlog):
 
     def is_for_successor(self, message: Message) -> bool:
         """Whether it was being handed out when the successor joined, who so would never get it."""
-        return message.serial <= self._taken.get(message.group, -1)
+        return self._taken is not None and message.serial <= self._taken.get(message.group, -1)
 
     def forget(self, group: str) -> None:
         """Nobody is to get what came for ``group``."""
@@ -189,9 +196,8 @@ class Place(Backlog):
     def end(self) -> None:
         """Nobody is to have this place."""
         self.holder, self.until, self._wanted = None, -math.inf, set()
-        self._taken.clear()
-        self.messages.clear()
-        self.bytes = 0
+        self._taken = None
+        self._leave([])
 
     def is_over(self, now: float) -> bool:
         return self.until <= now
@@ -199,7 +205,8 @@ class Place(Backlog):
     def _drop(self, group: str) -> None:
         if self._wanted is not None:
             self._wanted.discard(group)
-        self._taken.pop(group, None)
+        if self._taken is not None:
+            self._taken.pop(group, None)
 
     def deliver(self, text: str) -> float:
         """As a connection would: see :meth:`note`."""
