@@ -106,11 +106,11 @@ class Hub:
         known, groups = self._members.get(member.connection_id, (member, set()))
         if known is not member or (is_dropped and self._keep_place(member)):
             return
+        self._places.discard(member.connection_id)
         for group in list(groups):
             await self.leave(member, group)
         self._members.pop(member.connection_id, None)
         self._held.pop(member.connection_id, None)
-        self._places.discard(member.connection_id)
         if len(self._members) <= (self._ears.connection_id in self._members):
             await self._stop()
 
@@ -491,7 +491,6 @@ class Hub:
     async def _forget(self, places: Sequence[Place]) -> None:
         for place in places:
             if place.is_over(time.monotonic()):
-                place.end()  # Before anything else runs: nobody goes on here now.
                 await self.remove(place)
 
     async def _mend(self) -> None:
