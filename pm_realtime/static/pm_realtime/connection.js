@@ -148,6 +148,6 @@ export function resolveUrl(url) {
   const resolved = new URL(url ?? "/api/ws", base);
   if (resolved.protocol === "http:") resolved.protocol = "ws:";
   if (resolved.protocol === "https:") resolved.protocol = "wss:";
-  resolved.searchParams.append("resume", "");
+  resolved.search += `${resolved.search && "&"}resume=`;
   return resolved.href;
 }
