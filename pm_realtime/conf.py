@@ -6,21 +6,9 @@ from typing import Any, Final, Generic, TypeVar, cast, overload
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-T = TypeVar("T")
+from pm_realtime.client_options import fault_of
 
-#: What `{% realtime_client %}` may be told: the options of the browser client, spelt as in Python.
-CLIENT_OPTIONS: Final = frozenset(
-    {
-        "auto_connect",
-        "reconnect",
-        "max_reconnect_attempts",
-        "reconnect_delay",
-        "url",
-        "protocols",
-        "shared",
-        "debug",
-    }
-)
+T = TypeVar("T")
 
 
 class Setting(Generic[T]):
@@ -94,6 +82,10 @@ def _is_period(value: object) -> bool:
     return _is_seconds(value) or (value == 0 and type(value) in (int, float))
 
 
+def _is_window(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1000
+
+
 def _is_mapping(value: object) -> bool:
     return isinstance(value, Mapping)
 
@@ -103,7 +95,7 @@ def _is_optional_mapping(value: object) -> bool:
 
 
 def _is_client_options(value: object) -> bool:
-    return isinstance(value, Mapping) and value.keys() <= CLIENT_OPTIONS
+    return isinstance(value, Mapping) and fault_of(value) is None
 
 
 def _is_names(value: object) -> bool:
@@ -176,6 +168,7 @@ class Conf:
     HEARTBEAT_TIMEOUT = Setting[float](10, _SECONDS, _is_seconds)
     MAX_MESSAGE_BYTES = Setting(65536, f"{_COUNT} (bytes)", _is_count)
     MAX_QUEUE_BYTES = Setting(1048576, f"{_COUNT} (bytes)", _is_count)
+    BATCH_WINDOW = Setting[float](10, "a number of milliseconds from 0 to 1000", _is_window)
     ALLOW_ANONYMOUS = Setting(True, "True or False", _is_bool)
     ALLOWED_ORIGINS = Setting[tuple[str, ...] | None](
         None, "a list of origins such as 'https://example.com', or None", _is_optional_list_of_texts
@@ -185,7 +178,9 @@ class Conf:
     SHUTDOWN_PERIOD = Setting[float](5, _SECONDS, _is_seconds)
     RESUME_PERIOD = Setting[float](5, "a number of seconds, or 0", _is_period)
     CLIENT = Setting[Mapping[str, Any]](
-        {}, "a dict of options of the browser client, such as auto_connect", _is_client_options
+        {},
+        "a dict of options of the browser client, such as {'auto_connect': True}",
+        _is_client_options,
     )
     CHANNEL_LAYER = Setting("default", "an alias in CHANNEL_LAYERS", _is_text)
     BACKEND = Setting[str | None](None, f"{_DOTTED}, or None", _is_optional_text)

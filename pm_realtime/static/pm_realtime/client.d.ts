@@ -1,7 +1,8 @@
 import type { Store } from "./store.js";
 
 export { backoffDelay } from "./backoff.js";
-export { CloseCode, ErrorCode, MessageType, mayReconnect, SUBPROTOCOL } from "./constants.js";
+export { CloseCode, ErrorCode, MessageType, mayReconnect } from "./constants.js";
+export { BATCH_SUBPROTOCOL, SUBPROTOCOL } from "./constants.js";
 export { LocalErrorCode, RealtimeError } from "./errors.js";
 export { MAX_QUEUED } from "./outbox.js";
 export type { Store } from "./store.js";
@@ -115,6 +116,8 @@ export interface StatusDetail {
    * network comes back, or when the page becomes visible.
    */
   resting?: boolean;
+  /** With `stopped`: the browser refused to open a socket at all, and why. */
+  error?: Error;
 }
 
 export interface CloseDetail {
@@ -128,6 +131,11 @@ export interface CloseDetail {
   /** Milliseconds until the next attempt, where one comes. */
   delay?: number;
   resting?: boolean;
+  /**
+   * The browser refused to open a socket at all (`code` is then 1006): a wrong option, or a policy
+   * of the page. `connect()` throws it itself where it can, which is not so with `shared`.
+   */
+  error?: Error;
 }
 
 /**
@@ -158,7 +166,7 @@ export type EventName = keyof RealtimeEvents | keyof RealtimeMessages | (string 
 export interface RealtimeOptions {
   /** Connect at once. Default: false. */
   autoConnect?: boolean;
-  /** Come back by itself after a close nobody asked for. Default: true. */
+  /** Come back by itself: after a close nobody asked for, and when the page is gone back to. Default: true. */
   reconnect?: boolean;
   /** Attempts in a row that may fail before it rests; `Infinity` never rests. Default: 5. */
   maxReconnectAttempts?: number;
@@ -166,7 +174,7 @@ export interface RealtimeOptions {
   reconnectDelay?: number;
   /** ws:, wss:, http: or https: address, or a path on this host. Default: "/api/ws" on this host. */
   url?: string;
-  /** Subprotocols to offer. */
+  /** Subprotocols to offer, in place of `pm-realtime.v1.batch` and `pm-realtime.v1`. */
   protocols?: string | string[];
   /**
    * One connection for all tabs of this site and user. `true` asks the server first whom it takes
@@ -195,7 +203,10 @@ export interface Realtime extends RealtimeState {
   /** The state above for frameworks, to subscribe to. */
   readonly store: Store<RealtimeState>;
 
-  /** Connects, or tries anew at once; does nothing where a connection is there or opening. */
+  /**
+   * Connects, or tries anew at once; does nothing where a connection is there or opening. Throws
+   * where the options make no WebSocket.
+   */
   connect(): void;
   /** Closes for good, until `connect()`. The wanted rooms stay wanted, what was queued is refused. */
   disconnect(): void;
@@ -219,7 +230,8 @@ export interface Realtime extends RealtimeState {
    * Joins a room and stays in it over reconnects, until `unsubscribe` or until the server refuses
    * or ends it. Without a connection the answer comes with the next. A room it has been in is asked
    * for again after a refusal that may pass (`INTERNAL_ERROR`, `RATE_LIMITED`, `ROOM_FULL`) or no
-   * answer in time; the promise then waits for the outcome.
+   * answer in time; the promise then waits for the outcome. What is no string rejects with a
+   * TypeError.
    */
   subscribe(room: string): Promise<Envelope<RoomPayload>>;
   /** Leaves a room. Without a connection that is done at once. */

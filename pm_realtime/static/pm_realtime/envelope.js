@@ -4,15 +4,14 @@ export function complete(envelope) {
 
 export function decode(data) {
   try {
-    const envelope = JSON.parse(data);
-    return typeof envelope?.type === "string" ? envelope : null;
+    return [JSON.parse(data)].flat().filter((envelope) => typeof envelope?.type === "string");
   } catch {
-    return null;
+    return [];
   }
 }
 
 export function newId() {
-  // Not randomUUID, which pages on plain http do not have.
+  // Pages on plain http have no randomUUID.
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

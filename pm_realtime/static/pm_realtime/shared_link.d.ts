@@ -7,7 +7,7 @@ export interface LinkListener {
   onConnected(envelope: Envelope): void;
   onFrame(envelope: Envelope, bookmark: Bookmark): void;
   onReady(): void;
-  onClose(code: number, reason: string): void;
+  onClose(code: number, reason: string, error?: Error): void;
 }
 
 export interface Link {

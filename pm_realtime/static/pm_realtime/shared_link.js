@@ -1,11 +1,12 @@
-import { openSocket } from "./socket.js";
+import { LOST, openSocket } from "./socket.js";
 
 /**
  * The real socket of a browser. Its listener can change, and what comes while there is none waits;
  * the next is told of the connection first.
  *
  * `bookmark` is the connection to go on from and how many of its frames were read. A listener has
- * the hooks of `openSocket`; `onFrame` gets the bookmark of each frame along.
+ * the hooks of `openSocket`; `onFrame` gets the bookmark of each frame along. Where there can be no
+ * socket, `onClose` says why.
  */
 export function openLink({ url, protocols, WebSocket }, bookmark = []) {
   const early = [];
@@ -18,7 +19,7 @@ export function openLink({ url, protocols, WebSocket }, bookmark = []) {
     else early.push([method, details]);
   };
 
-  const socket = openSocket({
+  const socket = tryToOpen({
     url: url + bookmark,
     protocols,
     WebSocket,
@@ -56,4 +57,13 @@ export function openLink({ url, protocols, WebSocket }, bookmark = []) {
     /** Asks the server for a sign of life now. */
     doubt: (woken) => socket.doubt(woken),
   };
+}
+
+function tryToOpen(options) {
+  try {
+    return openSocket(options);
+  } catch (error) {
+    options.onClose(LOST, error.message, error);
+    return { sure: true, send: () => false, close() {}, doubt() {} };
+  }
 }

@@ -137,7 +137,7 @@ export function createMember(options) {
       onReady();
     },
     close(message) {
-      if (message.owner === owner) onEnd(message.code, message.reason);
+      if (message.owner === owner) onEnd(message.code, message.reason, message.error);
     },
   };
 

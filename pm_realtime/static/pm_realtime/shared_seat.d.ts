@@ -20,7 +20,8 @@ export declare function takeSeat(
     onConnected(envelope: Envelope): void;
     onFrame(envelope: Envelope): void;
     onReady(): void;
-    onEnd(code: number, reason: string, past: Past): void;
+    onEnd(code: number, reason: string, error: Error | undefined, past: Past): void;
+    onDenied(): void;
   },
   page: typeof globalThis,
 ): Seat;

@@ -1,15 +1,15 @@
-import { CloseCode, MessageType } from "./constants.js";
+import { BATCH_SUBPROTOCOL, CloseCode, MessageType, SUBPROTOCOL } from "./constants.js";
 import { complete, decode } from "./envelope.js";
 import { createHeartbeat } from "./heartbeat.js";
 
-/** How long a socket may take until its `connected` frame, in ms. */
+export const LOST = 1006;
 export const CONNECT_TIMEOUT = 15_000;
 
 const NORMAL = 1000;
 const CLOSING = 2;
 
 export function openSocket({ url, protocols, WebSocket, onConnected, onFrame, onReady, onClose }) {
-  const socket = new WebSocket(url, protocols);
+  const socket = new WebSocket(url, protocols ?? [BATCH_SUBPROTOCOL, SUBPROTOCOL]);
   let over = false;
   let heartbeat = null;
   const opening = setTimeout(giveUp, CONNECT_TIMEOUT);
@@ -20,7 +20,7 @@ export function openSocket({ url, protocols, WebSocket, onConnected, onFrame, on
     heartbeat?.stop();
   }
 
-  // A dead network answers no closing handshake, so the close event is not waited for.
+  // A dead network answers no closing handshake.
   function giveUp() {
     end();
     socket.close(CloseCode.HEARTBEAT_LOST);
@@ -28,7 +28,7 @@ export function openSocket({ url, protocols, WebSocket, onConnected, onFrame, on
   }
 
   function send(envelope) {
-    // A socket that is closing takes everything and sends nothing.
+    // When closing, it takes everything and sends nothing.
     if (over || socket.readyState >= CLOSING) return false;
     socket.send(JSON.stringify(envelope));
     return true;
@@ -46,10 +46,8 @@ export function openSocket({ url, protocols, WebSocket, onConnected, onFrame, on
     heartbeat = createHeartbeat({ interval, timeout, ping, onSilence: giveUp, onSure: onReady });
   }
 
-  socket.addEventListener("message", ({ data }) => {
+  function take(envelope) {
     if (over) return;
-    const envelope = decode(data);
-    if (!envelope) return;
     heartbeat?.alive(envelope);
     if (envelope.type === MessageType.CONNECTED) {
       clearTimeout(opening);
@@ -58,7 +56,9 @@ export function openSocket({ url, protocols, WebSocket, onConnected, onFrame, on
     } else {
       onFrame(envelope);
     }
-  });
+  }
+
+  socket.addEventListener("message", ({ data }) => decode(data).forEach(take));
 
   socket.addEventListener("close", ({ code, reason }) => {
     if (over) return;
