@@ -78,12 +78,12 @@ def _is_seconds(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e9
 
 
-def _is_window(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1000
-
-
 def _is_period(value: object) -> bool:
     return _is_seconds(value) or (value == 0 and type(value) in (int, float))
+
+
+def _is_window(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1000
 
 
 def _is_mapping(value: object) -> bool:

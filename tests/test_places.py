@@ -27,7 +27,7 @@ from pm_realtime import (
 from pm_realtime.hub import get_hub
 from pm_realtime.places import Bookmark, Message, Place, read_bookmark
 from tests.helpers import NO_CONNECTIONS, Connection, eventually, layer_groups
-from tests.sessions import Browser
+from tests.sessions import ENGINES, Browser
 from tests.site import rules
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
@@ -339,6 +339,17 @@ async def test_it_is_for_the_same_user_in_the_same_session(connect, user, editor
     assert "resumed" not in second.connected
     assert await missed_by(second) == []
     assert not is_open or await first.is_alive()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_wherever_sessions_are(connect, user, settings, tmp_path, engine):
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
+    settings.SESSION_FILE_PATH = str(tmp_path)
+    mine, other = await Browser.of(user), await Browser.of(user)
+    first = await connect(mine)
+    await drop(first)
+    assert "resumed" not in (await connect(other, after=first)).connected
+    assert (await connect(mine, after=first)).connected["resumed"] == first.connection_id
 
 
 async def test_a_visitor_without_a_login_is_known_by_the_cookie(connect, user):

@@ -167,6 +167,7 @@ async def test_pages_that_were_offline_are_back_within_two_seconds(serve, profil
         assert await each(pages, "window.opens.length") == [2] * 4
 
 
+@pytest.mark.slow
 async def test_a_page_misses_nothing_over_short_breaks(serve, profiles):
     server = serve("uvicorn")
     async with Wire(server.port) as wire:

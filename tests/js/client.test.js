@@ -45,7 +45,7 @@ test("takes a path on the page's host, with ws for http and wss for https", (t) 
     ["http://site.test:8000/a/b", undefined, "ws://site.test:8000/api/ws?resume="],
     ["https://site.test/", undefined, "wss://site.test/api/ws?resume="],
     ["https://site.test/", "/other", "wss://site.test/other?resume="],
-    ["https://site.test/", "http://elsewhere.test/x?y=1", "ws://elsewhere.test/x?y=1&resume="],
+    ["https://site.test/", "http://elsewhere.test/x?y=%20", "ws://elsewhere.test/x?y=%20&resume="],
   ]) {
     globalThis.location = { href: page };
     createRealtime({ url, WebSocket }).connect();

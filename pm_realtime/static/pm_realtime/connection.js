@@ -155,6 +155,6 @@ export function resolveUrl(url) {
   if (!url && !base) throw new TypeError("Outside a page createRealtime needs the option `url`.");
   const resolved = new URL(url ?? "/api/ws", base);
   resolved.protocol = resolved.protocol.replace("http", "ws");
-  resolved.searchParams.append("resume", "");
+  resolved.search += `${resolved.search && "&"}resume=`;
   return resolved.href;
 }

@@ -65,7 +65,7 @@ export function joinSocket(options, page = globalThis) {
       onEnd(code, reason, error);
     };
     const hooks = { onEnd: onSeatEnd, onDenied: goAlone };
-    seat = takeSeat({ ...options, ...found, ...hooks, name, place, past }, page);
+    seat = takeSeat({ ...options, ...found, name, place, past, ...hooks }, page);
   }
 
   // Other tabs wait for their turn to ask, and this one would not end its own.

@@ -5,8 +5,8 @@ import { LOST, openSocket } from "./socket.js";
  * the next is told of the connection first.
  *
  * `bookmark` is the connection to go on from and how many of its frames were read. A listener has
- * the hooks of `openSocket`; `onFrame` gets the bookmark of each frame along.
- * Where there can be no socket, `onClose` says why.
+ * the hooks of `openSocket`; `onFrame` gets the bookmark of each frame along. Where there can be no
+ * socket, `onClose` says why.
  */
 export function openLink({ url, protocols, WebSocket }, bookmark = []) {
   const early = [];
