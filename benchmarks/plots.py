@@ -56,14 +56,15 @@ def _plain(axis: Axis) -> None:
 
 
 def bars(title: str, unit: str, rows: Sequence[tuple[str, str, Figure]], *, is_log: bool) -> Canvas:
-    """A bar (a dot where logarithmic) for each (system, label, figure), the range of its rounds as a whisker."""
+    """A bar (a dot where logarithmic) for each (system, label, figure); whiskers: the rounds."""
     canvas, axes = _canvas(title, 0.9 + 0.27 * len(rows))
     places = range(len(rows), 0, -1)
     medians = [figure.median for _, _, figure in rows]
     below = [figure.median - figure.low for _, _, figure in rows]
     above = [figure.high - figure.median for _, _, figure in rows]
     colours = [colour(system) for system, _, _ in rows]
-    whiskers = {"xerr": (below, above), "ecolor": INK, "elinewidth": 0.7, "capsize": 2}
+    has_rounds = any(below) or any(above)
+    whiskers = {"xerr": (below, above), "ecolor": INK, "elinewidth": 0.7, "capsize": 2 * has_rounds}
     if is_log:  # A bar begins at zero, which is nowhere here.
         axes.set_xscale("log")
         axes.hlines(places, min(medians) / 2, medians, colors=colours, linewidth=1.5)
@@ -76,6 +77,7 @@ def bars(title: str, unit: str, rows: Sequence[tuple[str, str, Figure]], *, is_l
         axes.errorbar(medians, places, fmt="none", **whiskers)
         axes.margins(x=0.12)
     axes.set_yticks(places, [label for _, label, _ in rows])
+    axes.set_ylim(0.4, len(rows) + 0.6)
     axes.tick_params(axis="y", length=0)
     for place, (_, _, figure) in zip(places, rows, strict=True):
         axes.annotate(
@@ -119,7 +121,9 @@ def _rows(
 ) -> list[tuple[str, str, Figure]]:
     systems = dict.fromkeys(record.system for record in results.records if record.work == work)
     found = [(name, results.figure(work, name, value, **case)) for name in systems]
-    rows = [(name, title_of(results, name), figure) for name, figure in found if figure]
+    rows = [
+        (name, title_of(results, name).replace("`", ""), figure) for name, figure in found if figure
+    ]
     return sorted(rows, key=lambda row: row[2].median, reverse=not is_best_low)
 
 

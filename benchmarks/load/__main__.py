@@ -11,7 +11,6 @@ import traceback
 
 import uvloop
 
-
 from benchmarks.load.crowd import Crowd
 
 

@@ -9,6 +9,8 @@ from benchmarks.systems.base import System
 from benchmarks.works.base import SMALL, Scale, Work, deliveries
 
 ROOM, SUBSCRIBERS, IN_FLIGHT, WARM_UP = "hall", 1000, 16, 0.3
+#: Seconds for which the load generator rests: it shares the cores.
+NAP = 0.002
 
 
 def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record]:
@@ -18,7 +20,7 @@ def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record]:
     servers, load_core = host.cores_for(copies)
     with up(ground, system, copies, where=servers, load_where=load_core) as (_, load):
         load.do("open", rooms={ROOM: SUBSCRIBERS})
-        traffic = {"rooms": [ROOM], "in_flight": IN_FLIGHT, "size": SMALL}
+        traffic = {"rooms": [ROOM], "in_flight": IN_FLIGHT, "size": SMALL, "nap": NAP}
         load.do("keep", **traffic, seconds=WARM_UP)
         answer = load.do("keep", **traffic, seconds=2 * scale.seconds)
         case = {"processes": copies, "cores": len(host.all_cores())}
