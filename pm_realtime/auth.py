@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.auth import (
@@ -19,18 +19,21 @@ from django.contrib.auth import (
     load_backend,
 )
 from django.db import Error as DatabaseError
+from django.db import InterfaceError, OperationalError
 from django.http import parse_cookie
 from django.utils.crypto import constant_time_compare
 from django.utils.module_loading import import_string
 
 from pm_realtime import sessions
 from pm_realtime.conf import Conf, conf
+from pm_realtime.desk import Desk
 from pm_realtime.exceptions import CloseConnection, CommandError
+from pm_realtime.loops import PerLoop
 from pm_realtime.protocol import INTERNAL_ERROR, CloseCode, ErrorCode
 from pm_realtime.repetitions import repetitions
 from pm_realtime.roles import role_of
 from pm_realtime.sessions import Session
-from pm_realtime.threads import run_handshake
+from pm_realtime.threads import run_handshake, waiting_handshake
 
 logger = logging.getLogger("pm_realtime.auth")
 
@@ -95,12 +98,23 @@ async def authenticate(scope: Scope) -> Identity:
 
 async def _find_out(scope: Scope) -> Identity:
     given = scope.get("user")
-    session_key = cookies(scope).get(settings.SESSION_COOKIE_NAME)
-    if given is not None:
-        return await run_handshake(_identify_given, given, scope.get("session"))
-    if session_key:
+    session_key = cookies(scope).get(settings.SESSION_COOKIE_NAME, "")
+    if given is None and not session_key:
+        return anonymous()
+    with waiting_handshake():
+        if given is not None:
+            return await run_handshake(_identify_given, given, scope.get("session"))
+        if sessions.are_read_at_once() and _is_resolver_ours():
+            return await _desks.get().ask(session_key)
         return await run_handshake(_identify, session_key)
-    return anonymous()
+
+
+async def _identify_in_one_hop(session_keys: Sequence[str]) -> Sequence[Identity | Exception]:
+    return await run_handshake(_identify_all, session_keys)
+
+
+#: Where the identities of those who connect at the same time are found together.
+_desks: Final = PerLoop(lambda: Desk(_identify_in_one_hop))
 
 
 def anonymous() -> Identity:
@@ -138,6 +152,50 @@ def _identify(session_key: str) -> Identity:
         return anonymous()
     user = get_user(_request(dict(session.auth)))
     return _identity(user, session, role_of(user))
+
+
+def _identify_all(session_keys: Sequence[str]) -> Sequence[Identity | Exception]:
+    """The identities behind ``session_keys``; one that fails leaves the others theirs."""
+    if len(session_keys) > 1:
+        try:
+            return _identify_together(session_keys)
+        except (OperationalError, InterfaceError):
+            raise  # Nobody could be asked about anybody.
+        except Exception:
+            pass
+    return [_attempt(session_key) for session_key in session_keys]
+
+
+def _attempt(session_key: str) -> Identity | Exception:
+    try:
+        return _identify(session_key)
+    except Exception as error:
+        return error
+
+
+def _identify_together(session_keys: Sequence[str]) -> list[Identity]:
+    """As :func:`_identify` each of them, with a query for all sessions, users and groups."""
+    found = sessions.read_many(session_keys)
+    nobody = get_user_model()()
+    claims = {
+        key: Identity(nobody, session.auth[SESSION_KEY], session=session)
+        for key, session in found.items()
+    }
+    users = _Users(list(claims.values()))
+    return [_grant(claims[key], users) if key in claims else anonymous() for key in session_keys]
+
+
+def _grant(claim: Identity, users: "_Users") -> Identity:
+    """The identity that a session claims, where Django would take it for a request."""
+    session = claim.session
+    if session is None or session.auth.get(BACKEND_SESSION_KEY) not in (
+        settings.AUTHENTICATION_BACKENDS
+    ):
+        return anonymous()
+    user = users.get(claim)
+    if user is None or not _is_verified(user, session.auth.get(HASH_SESSION_KEY)):
+        return anonymous()
+    return _identity(user, session, users.role_of(user))
 
 
 def _request(session_data: dict[str, Any]) -> Any:
@@ -316,6 +374,10 @@ def _load_users(keys: Iterable[Any]) -> dict[Any, Any]:
     model = get_user_model()
     found = model._default_manager.filter(pk__in=keys)
     has_groups = any(field.name == "groups" for field in model._meta.many_to_many)
-    if has_groups and Conf.ROLE_RESOLVER.default == conf.ROLE_RESOLVER:
+    if has_groups and _is_resolver_ours():
         found = found.prefetch_related("groups")
     return {user.pk: user for user in found} if keys else {}
+
+
+def _is_resolver_ours() -> bool:
+    return bool(Conf.ROLE_RESOLVER.default == conf.ROLE_RESOLVER)

@@ -1,7 +1,6 @@
 """Rates in the notation of Django REST framework (``"60/m"``) and what counts against them."""
 
 import re
-from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -59,8 +58,9 @@ class RateLimiter:
     MALFORMED_PATIENCE: Final = 20_000
 
     def __init__(self) -> None:
-        self._taken: deque[float] = deque()
-        self._refused: deque[float] = deque()
+        # Lists, as an empty deque is 700 bytes: most connections say next to nothing.
+        self._taken: list[float] = []
+        self._refused: list[float] = []
         self._malformed = 0
         self._malformed_since = 0.0
 
@@ -131,7 +131,10 @@ class Meter:
 _ROUNDING: Final = 1e-6
 
 
-def _forget(times: deque[float], seconds: int, now: float) -> None:
+def _forget(times: list[float], seconds: int, now: float) -> None:
     # The same sum as in `take`, so that rounding cannot let the two disagree.
-    while times and times[0] + seconds <= now:
-        times.popleft()
+    over = 0
+    while over < len(times) and times[over] + seconds <= now:
+        over += 1
+    if over:
+        del times[:over]

@@ -7,8 +7,9 @@ pool of their own.
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Final, ParamSpec, TypeVar
 
 from asgiref.sync import AsyncToSync, SyncToAsync, ThreadSensitiveContext, sync_to_async
@@ -36,19 +37,25 @@ MAX_HANDSHAKES: Final = 1000
 _under_way: Final = PerLoop[set[Any]](set)
 
 
-async def run_handshake(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Run the one database hop of a connect; database connections are returned after it.
+@contextmanager
+def waiting_handshake() -> Iterator[None]:
+    """Around all that a handshake waits for the database.
 
-    Raises ``CloseConnection`` with 4013 where too many wait for theirs.
+    Raises ``CloseConnection`` with 4013 where too many do.
     """
     under_way, task = _under_way.get(), asyncio.current_task()
     if len(under_way) >= MAX_HANDSHAKES:
         raise CloseConnection(CloseCode.OVERLOADED, "too many handshakes")
     under_way.add(task)
     try:
-        return await _run_in(_handshakes, function, *args, **kwargs)
+        yield
     finally:
         under_way.discard(task)
+
+
+async def run_handshake(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run the one database hop of a connect; database connections are returned after it."""
+    return await _run_in(_handshakes, function, *args, **kwargs)
 
 
 async def run_check(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,8 +1,18 @@
-"""The cookies of a handshake: what can be told of a user without a database."""
+"""Who a handshake is from: its cookies, and who many at once are."""
+
+import asyncio
+from collections import Counter
+from contextlib import AsyncExitStack
 
 import pytest
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.auth.backends import ModelBackend
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
+from django.test import override_settings
 
 from pm_realtime.auth import cookies
+from tests.helpers import Connection
 
 
 def test_cookies_are_read_by_name():
@@ -28,3 +38,84 @@ def test_no_bytes_in_a_cookie_header_raise(raw):
 
 def test_a_value_with_bytes_beyond_ascii_is_kept():
     assert cookies({"headers": [(b"cookie", b"name=M\xfcller")]}) == {"name": "Müller"}
+
+
+class Doorkeeper(ModelBackend):
+    """An authentication backend of a site's own, which fails over one user."""
+
+    def get_user(self, user_id):
+        user = super().get_user(user_id)
+        if user is not None and user.username == "unlucky":
+            raise LookupError("no such shelf")
+        return user
+
+
+DOORKEEPER = f"{__name__}.Doorkeeper"
+BACKENDS = ["django.contrib.auth.backends.ModelBackend", DOORKEEPER]
+
+
+@pytest.fixture
+def visitors(make_user, users, settings):
+    """Users by what becomes of them, and a cookie for each."""
+    settings.AUTHENTICATION_BACKENDS = BACKENDS
+    settings.PM_REALTIME = {**settings.PM_REALTIME, "MAX_CONNECTIONS_PER_USER": 100}
+    fates = ["fine", "gone", "idle", "changed", "over", "stray", "guarded", "unlucky"]
+    people = {fate: make_user("editor", fate) for fate in fates} | users
+    keys = {
+        fate: log_in(user, DOORKEEPER if fate in ("guarded", "unlucky") else BACKENDS[0])
+        for fate, user in people.items()
+    }
+    keys["stray"] = log_in(people["stray"], "site.no_such.Backend")
+    people["gone"].delete()
+    change(people["idle"], is_active=False)
+    change(people["changed"], password="another")
+    Session.objects.filter(session_key=keys["over"]).delete()
+    keys["twin"], people["twin"] = keys["fine"], people["fine"]
+    keys["nobody"] = "0123456789abcdef0123456789abcdef"
+    return people, {fate: (b"cookie", f"sessionid={key}".encode()) for fate, key in keys.items()}
+
+
+def change(user, **fields):
+    type(user).objects.filter(pk=user.pk).update(**fields)
+
+
+def log_in(user, backend):
+    store = SessionStore()
+    store[SESSION_KEY] = str(user.pk)
+    store[BACKEND_SESSION_KEY] = backend
+    store[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    store.save()
+    return store.session_key
+
+
+@pytest.mark.parametrize("at_once", [1, 100])
+async def test_who_connects_among_others_is_found_out_as_if_alone(visitors, at_once):
+    people, cookies = visitors
+    found = {}
+    at_a_time = asyncio.Semaphore(at_once)
+
+    async def connect(fate):
+        async with at_a_time:
+            connection = Connection(headers=[cookies[fate]])
+            await connection.connect()
+            first = await connection.receive_json_from()
+            found[fate] = (first["type"], first["payload"].get("userId"))
+            await connection.disconnect()
+
+    await asyncio.gather(*map(connect, cookies))
+    expected = {fate: ("connected", str(people[fate].pk)) for fate in people}
+    for fate in ("gone", "idle", "changed", "over", "stray", "nobody"):
+        expected[fate] = ("connected", None)
+    expected["unlucky"] = ("error", None)
+    assert found == expected
+
+
+async def test_a_hundred_who_connect_at_once_cost_few_questions(visitors, users, caplog):
+    cookies = [cookie for fate, cookie in visitors[1].items() if fate in users] * 25
+    connections = [Connection(headers=[cookie]) for cookie in cookies]
+    async with AsyncExitStack() as stack:
+        with caplog.at_level("DEBUG", "django.db.backends"), override_settings(DEBUG=True):
+            await asyncio.gather(*(stack.enter_async_context(each) for each in connections))
+        roles = Counter(connection.connected["role"] for connection in connections)
+    assert roles == dict.fromkeys(users, 25)
+    assert 3 <= len([r for r in caplog.records if r.name == "django.db.backends"]) < 150

@@ -16,7 +16,7 @@ ROWS = (
     ("exceptions",),
     ("signals",),
     ("protocol",),
-    ("limits", "loops", "shortcut"),
+    ("limits", "loops", "shortcut", "desk"),
     ("conf",),
     ("forks", "redis_pools", "turns", "layer_config", "threads", "outbox"),
     ("background", "outage", "publisher", "sockets", "repetitions"),
