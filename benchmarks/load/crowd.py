@@ -53,6 +53,7 @@ class Crowd:
     async def keep(
         self,
         rooms: Sequence[str],
+        *,
         in_flight: int,
         size: int,
         seconds: float,

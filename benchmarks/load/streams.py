@@ -79,7 +79,7 @@ class Stream:
         """Until all is done; where nothing moves any more, go on without what is missing."""
         seen, since = -1, perf_counter()
         while not self._finished.done():
-            await asyncio.wait([self._finished], timeout=0.25)
+            await asyncio.wait([self._finished], timeout=STALL / 12)
             now, moved = perf_counter(), sum(map(_places, self.tallies))
             if moved != seen:
                 seen, since = moved, now
