@@ -56,6 +56,8 @@ def main() -> None:
         works = [work for name, work in WORKS.items() if name in options.only]
         systems = [system for name, system in SYSTEMS.items() if name in options.systems]
         run.measure_all(works, systems, rounds)
+    except KeyboardInterrupt:
+        print("Stopped; what was found so far:")
     finally:
         ground.close()
         results.seconds = round(time.monotonic() - began)

@@ -215,8 +215,11 @@ def losses(results: Results) -> str:
 def absences(results: Results) -> str:
     """Which systems and measurements are missing, and why."""
     lines = [f"- {title}: {why}" for title, why in results.missing.items()]
-    lines += [
-        f"- {title_of(results, each.system)}, {each.work}, round {each.round + 1}: {each.why}"
-        for each in results.failures
-    ]
+    reasons: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for each in results.failures:
+        rounds = reasons.setdefault((each.system, each.work), {}).setdefault(each.why, [])
+        rounds.append(str(each.round + 1))
+    for (system, work), found in reasons.items():
+        said = (f"{why} (round {', '.join(rounds)})" for why, rounds in found.items())
+        lines.append(f"- {title_of(results, system)}, {work}: {'; '.join(said)}")
     return "\n".join(lines) or "Nothing is missing."

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from benchmarks.processes import Ground
-from benchmarks.results import Case, Record
+from benchmarks.results import Case, Failure, Record
 from benchmarks.systems.base import System
 
 SMALL, LARGE = 100, 2048
@@ -23,19 +23,22 @@ class Scale:
     connects: int = 1000
     idle: int = 10_000
     calls: int = 1000
+    #: Seconds that the messages of one case may take to arrive: what would take longer is left out.
+    patience: float = 20
 
 
 FULL = Scale()
-QUICK = Scale(0.4, (100, 1000), (4, 16), 100, 100, 10, 300, 1000, 300)
+QUICK = Scale(0.4, (100, 1000), (4, 16), 100, 100, 10, 300, 1000, 300, patience=3)
 
 
 @dataclass(frozen=True)
 class Work:
-    """``measure`` starts the system and yields a record for each case, of one round."""
+    """``measure`` starts the system and yields a record for each case, of one round; a failure that
+    says why for a case that it leaves out."""
 
     name: str
     title: str
-    measure: Callable[[Ground, System, Scale], Iterator[Record]]
+    measure: Callable[[Ground, System, Scale], Iterator[Record | Failure]]
     #: How often it is repeated, at most: what varies little is not repeated often.
     rounds: int = 3
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from benchmarks import host
 from benchmarks.processes import Ground, up
-from benchmarks.results import Record
+from benchmarks.results import Failure, Record
 from benchmarks.systems.base import System
 from benchmarks.works.base import SMALL, Scale, Work, deliveries
 
@@ -13,7 +13,7 @@ ROOM, SUBSCRIBERS, IN_FLIGHT, WARM_UP = "hall", 1000, 16, 0.3
 NAP = 0.002
 
 
-def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record]:
+def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record | Failure]:
     """One process on its core; two on two cores, with the load generator beside them where the
     machine has no third core: then ``cpu_us`` says more than ``rate``."""
     copies = 2 if system.needs_redis else 1
