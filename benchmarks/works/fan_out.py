@@ -37,7 +37,8 @@ def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record | F
             for in_flight, size in cells(crowd, scale):
                 case = {"subscribers": crowd, "in_flight": in_flight, "size": size}
                 if in_flight * crowd / rate > scale.patience:
-                    said = f"{in_flight} of {size} bytes to {crowd:,} would take over {scale.patience:g} s"
+                    messages = f"{in_flight} of {size} bytes to {crowd:,}"
+                    said = f"{messages} would take over {scale.patience:g} s"
                     yield Failure("fan_out", system.name, 0, said)
                     continue
                 traffic = {"in_flight": in_flight, "size": size, "seconds": scale.seconds}
