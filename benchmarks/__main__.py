@@ -42,6 +42,7 @@ def _some(known: Mapping[str, object]) -> Callable[[str], list[str]]:
 
 def main() -> None:
     options = arguments()
+    host.check()
     host.raise_file_limit()
     rounds = 1 if options.quick else options.rounds
     began, now = time.monotonic(), datetime.now(UTC)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -41,7 +42,7 @@ def colour(system: str) -> str:
 def _canvas(title: str, height: float) -> tuple[Canvas, Axes]:
     canvas = Canvas(figsize=(8, height), layout="constrained")
     axes = canvas.add_subplot()
-    axes.set_title(title, loc="left", fontsize=10.5, fontweight="bold")
+    canvas.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", color=FAINT, linewidth=0.5)
     axes.set_axisbelow(True)
@@ -64,7 +65,12 @@ def bars(title: str, unit: str, rows: Sequence[tuple[str, str, Figure]], *, is_l
     above = [figure.high - figure.median for _, _, figure in rows]
     colours = [colour(system) for system, _, _ in rows]
     has_rounds = any(below) or any(above)
-    whiskers = {"xerr": (below, above), "ecolor": INK, "elinewidth": 0.7, "capsize": 2 * has_rounds}
+    whiskers: dict[str, Any] = {
+        "xerr": (below, above),
+        "ecolor": INK,
+        "elinewidth": 0.7,
+        "capsize": 2 * has_rounds,
+    }
     if is_log:  # A bar begins at zero, which is nowhere here.
         axes.set_xscale("log")
         axes.hlines(places, min(medians) / 2, medians, colors=colours, linewidth=1.5)
@@ -110,6 +116,8 @@ def lines(title: str, unit: str, rows: Sequence[tuple[str, str, dict[int, Figure
     axes.set_xlabel("subscribers of the room, logarithmic")
     axes.set_ylabel(unit + ", logarithmic")
     above = 0.0
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom, top * 2)
     for y, x, label, shade in sorted(ends):
         above = max(y, above * 1.19)  # So that names of lines that end together stay apart.
         axes.annotate(label, (x * 1.08, above), color=shade, va="center", fontsize=8)

@@ -70,7 +70,6 @@ TABLES: Mapping[str, Table] = {
             _room("CPU, µs: 1 in flight", "cpu_us", 1000, 1, 100),
             _room("4 in flight", "cpu_us", 1000, 4, 100),
             _room("16 in flight", "cpu_us", 1000, 16, 100),
-            _room("2 KiB, 4 in flight", "cpu_us", 1000, 4, 2048),
             _room("2 KiB, 16 in flight", "cpu_us", 1000, 16, 2048),
             _room("2 KiB a second, 16 in flight", "rate", 1000, 16, 2048),
         ],
@@ -116,7 +115,12 @@ TABLES: Mapping[str, Table] = {
         [Column("median, ms", "p50"), Column("p95", "p95"), Column("p99", "p99")],
     ),
     "connect": Table(
-        "connect", [Column("server CPU, µs", "cpu_us"), Column("handshakes a second", "rate")]
+        "connect",
+        [
+            Column("server CPU, µs", "cpu_us"),
+            Column("handshakes a second", "rate"),
+            Column("refused at first", "refused"),
+        ],
     ),
     "idle": Table(
         "idle",

@@ -23,6 +23,8 @@ async def main(system: str, *ports: str) -> None:
             answer = await getattr(crowd, command.pop("do"))(**command)
         except Exception as error:
             traceback.print_exc()
+            while isinstance(error, ExceptionGroup):
+                error = error.exceptions[0]
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), flush=True)
 

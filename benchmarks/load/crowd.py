@@ -47,8 +47,9 @@ class Crowd:
                 members.append(kind(tally, self.system.dialect))
                 fresh.append((members[-1], room, cookie))
         began = perf_counter()
-        await connect_all(fresh, self.system, self.ports, joins=joins)
-        return {"connections": len(fresh), "seconds": perf_counter() - began}
+        refused = await connect_all(fresh, self.system, self.ports, joins=joins)
+        seconds = perf_counter() - began
+        return {"connections": len(fresh), "seconds": seconds, "refused": refused}
 
     async def keep(
         self,

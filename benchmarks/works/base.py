@@ -14,12 +14,12 @@ SMALL, LARGE = 100, 2048
 class Scale:
     """How much is measured: fully, or quickly to see that everything works."""
 
-    seconds: float = 1.0
+    seconds: float = 0.8
     crowds: tuple[int, ...] = (100, 1000, 5000)
     in_flight: tuple[int, ...] = (1, 4, 16)
     rooms: int = 1000
     users: int = 1000
-    pushes: int = 60
+    pushes: int = 50
     connects: int = 1000
     idle: int = 10_000
     calls: int = 1000
@@ -43,6 +43,10 @@ class Work:
     rounds: int = 3
 
 
+#: What a record takes from the load generator's answer as it is.
+KEPT = ("lost", "disordered", "damaged", "messages", "stalls", "others")
+
+
 def deliveries(work: str, system: System, case: Case, answer: dict[str, float]) -> Record:
     """The record of a stream of messages, from the answer of the load generator."""
     count, seconds = max(1.0, answer["deliveries"]), max(1e-9, answer["seconds"])
@@ -51,7 +55,7 @@ def deliveries(work: str, system: System, case: Case, answer: dict[str, float]) 
         "cpu_us": answer["cpu"] / count * 1e6,
         "load_us": answer["load_cpu"] / count * 1e6,
         "load_busy": answer["load_cpu"] / seconds,
-        **{name: answer[name] for name in ("lost", "disordered", "damaged", "messages", "stalls")},
+        **{name: answer[name] for name in KEPT},
         **{name: value * 1e3 for name, value in answer.items() if name[:5] in ("last_", "each_")},
     }
     if "redis_cpu" in answer:

@@ -18,6 +18,8 @@ def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record | F
         values = {
             "rate": scale.connects / answer["seconds"],
             "cpu_us": answer["cpu"] / scale.connects * 1e6,
+            "refused": answer["refused"],
+            "others": answer["others"],
         }
         yield Record("connect", system.name, {"connections": scale.connects}, values)
 

@@ -24,7 +24,6 @@ def cells(crowd: int, scale: Scale) -> Iterator[tuple[int, int]]:
     for in_flight in scale.in_flight:
         yield in_flight, SMALL
     if crowd == BIG:
-        yield middle, LARGE
         yield scale.in_flight[-1], LARGE
 
 

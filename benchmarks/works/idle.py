@@ -26,6 +26,7 @@ def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record | F
         values = {
             "memory_kb": (after - before) / scale.idle / 1e3,
             "cpu_us": answer["cpu"] / answer["open"] / SECONDS * 1e6,
+            "others": answer["others"],
         }
         yield Record("idle", system.name, {"connections": scale.idle}, values)
 

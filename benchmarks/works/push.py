@@ -14,7 +14,7 @@ def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record | F
     with up(ground, system) as (_, load):
         load.do("open", rooms={ROOM: SUBSCRIBERS}, is_timed=True)
         traffic = {"room": ROOM, "rate": RATE, "size": SMALL}
-        load.do("pace", **traffic, count=5)
+        load.do("pace", **traffic, count=3)
         answer = load.do("pace", **traffic, count=scale.pushes)
         case = {"subscribers": SUBSCRIBERS, "rate": RATE}
         yield deliveries("push", system, case, answer)
