@@ -6,21 +6,9 @@ from typing import Any, Final, Generic, TypeVar, cast, overload
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-T = TypeVar("T")
+from pm_realtime.client_options import fault_of
 
-#: What `{% realtime_client %}` may be told: the options of the browser client, spelt as in Python.
-CLIENT_OPTIONS: Final = frozenset(
-    {
-        "auto_connect",
-        "reconnect",
-        "max_reconnect_attempts",
-        "reconnect_delay",
-        "url",
-        "protocols",
-        "shared",
-        "debug",
-    }
-)
+T = TypeVar("T")
 
 
 class Setting(Generic[T]):
@@ -99,7 +87,7 @@ def _is_optional_mapping(value: object) -> bool:
 
 
 def _is_client_options(value: object) -> bool:
-    return isinstance(value, Mapping) and value.keys() <= CLIENT_OPTIONS
+    return isinstance(value, Mapping) and fault_of(value) is None
 
 
 def _is_names(value: object) -> bool:
@@ -180,7 +168,9 @@ class Conf:
     AUTHORIZE_TIMEOUT = Setting[float](5, _SECONDS, _is_seconds)
     SHUTDOWN_PERIOD = Setting[float](5, _SECONDS, _is_seconds)
     CLIENT = Setting[Mapping[str, Any]](
-        {}, "a dict of options of the browser client, such as auto_connect", _is_client_options
+        {},
+        "a dict of options of the browser client, such as {'auto_connect': True}",
+        _is_client_options,
     )
     CHANNEL_LAYER = Setting("default", "an alias in CHANNEL_LAYERS", _is_text)
     BACKEND = Setting[str | None](None, f"{_DOTTED}, or None", _is_optional_text)

@@ -69,7 +69,7 @@ WRONG = {
     "SESSION_RECHECK_INTERVAL": NO_SECONDS,
     "AUTHORIZE_TIMEOUT": NO_SECONDS,
     "SHUTDOWN_PERIOD": NO_SECONDS,
-    "CLIENT": [*NO_MAPPING, None, {"autoConnect": True}, {"nonce": "x"}],
+    "CLIENT": [*NO_MAPPING, None, {"autoConnect": True}, {"nonce": "x"}, {"reconnect": "no"}],
     "CHANNEL_LAYER": NO_TEXT,
     "BACKEND": [5, "", True, dict],
     "LOCATION": [5, "", ["redis://a"]],

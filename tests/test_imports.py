@@ -16,6 +16,7 @@ ROWS = (
     ("exceptions",),
     ("signals",),
     ("protocol",),
+    ("client_options",),
     ("limits", "loops", "shortcut", "desk"),
     ("conf",),
     ("forks", "redis_pools", "turns", "layer_config", "threads", "outbox"),
@@ -63,7 +64,8 @@ ONLY = {
     "exceptions": set(),
     "signals": set(),
     "limits": set(),
-    "conf": set(),
+    "client_options": set(),
+    "conf": {"client_options"},
     "forks": set(),
     "turns": set(),
     "loops": set(),
@@ -121,7 +123,7 @@ ONLY = {
     "management.commands.realtime_constants": {"protocol"},
     "views": set(),
     "templatetags": set(),
-    "templatetags.pm_realtime": {"conf"},
+    "templatetags.pm_realtime": {"client_options", "conf"},
 }
 #: Imports that no row rules out and the shape of the package does.
 NEVER = {("push", "hub"), ("parcels", "hub"), ("views", "consumers"), ("hub", "push")}

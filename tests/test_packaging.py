@@ -64,9 +64,13 @@ def test_it_names_itself_its_python_and_its_extras(wheel):
     }
 
 
-CLIENT = "pm_realtime/static/pm_realtime"
+STATIC = "pm_realtime/static"
 #: The files of the client that are imported from outside, by the name that npm gives them.
-PUBLIC = {"client": ".", "vue": "./vue", "testing": "./testing"}
+PUBLIC = {
+    "pm_realtime/client": ".",
+    "pm_realtime/vue": "./vue",
+    "pm_realtime_testing/testing": "./testing",
+}
 
 
 @pytest.fixture(scope="module")
@@ -82,17 +86,17 @@ def test_npm_packs_the_client_and_nothing_else(npm_package):
     assert done.returncode == 0, done.stdout
     (packed,) = json.loads(done.stdout)  # A warning would stand in front of it.
     files = {file["path"] for file in packed["files"]}
-    client = {f"{CLIENT}/{path.name}" for path in (ROOT / CLIENT).iterdir() if path.is_file()}
+    written = (ROOT / STATIC).rglob("*")
+    client = {str(path.relative_to(ROOT)) for path in written if path.is_file()}
     assert files == client | {"package.json", "README.md", "LICENSE"}
     assert (packed["name"], packed["version"]) == ("@pm-realtime/client", pm_realtime.__version__)
     assert not npm_package.get("private")
 
 
 def test_npm_finds_each_public_module_with_its_types(npm_package):
-    there = {name: file for name, file in PUBLIC.items() if (ROOT / CLIENT / f"{name}.js").exists()}
     exports = {
-        file: {"types": f"./{CLIENT}/{name}.d.ts", "default": f"./{CLIENT}/{name}.js"}
-        for name, file in there.items()
+        file: {"types": f"./{STATIC}/{name}.d.ts", "default": f"./{STATIC}/{name}.js"}
+        for name, file in PUBLIC.items()
     }
     assert npm_package["exports"] == {**exports, "./package.json": "./package.json"}
     for targets in exports.values():

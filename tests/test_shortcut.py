@@ -1,7 +1,8 @@
 """The way past ASGI: the same frames, and only where the server's own ``send`` would send too."""
 
 import asyncio
-from contextlib import asynccontextmanager
+import json
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import uvicorn
@@ -10,6 +11,7 @@ from websockets.frames import Frame, Opcode
 
 from pm_realtime.shortcut import find_shortcut, frame_of
 from tests.helpers import eventually
+from tests.integration.server import Server
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536, 200_000])
@@ -120,3 +122,31 @@ async def test_what_wraps_send_sees_every_frame():
     assert find_shortcut(wrapped) is None
     assert find_shortcut(Other().send) is None
     assert find_shortcut(print) is None
+
+
+@pytest.mark.parametrize("kind", ["uvicorn", "daphne"])
+async def test_a_server_sends_it_all_in_order_whole_and_nothing_after_the_close(tmp_path, kind):
+    server = Server(kind, tmp_path, application="tests.site.shortcuts:application")
+    options = {"max_size": None, "compression": None, "max_queue": 1}
+    server.start()
+    try:
+        for count, size in [(300, 10), (300, 20_000), (10, 900_000)]:
+            url = f"ws://127.0.0.1:{server.port}"
+            async with websockets.connect(url, **options) as client:
+                assert json.loads(await client.recv()) == {"is_there": True, "was_there": False}
+                await client.send(json.dumps([count, size]))
+                await asyncio.sleep(0.05)  # Nobody reads for a while: sockets fill up.
+                received = await read_all(client)
+                assert received == [f"{number} é {'x' * size}" for number in range(count)]
+            assert client.close_code == 4503
+    finally:
+        server.stop()
+    assert "Traceback" not in server.log_path.read_text()
+
+
+async def read_all(client):
+    texts = []
+    with suppress(websockets.ConnectionClosed):
+        while True:
+            texts.append(await client.recv())
+    return texts

@@ -115,6 +115,49 @@ def test_an_unknown_option_is_refused_in_words():
         options()
 
 
+@pytest.mark.parametrize("none", [None, ""])
+def test_what_is_none_or_of_a_variable_that_is_not_there_is_not_given(none):
+    names = ("auto_connect", "reconnect_delay", "url", "protocols", "shared", "debug")
+    assert options(" ".join(f"{name}=none" for name in names), none=none) == {"url": "/api/ws"}
+    with override_settings(PM_REALTIME={"CLIENT": {"protocols": None, "reconnect": False}}):
+        assert options("reconnect=none", none=none) == {"url": "/api/ws", "reconnect": False}
+
+
+@pytest.mark.parametrize("user", [7, UUID(int=7), "anna", lazystr("anna")])
+def test_an_id_of_any_kind_names_who_shares(user):
+    assert options("shared=user", user=user) == {"url": "/api/ws", "shared": str(user)}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("auto_connect", "False", "True or False"),
+        ("reconnect", 2, "True or False"),
+        ("debug", [True], "True or False"),
+        ("max_reconnect_attempts", -1, "a whole number, or None"),
+        ("max_reconnect_attempts", 1.5, "a whole number, or None"),
+        ("max_reconnect_attempts", True, "a whole number, or None"),
+        ("reconnect_delay", "1s", "a number of milliseconds"),
+        ("reconnect_delay", inf, "a number of milliseconds"),
+        ("url", 5, "an address or a path"),
+        ("protocols", ["a", "a"], "a list of different ones"),
+        ("protocols", "a b", "the name of a subprotocol"),
+        ("protocols", [None], "the name of a subprotocol"),
+        ("shared", ["anna"], "True, False, or the id of the page's user"),
+    ],
+)
+def test_an_option_that_cannot_be_that_is_refused_in_words(name, value, expected):
+    with pytest.raises(TemplateSyntaxError) as caught:
+        options(f"{name}=value", value=value)
+    assert str(caught.value).startswith(f"realtime_client got {name}={value!r}; it must be ")
+    assert expected in str(caught.value)
+    with (
+        override_settings(PM_REALTIME={"CLIENT": {name: value}}),
+        pytest.raises(ImproperlyConfigured),
+    ):
+        options()
+
+
 class LazyNonce(SimpleLazyObject):
     """As Django 6 and django-csp have it: false until somebody reads it."""
 

@@ -1,18 +1,17 @@
 """``{% realtime_client %}``: the browser client in a template, configured by the settings."""
 
 import json
-from math import inf
 from typing import Any, Final
 
 from django import template
-from django.core.serializers.json import DjangoJSONEncoder
 from django.template import Context, TemplateSyntaxError
 from django.templatetags.static import static
 from django.urls import get_script_prefix
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from pm_realtime.conf import CLIENT_OPTIONS, conf
+from pm_realtime.client_options import as_javascript, fault_of
+from pm_realtime.conf import conf
 
 MODULE: Final = "pm_realtime/auto.js"
 
@@ -25,25 +24,21 @@ def realtime_client(context: Context, nonce: object = None, **options: Any) -> S
 
     ``options`` are those of ``createRealtime`` in Python's spelling (``auto_connect``,
     ``max_reconnect_attempts``, None or infinity for no end of them, ...); they stand above
-    ``PM_REALTIME["CLIENT"]``. The URL is ``PATH`` on the page's host unless ``url`` says another.
-    ``nonce`` is that of the page's Content-Security-Policy; Django's and django-csp's are found by
-    themselves. Raises ``TemplateSyntaxError`` for an option that does not exist.
+    ``PM_REALTIME["CLIENT"]``. Any other that is None or empty is as if it were not there, so that
+    ``shared=user.pk`` does for everybody. The URL is ``PATH`` on the page's host unless ``url``
+    says another. ``nonce`` is that of the page's Content-Security-Policy; Django's and
+    django-csp's are found by themselves. Raises ``TemplateSyntaxError`` for an option that does
+    not exist, or cannot be that.
     """
-    if unknown := sorted(options.keys() - CLIENT_OPTIONS):
-        raise TemplateSyntaxError(
-            f"realtime_client got {', '.join(unknown)}; "
-            f"its options are {', '.join(sorted(CLIENT_OPTIONS))} and nonce."
-        )
-    given = {"url": get_script_prefix() + conf.PATH.strip("/"), **conf.CLIENT, **options}
+    if fault := fault_of(options):
+        raise TemplateSyntaxError(f"realtime_client got {fault}")
+    url = get_script_prefix() + conf.PATH.strip("/")
+    given = {"url": url, **as_javascript(conf.CLIENT), **as_javascript(options)}
     return format_html(
         '<script type="module" src="{}"{} data-pm-realtime="{}"></script>',
         static(MODULE),
         _nonce_attribute(_page_nonce(context) if nonce is None else nonce),
-        json.dumps(
-            # JSON has no word for infinity.
-            {_camel_case(name): None if value == inf else value for name, value in given.items()},
-            cls=DjangoJSONEncoder,
-        ),
+        json.dumps(given),
     )
 
 
@@ -57,8 +52,3 @@ def _nonce_attribute(nonce: object) -> str:
     # Both are lazy and count as false until they are read.
     text = "" if nonce is None else str(nonce)
     return format_html(' nonce="{}"', text) if text else ""
-
-
-def _camel_case(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(map(str.capitalize, rest))

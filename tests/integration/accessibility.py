@@ -108,3 +108,15 @@ async def faint_texts(page):
           return faint;
         }"""
     )
+
+
+async def unreadable(page):
+    """What cannot be read in either colour scheme, or is cut off on a small or a large screen."""
+    found = {}
+    for scheme in "light", "dark":
+        await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        found[scheme] = await faint_texts(page)
+    for width in 320, 768, 1280:
+        await page.set_viewport_size({"width": width, "height": 640})
+        found[width] = await overflow(page)
+    return {where: what for where, what in found.items() if what}

@@ -36,6 +36,10 @@ class Tabs:
         self.open_tabs.append(tab)
         return tab
 
+    async def open_many(self, count, rooms, **query):
+        for _ in range(count):
+            await self.open(rooms, **query)
+
     async def visit(self, path):
         """What the page at ``path`` says."""
         return await self.profile.visit(f"{self.server.url}{path}")
@@ -107,8 +111,7 @@ async def test_another_tab_owns_within_two_seconds_and_all_that_is_said_is_seen_
     server = serve("uvicorn")
     async with browse(server) as tabs:
         user = await tabs.visit("/sign-in/anna/")
-        for _ in range(10):
-            await tabs.open("open", key=user)
+        await tabs.open_many(10, "open", key=user)
         owner = await tabs.take_owner()
         speaker = tabs.open_tabs[-1]
         await speaker.evaluate("window.startSaying('open')")
@@ -131,8 +134,7 @@ async def test_another_tab_owns_within_two_seconds_and_all_that_is_said_is_seen_
 async def test_a_tab_that_thaws_is_one_among_the_others(serve, browse):
     server = serve("uvicorn")
     async with browse(server) as tabs:
-        for _ in range(3):
-            await tabs.open("open")
+        await tabs.open_many(3, "open")
         owner = await tabs.take_owner()
         await owner.freeze()
         other = await until(tabs.owner, "another owner")
@@ -152,8 +154,7 @@ async def test_a_tab_that_thaws_is_one_among_the_others(serve, browse):
 async def test_an_owner_whose_page_hangs_is_deposed(serve, browse):
     server = serve("uvicorn")
     async with browse(server) as tabs:
-        for _ in range(3):
-            await tabs.open("open")
+        await tabs.open_many(3, "open")
         owner = await tabs.take_owner()
         hangs = asyncio.create_task(
             owner.evaluate("for (const end = Date.now() + 12_000; Date.now() < end; );")
@@ -172,8 +173,7 @@ async def test_who_logs_out_is_told_in_all_tabs_and_the_next_user_sees_nothing_o
     server = serve("uvicorn")
     async with browse(server) as tabs:
         await tabs.visit("/sign-in/anna/")
-        for _ in range(4):
-            await tabs.open("open")
+        await tabs.open_many(4, "open")
         opened = sum(await tabs.each("window.sockets.length"))
         await tabs.visit("/sign-out/")
         await tabs.all_have("window.closes.length")
@@ -194,8 +194,7 @@ async def test_who_logs_out_is_told_in_all_tabs_and_the_next_user_sees_nothing_o
 async def test_a_page_of_another_user_does_not_join_the_socket_that_is_there(serve, browse):
     server = serve("uvicorn")
     async with browse(server) as tabs:
-        for _ in range(2):
-            await tabs.open("open")
+        await tabs.open_many(2, "open")
         anna = await tabs.visit("/sign-in/anna/")
         page = await tabs.open("open")
         assert await page.evaluate("String(window.realtime.userId)") == anna
@@ -207,8 +206,7 @@ async def test_a_page_of_another_user_does_not_join_the_socket_that_is_there(ser
 async def test_a_server_that_was_away_has_one_socket_again(serve, browse):
     server = serve("uvicorn")
     async with browse(server) as tabs:
-        for _ in range(4):
-            await tabs.open("open")
+        await tabs.open_many(4, "open")
         server.kill()
         await tabs.all_have("window.closes.length")
         await asyncio.to_thread(server.start)

@@ -6,8 +6,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import expect
 
-from tests.integration.accessibility import faint_texts, overflow
+from tests.integration.accessibility import unreadable
 from tests.integration.demo import Demo
+from tests.integration.devtools import until
 from tests.integration.visits import Visits, join, say
 
 pytestmark = [
@@ -127,12 +128,7 @@ async def test_who_may_not_join_is_told(visits):
 async def test_it_can_be_read_on_every_screen(visits):
     page, _ = await open_vue(visits)
     await expect(page.get_by_test_id("panel-state")).to_have_text(["In the room"] * 2)
-    for scheme in "light", "dark":
-        await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        assert await faint_texts(page) == []
-    for width in 320, 768, 1280:
-        await page.set_viewport_size({"width": width, "height": 640})
-        assert await overflow(page) == 0
+    assert await unreadable(page) == {}
 
 
 async def test_a_logout_is_told_to_every_component(visits):
@@ -143,6 +139,60 @@ async def test_a_logout_is_told_to_every_component(visits):
         other.get_by_test_id("sign-out").click(),
         expect(page.get_by_test_id("identity")).to_have_text("Nobody"),
     )
+
+
+async def is_one_socket(page):
+    stats = await (await page.request.get("/stats/")).json()
+    return stats["totalConnections"] == 1
+
+
+async def in_the_room(page, count=2):
+    await expect(page.get_by_test_id("panel-state")).to_have_text(["In the room"] * count)
+    return await page.get_by_test_id("identity").get_attribute("data-connection")
+
+
+@pytest.mark.slow
+async def test_the_tag_the_components_and_two_tabs_are_one_socket_that_is_handed_over(
+    browser, tmp_path, node_modules
+):
+    environment = {
+        "PM_REALTIME_DEMO_VUE": str(node_modules / "vue" / "dist"),
+        "DJANGO_SETTINGS_MODULE": "tests.site.demo_settings",
+    }
+    with Demo(tmp_path, environment=environment) as demo:
+        async with Visits(browser, demo, {}) as visits:
+            owner = await visits.open("/vue/", "editor")
+            connection = await in_the_room(owner)
+            other = await visits.tab(owner.context, "/vue/")
+            assert await in_the_room(other) == connection
+            # That which the second asked with, who it is, is on its way out.
+            await until(lambda: is_one_socket(other), "one socket")
+
+            hello = "Eli Santos: Hello from panel 2"
+            await panels(owner).last.get_by_role("button", name="Say hello").click()
+            for panel in [*await panels(owner).all(), *await panels(other).all()]:
+                await expect(texts(panel)).to_have_text([hello])
+
+            close = other.get_by_role("button", name="Close a panel")
+            await close.click()
+            await close.click()
+            await expect(panels(other)).to_have_count(0)
+            assert await other.evaluate("window.realtime.rooms") == []
+            await panels(owner).last.get_by_role("button", name="Say hello").click()
+            await expect(texts(panels(owner).first)).to_have_text([hello] * 2)
+            await other.get_by_role("button", name="Open a panel").click()
+            await in_the_room(other, 1)
+            await expect(texts(panels(other))).to_have_count(0)
+
+            await owner.close()
+            identity = other.get_by_test_id("identity")
+            await expect(identity).not_to_have_attribute("data-connection", connection)
+            await expect(identity).to_have_text("User 2, as editor")
+            await in_the_room(other, 1)
+            await panels(other).get_by_role("button", name="Say hello").click()
+            await expect(texts(panels(other))).to_have_text(["Eli Santos: Hello from panel 3"])
+            await until(lambda: is_one_socket(other), "one socket")
+        assert demo.complaints == []
 
 
 async def test_without_vue_the_page_says_how_to_get_it(browser, tmp_path):

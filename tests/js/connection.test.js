@@ -210,6 +210,17 @@ test("an option that is undefined or null has its default", (t) => {
   }
 });
 
+test("protocols of null offers what no protocols do", (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const [usual, none] = [{}, { protocols: null }].map((options) => {
+    const WebSocket = fakeWebSocket();
+    createRealtime({ url: "ws://site.test/", WebSocket, ...options }).connect();
+    return WebSocket.last.protocols;
+  });
+  assert.deepEqual(none, usual);
+  assert.notEqual(none, null);
+});
+
 test("connections that end right away count as failures", (t) => {
   const { WebSocket, realtime, closes, tick } = setup(t);
   realtime.connect();
@@ -343,6 +354,16 @@ test("any frame is a sign of life, silence is not", (t) => {
   assert.deepEqual([closes[0].code, closes[0].willReconnect], [4001, true]);
   socket.close(1006);
   assert.equal(closes.length, 1);
+});
+
+test("an interval longer than any timer is a long one", (t) => {
+  const { WebSocket, realtime } = setup(t);
+  realtime.connect();
+  // Node takes such a wait for one of a millisecond, as browsers do; its stand-in here does not.
+  const waits = t.mock.method(globalThis, "setTimeout");
+  WebSocket.last.accept({ heartbeatInterval: 1e12, heartbeatTimeout: 1e12 });
+  realtime.ping();
+  assert.ok(waits.mock.calls.every(({ arguments: [, delay] }) => delay < 2 ** 31));
 });
 
 test("no heartbeat where the server names none", (t) => {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { createRealtime } from "../../pm_realtime/static/pm_realtime/client.js";
-import { createFakeServer } from "../../pm_realtime/static/pm_realtime/testing.js";
+import { createFakeServer } from "../../pm_realtime/static/pm_realtime_testing/testing.js";
 import { fakeWebSocket, settled } from "./fake_socket.js";
 
 function setup(t, options = {}) {

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
-import { createFakeServer } from "../../pm_realtime/static/pm_realtime/testing.js";
+import { createFakeServer } from "../../pm_realtime/static/pm_realtime_testing/testing.js";
 
 const ROOT = new URL("../../", import.meta.url);
 const CLIENT = new URL("pm_realtime/static/pm_realtime/", ROOT).href;
@@ -14,7 +14,7 @@ const hooks = `
 export function redirect(specifier) {
   if (specifier.startsWith("/static/pm_realtime/")) return ${JSON.stringify(CLIENT)} + specifier.slice(20);
   if (specifier === "@pm-realtime/client") return ${JSON.stringify(CLIENT)} + "client.js";
-  if (specifier === "@pm-realtime/client/testing") return ${JSON.stringify(CLIENT)} + "testing.js";
+  if (specifier === "@pm-realtime/client/testing") return ${JSON.stringify(CLIENT)} + "../pm_realtime_testing/testing.js";
   if (specifier === "react") return "data:text/javascript,export const useSyncExternalStore = (subscribe, read) => (globalThis.rendered = { subscribe, read }, read());";
   return specifier;
 }

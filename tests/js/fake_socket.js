@@ -1,4 +1,4 @@
-import { createFakeServer } from "../../pm_realtime/static/pm_realtime/testing.js";
+import { createFakeServer } from "../../pm_realtime/static/pm_realtime_testing/testing.js";
 
 /** A class for WebSocket whose server's end is in the test's hands: `last` is its newest. */
 export function fakeWebSocket(options = {}) {

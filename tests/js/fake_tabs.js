@@ -170,7 +170,7 @@ export function fakeBrowser() {
           },
           onFrame: (envelope) => client.frames.push(envelope),
           onReady: () => { client.ready += 1; },
-          onClose: (code, reason) => client.closes.push([code, reason]),
+          onClose: (...why) => client.closes.push(why.filter((each) => each !== undefined)),
         },
         this,
       );

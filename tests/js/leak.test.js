@@ -5,7 +5,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
 import { createRealtime } from "../../pm_realtime/static/pm_realtime/client.js";
-import { createFakeServer } from "../../pm_realtime/static/pm_realtime/testing.js";
+import { createFakeServer } from "../../pm_realtime/static/pm_realtime_testing/testing.js";
 import { fakePage } from "./fake_page.js";
 
 setFlagsFromString("--expose-gc");

@@ -35,6 +35,25 @@ test("subscribe asks the server and gives its answer", async (t) => {
   assert.deepEqual(realtime.rooms, ["support"]);
 });
 
+for (const room of [1n, 5, null, undefined, ["a"]]) {
+  test(`a room is named by a string, not by ${typeof room}, and that harms no other`, async (t) => {
+    for (const connect of [false, true]) {
+      const { WebSocket, realtime, reconnect } = setup(t, { connect });
+      await assert.rejects(realtime.subscribe(room), TypeError);
+      assert.deepEqual(realtime.rooms, []);
+      realtime.subscribe("support");
+      if (!connect) {
+        realtime.connect();
+        WebSocket.last.accept();
+      }
+      reconnect();
+      assert.deepEqual(roomsAskedFor(WebSocket.last), ["support"]);
+      assert.equal(realtime.connected, true);
+      t.mock.timers.reset();
+    }
+  });
+}
+
 test("wanted rooms come back on each connection, before anything queued", async (t) => {
   const { WebSocket, realtime, tick } = setup(t);
   for (const room of ["a", "b"]) {

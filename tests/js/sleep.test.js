@@ -189,6 +189,22 @@ test("a page that is left closes its socket, and has the next when it is back", 
   assert.deepEqual(contents(), ["kept"]);
 });
 
+test("with reconnect: false a page that is left and gone back to stays away, and says so", async (t) => {
+  const { page, WebSocket, realtime } = setup(t, { reconnect: false });
+  const closes = [];
+  realtime.on(":close", ({ code, willReconnect }) => closes.push([code, willReconnect]));
+  const asked = realtime.sendToRoom("r", 1);
+  page.window("pagehide", { persisted: true });
+  assert.equal(WebSocket.last.closedWith, 1000);
+  await assert.rejects(asked, { code: "NOT_CONNECTED" });
+  page.window("pageshow", { persisted: true });
+  page.online();
+  assert.equal(WebSocket.all.length, 1);
+  assert.deepEqual([closes, realtime.status], [[[1000, false]], "stopped"]);
+  realtime.connect();
+  assert.equal(WebSocket.all.length, 2);
+});
+
 test("each close that is followed by an attempt says when", (t) => {
   const { page, WebSocket, realtime } = setup(t);
   const delays = [];

@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 
-const folder = new URL("../../pm_realtime/static/pm_realtime/", import.meta.url);
-const modules = readdirSync(folder).filter((name) => name.endsWith(".js"));
+const folder = new URL("../../pm_realtime/static/", import.meta.url);
+const modules = readdirSync(folder, { recursive: true }).filter((name) => name.endsWith(".js"));
 
 /** Read from the source where a module runs only in a page or beside Vue. */
 async function exported(name) {
-  if (!["auto.js", "vue.js"].includes(name)) return Object.keys(await import(new URL(name, folder)));
+  if (!/\/(auto|vue)\.js$/.test(name)) return Object.keys(await import(new URL(name, folder)));
   const source = readFileSync(new URL(name, folder), "utf8");
   return [...source.matchAll(/^export (?:const|function) (\w+)/gm)].map(([, one]) => one);
 }

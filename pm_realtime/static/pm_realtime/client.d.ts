@@ -111,6 +111,8 @@ export interface StatusDetail {
    * network comes back, or when the page becomes visible.
    */
   resting?: boolean;
+  /** With `stopped`: the browser refused to open a socket at all, and why. */
+  error?: Error;
 }
 
 export interface CloseDetail {
@@ -124,6 +126,11 @@ export interface CloseDetail {
   /** Milliseconds until the next attempt, where one comes. */
   delay?: number;
   resting?: boolean;
+  /**
+   * The browser refused to open a socket at all (`code` is then 1006): a wrong option, or a policy
+   * of the page. `connect()` throws it itself where it can, which is not so with `shared`.
+   */
+  error?: Error;
 }
 
 /**
@@ -154,7 +161,7 @@ export type EventName = keyof RealtimeEvents | keyof RealtimeMessages | (string 
 export interface RealtimeOptions {
   /** Connect at once. Default: false. */
   autoConnect?: boolean;
-  /** Come back by itself after a close nobody asked for. Default: true. */
+  /** Come back by itself: after a close nobody asked for, and when the page is gone back to. Default: true. */
   reconnect?: boolean;
   /** Attempts in a row that may fail before it rests; `Infinity` never rests. Default: 5. */
   maxReconnectAttempts?: number;
@@ -191,7 +198,10 @@ export interface Realtime extends RealtimeState {
   /** The state above for frameworks, to subscribe to. */
   readonly store: Store<RealtimeState>;
 
-  /** Connects, or tries anew at once; does nothing where a connection is there or opening. */
+  /**
+   * Connects, or tries anew at once; does nothing where a connection is there or opening. Throws
+   * where the options make no WebSocket.
+   */
   connect(): void;
   /** Closes for good, until `connect()`. The wanted rooms stay wanted, what was queued is refused. */
   disconnect(): void;
@@ -215,7 +225,8 @@ export interface Realtime extends RealtimeState {
    * Joins a room and stays in it over reconnects, until `unsubscribe` or until the server refuses
    * or ends it. Without a connection the answer comes with the next. A room it has been in is asked
    * for again after a refusal that may pass (`INTERNAL_ERROR`, `RATE_LIMITED`, `ROOM_FULL`) or no
-   * answer in time; the promise then waits for the outcome.
+   * answer in time; the promise then waits for the outcome. What is no string rejects with a
+   * TypeError.
    */
   subscribe(room: string): Promise<Envelope<RoomPayload>>;
   /** Leaves a room. Without a connection that is done at once. */

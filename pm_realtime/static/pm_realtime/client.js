@@ -1,7 +1,7 @@
 import { createConnection } from "./connection.js";
 import { MessageType } from "./constants.js";
 import { complete } from "./envelope.js";
-import { LocalErrorCode, RealtimeError } from "./errors.js";
+import { RealtimeError } from "./errors.js";
 import { createEvents } from "./events.js";
 import { createOutbox } from "./outbox.js";
 import { createDeferred, createReplies, ignorable } from "./replies.js";
@@ -13,12 +13,13 @@ export { CloseCode, ErrorCode, MessageType, mayReconnect, SUBPROTOCOL } from "./
 export { LocalErrorCode, RealtimeError } from "./errors.js";
 export { MAX_QUEUED } from "./outbox.js";
 
-const GONE = [LocalErrorCode.NOT_CONNECTED, LocalErrorCode.CONNECTION_LOST];
+const LOST = "CONNECTION_LOST";
+const NOT_CONNECTED = "NOT_CONNECTED";
 const DEFAULTS = { reconnect: true, maxReconnectAttempts: 5, reconnectDelay: 1000 };
 
 export function createRealtime(options = {}) {
-  const settings = { ...options };
-  for (const key in DEFAULTS) settings[key] ??= DEFAULTS[key];
+  const settings = { ...DEFAULTS };
+  for (const key in options) settings[key] = options[key] ?? DEFAULTS[key];
   const log = (...said) => settings.debug && console.debug("[realtime]", ...said);
   const events = createEvents();
   const replies = createReplies();
@@ -29,7 +30,6 @@ export function createRealtime(options = {}) {
   let identity = null;
   let lastUser;
   let closeCode = null;
-  // Until the first connect() and while one may come, what is sent waits for it.
   let refusing = false;
 
   const connection = createConnection(settings, {
@@ -52,8 +52,8 @@ export function createRealtime(options = {}) {
     identity = payload ?? {};
     closeCode = null;
     const user = identity.userId ?? null;
-    // What somebody wrote must not go out in another's name.
-    if (lastUser !== undefined && lastUser !== user) outbox.rejectAll(LocalErrorCode.USER_CHANGED);
+    // Nothing goes out in another's name.
+    if (lastUser !== undefined && lastUser !== user) outbox.rejectAll("USER_CHANGED");
     lastUser = user;
     rooms.joinAll();
     outbox.flush();
@@ -63,19 +63,18 @@ export function createRealtime(options = {}) {
 
   function onFrame(envelope) {
     log("received", envelope);
-    if (envelope.type === MessageType.UNSUBSCRIBED && isUnasked(envelope)) {
-      rooms.forget(envelope.payload?.room, true);
-    }
+    const { type, id, payload } = envelope;
+    const isUnasked = id === undefined || payload?.reason !== undefined;
+    if (type === MessageType.UNSUBSCRIBED && isUnasked) rooms.forget(payload?.room, true);
     replies.settle(envelope);
-    // Names with a colon in front belong to the client's own events, "*" to all frames.
-    if (!envelope.type.startsWith(":") && envelope.type !== "*") {
-      events.emit(envelope.type, envelope);
-    }
+    // Those are names of the client's own events.
+    if (!type.startsWith(":") && type !== "*") events.emit(type, envelope);
     events.emit("*", envelope);
   }
 
   function onStatus(detail) {
     log("status", detail);
+    if (detail.status === "connecting") refusing = false;
     update();
     events.emit(":status", detail);
   }
@@ -86,7 +85,7 @@ export function createRealtime(options = {}) {
     if (final) {
       refuseAll();
     } else {
-      replies.rejectAll(LocalErrorCode.CONNECTION_LOST);
+      replies.rejectAll(LOST);
       rooms.connectionLost();
     }
     update();
@@ -95,11 +94,11 @@ export function createRealtime(options = {}) {
 
   function refuseAll() {
     refusing = true;
-    for (const each of [replies, rooms, outbox]) each.rejectAll(LocalErrorCode.NOT_CONNECTED);
+    for (const each of [replies, rooms, outbox]) each.rejectAll(NOT_CONNECTED);
   }
 
   function transmit({ envelope, replyType, deferred }, urgent = false) {
-    if (connection.status !== "connected" || !connection.send(envelope, urgent)) return false;
+    if (!connection.send(envelope, urgent)) return false;
     log("sent", envelope);
     if (replyType) replies.sent(envelope.id, replyType, deferred);
     else deferred.resolve();
@@ -107,24 +106,22 @@ export function createRealtime(options = {}) {
   }
 
   function makeItem(envelope, replyType) {
-    // As it is now: the page may change what waits.
+    // The page may change what waits.
     const written = JSON.parse(JSON.stringify(complete(envelope)));
     return { envelope: written, replyType, deferred: createDeferred() };
   }
 
   function post(envelope, replyType) {
     const item = makeItem(envelope, replyType);
-    if (refusing) item.deferred.reject(new RealtimeError(LocalErrorCode.NOT_CONNECTED));
+    if (refusing) item.deferred.reject(new RealtimeError(NOT_CONNECTED));
     else outbox.push(item);
     return item.deferred.promise;
   }
 
-  // Asks what only the connection of now can answer.
   function askNow(type, payload, replyType) {
     const item = makeItem({ type, payload }, replyType);
     if (!transmit(item, true)) {
-      const connected = connection.status === "connected";
-      const code = LocalErrorCode[connected ? "CONNECTION_LOST" : "NOT_CONNECTED"];
+      const code = connection.status === "connected" ? LOST : NOT_CONNECTED;
       item.deferred.reject(new RealtimeError(code));
     }
     return item.deferred.promise;
@@ -136,10 +133,7 @@ export function createRealtime(options = {}) {
     },
     store,
 
-    connect() {
-      refusing = false;
-      connection.connect();
-    },
+    connect: connection.connect,
 
     disconnect() {
       refuseAll();
@@ -163,8 +157,8 @@ export function createRealtime(options = {}) {
       rooms.forget(room);
       const type = MessageType.UNSUBSCRIBED;
       const left = askNow(MessageType.UNSUBSCRIBE, { room }, type).catch((error) => {
-        // Without a connection there is nothing to leave.
-        if (!GONE.includes(error.code)) throw error;
+        // There is nothing to leave.
+        if (![LOST, NOT_CONNECTED].includes(error.code)) throw error;
         return complete({ type, payload: { room, success: true } });
       });
       return ignorable(left);
@@ -185,8 +179,4 @@ export function createRealtime(options = {}) {
   }
   if (settings.autoConnect) realtime.connect();
   return realtime;
-}
-
-function isUnasked({ id, payload }) {
-  return id === undefined || payload?.reason !== undefined;
 }

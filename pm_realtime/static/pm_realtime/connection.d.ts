@@ -30,7 +30,12 @@ export interface Connection {
   send(envelope: Envelope, urgent?: boolean): boolean;
 }
 
-/** Keeps one socket up: opens it, and opens the next when it is lost. */
+/**
+ * Keeps one socket up: opens it, and opens the next when it is lost.
+ *
+ * A loss so soon after waking lies back in the sleep: no crowd comes back with this client, which
+ * does so at once.
+ */
 export declare function createConnection(
   settings: ConnectionSettings,
   hooks: ConnectionHooks,

@@ -1,13 +1,11 @@
 import { backoffDelay } from "./backoff.js";
 import { CloseCode, mayReconnect } from "./constants.js";
 import { watchPage } from "./page.js";
-import { openShared } from "./sharing.js";
-import { openSocket } from "./socket.js";
+import { openShared } from "./shared_loader.js";
+import { LOST, openSocket } from "./socket.js";
 
-/** A connection that ends sooner than this counts as one more failure in a row, in ms. */
 export const STABLE_AFTER = 5_000;
 
-// A loss so soon after waking lies back in the sleep: no crowd comes back with this client.
 const JUST_WOKEN = 5_000;
 
 export function createConnection(settings, hooks) {
@@ -27,7 +25,6 @@ export function createConnection(settings, hooks) {
 
   function open() {
     clearTimeout(retryTimer);
-    resting = false;
     const openOne = settings.shared ? openShared : openSocket;
     socket = openOne({
       shared: settings.shared,
@@ -43,42 +40,52 @@ export function createConnection(settings, hooks) {
     setStatus("connecting");
   }
 
+  function attempt() {
+    try {
+      open();
+    } catch (error) {
+      if (status === "stopped" && !resting) throw error;
+      onLost(LOST, error.message, error);
+    }
+  }
+
   function onConnected(envelope) {
     clearTimeout(stableTimer);
     stableTimer = setTimeout(() => {
       attempts = 0;
     }, STABLE_AFTER);
     status = "connected";
-    // First, so that nothing a handler sends overtakes the rooms and the queue.
+    // First, so that no handler's message overtakes the rooms and the queue.
     hooks.onConnected(envelope);
     if (status === "connected") setStatus("connected");
     if (status === "connected") hooks.onFrame(envelope);
   }
 
-  function onLost(code, reason) {
+  function onLost(code, reason, error) {
     clearTimeout(stableTimer);
     socket = null;
-    if (!settings.reconnect || !mayReconnect(code)) {
-      settle("stopped", { code, reason, final: true });
+    if (error || !settings.reconnect || !mayReconnect(code)) {
+      settle("stopped", { code, reason, ...(error && { error }) });
     } else if (attempts >= settings.maxReconnectAttempts) {
-      resting = true;
       settle("stopped", { code, reason, resting: true });
     } else {
       const atOnce = attempts === 0 && Date.now() - wokenAt < JUST_WOKEN;
       const delay = atOnce ? 0 : backoffDelay(attempts, settings.reconnectDelay);
       attempts += 1;
-      retryTimer = setTimeout(open, delay);
+      retryTimer = setTimeout(attempt, delay);
       settle("waiting", { code, reason, delay });
     }
   }
 
-  function settle(next, { final = false, ...rest }) {
+  function settle(next, rest) {
+    const final = next === "stopped" && !rest.resting;
     if (final) stopWatching();
     status = next;
+    resting = rest.resting;
     const name = Object.keys(CloseCode).find((key) => CloseCode[key] === rest.code) ?? null;
     hooks.onClose({ final, willReconnect: next === "waiting", name, ...rest });
-    // A handler of the close may have connected anew already.
-    if (status === next && (resting || !rest.resting)) setStatus(next, rest);
+    // A handler may have connected anew.
+    if (status === next && resting === rest.resting) setStatus(next, rest);
   }
 
   function drop() {
@@ -99,15 +106,18 @@ export function createConnection(settings, hooks) {
       socket.doubt(true);
     } else {
       attempts = 0;
-      if (status !== "connecting") open();
+      if (status !== "connecting") attempt();
     }
   }
 
-  // A page with an open socket is not kept for the way back.
+  // With an open socket a page is not kept for the way back.
   function onHide() {
     const left = socket;
     drop();
-    if (left) settle("waiting", { code: 1000, reason: "page left", delay: 0 });
+    if (!left) return;
+    const detail = { code: 1000, reason: "page left" };
+    if (settings.reconnect) settle("waiting", { ...detail, delay: 0 });
+    else settle("stopped", detail);
   }
 
   return {
@@ -118,18 +128,16 @@ export function createConnection(settings, hooks) {
     connect() {
       if (status === "connecting" || status === "connected") return;
       attempts = 0;
-      open();
+      attempt();
     },
 
     disconnect() {
       drop();
-      stopWatching();
       if (status === "stopped" && !resting) return;
-      resting = false;
-      settle("stopped", { code: 1000, reason: "", final: true });
+      settle("stopped", { code: 1000, reason: "" });
     },
 
-    send: (envelope, urgent) => socket?.send(envelope, urgent) ?? false,
+    send: (envelope, urgent) => status === "connected" && socket.send(envelope, urgent),
   };
 }
 
@@ -137,7 +145,6 @@ export function resolveUrl(url) {
   const base = globalThis.location?.href;
   if (!url && !base) throw new TypeError("Outside a page createRealtime needs the option `url`.");
   const resolved = new URL(url ?? "/api/ws", base);
-  if (resolved.protocol === "http:") resolved.protocol = "ws:";
-  if (resolved.protocol === "https:") resolved.protocol = "wss:";
+  resolved.protocol = resolved.protocol.replace("http", "ws");
   return resolved.href;
 }

@@ -12,7 +12,7 @@ export function decode(data) {
 }
 
 export function newId() {
-  // Not randomUUID, which pages on plain http do not have.
+  // Pages on plain http have no randomUUID.
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

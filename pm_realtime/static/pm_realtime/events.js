@@ -4,11 +4,10 @@ export function createEvents() {
   function on(type, handler) {
     if (typeof handler !== "function") throw new TypeError("A handler must be a function.");
     const entry = { handler };
-    if (!byType.has(type)) byType.set(type, new Set());
-    byType.get(type).add(entry);
+    const entries = byType.get(type) ?? new Set();
+    byType.set(type, entries.add(entry));
     return () => {
-      const entries = byType.get(type);
-      if (entries?.delete(entry) && entries.size === 0) byType.delete(type);
+      if (entries.delete(entry) && entries.size === 0) byType.delete(type);
     };
   }
 
@@ -21,23 +20,17 @@ export function createEvents() {
   }
 
   function emit(type, detail) {
-    const entries = byType.get(type);
-    if (!entries) return;
+    const entries = byType.get(type) ?? [];
     for (const entry of [...entries]) {
       // An earlier handler may have taken this one off.
       if (!entries.has(entry)) continue;
       try {
         entry.handler(detail);
       } catch (error) {
-        report(error);
+        (globalThis.reportError ?? console.error)(error);
       }
     }
   }
 
   return { on, once, emit };
-}
-
-function report(error) {
-  if (typeof globalThis.reportError === "function") globalThis.reportError(error);
-  else console.error(error);
 }

@@ -23,5 +23,10 @@ export interface Heartbeat {
   stop(): void;
 }
 
-/** Asks for a sign of life each `interval`, by the wall clock. */
+/**
+ * Asks for a sign of life each `interval`, by the wall clock.
+ *
+ * The next ping's timer is set in the event of a frame: a chain of timers is slowed down to one a
+ * minute in hidden tabs, too slow for the server; such a timer is not.
+ */
 export declare function createHeartbeat(options: HeartbeatOptions): Heartbeat;

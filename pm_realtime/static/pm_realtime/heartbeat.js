@@ -1,9 +1,10 @@
-/** How long an answer may take where the page has just woken, in ms. */
+import { LONGEST_TIMER } from "./backoff.js";
+
 export const WAKE_PATIENCE = 1_000;
 
-// The same where the server must have given this client up: time to hear it say so.
+// The same where the server must have given this client up.
 const HOPELESS_PATIENCE = 250;
-// A timer as late as this ran in a page that was asleep, in ms.
+// A timer that is later than this ran in a page that slept.
 const LATE = 2_000;
 
 export function createHeartbeat({ interval, timeout, ping, onSilence, onSure }) {
@@ -18,7 +19,7 @@ export function createHeartbeat({ interval, timeout, ping, onSilence, onSure }) 
   function wait(run, delay) {
     clearTimeout(timer);
     due = Date.now() + delay;
-    timer = setTimeout(run, delay);
+    timer = setTimeout(run, Math.min(delay, LONGEST_TIMER));
   }
 
   function round() {
@@ -31,7 +32,7 @@ export function createHeartbeat({ interval, timeout, ping, onSilence, onSure }) 
   }
 
   function silence() {
-    // In a page that slept the answer may stand behind this timer.
+    // The answer may stand behind this timer.
     if (Date.now() - due > LATE) doubt(true);
     else onSilence();
   }
@@ -57,14 +58,12 @@ export function createHeartbeat({ interval, timeout, ping, onSilence, onSure }) 
 
     alive({ id }) {
       const answered = asked?.id === id;
-      // Other frames may have waited here since before the sleep.
+      // Other frames may be from before the sleep.
       if (!sure && !answered) return;
       heardAt = Date.now();
       if (!asked) return;
       if (answered) roundTrip = heardAt - asked.at;
       asked = null;
-      // Set in a message event: a chain of timers is slowed down to one a minute in hidden tabs,
-      // too slow for the server; such a timer is not.
       wait(round, interval);
       if (sure) return;
       sure = true;

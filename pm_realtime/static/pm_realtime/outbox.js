@@ -1,6 +1,5 @@
-import { LocalErrorCode, RealtimeError } from "./errors.js";
+import { RealtimeError } from "./errors.js";
 
-/** What may wait for a connection; one more refuses the oldest. */
 export const MAX_QUEUED = 100;
 
 export function createOutbox(transmit) {
@@ -13,7 +12,7 @@ export function createOutbox(transmit) {
   return {
     push(item) {
       if (waiting.length === 0 && transmit(item)) return;
-      if (waiting.length >= MAX_QUEUED) refuse(waiting.shift(), LocalErrorCode.QUEUE_FULL);
+      if (waiting.length >= MAX_QUEUED) refuse(waiting.shift(), "QUEUE_FULL");
       waiting.push(item);
     },
 

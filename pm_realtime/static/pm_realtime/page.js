@@ -1,5 +1,4 @@
 const TICK = 1_000;
-// Time that went by unseen, in ms, after which the machine must have slept.
 const GAP = 5_000;
 
 export function watchPage({ onWake, onDoubt, onHide }) {
@@ -9,11 +8,9 @@ export function watchPage({ onWake, onDoubt, onHide }) {
 
   const whenVisible = () => document.visibilityState !== "hidden" && onWake();
 
-  // No event tells of a machine that slept, and timers may stand still in its sleep.
   const clock = setInterval(() => {
     const unseen = Date.now() - seenAt;
     seenAt = Date.now();
-    // Hidden tabs have slow timers; they are looked at when they are shown.
     if (unseen > GAP) whenVisible();
   }, TICK);
 

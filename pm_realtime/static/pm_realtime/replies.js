@@ -1,7 +1,6 @@
 import { MessageType } from "./constants.js";
-import { LocalErrorCode, RealtimeError } from "./errors.js";
+import { RealtimeError } from "./errors.js";
 
-/** How long a command that went out may stay unanswered, in ms. */
 export const REPLY_TIMEOUT = 15_000;
 
 export function createDeferred() {
@@ -14,7 +13,7 @@ export function createDeferred() {
   return deferred;
 }
 
-// No unhandled rejection where nobody looks at it.
+// Without an unhandled rejection.
 export function ignorable(promise) {
   promise.catch(() => {});
   return promise;
@@ -37,7 +36,7 @@ export function createReplies() {
   return {
     sent(id, type, deferred) {
       const timer = setTimeout(() => {
-        take(id)?.deferred.reject(new RealtimeError(LocalErrorCode.TIMEOUT));
+        take(id)?.deferred.reject(new RealtimeError("TIMEOUT"));
       }, REPLY_TIMEOUT);
       pending.set(id, { type, deferred, timer });
     },

@@ -21,5 +21,9 @@ export interface Rooms {
 /**
  * The rooms a client wants to be in, whatever becomes of its connections; `ask` sends a
  * `subscribe` and gives its reply.
+ *
+ * Of each it knows the `reply` it waits for, the `deferred` of whoever asked, whether it has
+ * `joined` at some time, and the `failures` in a row on this connection: what may pass is asked for
+ * again at `timer`, as a connection that lasts would not ask.
  */
 export declare function createRooms(ask: (room: string) => Promise<Envelope>): Rooms;

@@ -1,13 +1,9 @@
-import { backoffDelay } from "./backoff.js";
+import { backoffDelay, LONGEST_TIMER } from "./backoff.js";
 import { TEMPORARY_ERRORS } from "./constants.js";
-import { LocalErrorCode, RealtimeError } from "./errors.js";
-import { createDeferred } from "./replies.js";
+import { RealtimeError } from "./errors.js";
+import { createDeferred, ignorable } from "./replies.js";
 
-/** How far beyond `retryAfter` the first repetition may come, in ms; the bound then doubles. */
 export const RETRY_SPREAD = 250;
-
-// Browsers take a longer wait for none at all.
-const LONGEST_TIMER = 2 ** 31 - 1;
 
 export function createRooms(ask) {
   const wanted = new Map();
@@ -30,8 +26,8 @@ export function createRooms(ask) {
         if (entry.reply !== reply) return;
         entry.reply = null;
         if (wanted.get(room) === entry) {
-          // Asked again on the next connection, which then answers whoever waits.
-          if (error.code === LocalErrorCode.CONNECTION_LOST) return;
+          // The next connection's answer is that of whoever waits.
+          if (error.code === "CONNECTION_LOST") return;
           if (entry.joined && isTemporary(error)) {
             if (connected) joinLater(room, entry, error.retryAfter);
             return;
@@ -43,7 +39,6 @@ export function createRooms(ask) {
     );
   }
 
-  // The connection lasts, so that no reconnect would ask for the room again.
   function joinLater(room, entry, retryAfter) {
     const delay =
       retryAfter > 0
@@ -75,8 +70,11 @@ export function createRooms(ask) {
     },
 
     want(room) {
-      if (!wanted.has(room)) wanted.set(room, newEntry());
-      const entry = wanted.get(room);
+      if (typeof room !== "string") {
+        return ignorable(Promise.reject(new TypeError("A room is named by a string.")));
+      }
+      const entry = wanted.get(room) ?? newEntry();
+      wanted.set(room, entry);
       entry.deferred ??= createDeferred();
       const { promise } = entry.deferred;
       if (connected && entry.reply === null && entry.timer === null) join(room);
@@ -89,7 +87,7 @@ export function createRooms(ask) {
       if (!entry || (byServer && entry.reply)) return;
       wanted.delete(room);
       stopTimer(entry);
-      if (entry.reply === null) answer(entry, "reject", new RealtimeError(LocalErrorCode.CANCELLED));
+      if (entry.reply === null) answer(entry, "reject", new RealtimeError("CANCELLED"));
     },
 
     joinAll() {
@@ -112,11 +110,8 @@ export function createRooms(ask) {
   };
 }
 
-// `joined`: the server has granted it once. `failures`: in a row, on this connection.
-function newEntry() {
-  return { reply: null, deferred: null, joined: false, failures: 0, timer: null };
-}
+const newEntry = () => ({ reply: null, deferred: null, joined: false, failures: 0, timer: null });
 
 function isTemporary({ code }) {
-  return code === LocalErrorCode.TIMEOUT || TEMPORARY_ERRORS.includes(code);
+  return code === "TIMEOUT" || TEMPORARY_ERRORS.includes(code);
 }

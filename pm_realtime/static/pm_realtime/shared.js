@@ -18,23 +18,27 @@
 import { mayReconnect } from "./constants.js";
 import { identify } from "./shared_identity.js";
 import { takeSeat } from "./shared_seat.js";
-import { openSocket } from "./socket.js";
-
-// What a browser says of a connection that broke.
-const LOST = 1006;
+import { LOST, openSocket } from "./socket.js";
 
 // By page: whom the server took it for. Of one page there is one; tests have many.
 const users = new WeakMap();
 
 /** Whether this browser, on this page, has what tabs need to share a socket. */
 export function canShare(page = globalThis) {
-  return Boolean(page.navigator?.locks && page.BroadcastChannel);
+  try {
+    // Some give a page without storage the name and nothing behind it.
+    new page.BroadcastChannel("pm_realtime").close();
+    return Boolean(page.navigator.locks);
+  } catch {
+    return false;
+  }
 }
 
 /**
  * This tab's part in the shared socket, with the face of `openSocket`.
  *
- * `shared` is the option of that name: true, or a text that only pages of one user have.
+ * `shared` is the option of that name: true, or a text that only pages of one user have. Where the
+ * browser refuses what sharing needs, it is a socket of this tab's own.
  */
 export function joinSocket(options, page = globalThis) {
   if (!canShare(page)) return openSocket(options);
@@ -47,7 +51,7 @@ export function joinSocket(options, page = globalThis) {
 
   function sit(key, found) {
     const name = `pm_realtime ${url} ${key}`;
-    seat = takeSeat({ ...options, ...found, name, place, onEnd }, page);
+    seat = takeSeat({ ...options, ...found, name, place, onEnd, onDenied: goAlone }, page);
   }
 
   // Other tabs wait for their turn to ask, and this one would not end its own.
@@ -66,18 +70,27 @@ export function joinSocket(options, page = globalThis) {
     sit(`user ${JSON.stringify(found.userId)}`, found);
   }
 
-  function onEnd(code, reason) {
+  function goAlone() {
+    stopAsking();
+    try {
+      seat = openSocket({ ...options, onClose: onEnd });
+    } catch (error) {
+      onEnd(LOST, error.message, error);
+    }
+  }
+
+  function onEnd(code, reason, error) {
     if (over) return;
     over = true;
     stopAsking();
     if (!mayReconnect(code)) users.delete(page);
-    options.onClose(code, reason);
+    options.onClose(code, reason, error);
   }
 
-  if (typeof shared === "string") sit(`key ${shared}`);
+  if (shared !== true) sit(`key ${shared}`);
   else if (users.has(page)) find({ userId: users.get(page) });
   else {
-    cancel = identify({ place, locks, onKnown: find, onFailed: onEnd });
+    cancel = identify({ place, locks, onKnown: find, onFailed: onEnd, onDenied: goAlone });
     page.addEventListener?.("freeze", freeze, true);
   }
 

@@ -5,5 +5,6 @@ export declare function identify(options: {
   place: Place;
   locks: LockManager;
   onKnown(found: { userId: string | number | null; link: Link; done: () => void }): void;
-  onFailed(code: number, reason: string): void;
+  onFailed(code: number, reason: string, error?: Error): void;
+  onDenied(): void;
 }): () => void;

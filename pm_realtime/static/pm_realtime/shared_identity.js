@@ -7,12 +7,13 @@ import { requestLock } from "./shared_locks.js";
  *
  * Tabs ask one after another, so that a browser never has more than two connections.
  * `onKnown({ userId, link, done })` gives the socket that asked, to be used or closed before
- * `done()` lets the next tab ask; `onFailed(code, reason)` comes where there was no connection.
- * Returns what cancels it.
+ * `done()` lets the next tab ask; `onFailed(code, reason, error)` comes where there was no
+ * connection, `onDenied()` where tabs cannot share one. Returns what cancels it.
  */
-export function identify({ place, locks, onKnown, onFailed }) {
+export function identify({ place, locks, onKnown, onFailed, onDenied }) {
   let link = null;
   const turn = requestLock(locks, `pm_realtime who ${place.url}`, {
+    onDenied,
     onGranted() {
       link = openLink(place);
       link.listen({
@@ -22,9 +23,9 @@ export function identify({ place, locks, onKnown, onFailed }) {
           onKnown({ userId: payload?.userId ?? null, link, done: turn.release });
         },
         onFrame() {},
-        onClose(code, reason) {
+        onClose(...why) {
           turn.release();
-          onFailed(code, reason);
+          onFailed(...why);
         },
       });
     },

@@ -4,7 +4,7 @@ export interface LinkListener {
   onConnected(envelope: Envelope): void;
   onFrame(envelope: Envelope): void;
   onReady(): void;
-  onClose(code: number, reason: string): void;
+  onClose(code: number, reason: string, error?: Error): void;
 }
 
 export interface Link {

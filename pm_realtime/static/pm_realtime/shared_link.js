@@ -1,10 +1,10 @@
-import { openSocket } from "./socket.js";
+import { LOST, openSocket } from "./socket.js";
 
 /**
  * The real socket of a browser. Its listener can change, and what comes while there is none waits;
  * the next is told of the connection first.
  *
- * A listener has the hooks of `openSocket`.
+ * A listener has the hooks of `openSocket`. Where there can be no socket, `onClose` says why.
  */
 export function openLink({ url, protocols, WebSocket }) {
   const early = [];
@@ -16,7 +16,7 @@ export function openLink({ url, protocols, WebSocket }) {
     else early.push([method, details]);
   };
 
-  const socket = openSocket({
+  const socket = tryToOpen({
     url,
     protocols,
     WebSocket,
@@ -50,4 +50,13 @@ export function openLink({ url, protocols, WebSocket }) {
     /** Asks the server for a sign of life now. */
     doubt: (woken) => socket.doubt(woken),
   };
+}
+
+function tryToOpen(options) {
+  try {
+    return openSocket(options);
+  } catch (error) {
+    options.onClose(LOST, error.message, error);
+    return { sure: true, send: () => false, close() {}, doubt() {} };
+  }
 }

@@ -10,6 +10,7 @@ export declare function requestLock(
     onGranted?(): void;
     onRefused?(): void;
     onLost?(): void;
+    onDenied?(): void;
     steal?: boolean;
     ifAvailable?: boolean;
   },

@@ -21,5 +21,5 @@ export declare function createMember(options: {
   onConnected(envelope: Envelope): void;
   onFrame(envelope: Envelope): void;
   onReady(): void;
-  onEnd(code: number, reason: string): void;
+  onEnd(code: number, reason: string, error?: Error): void;
 }): Member;

@@ -115,7 +115,7 @@ export function createMember({ id, userId, post, onConnected, onFrame, onReady, 
       onReady();
     },
     close(message) {
-      if (message.owner === owner) onEnd(message.code, message.reason);
+      if (message.owner === owner) onEnd(message.code, message.reason, message.error);
     },
   };
 

@@ -47,13 +47,16 @@ export function createOwner({ id, place, link = null, post, watch, onIdle }) {
       messages.forEach(take);
       say("sure", { to: null });
     },
-    onClose(code, reason) {
+    onClose(code, reason, error) {
       link = null;
       listening = false;
       connected = null;
       held = [];
       for (const tab of tabs.values()) tab.closed = true;
-      say("close", { to: [...tabs.keys()], code, reason });
+      // What keeps this page from a socket may not hold for the others.
+      const others = [...tabs.keys()].filter((tab) => tab !== id);
+      say("close", { to: others, code, reason });
+      if (tabs.has(id)) say("close", { to: [id], code, reason, error });
     },
   };
 

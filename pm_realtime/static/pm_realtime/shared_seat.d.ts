@@ -18,7 +18,8 @@ export declare function takeSeat(
     onConnected(envelope: Envelope): void;
     onFrame(envelope: Envelope): void;
     onReady(): void;
-    onEnd(code: number, reason: string): void;
+    onEnd(code: number, reason: string, error?: Error): void;
+    onDenied(): void;
   },
   page: typeof globalThis,
 ): Seat;

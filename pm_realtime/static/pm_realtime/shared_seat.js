@@ -12,7 +12,7 @@ import { createWatch } from "./shared_watch.js";
  * that is settled. `page` is the window.
  */
 export function takeSeat(options, page) {
-  const { name, place, userId, onConnected, onFrame, onReady, onEnd } = options;
+  const { name, place, userId, onConnected, onFrame, onReady, onEnd, onDenied } = options;
   const id = newId();
   const { locks } = page.navigator;
   const nameOf = (tab) => `${name} tab ${tab}`;
@@ -32,7 +32,7 @@ export function takeSeat(options, page) {
     onSilence: () => compete({ steal: true }),
   });
   // Held before anyone hears of this tab: who waits for it must not get it too early.
-  const life = requestLock(locks, nameOf(id), { onGranted: enter });
+  const life = requestLock(locks, nameOf(id), { onGranted: enter, onDenied: giveUp });
   const listeners = { freeze, resume, pagehide: end };
   for (const [type, listener] of Object.entries(listeners)) {
     page.addEventListener?.(type, listener, true);
@@ -58,7 +58,12 @@ export function takeSeat(options, page) {
   /** Asks for the lock that makes the owner. */
   function compete(options = {}) {
     ownership?.release();
-    ownership = requestLock(locks, `${name} owner`, { onGranted: own, onLost: depose, ...options });
+    ownership = requestLock(locks, `${name} owner`, {
+      onGranted: own,
+      onLost: depose,
+      onDenied: giveUp,
+      ...options,
+    });
   }
 
   function own() {
@@ -110,9 +115,15 @@ export function takeSeat(options, page) {
     if (left) end();
   }
 
-  function finish(code, reason) {
+  function finish(code, reason, error) {
     leave();
-    onEnd(code, reason);
+    onEnd(code, reason, error);
+  }
+
+  function giveUp() {
+    const wanted = !left;
+    end();
+    if (wanted) onDenied();
   }
 
   function leave() {

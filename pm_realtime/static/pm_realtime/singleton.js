@@ -1,9 +1,7 @@
 import { createRealtime } from "./client.js";
 
-// By a symbol of the page, not of this module: under hashed names a page may load a file twice.
 const KEY = Symbol.for("pm_realtime");
 
-/** The one client of this page, made with the options of whoever asks first. */
 export function pageRealtime(options) {
   globalThis[KEY] ??= createRealtime({ ...options, autoConnect: false });
   return globalThis[KEY];

@@ -1,5 +1,8 @@
 import type { Envelope } from "./client.js";
 
+/** What browsers call a connection that broke, or never was. */
+export declare const LOST: 1006;
+
 /** How long a socket may take until its `connected` frame, in ms. */
 export declare const CONNECT_TIMEOUT: 15000;
 
@@ -12,7 +15,8 @@ export interface SocketOptions {
   onFrame(envelope: Envelope): void;
   /** What was held while in doubt may go out. */
   onReady(): void;
-  onClose(code: number, reason: string): void;
+  /** `error`: there cannot be a socket, now or later. */
+  onClose(code: number, reason: string, error?: Error): void;
 }
 
 export interface Socket {
@@ -25,5 +29,8 @@ export interface Socket {
   doubt(woken: boolean): void;
 }
 
-/** The life of one WebSocket; `onClose` comes once, and not at all after `close()`. */
+/**
+ * The life of one WebSocket; `onClose` comes once, and not at all after `close()`. Throws what the
+ * constructor of the WebSocket throws.
+ */
 export declare function openSocket(options: SocketOptions): Socket;

@@ -2,7 +2,7 @@ import { CloseCode, MessageType } from "./constants.js";
 import { complete, decode } from "./envelope.js";
 import { createHeartbeat } from "./heartbeat.js";
 
-/** How long a socket may take until its `connected` frame, in ms. */
+export const LOST = 1006;
 export const CONNECT_TIMEOUT = 15_000;
 
 const NORMAL = 1000;
@@ -20,7 +20,7 @@ export function openSocket({ url, protocols, WebSocket, onConnected, onFrame, on
     heartbeat?.stop();
   }
 
-  // A dead network answers no closing handshake, so the close event is not waited for.
+  // A dead network answers no closing handshake.
   function giveUp() {
     end();
     socket.close(CloseCode.HEARTBEAT_LOST);
@@ -28,7 +28,7 @@ export function openSocket({ url, protocols, WebSocket, onConnected, onFrame, on
   }
 
   function send(envelope) {
-    // A socket that is closing takes everything and sends nothing.
+    // When closing, it takes everything and sends nothing.
     if (over || socket.readyState >= CLOSING) return false;
     socket.send(JSON.stringify(envelope));
     return true;

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 
-import { createFakeServer } from "../../../pm_realtime/static/pm_realtime/testing.js";
+import { createFakeServer } from "../../../pm_realtime/static/pm_realtime_testing/testing.js";
 import { document } from "./page.js";
 
 const { createApp, effectScope, h, isReadonly, isRef, nextTick, shallowRef } = await import("vue");

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { createFakeServer } from "../../../pm_realtime/static/pm_realtime/testing.js";
+import { createFakeServer } from "../../../pm_realtime/static/pm_realtime_testing/testing.js";
 import { block } from "../documents.js";
 import { document } from "./page.js";
 

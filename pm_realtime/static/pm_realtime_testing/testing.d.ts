@@ -1,4 +1,4 @@
-import type { Envelope, UserId } from "./client.js";
+import type { Envelope, UserId } from "../pm_realtime/client.js";
 
 export interface FakeServerOptions {
   /**

@@ -1,14 +1,16 @@
-import { openSocket } from "./socket.js";
+import { LOST, openSocket } from "./socket.js";
 
-// Most pages do without that code. Where it cannot be had, a tab has a socket of its own.
+// Most pages need no such code; where it does not load, a tab has its own socket.
 const loadShared = () => import("./shared.js").catch(() => ({ joinSocket: openSocket }));
 
 export function openShared(options, load = loadShared) {
   let part = null;
   let over = false;
-  load().then(({ joinSocket }) => {
-    if (!over) part = joinSocket(options);
-  });
+  load()
+    .then(({ joinSocket }) => {
+      if (!over) part = joinSocket(options);
+    })
+    .catch((error) => options.onClose(LOST, error.message, error));
 
   return {
     sure: true,

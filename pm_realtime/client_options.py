@@ -1,0 +1,97 @@
+"""The options of the browser client in Python's spelling, and what each of them may be."""
+
+import re
+from collections.abc import Callable, Mapping
+from math import inf, isfinite
+from typing import Any, Final
+from uuid import UUID
+
+from django.utils.functional import Promise
+
+#: What RFC 6455 lets the name of a subprotocol be.
+PROTOCOL: Final = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str | Promise)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
+def _is_attempts(value: object) -> bool:
+    return value == inf or (_is_number(value) and isinstance(value, int))
+
+
+def _is_delay(value: Any) -> bool:
+    return _is_number(value) and isfinite(value)
+
+
+def _is_protocols(value: object) -> bool:
+    names = [value] if isinstance(value, str) else value
+    return (
+        isinstance(names, list | tuple)
+        and all(isinstance(name, str) and PROTOCOL.fullmatch(name) for name in names)
+        and len(set(names)) == len(names)
+    )
+
+
+def _is_shared(value: object) -> bool:
+    return isinstance(value, bool | int | UUID) or _is_text(value)
+
+
+_FLAG: Final = ("True or False", _is_flag)
+#: By name, what it must be, in words and as a test.
+CLIENT_OPTIONS: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
+    "auto_connect": _FLAG,
+    "reconnect": _FLAG,
+    "max_reconnect_attempts": ("a whole number, or None for no end of them", _is_attempts),
+    "reconnect_delay": ("a number of milliseconds", _is_delay),
+    "url": ("an address or a path, as text", _is_text),
+    "protocols": ("the name of a subprotocol or a list of different ones", _is_protocols),
+    "shared": ("True, False, or the id of the page's user", _is_shared),
+    "debug": _FLAG,
+}
+
+
+def is_given(name: str, value: object) -> bool:
+    """Whether it says anything: not None, nor the empty text of a variable that is not there."""
+    return name == "max_reconnect_attempts" if value is None else value != ""
+
+
+def fault_of(options: Mapping[str, object]) -> str | None:
+    """What is wrong with options of the client, in words; None where nothing is."""
+    for name, value in options.items():
+        if name not in CLIENT_OPTIONS:
+            return f"{name}; its options are {', '.join(sorted(CLIENT_OPTIONS))} and nonce."
+        expected, is_valid = CLIENT_OPTIONS[name]
+        if value is not None and is_given(name, value) and not is_valid(value):
+            return f"{name}={value!r}; it must be {expected}."
+    return None
+
+
+def as_javascript(options: Mapping[str, object]) -> dict[str, object]:
+    """The options that are given, as ``createRealtime`` spells them, for JSON."""
+    return {
+        _camel_case(name): _plain(name, value)
+        for name, value in options.items()
+        if is_given(name, value)
+    }
+
+
+def _plain(name: str, value: object) -> object:
+    if value == inf:
+        return None  # JSON has no word for infinity.
+    # A user's id may be a number, which is a name all the same.
+    is_id = name == "shared" and not isinstance(value, bool)
+    return str(value) if is_id or isinstance(value, Promise) else value
+
+
+def _camel_case(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(map(str.capitalize, rest))

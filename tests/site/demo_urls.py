@@ -1,0 +1,13 @@
+"""The addresses of the demo, and what it counts."""
+
+from django.http import HttpRequest, JsonResponse
+from django.urls import include, path
+
+from pm_realtime import aget_stats
+
+
+async def stats(request: HttpRequest) -> JsonResponse:
+    return JsonResponse(await aget_stats())
+
+
+urlpatterns = [path("stats/", stats), path("", include("example_project.urls"))]

@@ -1,0 +1,25 @@
+"""An ASGI application that answers one text with many, over the shortcut and around it in turn."""
+
+import json
+
+from pm_realtime.shortcut import find_shortcut
+
+
+async def application(scope, receive, send):
+    if scope["type"] != "websocket":
+        return
+    await receive()
+    before = find_shortcut(send)
+    await send({"type": "websocket.accept"})
+    shortcut = find_shortcut(send)
+    kind = {"is_there": shortcut is not None, "was_there": before is not None}
+    await send({"type": "websocket.send", "text": json.dumps(kind)})
+    while (event := await receive())["type"] == "websocket.receive":
+        count, size = json.loads(event["text"])
+        for number in range(count):
+            text = f"{number} é {'x' * size}"
+            if number % 3 == 0 or not shortcut.write(text):
+                await send({"type": "websocket.send", "text": text})
+        await send({"type": "websocket.close", "code": 4503})
+        if shortcut.write("late"):
+            raise AssertionError("written after the close")
