@@ -333,7 +333,7 @@ def test_a_work_that_fails_is_noted_and_the_run_goes_on(ground):
 def test_one_room_of_five_is_measured_from_one_end_to_the_other(ground):
     found = Results()
     run = Run(ground, found, Scale(seconds=0.1, crowds=(5,), in_flight=(1, 4)))
-    run.measure_all([Work("fan_out", "", fan_out.measure)], [ON_ANY_LOOP], 1)
+    run.measure_all([Work("fan_out", fan_out.measure)], [ON_ANY_LOOP], 1)
     assert not found.failures
     assert [record.case["in_flight"] for record in found.records] == [1, 4]
     for record in found.records:

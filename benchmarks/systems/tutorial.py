@@ -52,5 +52,12 @@ def systems() -> list[System]:
         _system("tutorial-daphne", "daphne", "daphne", "memory", "push"),
         _system("tutorial-granian", "granian", "granian", "memory"),
         _system("tutorial-core", "uvicorn, RedisChannelLayer", "uvicorn", "core"),
-        _system("tutorial-pubsub", "uvicorn, RedisPubSubChannelLayer", "uvicorn", "pubsub", "push"),
+        _system(
+            "tutorial-pubsub",
+            "uvicorn, RedisPubSubChannelLayer",
+            "uvicorn",
+            "pubsub",
+            "push",
+            "rooms",
+        ),
     ]

@@ -37,24 +37,34 @@ class Work:
     says why for a case that it leaves out."""
 
     name: str
-    title: str
     measure: Callable[[Ground, System, Scale], Iterator[Record | Failure]]
     #: How often it is repeated, at most: what varies little is not repeated often.
     rounds: int = 3
 
 
+#: Where the load generator is busier than this, it limits the rate: ``core_rate`` is what the
+#: server would reach then with the whole of its core.
+SATURATED = 0.9
 #: What a record takes from the load generator's answer as it is.
 KEPT = ("lost", "disordered", "damaged", "messages", "stalls", "others")
 
 
-def deliveries(work: str, system: System, case: Case, answer: dict[str, float]) -> Record:
+def deliveries(work: str, system: System, case: Case, answer: dict[str, float]) -> Record | Failure:
     """The record of a stream of messages, from the answer of the load generator."""
-    count, seconds = max(1.0, answer["deliveries"]), max(1e-9, answer["seconds"])
+    count, seconds = answer["deliveries"], answer["seconds"]
+    if not count:
+        return Failure(work, system.name, 0, f"nothing arrived in {seconds:.0f} s ({dict(case)})")
+    rate, cpu_us, load_busy = (
+        count / seconds,
+        answer["cpu"] / count * 1e6,
+        answer["load_cpu"] / seconds,
+    )
     values = {
-        "rate": count / seconds,
-        "cpu_us": answer["cpu"] / count * 1e6,
+        "rate": rate,
+        "core_rate": max(rate, 1e6 / cpu_us) if load_busy > SATURATED and cpu_us else rate,
+        "cpu_us": cpu_us,
         "load_us": answer["load_cpu"] / count * 1e6,
-        "load_busy": answer["load_cpu"] / seconds,
+        "load_busy": load_busy,
         **{name: answer[name] for name in KEPT},
         **{name: value * 1e3 for name, value in answer.items() if name[:5] in ("last_", "each_")},
     }

@@ -24,4 +24,4 @@ def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record | F
         yield Record("connect", system.name, {"connections": scale.connects}, values)
 
 
-WORK = Work("connect", "People who connect", measure)
+WORK = Work("connect", measure)

@@ -25,4 +25,4 @@ def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record | F
         yield deliveries("direct", system, case, answer)
 
 
-WORK = Work("direct", "To one user each", measure, rounds=2)
+WORK = Work("direct", measure, rounds=2)

@@ -43,8 +43,9 @@ def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record | F
                 traffic = {"in_flight": in_flight, "size": size, "seconds": scale.seconds}
                 answer = load.do("keep", rooms=[ROOM], **traffic)
                 record = deliveries("fan_out", system, case, answer)
-                rate = record.values["rate"]
+                if isinstance(record, Record):
+                    rate = record.values["rate"]
                 yield record
 
 
-WORK = Work("fan_out", "One room", measure)
+WORK = Work("fan_out", measure)

@@ -20,4 +20,4 @@ def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record | F
         yield deliveries("push", system, case, answer)
 
 
-WORK = Work("push", "Ten pushes a second", measure)
+WORK = Work("push", measure)

@@ -20,4 +20,4 @@ def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record | F
         yield deliveries("rooms", system, case, answer)
 
 
-WORK = Work("rooms", "Many small rooms", measure, rounds=2)
+WORK = Work("rooms", measure, rounds=2)

@@ -30,4 +30,4 @@ def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record | F
             yield Record("sync_push", way, {"calls": scale.calls}, values)
 
 
-WORK = Work("sync_push", "Pushes from synchronous code", measure)
+WORK = Work("sync_push", measure)

@@ -27,4 +27,4 @@ def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record | F
         yield deliveries("two", system, case, answer)
 
 
-WORK = Work("two", "Two processes", measure)
+WORK = Work("two", measure)
