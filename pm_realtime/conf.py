@@ -78,6 +78,10 @@ def _is_seconds(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e9
 
 
+def _is_window(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1000
+
+
 def _is_mapping(value: object) -> bool:
     return isinstance(value, Mapping)
 
@@ -160,6 +164,7 @@ class Conf:
     HEARTBEAT_TIMEOUT = Setting[float](10, _SECONDS, _is_seconds)
     MAX_MESSAGE_BYTES = Setting(65536, f"{_COUNT} (bytes)", _is_count)
     MAX_QUEUE_BYTES = Setting(1048576, f"{_COUNT} (bytes)", _is_count)
+    BATCH_WINDOW = Setting[float](10, "a number of milliseconds from 0 to 1000", _is_window)
     ALLOW_ANONYMOUS = Setting(True, "True or False", _is_bool)
     ALLOWED_ORIGINS = Setting[tuple[str, ...] | None](
         None, "a list of origins such as 'https://example.com', or None", _is_optional_list_of_texts

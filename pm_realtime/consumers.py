@@ -17,16 +17,15 @@ from pm_realtime.admission import admit
 from pm_realtime.auth import Identity, Verdict, anonymous, authenticate
 from pm_realtime.backends import get_backend
 from pm_realtime.backends.base import Admission, ConnectionInfo
+from pm_realtime.batches import choose_subprotocol, make_outbox
 from pm_realtime.checker import get_checker
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import CloseConnection, CommandError, OutageError
 from pm_realtime.hub import Hub, get_hub
 from pm_realtime.inbox import Inbox
 from pm_realtime.origins import describe, is_allowed_origin
-from pm_realtime.outbox import Outbox
 from pm_realtime.protocol import (
     INTERNAL_ERROR,
-    SUBPROTOCOL,
     CloseCode,
     Command,
     ErrorCode,
@@ -85,7 +84,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self.identity = anonymous()
         self.rooms = {}
         self.room_lock = asyncio.Lock()
-        self._outbox = Outbox(send, on_overflow=self._close_slow)
+        self._subprotocol = choose_subprotocol(scope.get("subprotocols") or ())
+        self._outbox = make_outbox(self._subprotocol, send, on_overflow=self._close_slow)
         self._inbox = Inbox(self, self._answer, lambda: self._outbox.is_closed)
         self._hub: Hub | None = None
         self._rights: Rights | None = None
@@ -374,6 +374,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
 
     def _deliver(self, type: str, payload: Any, id: str | None) -> None:
         self._outbox.deliver(self._encode(type, payload, id))
+        # An answer ends its frame: a page that awaits it can act before the next message comes.
+        self._outbox.flush()
 
     async def _count_in(self) -> None:
         """Take one of the places; raise ``CloseConnection`` where there is none.
@@ -399,11 +401,11 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
 
     async def _accept(self) -> None:
         narrow(self.base_send)
-        offered = self.scope.get("subprotocols") or ()
-        await self.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
+        await self.accept()
 
     async def accept(self, subprotocol: str | None = None, headers: Any = None) -> None:
-        """Answer the handshake with yes."""
+        """Answer the handshake with yes, and with what was agreed where it names nothing else."""
+        subprotocol = subprotocol or self._subprotocol
         frame: dict[str, Any] = {"type": "websocket.accept", "subprotocol": subprotocol}
         if headers:
             frame["headers"] = list(headers)

@@ -67,6 +67,9 @@ class Outbox:
         for _, frame in held:
             self.deliver(frame["text"])
 
+    def flush(self) -> None:
+        """Send what is kept only to go out together with what follows: here nothing ever is."""
+
     def close(self, code: int, reason: str = "") -> None:
         """Close the socket once what waits is sent; what is still held is not. Never waits."""
         if self.is_closed:

@@ -18,6 +18,8 @@ from django.core.serializers.json import DjangoJSONEncoder
 from pm_realtime.exceptions import CommandError, PayloadError
 
 SUBPROTOCOL: Final = "pm-realtime.v1"
+#: The same, but a frame to the client may also hold a JSON array of envelopes.
+BATCH_SUBPROTOCOL: Final = f"{SUBPROTOCOL}.batch"
 
 #: What a client is told of a mistake or an outage on our side.
 INTERNAL_ERROR: Final = "Something went wrong on our side."

@@ -18,6 +18,7 @@
 import asyncio
 import itertools
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -31,14 +32,14 @@ from channels.testing import WebsocketCommunicator
 from django.conf import settings
 from django.contrib.auth import login
 from django.http import HttpRequest
-from msgspec import convert
+from msgspec import Raw, convert
 from msgspec.json import decode
 
 from pm_realtime.conf import conf
 from pm_realtime.consumers import RealtimeConsumer
 from pm_realtime.groups import authenticated_group, role_group, room_group, user_group
 from pm_realtime.layers import PUSH
-from pm_realtime.protocol import Envelope, MessageType
+from pm_realtime.protocol import BATCH_SUBPROTOCOL, Envelope, MessageType
 from pm_realtime.push import user_key
 from pm_realtime.threads import is_loop_of_a_caller
 from pm_realtime.transport import expect_sockets
@@ -52,7 +53,8 @@ class RealtimeCommunicator(WebsocketCommunicator):
     """A connection to the site without a network, as an async context manager.
 
     ``user`` is logged in through a real Django session; None connects anonymously. Frames are read
-    in the order they come; the ``assert_…`` methods pass over those they do not look for.
+    in the order they come; the ``assert_…`` methods pass over those they do not look for. Several
+    in one, where ``subprotocols`` offer to read that, are read as if each had come alone.
     """
 
     def __init__(
@@ -72,6 +74,8 @@ class RealtimeCommunicator(WebsocketCommunicator):
         expect_sockets()
         self.user = user
         self.connected: dict[str, Any] = {}
+        self._may_come_together = BATCH_SUBPROTOCOL in (subprotocols or ())
+        self._unread: deque[dict[str, Any]] = deque()
         self._ids = itertools.count(1)
 
     async def __aenter__(self) -> Self:
@@ -109,12 +113,27 @@ class RealtimeCommunicator(WebsocketCommunicator):
 
     async def receive_output(self, timeout: float = 1) -> dict[str, Any]:
         """The next ASGI event of the application; as :meth:`send_input`."""
+        if not self._unread:
+            self._unread.extend(self._split(await self._receive_event(timeout)))
+        return self._unread.popleft()
+
+    async def receive_nothing(self, timeout: float = 0.1, interval: float = 0.01) -> bool:
+        """Whether no event comes within ``timeout`` seconds."""
+        return not self._unread and await super().receive_nothing(timeout, interval)
+
+    async def _receive_event(self, timeout: float) -> dict[str, Any]:
         if is_loop_of_a_caller():
             waiting = super().receive_output(timeout)
         else:
             waiting = cast("Any", ApplicationCommunicator).receive_output(self, timeout)
         event: dict[str, Any] = await waiting
         return event
+
+    def _split(self, event: dict[str, Any]) -> list[dict[str, Any]]:
+        text = event.get("text") or ""
+        if not (self._may_come_together and text.startswith("[")):
+            return [event]
+        return [{**event, "text": bytes(each).decode()} for each in decode(text, type=list[Raw])]
 
     @property
     def connection_id(self) -> str:

@@ -158,6 +158,7 @@ def test_e002_a_key_that_is_not_there(check, key, hint):
         ("HEARTBEAT_TIMEOUT", -1, "a number of seconds above 0"),
         ("MAX_MESSAGE_BYTES", 64.5, "a whole number of at least 1 (bytes)"),
         ("MAX_QUEUE_BYTES", None, "a whole number of at least 1 (bytes)"),
+        ("BATCH_WINDOW", -1, "a number of milliseconds from 0 to 1000"),
         ("ALLOW_ANONYMOUS", 1, "True or False"),
         ("ALLOWED_ORIGINS", "*", "a list of origins such as 'https://example.com', or None"),
         ("SESSION_RECHECK_INTERVAL", True, "a number of seconds above 0"),

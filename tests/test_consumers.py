@@ -251,6 +251,8 @@ async def test_allowed_origins_takes_effect(configure, allowed, origin, is_accep
         (["pm-realtime.v1"], "pm-realtime.v1"),
         (["graphql-ws", "pm-realtime.v1"], "pm-realtime.v1"),
         (["graphql-ws", "pm-realtime.v2"], None),
+        (["pm-realtime.v1", "pm-realtime.v1.batch"], "pm-realtime.v1.batch"),
+        (["pm-realtime.v1.batch"], "pm-realtime.v1.batch"),
     ],
 )
 async def test_the_subprotocol_is_chosen_where_it_is_offered(offered, chosen):

@@ -6,7 +6,15 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.test import TestCase, override_settings
 
-from pm_realtime import asend_to_user, broadcast, send_to_role, send_to_room, send_to_user
+from pm_realtime import (
+    adisconnect_user,
+    asend_to_user,
+    broadcast,
+    send_to_role,
+    send_to_room,
+    send_to_user,
+)
+from pm_realtime.protocol import BATCH_SUBPROTOCOL
 from pm_realtime.testing import RealtimeCommunicator, capture_pushes
 
 
@@ -82,3 +90,17 @@ async def test_connections_that_wait_at_once_leave_the_closing_of_databases_as_i
             await connection.command("ping")
             await connection.waiting
     assert channels.db.close_old_connections is before
+
+
+async def test_what_comes_in_one_frame_is_read_one_by_one(settings, user):
+    settings.PM_REALTIME = {"BATCH_WINDOW": 1000}
+    async with RealtimeCommunicator(user=user, subprotocols=[BATCH_SUBPROTOCOL]) as connection:
+        for number in range(4):
+            await asend_to_user(user, "push", {"text": "Grüße", "n": number})
+        await adisconnect_user(user)
+        for number in range(2):
+            await connection.assert_push("push", payload={"text": "Grüße", "n": number})
+        with pytest.raises(AssertionError, match="Expected nothing"):
+            await connection.assert_nothing()
+        assert (await connection.receive())["payload"]["n"] == 3
+        await connection.assert_closed(4503)

@@ -61,9 +61,9 @@ def cluster(tmp_path, valkey):
 class Crowd:
     """A process of subscribers that have all joined."""
 
-    def __init__(self, server, size, count, room):
+    def __init__(self, server, size, count, room, protocol):
         self.process = subprocess.Popen(
-            [sys.executable, crowd.__file__, server.ws_url, room, str(size), str(count)],
+            [sys.executable, crowd.__file__, server.ws_url, room, str(size), str(count), protocol],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -87,8 +87,8 @@ def gather_crowd():
     """Start a crowd: ``gather_crowd(server, size, count)``."""
     crowds = []
 
-    def start(server, size, count, room="open"):
-        crowds.append(Crowd(server, size, count, room))
+    def start(server, size, count, room="open", protocol=""):
+        crowds.append(Crowd(server, size, count, room, protocol))
         return crowds[-1]
 
     yield start

@@ -1,7 +1,8 @@
 """Many subscribers of one room, cheap enough not to be the limit.
 
 Run as a process: it joins, prints ``ready``, and once each subscriber has received ``count``
-messages with ``n`` from 0 upward, prints what it saw as JSON. It leaves when its input ends.
+messages with ``n`` from 0 upward, in as many frames as it likes, prints what it saw as JSON. It
+leaves when its input ends.
 """
 
 import argparse
@@ -29,7 +30,7 @@ def client_frame(data: bytes, opcode: int = TEXT) -> bytes:
     return head + mask + bytes(byte ^ mask[i % 4] for i, byte in enumerate(data))
 
 
-def handshake(url: str, cookie: str = "") -> bytes:
+def handshake(url: str, cookie: str = "", protocol: str = "") -> bytes:
     parts = urlsplit(url)
     key = base64.b64encode(os.urandom(16)).decode()
     lines = [
@@ -40,6 +41,8 @@ def handshake(url: str, cookie: str = "") -> bytes:
         f"Sec-WebSocket-Key: {key}",
         "Sec-WebSocket-Version: 13",
     ]
+    if protocol:
+        lines.append(f"Sec-WebSocket-Protocol: {protocol}")
     if cookie:
         lines.append(f"Cookie: {cookie}")
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
@@ -51,18 +54,19 @@ def subscribe_frame(room: str) -> bytes:
 
 
 class Subscriber(asyncio.Protocol):
-    def __init__(self, url: str, room: str, count: int) -> None:
+    def __init__(self, url: str, room: str, count: int, protocol: str = "") -> None:
         loop = asyncio.get_running_loop()
         self.url, self.room, self.count = url, room, count
         self.joined = loop.create_future()
         self.finished = loop.create_future()
-        self.next = 0
+        self.protocol = protocol
+        self.next = self.frames = 0
         self.buffer = b""
         self.is_open = False
 
     def connection_made(self, transport) -> None:
         self.transport = transport
-        transport.write(handshake(self.url))
+        transport.write(handshake(self.url, protocol=self.protocol))
 
     def data_received(self, data: bytes) -> None:
         buffer = self.buffer + data
@@ -100,16 +104,20 @@ class Subscriber(asyncio.Protocol):
         elif opcode == PING:
             self.transport.write(client_frame(data, PONG))
         elif opcode == TEXT:
-            found = NUMBER.search(data)
-            if found is None:
-                if b'"subscribed"' in data and not self.joined.done():
-                    self.joined.set_result(None)
-            elif int(found[1]) != self.next:
-                self.fail(f"expected message {self.next}, got {found[1].decode()}")
-            else:
-                self.next += 1
-                if self.next == self.count:
-                    self.finished.set_result(time.monotonic())
+            numbers = NUMBER.findall(data)
+            if b'"subscribed"' in data and not numbers and not self.joined.done():
+                self.joined.set_result(None)
+            self.frames += bool(numbers)
+            for number in numbers:
+                self.count_in(int(number))
+
+    def count_in(self, number: int) -> None:
+        if number != self.next:
+            self.fail(f"expected message {self.next}, got {number}")
+            return
+        self.next += 1
+        if self.next == self.count:
+            self.finished.set_result(time.monotonic())
 
     def connection_lost(self, error) -> None:
         self.fail(f"lost after {self.next} messages: {error!r}")
@@ -120,7 +128,7 @@ class Subscriber(asyncio.Protocol):
                 future.set_exception(RuntimeError(why))
 
 
-async def main(url: str, room: str, size: int, count: int) -> None:
+async def main(url: str, room: str, size: int, count: int, protocol: str) -> None:
     loop = asyncio.get_running_loop()
     parts = urlsplit(url)
     crowd = []
@@ -128,7 +136,7 @@ async def main(url: str, room: str, size: int, count: int) -> None:
         fresh = await asyncio.gather(
             *(
                 loop.create_connection(
-                    lambda: Subscriber(url, room, count), parts.hostname, parts.port
+                    lambda: Subscriber(url, room, count, protocol), parts.hostname, parts.port
                 )
                 for _ in range(min(50, size - start))
             )
@@ -137,7 +145,11 @@ async def main(url: str, room: str, size: int, count: int) -> None:
         await asyncio.gather(*(subscriber.joined for _, subscriber in fresh))
     print("ready", flush=True)
     await asyncio.gather(*(subscriber.finished for subscriber in crowd))
-    print(json.dumps({"deliveries": sum(subscriber.next for subscriber in crowd)}), flush=True)
+    seen = {
+        "deliveries": sum(subscriber.next for subscriber in crowd),
+        "frames": sum(subscriber.frames for subscriber in crowd),
+    }
+    print(json.dumps(seen), flush=True)
     await asyncio.to_thread(sys.stdin.read)
 
 
@@ -147,4 +159,5 @@ if __name__ == "__main__":
     parser.add_argument("room")
     parser.add_argument("size", type=int)
     parser.add_argument("count", type=int)
+    parser.add_argument("protocol", nargs="?", default="")
     asyncio.run(main(**vars(parser.parse_args())))

@@ -59,6 +59,29 @@ async def test_a_rolled_back_push_reaches_nobody_and_a_committed_one_arrives_onc
     assert received[1]["payload"] == {"text": "kept"}
 
 
+async def test_a_burst_comes_in_few_frames_to_who_offers_to_read_that(serve, kind):
+    server = serve(kind)
+    async with contextlib.AsyncExitStack() as stack:
+        together, alone, sender = [
+            await stack.enter_async_context(connect(server, subprotocols=offered, max_queue=None))
+            for offered in (["pm-realtime.v1.batch", "pm-realtime.v1"], ["pm-realtime.v1"], None)
+        ]
+        assert together.socket.subprotocol == "pm-realtime.v1.batch"
+        assert alone.socket.subprotocol == "pm-realtime.v1"
+        for client in (together, alone, sender):
+            await client.subscribe("open")
+        for number in range(200):
+            await sender.send("message", {"room": "open", "content": number})
+        received, frames = [], 0
+        while len(received) < 200:
+            frame = await together.receive()
+            received += frame if isinstance(frame, list) else [frame]
+            frames += 1
+        assert frames < 150
+        assert received == [await alone.receive() for _ in range(200)]
+        assert [each["payload"]["content"] for each in received] == list(range(200))
+
+
 async def test_the_sixth_connection_closes_the_socket_of_the_oldest(serve, kind):
     server = serve(kind)
     cookie = server.make_sessions("user")["user"]

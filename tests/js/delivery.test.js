@@ -2,7 +2,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { createRealtime } from "../../pm_realtime/static/pm_realtime/client.js";
+import {
+  BATCH_SUBPROTOCOL,
+  createRealtime,
+  SUBPROTOCOL,
+} from "../../pm_realtime/static/pm_realtime/client.js";
 import { createFakeServer } from "../../pm_realtime/static/pm_realtime_testing/testing.js";
 import { fakeWebSocket, settled } from "./fake_socket.js";
 
@@ -106,9 +110,43 @@ test("a site's messages arrive once and in order over a restart", async () => {
   realtime.disconnect();
 });
 
-test("subprotocols are offered as given", (t) => {
-  const { WebSocket } = setup(t, { protocols: ["pm-realtime.v1"] });
-  assert.deepEqual(WebSocket.last.protocols, ["pm-realtime.v1"]);
+test("what comes in one frame is as if each had come alone", (t) => {
+  const { WebSocket, realtime } = setup(t);
+  const reported = t.mock.method(console, "error", () => {});
+  const seen = [];
+  realtime.on("*", ({ type, payload }) => type === "a" && seen.push(payload));
+  realtime.on("a", () => {
+    throw new Error("a handler's own");
+  });
+  const sendTogether = (...payloads) =>
+    WebSocket.last.text(JSON.stringify(payloads.map((payload) => ({ type: "a", payload }))));
+  sendTogether(1, 2);
+  WebSocket.last.text(`[null, 5, "a", [{ "type": "a" }], {}, { "type": "a", "payload": 3 }]`);
+  for (const text of ["[]", "[", "[1"]) WebSocket.last.text(text);
+  assert.deepEqual(seen, [1, 2, 3]);
+  assert.equal(reported.mock.callCount(), 3);
+});
+
+test("after a disconnect in the midst of a frame, the rest of it is for nobody", (t) => {
+  const { WebSocket, realtime } = setup(t);
+  const seen = [];
+  realtime.on("a", ({ payload }) => {
+    seen.push(payload);
+    if (payload === 2) realtime.disconnect();
+    if (payload === 2) realtime.connect();
+  });
+  WebSocket.last.text(JSON.stringify([1, 2, 3].map((payload) => ({ type: "a", payload }))));
+  assert.deepEqual(seen, [1, 2]);
+  WebSocket.last.accept();
+  WebSocket.last.frame("a", 4);
+  assert.deepEqual(seen, [1, 2, 4]);
+});
+
+test("it offers to read many in one frame, or the subprotocols it is given", (t) => {
+  assert.deepEqual(setup(t).WebSocket.last.protocols, [BATCH_SUBPROTOCOL, SUBPROTOCOL]);
+  t.mock.timers.reset();
+  const { WebSocket } = setup(t, { protocols: [SUBPROTOCOL] });
+  assert.deepEqual(WebSocket.last.protocols, [SUBPROTOCOL]);
 });
 
 test("debug says what is sent, received and becomes of it; else nothing is said", async (t) => {

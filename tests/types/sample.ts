@@ -1,5 +1,6 @@
 /** Uses everything that the package exports, as a site would; `tsc --strict` passes it. */
 import {
+  BATCH_SUBPROTOCOL,
   backoffDelay,
   CloseCode,
   createRealtime,
@@ -66,7 +67,7 @@ const options: RealtimeOptions = {
   maxReconnectAttempts: Infinity,
   reconnectDelay: backoffDelay(0, 1000, () => 0.5),
   url: "/api/ws",
-  protocols: [SUBPROTOCOL],
+  protocols: [BATCH_SUBPROTOCOL, SUBPROTOCOL],
   shared: false,
   debug: false,
   WebSocket: server.WebSocket,

@@ -12,7 +12,14 @@ from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError
 
-from pm_realtime.protocol import SUBPROTOCOL, CloseCode, ErrorCode, MessageType, may_reconnect
+from pm_realtime.protocol import (
+    BATCH_SUBPROTOCOL,
+    SUBPROTOCOL,
+    CloseCode,
+    ErrorCode,
+    MessageType,
+    may_reconnect,
+)
 
 FOLDER: Final = Path(__file__).resolve().parents[2] / "static" / "pm_realtime"
 #: Every code that a WebSocket may be closed with.
@@ -55,7 +62,8 @@ def javascript() -> str:
     final = ", ".join(f"[{first}, {last}]" for first, last in final_closes())
     parts = [
         HEAD,
-        f"export const SUBPROTOCOL = {json.dumps(SUBPROTOCOL)};\n",
+        f"export const SUBPROTOCOL = {json.dumps(SUBPROTOCOL)};\n"
+        f"export const BATCH_SUBPROTOCOL = {json.dumps(BATCH_SUBPROTOCOL)};\n",
         _object("MessageType", MessageType),
         _object("ErrorCode", ErrorCode),
         f"export const TEMPORARY_ERRORS = Object.freeze({_names(_temporary())});\n",
@@ -73,7 +81,9 @@ def declarations() -> str:
     parts = [
         HEAD,
         "/** The WebSocket subprotocol that a client may ask for. */\n"
-        f"export declare const SUBPROTOCOL: {json.dumps(SUBPROTOCOL)};\n",
+        f"export declare const SUBPROTOCOL: {json.dumps(SUBPROTOCOL)};\n"
+        "/** The same, but a frame from the server may also hold an array of envelopes. */\n"
+        f"export declare const BATCH_SUBPROTOCOL: {json.dumps(BATCH_SUBPROTOCOL)};\n",
         _type(
             "MessageType",
             "The types the protocol itself defines; a site may push any other.",

@@ -1,7 +1,8 @@
 import type { Store } from "./store.js";
 
 export { backoffDelay } from "./backoff.js";
-export { CloseCode, ErrorCode, MessageType, mayReconnect, SUBPROTOCOL } from "./constants.js";
+export { CloseCode, ErrorCode, MessageType, mayReconnect } from "./constants.js";
+export { BATCH_SUBPROTOCOL, SUBPROTOCOL } from "./constants.js";
 export { LocalErrorCode, RealtimeError } from "./errors.js";
 export { MAX_QUEUED } from "./outbox.js";
 export type { Store } from "./store.js";
@@ -169,7 +170,7 @@ export interface RealtimeOptions {
   reconnectDelay?: number;
   /** ws:, wss:, http: or https: address, or a path on this host. Default: "/api/ws" on this host. */
   url?: string;
-  /** Subprotocols to offer. */
+  /** Subprotocols to offer, in place of `pm-realtime.v1.batch` and `pm-realtime.v1`. */
   protocols?: string | string[];
   /**
    * One connection for all tabs of this site and user. `true` asks the server first whom it takes

@@ -9,7 +9,8 @@ import { createRooms } from "./rooms.js";
 import { createStore } from "./store.js";
 
 export { backoffDelay } from "./backoff.js";
-export { CloseCode, ErrorCode, MessageType, mayReconnect, SUBPROTOCOL } from "./constants.js";
+export { CloseCode, ErrorCode, MessageType, mayReconnect } from "./constants.js";
+export { BATCH_SUBPROTOCOL, SUBPROTOCOL } from "./constants.js";
 export { LocalErrorCode, RealtimeError } from "./errors.js";
 export { MAX_QUEUED } from "./outbox.js";
 

@@ -2,6 +2,8 @@
 
 /** The WebSocket subprotocol that a client may ask for. */
 export declare const SUBPROTOCOL: "pm-realtime.v1";
+/** The same, but a frame from the server may also hold an array of envelopes. */
+export declare const BATCH_SUBPROTOCOL: "pm-realtime.v1.batch";
 
 /** The types the protocol itself defines; a site may push any other. */
 export declare const MessageType: {

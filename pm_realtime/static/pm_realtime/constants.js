@@ -1,6 +1,7 @@
 // Written by `manage.py realtime_constants` from protocol.py: change that, not this.
 
 export const SUBPROTOCOL = "pm-realtime.v1";
+export const BATCH_SUBPROTOCOL = "pm-realtime.v1.batch";
 
 export const MessageType = Object.freeze({
   PING: "ping",

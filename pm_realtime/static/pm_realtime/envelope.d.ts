@@ -5,8 +5,8 @@ export declare function complete<E extends { type: string; timestamp?: number; i
   envelope: E,
 ): E & { timestamp: number; id: string };
 
-/** The envelope in a frame, or null where it holds none. */
-export declare function decode(data: unknown): Envelope | null;
+/** The envelopes in a frame, which holds one or an array of them. */
+export declare function decode(data: unknown): Envelope[];
 
 /** A new random name, which nothing else will ever have. */
 export declare function newId(): string;

@@ -4,10 +4,9 @@ export function complete(envelope) {
 
 export function decode(data) {
   try {
-    const envelope = JSON.parse(data);
-    return typeof envelope?.type === "string" ? envelope : null;
+    return [JSON.parse(data)].flat().filter((envelope) => typeof envelope?.type === "string");
   } catch {
-    return null;
+    return [];
   }
 }
 

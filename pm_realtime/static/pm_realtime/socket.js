@@ -1,4 +1,4 @@
-import { CloseCode, MessageType } from "./constants.js";
+import { BATCH_SUBPROTOCOL, CloseCode, MessageType, SUBPROTOCOL } from "./constants.js";
 import { complete, decode } from "./envelope.js";
 import { createHeartbeat } from "./heartbeat.js";
 
@@ -9,7 +9,7 @@ const NORMAL = 1000;
 const CLOSING = 2;
 
 export function openSocket({ url, protocols, WebSocket, onConnected, onFrame, onReady, onClose }) {
-  const socket = new WebSocket(url, protocols);
+  const socket = new WebSocket(url, protocols ?? [BATCH_SUBPROTOCOL, SUBPROTOCOL]);
   let over = false;
   let heartbeat = null;
   const opening = setTimeout(giveUp, CONNECT_TIMEOUT);
@@ -46,10 +46,8 @@ export function openSocket({ url, protocols, WebSocket, onConnected, onFrame, on
     heartbeat = createHeartbeat({ interval, timeout, ping, onSilence: giveUp, onSure: onReady });
   }
 
-  socket.addEventListener("message", ({ data }) => {
+  function take(envelope) {
     if (over) return;
-    const envelope = decode(data);
-    if (!envelope) return;
     heartbeat?.alive(envelope);
     if (envelope.type === MessageType.CONNECTED) {
       clearTimeout(opening);
@@ -58,7 +56,9 @@ export function openSocket({ url, protocols, WebSocket, onConnected, onFrame, on
     } else {
       onFrame(envelope);
     }
-  });
+  }
+
+  socket.addEventListener("message", ({ data }) => decode(data).forEach(take));
 
   socket.addEventListener("close", ({ code, reason }) => {
     if (over) return;
