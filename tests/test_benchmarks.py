@@ -17,12 +17,12 @@ from benchmarks.load import streams
 from benchmarks.load.streams import Stream
 from benchmarks.load.tally import NOTHING, Tally, make_body
 from benchmarks.processes import Ground, Running
-from benchmarks.results import Record, Results
+from benchmarks.results import Failure, Record, Results
 from benchmarks.runs import Run
 from benchmarks.systems import SYSTEMS
 from benchmarks.targets import BUSY, ROOM, targets, verdicts
 from benchmarks.works import WORKS, fan_out
-from benchmarks.works.base import Scale, Work
+from benchmarks.works.base import Scale, Work, deliveries
 
 OURS = SYSTEMS["ours"]
 #: On the loop that is there: uvloop comes with the extra `bench` only.
@@ -320,6 +320,33 @@ def test_works_and_systems_are_chosen_by_name(capsys):
 
 def test_every_system_takes_part_in_works_that_there_are():
     assert {work for system in SYSTEMS.values() for work in system.works} == set(WORKS)
+
+
+def answer(**fields):
+    """What the load generator says of a stream in which all went well."""
+    names = ("lost", "disordered", "damaged", "stalls", "others")
+    found = {"deliveries": 1000, "seconds": 2.0, "cpu": 1.0, "load_cpu": 1.0, "messages": 10}
+    return found | dict.fromkeys(names, 0) | {"last_p50": 0.004} | fields
+
+
+def test_a_record_says_what_a_delivery_costs():
+    values = deliveries("push", OURS, {}, answer()).values
+    assert values["rate"] == values["core_rate"] == 500
+    assert values["cpu_us"] == values["load_us"] == 1000
+    assert values["last_p50"] == 4
+    assert "redis_us" not in values
+
+
+def test_where_the_load_generator_is_the_limit_the_whole_core_counts():
+    values = deliveries("push", OURS, {}, answer(load_cpu=1.9)).values
+    assert values["rate"] == 500
+    assert values["core_rate"] == 1000
+
+
+def test_where_nothing_arrives_there_is_no_record():
+    found = deliveries("push", OURS, {"rate": 10}, answer(deliveries=0))
+    assert isinstance(found, Failure)
+    assert "nothing arrived" in found.why
 
 
 def test_a_work_that_fails_is_noted_and_the_run_goes_on(ground):
