@@ -42,6 +42,7 @@ def _some(known: Mapping[str, object]) -> Callable[[str], list[str]]:
 
 def main() -> None:
     options = arguments()
+    host.check()
     host.raise_file_limit()
     rounds = 1 if options.quick else options.rounds
     began, now = time.monotonic(), datetime.now(UTC)
@@ -56,6 +57,8 @@ def main() -> None:
         works = [work for name, work in WORKS.items() if name in options.only]
         systems = [system for name, system in SYSTEMS.items() if name in options.systems]
         run.measure_all(works, systems, rounds)
+    except KeyboardInterrupt:
+        print("Stopped; what was found so far:")
     finally:
         ground.close()
         results.seconds = round(time.monotonic() - began)

@@ -44,6 +44,12 @@ def pinned(where: Iterable[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
+def check() -> None:
+    """Raise ``OSError`` where this system does not tell what is measured."""
+    if not Path("/proc/thread-self/children").exists():
+        raise OSError("Expected Linux with /proc/<pid>/task/<tid>/children; found none.")
+
+
 def raise_file_limit() -> int:
     """As many open files as may be, for this process and those it starts."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -74,6 +80,13 @@ def cpu(pids: Sequence[int]) -> float:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
             total += sum(map(int, fields[11:15]))
     return total * TICK
+
+
+def busy() -> float:
+    """Seconds of CPU that all cores together have worked, for whomever."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields)
+    return (user + nice + system + irq + softirq + steal) * TICK
 
 
 def memory(pids: Sequence[int]) -> int:

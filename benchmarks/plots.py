@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -41,7 +42,7 @@ def colour(system: str) -> str:
 def _canvas(title: str, height: float) -> tuple[Canvas, Axes]:
     canvas = Canvas(figsize=(8, height), layout="constrained")
     axes = canvas.add_subplot()
-    axes.set_title(title, loc="left", fontsize=10.5, fontweight="bold")
+    canvas.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", color=FAINT, linewidth=0.5)
     axes.set_axisbelow(True)
@@ -56,14 +57,20 @@ def _plain(axis: Axis) -> None:
 
 
 def bars(title: str, unit: str, rows: Sequence[tuple[str, str, Figure]], *, is_log: bool) -> Canvas:
-    """A bar (a dot where logarithmic) for each (system, label, figure), the range of its rounds as a whisker."""
+    """A bar (a dot where logarithmic) for each (system, label, figure); whiskers: the rounds."""
     canvas, axes = _canvas(title, 0.9 + 0.27 * len(rows))
     places = range(len(rows), 0, -1)
     medians = [figure.median for _, _, figure in rows]
     below = [figure.median - figure.low for _, _, figure in rows]
     above = [figure.high - figure.median for _, _, figure in rows]
     colours = [colour(system) for system, _, _ in rows]
-    whiskers = {"xerr": (below, above), "ecolor": INK, "elinewidth": 0.7, "capsize": 2}
+    has_rounds = any(below) or any(above)
+    whiskers: dict[str, Any] = {
+        "xerr": (below, above),
+        "ecolor": INK,
+        "elinewidth": 0.7,
+        "capsize": 2 * has_rounds,
+    }
     if is_log:  # A bar begins at zero, which is nowhere here.
         axes.set_xscale("log")
         axes.hlines(places, min(medians) / 2, medians, colors=colours, linewidth=1.5)
@@ -76,6 +83,7 @@ def bars(title: str, unit: str, rows: Sequence[tuple[str, str, Figure]], *, is_l
         axes.errorbar(medians, places, fmt="none", **whiskers)
         axes.margins(x=0.12)
     axes.set_yticks(places, [label for _, label, _ in rows])
+    axes.set_ylim(0.4, len(rows) + 0.6)
     axes.tick_params(axis="y", length=0)
     for place, (_, _, figure) in zip(places, rows, strict=True):
         axes.annotate(
@@ -108,6 +116,8 @@ def lines(title: str, unit: str, rows: Sequence[tuple[str, str, dict[int, Figure
     axes.set_xlabel("subscribers of the room, logarithmic")
     axes.set_ylabel(unit + ", logarithmic")
     above = 0.0
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom, top * 2)
     for y, x, label, shade in sorted(ends):
         above = max(y, above * 1.19)  # So that names of lines that end together stay apart.
         axes.annotate(label, (x * 1.08, above), color=shade, va="center", fontsize=8)
@@ -119,7 +129,9 @@ def _rows(
 ) -> list[tuple[str, str, Figure]]:
     systems = dict.fromkeys(record.system for record in results.records if record.work == work)
     found = [(name, results.figure(work, name, value, **case)) for name in systems]
-    rows = [(name, title_of(results, name), figure) for name, figure in found if figure]
+    rows = [
+        (name, title_of(results, name).replace("`", ""), figure) for name, figure in found if figure
+    ]
     return sorted(rows, key=lambda row: row[2].median, reverse=not is_best_low)
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -150,24 +151,39 @@ class Load:
             )
 
     def do(self, command: str, **arguments: Any) -> dict[str, float]:
-        """Have it carried out, and what came of it; with the CPU that it took at the server.
+        """Have it carried out, and what came of it; with the seconds of CPU that it took at the
+        server, and the share of all cores that ``others`` had meanwhile.
 
         Raises :class:`Failed`.
         """
         assert self.process.stdin
         assert self.process.stdout
-        running = self.running
-        cpu, redis_cpu = running.cpu(), running.redis_cpu()
+        before = self._spent()
         print(json.dumps({"do": command, **arguments}), file=self.process.stdin, flush=True)
         line = self.process.stdout.readline()
+        spent = {name: after - before[name] for name, after in self._spent().items()}
         answer: dict[str, Any] = json.loads(line) if line else {"error": "it ended"}
         if "error" in answer:
             log = self._errors.read_text(errors="replace")[-2000:]
-            raise Failed(f"load generator: {answer['error']}\n{log}\n{running.tail()}")
-        answer["cpu"] = running.cpu() - cpu
-        if running.system.needs_redis:
-            answer["redis_cpu"] = running.redis_cpu() - redis_cpu
+            raise Failed(f"load generator: {answer['error']}\n{log}\n{self.running.tail()}")
+        answer["cpu"] = spent["server"]
+        if self.running.system.needs_redis:
+            answer["redis_cpu"] = spent["redis"]
+        own = spent["server"] + spent["redis"] + spent["load"] + spent["here"]
+        cores = len(host.all_cores())
+        answer["others"] = max(0, spent["busy"] - own) / max(spent["clock"], 0.01) / cores
         return answer
+
+    def _spent(self) -> dict[str, float]:
+        """Seconds so far: of CPU by whom, and of the clock."""
+        return {
+            "server": self.running.cpu(),
+            "redis": self.running.redis_cpu(),
+            "load": host.cpu([self.process.pid]),
+            "here": time.process_time(),
+            "busy": host.busy(),
+            "clock": time.monotonic(),
+        }
 
     def stop(self) -> None:
         self.process.kill()

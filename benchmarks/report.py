@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import results as kept
-from benchmarks.figures import number
+from benchmarks.figures import number, percentile
 from benchmarks.results import Results
 from benchmarks.tables import TABLES, absences, losses, table, targets_table
 
@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PROSE = Path(__file__).resolve().parent / "page.md"
 PAGE = ROOT / "docs" / "benchmarks.md"
 PLOTS = ROOT / "docs" / "benchmarks"
+#: The share of all cores that others may have while it still counts as a quiet machine.
+QUIET = 0.05
 #: What the page is made of, where the run is to be published.
 PUBLISHED = Path(__file__).resolve().parent / "results" / "published.json"
 
@@ -66,8 +68,21 @@ def run(results: Results) -> str:
     return (
         f"Measured on {results.when[:10]} in {number(results.seconds / 60)} minutes, "
         f"{'one round' if rounds == 1 else f'up to {rounds} rounds'}"
-        f"{' of the quick kind, which is too short to be relied on' * results.options['quick']}."
+        f"{' of the quick kind, which is too short to be relied on' * results.options['quick']}. "
+        f"{disturbance(results)}"
     )
+
+
+def disturbance(results: Results) -> str:
+    """How much of the machine went to anything else while it was measured."""
+    shares = sorted(r.values["others"] for r in results.records if "others" in r.values)
+    if not shares:
+        return ""
+    middle, most = percentile(shares, 50), shares[-1]
+    said = f"Other processes had {middle:.0%} of the cores meanwhile (median; at most {most:.0%})."
+    if middle <= QUIET:
+        return said
+    return f"{said} **That is too much: seconds and ratios of seconds here mean little.**"
 
 
 def write(results: Results, page_path: Path = PAGE, plots: Path = PLOTS) -> None:

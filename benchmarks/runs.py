@@ -39,9 +39,12 @@ class Run:
         """One system at one work, once; where that fails, the results say why."""
         began = time.monotonic()
         try:
-            for record in work.measure(self.ground, system, self.scale):
-                record.round = turn
-                self.results.records.append(record)
+            for found in work.measure(self.ground, system, self.scale):
+                found.round = turn
+                if isinstance(found, Failure):
+                    self.results.failures.append(found)
+                else:
+                    self.results.records.append(found)
         except Failed as error:
             print(error, file=sys.stderr)
             why = str(error).strip().splitlines()[0]

@@ -70,7 +70,6 @@ TABLES: Mapping[str, Table] = {
             _room("CPU, µs: 1 in flight", "cpu_us", 1000, 1, 100),
             _room("4 in flight", "cpu_us", 1000, 4, 100),
             _room("16 in flight", "cpu_us", 1000, 16, 100),
-            _room("2 KiB, 4 in flight", "cpu_us", 1000, 4, 2048),
             _room("2 KiB, 16 in flight", "cpu_us", 1000, 16, 2048),
             _room("2 KiB a second, 16 in flight", "rate", 1000, 16, 2048),
         ],
@@ -116,7 +115,12 @@ TABLES: Mapping[str, Table] = {
         [Column("median, ms", "p50"), Column("p95", "p95"), Column("p99", "p99")],
     ),
     "connect": Table(
-        "connect", [Column("server CPU, µs", "cpu_us"), Column("handshakes a second", "rate")]
+        "connect",
+        [
+            Column("server CPU, µs", "cpu_us"),
+            Column("handshakes a second", "rate"),
+            Column("refused at first", "refused"),
+        ],
     ),
     "idle": Table(
         "idle",
@@ -215,8 +219,11 @@ def losses(results: Results) -> str:
 def absences(results: Results) -> str:
     """Which systems and measurements are missing, and why."""
     lines = [f"- {title}: {why}" for title, why in results.missing.items()]
-    lines += [
-        f"- {title_of(results, each.system)}, {each.work}, round {each.round + 1}: {each.why}"
-        for each in results.failures
-    ]
+    reasons: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for each in results.failures:
+        rounds = reasons.setdefault((each.system, each.work), {}).setdefault(each.why, [])
+        rounds.append(str(each.round + 1))
+    for (system, work), found in reasons.items():
+        said = (f"{why} (round {', '.join(rounds)})" for why, rounds in found.items())
+        lines.append(f"- {title_of(results, system)}, {work}: {'; '.join(said)}")
     return "\n".join(lines) or "Nothing is missing."

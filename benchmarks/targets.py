@@ -53,8 +53,9 @@ def _cpu(system: str, case: Case = ROOM) -> Quantity:
     return Quantity("fan_out", system, "cpu_us", case)
 
 
-def _rate(system: str, case: Case = BUSY) -> Quantity:
-    return Quantity("fan_out", system, "rate", case)
+def _rate(system: str, value: str = "core_rate") -> Quantity:
+    """Of others what they would reach if the load generator were no limit."""
+    return Quantity("fan_out", system, value, BUSY)
 
 
 def _last(system: str) -> Quantity:
@@ -78,8 +79,14 @@ def targets(cores: int) -> list[Target]:
             _cpu("tutorial-daphne"),
             1 / 7,
         ),
-        Target(f"batching, {rate}: to h3 and crossws", _rate("ours-batch"), _rate("h3"), 5, True),
-        Target(f"batching, {rate}: to Nchan", _rate("ours-batch"), _rate("nchan"), 1, True),
+        Target(
+            f"batching, {rate}: to h3 and crossws",
+            _rate("ours-batch", "rate"),
+            _rate("h3"),
+            5,
+            True,
+        ),
+        Target(f"batching, {rate}: to Nchan", _rate("ours-batch", "rate"), _rate("nchan"), 1, True),
         Target(
             "CPU a delivered message: 5,000 subscribers to 100",
             _cpu("ours", {**ROOM, "subscribers": 5000}),

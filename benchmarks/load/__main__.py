@@ -8,9 +8,9 @@ import asyncio
 import json
 import sys
 import traceback
-
-import uvloop
-
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 
 from benchmarks.load.crowd import Crowd
 
@@ -23,10 +23,20 @@ async def main(system: str, *ports: str) -> None:
             answer = await getattr(crowd, command.pop("do"))(**command)
         except Exception as error:
             traceback.print_exc()
+            while isinstance(error, ExceptionGroup):
+                error = error.exceptions[0]
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), flush=True)
 
 
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, or asyncio's own where that is not installed."""
+    if find_spec("uvloop") is None:
+        return None
+    found: Callable[[], asyncio.AbstractEventLoop] = import_module("uvloop").new_event_loop
+    return found
+
+
 if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(main(*sys.argv[1:]))

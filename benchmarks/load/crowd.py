@@ -47,15 +47,32 @@ class Crowd:
                 members.append(kind(tally, self.system.dialect))
                 fresh.append((members[-1], room, cookie))
         began = perf_counter()
-        await connect_all(fresh, self.system, self.ports, joins=joins)
-        return {"connections": len(fresh), "seconds": perf_counter() - began}
+        refused = await connect_all(fresh, self.system, self.ports, joins=joins)
+        seconds = perf_counter() - began
+        return {"connections": len(fresh), "seconds": seconds, "refused": refused}
 
     async def keep(
-        self, rooms: Sequence[str], in_flight: int, size: int, seconds: float, by: str = ""
+        self,
+        rooms: Sequence[str],
+        *,
+        in_flight: int,
+        size: int,
+        seconds: float,
+        by: str = "",
+        nap: float = 0,
     ) -> dict[str, float]:
-        """Keep messages of ``size`` in flight; ``by`` is a path to POST to, with {room}."""
+        """Keep messages of ``size`` in flight; ``by`` is a path to POST to, with {room} or {user}.
+
+        The load generator rests for ``nap`` seconds after each look at its sockets, which spares
+        it CPU where it shares cores with what is measured.
+        """
         stream, tallies = await self._stream(rooms, size, by)
-        return await self._measured(stream, tallies, stream.keep(in_flight, seconds))
+        napping = asyncio.ensure_future(_nap(nap)) if nap else None
+        try:
+            return await self._measured(stream, tallies, stream.keep(in_flight, seconds))
+        finally:
+            if napping:
+                napping.cancel()
 
     async def pace(
         self, room: str, rate: float, count: int, size: int, by: str = ""
@@ -133,3 +150,9 @@ class Crowd:
 def _cookies(path: str) -> list[str]:
     found: list[str] = json.loads(Path(path).read_text())
     return found
+
+
+async def _nap(seconds: float) -> None:
+    while True:
+        time.sleep(seconds)  # noqa: ASYNC251 - the whole process is to rest.
+        await asyncio.sleep(0)

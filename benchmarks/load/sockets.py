@@ -4,13 +4,15 @@ import asyncio
 from collections.abc import Sequence
 from time import perf_counter
 
-from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 from benchmarks.load.tally import NOTHING, Tally
 from benchmarks.systems.base import Dialect, System
 
 #: Connections that are opened at the same time.
 AT_ONCE = 50
+#: How often a connection is tried that is refused, a second apart.
+ATTEMPTS = 3
 #: Seconds for a handshake, and for an answer.
 PATIENCE = 60
 
@@ -71,6 +73,8 @@ class Socket(WSListener):
             self.send(reply)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
+        if transport is not self.transport:  # Of an attempt that was refused.
+            return
         self.is_open = False
         if self.answer is not None and not self.answer.done():
             self.answer.set_exception(ConnectionError(f"closed with {self.closed_with}"))
@@ -137,16 +141,30 @@ async def connect_all(
     ports: Sequence[int],
     *,
     joins: bool,
-) -> None:
-    """Open all sockets, each with its room and cookie, over the ``ports`` in turn."""
+) -> int:
+    """Open all sockets, each with its room and cookie, over the ``ports`` in turn.
+
+    How often one was refused, which tries again as a browser would, a few times.
+    """
     waiting = list(enumerate(sockets))[::-1]
+    refused = 0
 
     async def work() -> None:
+        nonlocal refused
         while waiting:
             number, (socket, room, cookie) = waiting.pop()
             port = ports[number % len(ports)]
-            await connect(socket, system, port, room, cookie, joins=joins)
+            for attempt in range(ATTEMPTS):
+                try:
+                    await connect(socket, system, port, room, cookie, joins=joins)
+                    break
+                except (ConnectionError, WSError):
+                    refused += 1
+                    if attempt == ATTEMPTS - 1:
+                        raise
+                    await asyncio.sleep(1)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(min(AT_ONCE, len(sockets))):
             group.create_task(work())
+    return refused

@@ -7,8 +7,9 @@ from time import perf_counter
 
 from benchmarks.load.tally import Tally
 
-#: Seconds without any delivery after which what is under way counts as lost.
-STALL = 3.0
+#: Seconds without any delivery after which what is under way counts as lost: a slow server may be
+#: busy with a big room for some of them.
+STALL = 10.0
 #: Stalls after which a stream ends.
 MAX_STALLS = 3
 
@@ -79,7 +80,7 @@ class Stream:
         """Until all is done; where nothing moves any more, go on without what is missing."""
         seen, since = -1, perf_counter()
         while not self._finished.done():
-            await asyncio.wait([self._finished], timeout=0.25)
+            await asyncio.wait([self._finished], timeout=STALL / 12)
             now, moved = perf_counter(), sum(map(_places, self.tallies))
             if moved != seen:
                 seen, since = moved, now

@@ -76,6 +76,10 @@ def systems() -> list[System]:
         _system("ours-daphne", "daphne", "daphne", few),
         _system("ours-granian", "granian", "granian", few),
         _system(
-            "ours-pubsub", "uvicorn, Valkey", "uvicorn", few | {"two", "sync_push"}, redis=True
+            "ours-pubsub",
+            "uvicorn, Valkey",
+            "uvicorn",
+            few | {"rooms", "direct", "two", "sync_push"},
+            redis=True,
         ),
     ]

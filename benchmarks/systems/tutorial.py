@@ -38,7 +38,7 @@ def _system(name: str, title: str, server: str, layer: str, *works: str) -> Syst
         title=f"Channels tutorial, {title}",
         command=command(server, APPLICATION),
         dialect=Chat(),
-        works=frozenset({"fan_out", "push", *works}),
+        works=frozenset({"fan_out", *works}),
         environment={"BENCH_LAYER": layer},
         needs_redis=layer != "memory",
         direct_path="/direct/{user}",
@@ -48,9 +48,16 @@ def _system(name: str, title: str, server: str, layer: str, *works: str) -> Syst
 
 def systems() -> list[System]:
     return [
-        _system("tutorial", "uvicorn", "uvicorn", "memory", "rooms", "direct", "idle"),
-        _system("tutorial-daphne", "daphne", "daphne", "memory"),
+        _system("tutorial", "uvicorn", "uvicorn", "memory", "push", "rooms", "direct", "idle"),
+        _system("tutorial-daphne", "daphne", "daphne", "memory", "push"),
         _system("tutorial-granian", "granian", "granian", "memory"),
         _system("tutorial-core", "uvicorn, RedisChannelLayer", "uvicorn", "core"),
-        _system("tutorial-pubsub", "uvicorn, RedisPubSubChannelLayer", "uvicorn", "pubsub"),
+        _system(
+            "tutorial-pubsub",
+            "uvicorn, RedisPubSubChannelLayer",
+            "uvicorn",
+            "pubsub",
+            "push",
+            "rooms",
+        ),
     ]

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 
 from benchmarks.processes import Ground, up
-from benchmarks.results import Record
+from benchmarks.results import Failure, Record
 from benchmarks.systems.base import System
 from benchmarks.works.base import Scale, Work
 
 WARM_UP = 100
 
 
-def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record]:
+def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record | Failure]:
     with up(ground, system) as (_, load):
         options = {"cookies": str(ground.make_people()), "joins": False}
         load.do("open", rooms={"warm-up": WARM_UP}, **options)
@@ -18,8 +18,10 @@ def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record]:
         values = {
             "rate": scale.connects / answer["seconds"],
             "cpu_us": answer["cpu"] / scale.connects * 1e6,
+            "refused": answer["refused"],
+            "others": answer["others"],
         }
         yield Record("connect", system.name, {"connections": scale.connects}, values)
 
 
-WORK = Work("connect", "People who connect", measure)
+WORK = Work("connect", measure)

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 
 from benchmarks.processes import Ground, up
-from benchmarks.results import Record
+from benchmarks.results import Failure, Record
 from benchmarks.systems.base import System
 from benchmarks.works.base import SMALL, Scale, Work, deliveries
 
 IN_FLIGHT, WARM_UP = 16, 0.2
 
 
-def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record]:
+def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record | Failure]:
     with up(ground, system) as (_, load):
         load.do(
             "open",
@@ -25,4 +25,4 @@ def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record]:
         yield deliveries("direct", system, case, answer)
 
 
-WORK = Work("direct", "To one user each", measure, rounds=2)
+WORK = Work("direct", measure, rounds=2)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from benchmarks.processes import Ground, up
-from benchmarks.results import Record
+from benchmarks.results import Failure, Record
 from benchmarks.systems.base import System
 from benchmarks.works.base import LARGE, SMALL, Scale, Work, deliveries
 
@@ -24,22 +24,28 @@ def cells(crowd: int, scale: Scale) -> Iterator[tuple[int, int]]:
     for in_flight in scale.in_flight:
         yield in_flight, SMALL
     if crowd == BIG:
-        yield middle, LARGE
         yield scale.in_flight[-1], LARGE
 
 
-def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record]:
+def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record | Failure]:
+    rate = float("inf")
     with up(ground, system) as (_, load):
         for crowd in scale.crowds:
             load.do("open", rooms={ROOM: crowd})
-            room = {"rooms": [ROOM]}
-            load.do("keep", **room, in_flight=1, size=SMALL, seconds=WARM_UP)
+            load.do("keep", rooms=[ROOM], in_flight=1, size=SMALL, seconds=WARM_UP)
             for in_flight, size in cells(crowd, scale):
-                answer = load.do(
-                    "keep", **room, in_flight=in_flight, size=size, seconds=scale.seconds
-                )
                 case = {"subscribers": crowd, "in_flight": in_flight, "size": size}
-                yield deliveries("fan_out", system, case, answer)
+                if in_flight * crowd / rate > scale.patience:
+                    messages = f"{in_flight} of {size} bytes to {crowd:,}"
+                    said = f"{messages} would take over {scale.patience:g} s"
+                    yield Failure("fan_out", system.name, 0, said)
+                    continue
+                traffic = {"in_flight": in_flight, "size": size, "seconds": scale.seconds}
+                answer = load.do("keep", rooms=[ROOM], **traffic)
+                record = deliveries("fan_out", system, case, answer)
+                if isinstance(record, Record):
+                    rate = record.values["rate"]
+                yield record
 
 
-WORK = Work("fan_out", "One room", measure)
+WORK = Work("fan_out", measure)

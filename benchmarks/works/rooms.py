@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 
 from benchmarks.processes import Ground, up
-from benchmarks.results import Record
+from benchmarks.results import Failure, Record
 from benchmarks.systems.base import System
 from benchmarks.works.base import SMALL, Scale, Work, deliveries
 
 MEMBERS, IN_FLIGHT, WARM_UP = 5, 16, 0.2
 
 
-def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record]:
+def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record | Failure]:
     with up(ground, system) as (_, load):
         load.do("open", rooms={f"room-{number}": MEMBERS for number in range(scale.rooms)})
         traffic = {"rooms": [], "in_flight": IN_FLIGHT, "size": SMALL}
@@ -20,4 +20,4 @@ def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record]:
         yield deliveries("rooms", system, case, answer)
 
 
-WORK = Work("rooms", "Many small rooms", measure, rounds=2)
+WORK = Work("rooms", measure, rounds=2)

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from benchmarks import host
 from benchmarks.processes import ROOT, Failed, Ground, up
-from benchmarks.results import Record
+from benchmarks.results import Failure, Record
 from benchmarks.systems.base import System
 from benchmarks.works.base import Scale, Work
 
 
-def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record]:
+def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record | Failure]:
     with up(ground, system) as (_, load), host.pinned(host.cores()[1]):
         load.do("open", rooms={"hall": 1})
         command = [sys.executable, "-m", "benchmarks.sites.pusher", str(scale.calls)]
@@ -30,4 +30,4 @@ def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record]:
             yield Record("sync_push", way, {"calls": scale.calls}, values)
 
 
-WORK = Work("sync_push", "Pushes from synchronous code", measure)
+WORK = Work("sync_push", measure)
