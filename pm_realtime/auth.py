@@ -122,6 +122,17 @@ def anonymous() -> Identity:
     return Identity(get_user(_request({})))
 
 
+def holder_of(identity: Identity, scope: Scope) -> tuple[int | str | None, str | None]:
+    """Who may go on in the place of a connection that drops: the same user in the same session.
+
+    An anonymous visitor is known by the cookie of their session, where they have one.
+    """
+    if identity.is_authenticated:
+        return identity.user_id, identity.session.name if identity.session else None
+    key = cookies(scope).get(settings.SESSION_COOKIE_NAME)
+    return None, sessions.name_of(key, {}) if key else None
+
+
 def cookies(scope: Scope) -> dict[str, str]:
     """The cookies of a handshake."""
     found: dict[str, str] = {}

@@ -78,6 +78,10 @@ def _is_seconds(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e9
 
 
+def _is_period(value: object) -> bool:
+    return _is_seconds(value) or (value == 0 and type(value) in (int, float))
+
+
 def _is_window(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1000
 
@@ -172,6 +176,7 @@ class Conf:
     SESSION_RECHECK_INTERVAL = Setting[float](60, _SECONDS, _is_seconds)
     AUTHORIZE_TIMEOUT = Setting[float](5, _SECONDS, _is_seconds)
     SHUTDOWN_PERIOD = Setting[float](5, _SECONDS, _is_seconds)
+    RESUME_PERIOD = Setting[float](5, "a number of seconds, or 0", _is_period)
     CLIENT = Setting[Mapping[str, Any]](
         {},
         "a dict of options of the browser client, such as {'auto_connect': True}",

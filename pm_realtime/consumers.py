@@ -14,7 +14,7 @@ from django.dispatch import Signal
 
 from pm_realtime import groups, handlers, handshakes, journal, signals
 from pm_realtime.admission import admit
-from pm_realtime.auth import Identity, Verdict, anonymous, authenticate
+from pm_realtime.auth import Identity, Verdict, anonymous, authenticate, holder_of
 from pm_realtime.backends import get_backend
 from pm_realtime.backends.base import Admission, ConnectionInfo
 from pm_realtime.batches import choose_subprotocol, make_outbox
@@ -24,6 +24,7 @@ from pm_realtime.exceptions import CloseConnection, CommandError, OutageError
 from pm_realtime.hub import Hub, get_hub
 from pm_realtime.inbox import Inbox
 from pm_realtime.origins import describe, is_allowed_origin
+from pm_realtime.places import Holder, read_bookmark
 from pm_realtime.protocol import (
     INTERNAL_ERROR,
     CloseCode,
@@ -94,6 +95,11 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._last_seen = self._opened_at
         self._is_accepted = self._is_open = self._is_finished = False
         self._has_pinged = self._is_busy = self._has_cancelled = self._has_missed = False
+        #: Whether somebody wants this connection to end, or its place not to be kept.
+        self._is_decided = False
+        self._resumed: str | None = None
+        #: Frames after `connected`, sent or still to be.
+        self._frames = 0
         self._orders: set[asyncio.Task[None]] = set()
         self._counting: asyncio.Task[Admission] | None = None
         self._task = cast("asyncio.Task[None]", asyncio.current_task())
@@ -142,8 +148,11 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
 
     async def websocket_disconnect(self, message: Any) -> None:
         await self._inbox.finish()
+        code = message.get("code") or 1005
+        # Not 1005, which uvicorn says of a socket that broke.
+        self._is_decided |= code == 1000
         if not self._outbox.is_closed:
-            self._close_code = message.get("code") or 1005
+            self._close_code = code
         raise StopConsumer
 
     async def connect(self) -> None:
@@ -175,6 +184,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     async def _come_in(self, began: float, hub: Hub) -> None:
         """Be reached from now on, also by what was ordered since the session was read."""
         self._rights = Rights(self, hub)
+        self._resume(hub)
         own_groups = self._own_groups()
         await hub.join_all(self, own_groups)
         # Not before: who has lost a role meanwhile could not leave a group that is still joined.
@@ -185,6 +195,15 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             self._rights.recheck()
         if self._outbox.is_closed:
             raise StopConsumer
+
+    def _resume(self, hub: Hub) -> None:
+        """Go on where another connection has dropped, and do not lose one's own place then."""
+        bookmark = read_bookmark(self.scope.get("query_string", b""))
+        if bookmark is None or not conf.RESUME_PERIOD:
+            return
+        hub.offer_place(self)
+        if hub.resume(self, bookmark):
+            self._resumed = bookmark.connection_id
 
     async def receive(
         self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any
@@ -240,12 +259,31 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         """Send an envelope that carries the id of the command it answers. Never waits."""
         self._deliver(type, payload, to.id if to is not None else None)
 
-    def deliver(self, text: str) -> None:
-        """Send a text frame as it is. Never waits."""
+    def deliver(self, text: str) -> int:
+        """Send a text frame as it is. Never waits. Which frame after ``connected`` it is."""
+        self._frames += 1
         self._outbox.deliver(text)
+        return self._frames
+
+    @property
+    def holder(self) -> Holder | None:
+        """Who may go on where this connection drops; None while that is in doubt."""
+        if self._is_decided or not self.is_settled:
+            return None
+        return holder_of(self.identity, self.scope)
+
+    def give_way(self) -> None:
+        """End, as the client has gone on with another connection."""
+        self.end(CloseCode.HEARTBEAT_LOST, "gone on with another connection")
+
+    def deliver_missed(self, group: str) -> None:
+        """Send what was missed of ``group``, which was joined in this instant."""
+        assert self._hub is not None
+        self._hub.deliver_missed(self, group)
 
     def end(self, code: int, reason: str = "") -> None:
         """Close with ``code`` after what waits to be sent. Callable from any task of the loop."""
+        self._is_decided = True
         if self._outbox.is_closed:
             return
         self._close_code = int(code)
@@ -282,6 +320,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         Before it is in its groups, only to close means something to it: see :meth:`catch_up`.
         """
         if self._is_finished:
+            # Whatever it is: nobody may go on here who has not heard of it.
+            self._is_decided = True
             return
         if instruction == "close":
             self.end(**arguments)
@@ -361,7 +401,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         """For subclasses: send a text frame in its turn."""
         if text_data is None:
             raise ValueError("Expected text_data: this protocol has no binary frames.")
-        self._outbox.deliver(text_data)
+        self.deliver(text_data)
         if close:
             await self.close(close)
 
@@ -373,7 +413,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         return encode(make_envelope(type, payload, id=id))
 
     def _deliver(self, type: str, payload: Any, id: str | None) -> None:
-        self._outbox.deliver(self._encode(type, payload, id))
+        self.deliver(self._encode(type, payload, id))
         # An answer ends its frame: a page that awaits it can act before the next message comes.
         self._outbox.flush()
 
@@ -437,13 +477,14 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         return [*own, groups.connection_group(self.connection_id)]
 
     def _connected_payload(self) -> dict[str, Any]:
-        return {
+        payload = {
             "userId": self.identity.user_id,
             "connectionId": self.connection_id,
             "role": self.identity.role,
             "heartbeatInterval": round(conf.HEARTBEAT_INTERVAL * 1000),
             "heartbeatTimeout": round(conf.HEARTBEAT_TIMEOUT * 1000),
         }
+        return payload | ({"resumed": self._resumed} if self._resumed else {})
 
     def _close_slow(self) -> None:
         self._outbox.discard()
@@ -484,6 +525,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         return requests > 0
 
     async def _clean_up(self) -> None:
+        # An order that was not carried out may have been about rights.
+        self._is_decided |= bool(self._orders) or not self._is_open or get_shutdown().is_draining
         tasks = {*self._orders, *filter(None, [self._inbox.worker])}
         for task in tasks:
             task.cancel()
@@ -493,7 +536,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             get_checker().discard(self)
         try:
             if self._hub is not None:
-                await self._hub.remove(self)
+                await self._hub.remove(self, is_dropped=not self._is_decided)
             if self._counting is not None:
                 await asyncio.wait({self._counting}, timeout=COUNTING_TIMEOUT)
                 self._counting.cancel()

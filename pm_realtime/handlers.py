@@ -53,6 +53,9 @@ class Connection(Protocol):
 
     async def leave_group(self, group: str) -> None: ...
 
+    def deliver_missed(self, group: str) -> None:
+        """Send what was missed of ``group``, which was joined in this instant."""
+
     async def notify(self, signal: Any, **arguments: Any) -> None:
         """Send a Django signal with the connection's id and user."""
 
@@ -264,6 +267,7 @@ async def _join(
         raise
     connection.rooms[name] = is_forced
     _reply_subscribed(connection, name, command)
+    connection.deliver_missed(room_group(name))
 
 
 async def _leave(connection: Connection, name: str, reason: str | None = None) -> None:

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from channels.layers import BaseChannelLayer
@@ -19,10 +19,12 @@ from pm_realtime import layers, redis_layers, road, transport
 from pm_realtime.conf import conf
 from pm_realtime.echo import Echo
 from pm_realtime.exceptions import OutageError
-from pm_realtime.groups import authenticated_group, orders_group
+from pm_realtime.groups import authenticated_group, connection_group, orders_group
 from pm_realtime.loops import PerLoop
+from pm_realtime.members import Listener, Member
 from pm_realtime.orders import Order, OrderLog
 from pm_realtime.outage import LAYER, outage
+from pm_realtime.places import NEVER_SENT, Backlog, Bookmark, Message, Place, Places
 from pm_realtime.protocol import CloseCode
 
 logger = logging.getLogger("pm_realtime.push")
@@ -37,22 +39,6 @@ IDLE: Final = 2.0
 LATE: Final = 10.0
 
 
-class Member(Protocol):
-    """What the hub knows of a connection."""
-
-    @property
-    def connection_id(self) -> str: ...
-
-    def deliver(self, text: str) -> None:
-        """Send ``text`` without ever waiting."""
-
-    def instruct(self, instruction: str, arguments: dict[str, Any]) -> None:
-        """Begin what server code elsewhere asked of this connection."""
-
-    def check_heartbeat(self, deadline: float) -> None:
-        """End the connection where its last frame is older than ``deadline``, monotonic seconds."""
-
-
 class _Group:
     __slots__ = ("lock", "members", "users")
 
@@ -60,38 +46,6 @@ class _Group:
         self.members: dict[str, Member] = {}
         self.lock = asyncio.Lock()
         self.users = 0
-
-
-class _Held:
-    """What arrived for a member whose rights are in doubt, with the groups it came through."""
-
-    __slots__ = ("bytes", "messages")
-
-    def __init__(self) -> None:
-        self.messages: list[tuple[str, str]] = []
-        self.bytes = 0
-
-    def add(self, group: str, text: str) -> None:
-        self.messages.append((group, text))
-        self.bytes += len(text)
-
-    def discard(self, group: str) -> None:
-        self.messages = [message for message in self.messages if message[0] != group]
-
-
-class _Listener:
-    """Keeps the hub in the group of orders: a member that gets nothing."""
-
-    connection_id = "orders"
-
-    def deliver(self, text: str) -> None:
-        pass
-
-    def instruct(self, instruction: str, arguments: dict[str, Any]) -> None:
-        pass
-
-    def check_heartbeat(self, deadline: float) -> None:
-        pass
 
 
 class Hub:
@@ -108,15 +62,22 @@ class Hub:
         self._listener: asyncio.Task[None] | None = None
         #: Groups of which the layer may, now or later, have another picture, and since when.
         self._strays: dict[str, float] = {}
-        self._ears = _Listener()
+        self._ears = Listener()
         self._orders = OrderLog()
-        self._held: dict[str, _Held] = {}
+        #: What arrived for members whose rights are in doubt.
+        self._held: dict[str, Backlog] = {}
+        self._places = Places()
+        self._forgetting: asyncio.Task[None] | None = None
+        #: Counts what came from the layer.
+        self._serial = 0
         self._starting = asyncio.Lock()
         self._refreshed_at = 0.0
 
     def __len__(self) -> int:
         return sum(
-            1 for connection_id in self._members if connection_id != self._ears.connection_id
+            1
+            for member, _ in self._members.values()
+            if member is not self._ears and not isinstance(member, Place)
         )
 
     async def add(self, member: Member, groups: Sequence[str] = ()) -> None:
@@ -135,16 +96,67 @@ class Hub:
             # On one server the last group confirms those that were joined before it.
             is_last = count == len(groups)
             await self.join(member, group, is_confirmed=is_last or not echo.is_on_one_server)
+            self.deliver_missed(member, group)
 
-    async def remove(self, member: Member) -> None:
-        """Let a connection go, out of all its groups; the last one stops the hub."""
-        _, groups = self._members.get(member.connection_id, (member, set()))
+    async def remove(self, member: Member, *, is_dropped: bool = False) -> None:
+        """Let a connection go, out of all its groups; the last one stops the hub.
+
+        Where it ``is_dropped``, without anybody wishing so, its place stays if it has one.
+        """
+        known, groups = self._members.get(member.connection_id, (member, set()))
+        if known is not member or (is_dropped and self._keep_place(member)):
+            return
+        self._places.discard(member.connection_id)
         for group in list(groups):
             await self.leave(member, group)
         self._members.pop(member.connection_id, None)
         self._held.pop(member.connection_id, None)
-        if not len(self):
+        if len(self._members) <= (self._ears.connection_id in self._members):
             await self._stop()
+
+    def offer_place(self, member: Member) -> None:
+        """From now on remember what ``member`` is sent, and keep its place when it drops."""
+        self._places.offer(member.connection_id)
+
+    def resume(self, member: Member, bookmark: Bookmark) -> bool:
+        """Have ``member`` go on where its client has stopped reading.
+
+        From each group that it joins it then gets what it missed: see :meth:`deliver_missed`.
+        False where nobody remembers that, or it is not the place of the same user and session.
+        """
+        found, holder = self._places.find(bookmark), member.holder
+        if found is None or holder is None:
+            return False
+        place, seen = found
+        former, _ = self._members[place.connection_id]
+        if former is not place and former.holder == holder and self._keep_place(former):
+            # Its end has not come to us yet.
+            former.give_way()
+        until = time.monotonic() + conf.RESUME_PERIOD
+        if not self._places.give(place, member.connection_id, holder, seen, until):
+            return False
+        if place.connection_id != bookmark.connection_id:
+            place.forget_numbers()
+        return True
+
+    def deliver_missed(self, member: Member, group: str) -> None:
+        """Deliver what ``member`` missed in ``group``, which it has joined in this instant."""
+        for message in self._places.hand_over(member.connection_id, group, self._serial):
+            self._hand(member, message, conf.MAX_QUEUE_BYTES)
+
+    def _keep_place(self, member: Member) -> bool:
+        """Have its place be in the groups of ``member`` instead of it; False where it has none."""
+        connection_id = member.connection_id
+        place, holder = self._places.get(connection_id), member.holder
+        if place is None or holder is None or connection_id in self._held:
+            return False
+        _, groups = self._members[connection_id]
+        until = time.monotonic() + conf.RESUME_PERIOD
+        place.keep(holder, groups - {connection_group(connection_id)}, until)
+        self._members[connection_id] = (place, groups)
+        for group in groups:
+            self._groups[group].members[connection_id] = place
+        return True
 
     async def join(self, member: Member, group: str, *, is_confirmed: bool = True) -> None:
         """Add ``member`` to ``group``; messages sent after this returns reach it.
@@ -176,7 +188,9 @@ class Hub:
             return
         self._members[member.connection_id][1].discard(group)
         if held := self._held.get(member.connection_id):
-            held.discard(group)
+            held.take({group})
+        if place := self._places.get(member.connection_id):
+            place.forget(group)
         if not entry.members:
             await self._discard_from_layer(group)
 
@@ -195,13 +209,13 @@ class Hub:
     def hold(self, member: Member) -> None:
         """Keep back what arrives for ``member`` until :meth:`let_go`."""
         if member.connection_id in self._members:
-            self._held.setdefault(member.connection_id, _Held())
+            self._held.setdefault(member.connection_id, Backlog())
 
     def let_go(self, member: Member) -> None:
         """Deliver what was held for ``member``, but not through groups it has left meanwhile."""
         held = self._held.pop(member.connection_id, None)
-        for _, text in held.messages if held is not None else ():
-            member.deliver(text)
+        for _, message in held.messages if held is not None else ():
+            self._hand(member, message, conf.MAX_QUEUE_BYTES)
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Hand a message of the layer to the members of its group, in the order of joining."""
@@ -220,20 +234,41 @@ class Hub:
         if message["type"] == layers.INSTRUCT:
             self._pass_on(message)
             return
-        members = list(entry.members.values())
-        text, exclude = message["text"], message.get("exclude")
-        for start in range(0, len(members), BATCH):
+        self._serial += 1
+        exclude = message.get("exclude")
+        await self._hand_out(entry, Message.of(self._serial, group, message["text"], exclude))
+
+    async def _hand_out(self, entry: _Group, message: Message) -> None:
+        limit = conf.MAX_QUEUE_BYTES
+        connection_ids = list(entry.members)
+        for start in range(0, len(connection_ids), BATCH):
             if start:
                 await asyncio.sleep(0)
-            for member in members[start : start + BATCH]:
-                if member.connection_id != exclude and member.connection_id in entry.members:
+            for connection_id in connection_ids[start : start + BATCH]:
+                # It may have left meanwhile, or its place be there instead of it.
+                member = entry.members.get(connection_id)
+                if member is not None and connection_id != message.exclude:
                     try:
-                        if self._held and member.connection_id in self._held:
-                            self._add_to_held(member, group, text)
-                        else:
-                            member.deliver(text)
+                        self._hand(member, message, limit)
                     except Exception:
                         logger.exception("A message could not be delivered to a connection.")
+
+    def _hand(self, member: Member, message: Message, limit: int) -> None:
+        connection_id = member.connection_id
+        if self._held and (held := self._held.get(connection_id)) is not None:
+            self._add_to_held(member, held, message, limit)
+            return
+        number = member.deliver(message.text)
+        if self._places and (place := self._places.get(connection_id)) is not None:
+            if place.successor is not None and place.is_for_successor(message):
+                self._hand_to_successor(place.successor, message, limit)
+            else:
+                place.note(number, message, limit // 2)
+
+    def _hand_to_successor(self, connection_id: str, message: Message, limit: int) -> None:
+        known = self._members.get(connection_id)
+        if known is not None and connection_id != message.exclude:
+            self._hand(known[0], message, limit)
 
     def _pass_on(self, message: dict[str, Any]) -> None:
         """Hand an instruction to those it is for, and remember it where it is an order."""
@@ -248,10 +283,9 @@ class Hub:
     def _remember(self, target: str, instruction: str, arguments: dict[str, Any]) -> None:
         self._orders.add(target, instruction, arguments)
 
-    def _add_to_held(self, member: Member, group: str, text: str) -> None:
-        held = self._held[member.connection_id]
-        held.add(group, text)
-        if held.bytes > conf.MAX_QUEUE_BYTES:
+    def _add_to_held(self, member: Member, held: Backlog, message: Message, limit: int) -> None:
+        held.add(NEVER_SENT, message)
+        if held.bytes > limit:
             del self._held[member.connection_id]
             code, reason = int(CloseCode.OVERLOADED), "too much came in while rights were read"
             member.instruct("close", {"code": code, "reason": reason})
@@ -281,7 +315,7 @@ class Hub:
 
     def _enter(self, member: Member, group: str, entry: _Group) -> None:
         known = self._members.get(member.connection_id)
-        if known is None:
+        if known is None or known[0] is not member:
             raise LookupError(f"connection {member.connection_id} is gone")
         known[1].add(group)
         entry.members[member.connection_id] = member
@@ -442,10 +476,22 @@ class Hub:
         deadline = now - _silence()
         for member, _ in list(self._members.values()):
             member.check_heartbeat(deadline)
+        self._sweep_places(now)
         expiry = getattr(self._layer, "group_expiry", None)
         if expiry and now - self._refreshed_at > expiry / 2:
             self._refreshed_at = now
             await self._mend()
+
+    def _sweep_places(self, now: float) -> None:
+        over = self._places.sweep(now, conf.RESUME_PERIOD)
+        if over and (self._forgetting is None or self._forgetting.done()):
+            # The last one stops the hub, and with it the sweep.
+            self._forgetting = asyncio.get_running_loop().create_task(self._forget(over))
+
+    async def _forget(self, places: Sequence[Place]) -> None:
+        for place in places:
+            if place.is_over(time.monotonic()):
+                await self.remove(place)
 
     async def _mend(self) -> None:
         """Have the layer know the groups with members, who may have missed an order meanwhile."""

@@ -18,7 +18,8 @@ from pm_realtime.auth import Identity, Verdict
 from pm_realtime.backends import get_backend
 from pm_realtime.checker import get_checker
 from pm_realtime.exceptions import BackendError
-from pm_realtime.hub import Hub, Member
+from pm_realtime.hub import Hub
+from pm_realtime.members import Member
 from pm_realtime.protocol import CloseCode
 from pm_realtime.roles import roles_up_to
 

@@ -27,6 +27,7 @@ PAGES = 10
 SAID = "window.seen.filter(([type]) => type === 'message').map(([, content]) => content)"
 OWN = "window.seen.filter(([type]) => type === 'own').map(([, { n }]) => n)"
 TOLD = "window.seen.filter(([type]) => type === 'told').map(([, payload]) => payload)"
+STREAMED = "window.seen.filter(([type]) => type === 'streamed').map(([, { n }]) => n)"
 #: Seconds until all is well again after what is no fault of the server's.
 RECOVERY = 2
 
@@ -164,6 +165,31 @@ async def test_pages_that_were_offline_are_back_within_two_seconds(serve, profil
         assert [await page.evaluate(said) for page, said in mines] == [[0, 1, 2]] * 4
         assert await each(pages, "window.refused") == [[]] * 4
         assert await each(pages, "window.opens.length") == [2] * 4
+
+
+@pytest.mark.slow
+async def test_a_page_misses_nothing_over_short_breaks(serve, profiles):
+    server = serve("uvicorn")
+    async with Wire(server.port) as wire:
+        page = await open_page(await profiles(), wire.url)
+        await server.aget("/stream/start/open/?pause=0.005")
+        for breaks in range(1, 4):
+            await page.wait(f"{STREAMED}.length > {100 * breaks}")
+            if breaks < 3:
+                wire.snap()
+            else:
+                # Nobody is told that the network has gone.
+                wire.cut()
+                await page.set_offline(True)
+                await page.wait("!navigator.onLine")
+                wire.mend()
+                await page.set_offline(False)
+            await page.wait(f"window.opens.length === {breaks + 1}")
+        await page.wait(f"{STREAMED}.length > 400")
+        await server.aget("/stream/stop/")
+        await page.wait(f"{STREAMED}.at(-1) === null")
+        streamed = await page.evaluate(STREAMED)
+        assert streamed == [*range(len(streamed) - 1), None]
 
 
 @contextlib.asynccontextmanager

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tests.integration.devtools import until
+from tests.integration.wire import Wire
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -17,6 +18,7 @@ pytestmark = [
 
 SAID = "window.seen.filter(({ type }) => type === 'message').map(({ payload }) => payload.content)"
 PUSHED = "window.seen.filter(({ type }) => type === 'pushed').map(({ payload }) => payload)"
+STREAMED = "window.seen.filter(({ type }) => type === 'streamed').map(({ payload }) => payload.n)"
 OWN = "window.seen.filter(({ type }) => type === 'own').map(({ payload }) => payload.n)"
 
 
@@ -26,11 +28,12 @@ class Tabs:
     def __init__(self, profile, server):
         self.profile = profile
         self.server = server
+        self.url = server.url
         self.open_tabs = []
 
     async def open(self, rooms="", **query):
         text = "&".join(f"{name}={value}" for name, value in {"rooms": rooms, **query}.items())
-        tab = await self.profile.open(f"{self.server.url}/page/tabs/?{text}")
+        tab = await self.profile.open(f"{self.url}/page/tabs/?{text}")
         await tab.wait("window.realtime?.connected")
         await tab.evaluate("window.joined.then(() => true)")
         self.open_tabs.append(tab)
@@ -103,11 +106,17 @@ async def test_ten_tabs_have_one_socket_and_each_gets_its_own(serve, browse):
 
 
 @pytest.mark.parametrize(
-    "end", ["close", *(pytest.param(end, marks=pytest.mark.slow) for end in ("crash", "freeze"))]
+    ("end", "pause"),
+    [
+        ("close", 0.1),
+        *(pytest.param(end, 0.1, marks=pytest.mark.slow) for end in ("crash", "freeze")),
+        *(pytest.param(end, 0.005, marks=pytest.mark.slow) for end in ("close", "crash", "freeze")),
+    ],
 )
-async def test_another_tab_owns_within_two_seconds_and_all_that_is_said_is_seen_once(
-    serve, browse, end
+async def test_another_tab_owns_within_two_seconds_and_each_sees_all_once(
+    serve, browse, end, pause
 ):
+    """What a tab says, and what the server pushes each ``pause`` seconds."""
     server = serve("uvicorn")
     async with browse(server) as tabs:
         user = await tabs.visit("/sign-in/anna/")
@@ -116,6 +125,8 @@ async def test_another_tab_owns_within_two_seconds_and_all_that_is_said_is_seen_
         speaker = tabs.open_tabs[-1]
         await speaker.evaluate("window.startSaying('open')")
         await speaker.wait("window.said >= 5")
+        await server.aget(f"/stream/start/open/?pause={pause}")
+        await speaker.wait(f"{STREAMED}.length >= 5")
         began = time.monotonic()
         await getattr(owner, end)()
         await until(tabs.owner, "another owner")
@@ -125,9 +136,53 @@ async def test_another_tab_owns_within_two_seconds_and_all_that_is_said_is_seen_
         said = await speaker.evaluate("clearInterval(window.saying), window.said")
         await tabs.all_have(f"{SAID}.at(-1) === {said - 1}")
         assert await tabs.each(SAID) == [list(range(said))] * 9
+        await server.aget("/stream/stop/")
+        await tabs.all_have(f"{STREAMED}.at(-1) === null")
+        streamed = await tabs.each(STREAMED)
+        assert streamed == [[*range(len(streamed[0]) - 1), None]] * 9
         assert await speaker.evaluate("window.refused") == []
         assert await tabs.each("window.closes") == [[]] * 9
         assert await tabs.sockets() == 1
+
+
+@pytest.mark.slow
+async def test_tabs_that_close_one_after_another_leave_nothing_out(serve, browse):
+    server = serve("uvicorn")
+    async with browse(server) as tabs:
+        user = await tabs.visit("/sign-in/anna/")
+        for _ in range(8):
+            await tabs.open("open", key=user)
+        await server.aget("/stream/start/open/?pause=0.005")
+        await tabs.all_have(f"{STREAMED}.length >= 5")
+        # Each is the next owner, and some close before their socket is there.
+        leaving, tabs.open_tabs = tabs.open_tabs[:5], tabs.open_tabs[5:]
+        await asyncio.gather(*(tab.close() for tab in leaving))
+        await until(tabs.owner, "another owner")
+        await tabs.open_tabs[0].wait("window.realtime.connected")
+        await server.aget("/stream/stop/")
+        await tabs.all_have(f"{STREAMED}.at(-1) === null")
+        streamed = await tabs.each(STREAMED)
+        assert streamed == [[*range(len(streamed[0]) - 1), None]] * 3
+
+
+@pytest.mark.slow
+async def test_tabs_whose_socket_is_cut_miss_nothing(serve, browse):
+    server = serve("uvicorn")
+    async with Wire(server.port) as wire, browse(server) as tabs:
+        tabs.url = wire.url
+        for _ in range(4):
+            await tabs.open("open")
+        await server.aget("/stream/start/open/?pause=0.005")
+        for _ in range(3):
+            length = await tabs.open_tabs[0].evaluate(f"{STREAMED}.length")
+            await tabs.all_have(f"{STREAMED}.length > {length + 50}")
+            await tabs.each("window.closes.length = 0")
+            wire.snap()
+            await tabs.all_have("window.closes.length && window.realtime.connected")
+        await server.aget("/stream/stop/")
+        await tabs.all_have(f"{STREAMED}.at(-1) === null")
+        streamed = await tabs.each(STREAMED)
+        assert streamed == [[*range(len(streamed[0]) - 1), None]] * 4
 
 
 @pytest.mark.slow

@@ -40,6 +40,12 @@ class Wire:
             # Neither read nor closed: to whom it belongs it looks as before.
             writer.transport.pause_reading()
 
+    def snap(self):
+        """What is connected ends at once on both sides, as when a proxy restarts."""
+        writers, self._writers = self._writers, []
+        for writer in writers:
+            writer.transport.abort()
+
     def mend(self):
         self._is_whole = True
 

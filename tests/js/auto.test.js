@@ -46,13 +46,13 @@ test("it makes the page's client with the options of the tag, and does not conne
   assert.equal(window.realtime, realtime);
   assert.equal(server.connections.length, 0);
   realtime.connect();
-  assert.equal(server.last.url, "wss://site.test/live");
+  assert.equal(server.last.url, "wss://site.test/live?resume=");
 });
 
 test("without a tag it has the options' defaults", async (t) => {
   const { server, realtime } = await load(t, null);
   realtime.connect();
-  assert.equal(server.last.url, "wss://site.test/api/ws");
+  assert.equal(server.last.url, "wss://site.test/api/ws?resume=");
 });
 
 test("a file that is loaded under two names makes one client", async (t) => {

@@ -24,7 +24,7 @@ test("does nothing until connect, and at once with autoConnect", (t) => {
   const { WebSocket } = setup(t);
   assert.equal(WebSocket.all.length, 0);
   createRealtime({ url: URL_, WebSocket, autoConnect: true });
-  assert.equal(WebSocket.last.url, URL_);
+  assert.equal(WebSocket.last.url, `${URL_}?resume=`);
 });
 
 test("knows who it is from the connected frame, until the connection ends", (t) => {
@@ -42,10 +42,10 @@ test("takes a path on the page's host, with ws for http and wss for https", (t) 
   t.after(() => delete globalThis.location);
   const { WebSocket } = setup(t);
   for (const [page, url, expected] of [
-    ["http://site.test:8000/a/b", undefined, "ws://site.test:8000/api/ws"],
-    ["https://site.test/", undefined, "wss://site.test/api/ws"],
-    ["https://site.test/", "/other", "wss://site.test/other"],
-    ["https://site.test/", "http://elsewhere.test/x?y=1", "ws://elsewhere.test/x?y=1"],
+    ["http://site.test:8000/a/b", undefined, "ws://site.test:8000/api/ws?resume="],
+    ["https://site.test/", undefined, "wss://site.test/api/ws?resume="],
+    ["https://site.test/", "/other", "wss://site.test/other?resume="],
+    ["https://site.test/", "http://elsewhere.test/x?y=%20", "ws://elsewhere.test/x?y=%20&resume="],
   ]) {
     globalThis.location = { href: page };
     createRealtime({ url, WebSocket }).connect();

@@ -374,3 +374,38 @@ test("no heartbeat where the server names none", (t) => {
   assert.deepEqual(WebSocket.last.sent, []);
   assert.equal(realtime.connected, true);
 });
+
+test("goes on from the last connection and the frames that came of it", (t) => {
+  const { WebSocket, realtime, tick } = setup(t, { url: "ws://site.test/?a=b" });
+  const asked = () => new URL(WebSocket.last.url).searchParams.get("resume");
+  realtime.connect();
+  assert.equal(WebSocket.last.url, "ws://site.test/?a=b&resume=");
+  WebSocket.last.accept({ connectionId: "one" });
+  WebSocket.last.frame("news", 1);
+  WebSocket.last.frame("news", 2);
+  WebSocket.last.close();
+  tick(1000);
+  assert.equal(asked(), "one,2");
+  WebSocket.last.frame("error", { code: "INTERNAL_ERROR" });
+  WebSocket.last.close(4013);
+  tick(2000);
+  assert.equal(asked(), "one,2");
+  WebSocket.last.accept({ connectionId: "two", resumed: "one" });
+  WebSocket.last.close();
+  tick(4000);
+  assert.equal(asked(), "two,0");
+});
+
+for (const [name, end] of [
+  ["disconnect", ({ realtime }) => realtime.disconnect()],
+  ["a final close", ({ WebSocket }) => WebSocket.last.close(4503)],
+]) {
+  test(`after ${name} it begins anew`, (t) => {
+    const parts = setup(t);
+    parts.realtime.connect();
+    parts.WebSocket.last.accept({ connectionId: "one" });
+    end(parts);
+    parts.realtime.connect();
+    assert.equal(parts.WebSocket.last.url, "ws://site.test/?resume=");
+  });
+}

@@ -440,3 +440,81 @@ test("a thousand tabs that come and go leave nothing behind", async (t) => {
   assert.deepEqual([browser.locks.names, browser.locks.waiting], [[], 0]);
   assert.equal(browser.channels.size, 0);
 });
+
+const lastAsked = (browser) => browser.WebSocket.last.url.replace("ws://site.test/", "");
+
+test("the next owner goes on from what the last one passed on", async (t) => {
+  const { browser } = setup(t);
+  const { tabs, clients, server } = await tabsIn(browser, 3, ["a"]);
+  server.frame("news", 1, { room: "a" });
+  server.frame("news", 2, { room: "a" });
+  await rest();
+  const read = 1 + server.sentOf("subscribe").length;
+  assert.equal(server.url, "ws://site.test/");
+  tabs[0].kill();
+  await rest();
+  assert.equal(lastAsked(browser), `c1,${read + 1}`);
+  await accept(browser, { resumed: "c1" });
+  await answerAll(browser.WebSocket.last);
+  browser.WebSocket.last.frame("news", 2, { room: "a", resent: read + 1 });
+  browser.WebSocket.last.frame("news", 3, { room: "a", resent: read + 2 });
+  browser.WebSocket.last.frame("news", 4, { room: "a" });
+  await rest();
+  for (const client of clients.slice(1)) {
+    assert.deepEqual(client.of("news").map(({ payload }) => payload), [1, 2, 3, 4]);
+    assert.equal(client.connected.at(-1).resumed, "c1");
+  }
+});
+
+test("a tab that was not on the last socket, or is late, is not told that nothing is missing", async (t) => {
+  const { browser, tick } = setup(t);
+  const { tabs: [first, second], clients: [, client] } = await tabsIn(browser, 2);
+  second.sleep(null);
+  first.kill();
+  const fresh = browser.tab().join();
+  await rest();
+  second.wake(null);
+  await rest();
+  await accept(browser, { resumed: "c1" });
+  assert.equal(client.connected.at(-1).resumed, "c1");
+  assert.deepEqual(fresh.connected.map(({ resumed }) => resumed), [undefined]);
+  await tick(6000);
+  const late = browser.tab().join();
+  await rest();
+  assert.deepEqual(late.connected.map(({ resumed }) => resumed), [undefined]);
+});
+
+test("who hands the socket over closes it so, the last one for good", async (t) => {
+  const { browser } = setup(t);
+  const { tabs: [first], clients: [, second], server } = await tabsIn(browser, 2);
+  first.hide();
+  await rest();
+  assert.equal(server.closedWith, 4000);
+  await accept(browser);
+  second.socket.close();
+  await rest();
+  assert.equal(browser.WebSocket.last.closedWith, 1000);
+});
+
+test("tabs whose socket broke go on from there, and from nowhere after a log out", async (t) => {
+  const { browser } = setup(t);
+  const { tabs: [one, two], clients, server } = await tabsIn(browser, 2, ["a"]);
+  const read = server.sentOf("subscribe").length;
+  server.close(1006);
+  await rest();
+  const again = [one.join(), two.join()];
+  for (const client of again) client.rooms = ["a"];
+  await rest();
+  assert.equal(lastAsked(browser), `c1,${read}`);
+  await accept(browser, { resumed: "c1" });
+  await answerAll(browser.WebSocket.last);
+  browser.WebSocket.last.frame("news", 1, { room: "a" });
+  await rest();
+  for (const client of again) assert.equal(client.of("news").length, 1);
+  browser.WebSocket.last.close(4501);
+  await rest();
+  one.join();
+  await rest();
+  assert.equal(lastAsked(browser), "");
+  assert.equal(clients[0].closes.length, 1);
+});

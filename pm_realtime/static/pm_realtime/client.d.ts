@@ -18,6 +18,8 @@ export interface Envelope<P = unknown> {
   room?: string;
   /** Where that room keeps history. */
   offset?: number;
+  /** On what may have come before the break: which frame of the last connection it was. */
+  resent?: number;
 }
 
 export type UserId = string | number;
@@ -30,6 +32,8 @@ export interface ConnectedPayload {
   /** Milliseconds. */
   heartbeatInterval: number;
   heartbeatTimeout: number;
+  /** The connection that dropped, where what was pushed meanwhile comes now: nothing is missing. */
+  resumed?: string;
 }
 
 export interface RoomPayload {

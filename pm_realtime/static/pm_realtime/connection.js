@@ -17,6 +17,8 @@ export function createConnection(settings, hooks) {
   let retryTimer = null;
   let stableTimer = null;
   let unwatch = null;
+  // The last connection, and its frames so far.
+  let bookmark = [];
 
   function setStatus(next, detail = {}) {
     status = next;
@@ -28,11 +30,11 @@ export function createConnection(settings, hooks) {
     const openOne = settings.shared ? openShared : openSocket;
     socket = openOne({
       shared: settings.shared,
-      url: resolveUrl(settings.url),
+      url: resolveUrl(settings.url) + bookmark,
       protocols: settings.protocols,
       WebSocket: settings.WebSocket ?? globalThis.WebSocket,
       onConnected,
-      onFrame: hooks.onFrame,
+      onFrame,
       onReady: hooks.onReady,
       onClose: onLost,
     });
@@ -55,10 +57,16 @@ export function createConnection(settings, hooks) {
       attempts = 0;
     }, STABLE_AFTER);
     status = "connected";
+    bookmark = [envelope.payload?.connectionId, 0];
     // First, so that no handler's message overtakes the rooms and the queue.
     hooks.onConnected(envelope);
     if (status === "connected") setStatus("connected");
     if (status === "connected") hooks.onFrame(envelope);
+  }
+
+  function onFrame(envelope) {
+    bookmark[1] += status === "connected";
+    hooks.onFrame(envelope);
   }
 
   function onLost(code, reason, error) {
@@ -98,6 +106,7 @@ export function createConnection(settings, hooks) {
   function stopWatching() {
     unwatch?.();
     unwatch = null;
+    bookmark = [];
   }
 
   function onWake() {
@@ -146,5 +155,6 @@ export function resolveUrl(url) {
   if (!url && !base) throw new TypeError("Outside a page createRealtime needs the option `url`.");
   const resolved = new URL(url ?? "/api/ws", base);
   resolved.protocol = resolved.protocol.replace("http", "ws");
+  resolved.search += `${resolved.search && "&"}resume=`;
   return resolved.href;
 }

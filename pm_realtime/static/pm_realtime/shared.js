@@ -23,6 +23,9 @@ import { LOST, openSocket } from "./socket.js";
 // By page: whom the server took it for. Of one page there is one; tests have many.
 const users = new WeakMap();
 
+// By page, and then by group, where its last seat came to.
+const pasts = new WeakMap();
+
 /** Whether this browser, on this page, has what tabs need to share a socket. */
 export function canShare(page = globalThis) {
   try {
@@ -42,7 +45,9 @@ export function canShare(page = globalThis) {
  */
 export function joinSocket(options, page = globalThis) {
   if (!canShare(page)) return openSocket(options);
-  const { url, protocols, WebSocket, shared } = options;
+  const { protocols, WebSocket, shared } = options;
+  // Without the bookmark of this tab alone.
+  const url = options.url.replace(/resume=[^&]*$/, "resume=");
   const place = { url, protocols, WebSocket };
   const { locks } = page.navigator;
   let seat = null;
@@ -51,7 +56,16 @@ export function joinSocket(options, page = globalThis) {
 
   function sit(key, found) {
     const name = `pm_realtime ${url} ${key}`;
-    seat = takeSeat({ ...options, ...found, name, place, onEnd, onDenied: goAlone }, page);
+    if (!pasts.has(page)) pasts.set(page, new Map());
+    const known = pasts.get(page);
+    const past = known.get(name);
+    known.delete(name);
+    const onSeatEnd = (code, reason, error, left) => {
+      if (mayReconnect(code)) known.set(name, left);
+      onEnd(code, reason, error);
+    };
+    const hooks = { onEnd: onSeatEnd, onDenied: goAlone };
+    seat = takeSeat({ ...options, ...found, name, place, past, ...hooks }, page);
   }
 
   // Other tabs wait for their turn to ask, and this one would not end its own.

@@ -4,10 +4,13 @@ import { LOST, openSocket } from "./socket.js";
  * The real socket of a browser. Its listener can change, and what comes while there is none waits;
  * the next is told of the connection first.
  *
- * A listener has the hooks of `openSocket`. Where there can be no socket, `onClose` says why.
+ * `bookmark` is the connection to go on from and how many of its frames were read. A listener has
+ * the hooks of `openSocket`; `onFrame` gets the bookmark of each frame along. Where there can be no
+ * socket, `onClose` says why.
  */
-export function openLink({ url, protocols, WebSocket }) {
+export function openLink({ url, protocols, WebSocket }, bookmark = []) {
   const early = [];
+  let count = 0;
   let connected = null;
   let listener = null;
 
@@ -17,14 +20,18 @@ export function openLink({ url, protocols, WebSocket }) {
   };
 
   const socket = tryToOpen({
-    url,
+    url: url + bookmark,
     protocols,
     WebSocket,
     onConnected(envelope) {
       connected = envelope;
       listener?.onConnected(envelope);
     },
-    onFrame: tell("onFrame"),
+    onFrame(envelope) {
+      // What comes before the connection is not of it.
+      if (connected) count += 1;
+      tell("onFrame")(envelope, [connected?.payload?.connectionId, count]);
+    },
     onClose: tell("onClose"),
     onReady: tell("onReady"),
   });
@@ -45,7 +52,7 @@ export function openLink({ url, protocols, WebSocket }) {
       }
     },
 
-    close: () => socket.close(),
+    close: (code) => socket.close(code),
 
     /** Asks the server for a sign of life now. */
     doubt: (woken) => socket.doubt(woken),

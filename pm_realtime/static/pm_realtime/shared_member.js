@@ -8,18 +8,30 @@ export const REMEMBERED = 500;
 // without harm, but for `message`, and of that the tabs show the first.
 const REPEATABLE = [MessageType.MESSAGE, MessageType.UNSUBSCRIBE, MessageType.PING];
 
+/** `connected` for a tab that has missed something. */
+export function afresh(envelope) {
+  const { resumed, ...payload } = envelope.payload ?? {};
+  return { ...envelope, payload };
+}
+
 /**
  * One tab's end of a shared socket: whom it listens to, and what it sent and has no answer to.
  *
  * `post(message)` reaches the owner. `onConnected(envelope)` comes with each new socket under this
- * end, `onReady()` when what was refused may be sent, `onEnd(code, reason)` once, when this end is over. `userId` is undefined where not known.
+ * end, `onReady()` when what was refused may be sent, `onEnd(code, reason)` once, when this end is
+ * over. `userId` is undefined where not known. `past` is where the last end of this tab came to.
  */
-export function createMember({ id, userId, post, onConnected, onFrame, onReady, onEnd }) {
+export function createMember(options) {
+  const { post, onConnected, onFrame, onReady, onEnd, id, past } = options;
+  let { userId } = options;
   // By number, what went to the owner.
   const unanswered = new Map();
   const seen = new Set();
-  const rooms = new Set();
+  const rooms = new Set(past?.rooms);
   let count = 0;
+  // How far this tab has read, and how far it had on the socket that the present one goes on from.
+  let bookmark = past?.bookmark ?? [];
+  let former = [];
   // The owner that spoke last, and the one whose socket this end is on.
   let owner = null;
   let opened = null;
@@ -53,16 +65,26 @@ export function createMember({ id, userId, post, onConnected, onFrame, onReady, 
     userId = user;
     owner = next;
     opened = next;
+    const goesOn = turnPage(envelope.payload ?? {});
     sure = true;
     const left = takeLeft();
     held = [];
-    onConnected(envelope);
+    onConnected(goesOn ? envelope : afresh(envelope));
     const fresh = held;
     held = null;
     // The rooms come first, then what was said before, then what was said just now.
     const asked = fresh.filter(isSubscribe);
     [...asked, ...left, ...fresh.filter((number) => !asked.includes(number))].forEach(transmit);
     post({ kind: "settled", from: id, to: owner });
+  }
+
+  /** Whether the new connection goes on where this tab has stopped reading. */
+  function turnPage({ connectionId, resumed }) {
+    if (connectionId === bookmark[0]) return false;
+    const goesOn = resumed !== undefined && resumed === bookmark[0];
+    former = goesOn ? bookmark : [];
+    bookmark = [connectionId, 0];
+    return goesOn;
   }
 
   function onTook({ number }) {
@@ -83,7 +105,7 @@ export function createMember({ id, userId, post, onConnected, onFrame, onReady, 
   }
 
   function frame(message) {
-    if (message.owner !== opened) return;
+    if (message.owner !== opened || message.envelope.resent <= former[1]) return;
     const { id: answered, type, payload } = message.envelope;
     if (type === MessageType.SUBSCRIBED) rooms.add(payload?.room);
     if (type === MessageType.UNSUBSCRIBED) rooms.delete(payload?.room);
@@ -95,7 +117,7 @@ export function createMember({ id, userId, post, onConnected, onFrame, onReady, 
 
   /** Tells the owner, and which rooms this tab was in on the last socket; null where on none. */
   function join() {
-    post({ kind: "join", from: id, to: owner, rooms: opened === null ? null : [...rooms] });
+    post({ kind: "join", from: id, to: owner, rooms: opened || past ? [...rooms] : null });
   }
 
   const kinds = {
@@ -124,6 +146,11 @@ export function createMember({ id, userId, post, onConnected, onFrame, onReady, 
       return owner;
     },
 
+    /** Where the next end of this tab, or another tab, goes on. */
+    get past() {
+      return { bookmark, rooms: [...rooms] };
+    },
+
     join,
 
     /** The owner is gone, and the next is not known yet. */
@@ -147,6 +174,8 @@ export function createMember({ id, userId, post, onConnected, onFrame, onReady, 
     },
 
     receive(message) {
+      // What is for others is read, too: who goes on need not get it again.
+      if (message.kind === "frame" && message.owner === opened) bookmark = message.read;
       const isForUs = !message.to || message.to.includes(id);
       if (isForUs && Object.hasOwn(kinds, message.kind)) kinds[message.kind](message);
     },

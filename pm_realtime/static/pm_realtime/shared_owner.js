@@ -1,18 +1,22 @@
 import { MessageType } from "./constants.js";
 import { createLedger } from "./shared_ledger.js";
 import { openLink } from "./shared_link.js";
+import { afresh } from "./shared_member.js";
 
 /** How long what comes on a new socket is kept for tabs that are slow to join it, in ms. */
 export const KEPT_FOR = 5_000;
+
+/** The code with which a tab closes the socket when another is to go on with it. */
+export const HANDED_OVER = 4000;
 
 /**
  * The tab that holds the real socket, for all tabs of its group, its own among them.
  *
  * `post(message)` reaches every tab; `watch(tab, onGone)` tells when one died without a word and
  * gives what ends that; `onIdle()` comes when the last tab has left. `link` is a socket that is
- * open already, or null.
+ * open already, or null; another goes on from `bookmark`.
  */
-export function createOwner({ id, place, link = null, post, watch, onIdle }) {
+export function createOwner({ id, place, link = null, bookmark = [], post, watch, onIdle }) {
   // `closed`: it was told that the socket closed, and is on its way out.
   const tabs = new Map();
   // Messages that came a second time, from a tab whose first owner may have sent them already.
@@ -23,6 +27,7 @@ export function createOwner({ id, place, link = null, post, watch, onIdle }) {
   let listening = false;
   // What came for rooms and for all, as long as it may be wanted by a tab on its way here.
   let recent = [];
+  let read = bookmark;
   // What came while it is in doubt whether the server is there.
   let held = [];
 
@@ -38,7 +43,8 @@ export function createOwner({ id, place, link = null, post, watch, onIdle }) {
       for (const tab of to) ledger.await(tab, tabs.get(tab).rooms ?? []);
       say("open", { to, envelope });
     },
-    onFrame(envelope) {
+    onFrame(envelope, at) {
+      read = at;
       ledger.frame(envelope).forEach(perform);
     },
     onReady() {
@@ -66,7 +72,7 @@ export function createOwner({ id, place, link = null, post, watch, onIdle }) {
       return;
     }
     const frame = { envelope, again: repeated.has(envelope.id) };
-    say("frame", { to, ...frame });
+    say("frame", { to, read, ...frame });
     if (Date.now() - connectedAt > KEPT_FOR) recent = [];
     else if (to === null || envelope.room !== undefined) recent.push(frame);
   }
@@ -78,12 +84,13 @@ export function createOwner({ id, place, link = null, post, watch, onIdle }) {
     say("here", { to: [tab] });
     if (connected) {
       ledger.await(tab, rooms ?? []);
-      say("open", { to: [tab], envelope: connected });
+      const late = Date.now() - connectedAt > KEPT_FOR;
+      say("open", { to: [tab], envelope: late ? afresh(connected) : connected });
       if (isNew && rooms) catchUp(tab, rooms);
     } else if (!listening) {
       // Not before there is a tab to hear what came so far.
       listening = true;
-      link ??= openLink(place);
+      link ??= openLink(place, read);
       link.listen(listener);
     }
   }
@@ -92,7 +99,7 @@ export function createOwner({ id, place, link = null, post, watch, onIdle }) {
     if (Date.now() - connectedAt > KEPT_FOR) return;
     for (const { envelope, again } of recent) {
       const isFor = envelope.room === undefined || rooms.includes(envelope.room);
-      if (isFor) say("frame", { to: [tab], envelope, again });
+      if (isFor) say("frame", { to: [tab], read, envelope, again });
     }
   }
 
@@ -141,10 +148,11 @@ export function createOwner({ id, place, link = null, post, watch, onIdle }) {
 
     /** Gives the socket up. */
     stop() {
+      const code = tabs.size > 0 ? HANDED_OVER : undefined;
       for (const { unwatch } of tabs.values()) unwatch();
       tabs.clear();
       link?.listen(null);
-      link?.close();
+      link?.close(code);
       link = null;
       connected = null;
     },

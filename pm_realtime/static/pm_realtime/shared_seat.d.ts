@@ -1,5 +1,6 @@
 import type { Envelope } from "./client.js";
 import type { Link, Place } from "./shared_link.js";
+import type { Past } from "./shared_member.js";
 
 export interface Seat {
   send(envelope: Envelope, urgent?: boolean): boolean;
@@ -13,12 +14,13 @@ export declare function takeSeat(
     name: string;
     place: Place;
     userId?: string | number | null;
+    past?: Past;
     link?: Link;
     done?(): void;
     onConnected(envelope: Envelope): void;
     onFrame(envelope: Envelope): void;
     onReady(): void;
-    onEnd(code: number, reason: string, error?: Error): void;
+    onEnd(code: number, reason: string, error: Error | undefined, past: Past): void;
     onDenied(): void;
   },
   page: typeof globalThis,

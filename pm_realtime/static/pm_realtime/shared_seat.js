@@ -12,7 +12,7 @@ import { createWatch } from "./shared_watch.js";
  * that is settled. `page` is the window.
  */
 export function takeSeat(options, page) {
-  const { name, place, userId, onConnected, onFrame, onReady, onEnd, onDenied } = options;
+  const { name, place, userId, past, onConnected, onFrame, onReady, onEnd, onDenied } = options;
   const id = newId();
   const { locks } = page.navigator;
   const nameOf = (tab) => `${name} tab ${tab}`;
@@ -25,7 +25,8 @@ export function takeSeat(options, page) {
   let over = false;
 
   const bus = createBus({ name, self: id, BroadcastChannel: page.BroadcastChannel, receive });
-  const member = createMember({ id, userId, post, onConnected, onFrame, onReady, onEnd: finish });
+  const hooks = { onConnected, onFrame, onReady, onEnd: finish };
+  const member = createMember({ id, userId, past, post, ...hooks });
   const watch = createWatch({
     ask: () => bus.post({ kind: "ask", from: id, to: member.owner }),
     isSeen: () => owner === null && page.document?.visibilityState !== "hidden",
@@ -77,7 +78,8 @@ export function takeSeat(options, page) {
       return release;
     };
     watch.sign();
-    owner = createOwner({ id, place, link, post: bus.post, watch: watchTab, onIdle });
+    const { bookmark } = member.past;
+    owner = createOwner({ id, place, link, bookmark, post: bus.post, watch: watchTab, onIdle });
     link = null;
     done?.();
   }
@@ -117,7 +119,7 @@ export function takeSeat(options, page) {
 
   function finish(code, reason, error) {
     leave();
-    onEnd(code, reason, error);
+    onEnd(code, reason, error, member.past);
   }
 
   function giveUp() {

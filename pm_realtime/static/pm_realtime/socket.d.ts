@@ -24,7 +24,7 @@ export interface Socket {
   readonly sure: boolean;
   /** Whether it went out; in doubt only what is `urgent` does. */
   send(envelope: object, urgent?: boolean): boolean;
-  close(): void;
+  close(code?: number): void;
   /** Asks the server for a sign of life; `woken`: with little patience. */
   doubt(woken: boolean): void;
 }

@@ -75,10 +75,10 @@ export function openSocket({ url, protocols, WebSocket, onConnected, onFrame, on
 
     send: (envelope, urgent) => (urgent || isSure()) && send(envelope),
 
-    close() {
+    close(code = NORMAL) {
       if (over) return;
       end();
-      socket.close(NORMAL);
+      socket.close(code);
     },
 
     doubt: (woken) => heartbeat?.doubt(woken),

@@ -23,7 +23,7 @@ class Socket extends WebSocket {
 
 const realtime = createRealtime({ maxReconnectAttempts, WebSocket: Socket });
 window.realtime = realtime;
-for (const type of ["message", "own", "pushed", "told"]) {
+for (const type of ["message", "own", "pushed", "streamed", "told"]) {
   realtime.on(type, ({ payload }) => {
     const content = type === "message" ? payload.content : payload;
     window.seen.push([type, content]);

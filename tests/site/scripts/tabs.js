@@ -17,7 +17,7 @@ class Socket extends WebSocket {
 const realtime = createRealtime({ shared: query.get("key") ?? true, WebSocket: Socket });
 window.realtime = realtime;
 window.isOwner = () => window.sockets.some(({ readyState }) => readyState === WebSocket.OPEN);
-for (const type of ["message", "own", "pushed", "burst", "notification"]) {
+for (const type of ["message", "own", "pushed", "burst", "streamed", "notification"]) {
   realtime.on(type, ({ payload, room }) => window.seen.push({ type, room, payload, at: Date.now() }));
 }
 realtime.on(":close", ({ code, willReconnect }) => window.closes.push({ code, willReconnect }));
