@@ -118,8 +118,9 @@ def lines(title: str, unit: str, rows: Sequence[tuple[str, str, dict[int, Figure
     above = 0.0
     bottom, top = axes.get_ylim()
     axes.set_ylim(bottom, top * 2)
+    apart = (top * 2 / bottom) ** (1 / 28)
     for y, x, label, shade in sorted(ends):
-        above = max(y, above * 1.19)  # So that names of lines that end together stay apart.
+        above = max(y, above * apart)  # So that names of lines that end together stay apart.
         axes.annotate(label, (x * 1.08, above), color=shade, va="center", fontsize=8)
     return canvas
 
