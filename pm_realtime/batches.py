@@ -178,9 +178,9 @@ class Windows:
         before, self._computed = self._computed, thread_time()
         is_busy = self._computed - before > BUSY * self._seconds
         patience = PATIENCE if is_busy else 1
-        self._end(due, 0, patience if self._seconds else 0, self._loop.time())
+        self._end(due, 0, patience if self._seconds else 0)
 
-    def _end(self, due: list[BatchOutbox], start: int, patience: int, began: float) -> None:
+    def _end(self, due: list[BatchOutbox], start: int, patience: int) -> None:
         for outbox in due[start : start + CHUNK]:
             try:
                 if outbox.end_window(patience):
@@ -188,13 +188,13 @@ class Windows:
             except Exception:
                 logger.exception("Messages could not be delivered to a connection.")
         if start + CHUNK < len(due):
-            self._loop.call_soon(self._end, due, start + CHUNK, patience, began)
+            self._loop.call_soon(self._end, due, start + CHUNK, patience)
             return
         self._joined = ([], "")
         self._is_ticking = bool(self._open)
         if self._open:
-            # Where sending takes long, no window is all sending: messages come in between.
-            self._tick_at(max(began + self._seconds, self._loop.time() + self._seconds / 2))
+            # From now: where sending takes long, a whole window of messages follows it.
+            self._tick_at(self._loop.time() + self._seconds)
 
 
 _windows: Final = PerLoop(Windows)
