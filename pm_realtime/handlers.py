@@ -12,6 +12,7 @@ from pm_realtime.backends import get_backend
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import CommandError
 from pm_realtime.groups import room_group
+from pm_realtime.layers import get_layer, is_in_process
 from pm_realtime.protocol import Command, ErrorCode, MessageType, check_room
 from pm_realtime.repetitions import repetitions
 from pm_realtime.rooms import check_join, check_publish, find_room, forbidden
@@ -70,6 +71,13 @@ def check_form(command: Command) -> None:
         known = ", ".join(COMMANDS)
         raise CommandError(ErrorCode.UNKNOWN_TYPE, f"Expected one of these types: {known}.")
     definition.check_payload(command.payload)
+
+
+def is_instant(connection: Connection, command: Command) -> bool:
+    """Whether :func:`handle` waits for nothing over ``command``, which so needs no task."""
+    return (
+        command.type == MessageType.MESSAGE and connection.is_settled and is_in_process(get_layer())
+    )
 
 
 async def handle(connection: Connection, command: Command) -> None:

@@ -88,7 +88,9 @@ class Inbox:
         What takes long (a rule of the site, a layer that does not answer) holds up the commands
         behind it, but no ping: the connection is alive.
         """
-        if command.type == MessageType.PING:
+        if command.type == MessageType.PING or (
+            self._worker is None and handlers.is_instant(self._connection, command)
+        ):
             await handlers.handle(self._connection, command)
             return
         self._commands.append(command)

@@ -1,7 +1,7 @@
 """Every limit stays on, set high enough for what a benchmark does from one address."""
 
 from benchmarks.sites.common import *  # noqa: F403
-from benchmarks.sites.common import INSTALLED_APPS
+from benchmarks.sites.common import CHANNEL_LAYERS, INSTALLED_APPS, LAYERS
 
 INSTALLED_APPS = [*INSTALLED_APPS, "pm_realtime"]
 PM_REALTIME = {
@@ -12,3 +12,7 @@ PM_REALTIME = {
     "MAX_ANONYMOUS_CONNECTIONS": 1_000_000,
     "MAX_CONNECTIONS_PER_USER": 1_000_000,
 }
+
+# A site of one process leaves CHANNEL_LAYERS out.
+if CHANNEL_LAYERS["default"]["BACKEND"] == LAYERS["memory"]:
+    CHANNEL_LAYERS = {}
