@@ -1,6 +1,7 @@
 """``python -m benchmarks`` measures all systems in all works, and writes what it found."""
 
 import argparse
+import signal
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -42,6 +43,8 @@ def _some(known: Mapping[str, object]) -> Callable[[str], list[str]]:
 
 def main() -> None:
     options = arguments()
+    # As Ctrl-C: what was started is stopped, and what was found is kept.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     host.check()
     host.raise_file_limit()
     rounds = 1 if options.quick else options.rounds
