@@ -98,6 +98,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         #: Whether somebody wants this connection to end, or its place not to be kept.
         self._is_decided = False
         self._resumed: str | None = None
+        #: The connection of this client that is over, and may be counted still.
+        self._former: str | None = None
         #: Frames after `connected`, sent or still to be.
         self._frames = 0
         self._orders: set[asyncio.Task[None]] = set()
@@ -202,7 +204,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         if bookmark is None or not conf.RESUME_PERIOD:
             return
         hub.offer_place(self)
-        if hub.resume(self, bookmark):
+        is_whole, self._former = hub.resume(self, bookmark)
+        if is_whole:
             self._resumed = bookmark.connection_id
 
     async def receive(
@@ -422,6 +425,9 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
 
         A user knows which of their connections to close; who is anonymous may come again later.
         """
+        if self._former is not None:
+            # Or it would take a place of its user's from this one, or from another tab.
+            await get_backend().remove(self._former)
         identity = self.identity
         info = ConnectionInfo(
             connection_id=self.connection_id,

@@ -118,26 +118,31 @@ class Hub:
         """From now on remember what ``member`` is sent, and keep its place when it drops."""
         self._places.offer(member.connection_id)
 
-    def resume(self, member: Member, bookmark: Bookmark) -> bool:
+    def resume(self, member: Member, bookmark: Bookmark) -> tuple[bool, str | None]:
         """Have ``member`` go on where its client has stopped reading.
 
         From each group that it joins it then gets what it missed: see :meth:`deliver_missed`.
         False where nobody remembers that, or it is not the place of the same user and session.
+        With it the connection that has dropped or now gives way, if that is of the same ones.
         """
         found, holder = self._places.find(bookmark), member.holder
         if found is None or holder is None:
-            return False
+            return False, None
         place, seen = found
         former, _ = self._members[place.connection_id]
         if former is not place and former.holder == holder and self._keep_place(former):
             # Its end has not come to us yet.
             former.give_way()
+        if place.holder != holder:
+            return False, None
         until = time.monotonic() + conf.RESUME_PERIOD
         if not self._places.give(place, member.connection_id, holder, seen, until):
-            return False
+            return False, place.connection_id
         if place.connection_id != bookmark.connection_id:
             place.forget_numbers()
-        return True
+            # Its client may not have heard of this one either.
+            self._places[bookmark.connection_id].until = until
+        return True, place.connection_id
 
     def deliver_missed(self, member: Member, group: str) -> None:
         """Deliver what ``member`` missed in ``group``, which it has joined in this instant."""
@@ -208,7 +213,8 @@ class Hub:
 
     def hold(self, member: Member) -> None:
         """Keep back what arrives for ``member`` until :meth:`let_go`."""
-        if member.connection_id in self._members:
+        # Not what comes for its place, which nobody would let go.
+        if self._members.get(member.connection_id, (None, ()))[0] is member:
             self._held.setdefault(member.connection_id, Backlog())
 
     def let_go(self, member: Member) -> None:
@@ -260,15 +266,15 @@ class Hub:
             return
         number = member.deliver(message.text)
         if self._places and (place := self._places.get(connection_id)) is not None:
-            if place.successor is not None and place.is_for_successor(message):
-                self._hand_to_successor(place.successor, message, limit)
+            if (taker := place.taker_of(message)) is not None:
+                self._hand_to_taker(taker, message, limit)
             else:
                 place.note(number, message, limit // 2)
 
-    def _hand_to_successor(self, connection_id: str, message: Message, limit: int) -> None:
-        known = self._members.get(connection_id)
-        if known is not None and connection_id != message.exclude:
-            self._hand(known[0], message, limit)
+    def _hand_to_taker(self, connection_id: str, message: Message, limit: int) -> None:
+        member, groups = self._members.get(connection_id, (None, ()))
+        if member is not None and message.group in groups and connection_id != message.exclude:
+            self._hand(member, message, limit)
 
     def _pass_on(self, message: dict[str, Any]) -> None:
         """Hand an instruction to those it is for, and remember it where it is an order."""

@@ -104,7 +104,16 @@ class Backlog:
 class Place(Backlog):
     """What one connection was sent lately; after :meth:`keep`, a member that gathers for it."""
 
-    __slots__ = ("_lost", "_taken", "_wanted", "connection_id", "holder", "successor", "until")
+    __slots__ = (
+        "_lost",
+        "_outdated",
+        "_taken",
+        "_wanted",
+        "connection_id",
+        "holder",
+        "successor",
+        "until",
+    )
 
     def __init__(self, connection_id: str) -> None:
         super().__init__()
@@ -119,8 +128,10 @@ class Place(Backlog):
         self._lost: float = 0
         #: The groups whose messages are gathered; None for all.
         self._wanted: set[str] | None = None
-        #: The groups whose messages the successor has, and the last message before it had.
-        self._taken: dict[str, int] | None = None
+        #: By group that a successor has joined: which, and the last message before it had.
+        self._taken: dict[str, tuple[str, int]] | None = None
+        #: The connections that went on here and dropped before all was theirs.
+        self._outdated: frozenset[str] = frozenset()
 
     def note(self, number: float, message: Message, limit: int) -> None:
         """A message was sent as the ``number``-th frame; at most ``limit`` bytes are kept."""
@@ -161,9 +172,15 @@ class Place(Backlog):
 
     def pass_on(self, successor: str, until: float) -> None:
         """The connection that went on here has dropped as well: another gets the rest."""
-        if self.holder is not None:
-            self.successor, self.until = successor, until
-            self.forget_numbers()
+        if self.holder is None or self.successor is None:
+            return
+        if self._wanted:
+            # What has nothing more to give only says for a while who has it: without an end, who
+            # comes back all the time would leave a trail of such.
+            self.until = until
+            self._outdated |= {self.successor}
+        self.successor = successor
+        self.forget_numbers()
 
     def forget_numbers(self) -> None:
         """To who goes on they mean nothing: they are of a connection that its client never saw."""
@@ -174,19 +191,23 @@ class Place(Backlog):
 
         ``serial`` is that of the last message that the hub has begun to hand out.
         """
-        if self._wanted is None or group not in self._wanted:
+        successor = self.successor
+        if successor is None or self._wanted is None or group not in self._wanted:
             return []
         self._drop(group)
-        self._taken = {**(self._taken or {}), group: serial}
+        self._taken = {**(self._taken or {}), group: (successor, serial)}
         return [
             message.again(number)
             for number, message in self.take({group})
-            if message.exclude != self.successor
+            if message.exclude != successor and message.exclude not in self._outdated
         ]
 
-    def is_for_successor(self, message: Message) -> bool:
-        """Whether it was being handed out when the successor joined, who so would never get it."""
-        return self._taken is not None and message.serial <= self._taken.get(message.group, -1)
+    def taker_of(self, message: Message) -> str | None:
+        """Who joined while ``message`` was being handed out, and so would never get it."""
+        if self._taken is None or message.group not in self._taken:
+            return None
+        taker, serial = self._taken[message.group]
+        return taker if message.serial <= serial else None
 
     def forget(self, group: str) -> None:
         """Nobody is to get what came for ``group``."""
@@ -261,6 +282,7 @@ class Places(dict[str, Place]):
         if place.holder != holder or not place.give_to(connection_id, seen, until):
             return False
         earlier = self._given.pop(place.connection_id, [])
+        earlier = [each for each in earlier if self.get(each.connection_id) is each]
         for each in earlier:
             each.pass_on(connection_id, until)
         self._given[connection_id] = [*earlier, place]

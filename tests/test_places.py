@@ -2,6 +2,7 @@
 else."""
 
 import asyncio
+import gc
 import json
 import random
 from contextlib import AsyncExitStack
@@ -165,6 +166,17 @@ async def test_a_connection_that_is_still_open_gives_way(connect, browser, user)
     assert (await aget_stats())["totalConnections"] == 1
 
 
+@pytest.mark.parametrize("policy", ["refuse", "close_oldest"])
+async def test_a_connection_that_gives_way_takes_nobodys_place(connect, browser, configure, policy):
+    configure(MAX_CONNECTIONS_PER_USER=2, CONNECTION_LIMIT_POLICY=policy)
+    other = await connect(browser)
+    first = await connect(browser)
+    second = await connect(browser, after=first)
+    assert second.connected["resumed"] == first.connection_id
+    assert await second.is_alive()
+    assert await other.is_alive()
+
+
 async def test_a_place_is_passed_on_again_and_again(connect, browser, user):
     connection = await connect(browser)
     await join(connection)
@@ -219,6 +231,21 @@ async def test_who_a_message_excludes_does_not_get_it_later(connect, browser, us
     await join(second)
     assert payloads(await read(second, 1)) == [3]
     assert await pushed(second) == []
+
+
+async def test_who_a_message_excludes_does_not_get_it_on_a_later_connection(connect, browser):
+    first = await connect(browser)
+    await join(first)
+    await drop(first)
+    second = await connect(browser, after=first)
+    await asend_to_room("open", "news", 1, exclude=second.connection_id)
+    await drop(second)
+    third = await connect(browser, after=second)
+    await asend_to_room("open", "news", 2, exclude=second.connection_id)
+    await asend_to_room("open", "news", 3)
+    await join(third)
+    assert payloads(await read(third, 1)) == [3]
+    assert await pushed(third) == []
 
 
 async def test_what_was_for_the_old_connection_alone_is_gone(connect, browser):
@@ -529,6 +556,21 @@ async def test_a_place_is_no_connection_and_is_forgotten_in_time(connect, browse
     await eventually(lambda: layer_groups() == {})
     second = await connect(browser, after=first)
     assert "resumed" not in second.connected
+
+
+async def test_who_comes_back_all_the_time_leaves_no_trail(connect, browser, configure):
+    configure(RESUME_PERIOD=0.5, CONNECT_RATE_PER_USER=None)
+    connection = await connect(browser)
+    until = asyncio.get_running_loop().time() + 2
+    count = 0
+    while asyncio.get_running_loop().time() < until:
+        await drop(connection)
+        connection = await connect(browser, after=connection)
+        assert "resumed" in connection.connected
+        await asyncio.sleep(0.05)
+        count += 1
+    places = [each for each in gc.get_objects() if type(each) is Place]
+    assert len(places) <= 18, (count, len(places))
 
 
 async def test_a_hub_goes_on_with_a_place_alone(connect, browser, user):
