@@ -144,6 +144,17 @@ class Hub:
             self._places[bookmark.connection_id].until = until
         return True, place.connection_id
 
+    @property
+    def keeps_places(self) -> bool:
+        """Whether a connection that dropped has a place here still."""
+        return any(isinstance(member, Place) for member, _ in self._members.values())
+
+    async def forget_places(self) -> None:
+        """Let the places of connections that dropped go, as the process stops."""
+        for member, _ in list(self._members.values()):
+            if isinstance(member, Place):
+                await self.remove(member)
+
     def deliver_missed(self, member: Member, group: str) -> None:
         """Deliver what ``member`` missed in ``group``, which it has joined in this instant."""
         for message in self._places.hand_over(member.connection_id, group, self._serial):

@@ -93,7 +93,7 @@ class Shutdown:
             self._leaving.discard(connection)
             if not self._leaving:
                 self._have_left.set()
-            if not self._connections and not self.is_draining:
+            if not self._connections and not self.is_draining and not get_hub().keeps_places:
                 self._unlisten()
                 _shutdowns.drop(self)
 
@@ -122,7 +122,10 @@ class Shutdown:
         """Whether there is something to do for us: not in a forked child, nor when all is done."""
         if self._pid != os.getpid() or not self._loop.is_running():
             return False
-        return not self._draining.done() if self._draining else bool(self._connections)
+        if self._draining:
+            return not self._draining.done()
+        # The layer would go on having us in the groups of a place.
+        return bool(self._connections) or get_hub().keeps_places
 
     def _begin(self) -> None:
         now = time.monotonic()
@@ -135,6 +138,7 @@ class Shutdown:
     async def _drain(self, began: float) -> None:
         try:
             await self._close_all(began, conf.SHUTDOWN_PERIOD)
+            await _try(get_hub().forget_places())
             await _try(get_backend().release())
         except Exception:
             logger.exception("The connections could not be closed one after another.")

@@ -8,9 +8,10 @@ from bisect import bisect_right
 from collections import Counter
 
 import pytest
+import websockets
 
 from tests.helpers import eventually
-from tests.integration.client import connect
+from tests.integration.client import Client, connect
 from tests.integration.crowd import CLOSE, PING, PONG, TEXT, Subscriber, client_frame
 from tests.integration.test_load import frozen_reader
 
@@ -111,6 +112,20 @@ async def code_of_late_comer(server):
     await loop.create_connection(lambda: late, "127.0.0.1", server.port)
     [code] = await all_closed([late])
     return code
+
+
+@pytest.mark.parametrize("kind", ["uvicorn", pytest.param("daphne", marks=pytest.mark.slow)])
+async def test_the_place_of_a_connection_that_dropped_stays_in_no_group(cluster, valkey, kind):
+    [server] = cluster(kind, layer="core", RESUME_PERIOD=600)
+    async with websockets.connect(f"{server.ws_url}?resume=") as first:
+        connection_id = json.loads(await first.recv())["payload"]["connectionId"]
+        assert (await Client(first, None).subscribe("open"))["type"] == "subscribed"
+        async with websockets.connect(f"{server.ws_url}?resume={connection_id},1") as second:
+            assert json.loads(await second.recv())["payload"]["resumed"] == connection_id
+    server.process.send_signal(signal.SIGTERM)
+    assert await end_of(server) == 0
+    assert valkey.client().keys() == []
+    assert server.log == ""
 
 
 @pytest.mark.parametrize("kind", ["uvicorn", pytest.param("daphne", marks=pytest.mark.slow)])
