@@ -625,3 +625,14 @@ async def test_what_comes_again_is_json(connect, browser, user):
     event = await second.receive_output()
     envelope = json.loads(event["text"])
     assert (envelope["payload"], envelope["resent"]) == ({"text": 'a "b" }', "n": [1]}, 1)
+
+
+def test_what_is_being_handed_out_goes_to_who_had_joined_and_not_to_the_next():
+    place = Place("first")
+    place.keep((None, None), {"room", "other"}, 10)
+    place.give_to("second", 0, 10)
+    place.hand_over("room", 5)
+    place.pass_on("third", 20)
+    assert place.taker_of(Message(5, 0.0, "room", "{}", 2)) == "second"
+    assert place.taker_of(Message(6, 0.0, "room", "{}", 2)) is None
+    assert place.taker_of(Message(5, 0.0, "other", "{}", 2)) is None
