@@ -284,6 +284,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     def end(self, code: int, reason: str = "") -> None:
         """Close with ``code`` after what waits to be sent. Callable from any task of the loop."""
         self._is_decided = True
+        self._outbox.flush()  # Which may find the client too slow, and so end here.
         if self._outbox.is_closed:
             return
         self._close_code = int(code)
@@ -401,7 +402,10 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         """For subclasses: send a text frame in its turn."""
         if text_data is None:
             raise ValueError("Expected text_data: this protocol has no binary frames.")
+        # In a frame of its own: it may be anything.
+        self._outbox.flush()
         self.deliver(text_data)
+        self._outbox.flush()
         if close:
             await self.close(close)
 
@@ -446,6 +450,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     async def accept(self, subprotocol: str | None = None, headers: Any = None) -> None:
         """Answer the handshake with yes, and with what was agreed where it names nothing else."""
         subprotocol = subprotocol or self._subprotocol
+        self._outbox.agree(subprotocol)
         frame: dict[str, Any] = {"type": "websocket.accept", "subprotocol": subprotocol}
         if headers:
             frame["headers"] = list(headers)

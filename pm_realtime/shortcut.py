@@ -140,7 +140,7 @@ def find_shortcut(send: Any) -> Shortcut | None:
 
 
 def _find_uvicorn(send: Any) -> Shortcut | None:
-    protocol = getattr(send, "__self__", None)
+    protocol: Any = getattr(send, "__self__", None)
     if not _is_exactly(protocol, "uvicorn", "WebSocketsSansIOProtocol"):
         return None
     is_plain = protocol.handshake_complete and protocol.initial_response is None
@@ -151,8 +151,8 @@ def _find_uvicorn(send: Any) -> Shortcut | None:
 
 
 def _find_daphne(send: "partial[Any]") -> Shortcut | None:
-    server = getattr(send.func, "__self__", None)
-    protocol = send.args[0] if len(send.args) == 1 and not send.keywords else None
+    server: Any = getattr(send.func, "__self__", None)
+    protocol: Any = send.args[0] if len(send.args) == 1 and not send.keywords else None
     if not (_is_exactly(server, "daphne", "Server") and _is_exactly(protocol, "daphne", PROTOCOL)):
         return None
     is_plain = protocol.state == protocol.STATE_OPEN and protocol._perMessageCompress is None
