@@ -163,8 +163,10 @@ async def test_a_server_sends_it_all_in_order_whole_and_nothing_after_the_close(
                 assert json.loads(await client.recv()) == {"is_there": True, "was_there": False}
                 await client.send(json.dumps([count, size]))
                 await asyncio.sleep(0.05)  # Nobody reads for a while: sockets fill up.
-                received = await read_all(client)
+                received = [await client.recv() for _ in range(count)]
                 assert received == [f"{number} é {'x' * size}" for number in range(count)]
+                await client.send("all is there")
+                assert await read_all(client) == []
             assert client.close_code == 4503
     finally:
         server.stop()
