@@ -284,12 +284,13 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     def end(self, code: int, reason: str = "") -> None:
         """Close with ``code`` after what waits to be sent. Callable from any task of the loop."""
         self._is_decided = True
-        self._outbox.flush()  # Which may find the client too slow, and so end here.
         if self._outbox.is_closed:
             return
         self._close_code = int(code)
+        # What has gathered leaves first, and may find the client too slow: then it has ended here.
         self._outbox.close(code, reason)
-        if not self._is_finished and asyncio.current_task() is not self._task:
+        may_cancel = not (self._is_finished or self._has_cancelled)
+        if may_cancel and asyncio.current_task() is not self._task:
             self._has_cancelled = True
             self._task.cancel()
 
