@@ -104,9 +104,24 @@ async def _find_out(scope: Scope) -> Identity:
     with waiting_handshake():
         if given is not None:
             return await run_handshake(_identify_given, given, scope.get("session"))
-        if sessions.are_read_at_once() and _is_resolver_ours():
+        if _may_be_asked_together(session_key):
             return await _desks.get().ask(session_key)
         return await run_handshake(_identify, session_key)
+
+
+def _may_be_asked_together(session_key: str) -> bool:
+    """Whether it may be found out together with others whose ``session_key`` it is.
+
+    Not where a router may choose another database for each handshake, nor where the key is none of
+    Django's: there are letters over which a database fails, and then it would for all.
+    """
+    return (
+        not settings.DATABASE_ROUTERS
+        and session_key.isascii()
+        and session_key.isalnum()
+        and sessions.are_read_at_once()
+        and _is_resolver_ours()
+    )
 
 
 async def _identify_in_one_hop(session_keys: Sequence[str]) -> Sequence[Identity | Exception]:

@@ -62,11 +62,12 @@ def make_outbox(subprotocol: str | None, send: Send, on_overflow: Callable[[], N
 class BatchOutbox(Outbox):
     """An :class:`Outbox` that gathers texts, each a JSON object, to JSON arrays."""
 
-    __slots__ = ("_gathered", "_is_released", "_length", "_quiet", "_windows")
+    __slots__ = ("_gathered", "_is_agreed", "_is_released", "_length", "_quiet", "_windows")
 
     def __init__(self, send: Send, on_overflow: Callable[[], None]) -> None:
         super().__init__(send, on_overflow)
         self._windows = _windows.get()
+        self._is_agreed = True
         self._is_released = False
         #: None while no window is open.
         self._gathered: list[str] | None = None
@@ -90,8 +91,12 @@ class BatchOutbox(Outbox):
         gathered.append(text)
         self._length = length
 
+    def agree(self, subprotocol: str | None) -> None:
+        """Gather nothing where a site has answered the handshake with another than was chosen."""
+        self._is_agreed = subprotocol == BATCH_SUBPROTOCOL
+
     def release(self, first: str) -> None:
-        self._is_released = True
+        self._is_released = self._is_agreed
         super().release(first)
 
     def flush(self) -> None:
@@ -183,10 +188,12 @@ class Windows:
     def _end(self, due: list[BatchOutbox], start: int, patience: int) -> None:
         for outbox in due[start : start + CHUNK]:
             try:
-                if outbox.end_window(patience):
-                    self._open.append(outbox)
+                goes_on = outbox.end_window(patience)
             except Exception:
                 logger.exception("Messages could not be delivered to a connection.")
+                goes_on = True  # As its window is still open.
+            if goes_on:
+                self._open.append(outbox)
         if start + CHUNK < len(due):
             self._loop.call_soon(self._end, due, start + CHUNK, patience)
             return

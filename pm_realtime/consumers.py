@@ -290,8 +290,10 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         if self._outbox.is_closed:
             return
         self._close_code = int(code)
+        # What has gathered leaves first, and may find the client too slow: then it has ended here.
         self._outbox.close(code, reason)
-        if not self._is_finished and asyncio.current_task() is not self._task:
+        may_cancel = not (self._is_finished or self._has_cancelled)
+        if may_cancel and asyncio.current_task() is not self._task:
             self._has_cancelled = True
             self._task.cancel()
 
@@ -404,7 +406,10 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         """For subclasses: send a text frame in its turn."""
         if text_data is None:
             raise ValueError("Expected text_data: this protocol has no binary frames.")
+        # In a frame of its own: it may be anything.
+        self._outbox.flush()
         self.deliver(text_data)
+        self._outbox.flush()
         if close:
             await self.close(close)
 
@@ -452,6 +457,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     async def accept(self, subprotocol: str | None = None, headers: Any = None) -> None:
         """Answer the handshake with yes, and with what was agreed where it names nothing else."""
         subprotocol = subprotocol or self._subprotocol
+        self._outbox.agree(subprotocol)
         frame: dict[str, Any] = {"type": "websocket.accept", "subprotocol": subprotocol}
         if headers:
             frame["headers"] = list(headers)

@@ -7,7 +7,7 @@ and is then one question: a burst of handshakes asks the database three times, n
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -63,10 +63,23 @@ class Desk(Generic[Q, A]):
             answers = await self._answer([question for question, _ in wanted])
         except Exception as error:
             answers = [error] * len(wanted)
-        for (_, answered), answer in zip(wanted, answers, strict=True):
+        except asyncio.CancelledError:
+            _answer_rest(wanted)
+            raise
+        for (_, answered), answer in zip(wanted, answers, strict=False):
             if answered.done():
                 continue  # Who asked has gone.
-            if isinstance(answer, Exception):
+            if isinstance(answer, StopIteration):  # Which no future takes.
+                answered.set_exception(RuntimeError(repr(answer)))
+            elif isinstance(answer, Exception):
                 answered.set_exception(answer)
             else:
                 answered.set_result(answer)
+        _answer_rest(wanted)
+
+
+def _answer_rest(asked: "Sequence[tuple[Any, asyncio.Future[Any]]]") -> None:
+    """Nobody is left waiting."""
+    for _, answered in asked:
+        if not answered.done():
+            answered.set_exception(RuntimeError("There was no answer."))

@@ -1,6 +1,7 @@
 """Rates in the notation of Django REST framework (``"60/m"``) and what counts against them."""
 
 import re
+from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -59,8 +60,8 @@ class RateLimiter:
 
     def __init__(self) -> None:
         # Lists, as an empty deque is 700 bytes: most connections say next to nothing.
-        self._taken: list[float] = []
-        self._refused: list[float] = []
+        self._taken: list[float] | deque[float] = []
+        self._refused: list[float] | deque[float] = []
         self._malformed = 0
         self._malformed_since = 0.0
 
@@ -69,11 +70,11 @@ class RateLimiter:
 
         A refused message takes nothing from the window.
         """
-        _forget(self._taken, rate.seconds, now)
+        self._taken = _forget(self._taken, rate.seconds, now)
         if len(self._taken) < rate.count:
             self._taken.append(now)
             return 0.0
-        _forget(self._refused, rate.seconds, now)
+        self._refused = _forget(self._refused, rate.seconds, now)
         self._refused.append(now)
         return self._taken[len(self._taken) - rate.count] + rate.seconds - now
 
@@ -131,10 +132,22 @@ class Meter:
 _ROUNDING: Final = 1e-6
 
 
-def _forget(times: list[float], seconds: int, now: float) -> None:
+#: Times from which on a list takes long to forget its first.
+_MANY: Final = 1000
+
+
+def _forget(
+    times: list[float] | deque[float], seconds: int, now: float
+) -> list[float] | deque[float]:
+    """``times`` without those that are over."""
     # The same sum as in `take`, so that rounding cannot let the two disagree.
     over = 0
     while over < len(times) and times[over] + seconds <= now:
         over += 1
-    if over:
+    if isinstance(times, list) and len(times) < _MANY:
         del times[:over]
+        return times
+    times = deque(times) if isinstance(times, list) else times
+    for _ in range(over):
+        times.popleft()
+    return times

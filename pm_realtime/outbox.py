@@ -67,6 +67,9 @@ class Outbox:
         for _, frame in held:
             self.deliver(frame["text"])
 
+    def agree(self, subprotocol: str | None) -> None:
+        """The handshake is answered with ``subprotocol``: here that changes nothing."""
+
     def flush(self) -> None:
         """Send what is kept only to go out together with what follows: here nothing ever is."""
 

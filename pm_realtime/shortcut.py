@@ -7,6 +7,7 @@ compression, a middleware around ``send``), goes by ASGI as before.
 """
 
 from functools import partial
+from types import MethodType
 from typing import Any, Final, Protocol
 
 #: First byte of a text frame that is the whole message.
@@ -54,14 +55,17 @@ class _Uvicorn:
         self._writable = protocol.writable.is_set
         self._write = protocol.transport.write
 
-    def write(self, text: str) -> bool:
+    def is_free(self) -> bool:
         protocol = self._protocol
-        if (
-            not self._writable()
-            or protocol.disconnected
-            or protocol.close_sent
-            or self._connection.state is not self._open
-        ):
+        return bool(
+            self._writable()
+            and not protocol.disconnected
+            and not protocol.close_sent
+            and self._connection.state is self._open
+        )
+
+    def write(self, text: str) -> bool:
+        if not self.is_free():
             return False
         try:
             self._write(frame_of(text))
@@ -73,28 +77,34 @@ class _Uvicorn:
 class _Daphne:
     """daphne, which asks much of itself and then autobahn for each frame."""
 
-    __slots__ = ("_connections", "_is_tcp", "_protocol", "_transport")
+    __slots__ = ("_connections", "_is_tcp", "_limit", "_protocol", "_transport")
 
     def __init__(self, server: Any, protocol: Any) -> None:
         self._connections = server.connections
+        self._limit = protocol.maxMessagePayloadSize
         self._protocol = protocol
         self._transport = protocol.transport
         # Not TLS, which is another class around this one.
         self._is_tcp = _is_exactly(self._transport, "twisted", "Server")
+        if self._is_tcp:
+            _is_waiting(self._transport)
 
-    def write(self, text: str) -> bool:
+    def is_free(self) -> bool:
         protocol = self._protocol
         details = self._connections.get(protocol)
-        if (
-            details is None
-            or details.get("disconnected")
-            or protocol.state != protocol.STATE_OPEN
-            or protocol.send_state != protocol.SEND_STATE_GROUND
-            or protocol.send_queue
-        ):
+        return bool(
+            details is not None
+            and not details.get("disconnected")
+            and protocol.state == protocol.STATE_OPEN
+            and protocol.send_state == protocol.SEND_STATE_GROUND
+            and not protocol.send_queue
+        )
+
+    def write(self, text: str) -> bool:
+        if not self.is_free():
             return False
         frame = frame_of(text)
-        if 0 < protocol.maxMessagePayloadSize < len(frame):
+        if 0 < self._limit < len(frame):
             return False
         self._write(frame)
         return True
@@ -124,26 +134,43 @@ def _is_waiting(transport: Any) -> bool:
 def find_shortcut(send: Any) -> Shortcut | None:
     """The way behind an ASGI ``send`` whose handshake is done, or None."""
     try:
-        if isinstance(send, partial):
-            return _find_daphne(send)
-        return _find_uvicorn(getattr(send, "__self__", None))
+        return _find_daphne(send) if isinstance(send, partial) else _find_uvicorn(send)
     except AttributeError:  # Another version, which keeps these things elsewhere.
         return None
 
 
-def _find_uvicorn(protocol: Any) -> Shortcut | None:
+def _find_uvicorn(send: Any) -> Shortcut | None:
+    protocol: Any = getattr(send, "__self__", None)
     if not _is_exactly(protocol, "uvicorn", "WebSocketsSansIOProtocol"):
         return None
     is_plain = protocol.handshake_complete and protocol.initial_response is None
-    return _Uvicorn(protocol) if is_plain and not protocol.conn.extensions else None
+    if not is_plain or protocol.conn.extensions or not _is_own(send, "send"):
+        return None
+    shortcut = _Uvicorn(protocol)
+    return shortcut if shortcut.is_free() else None  # And whatever it looks at is there.
 
 
 def _find_daphne(send: "partial[Any]") -> Shortcut | None:
-    server, (protocol, *_) = send.func.__self__, send.args  # type: ignore[attr-defined]
+    server: Any = getattr(send.func, "__self__", None)
+    protocol: Any = send.args[0] if len(send.args) == 1 and not send.keywords else None
     if not (_is_exactly(server, "daphne", "Server") and _is_exactly(protocol, "daphne", PROTOCOL)):
         return None
     is_plain = protocol.state == protocol.STATE_OPEN and protocol._perMessageCompress is None
-    return _Daphne(server, protocol) if is_plain else None
+    if not is_plain or not _is_own(send.func, "handle_reply"):
+        return None
+    shortcut = _Daphne(server, protocol)
+    return shortcut if shortcut.is_free() else None
+
+
+def _is_own(method: Any, name: str) -> bool:
+    """Whether ``method`` is the one of that name in the source of its object's class.
+
+    What traces a site may have put its own there, which has to see every frame.
+    """
+    if type(method) is not MethodType:
+        return False
+    code = getattr(method.__func__, "__code__", None)
+    return code is not None and code.co_qualname == f"{type(method.__self__).__name__}.{name}"
 
 
 def _is_exactly(thing: object, package: str, name: str) -> bool:

@@ -3,15 +3,19 @@
 import asyncio
 from collections import Counter
 from contextlib import AsyncExitStack
+from contextvars import ContextVar
 
 import pytest
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
+from django.db import OperationalError
 from django.test import override_settings
 
+from pm_realtime import sessions
 from pm_realtime.auth import cookies
+from pm_realtime.consumers import RealtimeConsumer
 from tests.helpers import Connection
 
 
@@ -119,3 +123,54 @@ async def test_a_hundred_who_connect_at_once_cost_few_questions(visitors, users,
         roles = Counter(connection.connected["role"] for connection in connections)
     assert roles == dict.fromkeys(users, 25)
     assert 3 <= len([r for r in caplog.records if r.name == "django.db.backends"]) < 150
+
+
+async def test_a_key_over_which_the_database_fails_spoils_no_others_answer(visitors, monkeypatch):
+    """As MySQL does over a letter that its column cannot hold; NUL does so with PostgreSQL."""
+    read_many = sessions.read_many
+
+    def picky(keys):
+        if not all(key.isascii() for key in keys):
+            raise OperationalError("Illegal mix of collations")
+        return read_many(keys)
+
+    monkeypatch.setattr(sessions, "read_many", picky)
+    poisoned = Connection(headers=[(b"cookie", "sessionid=éééééééé".encode())])
+    others = [Connection(headers=[visitors[1]["fine"]]) for _ in range(5)]
+    await asyncio.gather(*(each.connect() for each in [poisoned, *others]))
+    firsts = [await each.receive_json_from() for each in [poisoned, *others]]
+    assert [first["type"] for first in firsts] == ["error", *["connected"] * 5]
+    assert all(first["payload"]["userId"] for first in firsts[1:])
+    await asyncio.gather(*(each.disconnect() for each in others))
+
+
+tenant = ContextVar("tenant", default=None)
+
+
+class TenantRouter:
+    """A database router of a site whose middleware says whose database it is."""
+
+    seen = []
+
+    def db_for_read(self, model, **hints):
+        if model is Session:
+            self.seen.append(tenant.get())
+
+
+async def test_each_is_looked_for_where_a_router_sends_their_own_handshake(visitors, settings):
+    settings.DATABASE_ROUTERS = [f"{__name__}.TenantRouter"]
+    TenantRouter.seen.clear()
+    application = RealtimeConsumer.as_asgi()
+
+    async def middleware(scope, receive, send):
+        tenant.set(dict(scope["headers"])[b"x-tenant"])
+        await application(scope, receive, send)
+
+    tenants = [b"a", b"b", b"c"]
+    connections = [
+        Connection(application=middleware, headers=[visitors[1]["fine"], (b"x-tenant", name)])
+        for name in tenants
+    ]
+    await asyncio.gather(*(each.connect() for each in connections))
+    assert sorted(TenantRouter.seen) == tenants
+    await asyncio.gather(*(each.disconnect() for each in connections))

@@ -13,6 +13,7 @@ from pm_realtime import adisconnect_user, aget_stats, asend_to_room, asend_to_us
 from pm_realtime.batches import CHUNK, choose_subprotocol, make_outbox
 from pm_realtime.consumers import RealtimeConsumer
 from pm_realtime.protocol import BATCH_SUBPROTOCOL, SUBPROTOCOL
+from pm_realtime.signals import connected, disconnected
 from tests.helpers import PATIENCE, Connection, eventually
 from tests.test_consumers import FrozenReader
 from tests.test_outbox import Socket
@@ -269,6 +270,25 @@ async def test_an_error_with_one_connection_holds_up_no_other(settings, caplog):
     broken.empty()
 
 
+async def test_after_an_error_its_connection_goes_on(settings):
+    settings.PM_REALTIME = {"MAX_QUEUE_BYTES": 10}
+
+    def fail():
+        raise RuntimeError("a mistake")
+
+    socket = Socket()
+    outbox = make_outbox(BATCH_SUBPROTOCOL, socket.send, fail)
+    outbox.release("0")
+    socket.fill()
+    outbox.deliver("1" * 5)
+    await a_window_passes()
+    outbox.deliver("1" * 20)
+    await a_window_passes()
+    socket.empty()
+    outbox.deliver("2")
+    await eventually(lambda: "2" in socket.texts)
+
+
 async def test_many_connections_leave_others_their_turn():
     readers = [Reader() for _ in range(3 * CHUNK)]
     for each in readers:
@@ -343,6 +363,40 @@ async def test_a_site_that_accepts_by_itself_answers_the_offer_all_the_same():
     await connection.disconnect()
 
 
+class Choosing(RealtimeConsumer):
+    async def accept(self, subprotocol=None, headers=None):
+        await super().accept(SUBPROTOCOL, headers)
+
+
+async def test_what_a_site_agrees_on_by_itself_holds(configure, user):
+    configure(**LONG)
+    async with Connection(
+        user=user, application=Choosing.as_asgi(), subprotocols=BOTH
+    ) as connection:
+        for number in range(3):
+            await asend_to_user(user, f"push{number}")
+        await eventually(lambda: connection.output_queue.qsize() == 3)
+        assert [names(frame) for frame in texts(connection)] == ["push0", "push1", "push2"]
+
+
+class Speaking(RealtimeConsumer):
+    async def notify(self, signal, **arguments):
+        await super().notify(signal, **arguments)
+        if signal is connected:
+            for text in ("plain", "[1]", "3"):
+                await self.send(text)
+
+
+async def test_a_text_of_a_subclass_has_a_frame_of_its_own(configure):
+    configure(**LONG)
+    connection = Connection(application=Speaking.as_asgi(), subprotocols=BOTH)
+    await connection.connect()
+    await connection.receive()
+    await eventually(lambda: connection.output_queue.qsize() == 3)
+    assert [event["text"] for event in connection.unread()] == ["plain", "[1]", "3"]
+    await connection.disconnect()
+
+
 def texts(connection):
     """What has come and nobody has read, frame by frame."""
     return [json.loads(event["text"]) for event in connection.unread()]
@@ -409,3 +463,23 @@ async def test_a_client_that_does_not_read_is_closed_at_max_queue_bytes(configur
         app.may_read.set()
         await frozen.assert_closed(4002)
         await frozen.assert_ended()
+
+
+async def test_what_overflows_at_a_close_is_told_as_too_slow(configure, user):
+    configure(MAX_QUEUE_BYTES=2000, **LONG)
+    app, codes = FrozenReader(), []
+    async with Connection(user=user, application=app, subprotocols=BOTH) as frozen:
+
+        def note(code, **arguments):
+            codes.append(code)
+
+        disconnected.connect(note)
+        await asend_to_user(user, "first")
+        await asend_to_user(user, "big", "x" * 70_000)
+        await asend_to_user(user, "more", "x" * 3000)
+        await adisconnect_user(user)
+        await eventually(lambda: codes)
+        app.may_read.set()
+        await frozen.assert_closed(4002)
+        await frozen.assert_ended()
+    assert codes == [4002]

@@ -125,3 +125,23 @@ async def test_who_goes_while_the_answer_is_on_its_way_harms_nobody(office):
     gone.cancel()
     await office.open(0)
     assert await stays == "B"
+
+
+@pytest.mark.parametrize("error", [StopIteration("bad"), asyncio.CancelledError()])
+async def test_nobody_waits_for_ever_whatever_an_answer_is(error):
+    async def answer(questions):
+        return [error if each == "bad" else each for each in questions]
+
+    asking = ask(Desk(answer), "bad", "b")
+    async with asyncio.timeout(5):
+        results = await asyncio.gather(*asking, return_exceptions=True)
+    assert results[1] == "b"
+
+
+async def test_nobody_waits_for_ever_where_what_answers_is_cancelled():
+    async def answer(questions):
+        raise asyncio.CancelledError
+
+    async with asyncio.timeout(5):
+        (result,) = await asyncio.gather(*ask(Desk(answer), "a"), return_exceptions=True)
+    assert isinstance(result, Exception)

@@ -244,3 +244,15 @@ def test_no_window_ever_holds_more_than_twice_the_count(count, times):
     taken = [now for now in sorted(times) if meter.take("a", rate, now) == 0]
     for first, far in zip(taken, taken[2 * count :], strict=False):
         assert far - first >= rate.seconds - 0.001
+
+
+def test_a_high_rate_is_exact_too(limiter):
+    rate = Rate(5000, 60)
+    for number in range(rate.count):
+        assert limiter.take(rate, START + number / 1000) == 0
+    assert limiter.take(rate, START + 59) == pytest.approx(1)
+    assert limiter.take(rate, START + 60) == 0
+    assert limiter.take(rate, START + 60) == pytest.approx(0.001)
+    for _ in range(2500):
+        assert limiter.take(rate, START + 63) == 0
+    assert limiter.take(rate, START + 200) == 0

@@ -3,6 +3,8 @@
 import asyncio
 import json
 from contextlib import asynccontextmanager, suppress
+from functools import partial, wraps
+from types import MethodType
 
 import pytest
 import uvicorn
@@ -122,6 +124,31 @@ async def test_what_wraps_send_sees_every_frame():
     assert find_shortcut(wrapped) is None
     assert find_shortcut(Other().send) is None
     assert find_shortcut(print) is None
+    assert find_shortcut(partial(wrapped, 1)) is None
+    assert find_shortcut(partial(Other().send)) is None
+    assert find_shortcut(partial(Other().send, message=1)) is None
+
+
+async def test_what_has_been_put_in_the_place_of_the_servers_send_sees_every_frame(monkeypatch):
+    async with serving(ws_per_message_deflate=False) as (application, _):
+        protocol = application.send.__self__
+        original = type(protocol).send
+
+        @wraps(original)
+        async def traced(self, message):
+            await original(self, message)
+
+        assert find_shortcut(MethodType(traced, protocol)) is None
+        monkeypatch.setattr(type(protocol), "send", traced)
+        assert find_shortcut(protocol.send) is None
+
+
+@pytest.mark.parametrize("name", ["disconnected", "close_sent", "writable"])
+async def test_there_is_none_to_a_version_that_keeps_things_elsewhere(name):
+    async with serving(ws_per_message_deflate=False) as (application, _):
+        kept = vars(application.send.__self__).pop(name)
+        assert find_shortcut(application.send) is None
+        setattr(application.send.__self__, name, kept)
 
 
 @pytest.mark.parametrize("kind", ["uvicorn", "daphne"])
@@ -136,8 +163,10 @@ async def test_a_server_sends_it_all_in_order_whole_and_nothing_after_the_close(
                 assert json.loads(await client.recv()) == {"is_there": True, "was_there": False}
                 await client.send(json.dumps([count, size]))
                 await asyncio.sleep(0.05)  # Nobody reads for a while: sockets fill up.
-                received = await read_all(client)
+                received = [await client.recv() for _ in range(count)]
                 assert received == [f"{number} é {'x' * size}" for number in range(count)]
+                await client.send("all is there")
+                assert await read_all(client) == []
             assert client.close_code == 4503
     finally:
         server.stop()

@@ -19,7 +19,7 @@ def test_a_burst_from_a_view_reaches_a_thousand_in_order(serve, gather_crowd, ki
     assert stats["roomStats"] == {"open": 1000}
     assert stats["members"] == 1
     assert server.get("/burst/?room=open&count=1000").body == "sent"
-    assert crowd.finish() == {"deliveries": 1_000_000}
+    assert crowd.finish()["deliveries"] == 1_000_000
     assert "Traceback" not in server.log
 
 
@@ -34,7 +34,7 @@ def test_one_that_stops_reading_is_closed_and_holds_up_nobody(serve, gather_crow
         wait_for_stats(server, totalConnections=999)
         assert read_close_code(frozen) == 4002
         server.get("/burst/?room=open&count=150&start=150")
-    assert crowd.finish() == {"deliveries": 999 * 300}
+    assert crowd.finish()["deliveries"] == 999 * 300
     wait_for_stats(server, totalConnections=0)
     assert server.get("/memory/").json()["bytes"] < before + 16_000_000
     assert "Traceback" not in server.log
