@@ -168,7 +168,9 @@ export interface RealtimeOptions {
   autoConnect?: boolean;
   /** Come back by itself: after a close nobody asked for, and when the page is gone back to. Default: true. */
   reconnect?: boolean;
-  /** Attempts in a row that may fail before it rests; `Infinity` never rests. Default: 5. */
+  /**
+   * Attempts in a row that may fail, or connections that may end within 5 s, before it rests;
+   * `Infinity` never rests. Default: 5. */
   maxReconnectAttempts?: number;
   /** Bound of the first random wait in ms; it doubles with each attempt, up to 30 s. Default: 1000. */
   reconnectDelay?: number;
