@@ -24,7 +24,7 @@ class Scale:
     idle: int = 10_000
     calls: int = 1000
     #: Seconds that the messages of one case may take to arrive: what would take longer is left out.
-    patience: float = 20
+    patience: float = 6
 
 
 FULL = Scale()
