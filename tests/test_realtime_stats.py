@@ -212,8 +212,6 @@ def watching(valkey, *arguments, **options):
             "TEST_CHANNEL_LAYERS": json.dumps(pubsub_on(valkey)),
             "PYTHONPATH": os.pathsep.join(sys.path),
         },
-        # Who runs the tests in the background of a shell has it ignore Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
     )
     try:
