@@ -564,3 +564,9 @@ _hubs: Final = PerLoop(Hub)
 def get_hub() -> Hub:
     """The hub of the running event loop."""
     return _hubs.get()
+
+
+def keeps_places() -> bool:
+    """Whether a connection that dropped has a place in the running event loop still."""
+    hub = _hubs.find()
+    return hub is not None and hub.keeps_places

@@ -24,6 +24,10 @@ class PerLoop(Generic[T]):
             found = self._made[loop] = self._make()
         return found
 
+    def find(self) -> T | None:
+        """That of the running loop, where there is one."""
+        return self._made.get(asyncio.get_running_loop())
+
     def drop(self, thing: T) -> None:
         """``thing`` is over: where it is that of the running loop, the next is made anew."""
         loop = asyncio.get_running_loop()

@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol
 from pm_realtime.backends import get_backend
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError, CloseConnection
-from pm_realtime.hub import get_hub
+from pm_realtime.hub import get_hub, keeps_places
 from pm_realtime.loops import PerLoop
 from pm_realtime.protocol import CloseCode
 
@@ -93,7 +93,7 @@ class Shutdown:
             self._leaving.discard(connection)
             if not self._leaving:
                 self._have_left.set()
-            if not self._connections and not self.is_draining and not get_hub().keeps_places:
+            if not self._connections and not self.is_draining and not keeps_places():
                 self._unlisten()
                 _shutdowns.drop(self)
 
@@ -125,7 +125,7 @@ class Shutdown:
         if self._draining:
             return not self._draining.done()
         # The layer would go on having us in the groups of a place.
-        return bool(self._connections) or get_hub().keeps_places
+        return bool(self._connections) or keeps_places()
 
     def _begin(self) -> None:
         now = time.monotonic()
