@@ -21,6 +21,7 @@ from tests.integration.demo import MANAGE, Demo, environment
 from tests.integration.visits import Visits, join, say, texts
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.timeout(120, func_only=True),
 ]

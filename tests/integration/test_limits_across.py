@@ -12,6 +12,8 @@ import websockets
 from tests.helpers import eventually
 from tests.integration.client import Listener, connect
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("uvicorn", "uvicorn", "daphne")
 SEATS = 10
 

@@ -63,7 +63,7 @@ OUTCOMES = {
     [
         kill_and_start_at_once,
         pytest.param(forget_all, marks=pytest.mark.slow),
-        kill_and_start_5_s_later,
+        pytest.param(kill_and_start_5_s_later, marks=pytest.mark.slow),
     ],
 )
 async def test_all_is_well_again_without_anybody_acting(servers, valkey, strike):

@@ -9,6 +9,8 @@ import redis
 from tests.helpers import eventually
 from tests.integration.client import Listener, connect
 
+pytestmark = pytest.mark.slow
+
 COUNT, THREADS = 10_000, 8
 JOBS = ("forks", "forks_beside_threads", "loops", "pool")
 #: What these tests push at once, the queue of RedisChannelLayer must hold.
