@@ -69,6 +69,13 @@ async def connect(transactional_db):
 
 
 @pytest.fixture
+async def all_is_told(connect):
+    """``await all_is_told()``: until whatever was sent or ordered before has come to this process."""
+    bystander = await connect(query="")
+    return bystander.so_far
+
+
+@pytest.fixture
 async def browser(user):
     return await Browser.of(user)
 
@@ -420,7 +427,9 @@ async def save(connection, user):
         *((end, False) for end in (disconnect, refresh, save)),
     ],
 )
-async def test_whatever_touches_rights_ends_it(connect, browser, user, end, is_early):
+async def test_whatever_touches_rights_ends_it(
+    connect, browser, user, end, is_early, all_is_told
+):
     first = await connect(browser)
     await join(first)
     await drop(first)
@@ -428,12 +437,14 @@ async def test_whatever_touches_rights_ends_it(connect, browser, user, end, is_e
     await asend_to_user(user, "news", 1)
     if is_early:
         await end(first, user)
+        await all_is_told()
     second = await connect(browser, after=first)
     assert ("resumed" in second.connected) is not is_early
     if not is_early:
         # Of the user it has what came before.
         await read(second, 1)
         await end(first, user)
+        await all_is_told()
     assert await missed_by(second) == []
 
 
@@ -447,7 +458,7 @@ async def test_a_server_that_closes_keeps_no_place(connect, browser, user):
     assert "resumed" not in second.connected
 
 
-async def test_a_room_that_was_left_meanwhile_gives_nothing(connect, browser):
+async def test_a_room_that_was_left_meanwhile_gives_nothing(connect, browser, all_is_told):
     first = await connect(browser)
     await join(first)
     await join(first, "other")
@@ -456,17 +467,19 @@ async def test_a_room_that_was_left_meanwhile_gives_nothing(connect, browser):
         await asend_to_room(room, "news", room)
     await aunsubscribe(first.connection_id, "open")
     await asend_to_room("open", "news", "later")
+    await all_is_told()
     second = await connect(browser, after=first)
     assert await missed_by(second) == []
     assert await missed_by(second, "other") == ["other"]
 
 
-async def test_a_room_whose_rules_changed_gives_nothing(connect, browser):
+async def test_a_room_whose_rules_changed_gives_nothing(connect, browser, all_is_told):
     first = await connect(browser)
     await join(first)
     await drop(first)
     await asend_to_room("open", "news", 1)
     await arefresh_room("open")
+    await all_is_told()
     second = await connect(browser, after=first)
     assert await missed_by(second) == []
 
@@ -620,6 +633,7 @@ async def test_the_bookmark_of_a_handshake(query, expected):
 async def test_what_comes_again_is_json(connect, browser, user):
     first = await connect(browser)
     await asend_to_user(user, "news", {"text": 'a "b" }', "n": [1]})
+    await first.so_far()
     await drop(first)
     second = await connect(browser, after=first)
     event = await second.receive_output()
