@@ -8,22 +8,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
-from channels.layers import BaseChannelLayer
 from django.core.exceptions import ImproperlyConfigured
 
-from pm_realtime import layers, redis_layers, road, transport
+from pm_realtime import layers
 from pm_realtime.conf import conf
-from pm_realtime.echo import Echo
-from pm_realtime.exceptions import OutageError
 from pm_realtime.groups import authenticated_group, connection_group, orders_group
+from pm_realtime.link import Link
 from pm_realtime.loops import PerLoop
-from pm_realtime.members import Listener, Member
+from pm_realtime.members import Group, Groups, Listener, Member
 from pm_realtime.orders import Order, OrderLog
-from pm_realtime.outage import LAYER, outage
 from pm_realtime.places import NEVER_SENT, Backlog, Bookmark, Message, Place, Places
 from pm_realtime.protocol import CloseCode
 
@@ -31,21 +26,6 @@ logger = logging.getLogger("pm_realtime.push")
 
 #: Members served before other tasks of the loop get a turn.
 BATCH: Final = 250
-#: Seconds between two tries while the layer is away: the first and the longest.
-BACKOFF: Final = (0.1, 1.0)
-#: Seconds after which a layer is idle: until then it may be reading what it was answered last.
-IDLE: Final = 2.0
-#: Seconds after which a step that was given up has no effect any more.
-LATE: Final = 10.0
-
-
-class _Group:
-    __slots__ = ("lock", "members", "users")
-
-    def __init__(self) -> None:
-        self.members: dict[str, Member] = {}
-        self.lock = asyncio.Lock()
-        self.users = 0
 
 
 class Hub:
@@ -53,15 +33,9 @@ class Hub:
 
     def __init__(self) -> None:
         self._members: dict[str, tuple[Member, set[str]]] = {}
-        self._groups: dict[str, _Group] = {}
-        self._layer: BaseChannelLayer | None = None
-        self._channel = ""
-        self._receiver: asyncio.Task[None] | None = None
+        self._groups = Groups()
+        self._link = Link(self._groups, dispatch=self._dispatch, mend=self._mend)
         self._sweeper: asyncio.Task[None] | None = None
-        self._echo: Echo | None = None
-        self._listener: asyncio.Task[None] | None = None
-        #: Groups of which the layer may, now or later, have another picture, and since when.
-        self._strays: dict[str, float] = {}
         self._ears = Listener()
         self._orders = OrderLog()
         #: What arrived for members whose rights are in doubt.
@@ -71,7 +45,6 @@ class Hub:
         #: Counts what came from the layer.
         self._serial = 0
         self._starting = asyncio.Lock()
-        self._refreshed_at = 0.0
 
     def __len__(self) -> int:
         return sum(
@@ -91,11 +64,11 @@ class Hub:
 
     async def join_all(self, member: Member, groups: Sequence[str]) -> None:
         """Add ``member`` to ``groups``, as :meth:`join` does, the last being its own."""
-        echo = await self._start()
+        await self._start()
         for count, group in enumerate(groups, 1):
             # On one server the last group confirms those that were joined before it.
-            is_last = count == len(groups)
-            await self.join(member, group, is_confirmed=is_last or not echo.is_on_one_server)
+            is_confirmed = count == len(groups) or not self._link.is_on_one_server
+            await self.join(member, group, is_confirmed=is_confirmed)
             self.deliver_missed(member, group)
 
     async def remove(self, member: Member, *, is_dropped: bool = False) -> None:
@@ -181,21 +154,12 @@ class Hub:
         at once precedes the first message of the group. Raises ``BackendError`` while the layer
         does not bring what is sent.
         """
-        entry = self._use(group)
-        try:
-            await self._until_heard()
+        with self._groups.using(group) as entry:
+            await self._link.until_heard()
             if entry.lock.locked() or not entry.members:
-                async with entry.lock:
-                    await self._join_first(member, group, entry, is_confirmed)
+                await self._join_first(member, group, entry, is_confirmed)
             else:
                 self._enter(member, group, entry)
-        finally:
-            self._release(group, entry)
-
-    async def _until_heard(self) -> None:
-        if self._echo is None:
-            raise LookupError("the hub has stopped")
-        await self._echo.until_heard()
 
     async def leave(self, member: Member, group: str) -> None:
         """Take ``member`` out of ``group``; nothing sent to it arrives from now on."""
@@ -208,7 +172,7 @@ class Hub:
         if place := self._places.get(member.connection_id):
             place.forget(group)
         if not entry.members:
-            await self._discard_from_layer(group)
+            await self._link.discard(group)
 
     def orders_since(self, moment: float, groups: Collection[str]) -> list[Order]:
         """The orders for ``groups`` that were heard since ``moment`` (monotonic seconds)."""
@@ -219,8 +183,7 @@ class Hub:
 
         Who wants to join a group meanwhile waits as well.
         """
-        if self._echo is not None:
-            await self._echo.catch_up()
+        await self._link.catch_up()
 
     def hold(self, member: Member) -> None:
         """Keep back what arrives for ``member`` until :meth:`let_go`."""
@@ -234,19 +197,13 @@ class Hub:
         for _, message in held.messages if held is not None else ():
             self._hand(member, message, conf.MAX_QUEUE_BYTES)
 
-    async def dispatch(self, message: dict[str, Any]) -> None:
+    async def _dispatch(self, message: dict[str, Any]) -> None:
         """Hand a message of the layer to the members of its group, in the order of joining."""
-        if message["type"] == layers.ECHO:
-            if self._echo is not None:
-                self._echo.hear(message)
-            return
-        if self._echo is not None:
-            self._echo.note_arrival()
         group = message["group"]
         entry = self._groups.get(group)
         if entry is None:
             # A join was cancelled, or a leave failed, while the layer worked on it.
-            self._note_stray(group)
+            self._link.note_stray(group)
             return
         if message["type"] == layers.INSTRUCT:
             self._pass_on(message)
@@ -255,7 +212,7 @@ class Hub:
         exclude = message.get("exclude")
         await self._hand_out(entry, Message.of(self._serial, group, message["text"], exclude))
 
-    async def _hand_out(self, entry: _Group, message: Message) -> None:
+    async def _hand_out(self, entry: Group, message: Message) -> None:
         limit = conf.MAX_QUEUE_BYTES
         connection_ids = list(entry.members)
         for start in range(0, len(connection_ids), BATCH):
@@ -292,13 +249,10 @@ class Hub:
         instruction, arguments = message["instruction"], message["arguments"]
         target = message.get("target")
         if target is not None:
-            self._remember(target, instruction, arguments)
+            self._orders.add(target, instruction, arguments)
         entry = self._groups.get(target or message["group"])
         for member in list(entry.members.values()) if entry else ():
             member.instruct(instruction, arguments)
-
-    def _remember(self, target: str, instruction: str, arguments: dict[str, Any]) -> None:
-        self._orders.add(target, instruction, arguments)
 
     def _add_to_held(self, member: Member, held: Backlog, message: Message, limit: int) -> None:
         held.add(NEVER_SENT, message)
@@ -308,118 +262,41 @@ class Hub:
             member.instruct("close", {"code": code, "reason": reason})
 
     async def _join_first(
-        self, member: Member, group: str, entry: _Group, is_confirmed: bool
+        self, member: Member, group: str, entry: Group, is_confirmed: bool
     ) -> None:
-        assert self._layer is not None
-        assert self._echo is not None
-        if not entry.members:
-            try:
-                await road.group_add(self._layer, group, self._channel)
-                if is_confirmed:
-                    await self._echo.confirm(group)
-                await self._until_heard()
-            except BaseException:
-                self._note_stray(group)
-                raise
-        else:
-            await self._until_heard()
         try:
-            self._enter(member, group, entry)
+            async with entry.lock:
+                if not entry.members:
+                    await self._link.add(group, is_confirmed=is_confirmed)
+                else:
+                    await self._link.until_heard()
+                self._enter(member, group, entry)
         except LookupError:
-            if not entry.members:
-                await road.group_discard(self._layer, group, self._channel)
+            await self._link.discard(group)
             raise
 
-    def _enter(self, member: Member, group: str, entry: _Group) -> None:
+    def _enter(self, member: Member, group: str, entry: Group) -> None:
         known = self._members.get(member.connection_id)
         if known is None or known[0] is not member:
             raise LookupError(f"connection {member.connection_id} is gone")
         known[1].add(group)
         entry.members[member.connection_id] = member
 
-    def _use(self, group: str) -> _Group:
-        """The entry of a group, kept until it is given to :meth:`_release`."""
-        entry = self._groups.get(group)
-        if entry is None:
-            entry = self._groups[group] = _Group()
-        entry.users += 1
-        return entry
-
-    def _release(self, group: str, entry: _Group) -> None:
-        entry.users -= 1
-        if not entry.users and not entry.members and self._groups.get(group) is entry:
-            del self._groups[group]
-
-    async def _discard_from_layer(self, group: str) -> None:
-        """Take the hub's channel out of a group that has no members, if it still has none.
-
-        A failure is no one's business: what arrives for it is a stray, and it is tried anew when
-        the layer is back.
-        """
-        entry = self._use(group)
-        try:
-            async with entry.lock:
-                if not entry.members and self._layer is not None:
-                    await road.group_discard(self._layer, group, self._channel)
-        except BaseException as error:
-            self._note_stray(group)
-            if not isinstance(error, Exception):
-                raise
-            logger.debug("A group could not be left in the channel layer: %r", error)
-        finally:
-            self._release(group, entry)
-
-    def _note_stray(self, group: str) -> None:
-        """Whether the layer has us in ``group`` is not known: see :meth:`_settle_strays`."""
-        self._strays[group] = time.monotonic()
-        if self._echo is not None:
-            self._echo.wake()
-
-    async def _start(self) -> Echo:
+    async def _start(self) -> None:
         async with self._starting:
-            if self._echo is not None:
-                return self._echo
-            layer = layers.get_layer()
-            road.check_start()
-            try:
-                echo = await self._begin(layer)
-            except Exception as error:
-                road.note_vain_start()
-                outage.begin(LAYER, LAYER, error)
-                raise
-            self._layer, self._echo = layer, echo
-            self._refreshed_at = time.monotonic()
-            loop = asyncio.get_running_loop()
-            transport.start_serving(loop)
-            self._receiver = loop.create_task(self._receive_forever(layer, self._channel))
-            self._sweeper = loop.create_task(self._sweep_forever())
-            self._listener = loop.create_task(echo.listen_forever())
+            if self._link.echo is not None:
+                return
+            await self._link.open()
+            self._sweeper = asyncio.get_running_loop().create_task(self._sweep_forever())
             try:
                 await self._hear_orders()
             except BaseException:
                 await self._halt()
                 raise
-            return echo
 
     async def _hear_orders(self) -> None:
         self._members[self._ears.connection_id] = (self._ears, set())
         await self.join(self._ears, orders_group())
-
-    async def _begin(self, layer: BaseChannelLayer) -> Echo:
-        # After a restart of Redis each socket of a layer that nobody used meanwhile fails once.
-        if time.monotonic() - _stopped_at.get(asyncio.get_running_loop(), -IDLE) >= IDLE:
-            await redis_layers.drop_idle(layer)
-        try:
-            return await self._listen(layer)
-        except OutageError:
-            await redis_layers.drop_idle(layer)
-            return await self._listen(layer)
-
-    async def _listen(self, layer: BaseChannelLayer) -> Echo:
-        self._channel = await road.new_channel(layer)
-        echo = Echo(layer, self._channel, mend=self._mend, tidy=self._settle_strays)
-        await echo.start()
-        return echo
 
     async def _stop(self) -> None:
         """Listen to nothing any more, and be nobody's hub."""
@@ -429,74 +306,27 @@ class Hub:
     async def _halt(self) -> None:
         await self.leave(self._ears, orders_group())
         self._members.pop(self._ears.connection_id, None)
-        loop = asyncio.get_running_loop()
-        transport.stop_serving(loop)
-        tasks = {task for task in (self._receiver, self._sweeper, self._listener) if task}
-        for task in tasks:
-            task.cancel()
-        self._receiver = self._sweeper = self._listener = None
-        layer, echo = self._layer, self._echo
-        self._layer = self._echo = None
-        if layer is None or echo is None:
-            return
-        await asyncio.wait(tasks, timeout=road.TIMEOUT)
-        _stopped_at[loop] = time.monotonic()
-        redis_layers.forget_channel(layer, self._channel)
-        for group in self._strays:
-            with suppress(Exception):
-                await road.group_discard(layer, group, self._channel)
-        is_away = not echo.is_heard
-        await echo.stop()
-        if is_away:
-            await redis_layers.let_go(layer)
-
-    async def _receive_forever(self, layer: BaseChannelLayer, channel: str) -> None:
-        """Dispatch what the layer brings; outlive whatever the layer raises."""
-        delay, longest = BACKOFF
-        while True:
-            try:
-                message = await redis_layers.receive(layer, channel)
-            except Exception as error:
-                if self._echo is not None:
-                    self._echo.lose(f"{type(error).__name__}: {error}")
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, longest)
-                continue
-            delay = BACKOFF[0]
-            await self._dispatch_safely(message)
-            await asyncio.sleep(0)
-
-    async def _dispatch_safely(self, message: dict[str, Any]) -> None:
-        try:
-            await self.dispatch(message)
-        except Exception:
-            logger.exception("A message of the channel layer could not be delivered.")
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        await self._link.close()
 
     async def _sweep_forever(self) -> None:
         """One clock for all connections: heartbeats, and groups before the layer forgets them."""
         while True:
             await asyncio.sleep(_sweep_interval())
-            self._revive_receiver()
+            self._link.revive()
             try:
                 await self._sweep(time.monotonic())
             except Exception:
                 logger.exception("Heartbeats could not be checked or groups not be renewed.")
-
-    def _revive_receiver(self) -> None:
-        """Start receiving again where the ``send`` of a middleware has cancelled its caller."""
-        if self._receiver is not None and self._receiver.done() and self._layer is not None:
-            logger.error("The receiver of the channel layer was cancelled; it starts again.")
-            receive = self._receive_forever(self._layer, self._channel)
-            self._receiver = asyncio.get_running_loop().create_task(receive)
 
     async def _sweep(self, now: float) -> None:
         deadline = now - _silence()
         for member, _ in list(self._members.values()):
             member.check_heartbeat(deadline)
         self._sweep_places(now)
-        expiry = getattr(self._layer, "group_expiry", None)
-        if expiry and now - self._refreshed_at > expiry / 2:
-            self._refreshed_at = now
+        if self._link.is_forgotten(now):
             await self._mend()
 
     def _sweep_places(self, now: float) -> None:
@@ -512,35 +342,10 @@ class Hub:
 
     async def _mend(self) -> None:
         """Have the layer know the groups with members, who may have missed an order meanwhile."""
-        for group, entry in list(self._groups.items()):
-            if entry.members and self._layer is not None:
-                await road.group_add(self._layer, group, self._channel, is_probe=True)
-        self._remember(authenticated_group(), "recheck", {})
+        await self._link.renew()
+        self._orders.add(authenticated_group(), "recheck", {})
         for member, _ in list(self._members.values()):
             member.instruct("recheck", {})
-
-    async def _settle_strays(self) -> None:
-        """Have the layer agree with us on groups in which a step failed, now and a while later.
-
-        A step that was given up may still reach the server, after whatever came next.
-        """
-        for group, since in list(self._strays.items()):
-            await self._settle_stray(group)
-            if time.monotonic() - since > LATE and self._strays.get(group) == since:
-                del self._strays[group]
-
-    async def _settle_stray(self, group: str) -> None:
-        entry = self._use(group)
-        try:
-            async with entry.lock:
-                if self._layer is None:
-                    return
-                # What is half left, RedisPubSubChannelLayer leaves only when added again.
-                await road.group_add(self._layer, group, self._channel, is_probe=True)
-                if not entry.members:
-                    await road.group_discard(self._layer, group, self._channel, is_probe=True)
-        finally:
-            self._release(group, entry)
 
 
 def _silence() -> float:
@@ -556,8 +361,6 @@ def _sweep_interval() -> float:
         return 1.0
 
 
-#: When the last hub of a loop stopped, monotonic seconds.
-_stopped_at: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, float]] = WeakKeyDictionary()
 _hubs: Final = PerLoop(Hub)
 
 

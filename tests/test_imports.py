@@ -35,6 +35,7 @@ ROWS = (
     ("backends",),
     ("orders", "places"),
     ("members",),
+    ("link",),
     ("hub", "arrears"),
     ("shutdown", "parcels"),
     ("push",),

@@ -70,7 +70,7 @@ async def connect(transactional_db):
 
 @pytest.fixture
 async def all_is_told(connect):
-    """``await all_is_told()``: until whatever was sent or ordered before has come to this process."""
+    """``await all_is_told()``: until what was sent or ordered before has come to this process."""
     bystander = await connect(query="")
     return bystander.so_far
 
@@ -427,9 +427,8 @@ async def save(connection, user):
         *((end, False) for end in (disconnect, refresh, save)),
     ],
 )
-async def test_whatever_touches_rights_ends_it(
-    connect, browser, user, end, is_early, all_is_told
-):
+async def test_whatever_touches_rights_ends_it(connect, user, end, is_early, all_is_told):
+    browser = await Browser.of(user)
     first = await connect(browser)
     await join(first)
     await drop(first)
