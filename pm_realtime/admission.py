@@ -8,7 +8,7 @@ from pm_realtime import push
 from pm_realtime.backends import get_backend
 from pm_realtime.backends.base import Admission, ConnectionInfo, Policy
 from pm_realtime.conf import conf
-from pm_realtime.exceptions import BackendError
+from pm_realtime.exceptions import BackendError, CloseConnection
 from pm_realtime.protocol import CloseCode
 
 #: Seconds between two tries to push out a connection, and how many there are.
@@ -16,8 +16,46 @@ PAUSE: Final = 0.5
 TRIES: Final = 120
 #: Seconds for which a newcomer waits until they are told.
 PATIENCE: Final = 0.05
+#: Seconds that counting a connection in may take on after the connection has ended.
+LATE: Final = 3
 
 _evictions: Final[set[asyncio.Task[None]]] = set()
+
+
+class Seat:
+    """One connection's place among those of its user, or of the anonymous ones."""
+
+    __slots__ = ("_connection_id", "_counting")
+
+    def __init__(self) -> None:
+        self._connection_id = ""
+        self._counting: asyncio.Task[Admission] | None = None
+
+    async def take(self, info: ConnectionInfo, former: str | None) -> None:
+        """Count a connection in, which goes on instead of ``former`` where there is one.
+
+        Raises ``CloseConnection`` where there is no place: a user knows which of their connections
+        to close; who is anonymous may come again later.
+        """
+        if former is not None:
+            # Or it would take a place of its user's from this one, or from another tab.
+            await get_backend().remove(former)
+        self._connection_id = info.connection_id
+        self._counting = asyncio.get_running_loop().create_task(admit(info))
+        # To its end, even where this connection is pushed out itself: it may have to push out more.
+        admission = await asyncio.shield(self._counting)
+        if admission.admitted:
+            return
+        if info.user_id is None:
+            raise CloseConnection(CloseCode.OVERLOADED, "too many anonymous connections")
+        raise CloseConnection(CloseCode.TOO_MANY_CONNECTIONS, "too many connections")
+
+    async def leave(self) -> None:
+        """Count it out, if it was ever to be counted in."""
+        if self._counting is not None:
+            await asyncio.wait({self._counting}, timeout=LATE)
+            self._counting.cancel()
+            await get_backend().remove(self._connection_id)
 
 
 async def admit(info: ConnectionInfo) -> Admission:

@@ -12,11 +12,11 @@ from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.dispatch import Signal
 
-from pm_realtime import groups, handlers, handshakes, journal, signals
-from pm_realtime.admission import admit
+from pm_realtime import handlers, handshakes, journal, signals
+from pm_realtime.admission import Seat
 from pm_realtime.auth import Identity, Verdict, anonymous, authenticate, holder_of
 from pm_realtime.backends import get_backend
-from pm_realtime.backends.base import Admission, ConnectionInfo
+from pm_realtime.backends.base import ConnectionInfo
 from pm_realtime.batches import choose_subprotocol, make_outbox
 from pm_realtime.checker import get_checker
 from pm_realtime.conf import conf
@@ -37,8 +37,7 @@ from pm_realtime.protocol import (
     make_envelope,
 )
 from pm_realtime.repetitions import repetitions
-from pm_realtime.rights import Rights
-from pm_realtime.roles import roles_up_to
+from pm_realtime.rights import Rights, groups_of
 from pm_realtime.shutdown import get_shutdown
 from pm_realtime.sockets import cut_off, narrow
 from pm_realtime.threads import run_site_code
@@ -47,8 +46,6 @@ logger = logging.getLogger("pm_realtime.connection")
 
 #: Seconds a closing connection may take to send what waits: a frozen reader ends here.
 DRAIN_TIMEOUT: Final = 30
-#: Seconds that counting a connection in may take on after the connection has ended.
-COUNTING_TIMEOUT: Final = 3
 #: Seconds that commands under way may take on when the process stops.
 LAST_COMMANDS_TIMEOUT: Final = 1
 
@@ -103,7 +100,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         #: Frames after `connected`, sent or still to be.
         self._frames = 0
         self._orders: set[asyncio.Task[None]] = set()
-        self._counting: asyncio.Task[Admission] | None = None
+        self._seat = Seat()
         self._task = cast("asyncio.Task[None]", asyncio.current_task())
         is_stopped_by_server = False
         try:
@@ -187,7 +184,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         """Be reached from now on, also by what was ordered since the session was read."""
         self._rights = Rights(self, hub)
         self._resume(hub)
-        own_groups = self._own_groups()
+        own_groups = groups_of(self.identity, self.connection_id)
         await hub.join_all(self, own_groups)
         # Not before: who has lost a role meanwhile could not leave a group that is still joined.
         if self.identity.is_authenticated:
@@ -334,7 +331,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             # It is in no group yet: this is what a hub tells all whom something may have escaped.
             self._has_missed = True
         elif not self._rights.obey(instruction, arguments):
-            self.begin(self._obey(instruction, arguments))
+            self.begin(handlers.obey(self, instruction, arguments))
 
     def begin(self, order: Coroutine[Any, Any, None]) -> None:
         """Carry out ``order`` beside the commands of the client."""
@@ -426,13 +423,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._outbox.flush()
 
     async def _count_in(self) -> None:
-        """Take one of the places; raise ``CloseConnection`` where there is none.
-
-        A user knows which of their connections to close; who is anonymous may come again later.
-        """
-        if self._former is not None:
-            # Or it would take a place of its user's from this one, or from another tab.
-            await get_backend().remove(self._former)
+        """Take one of the places; raise ``CloseConnection`` where there is none."""
         identity = self.identity
         info = ConnectionInfo(
             connection_id=self.connection_id,
@@ -440,13 +431,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             role=identity.role,
             connected_at=time.time(),
         )
-        self._counting = asyncio.get_running_loop().create_task(admit(info))
-        # To its end, even where this connection is pushed out itself: it may have to push out more.
-        admission = await asyncio.shield(self._counting)
-        if not admission.admitted and identity.is_authenticated:
-            raise CloseConnection(CloseCode.TOO_MANY_CONNECTIONS, "too many connections")
-        if not admission.admitted:
-            raise CloseConnection(CloseCode.OVERLOADED, "too many anonymous connections")
+        await self._seat.take(info, self._former)
         if self.identity.role != info.role:
             await get_backend().set_role(self.connection_id, self.identity.role)
 
@@ -479,15 +464,6 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             self._outbox.release(self._encode(MessageType.ERROR, error_payload(error)))
         self.end(code, reason)
 
-    def _own_groups(self) -> list[str]:
-        """The groups a connection is born into; what is sent to a role goes to its own group."""
-        own = []
-        if self.identity.is_authenticated:
-            own.append(groups.user_group(str(self.identity.user_id)))
-            own.append(groups.authenticated_group())
-            own.extend(map(groups.role_group, roles_up_to(self.identity.role)))
-        return [*own, groups.connection_group(self.connection_id)]
-
     def _connected_payload(self) -> dict[str, Any]:
         payload = {
             "userId": self.identity.user_id,
@@ -501,19 +477,6 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     def _close_slow(self) -> None:
         self._outbox.discard()
         self.end(CloseCode.TOO_SLOW, "too slow to read")
-
-    async def _obey(self, instruction: str, arguments: dict[str, Any]) -> None:
-        try:
-            if instruction == "subscribe":
-                await handlers.force_subscribe(self, **arguments)
-            else:
-                await handlers.force_unsubscribe(self, **arguments)
-        except CommandError as error:
-            logger.warning("Server code could not %s a connection: %s", instruction, error)
-        except OutageError as error:
-            logger.debug("Server code could not %s a connection: %s", instruction, error)
-        except Exception:
-            logger.exception("Server code could not %s a connection.", instruction)
 
     async def _clean_up_shielded(self) -> bool:
         """Clean up to the end, whoever cancels meanwhile. True where the server did."""
@@ -549,10 +512,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         try:
             if self._hub is not None:
                 await self._hub.remove(self, is_dropped=not self._is_decided)
-            if self._counting is not None:
-                await asyncio.wait({self._counting}, timeout=COUNTING_TIMEOUT)
-                self._counting.cancel()
-                await get_backend().remove(self.connection_id)
+            await self._seat.leave()
         except Exception:
             logger.exception("A connection could not be counted out.")
         if self._is_open:

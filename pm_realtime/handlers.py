@@ -10,7 +10,7 @@ from pm_realtime import push, signals
 from pm_realtime.auth import Identity
 from pm_realtime.backends import get_backend
 from pm_realtime.conf import conf
-from pm_realtime.exceptions import CommandError
+from pm_realtime.exceptions import CommandError, OutageError
 from pm_realtime.groups import room_group
 from pm_realtime.layers import get_layer, is_in_process
 from pm_realtime.protocol import Command, ErrorCode, MessageType, check_room
@@ -203,6 +203,19 @@ async def force_unsubscribe(connection: Connection, room: str, reason: str | Non
         if room in connection.rooms:
             await _leave(connection, room, reason)
             _reply_unsubscribed(connection, room, None, reason)
+
+
+async def obey(connection: Connection, instruction: str, arguments: dict[str, Any]) -> None:
+    """Do what server code asked for with a room. Raises nothing: nobody waits for an answer."""
+    act = force_subscribe if instruction == "subscribe" else force_unsubscribe
+    try:
+        await act(connection, **arguments)
+    except CommandError as error:
+        logger.warning("Server code could not %s a connection: %s", instruction, error)
+    except OutageError as error:
+        logger.debug("Server code could not %s a connection: %s", instruction, error)
+    except Exception:
+        logger.exception("Server code could not %s a connection.", instruction)
 
 
 async def reconsider(connection: Connection, names: Sequence[str] | None = None) -> None:

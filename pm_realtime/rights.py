@@ -336,6 +336,16 @@ class Rights:
             self._settled = None
 
 
+def groups_of(identity: Identity, connection_id: str) -> list[str]:
+    """The groups a connection is born into; what is sent to a role goes to its own group."""
+    own = []
+    if identity.is_authenticated:
+        own.append(groups.user_group(str(identity.user_id)))
+        own.append(groups.authenticated_group())
+        own.extend(map(groups.role_group, roles_up_to(identity.role)))
+    return [*own, groups.connection_group(connection_id)]
+
+
 def _differ(before: Identity, now: Identity) -> bool:
     """Whether the user has changed in what rules may go by."""
     return before.role != now.role or _facts(before.user) != _facts(now.user)

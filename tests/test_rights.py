@@ -16,6 +16,7 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.db import transaction
 
 from pm_realtime import (
+    admission,
     aget_connection,
     arefresh_room,
     arefresh_user,
@@ -711,7 +712,7 @@ async def test_who_loses_a_role_while_its_groups_are_joined_is_in_none_of_it(
 async def test_who_loses_a_role_while_it_is_counted_in_is_counted_as_what_it_is(
     rarely, editor, stop_at
 ):
-    stop = stop_at(consumers, "admit")
+    stop = stop_at(admission, "admit")
 
     async def demote():
         await editor.groups.aclear()
