@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { backoffDelay, MAX_DELAY } from "../../pm_realtime/static/pm_realtime/backoff.js";
+import { backoffDelay, createBackoff, MAX_DELAY } from "../../pm_realtime/static/pm_realtime/backoff.js";
 
 test("the bound doubles and ends at the longest delay", () => {
   const bounds = [0, 1, 2, 3, 4, 5, 6, 50, 2000].map((attempt) => backoffDelay(attempt, 1000, () => 1));
@@ -14,4 +14,31 @@ test("the jitter is full: from nothing to the bound", () => {
   const drawn = Array.from({ length: 200 }, () => backoffDelay(2, 500));
   assert.ok(drawn.every((delay) => delay >= 0 && delay <= 2000));
   assert.ok(new Set(drawn).size > 50);
+});
+
+/** The delays of `count` attempts in a row, with what is drawn. */
+function delaysOf(t, count, random, next = createBackoff()) {
+  t.mock.method(Math, "random", random);
+  return Array.from({ length: count }, (_, attempt) => next(attempt, 1000));
+}
+
+test("each attempt has a window of its own, after that of the last", (t) => {
+  assert.deepEqual(delaysOf(t, 5, () => 1), [1000, 2000, 4000, 8000, 16_000]);
+  assert.deepEqual(delaysOf(t, 5, () => 0), [0, 1000, 2000, 4000, 8000]);
+  assert.deepEqual(delaysOf(t, 4, () => 0.25), [250, 1250, 2500, 5000]);
+});
+
+test("no delay is over its bound, and the fifth attempt comes after 15 s at the earliest", (t) => {
+  const draw = Math.random;
+  for (let trial = 0; trial < 500; trial += 1) {
+    const delays = delaysOf(t, 8, draw);
+    delays.forEach((delay, attempt) => assert.ok(delay <= Math.min(MAX_DELAY, 1000 * 2 ** attempt)));
+    assert.ok(delays.slice(0, 5).reduce((sum, delay) => sum + delay) >= 15_000);
+  }
+});
+
+test("attempts that begin anew owe nothing to those before", (t) => {
+  const next = createBackoff();
+  delaysOf(t, 3, () => 0, next);
+  assert.deepEqual(delaysOf(t, 2, () => 0, next), [0, 1000]);
 });

@@ -6,3 +6,14 @@ export const LONGEST_TIMER = 2 ** 31 - 1;
 export function backoffDelay(attempt, base = 1000, random = Math.random) {
   return Math.round(random() * Math.min(MAX_DELAY, base * 2 ** attempt));
 }
+
+export function createBackoff() {
+  let unused = 0;
+  return function next(attempt, base) {
+    const window = backoffDelay(attempt, base, () => 1);
+    const drawn = backoffDelay(attempt, base);
+    const delay = Math.min(window, (attempt && unused) + drawn);
+    unused = window - drawn;
+    return delay;
+  };
+}

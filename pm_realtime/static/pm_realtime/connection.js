@@ -1,4 +1,4 @@
-import { backoffDelay } from "./backoff.js";
+import { createBackoff } from "./backoff.js";
 import { CloseCode, mayReconnect } from "./constants.js";
 import { watchPage } from "./page.js";
 import { openShared } from "./shared_loader.js";
@@ -19,6 +19,7 @@ export function createConnection(settings, hooks) {
   let unwatch = null;
   // The last connection, and its frames so far.
   let bookmark = [];
+  const nextDelay = createBackoff();
 
   function setStatus(next, detail = {}) {
     status = next;
@@ -78,7 +79,7 @@ export function createConnection(settings, hooks) {
       settle("stopped", { code, reason, resting: true });
     } else {
       const atOnce = attempts === 0 && Date.now() - wokenAt < JUST_WOKEN;
-      const delay = atOnce ? 0 : backoffDelay(attempts, settings.reconnectDelay);
+      const delay = atOnce ? 0 : nextDelay(attempts, settings.reconnectDelay);
       attempts += 1;
       retryTimer = setTimeout(attempt, delay);
       settle("waiting", { code, reason, delay });
