@@ -91,6 +91,13 @@ class BatchOutbox(Outbox):
         gathered.append(text)
         self._length = length
 
+    def deliver_all(self, texts: tuple[str, ...]) -> None:
+        if self._gathered is None and self._is_released:
+            self.deliver(self._windows.join(texts))
+            return
+        for text in texts:
+            self.deliver(text)
+
     def agree(self, subprotocol: str | None) -> None:
         """Gather nothing where a site has answered the handshake with another than was chosen."""
         self._is_agreed = subprotocol == BATCH_SUBPROTOCOL
@@ -141,7 +148,7 @@ class Windows:
         self._is_ticking = False
         self._seconds = 0.0
         self._computed = 0.0
-        self._joined: tuple[list[str], str] = ([], "")
+        self._joined: tuple[Sequence[str], str] = ((), "")
 
     def add(self, outbox: BatchOutbox) -> bool:
         """Open a window for ``outbox``; False where messages are not to gather."""
@@ -156,7 +163,7 @@ class Windows:
             self._tick_at(self._loop.time() + self._seconds)
         return True
 
-    def join(self, texts: list[str]) -> str:
+    def join(self, texts: Sequence[str]) -> str:
         """One frame's text; who stands side by side has mostly gathered the same."""
         if len(texts) == 1:
             return texts[0]
@@ -197,7 +204,7 @@ class Windows:
         if start + CHUNK < len(due):
             self._loop.call_soon(self._end, due, start + CHUNK, patience)
             return
-        self._joined = ([], "")
+        self._joined = ((), "")
         self._is_ticking = bool(self._open)
         if self._open:
             # From now: where sending takes long, a whole window of messages follows it.

@@ -265,6 +265,12 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._outbox.deliver(text)
         return self._frames
 
+    def deliver_all(self, texts: tuple[str, ...]) -> int:
+        """Send several text frames. Never waits. Which frame after ``connected`` the last is."""
+        self._frames += len(texts)
+        self._outbox.deliver_all(texts)
+        return self._frames
+
     @property
     def holder(self) -> Holder | None:
         """Who may go on where this connection drops; None while that is in doubt."""

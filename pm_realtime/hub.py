@@ -8,18 +8,19 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection, Sequence
+from itertools import groupby
 from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
 
-from pm_realtime import layers
 from pm_realtime.conf import conf
 from pm_realtime.groups import authenticated_group, connection_group, orders_group
 from pm_realtime.link import Link
 from pm_realtime.loops import PerLoop
 from pm_realtime.members import Group, Groups, Listener, Member
+from pm_realtime.messages import NEVER_SENT, Burst, Message, bursts, group_of_push
 from pm_realtime.orders import Order, OrderLog
-from pm_realtime.places import NEVER_SENT, Backlog, Bookmark, Message, Place, Places
+from pm_realtime.places import Backlog, Bookmark, Place, Places
 from pm_realtime.protocol import CloseCode
 
 logger = logging.getLogger("pm_realtime.push")
@@ -197,23 +198,32 @@ class Hub:
         for _, message in held.messages if held is not None else ():
             self._hand(member, message, conf.MAX_QUEUE_BYTES)
 
-    async def _dispatch(self, message: dict[str, Any]) -> None:
-        """Hand a message of the layer to the members of its group, in the order of joining."""
-        group = message["group"]
+    async def _dispatch(self, messages: Sequence[dict[str, Any]]) -> None:
+        """Hand on messages of the layer in their order; pushes to one group go together."""
+        for group, some in groupby(messages, group_of_push):
+            if group is not None:
+                await self._push(group, list(some))
+                continue
+            for message in some:
+                try:
+                    self._pass_on(message)
+                except Exception:
+                    logger.exception("A message of the channel layer could not be delivered.")
+
+    async def _push(self, group: str, pushes: Sequence[dict[str, Any]]) -> None:
         entry = self._groups.get(group)
         if entry is None:
             # A join was cancelled, or a leave failed, while the layer worked on it.
             self._link.note_stray(group)
             return
-        if message["type"] == layers.INSTRUCT:
-            self._pass_on(message)
-            return
-        self._serial += 1
-        exclude = message.get("exclude")
-        await self._hand_out(entry, Message.of(self._serial, group, message["text"], exclude))
+        for burst in bursts(group, pushes, self._serial):
+            self._serial = burst.messages[-1].serial
+            await self._hand_out(entry, burst)
 
-    async def _hand_out(self, entry: Group, message: Message) -> None:
+    async def _hand_out(self, entry: Group, burst: Burst) -> None:
+        """Hand a burst to the members of its group, in the order of joining."""
         limit = conf.MAX_QUEUE_BYTES
+        alone = burst.messages[0] if len(burst.messages) == 1 else None
         connection_ids = list(entry.members)
         for start in range(0, len(connection_ids), BATCH):
             if start:
@@ -221,11 +231,29 @@ class Hub:
             for connection_id in connection_ids[start : start + BATCH]:
                 # It may have left meanwhile, or its place be there instead of it.
                 member = entry.members.get(connection_id)
-                if member is not None and connection_id != message.exclude:
-                    try:
-                        self._hand(member, message, limit)
-                    except Exception:
-                        logger.exception("A message could not be delivered to a connection.")
+                if member is None:
+                    continue
+                try:
+                    if alone is None:
+                        self._hand_all(member, burst, limit)
+                    elif connection_id != alone.exclude:
+                        self._hand(member, alone, limit)
+                except Exception:
+                    logger.exception("A message could not be delivered to a connection.")
+
+    def _hand_all(self, member: Member, burst: Burst, limit: int) -> None:
+        connection_id = member.connection_id
+        is_open = connection_id not in self._held and not isinstance(member, Place)
+        if not is_open or connection_id in burst.excluded:
+            for message in burst.messages:
+                if message.exclude != connection_id:
+                    self._hand(member, message, limit)
+            return
+        number = member.deliver_all(burst.texts) - len(burst.messages)
+        if self._places and (place := self._places.get(connection_id)) is not None:
+            for message in burst.messages:
+                number += 1
+                place.note(number, message, limit // 2)
 
     def _hand(self, member: Member, message: Message, limit: int) -> None:
         connection_id = member.connection_id
@@ -246,6 +274,9 @@ class Hub:
 
     def _pass_on(self, message: dict[str, Any]) -> None:
         """Hand an instruction to those it is for, and remember it where it is an order."""
+        if message["group"] not in self._groups:
+            self._link.note_stray(message["group"])
+            return
         instruction, arguments = message["instruction"], message["arguments"]
         target = message.get("target")
         if target is not None:

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from itertools import groupby
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -24,20 +25,22 @@ BACKOFF: Final = (0.1, 1.0)
 IDLE: Final = 2.0
 #: Seconds after which a step that was given up has no effect any more.
 LATE: Final = 10.0
+#: Messages taken from the layer in one turn of the loop.
+MOST: Final = 64
 
 
 class Link:
     """Belongs to one hub: ``groups`` are the hub's.
 
-    ``dispatch`` takes each message that arrives; ``mend`` is called when the layer is back, which
-    may have lost messages and groups meanwhile.
+    ``dispatch`` takes what arrives, all together that came together; ``mend`` is called when the
+    layer is back, which may have lost messages and groups meanwhile.
     """
 
     def __init__(
         self,
         groups: Groups,
         *,
-        dispatch: Callable[[dict[str, Any]], Awaitable[None]],
+        dispatch: Callable[[Sequence[dict[str, Any]]], Awaitable[None]],
         mend: Callable[[], Awaitable[None]],
     ) -> None:
         self._groups = groups
@@ -196,30 +199,37 @@ class Link:
         """Take what the layer brings; outlive whatever the layer raises."""
         delay, longest = BACKOFF
         while True:
-            try:
-                message = await redis_layers.receive(layer, channel)
-            except Exception as error:
-                if self.echo is not None:
-                    self.echo.lose(f"{type(error).__name__}: {error}")
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, longest)
+            messages, error = await redis_layers.receive_waiting(layer, channel, MOST)
+            await self._take(messages)
+            if error is None:
+                delay = BACKOFF[0]
+                await asyncio.sleep(0)
                 continue
-            delay = BACKOFF[0]
-            await self._take(message)
-            await asyncio.sleep(0)
+            if self.echo is not None:
+                self.echo.lose(f"{type(error).__name__}: {error}")
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, longest)
 
-    async def _take(self, message: dict[str, Any]) -> None:
-        echo = self.echo
-        try:
-            if message["type"] == layers.ECHO:
-                if echo is not None:
-                    echo.hear(message)
-                return
-            if echo is not None:
-                echo.note_arrival()
-            await self._dispatch(message)
-        except Exception:
-            logger.exception("A message of the channel layer could not be delivered.")
+    async def _take(self, messages: Sequence[dict[str, Any]]) -> None:
+        """An echo means that what came before it was dispatched."""
+        for is_echo, some in groupby(messages, _is_echo):
+            try:
+                if is_echo:
+                    self._hear(some)
+                else:
+                    self._note_arrival()
+                    await self._dispatch(list(some))
+            except Exception:
+                logger.exception("Messages of the channel layer could not be delivered.")
+
+    def _hear(self, echoes: Iterable[dict[str, Any]]) -> None:
+        for message in echoes:
+            if self.echo is not None:
+                self.echo.hear(message)
+
+    def _note_arrival(self) -> None:
+        if self.echo is not None:
+            self.echo.note_arrival()
 
     async def _settle_strays(self) -> None:
         """Have the layer agree with us on groups in which a step failed, now and a while later.
@@ -240,6 +250,10 @@ class Link:
                 await road.group_add(self._layer, group, self._channel, is_probe=True)
                 if not entry.members:
                     await road.group_discard(self._layer, group, self._channel, is_probe=True)
+
+
+def _is_echo(message: object) -> bool:
+    return isinstance(message, dict) and message.get("type") == layers.ECHO
 
 
 #: When the last link of a loop was closed, monotonic seconds.

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from pm_realtime.places import NEVER_SENT, Holder
+from pm_realtime.messages import NEVER_SENT
+from pm_realtime.places import Holder
 
 
 class Member(Protocol):
@@ -20,6 +21,9 @@ class Member(Protocol):
 
     def deliver(self, text: str) -> float:
         """Send ``text`` without ever waiting; which frame after ``connected`` it is."""
+
+    def deliver_all(self, texts: tuple[str, ...]) -> float:
+        """Send several texts, each in a frame of its own; which frame the last of them is."""
 
     def instruct(self, instruction: str, arguments: dict[str, Any]) -> None:
         """Begin what server code elsewhere asked of this connection."""
@@ -38,6 +42,9 @@ class Listener:
     holder = None
 
     def deliver(self, text: str) -> float:
+        return NEVER_SENT
+
+    def deliver_all(self, texts: tuple[str, ...]) -> float:
         return NEVER_SENT
 
     def instruct(self, instruction: str, arguments: dict[str, Any]) -> None:

@@ -56,6 +56,13 @@ class Outbox:
         elif self._shortcut is None or not self._shortcut.write(text):
             self._try({"type": "websocket.send", "text": text})
 
+    def deliver_all(self, texts: tuple[str, ...]) -> None:
+        """Send several text frames, in one go where the socket has room. Never waits."""
+        is_idle = self._queue is None and not self.is_closed
+        if not is_idle or self._shortcut is None or not self._shortcut.write(texts):
+            for text in texts:
+                self.deliver(text)
+
     def release(self, first: str) -> None:
         """End the hold: ``first`` goes out, then all that has waited."""
         if self.is_closed or not self._is_held:

@@ -5,45 +5,19 @@ not have arrived. Once the connection has dropped, its place is in its groups in
 """
 
 import math
-import time
 from bisect import bisect_left
 from collections.abc import Collection
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs
 
 from pm_realtime.groups import room_group
-
-#: The number of what a connection was never sent, as it had dropped.
-NEVER_SENT: Final = math.inf
+from pm_realtime.messages import NEVER_SENT, Message
 
 #: What says nothing of rights.
 HARMLESS: Final = frozenset({"subscribe", "expect_session", "renew_session"})
 
 #: Whose place it is: a user and the digest of a session, each None where there is none.
 Holder = tuple[int | str | None, str | None]
-
-
-class Message(NamedTuple):
-    """What came from the layer for ``group``, as the ``serial``-th message of its hub."""
-
-    serial: int
-    came_at: float
-    group: str
-    text: str
-    size: int
-    exclude: str | None = None
-
-    @classmethod
-    def of(cls, serial: int, group: str, text: str, exclude: str | None) -> Self:
-        """What has come just now."""
-        size = len(text) if text.isascii() else len(text.encode())
-        return cls(serial, time.monotonic(), group, text, size, exclude)
-
-    def again(self, number: float) -> Self:
-        """This message, saying which frame of the last connection it was."""
-        if number == NEVER_SENT:
-            return self
-        return self._replace(text=f'{self.text[:-1]},"resent":{number}}}')
 
 
 class Bookmark(NamedTuple):
@@ -231,6 +205,9 @@ class Place(Backlog):
 
     def deliver(self, text: str) -> float:
         """As a connection would: see :meth:`note`."""
+        return NEVER_SENT
+
+    def deliver_all(self, texts: tuple[str, ...]) -> float:
         return NEVER_SENT
 
     def instruct(self, instruction: str, arguments: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from channels.layers import BaseChannelLayer
 
-from pm_realtime.layers import Message, is_in_process
+from pm_realtime.layers import LocalChannelLayer, Message, is_in_process
 from pm_realtime.turns import note_result
 
 
@@ -106,6 +106,31 @@ async def receive(layer: BaseChannelLayer, channel: str) -> Message:
     for tidying in getattr(layer, "receive_cleaners", ()):
         tidying.add_done_callback(note_result)
     return message
+
+
+async def receive_waiting(
+    layer: BaseChannelLayer, channel: str, most: int
+) -> tuple[list[Message], Exception | None]:
+    """What has come for ``channel``: one message, whenever it comes, and at most ``most``.
+
+    With it what the layer raised after those.
+    """
+    messages: list[Message] = []
+    try:
+        messages.append(await receive(layer, channel))
+        for _ in range(min(_count_waiting(layer, channel), most - 1)):
+            messages.append(await receive(layer, channel))
+    except Exception as error:
+        return messages, error
+    return messages, None
+
+
+def _count_waiting(layer: Any, channel: str) -> int:
+    """How many messages can be received without waiting, where that can be told for certain."""
+    if not (isinstance(layer, LocalChannelLayer) or hasattr(layer, "_shards")):
+        return 0
+    queue = layer.channels.get(channel)
+    return queue.qsize() if queue is not None else 0
 
 
 #: Channels that nobody reads any more, and since when, while messages for them may come.

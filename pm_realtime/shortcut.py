@@ -14,17 +14,26 @@ from typing import Any, Final, Protocol
 TEXT: Final = b"\x81"
 PROTOCOL: Final = "WebSocketProtocol"
 
-_made: tuple[str, bytes] = ("", b"\x81\x00")
+#: A text, or several that go out together, each in a frame of its own.
+Texts = str | tuple[str, ...]
+
+_made: tuple[Texts, bytes] = ("", b"\x81\x00")
 
 
-def frame_of(text: str) -> bytes:
-    """The frame that carries ``text``, made once for all who are given the same object in turn."""
+def frame_of(texts: Texts) -> bytes:
+    """What carries ``texts``, made once for all who are given the same object in turn."""
     global _made
     made_for, frame = _made
-    if made_for is not text:
-        frame = _frame(text.encode())
-        _made = (text, frame)
+    if made_for is not texts:
+        frame = _frames(texts)
+        _made = (texts, frame)
     return frame
+
+
+def _frames(texts: Texts) -> bytes:
+    if isinstance(texts, str):
+        return _frame(texts.encode())
+    return b"".join([_frame(text.encode()) for text in texts])
 
 
 def _frame(payload: bytes) -> bytes:
@@ -39,8 +48,8 @@ def _frame(payload: bytes) -> bytes:
 class Shortcut(Protocol):
     """The way to one socket."""
 
-    def write(self, text: str) -> bool:
-        """Send ``text`` as a frame; False, and nothing sent, where ASGI has to do it."""
+    def write(self, texts: Texts) -> bool:
+        """Send a text, or several in one go; False, and nothing sent, where ASGI has to do it."""
 
 
 class _Uvicorn:
@@ -64,11 +73,11 @@ class _Uvicorn:
             and self._connection.state is self._open
         )
 
-    def write(self, text: str) -> bool:
+    def write(self, texts: Texts) -> bool:
         if not self.is_free():
             return False
         try:
-            self._write(frame_of(text))
+            self._write(frame_of(texts))
         except RuntimeError:  # uvloop, where the socket is gone already.
             return False
         return True
@@ -100,10 +109,10 @@ class _Daphne:
             and not protocol.send_queue
         )
 
-    def write(self, text: str) -> bool:
+    def write(self, texts: Texts) -> bool:
         if not self.is_free():
             return False
-        frame = frame_of(text)
+        frame = frame_of(texts)
         if 0 < self._limit < len(frame):
             return False
         self._write(frame)

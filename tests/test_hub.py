@@ -30,6 +30,10 @@ class Member:
     def deliver(self, text):
         self.received.append(text)
 
+    def deliver_all(self, texts):
+        for text in texts:
+            self.deliver(text)
+
     def instruct(self, instruction, arguments):
         if instruction == "recheck":
             self.rechecks += 1

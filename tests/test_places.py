@@ -26,7 +26,8 @@ from pm_realtime import (
     hub,
 )
 from pm_realtime.hub import get_hub
-from pm_realtime.places import Bookmark, Message, Place, read_bookmark
+from pm_realtime.messages import Message
+from pm_realtime.places import Bookmark, Place, read_bookmark
 from tests.helpers import NO_CONNECTIONS, Connection, eventually, layer_groups
 from tests.sessions import ENGINES, Browser
 from tests.site import rules
