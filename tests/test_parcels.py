@@ -10,7 +10,7 @@ from django.db import connections, transaction
 from pm_realtime import arrears, parcels
 from pm_realtime.exceptions import OutageError
 from pm_realtime.outage import outage
-from tests.helpers import eventually
+from tests.helpers import errors_of, eventually
 from tests.site.models import Note
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -104,6 +104,25 @@ async def test_a_parcel_that_cannot_be_sent_after_the_commit_fails_nobody_and_is
     assert await Note.objects.acount() == 1
     await in_thread(lambda: parcels.send(parcels.Parcel("g", {"type": "test"}, None, True)))
     assert caplog.messages[-1].endswith("Pushes that could not be sent: 3.")
+
+
+@pytest.mark.xfail(
+    raises=AttributeError, strict=True, reason="Django's log asks what failed for its __qualname__"
+)
+async def test_what_is_wrong_with_the_layer_at_the_commit_is_logged_and_fails_nobody(
+    settings, caplog
+):
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "not.installed.Layer"}}
+    went_on = []
+
+    def save():
+        with transaction.atomic():
+            parcels.send(parcels.order("g", "recheck"))
+            transaction.on_commit(lambda: went_on.append(True))
+
+    await in_thread(save)
+    assert went_on == [True]
+    assert len(errors_of(caplog)) == 1
 
 
 async def test_of_a_change_that_was_not_taken_what_is_owed_is_the_refresh_alone(far, monkeypatch):
