@@ -85,5 +85,5 @@ class Groups(dict[str, Group]):
             yield group
         finally:
             group.users -= 1
-            if not group.users and not group.members and self.get(name) is group:
+            if not group.users and not group.members:
                 del self[name]

@@ -108,13 +108,18 @@ def _after_commit(deliver: Callable[[], None]) -> bool:
     False where none is open. A failure then is raised nowhere: the data is saved, and the request
     that saved it goes on. The log counts the pushes that Redis did not take.
     """
-    deliver = functools.partial(_deliver_or_count, deliver)
+    deliver = _named(_deliver_or_count, deliver)
     opened = [db.alias for db in connections.all(initialized_only=True) if db.in_atomic_block]
     for alias in opened:
-        deliver = functools.partial(transaction.on_commit, deliver, using=alias, robust=True)
+        deliver = _named(transaction.on_commit, deliver, using=alias, robust=True)
     if opened:
         deliver()
     return bool(opened)
+
+
+def _named(function: Callable[..., None], *args: Any, **kwargs: Any) -> Callable[[], None]:
+    """A partial with a name: Django's log asks for that of whatever fails after the commit."""
+    return functools.update_wrapper(functools.partial(function, *args, **kwargs), function)
 
 
 def _deliver_or_count(deliver: Callable[[], None]) -> None:

@@ -11,7 +11,7 @@ from channels.layers import InMemoryChannelLayer
 
 from pm_realtime import send_to_connection
 from pm_realtime.layers import get_layer
-from pm_realtime.testing import RealtimeCommunicator
+from pm_realtime.testing import RealtimeCommunicator, session_cookie
 from tests import redis_layer
 
 #: Seconds a test waits for something that must happen, however busy the machine is.
@@ -76,6 +76,25 @@ class Connection(RealtimeCommunicator):
     async def assert_ended(self) -> None:
         """The application is done with this connection, by itself and without an exception."""
         await asyncio.wait_for(asyncio.shield(self.future), PATIENCE)
+
+
+async def cookie_of(user: Any) -> tuple[bytes, bytes]:
+    """The header with which a browser shows that it is logged in as ``user``."""
+    return (b"cookie", await session_cookie(user))
+
+
+async def connect_many(
+    stack: contextlib.AsyncExitStack, count: int, user: Any = None
+) -> list[Connection]:
+    return [await stack.enter_async_context(Connection(user=user)) for _ in range(count)]
+
+
+async def assert_refused_with(connection: Connection, code: int) -> None:
+    """Accepted so that a browser sees the code, closed with it, and done."""
+    assert (await connection.connect())[0]
+    await connection.assert_closed(code)
+    await connection.assert_ended()
+    assert connection.output_queue.empty()
 
 
 async def eventually(condition: Callable[[], object], seconds: float = PATIENCE) -> None:

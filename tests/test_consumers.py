@@ -1,11 +1,9 @@
 """The life of a connection: handshake, limits, heartbeat, end."""
 
 import asyncio
-import math
 import re
 import threading
 import time
-from contextlib import AsyncExitStack
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -14,23 +12,13 @@ from channels.testing import WebsocketCommunicator
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
-from pm_realtime import (
-    abroadcast,
-    adisconnect_user,
-    aget_stats,
-    aget_user_connections,
-    asend_to_room,
-    asend_to_user,
-    auth,
-    consumers,
-)
+from pm_realtime import abroadcast, adisconnect_user, aget_stats, asend_to_user, auth, consumers
 from pm_realtime.backends import get_backend
 from pm_realtime.backends.memory import MemoryBackend
 from pm_realtime.consumers import RealtimeConsumer
 from pm_realtime.exceptions import BackendError
 from pm_realtime.groups import room_group, user_group
 from pm_realtime.hub import get_hub
-from pm_realtime.testing import session_cookie
 from pm_realtime.threads import run_handshake
 from tests.helpers import (
     NO_CONNECTIONS,
@@ -38,6 +26,8 @@ from tests.helpers import (
     Connection,
     assert_envelope,
     assert_refusal,
+    assert_refused_with,
+    cookie_of,
     errors_of,
     eventually,
     layer_groups,
@@ -92,22 +82,6 @@ def broken_resolver(user):
 
 def mistaken_resolver(user):
     return "emperor"
-
-
-async def cookie_of(user):
-    return (b"cookie", await session_cookie(user))
-
-
-async def connect_many(stack, count, user=None):
-    return [await stack.enter_async_context(Connection(user=user)) for _ in range(count)]
-
-
-async def assert_refused_with(connection, code):
-    """Accepted so that a browser sees the code, closed with it, and done."""
-    assert (await connection.connect())[0]
-    await connection.assert_closed(code)
-    await connection.assert_ended()
-    assert connection.output_queue.empty()
 
 
 # The handshake
@@ -408,163 +382,6 @@ async def test_an_anonymous_connect_needs_no_database():
         assert await connection.is_alive()
 
 
-# Connections of one user
-
-
-async def test_the_6th_connection_ends_the_oldest(user):
-    async with AsyncExitStack() as stack:
-        oldest, *others = await connect_many(stack, 5, user)
-        newest = await stack.enter_async_context(Connection(user=user))
-        await oldest.assert_closed(4502)
-        await oldest.assert_ended()
-        left = [connection.connection_id for connection in (*others, newest)]
-        assert [info.connection_id for info in await aget_user_connections(user)] == left
-        assert all([await connection.is_alive() for connection in (*others, newest)])
-
-
-async def test_the_refuse_policy_keeps_the_old_ones(configure, user):
-    configure(CONNECTION_LIMIT_POLICY="refuse")
-    async with AsyncExitStack() as stack:
-        old = await connect_many(stack, 5, user)
-        await assert_refused_with(Connection(headers=[await cookie_of(user)]), 4505)
-        assert all([await connection.is_alive() for connection in old])
-        await old[0].disconnect()
-        assert await (await stack.enter_async_context(Connection(user=user))).is_alive()
-
-
-async def test_another_limit_takes_effect(configure, user):
-    configure(MAX_CONNECTIONS_PER_USER=1)
-    async with Connection(user=user) as old, Connection(user=user) as new:
-        await old.assert_closed(4502)
-        assert await new.is_alive()
-
-
-async def test_the_limit_counts_each_user_alone_and_anonymous_ones_not_at_all(user, editor):
-    async with AsyncExitStack() as stack:
-        everyone = await connect_many(stack, 5, user)
-        everyone += await connect_many(stack, 5, editor)
-        everyone += await connect_many(stack, 12)
-        assert all([await connection.is_alive() for connection in everyone])
-        stats = await aget_stats()
-        assert (stats["totalConnections"], stats["authenticatedConnections"]) == (22, 10)
-
-
-async def test_of_20_connections_at_once_exactly_5_stay(user):
-    cookie = await cookie_of(user)
-    everyone = [Connection(headers=[cookie]) for _ in range(20)]
-    await asyncio.gather(*(connection.connect() for connection in everyone))
-    await eventually(lambda: sum(connection.future.done() for connection in everyone) == 15)
-    assert len(await aget_user_connections(user)) == 5
-    for connection in everyone:
-        if connection.future.done():
-            await connection.assert_closed(4502)
-        else:
-            assert await connection.is_alive()
-            await connection.disconnect()
-
-
-# The rate
-
-
-class Clock:
-    """Time for the consumer, as the test says."""
-
-    def __init__(self):
-        self.now = math.floor(time.monotonic())
-
-    def monotonic(self):
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(
-        "pm_realtime.inbox.time", SimpleNamespace(monotonic=clock.monotonic, time=time.time)
-    )
-    return clock
-
-
-async def test_the_61st_message_within_a_minute_is_refused():
-    async with Connection() as connection, Connection() as other:
-        assert all([await connection.is_alive() for _ in range(60)])
-        refusal = await connection.ask("ping", id="the 61st")
-        retry_after = refusal["payload"]["retryAfter"]
-        assert type(retry_after) is int
-        assert 0 < retry_after <= 60_000
-        assert_refusal(refusal, "RATE_LIMITED", id="the 61st", retryAfter=retry_after)
-        assert await other.is_alive()
-
-
-async def test_the_window_slides(clock):
-    async with Connection() as connection:
-
-        async def answers(count):
-            return {(await connection.ask("ping"))["type"] for _ in range(count)}
-
-        assert await answers(30) == {"pong"}
-        clock.now += 30
-        assert await answers(30) == {"pong"}
-        clock.now += 29.5
-        refusal = await connection.ask("ping")
-        assert refusal["payload"]["retryAfter"] == 500
-        clock.now += 0.5
-        assert await answers(30) == {"pong"}
-        refusal = await connection.ask("ping")
-        assert refusal["payload"]["retryAfter"] == 30_000
-
-
-async def test_after_retry_after_a_message_is_accepted(configure):
-    configure(RATE_LIMIT="3/s")
-    async with Connection() as connection:
-        assert all([await connection.is_alive() for _ in range(3)])
-        refusal = await connection.ask("ping")
-        assert 0 < refusal["payload"]["retryAfter"] <= 1000
-        await asyncio.sleep(refusal["payload"]["retryAfter"] / 1000)
-        assert await connection.is_alive()
-
-
-async def test_every_command_counts_and_a_refused_one_does_nothing(configure):
-    configure(RATE_LIMIT="3/m", DEFAULT_ROOM={"public": True})
-    async with Connection() as connection:
-        await connection.subscribe("a")
-        await connection.ask("message", {"room": "a", "content": 1})
-        await connection.ask("ping")
-        for type in ("subscribe", "unsubscribe", "message", "ping"):
-            refusal = await connection.ask(type, {"room": "a", "content": 2})
-            assert refusal["payload"]["code"] == "RATE_LIMITED"
-        assert await connection.so_far() == []
-        assert (await aget_stats())["roomStats"] == {"a": 1}
-
-
-async def test_what_the_server_pushes_does_not_count(configure):
-    configure(RATE_LIMIT="2/m", DEFAULT_ROOM={"public": True})
-    async with Connection() as connection:
-        await connection.subscribe("a")
-        for number in range(20):
-            await asend_to_room("a", "tick", number)
-        assert await connection.types_so_far() == ["tick"] * 20
-        assert await connection.is_alive()
-
-
-async def test_no_rate_means_no_limit(configure):
-    configure(RATE_LIMIT=None)
-    async with Connection() as connection:
-        assert all([await connection.is_alive() for _ in range(300)])
-
-
-@pytest.mark.parametrize(("rate", "accepted", "patience"), [("3/m", 3, 10), ("60/m", 60, 60)])
-async def test_who_breaks_the_rate_again_and_again_is_closed(configure, rate, accepted, patience):
-    configure(RATE_LIMIT=rate)
-    async with Connection() as connection:
-        assert all([await connection.is_alive() for _ in range(accepted)])
-        for _ in range(patience):
-            assert (await connection.ask("ping"))["payload"]["code"] == "RATE_LIMITED"
-        await connection.command("ping")
-        await connection.assert_closed(4003)
-        await connection.assert_ended()
-
-
 # Frames that are none
 
 
@@ -835,42 +652,6 @@ async def test_a_flood_of_frames_leaves_turns_to_others(configure):
     await RealtimeConsumer.as_asgi()({"type": "websocket", "headers": []}, receive, send)
     other.cancel()
     assert turns > 100
-
-
-async def test_what_is_malformed_neither_counts_nor_closes(configure):
-    configure(RATE_LIMIT="3/m", DEFAULT_ROOM={"public": True})
-    async with Connection() as connection:
-        for payload in ("no object", {}, {"room": 5}, {"room": ""}, None) * 20:
-            refusal = await connection.ask("subscribe", payload)
-            assert refusal["payload"]["code"] in ("INVALID_PAYLOAD", "INVALID_ROOM")
-            refusal = await connection.ask("no such command", payload)
-            assert refusal["payload"]["code"] == "UNKNOWN_TYPE"
-        assert all([await connection.is_alive() for _ in range(3)])
-        assert not await connection.is_alive()
-
-
-async def test_a_flood_of_malformed_frames_is_closed(configure, monkeypatch):
-    configure(RATE_LIMIT="3/m")
-    monkeypatch.setattr("pm_realtime.limits.RateLimiter.MALFORMED_PATIENCE", 50)
-    async with Connection() as connection:
-        for _ in range(50):
-            assert (await connection.ask_raw("{"))["payload"]["code"] == "PARSE_ERROR"
-        assert await connection.is_alive()
-        await connection.send_frame("{")
-        await connection.assert_closed(4003)
-
-
-async def test_many_who_send_malformed_frames_share_one_patience(configure, monkeypatch):
-    configure(RATE_LIMIT="3/m")
-    monkeypatch.setattr("pm_realtime.limits.RateLimiter.MALFORMED_PATIENCE", 300)
-    async with AsyncExitStack() as stack:
-        *abusers, honest = await connect_many(stack, 11)
-        for abuser in abusers:
-            for _ in range(200):
-                await abuser.send_frame("{")
-        for abuser in abusers[:5]:
-            await abuser.assert_closed(4003)
-        assert await honest.is_alive()
 
 
 async def test_who_breaks_the_rate_is_cut_off_after_the_close_frame(configure, monkeypatch):

@@ -11,7 +11,7 @@ from pm_realtime.groups import orders_group, room_group
 from pm_realtime.hub import get_hub
 from pm_realtime.outage import outage
 from tests.helpers import Connection, assert_refusal, eventually
-from tests.test_hub import Member
+from tests.hubs import Member
 
 pytestmark = pytest.mark.usefixtures("hasty")
 

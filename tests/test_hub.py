@@ -3,112 +3,24 @@
 import asyncio
 import random
 import time
-from contextlib import AsyncExitStack, asynccontextmanager
-from types import SimpleNamespace
+from contextlib import AsyncExitStack
 
 import pytest
-from channels.layers import InMemoryChannelLayer, channel_layers
 
-from pm_realtime import aget_stats, asend_to_room, orders, parcels
+from pm_realtime import asend_to_room, orders, parcels
 from pm_realtime.consumers import RealtimeConsumer
 from pm_realtime.groups import orders_group, room_group
 from pm_realtime.hub import get_hub
 from pm_realtime.layers import PUSH, get_layer
-from tests.helpers import PATIENCE, Connection, errors_of, eventually, layer_channels, layer_groups
+from tests.helpers import Connection, errors_of, eventually, layer_channels, layer_groups
+from tests.hubs import LoggedLayer, Member, members, send, use
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
-
-
-class Member:
-    """A connection as the hub sees it, and what has reached it."""
-
-    def __init__(self, name):
-        self.connection_id = name
-        self.received = []
-        self.rechecks = 0
-
-    def deliver(self, text):
-        self.received.append(text)
-
-    def deliver_all(self, texts):
-        for text in texts:
-            self.deliver(text)
-
-    def instruct(self, instruction, arguments):
-        if instruction == "recheck":
-            self.rechecks += 1
-        else:
-            self.received.append((instruction, arguments))
-
-    def check_heartbeat(self, deadline):
-        pass
 
 
 class BrokenMember(Member):
     def deliver(self, text):
         raise RuntimeError("a bug")
-
-
-class LoggedLayer(InMemoryChannelLayer):
-    """Notes what becomes of groups, and fails at receiving as often as it is told."""
-
-    def __init__(self, **kwargs):
-        super().__init__(capacity=10_000, **kwargs)
-        self.log = []
-        self.failures = 0
-        self.is_away = False
-        self.broke = asyncio.Event()
-
-    async def group_add(self, group, channel):
-        if self.is_away:
-            raise ConnectionError("the layer is away")
-        self._note("add", group)
-        await super().group_add(group, channel)
-
-    def _note(self, step, group):
-        if group != orders_group():
-            self.log.append((step, group))
-
-    async def group_discard(self, group, channel):
-        self._note("discard", group)
-        await super().group_discard(group, channel)
-
-    async def receive(self, channel):
-        if not self.failures and not self.is_away:
-            receiving = asyncio.ensure_future(super().receive(channel))
-            breaking = asyncio.ensure_future(self.broke.wait())
-            try:
-                await asyncio.wait([receiving, breaking], return_when=asyncio.FIRST_COMPLETED)
-                if receiving.done():
-                    return receiving.result()
-            finally:
-                receiving.cancel()
-                breaking.cancel()
-        self.broke.clear()
-        self.failures = max(0, self.failures - 1)
-        raise ConnectionError("the layer is away")
-
-    def fail(self, times):
-        """Fail ``times`` times, from now on, having lost all groups."""
-        self.failures = times
-        self.groups.clear()
-        self.broke.set()
-
-
-@pytest.fixture
-def gate(monkeypatch):
-    """The layer in use discards a group only once the test says so."""
-    gate = SimpleNamespace(was_asked=asyncio.Event(), may_discard=asyncio.Event())
-    layer = get_layer()
-    discard = layer.group_discard
-
-    async def wait_and_discard(*args):
-        gate.was_asked.set()
-        await gate.may_discard.wait()
-        await discard(*args)
-
-    monkeypatch.setattr(layer, "group_discard", wait_and_discard)
-    return gate
 
 
 @pytest.fixture
@@ -132,29 +44,6 @@ def pace(monkeypatch):
     for name in ("group_add", "group_discard"):
         monkeypatch.setattr(layer, name, slow_down(getattr(layer, name)))
     return pace
-
-
-def use(layer):
-    channel_layers.set("default", layer)
-    return layer
-
-
-@asynccontextmanager
-async def members(*everyone, groups=()):
-    hub = get_hub()
-    for member in everyone:
-        await hub.add(member, groups)
-    try:
-        yield hub
-    finally:
-        for member in everyone:
-            await hub.remove(member)
-
-
-async def send(group, text):
-    await get_layer().group_send(
-        group, {"type": PUSH, "group": group, "text": text, "exclude": None}
-    )
 
 
 # Membership
@@ -278,36 +167,6 @@ async def test_joins_and_leaves_in_any_order_end_as_the_layer_has_it(pace, cance
             crowd[0].received.remove("fence")
             assert all(set(member.received) == where[member] for member in crowd), seed
         assert layer_groups() == {}
-
-
-async def test_a_group_that_nobody_is_in_is_left_at_its_first_message():
-    member = Member("1")
-    async with members(member, groups=["g"]):
-        (channel,) = layer_groups()["g"]
-        await get_layer().group_add("stray", channel)
-        await send("stray", "tick")
-        await eventually(lambda: "stray" not in layer_groups())
-        await send("g", "tick")
-        await eventually(lambda: member.received == ["tick"])
-
-
-async def test_one_who_joins_while_a_stray_group_is_left_still_gets_its_messages(gate):
-    member = Member("1")
-    async with members(member, groups=["other"]) as hub:
-        (channel,) = layer_groups()["other"]
-        await get_layer().group_add("g", channel)
-        await send("g", "stray")
-        await gate.was_asked.wait()
-        joining = asyncio.create_task(hub.join(member, "g"))
-        await asyncio.wait([joining], timeout=0.05)  # It may have to wait for the leaving.
-        gate.may_discard.set()
-        await joining
-        await send("other", "fence")
-        await eventually(lambda: "fence" in member.received)
-        await send("g", "tick")
-        await send("other", "fence")
-        await eventually(lambda: member.received.count("fence") == 2)
-        assert member.received == ["fence", "tick", "fence"]
 
 
 async def test_what_is_sent_right_after_joining_arrives():
@@ -435,102 +294,6 @@ async def test_where_orders_may_have_been_forgotten_a_refresh_stands_for_them():
         await order("g", "last")
         await eventually(lambda: hub.orders_since(began, ["g"])[1:])
         assert [each.instruction for each in hub.orders_since(began, ["g"])] == ["refresh", "last"]
-
-
-# A layer that fails
-
-
-async def test_the_loop_outlives_the_layer_and_joins_its_groups_again(caplog):
-    layer = use(LoggedLayer())
-    member = Member("1")
-    async with members(member, groups=["g", "h"]):
-        await send("g", "before")
-        await eventually(lambda: member.received == ["before"])
-        layer.fail(1)
-        await eventually(lambda: set(layer.groups) == {orders_group(), "g", "h"})
-        await eventually(lambda: member.rechecks == 1)
-        await send("g", "after")
-        await send("h", "after")
-        await eventually(lambda: member.received == ["before", "after", "after"])
-    assert len(errors_of(caplog)) == 1
-
-
-async def test_a_failing_layer_is_logged_once_however_often_it_fails(caplog):
-    layer = use(LoggedLayer())
-    member = Member("1")
-    async with members(member, groups=["g"]):
-        layer.fail(3)
-        await eventually(lambda: not layer.failures)
-        await eventually(lambda: "g" in layer.groups)
-        await send("g", "after")
-        await eventually(lambda: member.received == ["after"])
-    assert len(errors_of(caplog)) == 1
-
-
-async def test_a_layer_that_is_wholly_away_is_logged_once_and_taken_up_when_it_is_back(caplog):
-    layer = use(LoggedLayer())
-    member = Member("1")
-    async with members(member, groups=["g"]):
-        layer.is_away = True
-        layer.fail(1)
-        await eventually(lambda: errors_of(caplog))
-        await eventually(lambda: not layer.broke.is_set())
-        layer.is_away = False
-        await eventually(lambda: "g" in layer.groups)
-        await send("g", "after")
-        await eventually(lambda: member.received == ["after"])
-    assert len(errors_of(caplog)) == 1
-
-
-async def test_who_leaves_while_the_layer_fails_is_gone(caplog):
-    layer = use(LoggedLayer())
-    stays, leaves = Member("1"), Member("2")
-    async with members(stays, leaves, groups=["g"]) as hub:
-        await hub.join(leaves, "h")
-        layer.fail(1)
-        await hub.leave(leaves, "h")
-        await eventually(lambda: "g" in layer.groups)
-        assert "h" not in layer.groups
-    assert len(errors_of(caplog)) == 1
-
-
-async def subscribe_when_heard(connection, room):
-    """Join ``room``; until the layer is known to work again nobody joins anything."""
-    async with asyncio.timeout(PATIENCE):
-        while (answer := await connection.ask("subscribe", {"room": room}))["type"] == "error":
-            assert answer["payload"]["code"] == "INTERNAL_ERROR"
-            await asyncio.sleep(0.2)
-
-
-async def test_a_seat_is_free_again_where_the_layer_fails_at_the_leaving_or_the_joining(
-    configure, monkeypatch
-):
-    configure(ROOMS={"one": {"public": True, "max_connections": 1}})
-
-    async def fail(group, channel):
-        raise ConnectionError("the layer is away")
-
-    async with Connection() as first, Connection() as second:
-        await first.subscribe("one")
-        for method in ("group_discard", "group_add"):
-            with monkeypatch.context() as patch:
-                patch.setattr(get_layer(), method, fail)
-                command = "unsubscribe" if method == "group_discard" else "subscribe"
-                await first.ask(command, {"room": "one"})
-            assert (await aget_stats())["totalRooms"] == 0
-            await subscribe_when_heard(second, "one")
-            await second.ask("unsubscribe", {"room": "one"})
-
-
-async def test_groups_are_added_again_before_the_layer_forgets_them(configure):
-    configure(HEARTBEAT_INTERVAL=0.1, HEARTBEAT_TIMEOUT=0.1)
-    layer = use(LoggedLayer(group_expiry=0.05))
-    member = Member("1")
-    async with members(member, groups=["g", "h"]) as hub:
-        await hub.leave(member, "h")
-        layer.log.clear()
-        await eventually(lambda: layer.log.count(("add", "g")) >= 3)
-        assert set(layer.log) == {("add", "g")}
 
 
 # What goes wrong while delivering

@@ -1,15 +1,13 @@
 """One picture of what is away, two lines in the log, everybody looks at once."""
 
 import asyncio
-import logging
 import threading
 
 import pytest
 import redis.asyncio
 
 import pm_realtime.outage as module
-from pm_realtime.layer_logs import SUBSCRIPTIONS, take_hints
-from pm_realtime.outage import Outage, is_lost_connection, outage
+from pm_realtime.outage import Outage, is_lost_connection
 
 
 @pytest.fixture
@@ -122,33 +120,6 @@ def test_a_mistake_of_ours_is_no_lost_connection():
     with pytest.raises(AttributeError) as caught:
         None.writelines  # noqa: B018
     assert not is_lost_connection(caught.value)
-
-
-def log_in_channels_redis(error):
-    logger = logging.getLogger("channels_redis.pubsub")
-    try:
-        raise error
-    except Exception:
-        logger.exception("Unexpected exception in receive task")
-
-
-async def test_tracebacks_of_channels_redis_become_our_own_lines(caplog):
-    take_hints()
-    take_hints()
-    looked = asyncio.Event()
-    outage.watch("test", looked.set)
-    try:
-        for _ in range(3):
-            log_in_channels_redis(ConnectionError("gone"))
-        await asyncio.wait_for(looked.wait(), 5)
-        log_in_channels_redis(TypeError("a mistake"))
-    finally:
-        outage.unwatch("test")
-        outage.end(SUBSCRIPTIONS)
-    lost, traceback, back = caplog.records
-    assert lost.getMessage().startswith("Lost the channel layer: gone. ")
-    assert str(traceback.exc_info[1]) == "a mistake"
-    assert back.getMessage().startswith("Back after")
 
 
 def test_many_threads_may_speak_at_once(ours, caplog, monkeypatch):

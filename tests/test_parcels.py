@@ -1,0 +1,176 @@
+"""Messages on their way into a layer outside of this process: when they leave, and what is owed."""
+
+import os
+import threading
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.db import connections, transaction
+
+from pm_realtime import arrears, parcels
+from pm_realtime.exceptions import OutageError
+from pm_realtime.outage import outage
+from tests.helpers import errors_of, eventually
+from tests.site.models import Note
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def orders_in(layer):
+    """The orders that were sent, each as its instruction, its target and its arguments."""
+    orders = [message for _, message in layer.sent if "target" in message]
+    return [(order["instruction"], order["target"], order["arguments"]) for order in orders]
+
+
+def instructions_in(layer):
+    return [instruction for instruction, _, _ in orders_in(layer)]
+
+
+def in_thread(function):
+    """Run sync code that uses the database as a view would."""
+    return sync_to_async(function)()
+
+
+# What changes the rights of somebody
+
+
+async def test_a_change_without_a_transaction_is_told_at_once_and_not_announced(far):
+    await in_thread(lambda: parcels.tell_change("g"))
+    assert instructions_in(far) == ["refresh"]
+
+
+async def test_a_change_in_a_transaction_is_announced_at_once_and_told_after_the_commit(far):
+    def change():
+        with transaction.atomic():
+            parcels.tell_change("g")
+            parcels.tell_change("h")
+            return orders_in(far)
+
+    announced = await in_thread(change)
+    assert [order[:2] for order in announced] == [("doubt", "g"), ("doubt", "h")]
+    told = orders_in(far)[2:]
+    assert [order[:2] for order in told] == [("refresh", "g"), ("refresh", "h")]
+    changes = [arguments for _, _, arguments in announced]
+    assert [arguments for _, _, arguments in told] == changes
+    assert changes[0] != changes[1]
+
+
+async def test_of_a_change_that_is_rolled_back_nothing_is_told(far):
+    def change_in_vain():
+        with transaction.atomic():
+            parcels.tell_change("g")
+            transaction.set_rollback(True)
+
+    await in_thread(change_in_vain)
+    assert instructions_in(far) == ["doubt"]
+
+
+@pytest.mark.usefixtures("memory_layer")
+def test_where_no_socket_can_be_reached_nothing_waits_for_a_commit(
+    django_capture_on_commit_callbacks,
+):
+    with django_capture_on_commit_callbacks() as waiting, transaction.atomic():
+        parcels.tell_change("g")
+        parcels.tell(parcels.order("g", "recheck"))
+    assert waiting == []
+
+
+# What Redis does not take
+
+
+async def test_a_parcel_that_cannot_be_sent_at_once_is_an_error(far):
+    far.is_away = True
+    parcel = parcels.Parcel("g", {"type": "test"}, "result", on_commit=True)
+    with pytest.raises(OutageError):
+        await in_thread(lambda: parcels.send(parcel))
+    with pytest.raises(OutageError):
+        await parcels.asend(parcel)
+
+
+async def test_a_parcel_that_cannot_be_sent_after_the_commit_fails_nobody_and_is_counted(
+    far, caplog, monkeypatch
+):
+    monkeypatch.setattr(outage, "_unsent", 0)
+
+    def save():
+        with transaction.atomic():
+            Note.objects.create(text="saved")
+            for _ in range(3):
+                parcels.send(parcels.Parcel("g", {"type": "test"}, None, on_commit=True))
+            far.is_away = True
+
+    await in_thread(save)
+    far.is_away = False
+    assert await Note.objects.acount() == 1
+    await in_thread(lambda: parcels.send(parcels.Parcel("g", {"type": "test"}, None, True)))
+    assert caplog.messages[-1].endswith("Pushes that could not be sent: 3.")
+
+
+async def test_what_is_wrong_with_the_layer_at_the_commit_is_logged_and_fails_nobody(
+    settings, caplog
+):
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "not.installed.Layer"}}
+    went_on = []
+
+    def save():
+        with transaction.atomic():
+            parcels.send(parcels.order("g", "recheck"))
+            transaction.on_commit(lambda: went_on.append(True))
+
+    await in_thread(save)
+    assert went_on == [True]
+    assert len(errors_of(caplog)) == 1
+
+
+async def test_of_a_change_that_was_not_taken_what_is_owed_is_the_refresh_alone(far, monkeypatch):
+    """Announced by nobody, it holds up nothing that comes after it."""
+    monkeypatch.setattr(arrears, "PAUSE", 0.01)
+    far.is_away = True
+
+    def change():
+        with transaction.atomic():
+            parcels.tell_change("g")
+
+    await in_thread(change)
+    far.is_away = False
+    await eventually(
+        lambda: "pm_realtime-arrears" not in {thread.name for thread in threading.enumerate()}
+    )
+    assert orders_in(far) == [("refresh", "g", {})]
+
+
+# Transactions of other kinds
+
+
+@pytest.fixture
+def second_database():
+    """The alias of a database beside the default one."""
+    connections.settings["second"] = {**connections.settings["default"], "NAME": ":memory:"}
+    connections["second"].connect()  # Otherwise pytest-django forbids a database it does not know.
+    yield "second"
+    connections["second"].close()
+    del connections["second"], connections.settings["second"]
+
+
+def test_a_parcel_waits_for_the_transactions_of_all_databases(far, second_database):
+    with transaction.atomic():
+        with transaction.atomic(using=second_database):
+            parcels.send(parcels.order("g", "both"))
+        assert far.sent == []
+    assert instructions_in(far) == ["both"]
+    with transaction.atomic(), transaction.atomic(using=second_database):
+        parcels.send(parcels.order("g", "neither"))
+        transaction.set_rollback(True, using=second_database)
+    assert instructions_in(far) == ["both"]
+
+
+async def test_a_transaction_in_the_loop_itself_is_waited_for_where_django_allows_it(
+    far, monkeypatch
+):
+    """As in a notebook."""
+    monkeypatch.setitem(os.environ, "DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+    with transaction.atomic():
+        await parcels.asend(parcels.order("g", "saved"))
+        assert far.sent == []
+    await eventually(lambda: instructions_in(far) == ["saved"])
+    connections.close_all()
