@@ -27,6 +27,8 @@ logger = logging.getLogger("pm_realtime.push")
 
 #: Members served before other tasks of the loop get a turn.
 BATCH: Final = 250
+#: Messages in one go that cost no more than a single one, where the socket is free.
+TOGETHER: Final = 4
 
 
 class Hub:
@@ -45,6 +47,8 @@ class Hub:
         self._forgetting: asyncio.Task[None] | None = None
         #: Counts what came from the layer.
         self._serial = 0
+        #: Members served in this turn of the loop.
+        self._spent = 0
         self._starting = asyncio.Lock()
 
     def __len__(self) -> int:
@@ -200,6 +204,7 @@ class Hub:
 
     async def _dispatch(self, messages: Sequence[dict[str, Any]]) -> None:
         """Hand on messages of the layer in their order; pushes to one group go together."""
+        self._spent = 0
         for group, some in groupby(messages, group_of_push):
             if group is not None:
                 await self._push(group, list(some))
@@ -225,10 +230,12 @@ class Hub:
         limit = conf.MAX_QUEUE_BYTES
         alone = burst.messages[0] if len(burst.messages) == 1 else None
         connection_ids = list(entry.members)
-        for start in range(0, len(connection_ids), BATCH):
-            if start:
-                await asyncio.sleep(0)
-            for connection_id in connection_ids[start : start + BATCH]:
+        cost = max(1, len(burst.messages) // TOGETHER)
+        step = max(1, BATCH // cost)
+        for start in range(0, len(connection_ids), step):
+            chunk = connection_ids[start : start + step]
+            await self._spend(len(chunk) * cost)
+            for connection_id in chunk:
                 # It may have left meanwhile, or its place be there instead of it.
                 member = entry.members.get(connection_id)
                 if member is None:
@@ -241,6 +248,13 @@ class Hub:
                 except Exception:
                     logger.exception("A message could not be delivered to a connection.")
 
+    async def _spend(self, cost: int) -> None:
+        """Leave a turn to others first, where ``cost`` is too much for what is left of this one."""
+        if self._spent and self._spent + cost > BATCH:
+            await asyncio.sleep(0)
+            self._spent = 0
+        self._spent += cost
+
     def _hand_all(self, member: Member, burst: Burst, limit: int) -> None:
         connection_id = member.connection_id
         is_open = connection_id not in self._held and not isinstance(member, Place)
@@ -249,8 +263,9 @@ class Hub:
                 if message.exclude != connection_id:
                     self._hand(member, message, limit)
             return
-        number = member.deliver_all(burst.texts) - len(burst.messages)
+        last = member.deliver_all(burst.texts)
         if self._places and (place := self._places.get(connection_id)) is not None:
+            number = last - len(burst.messages)
             for message in burst.messages:
                 number += 1
                 place.note(number, message, limit // 2)

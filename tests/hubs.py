@@ -16,12 +16,15 @@ class Member:
     def __init__(self, name):
         self.connection_id = name
         self.received = []
+        #: How many there were of what came in one go.
+        self.together = []
         self.rechecks = 0
 
     def deliver(self, text):
         self.received.append(text)
 
     def deliver_all(self, texts):
+        self.together.append(len(texts))
         for text in texts:
             self.deliver(text)
 
@@ -98,7 +101,7 @@ async def members(*everyone, groups=()):
             await hub.remove(member)
 
 
-async def send(group, text):
+async def send(group, text, exclude=None):
     await get_layer().group_send(
-        group, {"type": PUSH, "group": group, "text": text, "exclude": None}
+        group, {"type": PUSH, "group": group, "text": text, "exclude": exclude}
     )

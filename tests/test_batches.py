@@ -87,6 +87,15 @@ async def test_what_follows_within_the_window_leaves_in_one_frame(reader):
     await reader.until("1", "[2,3,4]")
 
 
+async def test_what_comes_together_to_an_idle_connection_goes_out_at_once_in_one_frame(reader):
+    reader.outbox.deliver_all(("1", "2", "3"))
+    assert reader.texts == ["[1,2,3]"]
+    reader.outbox.deliver_all(("4", "5"))
+    reader.deliver(6)
+    assert len(reader.texts) == 1
+    await reader.until("[1,2,3]", "[4,5,6]")
+
+
 async def test_a_single_message_that_has_gathered_is_a_plain_one(reader):
     reader.deliver(1, 2)
     await reader.until("1", "2")

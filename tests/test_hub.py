@@ -110,6 +110,59 @@ async def test_a_message_reaches_the_members_of_its_group_in_order():
         assert outside.received == []
 
 
+async def test_what_has_come_together_goes_to_each_member_in_one_go(memory_layer):
+    crowd = [Member(str(number)) for number in range(3)]
+    async with members(*crowd, groups=["g"]):
+        for number in range(5):
+            await send("g", str(number))
+        await eventually(lambda: len(crowd[-1].received) == 5)
+        for member in crowd:
+            assert member.received == ["0", "1", "2", "3", "4"]
+            assert member.together == [5]
+
+
+async def test_what_comes_together_for_several_groups_keeps_its_order(memory_layer):
+    both, one = Member("both"), Member("one")
+    async with members(both, one, groups=["g"]) as hub:
+        await hub.join(both, "h")
+        for number in range(6):
+            await send("gghggh"[number], str(number))
+        await order("g", "do")
+        await send("g", "6")
+        await eventually(lambda: "6" in one.received)
+        assert both.received == ["0", "1", "2", "3", "4", "5", ("do", {}), "6"]
+        assert one.received == ["0", "1", "3", "4", ("do", {}), "6"]
+
+
+async def test_whom_one_message_excludes_gets_the_others_that_came_with_it(memory_layer):
+    crowd = [Member(str(number)) for number in range(3)]
+    async with members(*crowd, groups=["g"]):
+        for number in range(3):
+            await send("g", str(number), exclude=str(number))
+        await eventually(lambda: all(len(member.received) == 2 for member in crowd))
+        for number, member in enumerate(crowd):
+            assert member.received == [each for each in "012" if each != str(number)]
+
+
+async def test_what_comes_together_and_is_large_is_handed_on_in_parts(memory_layer):
+    member = Member("m")
+    async with members(member, groups=["g"]):
+        for _ in range(6):
+            await send("g", "x" * 30_000)
+        await eventually(lambda: len(member.received) == 6)
+        assert member.together == [2, 2, 2]
+
+
+async def test_a_member_that_fails_at_what_has_come_together_harms_no_other(memory_layer, caplog):
+    whole = Member("whole")
+    async with members(BrokenMember("broken"), whole, groups=["g"]):
+        for number in range(3):
+            await send("g", str(number))
+        await eventually(lambda: whole.received == ["0", "1", "2"])
+        assert len(errors_of(caplog)) == 1
+        caplog.clear()
+
+
 async def test_one_who_leaves_while_a_message_is_handed_out_gets_nothing_more():
     left = []
 
@@ -227,6 +280,18 @@ async def test_what_comes_for_a_held_member_is_delivered_when_it_is_let_go():
         await send("g", "3")
         await eventually(lambda: held.received[-1] == "3")
         hub.let_go(held)
+
+
+async def test_of_what_comes_together_a_held_member_is_delivered_all_later(memory_layer):
+    held, free = Member("held"), Member("free")
+    async with members(held, free, groups=["g"]) as hub:
+        hub.hold(held)
+        for number in range(3):
+            await send("g", str(number))
+        await eventually(lambda: len(free.received) == 3)
+        assert held.received == []
+        hub.let_go(held)
+        assert held.received == ["0", "1", "2"]
 
 
 async def test_what_was_held_for_a_group_does_not_come_after_it_was_left_and_joined_again():

@@ -92,6 +92,33 @@ async def test_the_loop_outlives_the_layer_and_joins_its_groups_again(caplog):
     assert len(errors_of(caplog)) == 1
 
 
+async def test_what_came_before_the_layer_failed_is_delivered(monkeypatch, memory_layer, caplog):
+    member = Member("m")
+    async with members(member, groups=["g"]):
+        await send("g", "0")
+        await eventually(lambda: member.received == ["0"])
+        layer = get_layer()
+        receive = layer.receive
+        count = 0
+
+        async def receive_twice(channel):
+            nonlocal count
+            count += 1
+            if count == 3:
+                raise ConnectionError("the layer is away")
+            return await receive(channel)
+
+        monkeypatch.setattr(layer, "receive", receive_twice)
+        await send("g", "1")  # For which it waits already.
+        await eventually(lambda: len(member.received) == 2)
+        for number in range(2, 7):
+            await send("g", str(number))
+        await eventually(lambda: len(member.received) == 7)
+        assert member.received == [str(number) for number in range(7)]
+        assert member.together == [2, 3]
+    caplog.clear()
+
+
 async def test_a_failing_layer_is_logged_once_however_often_it_fails(caplog):
     layer = use(LoggedLayer())
     member = Member("1")

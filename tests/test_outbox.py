@@ -107,6 +107,33 @@ async def test_while_the_socket_is_free_no_task_is_made(outbox, socket):
     assert socket.texts == numbers(100)
 
 
+async def test_several_texts_go_out_in_their_order(outbox, socket):
+    outbox.deliver("a")
+    outbox.deliver_all(("b", "c"))
+    outbox.deliver("d")
+    assert socket.texts == ["a", "b", "c", "d"]
+
+
+async def test_several_texts_wait_in_their_turn_and_none_leaves_after_the_close(outbox, socket):
+    socket.fill()
+    outbox.deliver("a")
+    outbox.deliver_all(("b", "c"))
+    socket.empty()
+    await settle(outbox)
+    outbox.deliver_all(("d", "e"))
+    assert socket.texts == ["a", "b", "c"]
+
+
+async def test_of_several_texts_those_that_are_too_much_for_the_queue_overflow_it(
+    outbox, socket, overflow, configure
+):
+    configure(MAX_QUEUE_BYTES=100)
+    socket.fill()
+    outbox.deliver("a")
+    outbox.deliver_all(("x" * 60, "y" * 60))
+    assert overflow.calls == 1
+
+
 # --- the hold
 
 
@@ -114,6 +141,14 @@ async def test_nothing_goes_out_before_the_release(held, socket):
     deliver_all(held, ["a", "b"])
     await asyncio.sleep(0)
     assert socket.frames == []
+
+
+async def test_several_texts_are_held_in_their_order(held, socket):
+    held.deliver("a")
+    held.deliver_all(("b", "c"))
+    assert socket.frames == []
+    held.release("first")
+    assert socket.texts == ["first", "a", "b", "c"]
 
 
 async def test_the_release_sends_its_own_frame_first_then_what_was_held_in_order(held, socket):

@@ -30,6 +30,12 @@ def test_a_frame_is_made_once_for_one_text_and_anew_for_the_next():
     assert frame_of(first)[2:] == first.encode()
 
 
+def test_several_texts_are_a_frame_each_and_made_once():
+    texts = ("first" * 3, "é" * 200, "")
+    assert frame_of(texts) == b"".join(frame_of(text) for text in texts)
+    assert frame_of(texts) is frame_of(texts)
+
+
 class Application:
     """Accepts, shows its ``send`` and waits for the end."""
 
@@ -73,6 +79,18 @@ async def test_texts_arrive_in_order_with_those_that_go_by_asgi():
             else:
                 await application.send({"type": "websocket.send", "text": f"é{number}"})
         assert [await client.recv() for _ in range(100)] == [f"é{n}" for n in range(100)]
+
+
+async def test_several_texts_are_written_in_one_go(monkeypatch):
+    async with serving(ws_per_message_deflate=False) as (application, client):
+        writes = []
+        transport = application.send.__self__.transport
+        write = transport.write
+        monkeypatch.setattr(transport, "write", lambda data: (writes.append(data), write(data)))
+        shortcut = find_shortcut(application.send)
+        assert shortcut.write(("é1", "2", ""))
+        assert [await client.recv() for _ in range(3)] == ["é1", "2", ""]
+        assert len(writes) == 1
 
 
 async def test_there_is_none_before_the_handshake_nor_with_compression():

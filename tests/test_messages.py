@@ -1,0 +1,61 @@
+"""What comes from the layer for a group, and what of it goes out together."""
+
+import pytest
+
+from pm_realtime.layers import INSTRUCT, PUSH
+from pm_realtime.messages import MAX_BYTES, bursts, group_of_push
+
+
+def push(text, exclude=None):
+    return {"type": PUSH, "group": "g", "text": text, "exclude": exclude}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": INSTRUCT, "group": "g", "instruction": "close"},
+        {"type": PUSH, "group": "g"},
+        {"type": PUSH, "group": "g", "text": b"bytes"},
+        {"type": PUSH, "text": "no group"},
+        {"text": "no type"},
+        {},
+        None,
+        "text",
+    ],
+)
+def test_what_is_no_push_has_no_group(message):
+    assert group_of_push(message) is None
+
+
+def test_a_push_has_a_group():
+    assert group_of_push(push("text")) == "g"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([1], [1]),
+        ([1, 2, 3], [3]),
+        ([MAX_BYTES // 2] * 5, [2, 2, 1]),
+        ([1, MAX_BYTES + 1, 1], [1, 1, 1]),
+        ([MAX_BYTES - 1, 1, 1], [2, 1]),
+    ],
+)
+def test_pushes_go_together_up_to_a_size(sizes, expected):
+    found = list(bursts("g", [push("x" * size) for size in sizes], 7))
+    assert [len(burst.messages) for burst in found] == expected
+    messages = [message for burst in found for message in burst.messages]
+    assert [message.size for message in messages] == sizes
+    assert [message.serial for message in messages] == list(range(8, 8 + len(sizes)))
+    assert [burst.texts for burst in found] == [
+        tuple(message.text for message in burst.messages) for burst in found
+    ]
+
+
+def test_the_size_is_that_in_bytes():
+    assert [len(burst.messages) for burst in bursts("g", [push("é" * 30_000)] * 2, 0)] == [1, 1]
+
+
+def test_a_burst_names_whom_one_of_its_messages_excludes():
+    [burst] = bursts("g", [push("a", "one"), push("b"), push("c", "two")], 0)
+    assert {"one", "two"} <= burst.excluded
