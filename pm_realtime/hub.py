@@ -214,6 +214,8 @@ class Hub:
                     self._pass_on(message)
                 except Exception:
                     logger.exception("A message of the channel layer could not be delivered.")
+                # Who ends by an order is gone before the next.
+                await asyncio.sleep(0)
 
     async def _push(self, group: str, pushes: Sequence[dict[str, Any]]) -> None:
         entry = self._groups.get(group)

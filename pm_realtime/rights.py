@@ -65,6 +65,7 @@ class Rights:
         "_connection",
         "_doubtful_since",
         "_doubts",
+        "_has_ended",
         "_holds",
         "_hub",
         "_is_in_doubt",
@@ -84,7 +85,7 @@ class Rights:
         self._holds = 0
         self._settled: asyncio.Event | None = None
         self._doubts = 0
-        self._is_in_doubt = False
+        self._is_in_doubt = self._has_ended = False
         self._doubtful_since: float | None = None
         #: Whether an order about a room may have been lost.
         self._may_have_missed = False
@@ -231,6 +232,9 @@ class Rights:
         get_checker().note_session(self._connection)
 
     def _end(self, code: CloseCode) -> None:
+        if self._has_ended:
+            return
+        self._has_ended = True
         logger.info(
             "%s ends with %d: %s.",
             self._connection.connection_id,

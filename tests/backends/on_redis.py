@@ -11,12 +11,12 @@ CORE = "channels_redis.core.RedisChannelLayer"
 
 
 def is_heard():
-    return get_hub()._echo.is_heard
+    return get_hub()._link.echo.is_heard
 
 
 async def until_heard_anew(seconds=5):
     """Wait for an echo that is sent now to come back from all servers."""
-    get_hub()._echo.doubt()
+    get_hub()._link.echo.doubt()
     await eventually(is_heard, seconds)
 
 

@@ -68,7 +68,7 @@ async def join_a_room_on_each(connection, shards):
 
 def choose(shards, what):
     """The server to lose: of the counts, of the hub's own channel, or of neither."""
-    layer, channel = get_layer(), get_hub()._channel
+    layer, channel = get_layer(), get_hub()._link._channel
     if hasattr(layer, "consistent_hash"):
         index = layer.consistent_hash(layer.non_local_name(channel))
     else:
@@ -99,7 +99,7 @@ async def test_rooms_on_all_servers_get_what_is_sent(site, caplog):
         await until_heard_anew()
         for room in rooms.values():
             await assert_pushes_arrive(connection, room)
-        assert len(get_hub()._echo._groups) == len(site)
+        assert len(get_hub()._link.echo._groups) == len(site)
         assert (await aget_stats())["totalConnections"] == 1
     assert caplog.records == []
 
