@@ -6,15 +6,17 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 from channels.layers import BaseChannelLayer
 
 from pm_realtime import layers, redis_layers, road, transport
+from pm_realtime.batches import window
 from pm_realtime.echo import Echo
 from pm_realtime.exceptions import OutageError
 from pm_realtime.members import Groups
+from pm_realtime.messages import group_of_push
 from pm_realtime.outage import LAYER, outage
 
 logger = logging.getLogger("pm_realtime.push")
@@ -27,6 +29,18 @@ IDLE: Final = 2.0
 LATE: Final = 10.0
 #: Messages taken from the layer in one turn of the loop.
 MOST: Final = 64
+#: Seconds for which a message is handed out at least, where it is worth while to wait for others.
+LONG: Final = 0.001
+#: Seconds between two looks at what has come meanwhile.
+STEP: Final = 0.0005
+
+
+class _Last(NamedTuple):
+    """What was handed on last: a push to which group, for how long, until when."""
+
+    group: str | None
+    seconds: float
+    ended_at: float
 
 
 class Link:
@@ -53,6 +67,7 @@ class Link:
         self._renewed_at = 0.0
         #: Groups of which the layer may, now or later, have another picture, and since when.
         self._strays: dict[str, float] = {}
+        self._last = _Last(None, 0.0, 0.0)
         #: None while the link is closed.
         self.echo: Echo | None = None
 
@@ -199,7 +214,7 @@ class Link:
         """Take what the layer brings; outlive whatever the layer raises."""
         delay, longest = BACKOFF
         while True:
-            messages, error = await redis_layers.receive_waiting(layer, channel, MOST)
+            messages, error = await self._receive(layer, channel)
             await self._take(messages)
             if error is None:
                 delay = BACKOFF[0]
@@ -210,7 +225,47 @@ class Link:
             await asyncio.sleep(delay)
             delay = min(delay * 2, longest)
 
+    async def _receive(
+        self, layer: BaseChannelLayer, channel: str
+    ) -> tuple[list[dict[str, Any]], Exception | None]:
+        """What has come, and what the layer raised after that."""
+        messages: list[dict[str, Any]] = []
+        try:
+            messages.append(await redis_layers.receive(layer, channel))
+            await redis_layers.receive_waiting(layer, channel, messages, MOST)
+            if not layers.is_in_process(layer) and redis_layers.shows_waiting(layer):
+                await self._gather(layer, channel, messages)
+        except Exception as error:
+            return messages, error
+        return messages, None
+
+    async def _gather(
+        self, layer: BaseChannelLayer, channel: str, messages: list[dict[str, Any]]
+    ) -> None:
+        """Under load, add to messages for one group what else comes for it in a moment.
+
+        From a server they come one by one, a round trip apart. The moment is as long as it took to
+        hand out the last, at most a window, and ends where something comes for another group.
+        """
+        group, began = group_of_push(messages[-1]), time.monotonic()
+        is_busy = group == self._last.group and began - self._last.ended_at < window()
+        if group is None or not is_busy or self._last.seconds < LONG:
+            return
+        until = began + min(self._last.seconds, window())
+        while len(messages) < MOST and time.monotonic() < until:
+            await asyncio.sleep(STEP)
+            await redis_layers.receive_waiting(layer, channel, messages, MOST)
+            if group_of_push(messages[-1]) != group:
+                break
+
     async def _take(self, messages: Sequence[dict[str, Any]]) -> None:
+        began = time.monotonic()
+        await self._hand_on(messages)
+        ended = time.monotonic()
+        group = group_of_push(messages[-1]) if messages else None
+        self._last = _Last(group, ended - began, ended)
+
+    async def _hand_on(self, messages: Sequence[dict[str, Any]]) -> None:
         """An echo means that what came before it was dispatched."""
         for is_echo, some in groupby(messages, _is_echo):
             try:

@@ -109,28 +109,22 @@ async def receive(layer: BaseChannelLayer, channel: str) -> Message:
 
 
 async def receive_waiting(
-    layer: BaseChannelLayer, channel: str, most: int
-) -> tuple[list[Message], Exception | None]:
-    """What has come for ``channel``: one message, whenever it comes, and at most ``most``.
-
-    With it what the layer raised after those.
-    """
-    messages: list[Message] = []
-    try:
+    layer: BaseChannelLayer, channel: str, messages: list[Message], most: int
+) -> None:
+    """Add what can be received without waiting, where that can be told, up to ``most`` in all."""
+    queue = _queue_of(layer, channel)
+    for _ in range(min(queue.qsize(), most - len(messages)) if queue is not None else 0):
         messages.append(await receive(layer, channel))
-        for _ in range(min(_count_waiting(layer, channel), most - 1)):
-            messages.append(await receive(layer, channel))
-    except Exception as error:
-        return messages, error
-    return messages, None
 
 
-def _count_waiting(layer: Any, channel: str) -> int:
-    """How many messages can be received without waiting, where that can be told for certain."""
-    if not (isinstance(layer, LocalChannelLayer) or hasattr(layer, "_shards")):
-        return 0
-    queue = layer.channels.get(channel)
-    return queue.qsize() if queue is not None else 0
+def shows_waiting(layer: Any) -> bool:
+    """Whether it can be told what can be received without waiting."""
+    # What waits in the queues of the other layers may be dropped before it is received.
+    return isinstance(layer, LocalChannelLayer) or hasattr(layer, "_shards")
+
+
+def _queue_of(layer: Any, channel: str) -> "asyncio.Queue[Any] | None":
+    return layer.channels.get(channel) if shows_waiting(layer) else None
 
 
 #: Channels that nobody reads any more, and since when, while messages for them may come.

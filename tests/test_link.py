@@ -1,11 +1,12 @@
 """The one channel over which a layer reaches a hub, and its groups there."""
 
 import asyncio
+import time
 from types import SimpleNamespace
 
 import pytest
 
-from pm_realtime import aget_stats
+from pm_realtime import aget_stats, layers
 from pm_realtime.groups import orders_group
 from pm_realtime.layers import get_layer
 from tests.helpers import PATIENCE, Connection, errors_of, eventually, layer_groups
@@ -72,6 +73,61 @@ async def test_groups_are_added_again_before_the_layer_forgets_them(configure):
         layer.log.clear()
         await eventually(lambda: layer.log.count(("add", "g")) >= 3)
         assert set(layer.log) == {("add", "g")}
+
+
+# A busy group, and messages that come from a server one by one
+
+
+class SlowMember(Member):
+    """Whom to serve takes as long as serving a big room."""
+
+    seconds = 0.0
+
+    def deliver(self, text):
+        time.sleep(self.seconds)
+        super().deliver(text)
+
+
+@pytest.fixture
+async def busy(memory_layer, monkeypatch, configure):
+    """A member of ``g`` and ``h``, to whom a message has just been handed, which took a second."""
+    configure(BATCH_WINDOW=1000)
+    monkeypatch.setattr(layers, "is_in_process", lambda layer: False)
+    member = SlowMember("m")
+    async with members(member, groups=["g", "h"]):
+        member.seconds = 1.0
+        await send("g", "0")
+        await eventually(lambda: member.received == ["0"])
+        member.seconds = 0.0
+        yield member
+
+
+async def test_what_comes_a_moment_later_for_a_busy_group_goes_with_it(busy):
+    await send("g", "1")
+    await asyncio.sleep(0.01)
+    await send("g", "2")
+    assert busy.received == ["0"]
+    await eventually(lambda: busy.received == ["0", "1", "2"])
+    assert busy.together == [2]
+
+
+async def test_what_comes_for_another_group_ends_the_wait(busy):
+    await send("g", "1")
+    await asyncio.sleep(0.01)
+    await send("h", "2")
+    await eventually(lambda: busy.received == ["0", "1", "2"], seconds=0.7)
+
+
+async def test_what_comes_for_another_group_does_not_wait(busy):
+    await send("h", "1")
+    await eventually(lambda: busy.received == ["0", "1"], seconds=0.7)
+
+
+@pytest.mark.parametrize("milliseconds", [0, 20])
+async def test_nothing_waits_longer_than_a_window(busy, configure, milliseconds):
+    configure(BATCH_WINDOW=milliseconds)
+    await send("g", "1")
+    await eventually(lambda: busy.received == ["0", "1"], seconds=0.7)
 
 
 # A layer that fails
