@@ -1,3 +1,4 @@
+import type { Guard } from "./shared_guard.js";
 import type { Bookmark, Link, Place } from "./shared_link.js";
 
 /** How long what comes on a new socket is kept for tabs that are slow to join it, in ms. */
@@ -20,6 +21,7 @@ export declare function createOwner(options: {
   place: Place;
   link?: Link | null;
   bookmark?: Bookmark;
+  guard: Guard;
   post(message: TabMessage): void;
   watch(tab: string, onGone: () => void): () => void;
   onIdle(): void;

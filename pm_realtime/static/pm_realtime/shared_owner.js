@@ -14,9 +14,10 @@ export const HANDED_OVER = 4000;
  *
  * `post(message)` reaches every tab; `watch(tab, onGone)` tells when one died without a word and
  * gives what ends that; `onIdle()` comes when the last tab has left. `link` is a socket that is
- * open already, or null; another goes on from `bookmark`.
+ * open already, or null; another goes on from `bookmark`. `guard` lets it act while it is the owner.
  */
-export function createOwner({ id, place, link = null, bookmark = [], post, watch, onIdle }) {
+export function createOwner({ id, place, link = null, bookmark = [], guard, ...hooks }) {
+  const { post, watch, onIdle } = hooks;
   // `closed`: it was told that the socket closed, and is on its way out.
   const tabs = new Map();
   // Messages that came a second time, from a tab whose first owner may have sent them already.
@@ -33,7 +34,7 @@ export function createOwner({ id, place, link = null, bookmark = [], post, watch
 
   const say = (kind, details = {}) => post({ kind, owner: id, ...details });
 
-  const listener = {
+  const listener = guarded({
     onConnected(envelope) {
       connected = envelope;
       connectedAt = Date.now();
@@ -64,7 +65,21 @@ export function createOwner({ id, place, link = null, bookmark = [], post, watch
       say("close", { to: others, code, reason });
       if (tabs.has(id)) say("close", { to: [id], code, reason, error });
     },
-  };
+  });
+
+  function guarded({ onClose, ...rest }) {
+    const all = {
+      onClose(...why) {
+        // The server closes the socket of an owner that another has replaced.
+        guard.doubt();
+        guard.pass(() => onClose(...why));
+      },
+    };
+    for (const [name, hook] of Object.entries(rest)) {
+      all[name] = (...details) => guard.pass(() => hook(...details));
+    }
+    return all;
+  }
 
   function perform({ send, to, envelope }) {
     if (send) {
@@ -80,7 +95,8 @@ export function createOwner({ id, place, link = null, bookmark = [], post, watch
   /** `rooms` are those that the tab was in on the last socket; null where it was on none. */
   function join(tab, rooms) {
     const isNew = !tabs.has(tab);
-    if (isNew) tabs.set(tab, { closed: false, rooms, unwatch: watch(tab, () => leave(tab)) });
+    const onGone = () => guard.pass(() => leave(tab));
+    if (isNew) tabs.set(tab, { closed: false, rooms, unwatch: watch(tab, onGone) });
     say("here", { to: [tab] });
     if (connected) {
       ledger.await(tab, rooms ?? []);
@@ -133,18 +149,20 @@ export function createOwner({ id, place, link = null, bookmark = [], post, watch
     if (link?.sure) say("sure", { to: [from] });
   }
 
+  function receive(message) {
+    const { kind, from, to } = message;
+    if (kind === "join") join(from, message.rooms);
+    else if (kind === "leave") leave(from);
+    else if (kind === "check") check(message);
+    else if (kind === "settled" && to === id) settle(from);
+    else if (kind === "send" && to === id) take(message);
+    else if (kind === "ask" && (to === id || to === null)) say("here", { to: [from] });
+  }
+
   say("owner");
 
   return {
-    receive(message) {
-      const { kind, from, to } = message;
-      if (kind === "join") join(from, message.rooms);
-      else if (kind === "leave") leave(from);
-      else if (kind === "check") check(message);
-      else if (kind === "settled" && to === id) settle(from);
-      else if (kind === "send" && to === id) take(message);
-      else if (kind === "ask" && (to === id || to === null)) say("here", { to: [from] });
-    },
+    receive: (message) => guard.pass(() => receive(message)),
 
     /** Gives the socket up. */
     stop() {

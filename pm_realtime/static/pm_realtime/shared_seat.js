@@ -1,5 +1,6 @@
 import { newId } from "./envelope.js";
 import { createBus } from "./shared_bus.js";
+import { createGuard } from "./shared_guard.js";
 import { requestLock } from "./shared_locks.js";
 import { createMember } from "./shared_member.js";
 import { createOwner } from "./shared_owner.js";
@@ -16,9 +17,13 @@ export function takeSeat(options, page) {
   const id = newId();
   const { locks } = page.navigator;
   const nameOf = (tab) => `${name} tab ${tab}`;
+  const ownerName = `${name} owner`;
   let { link = null, done } = options;
   let owner = null;
   let ownership = null;
+  let guard = null;
+  // The newest owner's; each takes a higher one than all that it heard of.
+  let term = 0;
   let frozen = false;
   // `left`: this tab wants no more of it, but may still hold the socket for the others.
   let left = false;
@@ -58,13 +63,38 @@ export function takeSeat(options, page) {
 
   /** Asks for the lock that makes the owner. */
   function compete(options = {}) {
+    yieldSocket();
     ownership?.release();
-    ownership = requestLock(locks, `${name} owner`, {
-      onGranted: own,
+    ownership = requestLock(locks, ownerName, {
+      onGranted: take,
       onLost: depose,
       onDenied: giveUp,
       ...options,
     });
+  }
+
+  /** Whether the lock is this tab's; where nobody says so, its loss is heard of all the same. */
+  async function isOwner() {
+    try {
+      const { held } = await locks.query();
+      const holderOf = (lock) => held.find((each) => each.name === lock)?.clientId;
+      return holderOf(ownerName) === holderOf(nameOf(id));
+    } catch {
+      return true;
+    }
+  }
+
+  /** The lock has come, maybe long ago if this page hung. */
+  function take() {
+    guard = createGuard({ isOwner, onLost: depose, onWon: renew });
+    guard.doubt();
+    guard.pass(own);
+  }
+
+  /** Makes all follow this tab, which has the lock, and not the one that took itself for the owner. */
+  function renew() {
+    yieldSocket();
+    take();
   }
 
   function own() {
@@ -79,7 +109,12 @@ export function takeSeat(options, page) {
     };
     watch.sign();
     const { bookmark } = member.past;
-    owner = createOwner({ id, place, link, bookmark, post: bus.post, watch: watchTab, onIdle });
+    // The clock helps where not all owners were heard of.
+    term = Math.max(term + 1, Date.now());
+    const mine = term;
+    const say = (message) => bus.post({ ...message, term: mine });
+    const hooks = { post: say, watch: watchTab, onIdle };
+    owner = createOwner({ id, place, link, bookmark, guard, ...hooks });
     link = null;
     done?.();
   }
@@ -90,25 +125,34 @@ export function takeSeat(options, page) {
   }
 
   function receive(message) {
-    if (message.owner) {
-      if (message.owner !== id) watch.sign();
-      if (!left) member.receive(message);
-    } else {
-      owner?.receive(message);
-    }
+    if (message.owner) hear(message);
+    else owner?.receive(message);
     if (owner) watch.sign();
+  }
+
+  /** What an owner says. */
+  function hear(message) {
+    // Another has replaced it, and it does not know yet.
+    if (message.term < term) return;
+    term = message.term;
+    if (message.owner !== id) {
+      watch.sign();
+      if (owner) guard.contest();
+    }
+    if (!left) member.receive(message);
   }
 
   /** Gives the socket up, where this tab has it. */
   function yieldSocket() {
+    guard?.stop();
     owner?.stop();
     owner = null;
-    member.orphan();
+    // It may follow the next owner already.
+    if (frozen || member.owner === id) member.orphan();
   }
 
   /** Another took the lock: this tab did not answer in time. */
   function depose() {
-    yieldSocket();
     if (left) end();
     else compete();
   }
@@ -133,7 +177,6 @@ export function takeSeat(options, page) {
     left = true;
     watch.stop();
     bus.post({ kind: "leave", from: id });
-    life.release();
     // The owner leaves with the last tab it has the socket for.
     if (!owner) end();
   }
