@@ -19,12 +19,13 @@ function fakeLocks() {
 
   function grant(name, request) {
     held.set(name, request);
-    queueMicrotask(async () => {
+    const call = async () => {
       request.resolve(await request.callback({ name }));
       if (held.get(name) !== request) return;
       held.delete(name);
       grantNext(name);
-    });
+    };
+    queueMicrotask(() => request.tab.hearLate(call));
   }
 
   const drop = (name, request) => {
@@ -36,7 +37,8 @@ function fakeLocks() {
       const one = { tab, callback, resolve, reject };
       if (tab.dead) return;
       if (options.steal) {
-        held.get(name)?.reject(new DOMException("stolen", "AbortError"));
+        const robbed = held.get(name);
+        robbed?.tab.hearLate(() => robbed.reject(new DOMException("stolen", "AbortError")));
         grant(name, one);
       } else if (options.ifAvailable && held.has(name)) {
         queueMicrotask(async () => resolve(await callback(null)));
@@ -52,7 +54,12 @@ function fakeLocks() {
   }
 
   return {
-    of: (tab) => ({ request: (name, options, callback) => request(tab, name, options, callback) }),
+    of: (tab) => ({
+      request: (name, options, callback) => request(tab, name, options, callback),
+      query: async () => ({
+        held: [...held].map(([name, { tab: clientId }]) => ({ name, clientId })),
+      }),
+    }),
 
     release(tab) {
       for (const [name, queue] of queues) queues.set(name, queue.filter((each) => each.tab !== tab));
@@ -107,6 +114,7 @@ export function fakeBrowser() {
     dead = false;
     document = { visibilityState: "visible" };
     #asleep = null;
+    #late = [];
 
     constructor() {
       super();
@@ -131,6 +139,12 @@ export function fakeBrowser() {
       else run();
     }
 
+    /** After a sleep, this comes behind all else: so it is with the locks of Chromium. */
+    hearLate(run) {
+      if (this.#asleep) this.#late.push(run);
+      else this.hear(run);
+    }
+
     /** It hears nothing and, with `event` null, has not been told that it will not. */
     sleep(event = "freeze") {
       if (event) this.dispatchEvent(new Event(event));
@@ -141,6 +155,7 @@ export function fakeBrowser() {
       const runs = this.#asleep;
       this.#asleep = null;
       runs.forEach((run) => this.hear(run));
+      setImmediate(() => this.#late.splice(0).forEach((run) => this.hear(run)));
       if (event) this.dispatchEvent(new Event(event));
     }
 

@@ -518,3 +518,126 @@ test("tabs whose socket broke go on from there, and from nowhere after a log out
   assert.equal(lastAsked(browser), "");
   assert.equal(clients[0].closes.length, 1);
 });
+
+const numbers = (client) => client.of("news").map(({ payload }) => payload);
+
+/** Tabs of which the first, the owner, hangs, and the second owns in its place. */
+async function replaceHung(t, count) {
+  const { browser, tick } = setup(t);
+  t.mock.method(performance, "now", () => Date.now());
+  const { tabs, clients, server } = await tabsIn(browser, count, ["a"]);
+  server.frame("news", 1, { room: "a" });
+  await rest();
+  tabs[0].sleep(null);
+  server.frame("news", 2, { room: "a" });
+  clients[1].say("message", { room: "a", content: 1 }, "m1");
+  await tick(4500);
+  const read = server.sentOf("subscribe").length + 1;
+  assert.equal(lastAsked(browser), `c1,${read}`);
+  await accept(browser, { resumed: "c1" });
+  const next = browser.WebSocket.last;
+  await answerAll(next);
+  next.frame("news", 2, { room: "a", resent: read + 1 });
+  next.frame("news", 3, { room: "a" });
+  await rest();
+  const wake = async () => {
+    tabs[0].wake(null);
+    await rest();
+    await answerAll(next);
+  };
+  return { browser, tick, tabs, clients, server, next, wake };
+}
+
+test("an owner that wakes from a hang mutes nobody", async (t) => {
+  const { browser, clients, server, next, wake } = await replaceHung(t, 2);
+  await wake();
+  for (const [index, client] of clients.entries()) {
+    assert.equal(client.say("message", { room: "a", content: 2 }, `after-${index}`), true);
+  }
+  await rest();
+  const sent = next.sentOf("message").map(({ id }) => id);
+  assert.deepEqual(sent, ["m1", "after-0", "after-1"]);
+  assert.deepEqual(server.sentOf("message"), []);
+  assert.equal(browser.open.length, 1);
+});
+
+test("what an owner's socket brings when it wakes from a hang comes to no tab twice", async (t) => {
+  const { clients, server, next, wake } = await replaceHung(t, 3);
+  server.close(4001, "resumed elsewhere");
+  await wake();
+  next.frame("news", 4, { room: "a" });
+  await rest();
+  for (const client of clients) {
+    assert.deepEqual(numbers(client), [1, 2, 3, 4]);
+    assert.deepEqual(client.closes, []);
+    assert.deepEqual(client.connected.map(({ connectionId }) => connectionId), ["c1", "c2"]);
+    assert.equal(client.connected[1].resumed, "c1");
+  }
+});
+
+test("an owner that stood still and was not replaced goes on", async (t) => {
+  const { browser, tick } = setup(t);
+  t.mock.method(performance, "now", () => Date.now());
+  const { tabs, clients, server } = await tabsIn(browser, 2, ["a"]);
+  tabs[0].sleep(null);
+  clients[1].say("message", { room: "a", content: 1 }, "m1");
+  server.frame("news", 1, { room: "a" });
+  await tick(3000);
+  server.frame("news", 2, { room: "a" });
+  tabs[0].wake(null);
+  await rest();
+  assert.deepEqual(clients.map(numbers), [[1, 2], [1, 2]]);
+  assert.deepEqual(server.sentOf("message").map(({ id }) => id), ["m1"]);
+  assert.equal(browser.sockets.length, 1);
+});
+
+test("a tab that was to own while it hung does not speak as the owner later", async (t) => {
+  const { browser, tick } = setup(t);
+  const { tabs, clients: [, , three] } = await tabsIn(browser, 3, ["a"]);
+  tabs[1].sleep(null);
+  tabs[0].kill();
+  three.say("message", { room: "a", content: 1 }, "m1");
+  await tick(4500);
+  await accept(browser);
+  browser.said.length = 0;
+  tabs[1].wake(null);
+  await rest();
+  assert.equal(browser.sockets.length, 2);
+  assert.deepEqual(browser.said.filter(({ kind }) => kind === "owner"), []);
+  assert.equal(three.say("message", { room: "a", content: 1 }, "m2"), true);
+});
+
+test("of tabs that take a hung owner's place at once, one has it", async (t) => {
+  const { browser, tick } = setup(t);
+  const { tabs, clients } = await tabsIn(browser, 4, ["a"]);
+  tabs[0].sleep(null);
+  for (const client of clients.slice(1)) client.say("message", { room: "a", content: 1 });
+  await tick(4500);
+  tabs[0].wake(null);
+  await rest();
+  assert.equal(browser.open.length, 1);
+  await accept(browser);
+  await answerAll(browser.WebSocket.last);
+  for (const client of clients) {
+    assert.equal(client.connected.at(-1).connectionId, `c${browser.sockets.length}`);
+    assert.equal(client.say("message", { room: "a", content: 2 }, "last"), true);
+  }
+  await rest();
+  assert.equal(browser.WebSocket.last.sentOf("message").filter(({ id }) => id === "last").length, 4);
+});
+
+test("who holds the lock is followed, whatever another says", async (t) => {
+  const { browser } = setup(t);
+  const { clients } = await tabsIn(browser, 2, ["a"]);
+  const [{ name }] = browser.channels;
+  const stranger = browser.tab();
+  new stranger.BroadcastChannel(name).postMessage({ kind: "owner", owner: "x", term: 1e15 });
+  await rest();
+  await accept(browser, { resumed: "c1" });
+  const { last } = browser.WebSocket;
+  await answerAll(last);
+  for (const client of clients) assert.equal(client.say("message", { room: "a" }), true);
+  await rest();
+  assert.equal(last.sentOf("message").length, 2);
+  assert.equal(browser.open.length, 1);
+});
