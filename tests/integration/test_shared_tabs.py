@@ -223,6 +223,45 @@ async def test_an_owner_whose_page_hangs_is_deposed(serve, browse):
         assert await owner.evaluate("window.isOwner()") is False
 
 
+async def hang_in_loop(tab):
+    await tab.evaluate("for (const end = Date.now() + 7_000; Date.now() < end; );")
+
+
+async def hang_in_dialog(tab):
+    await tab.send("Page.enable")
+    await tab.evaluate("setTimeout(() => alert('Well?')), 0")
+    await asyncio.sleep(7)
+    await tab.send("Page.handleJavaScriptDialog", accept=True)
+
+
+@pytest.mark.parametrize(
+    "hang", [hang_in_dialog, pytest.param(hang_in_loop, marks=pytest.mark.slow)]
+)
+async def test_an_owner_that_wakes_from_a_hang_is_one_among_the_others(serve, browse, hang):
+    """What its socket brought meanwhile comes to no tab twice, and all tabs can speak."""
+    server = serve("uvicorn")
+    async with browse(server) as tabs:
+        await tabs.open_many(3, "open")
+        owner = await until(tabs.owner, "one owner")
+        speaker = tabs.open_tabs[-1]
+        await server.aget("/stream/start/open/?pause=0.05")
+        await tabs.all_have(f"{STREAMED}.length >= 5")
+        await speaker.evaluate("window.startSaying('open')")
+        await hang(owner)
+        await asyncio.sleep(1)
+        said = await speaker.evaluate("clearInterval(window.saying), window.said")
+        await server.aget("/stream/stop/")
+        await tabs.all_have(f"{STREAMED}.at(-1) === null")
+        streamed = await tabs.each(STREAMED)
+        assert streamed == [[*range(len(streamed[0]) - 1), None]] * 3
+        await tabs.all_have(f"{SAID}.at(-1) === {said - 1}")
+        assert await tabs.each(SAID) == [list(range(said))] * 3
+        assert await tabs.each("window.closes") == [[]] * 3
+        assert await owner.evaluate("window.isOwner()") is False
+        await tabs.each("window.realtime.ping().then(() => true)")
+        assert await tabs.sockets() == 1
+
+
 @pytest.mark.slow
 async def test_who_logs_out_is_told_in_all_tabs_and_the_next_user_sees_nothing_of_it(serve, browse):
     server = serve("uvicorn")
