@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { createRealtime } from "../../pm_realtime/static/pm_realtime/client.js";
 import { canShare } from "../../pm_realtime/static/pm_realtime/shared.js";
 import { fakeBrowser, rest } from "./fake_tabs.js";
 
@@ -640,4 +641,45 @@ test("who holds the lock is followed, whatever another says", async (t) => {
   await rest();
   assert.equal(last.sentOf("message").length, 2);
   assert.equal(browser.open.length, 1);
+});
+
+/** A client whose page is `tab`. */
+async function clientIn(t, tab) {
+  const names = ["navigator", "BroadcastChannel"];
+  const before = names.map((name) => [name, Object.getOwnPropertyDescriptor(globalThis, name)]);
+  t.after(() => before.forEach(([name, of]) => Object.defineProperty(globalThis, name, of)));
+  for (const name of names) {
+    Object.defineProperty(globalThis, name, { value: tab[name], configurable: true });
+  }
+  const { WebSocket } = tab;
+  const realtime = createRealtime({ url: "ws://site.test/", shared: "anna", WebSocket });
+  realtime.connect();
+  await rest();
+  return realtime;
+}
+
+test("a tab that waits for its next attempt joins as soon as another has the socket", async (t) => {
+  const { browser, tick } = setup(t);
+  const other = browser.tab();
+  other.join("anna", "ws://site.test/?resume=");
+  await rest();
+  await accept(browser);
+  const realtime = await clientIn(t, browser.tab());
+  const stopped = await clientIn(t, browser.tab());
+  assert.deepEqual([realtime.connected, stopped.connected], [true, true]);
+  browser.WebSocket.last.close(1012);
+  await rest();
+  assert.equal(realtime.status, "waiting");
+  stopped.disconnect();
+  other.join("anna", "ws://site.test/?resume=");
+  await rest();
+  assert.equal(realtime.status, "waiting");
+  await accept(browser, { resumed: "c1" });
+  assert.deepEqual([realtime.status, stopped.status], ["connected", "stopped"]);
+  assert.equal(realtime.connectionId, "c2");
+  await tick(3000);
+  assert.equal(browser.sockets.length, 2);
+  realtime.disconnect();
+  await rest();
+  assert.equal(browser.channels.size, 1);
 });

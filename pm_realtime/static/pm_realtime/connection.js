@@ -38,6 +38,7 @@ export function createConnection(settings, hooks) {
       onFrame,
       onReady: hooks.onReady,
       onClose: onLost,
+      onUp: () => status === "waiting" && attempt(),
     });
     unwatch ??= watchPage({ onWake, onDoubt: () => socket?.doubt(false), onHide });
     setStatus("connecting");

@@ -18,6 +18,7 @@
 import { mayReconnect } from "./constants.js";
 import { identify } from "./shared_identity.js";
 import { takeSeat } from "./shared_seat.js";
+import { awaitSocket } from "./shared_wait.js";
 import { LOST, openSocket } from "./socket.js";
 
 // By page: whom the server took it for. Of one page there is one; tests have many.
@@ -25,6 +26,9 @@ const users = new WeakMap();
 
 // By page, and then by group, where its last seat came to.
 const pasts = new WeakMap();
+
+// By client, for which its hook stands, what ends its wait for another tab's socket.
+const waits = new WeakMap();
 
 /** Whether this browser, on this page, has what tabs need to share a socket. */
 export function canShare(page = globalThis) {
@@ -53,6 +57,7 @@ export function joinSocket(options, page = globalThis) {
   let seat = null;
   let cancel = null;
   let over = false;
+  waits.get(options.onClose)?.();
 
   function sit(key, found) {
     const name = `pm_realtime ${url} ${key}`;
@@ -62,6 +67,9 @@ export function joinSocket(options, page = globalThis) {
     known.delete(name);
     const onSeatEnd = (code, reason, error, left) => {
       if (mayReconnect(code)) known.set(name, left);
+      if (mayReconnect(code) && !error) {
+        waits.set(options.onClose, awaitSocket(name, options.onUp, page));
+      }
       onEnd(code, reason, error);
     };
     const hooks = { onEnd: onSeatEnd, onDenied: goAlone };

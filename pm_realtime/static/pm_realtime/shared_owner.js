@@ -43,6 +43,8 @@ export function createOwner({ id, place, link = null, bookmark = [], guard, ...h
       const to = [...tabs.keys()].filter((tab) => !tabs.get(tab).closed);
       for (const tab of to) ledger.await(tab, tabs.get(tab).rooms ?? []);
       say("open", { to, envelope });
+      // For those on no socket.
+      say("up");
     },
     onFrame(envelope, at) {
       read = at;

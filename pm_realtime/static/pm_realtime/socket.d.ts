@@ -17,6 +17,8 @@ export interface SocketOptions {
   onReady(): void;
   /** `error`: there cannot be a socket, now or later. */
   onClose(code: number, reason: string, error?: Error): void;
+  /** A shared socket is there again, after `onClose`: another tab has it. */
+  onUp?(): void;
 }
 
 export interface Socket {
