@@ -643,19 +643,21 @@ test("who holds the lock is followed, whatever another says", async (t) => {
   assert.equal(browser.open.length, 1);
 });
 
-/** A client whose page is `tab`. */
-async function clientIn(t, tab) {
-  const names = ["navigator", "BroadcastChannel"];
-  const before = names.map((name) => [name, Object.getOwnPropertyDescriptor(globalThis, name)]);
-  t.after(() => before.forEach(([name, of]) => Object.defineProperty(globalThis, name, of)));
-  for (const name of names) {
-    Object.defineProperty(globalThis, name, { value: tab[name], configurable: true });
+/** Clients of the page that this is, which is one of the fake tabs. */
+async function clientsIn(t, { navigator, BroadcastChannel, WebSocket }, count) {
+  for (const [name, value] of Object.entries({ navigator, BroadcastChannel })) {
+    const real = Object.getOwnPropertyDescriptor(globalThis, name);
+    Object.defineProperty(globalThis, name, { value, configurable: true });
+    t.after(() => {
+      delete globalThis[name];
+      if (real) Object.defineProperty(globalThis, name, real);
+    });
   }
-  const { WebSocket } = tab;
-  const realtime = createRealtime({ url: "ws://site.test/", shared: "anna", WebSocket });
-  realtime.connect();
+  const options = { url: "ws://site.test/", shared: "anna", WebSocket };
+  const clients = Array.from({ length: count }, () => createRealtime(options));
+  for (const client of clients) client.connect();
   await rest();
-  return realtime;
+  return clients;
 }
 
 test("a tab that waits for its next attempt joins as soon as another has the socket", async (t) => {
@@ -664,8 +666,7 @@ test("a tab that waits for its next attempt joins as soon as another has the soc
   other.join("anna", "ws://site.test/?resume=");
   await rest();
   await accept(browser);
-  const realtime = await clientIn(t, browser.tab());
-  const stopped = await clientIn(t, browser.tab());
+  const [realtime, stopped] = await clientsIn(t, browser.tab(), 2);
   assert.deepEqual([realtime.connected, stopped.connected], [true, true]);
   browser.WebSocket.last.close(1012);
   await rest();
