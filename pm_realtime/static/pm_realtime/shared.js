@@ -13,7 +13,8 @@
  * real socket (shared_link.js); each tab, the owner's too, is a member (shared_member.js) that
  * knows what it sent and has no answer to. The owner's books (shared_ledger.js) say which tab is to
  * have which frame. Every tab holds a lock of its own as well, for which the owner waits: it gets
- * it when the tab is gone.
+ * it when the tab is gone. An owner whose page hangs is robbed of the lock (shared_watch.js), and
+ * has to find that out before it says anything more (shared_guard.js).
  */
 import { mayReconnect } from "./constants.js";
 import { identify } from "./shared_identity.js";

@@ -22,7 +22,7 @@ export function takeSeat(options, page) {
   let owner = null;
   let ownership = null;
   let guard = null;
-  // The newest owner's; each takes a higher one than all that it heard of.
+  // That of the newest owner: each takes a higher one than all it heard of.
   let term = 0;
   let frozen = false;
   // `left`: this tab wants no more of it, but may still hold the socket for the others.
@@ -154,7 +154,7 @@ export function takeSeat(options, page) {
   /** Another took the lock: this tab did not answer in time. */
   function depose() {
     if (left) end();
-    else compete();
+    else queue();
   }
 
   function onIdle() {
