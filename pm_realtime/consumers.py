@@ -97,6 +97,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._resumed: str | None = None
         #: The connection of this client that is over, and may be counted still.
         self._former: str | None = None
+        #: The one of which its client says so, and nobody here knows.
+        self._claimed: str | None = None
         #: Frames after `connected`, sent or still to be.
         self._frames = 0
         self._orders: set[asyncio.Task[None]] = set()
@@ -198,12 +200,14 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     def _resume(self, hub: Hub) -> None:
         """Go on where another connection has dropped, and do not lose one's own place then."""
         bookmark = read_bookmark(self.scope.get("query_string", b""))
-        if bookmark is None or not conf.RESUME_PERIOD:
+        if bookmark is None:
             return
-        hub.offer_place(self)
-        is_whole, self._former = hub.resume(self, bookmark)
-        if is_whole:
-            self._resumed = bookmark.connection_id
+        if conf.RESUME_PERIOD:
+            hub.offer_place(self)
+            is_whole, self._former = hub.resume(self, bookmark)
+            self._resumed = bookmark.connection_id if is_whole else None
+        if not hub.knows(bookmark.connection_id):
+            self._claimed = bookmark.connection_id or None
 
     async def receive(
         self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any
@@ -437,7 +441,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             role=identity.role,
             connected_at=time.time(),
         )
-        await self._seat.take(info, self._former)
+        await self._seat.take(info, former=self._former, claimed=self._claimed)
         if self.identity.role != info.role:
             await get_backend().set_role(self.connection_id, self.identity.role)
 

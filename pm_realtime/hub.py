@@ -122,6 +122,10 @@ class Hub:
             self._places[bookmark.connection_id].until = until
         return True, place.connection_id
 
+    def knows(self, connection_id: str) -> bool:
+        """Whether a connection is open here, or its place is kept."""
+        return connection_id in self._members
+
     @property
     def keeps_places(self) -> bool:
         """Whether a connection that dropped has a place here still."""

@@ -61,7 +61,6 @@ export interface NotificationPayload {
   body?: string;
   type?: "info" | "success" | "warning" | "error";
   action?: { label: string; url: string };
-  [key: string]: unknown;
 }
 
 export interface ErrorPayload {
