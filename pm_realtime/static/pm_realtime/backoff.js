@@ -9,7 +9,7 @@ export function backoffDelay(attempt, base = 1000, random = Math.random) {
 
 export function createBackoff() {
   let unused = 0;
-  return function next(attempt, base) {
+  return (attempt, base) => {
     if (!attempt) unused = 0;
     const window = backoffDelay(attempt, base, () => 1);
     const delay = Math.min(window, unused + backoffDelay(attempt, base));

@@ -56,6 +56,7 @@ export interface MessagePayload<C = any> {
   from?: { userId: UserId; name: string };
 }
 
+/** By convention. What a site sends besides, it declares by merging, as with its own messages. */
 export interface NotificationPayload {
   title: string;
   body?: string;
