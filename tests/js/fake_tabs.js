@@ -52,7 +52,10 @@ function fakeLocks() {
   }
 
   return {
-    of: (tab) => ({ request: (name, options, callback) => request(tab, name, options, callback) }),
+    of: (tab) => ({
+      request: (name, options, callback) => request(tab, name, options, callback),
+      query: async () => ({ held: [...held.keys()].map((name) => ({ name })) }),
+    }),
 
     release(tab) {
       for (const [name, queue] of queues) queues.set(name, queue.filter((each) => each.tab !== tab));

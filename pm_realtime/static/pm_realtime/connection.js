@@ -79,7 +79,8 @@ export function createConnection(settings, hooks) {
       settle("stopped", { code, reason, resting: true });
     } else {
       const atOnce = attempts === 0 && Date.now() - wokenAt < JUST_WOKEN;
-      const delay = atOnce ? 0 : nextDelay(attempts, settings.reconnectDelay);
+      const drawn = nextDelay(attempts, settings.reconnectDelay);
+      const delay = atOnce ? 0 : drawn;
       attempts += 1;
       retryTimer = setTimeout(attempt, delay);
       settle("waiting", { code, reason, delay });
