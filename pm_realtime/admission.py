@@ -31,17 +31,19 @@ class Seat:
         self._connection_id = ""
         self._counting: asyncio.Task[Admission] | None = None
 
-    async def take(self, info: ConnectionInfo, former: str | None) -> None:
-        """Count a connection in, which goes on instead of ``former`` where there is one.
+    async def take(self, info: ConnectionInfo, *, former: str | None, claimed: str | None) -> None:
+        """Count a connection in, and out that of which its client says that it goes on.
 
-        Raises ``CloseConnection`` where there is no place: a user knows which of their connections
-        to close; who is anonymous may come again later.
+        That is ``former`` where it is known to be so, and ``claimed`` where it may be in another
+        process, perhaps one that has died: then it is gone if it was of the same user. Raises
+        ``CloseConnection`` where there is no place: a user knows which of their connections to
+        close; who is anonymous may come again later.
         """
         if former is not None:
             # Or it would take a place of its user's from this one, or from another tab.
             await get_backend().remove(former)
         self._connection_id = info.connection_id
-        self._counting = asyncio.get_running_loop().create_task(admit(info))
+        self._counting = asyncio.get_running_loop().create_task(admit(info, claimed))
         # To its end, even where this connection is pushed out itself: it may have to push out more.
         admission = await asyncio.shield(self._counting)
         if admission.admitted:
@@ -58,7 +60,7 @@ class Seat:
             await get_backend().remove(self._connection_id)
 
 
-async def admit(info: ConnectionInfo) -> Admission:
+async def admit(info: ConnectionInfo, instead_of: str | None) -> Admission:
     """Count a connection in, and begin to push out those that it replaces."""
     backend = get_backend()
     backend.on_evicted = _evict_late
@@ -67,6 +69,7 @@ async def admit(info: ConnectionInfo) -> Admission:
         info,
         limit=conf.MAX_ANONYMOUS_CONNECTIONS if is_anonymous else conf.MAX_CONNECTIONS_PER_USER,
         policy=cast("Policy", conf.CONNECTION_LIMIT_POLICY),
+        instead_of=instead_of,
     )
     if admission.replaced:
         await asyncio.wait({_evict(admission.replaced)}, timeout=PATIENCE)

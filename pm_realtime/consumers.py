@@ -97,6 +97,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._resumed: str | None = None
         #: The connection of this client that is over, and may be counted still.
         self._former: str | None = None
+        #: The one of which its client says so, and nobody here knows.
+        self._claimed: str | None = None
         #: Frames after `connected`, sent or still to be.
         self._frames = 0
         self._orders: set[asyncio.Task[None]] = set()
@@ -166,6 +168,9 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             self._outbox.close(1000)
             return
         get_shutdown().check()
+        if handshakes.is_question(self.scope.get("query_string", b"")):
+            await self._say_who()
+            return
         began = time.monotonic()
         self._hub = get_hub()
         await self._hub.add(self)
@@ -179,6 +184,14 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._is_open = True
         self._last_seen = time.monotonic()
         await self.notify(signals.connected)
+
+    async def _say_who(self) -> None:
+        """Tell a tab that may share another's connection whom it would be: it is not counted."""
+        self.identity = await authenticate(self.scope)
+        handshakes.check_user(self.identity.user_id)
+        await self._accept()
+        self._outbox.release(self._encode(MessageType.CONNECTED, self._connected_payload()))
+        self.end(1000, "said who")
 
     async def _come_in(self, began: float, hub: Hub) -> None:
         """Be reached from now on, also by what was ordered since the session was read."""
@@ -198,12 +211,14 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     def _resume(self, hub: Hub) -> None:
         """Go on where another connection has dropped, and do not lose one's own place then."""
         bookmark = read_bookmark(self.scope.get("query_string", b""))
-        if bookmark is None or not conf.RESUME_PERIOD:
+        if bookmark is None:
             return
-        hub.offer_place(self)
-        is_whole, self._former = hub.resume(self, bookmark)
-        if is_whole:
-            self._resumed = bookmark.connection_id
+        if conf.RESUME_PERIOD:
+            hub.offer_place(self)
+            is_whole, self._former = hub.resume(self, bookmark)
+            self._resumed = bookmark.connection_id if is_whole else None
+        if not hub.knows(bookmark.connection_id):
+            self._claimed = bookmark.connection_id or None
 
     async def receive(
         self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any
@@ -267,6 +282,10 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
 
     def deliver_all(self, texts: tuple[str, ...]) -> int:
         """Send several text frames. Never waits. Which frame after ``connected`` the last is."""
+        if type(self).deliver is not RealtimeConsumer.deliver:
+            for text in texts:
+                self.deliver(text)
+            return self._frames
         self._frames += len(texts)
         self._outbox.deliver_all(texts)
         return self._frames
@@ -437,7 +456,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             role=identity.role,
             connected_at=time.time(),
         )
-        await self._seat.take(info, self._former)
+        await self._seat.take(info, former=self._former, claimed=self._claimed)
         if self.identity.role != info.role:
             await get_backend().set_role(self.connection_id, self.identity.role)
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Final
+from urllib.parse import parse_qs
 
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import CloseConnection, HandshakeRefused
@@ -41,6 +42,11 @@ EXTENSION: Final = "websocket.http.response"
 _addresses: Final = Meter(MEMORY)
 _users: Final = Meter(MEMORY)
 _lines: Final = PerLoop(lambda: Line(AT_ONCE))
+
+
+def is_question(query: bytes) -> bool:
+    """Whether a handshake is only to tell its client whom the server takes it for."""
+    return b"who=" in query and "who" in parse_qs(query.decode("latin1"), keep_blank_values=True)
 
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]

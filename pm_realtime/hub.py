@@ -8,7 +8,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection, Sequence
-from itertools import groupby
 from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
@@ -18,7 +17,7 @@ from pm_realtime.groups import authenticated_group, connection_group, orders_gro
 from pm_realtime.link import Link
 from pm_realtime.loops import PerLoop
 from pm_realtime.members import Group, Groups, Listener, Member
-from pm_realtime.messages import NEVER_SENT, Burst, Message, bursts, group_of_push
+from pm_realtime.messages import NEVER_SENT, Burst, Message, bursts
 from pm_realtime.orders import Order, OrderLog
 from pm_realtime.places import Backlog, Bookmark, Place, Places
 from pm_realtime.protocol import CloseCode
@@ -27,8 +26,10 @@ logger = logging.getLogger("pm_realtime.push")
 
 #: Members served before other tasks of the loop get a turn.
 BATCH: Final = 250
-#: Messages in one go that cost no more than a single one, where the socket is free.
-TOGETHER: Final = 4
+#: Seconds after which they get one, however few were served.
+TURN: Final = 0.002
+#: Members served between two looks at the clock, or messages to them.
+STEP: Final = 50
 
 
 class Hub:
@@ -37,7 +38,9 @@ class Hub:
     def __init__(self) -> None:
         self._members: dict[str, tuple[Member, set[str]]] = {}
         self._groups = Groups()
-        self._link = Link(self._groups, dispatch=self._dispatch, mend=self._mend)
+        self._link = Link(
+            self._groups, dispatch=self._dispatch, begin_turn=self._begin_turn, mend=self._mend
+        )
         self._sweeper: asyncio.Task[None] | None = None
         self._ears = Listener()
         self._orders = OrderLog()
@@ -47,8 +50,8 @@ class Hub:
         self._forgetting: asyncio.Task[None] | None = None
         #: Counts what came from the layer.
         self._serial = 0
-        #: Members served in this turn of the loop.
-        self._spent = 0
+        #: Members served in this turn of the loop, and when it began.
+        self._served, self._turn_began = 0, 0.0
         self._starting = asyncio.Lock()
 
     def __len__(self) -> int:
@@ -121,6 +124,10 @@ class Hub:
             # Its client may not have heard of this one either.
             self._places[bookmark.connection_id].until = until
         return True, place.connection_id
+
+    def knows(self, connection_id: str) -> bool:
+        """Whether a connection is open here, or its place is kept."""
+        return connection_id in self._members
 
     @property
     def keeps_places(self) -> bool:
@@ -202,28 +209,19 @@ class Hub:
         for _, message in held.messages if held is not None else ():
             self._hand(member, message, conf.MAX_QUEUE_BYTES)
 
-    async def _dispatch(self, messages: Sequence[dict[str, Any]]) -> None:
-        """Hand on messages of the layer in their order; pushes to one group go together."""
-        self._spent = 0
-        for group, some in groupby(messages, group_of_push):
-            if group is not None:
-                await self._push(group, list(some))
-                continue
-            for message in some:
-                try:
-                    self._pass_on(message)
-                except Exception:
-                    logger.exception("A message of the channel layer could not be delivered.")
-                # Who ends by an order is gone before the next.
-                await asyncio.sleep(0)
-
-    async def _push(self, group: str, pushes: Sequence[dict[str, Any]]) -> None:
+    async def _dispatch(self, group: str | None, messages: Sequence[dict[str, Any]]) -> None:
+        """Hand on pushes to ``group`` that came together, or a single message that is none."""
+        if group is None:
+            self._pass_on(messages[0])
+            # Who ends by an order is gone before the next message.
+            await asyncio.sleep(0)
+            return
         entry = self._groups.get(group)
         if entry is None:
             # A join was cancelled, or a leave failed, while the layer worked on it.
             self._link.note_stray(group)
             return
-        for burst in bursts(group, pushes, self._serial):
+        for burst in bursts(group, messages, self._serial):
             self._serial = burst.messages[-1].serial
             await self._hand_out(entry, burst)
 
@@ -232,11 +230,10 @@ class Hub:
         limit = conf.MAX_QUEUE_BYTES
         alone = burst.messages[0] if len(burst.messages) == 1 else None
         connection_ids = list(entry.members)
-        cost = max(1, len(burst.messages) // TOGETHER)
-        step = max(1, BATCH // cost)
+        step = max(1, min(BATCH, STEP) // len(burst.messages))
         for start in range(0, len(connection_ids), step):
             chunk = connection_ids[start : start + step]
-            await self._spend(len(chunk) * cost)
+            await self._spend(len(chunk))
             for connection_id in chunk:
                 # It may have left meanwhile, or its place be there instead of it.
                 member = entry.members.get(connection_id)
@@ -250,12 +247,17 @@ class Hub:
                 except Exception:
                     logger.exception("A message could not be delivered to a connection.")
 
-    async def _spend(self, cost: int) -> None:
-        """Leave a turn to others first, where ``cost`` is too much for what is left of this one."""
-        if self._spent and self._spent + cost > BATCH:
+    async def _spend(self, members: int) -> None:
+        """Leave a turn to others, where this one has served enough or taken too long."""
+        is_long = time.monotonic() - self._turn_began > TURN
+        if self._served and (is_long or self._served + members > BATCH):
             await asyncio.sleep(0)
-            self._spent = 0
-        self._spent += cost
+            self._begin_turn()
+            self._link.note_arrival()
+        self._served += members
+
+    def _begin_turn(self) -> None:
+        self._served, self._turn_began = 0, time.monotonic()
 
     def _hand_all(self, member: Member, burst: Burst, limit: int) -> None:
         connection_id = member.connection_id
@@ -354,10 +356,8 @@ class Hub:
     async def _halt(self) -> None:
         await self.leave(self._ears, orders_group())
         self._members.pop(self._ears.connection_id, None)
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            self._sweeper = None
-        await self._link.close()
+        sweeper, self._sweeper = self._sweeper, None
+        await self._link.close(sweeper)
 
     async def _sweep_forever(self) -> None:
         """One clock for all connections: heartbeats, and groups before the layer forgets them."""

@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from itertools import groupby
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -46,19 +46,22 @@ class _Last(NamedTuple):
 class Link:
     """Belongs to one hub: ``groups`` are the hub's.
 
-    ``dispatch`` takes what arrives, all together that came together; ``mend`` is called when the
-    layer is back, which may have lost messages and groups meanwhile.
+    ``dispatch`` takes what arrives: the pushes to a group that came together, with its name, or
+    with None one message of another kind. ``begin_turn`` is called before that, as other tasks have
+    had a turn; ``mend`` when the layer is back, which may have lost messages and groups meanwhile.
     """
 
     def __init__(
         self,
         groups: Groups,
         *,
-        dispatch: Callable[[Sequence[dict[str, Any]]], Awaitable[None]],
+        dispatch: Callable[[str | None, Sequence[dict[str, Any]]], Awaitable[None]],
+        begin_turn: Callable[[], None],
         mend: Callable[[], Awaitable[None]],
     ) -> None:
         self._groups = groups
         self._dispatch = dispatch
+        self._begin_turn = begin_turn
         self._mend = mend
         self._layer: BaseChannelLayer | None = None
         self._channel = ""
@@ -67,6 +70,8 @@ class Link:
         self._renewed_at = 0.0
         #: Groups of which the layer may, now or later, have another picture, and since when.
         self._strays: dict[str, float] = {}
+        #: Received, and not yet handed on: also by a receiver that somebody has cancelled.
+        self._arrived: deque[dict[str, Any]] = deque()
         self._last = _Last(None, 0.0, 0.0)
         #: None while the link is closed.
         self.echo: Echo | None = None
@@ -88,22 +93,23 @@ class Link:
         self._receiver = loop.create_task(self._receive_forever(layer, self._channel))
         self._listener = loop.create_task(echo.listen_forever())
 
-    async def close(self) -> None:
-        """Receive nothing any more, and leave nothing in the layer."""
+    async def close(self, user: asyncio.Task[None] | None) -> None:
+        """Receive nothing any more, and leave nothing in the layer. A task that uses it ends."""
         loop = asyncio.get_running_loop()
         transport.stop_serving(loop)
-        tasks = {task for task in (self._receiver, self._listener) if task}
+        tasks = {task for task in (self._receiver, self._listener, user) if task}
         for task in tasks:
             task.cancel()
         self._receiver = self._listener = None
         layer, echo = self._layer, self.echo
         self._layer = self.echo = None
+        self._arrived.clear()
         if layer is None or echo is None:
             return
         await asyncio.wait(tasks, timeout=road.TIMEOUT)
         _closed_at[loop] = time.monotonic()
         redis_layers.forget_channel(layer, self._channel)
-        for group in self._strays:
+        for group in list(self._strays):
             with suppress(Exception):
                 await road.group_discard(layer, group, self._channel)
         is_away = not echo.is_heard
@@ -214,75 +220,77 @@ class Link:
         """Take what the layer brings; outlive whatever the layer raises."""
         delay, longest = BACKOFF
         while True:
-            messages, error = await self._receive(layer, channel)
-            await self._take(messages)
+            error = await self._receive(layer, channel)
+            self._begin_turn()
+            await self._hand_on()
+            await asyncio.sleep(0)
             if error is None:
                 delay = BACKOFF[0]
-                await asyncio.sleep(0)
                 continue
             if self.echo is not None:
                 self.echo.lose(f"{type(error).__name__}: {error}")
             await asyncio.sleep(delay)
             delay = min(delay * 2, longest)
 
-    async def _receive(
-        self, layer: BaseChannelLayer, channel: str
-    ) -> tuple[list[dict[str, Any]], Exception | None]:
-        """What has come, and what the layer raised after that."""
-        messages: list[dict[str, Any]] = []
+    async def _receive(self, layer: BaseChannelLayer, channel: str) -> Exception | None:
+        """Wait for what comes next, where nothing is here; what the layer raised after that."""
         try:
-            messages.append(await redis_layers.receive(layer, channel))
-            await redis_layers.receive_waiting(layer, channel, messages, MOST)
+            if not self._arrived:
+                self._arrived.append(await redis_layers.receive(layer, channel))
+            await redis_layers.receive_waiting(layer, channel, self._arrived, MOST)
             if not layers.is_in_process(layer) and redis_layers.shows_waiting(layer):
-                await self._gather(layer, channel, messages)
+                await self._gather(layer, channel)
         except Exception as error:
-            return messages, error
-        return messages, None
+            return error
+        return None
 
-    async def _gather(
-        self, layer: BaseChannelLayer, channel: str, messages: list[dict[str, Any]]
-    ) -> None:
-        """Under load, add to messages for one group what else comes for it in a moment.
+    async def _gather(self, layer: BaseChannelLayer, channel: str) -> None:
+        """Under load, let what else comes for one group in a moment join what has come for it.
 
-        From a server they come one by one, a round trip apart. The moment is as long as it took to
-        hand out the last, at most a window, and ends where something comes for another group.
+        From a server messages come one by one, a round trip apart. The moment is as long as it took
+        to hand out the last, at most a window, and ends where something comes for another group.
         """
-        group, began = group_of_push(messages[-1]), time.monotonic()
+        group, began = group_of_push(self._arrived[-1]), time.monotonic()
         is_busy = group == self._last.group and began - self._last.ended_at < window()
         if group is None or not is_busy or self._last.seconds < LONG:
             return
         until = began + min(self._last.seconds, window())
-        while len(messages) < MOST and time.monotonic() < until:
+        while len(self._arrived) < MOST and time.monotonic() < until:
             await asyncio.sleep(STEP)
-            await redis_layers.receive_waiting(layer, channel, messages, MOST)
-            if group_of_push(messages[-1]) != group:
+            await redis_layers.receive_waiting(layer, channel, self._arrived, MOST)
+            if group_of_push(self._arrived[-1]) != group:
                 break
 
-    async def _take(self, messages: Sequence[dict[str, Any]]) -> None:
-        began = time.monotonic()
-        await self._hand_on(messages)
-        ended = time.monotonic()
-        group = group_of_push(messages[-1]) if messages else None
-        self._last = _Last(group, ended - began, ended)
-
-    async def _hand_on(self, messages: Sequence[dict[str, Any]]) -> None:
-        """An echo means that what came before it was dispatched."""
-        for is_echo, some in groupby(messages, _is_echo):
+    async def _hand_on(self) -> None:
+        """Hand on what has arrived; an echo means that what came before it was dispatched."""
+        while self._arrived:
+            group, together = self._take()
+            began = time.monotonic()
             try:
-                if is_echo:
-                    self._hear(some)
+                if _is_echo(together[0]):
+                    self._hear(together[0])
                 else:
-                    self._note_arrival()
-                    await self._dispatch(list(some))
+                    self.note_arrival()
+                    await self._dispatch(group, together)
             except Exception:
-                logger.exception("Messages of the channel layer could not be delivered.")
+                logger.exception("A message of the channel layer could not be delivered.")
+            ended = time.monotonic()
+            self._last = _Last(group, ended - began, ended)
 
-    def _hear(self, echoes: Iterable[dict[str, Any]]) -> None:
-        for message in echoes:
-            if self.echo is not None:
-                self.echo.hear(message)
+    def _take(self) -> tuple[str | None, list[dict[str, Any]]]:
+        """What is next: pushes to one group together, or one message that is none."""
+        message = self._arrived.popleft()
+        group, together = group_of_push(message), [message]
+        while group and self._arrived and group_of_push(self._arrived[0]) == group:
+            together.append(self._arrived.popleft())
+        return group, together
 
-    def _note_arrival(self) -> None:
+    def _hear(self, echo: dict[str, Any]) -> None:
+        if self.echo is not None:
+            self.echo.hear(echo)
+
+    def note_arrival(self) -> None:
+        """Something came, or is still being handed out: what is behind it is late, not lost."""
         if self.echo is not None:
             self.echo.note_arrival()
 

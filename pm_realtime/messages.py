@@ -52,12 +52,26 @@ class Burst(NamedTuple):
 
 
 def group_of_push(message: Any) -> str | None:
-    """To which group a message of the layer is pushed; None where it is no push."""
+    """To which group a message of the layer is pushed; None where it is not, or makes no sense."""
     try:
-        is_push = message["type"] == PUSH and isinstance(message["text"], str)
-        return str(message["group"]) if is_push else None
-    except (KeyError, TypeError):
+        text, exclude = message["text"], message.get("exclude")
+        if message["type"] != PUSH or not (exclude is None or isinstance(exclude, str)):
+            return None
+        return str(message["group"]) if _is_sound(text) else None
+    except (KeyError, TypeError, AttributeError):
         return None
+
+
+def _is_sound(text: Any) -> bool:
+    if not isinstance(text, str):
+        return False
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def bursts(group: str, pushes: Sequence[Mapping[str, Any]], serial: int) -> Iterator[Burst]:

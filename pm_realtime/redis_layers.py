@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -109,7 +110,7 @@ async def receive(layer: BaseChannelLayer, channel: str) -> Message:
 
 
 async def receive_waiting(
-    layer: BaseChannelLayer, channel: str, messages: list[Message], most: int
+    layer: BaseChannelLayer, channel: str, messages: deque[Message], most: int
 ) -> None:
     """Add what can be received without waiting, where that can be told, up to ``most`` in all."""
     queue = _queue_of(layer, channel)

@@ -1,12 +1,16 @@
 """How many connections a user may have, and which of them goes where there are too many."""
 
 import asyncio
+import time
 from contextlib import AsyncExitStack
 
 import pytest
 
-from pm_realtime import aget_stats, aget_user_connections
+from pm_realtime import adisconnect_connection, aget_stats, aget_user_connections
+from pm_realtime.backends import get_backend
+from pm_realtime.backends.base import ConnectionInfo
 from tests.helpers import Connection, assert_refused_with, connect_many, cookie_of, eventually
+from tests.sessions import Browser
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
@@ -61,3 +65,27 @@ async def test_of_20_connections_at_once_exactly_5_stay(user):
         else:
             assert await connection.is_alive()
             await connection.disconnect()
+
+
+@pytest.mark.parametrize("period", [0, 5])
+async def test_who_comes_back_after_a_crash_is_not_refused_for_what_the_crash_left(
+    configure, user, period
+):
+    configure(RESUME_PERIOD=period, MAX_CONNECTIONS_PER_USER=1, CONNECTION_LIMIT_POLICY="refuse")
+    left = ConnectionInfo(
+        connection_id="left", user_id=str(user.pk), role="user", connected_at=time.time()
+    )
+    await get_backend().add(left, limit=1, policy="refuse")
+    browser = await Browser.of(user)
+    refused = Connection(headers=browser.headers)
+    await refused.connect()
+    await refused.assert_closed(4505)
+    again = Connection(headers=browser.headers)
+    again.scope["query_string"] = b"resume=left,3"
+    async with again:
+        assert "resumed" not in again.connected
+        assert await again.is_alive()
+        assert [each.connection_id for each in await aget_user_connections(user)] == [
+            again.connection_id
+        ]
+    await adisconnect_connection(again.connection_id)

@@ -678,3 +678,38 @@ async def test_a_user_without_a_primary_key_is_not_let_in(caplog):
     await communicator.disconnect()
     (record,) = errors_of(caplog)
     assert "a user with a primary key" in str(record.exc_info[1])
+
+
+async def test_what_a_site_does_with_each_text_it_does_with_those_that_come_together(user):
+    class Discreet(RealtimeConsumer):
+        def deliver(self, text):
+            return super().deliver(text.replace("secret", "…"))
+
+    connection = Connection(user=user)
+    connection.application = Discreet.as_asgi()
+    async with connection:
+        for _ in range(3):
+            await asend_to_user(user, "news", "secret")
+        found = await connection.so_far()
+        assert [each["payload"] for each in found] == ["…"] * 3
+
+
+async def test_who_only_asks_who_it_is_is_told_and_not_counted(configure, user):
+    configure(MAX_CONNECTIONS_PER_USER=1)
+    async with Connection(user=user) as first:
+        asking = Connection(user=user)
+        asking.scope["query_string"] = b"who=&resume="
+        async with asking:
+            assert asking.connected["userId"] == str(user.pk)
+            await asking.assert_closed(1000)
+            await asking.assert_ended()
+        assert await first.is_alive()
+        assert (await aget_stats())["totalConnections"] == 1
+
+
+async def test_who_only_asks_and_may_not_connect_is_told_so(configure):
+    configure(ALLOW_ANONYMOUS=False)
+    asking = Connection()
+    asking.scope["query_string"] = b"who="
+    await asking.connect()
+    await asking.assert_closed(4501)

@@ -11,7 +11,7 @@ from pm_realtime import asend_to_room, orders, parcels
 from pm_realtime.consumers import RealtimeConsumer
 from pm_realtime.groups import orders_group, room_group
 from pm_realtime.hub import get_hub
-from pm_realtime.layers import PUSH, get_layer
+from pm_realtime.layers import ECHO, INSTRUCT, PUSH, get_layer
 from tests.helpers import Connection, errors_of, eventually, layer_channels, layer_groups
 from tests.hubs import LoggedLayer, Member, members, send, use
 
@@ -161,6 +161,33 @@ async def test_a_member_that_fails_at_what_has_come_together_harms_no_other(memo
         await eventually(lambda: whole.received == ["0", "1", "2"])
         assert len(errors_of(caplog)) == 1
         caplog.clear()
+
+
+async def test_others_get_turns_however_long_it_takes_to_hand_out_what_has_come(memory_layer):
+    class Slow(Member):
+        def deliver(self, text):
+            time.sleep(0.0001)
+            super().deliver(text)
+
+    turns = 0
+
+    async def count_turns():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    crowd = [Slow(str(number)) for number in range(50)]
+    async with members(*crowd, groups=["g"]):
+        counting = asyncio.create_task(count_turns())
+        await asyncio.sleep(0)
+        before = turns
+        for _ in range(10):
+            await send("g", "x")
+        await eventually(lambda: len(crowd[-1].received) == 10)
+        counting.cancel()
+        # 50 ms of work for one member after the other.
+        assert turns - before >= 8
 
 
 async def test_one_who_leaves_while_a_message_is_handed_out_gets_nothing_more():
@@ -374,9 +401,35 @@ async def test_an_exception_while_delivering_is_logged_and_the_next_message_arri
     assert record.exc_info
 
 
-@pytest.mark.parametrize(
-    "message", [{"type": "chat.message"}, {"type": PUSH}, {"type": PUSH, "group": "g"}, {}]
-)
+FOREIGN = [{"type": "chat.message"}, {"type": PUSH}, {"type": PUSH, "group": "g"}, {}]
+SENSELESS = [
+    {"type": PUSH, "group": "g", "text": "\ud800", "exclude": None},
+    {"type": PUSH, "group": "g", "text": "x", "exclude": ["a"]},
+    {"type": PUSH, "group": "g", "text": b"x", "exclude": None},
+    {"type": INSTRUCT, "group": "g"},
+    {"type": ECHO},
+]
+
+
+@pytest.mark.parametrize("message", [*FOREIGN, *SENSELESS])
+async def test_what_makes_no_sense_harms_nothing_that_has_come_with_it(
+    caplog, message, memory_layer
+):
+    one, other = Member("1"), Member("2")
+    async with members(one, groups=["g"]), members(other, groups=["h"]):
+        await send("g", "a")
+        await get_layer().group_send("g", message)
+        await send("g", "b")
+        await send("h", "c")
+        await order("h", "do")
+        await eventually(lambda: len(other.received) == 2)
+        assert one.received == ["a", "b"]
+        assert other.received == ["c", ("do", {})]
+    assert len(errors_of(caplog)) == 1
+    caplog.clear()
+
+
+@pytest.mark.parametrize("message", FOREIGN)
 async def test_a_message_of_somebody_else_is_logged_and_the_next_one_arrives(caplog, message):
     member = Member("1")
     async with members(member, groups=["g"]):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pm_realtime import aget_stats, layers
+from pm_realtime import aget_stats, echo, layers
 from pm_realtime.groups import orders_group
 from pm_realtime.layers import get_layer
 from tests.helpers import PATIENCE, Connection, errors_of, eventually, layer_groups
@@ -146,6 +146,60 @@ async def test_the_loop_outlives_the_layer_and_joins_its_groups_again(caplog):
         await send("h", "after")
         await eventually(lambda: member.received == ["before", "after", "after"])
     assert len(errors_of(caplog)) == 1
+
+
+async def test_while_a_lot_is_handed_out_the_layer_does_not_count_as_lost(
+    memory_layer, monkeypatch, caplog
+):
+    monkeypatch.setattr(layers, "is_in_process", lambda layer: False)
+    for name, seconds in {"INTERVAL": 0.1, "PATIENCE": 0.05, "TIMEOUT": 0.2}.items():
+        monkeypatch.setattr(echo, name, seconds)
+    crowd = [SlowMember(str(number)) for number in range(30)]
+    async with members(*crowd, groups=["g", "h"]):
+        for member in crowd:
+            member.seconds = 0.005
+        for number in range(10):
+            await send("gh"[number % 2], str(number))
+        await eventually(lambda: len(crowd[-1].received) == 10)
+        assert [member.rechecks for member in crowd] == [0] * 30
+    assert errors_of(caplog) == []
+
+
+async def test_what_has_come_is_handed_on_where_somebody_cancels_who_does_that(
+    memory_layer, caplog
+):
+    class Cancelling(Member):
+        def deliver(self, text):
+            super().deliver(text)
+            if text == "0":
+                asyncio.current_task().cancel()
+
+    cancelling, other = Cancelling("1"), Member("2")
+    async with members(cancelling, groups=["g"]), members(other, groups=["h"]):
+        await send("g", "0")
+        for number in range(1, 4):
+            await send("h", str(number))
+        await eventually(lambda: other.received == ["1", "2", "3"])
+        await eventually(lambda: errors_of(caplog))
+        await send("h", "4")
+        await eventually(lambda: other.received == ["1", "2", "3", "4"])
+    assert "was cancelled" in errors_of(caplog)[0].message
+    caplog.clear()
+
+
+async def test_strays_may_come_while_the_link_closes(memory_layer, monkeypatch):
+    member = Member("m")
+    async with members(member, groups=["g"]) as hub:
+        layer, link = get_layer(), hub._link
+        discard = layer.group_discard
+
+        async def fail(group, channel):
+            await discard(group, channel)
+            await asyncio.sleep(0)
+            link.note_stray(f"stray {len(link._strays)}")
+            raise ConnectionError("the layer is away")
+
+        monkeypatch.setattr(layer, "group_discard", fail)
 
 
 async def test_what_came_before_the_layer_failed_is_delivered(monkeypatch, memory_layer, caplog):

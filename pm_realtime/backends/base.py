@@ -56,9 +56,17 @@ class Backend(ABC):
 
     @abstractmethod
     async def add(
-        self, connection: ConnectionInfo, *, limit: int | None, policy: Policy
+        self,
+        connection: ConnectionInfo,
+        *,
+        limit: int | None,
+        policy: Policy,
+        instead_of: str | None = None,
     ) -> Admission:
         """Count ``connection`` in, atomically against a ``limit``, None being none.
+
+        The connection called ``instead_of``, where it is one of the same user, is counted out
+        before: its client comes back, perhaps from a process that has died.
 
         It is for the connections of its user or, where it is anonymous, for all anonymous ones
         together. Over it, ``refuse`` leaves the connection out, and ``close_oldest`` counts it in

@@ -24,20 +24,30 @@ class MemoryBackend(Backend):
         self._rooms: dict[str, dict[str, None]] = {}
 
     async def add(
-        self, connection: ConnectionInfo, *, limit: int | None, policy: Policy
+        self,
+        connection: ConnectionInfo,
+        *,
+        limit: int | None,
+        policy: Policy,
+        instead_of: str | None = None,
     ) -> Admission:
         with self._lock:
             self._remove(connection.connection_id)
             user_id = connection.user_id
             theirs = tuple(self._users.get(user_id, ())) if user_id is not None else ()
-            count = len(theirs) if user_id is not None else self._count_anonymous()
+            former = tuple(each for each in theirs if each == instead_of)
+            others = tuple(each for each in theirs if each != instead_of)
+            count = len(others) if user_id is not None else self._count_anonymous()
             excess = 0 if limit is None else max(0, count + 1 - limit)
-            if excess and (user_id is None or policy == "refuse"):
-                return Admission(False)
-            for connection_id in theirs[:excess]:
+            replaced = former
+            if not excess or (user_id is not None and policy != "refuse"):
+                replaced += others[:excess]
+            for connection_id in replaced:
                 self._remove(connection_id)
+            if len(replaced) - len(former) < excess:
+                return Admission(False, replaced)
             self._add(connection)
-            return Admission(True, theirs[:excess])
+            return Admission(True, replaced)
 
     async def remove(self, connection_id: str) -> None:
         with self._lock:

@@ -54,9 +54,14 @@ class RedisBackend(Backend):
         self._nodes: dict[tuple[int, asyncio.AbstractEventLoop], Node] = {}
 
     async def add(
-        self, connection: ConnectionInfo, *, limit: int | None, policy: Policy
+        self,
+        connection: ConnectionInfo,
+        *,
+        limit: int | None,
+        policy: Policy,
+        instead_of: str | None = None,
     ) -> Admission:
-        return await (await self._node()).add(connection, limit, policy)
+        return await (await self._node()).add(connection, limit, policy, instead_of)
 
     async def remove(self, connection_id: str) -> None:
         await (await self._node()).remove(connection_id)

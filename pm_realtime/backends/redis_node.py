@@ -64,15 +64,18 @@ class Node:
         self._woken = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
-    async def add(self, connection: ConnectionInfo, limit: int | None, policy: Policy) -> Admission:
+    async def add(
+        self, connection: ConnectionInfo, limit: int | None, policy: Policy, instead_of: str | None
+    ) -> Admission:
         def take_in(answer: list[Any]) -> None:
+            for replaced in answer[2:]:
+                self._connections.pop(replaced, None)
             if answer[0]:
                 self._connections[connection.connection_id] = (connection, answer[1])
-                for replaced in answer[2:]:
-                    self._connections.pop(replaced, None)
 
         connection_id, time = connection.connection_id, repr(connection.connected_at)
-        arguments = (connection_id, _record(connection), time, _number(limit), policy)
+        about = (connection_id, _record(connection), time)
+        arguments = (*about, _number(limit), policy, instead_of or "")
         self._adding += 1
         try:
             answer = await self._write(connection_id, take_in, scripts.ADD, *arguments)

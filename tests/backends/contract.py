@@ -130,6 +130,42 @@ class BackendContract:
         stats = await backend.get_stats()
         assert (stats["totalConnections"], stats["roomStats"]) == (5, {})
 
+    @pytest.mark.parametrize("policy", POLICIES)
+    @pytest.mark.parametrize("limit", [3, None])
+    async def test_who_comes_back_takes_the_place_of_the_last_connection(
+        self, backend, policy, limit
+    ):
+        await add_all(backend, "a", "b", "c")
+        await backend.join("b", "room", capacity=1)
+        answer = await backend.add(info("d"), limit=limit, policy=policy, instead_of="b")
+        assert answer == Admission(True, ("b",))
+        assert await ids_of(backend) == ["a", "c", "d"]
+        assert await backend.get_connection("b") is None
+        assert await backend.join("d", "room", capacity=1)
+
+    @pytest.mark.parametrize("policy", POLICIES)
+    async def test_nobody_takes_the_place_of_another_user_nor_of_nobody(self, backend, policy):
+        await add_all(backend, "a")
+        await add_all(backend, "anonymous", user_id=None)
+        for number, instead_of in enumerate(["a", "anonymous", "unknown", "", None]):
+            added = info(f"b{number}", "bob")
+            answer = await backend.add(added, limit=9, policy=policy, instead_of=instead_of)
+            assert answer == Admission(True, ())
+        added = info("nobody", None)
+        answer = await backend.add(added, limit=9, policy=policy, instead_of="a")
+        assert answer == Admission(True, ())
+        assert await ids_of(backend) == ["a"]
+        assert (await backend.get_stats())["totalConnections"] == 8
+
+    async def test_who_comes_back_over_a_lowered_limit_still_gives_up_the_last(self, backend):
+        await add_all(backend, "a", "b", "c")
+        answer = await backend.add(info("d"), limit=1, policy="refuse", instead_of="b")
+        assert answer == Admission(False, ("b",))
+        assert await ids_of(backend) == ["a", "c"]
+        answer = await backend.add(info("d"), limit=1, policy="close_oldest", instead_of="c")
+        assert answer == Admission(True, ("c", "a"))
+        assert await ids_of(backend) == ["d"]
+
     async def test_with_a_limit_of_one_each_replaces_the_last(self, backend):
         assert await add_all(backend, *"abc", limit=1) == [
             Admission(True),

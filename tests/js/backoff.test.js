@@ -16,11 +16,15 @@ test("the jitter is full: from nothing to the bound", () => {
   assert.ok(new Set(drawn).size > 50);
 });
 
-/** The delays of `count` attempts in a row, with what is drawn. */
+/** The delays of `count` attempts in a row, where `random` is what is drawn. */
 function delaysOf(t, count, random, next = createBackoff()) {
-  t.mock.method(Math, "random", random);
-  return Array.from({ length: count }, (_, attempt) => next(attempt, 1000));
+  const { mock } = t.mock.method(Math, "random", random);
+  const delays = Array.from({ length: count }, (_, attempt) => next(attempt, 1000));
+  mock.restore();
+  return delays;
 }
+
+const sum = (delays) => delays.reduce((total, delay) => total + delay);
 
 test("each attempt has a window of its own, after that of the last", (t) => {
   assert.deepEqual(delaysOf(t, 5, () => 1), [1000, 2000, 4000, 8000, 16_000]);
@@ -30,11 +34,21 @@ test("each attempt has a window of its own, after that of the last", (t) => {
 
 test("no delay is over its bound, and the fifth attempt comes after 15 s at the earliest", (t) => {
   const draw = Math.random;
-  for (let trial = 0; trial < 500; trial += 1) {
-    const delays = delaysOf(t, 8, draw);
+  const earliest = [];
+  for (let trial = 0; trial < 2000; trial += 1) {
+    // Now and then the worst: nothing or all of a window.
+    const random = trial % 2 ? draw : () => Math.round(draw());
+    const delays = delaysOf(t, 8, random);
     delays.forEach((delay, attempt) => assert.ok(delay <= Math.min(MAX_DELAY, 1000 * 2 ** attempt)));
-    assert.ok(delays.slice(0, 5).reduce((sum, delay) => sum + delay) >= 15_000);
+    earliest.push(sum(delays.slice(0, 5)));
   }
+  assert.ok(Math.min(...earliest) >= 15_000, `${Math.min(...earliest)}`);
+  assert.ok(new Set(earliest).size > 500);
+});
+
+test("a window that was cut short is made up for", (t) => {
+  const drawn = [0, 0.9999, 0, 0.9999, 0];
+  assert.ok(sum(delaysOf(t, 5, () => drawn.shift())) >= 15_000);
 });
 
 test("attempts that begin anew owe nothing to those before", (t) => {

@@ -409,3 +409,29 @@ for (const [name, end] of [
     assert.equal(parts.WebSocket.last.url, "ws://site.test/?resume=");
   });
 }
+
+test("a message that the server finds too large is refused, and no other", async (t) => {
+  const { WebSocket, realtime } = setup(t);
+  realtime.connect();
+  WebSocket.last.accept();
+  const small = realtime.sendToRoom("lobby", "é".repeat(20));
+  const large = realtime.sendToRoom("lobby", "é".repeat(80));
+  const message = "Expected a message of at most 200 bytes, got 201 or more.";
+  WebSocket.last.frame("error", { code: "MESSAGE_TOO_LARGE", message });
+  await assert.rejects(large, { code: "MESSAGE_TOO_LARGE", message });
+  const { id } = WebSocket.last.sent.find(({ payload }) => payload?.content?.length === 20);
+  WebSocket.last.frame("message", { room: "lobby", content: "" }, { id });
+  assert.equal((await small).id, id);
+});
+
+test("another error without an id refuses nothing", async (t) => {
+  const { WebSocket, realtime, tick } = setup(t);
+  realtime.connect();
+  WebSocket.last.accept();
+  const sent = realtime.sendToRoom("lobby", "x");
+  for (const payload of [{ code: "PARSE_ERROR", message: "at most 1" }, undefined, { code: "MESSAGE_TOO_LARGE" }]) {
+    WebSocket.last.frame("error", payload);
+  }
+  tick(15_000);
+  await assert.rejects(sent, { code: "TIMEOUT" });
+});

@@ -5,6 +5,8 @@ const realtime = createRealtime();
 
 // What came in is of another type than its use.
 realtime.on("notification", ({ payload }) => payload.title.toFixed()); // TS2551
+// A part of it that nobody declared.
+realtime.on("notification", ({ payload }) => console.log(payload.titel)); // TS2551
 // A type that nobody declared is used without a look.
 realtime.on("undeclared", ({ payload }) => console.log(payload.text)); // TS18046
 // A handler that expects something else than comes.

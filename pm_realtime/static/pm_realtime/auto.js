@@ -3,7 +3,6 @@ import { pageRealtime } from "./singleton.js";
 const { autoConnect, ...options } = JSON.parse(
   document.querySelector("script[data-pm-realtime]")?.dataset.pmRealtime ?? "{}",
 );
-// Which JSON cannot say.
 if (options.maxReconnectAttempts === null) options.maxReconnectAttempts = Infinity;
 
 export const realtime = pageRealtime(options);

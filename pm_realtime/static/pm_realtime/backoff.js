@@ -9,11 +9,11 @@ export function backoffDelay(attempt, base = 1000, random = Math.random) {
 
 export function createBackoff() {
   let unused = 0;
-  return function next(attempt, base) {
+  return (attempt, base) => {
+    if (!attempt) unused = 0;
     const window = backoffDelay(attempt, base, () => 1);
-    const drawn = backoffDelay(attempt, base);
-    const delay = Math.min(window, (attempt && unused) + drawn);
-    unused = window - drawn;
+    const delay = Math.min(window, unused + backoffDelay(attempt, base));
+    unused += window - delay;
     return delay;
   };
 }

@@ -56,12 +56,12 @@ export interface MessagePayload<C = any> {
   from?: { userId: UserId; name: string };
 }
 
+/** By convention. What a site sends besides, it declares by merging, as with its own messages. */
 export interface NotificationPayload {
   title: string;
   body?: string;
   type?: "info" | "success" | "warning" | "error";
   action?: { label: string; url: string };
-  [key: string]: unknown;
 }
 
 export interface ErrorPayload {

@@ -101,7 +101,7 @@ export function createRealtime(options = {}) {
   function transmit({ envelope, replyType, deferred }, urgent = false) {
     if (!connection.send(envelope, urgent)) return false;
     log("sent", envelope);
-    if (replyType) replies.sent(envelope.id, replyType, deferred);
+    if (replyType) replies.sent(envelope, replyType, deferred);
     else deferred.resolve();
     return true;
   }
@@ -158,7 +158,6 @@ export function createRealtime(options = {}) {
       rooms.forget(room);
       const type = MessageType.UNSUBSCRIBED;
       const left = askNow(MessageType.UNSUBSCRIBE, { room }, type).catch((error) => {
-        // There is nothing to leave.
         if (![LOST, NOT_CONNECTED].includes(error.code)) throw error;
         return complete({ type, payload: { room, success: true } });
       });

@@ -17,7 +17,7 @@ export function createConnection(settings, hooks) {
   let retryTimer = null;
   let stableTimer = null;
   let unwatch = null;
-  // The last connection, and its frames so far.
+  // The last connection, and its frames.
   let bookmark = [];
   const nextDelay = createBackoff();
 
@@ -28,8 +28,7 @@ export function createConnection(settings, hooks) {
 
   function open() {
     clearTimeout(retryTimer);
-    const openOne = settings.shared ? openShared : openSocket;
-    socket = openOne({
+    socket = (settings.shared ? openShared : openSocket)({
       shared: settings.shared,
       url: resolveUrl(settings.url) + bookmark,
       protocols: settings.protocols,
@@ -38,7 +37,7 @@ export function createConnection(settings, hooks) {
       onFrame,
       onReady: hooks.onReady,
       onClose: onLost,
-      onUp: () => status === "waiting" && attempt(),
+      onWake: () => status === "waiting" && attempt(),
     });
     unwatch ??= watchPage({ onWake, onDoubt: () => socket?.doubt(false), onHide });
     setStatus("connecting");
@@ -80,7 +79,8 @@ export function createConnection(settings, hooks) {
       settle("stopped", { code, reason, resting: true });
     } else {
       const atOnce = attempts === 0 && Date.now() - wokenAt < JUST_WOKEN;
-      const delay = atOnce ? 0 : nextDelay(attempts, settings.reconnectDelay);
+      const drawn = nextDelay(attempts, settings.reconnectDelay);
+      const delay = atOnce ? 0 : drawn;
       attempts += 1;
       retryTimer = setTimeout(attempt, delay);
       settle("waiting", { code, reason, delay });

@@ -22,7 +22,6 @@ export function createEvents() {
   function emit(type, detail) {
     const entries = byType.get(type) ?? [];
     for (const entry of [...entries]) {
-      // An earlier handler may have taken this one off.
       if (!entries.has(entry)) continue;
       try {
         entry.handler(detail);

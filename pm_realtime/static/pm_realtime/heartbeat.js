@@ -4,7 +4,7 @@ export const WAKE_PATIENCE = 1_000;
 
 // The same where the server must have given this client up.
 const HOPELESS_PATIENCE = 250;
-// A timer that is later than this ran in a page that slept.
+// A later timer ran in a page that slept.
 const LATE = 2_000;
 
 export function createHeartbeat({ interval, timeout, ping, onSilence, onSure }) {

@@ -18,7 +18,8 @@ export declare function ignorable<T>(promise: Promise<T>): Promise<T>;
 
 export interface Replies {
   /** The command went out: time runs from here, as what waits for a connection is not late. */
-  sent(id: string, type: string, deferred: Deferred<Envelope>): void;
+  sent(envelope: Envelope, type: string, deferred: Deferred<Envelope>): void;
+  /** An answer, or the refusal of what was too large to be read, which has no `id`. */
   settle(envelope: Envelope): void;
   rejectAll(code: LocalErrorCode): void;
 }

@@ -34,17 +34,23 @@ export function createReplies() {
   }
 
   return {
-    sent(id, type, deferred) {
+    sent(sent, type, deferred) {
+      const { id } = sent;
       const timer = setTimeout(() => {
         take(id)?.deferred.reject(new RealtimeError("TIMEOUT"));
       }, REPLY_TIMEOUT);
-      pending.set(id, { type, deferred, timer });
+      pending.set(id, { sent, type, deferred, timer });
     },
 
     settle(envelope) {
       const { id, type, payload } = envelope;
       if (type === MessageType.ERROR) {
-        take(id)?.deferred.reject(new RealtimeError(payload?.code, envelope));
+        // What is too large is answered without an id.
+        const limit = payload?.code === "MESSAGE_TOO_LARGE" && /\d+/.exec(payload.message);
+        for (const [key, { sent }] of pending) {
+          const isMeant = limit ? new Blob([JSON.stringify(sent)]).size > limit : key === id;
+          if (isMeant) take(key).deferred.reject(new RealtimeError(payload?.code, envelope));
+        }
       } else if (pending.get(id)?.type === type) {
         take(id).deferred.resolve(envelope);
       }

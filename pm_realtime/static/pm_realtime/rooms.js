@@ -83,7 +83,6 @@ export function createRooms(ask) {
 
     forget(room, byServer) {
       const entry = wanted.get(room);
-      // The server has yet to answer.
       if (!entry || (byServer && entry.reply)) return;
       wanted.delete(room);
       stopTimer(entry);

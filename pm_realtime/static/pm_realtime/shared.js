@@ -69,7 +69,7 @@ export function joinSocket(options, page = globalThis) {
     const onSeatEnd = (code, reason, error, left) => {
       if (mayReconnect(code)) known.set(name, left);
       if (mayReconnect(code) && !error) {
-        waits.set(options.onClose, awaitSocket(name, options.onUp, page));
+        waits.set(options.onClose, awaitSocket(name, options.onWake, page));
       }
       onEnd(code, reason, error);
     };

@@ -1,8 +1,8 @@
 /**
  * Waits, in a tab that has lost the shared socket, for word that another tab of the group `name`
- * has it again: `onUp()`. Returns what ends the wait.
+ * has it again: `onWake()`. Returns what ends the wait.
  */
-export function awaitSocket(name, onUp, page) {
+export function awaitSocket(name, onWake, page) {
   const channel = new page.BroadcastChannel(name);
 
   function stop() {
@@ -13,7 +13,7 @@ export function awaitSocket(name, onUp, page) {
   channel.onmessage = ({ data }) => {
     if (data.kind !== "up") return;
     stop();
-    onUp?.();
+    onWake?.();
   };
   page.addEventListener?.("pagehide", stop, true);
   return stop;

@@ -18,7 +18,7 @@ export interface SocketOptions {
   /** `error`: there cannot be a socket, now or later. */
   onClose(code: number, reason: string, error?: Error): void;
   /** A shared socket is there again, after `onClose`: another tab has it. */
-  onUp?(): void;
+  onWake?(): void;
 }
 
 export interface Socket {
