@@ -12,7 +12,7 @@ setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc");
 
 const CYCLES = 1_000;
-const ROUNDS = 4;
+const ROUNDS = 8;
 /** Bytes a cycle: one handler left behind takes more than twice as many. */
 const ALLOWED = 100;
 

@@ -11,7 +11,6 @@ window.realtime = realtime;
 document.dispatchEvent(new CustomEvent("realtime:ready", { detail: realtime }));
 
 if (autoConnect) {
-  // Who has disconnected before the second event stays so.
   const connect = () => realtime.closeCode === null && realtime.connect();
   if (document.readyState === "complete") connect();
   // After the page's other modules, whose handlers then miss nothing.

@@ -32,7 +32,6 @@ export function createHeartbeat({ interval, timeout, ping, onSilence, onSure }) 
   }
 
   function silence() {
-    // The answer may stand behind this timer.
     if (Date.now() - due > LATE) doubt(true);
     else onSilence();
   }
