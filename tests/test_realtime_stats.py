@@ -246,6 +246,7 @@ def test_watching_prints_one_table_after_another_where_no_terminal_is(valkey):
     assert "\x1b" not in "".join(lines)
 
 
+@pytest.mark.slow
 def test_watching_goes_on_while_redis_is_away_and_says_so(valkey):
     with watching(valkey, "--json") as process:
         process.stdout.readline()

@@ -89,7 +89,7 @@ async def until_subscribed(connection, room):
     [
         (PUBSUB, crash),
         (CORE, crash),
-        (PUBSUB, hang),
+        pytest.param(PUBSUB, hang, marks=pytest.mark.slow),
         pytest.param(CORE, hang, marks=pytest.mark.slow),
         pytest.param(PUBSUB, order, marks=pytest.mark.slow),
         pytest.param(CORE, order, marks=pytest.mark.slow),

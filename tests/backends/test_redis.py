@@ -303,6 +303,7 @@ class TestRedisBackend(BackendContract):
         assert (await asked.get_stats())["roomStats"] == {"room": 1}
         await alive.remove("a")
 
+    @pytest.mark.slow
     async def test_keeping_alive_costs_the_same_with_ten_and_with_a_thousand(self, url, client):
         async def commands(count):
             backend = FastBackend()
@@ -639,6 +640,7 @@ async def test_without_redis_all_raises_backend_error(settings):
     assert node_of(backend)._keeper is None
 
 
+@pytest.mark.slow
 async def test_what_arrives_late_changes_nothing(valkey):
     """Commands that a frozen server read before it was stopped are carried out when it goes on."""
     backend = FastBackend()

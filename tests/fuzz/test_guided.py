@@ -22,6 +22,7 @@ def fuzz(target, folder, *options, seconds=100):
     return done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("target", "runs"), [("decode", 10_000), ("receive", 1_500)])
 def test_a_short_run_finds_nothing(target, runs, tmp_path):
     assert f"Done {runs} runs" in fuzz(target, tmp_path, f"-runs={runs}", "-seed=2026")

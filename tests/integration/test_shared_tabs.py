@@ -234,9 +234,8 @@ async def hang_in_dialog(tab):
     await tab.send("Page.handleJavaScriptDialog", accept=True)
 
 
-@pytest.mark.parametrize(
-    "hang", [hang_in_dialog, pytest.param(hang_in_loop, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("hang", [hang_in_dialog, hang_in_loop])
 async def test_an_owner_that_wakes_from_a_hang_is_one_among_the_others(serve, browse, hang):
     """What its socket brought meanwhile comes to no tab twice, and all tabs can speak."""
     server = serve("uvicorn")

@@ -138,7 +138,8 @@ async def test_a_process_with_few_connections_ends_at_once(cluster, valkey, kind
     assert valkey.client().keys() == []
 
 
-@pytest.mark.parametrize("kind", ["uvicorn", pytest.param("daphne", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["uvicorn", "daphne"])
 async def test_a_second_signal_closes_all_that_are_left(cluster, valkey, kind):
     [server] = cluster(kind, SHUTDOWN_PERIOD=600)
     witnesses = await gather(server, 600)
