@@ -174,24 +174,30 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         began = time.monotonic()
         self._hub = get_hub()
         await self._hub.add(self)
-        self.identity = await authenticate(self.scope)
-        handshakes.check_user(self.identity.user_id)
-        await self._accept()
+        await self._identify()
         await self._come_in(began, self._hub)
         await self._count_in()
         get_shutdown().check()
-        self._outbox.release(self._encode(MessageType.CONNECTED, self._connected_payload()))
+        self._welcome()
         self._is_open = True
         self._last_seen = time.monotonic()
         await self.notify(signals.connected)
 
     async def _say_who(self) -> None:
         """Tell a tab that may share another's connection whom it would be: it is not counted."""
+        await self._identify()
+        self._welcome()
+        self.end(1000, "said who")
+
+    async def _identify(self) -> None:
+        """Find out who this is, and accept where such a user may come just now."""
         self.identity = await authenticate(self.scope)
         handshakes.check_user(self.identity.user_id)
         await self._accept()
+
+    def _welcome(self) -> None:
+        """Send ``connected``, then what has waited for that."""
         self._outbox.release(self._encode(MessageType.CONNECTED, self._connected_payload()))
-        self.end(1000, "said who")
 
     async def _come_in(self, began: float, hub: Hub) -> None:
         """Be reached from now on, also by what was ordered since the session was read."""

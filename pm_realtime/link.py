@@ -238,7 +238,8 @@ class Link:
             if not self._arrived:
                 self._arrived.append(await redis_layers.receive(layer, channel))
             await redis_layers.receive_waiting(layer, channel, self._arrived, MOST)
-            if not layers.is_in_process(layer) and redis_layers.shows_waiting(layer):
+            is_slow = self._last.seconds >= LONG and not layers.is_in_process(layer)
+            if is_slow and redis_layers.shows_waiting(layer):
                 await self._gather(layer, channel)
         except Exception as error:
             return error
@@ -252,7 +253,7 @@ class Link:
         """
         group, began = group_of_push(self._arrived[-1]), time.monotonic()
         is_busy = group == self._last.group and began - self._last.ended_at < window()
-        if group is None or not is_busy or self._last.seconds < LONG:
+        if group is None or not is_busy:
             return
         until = began + min(self._last.seconds, window())
         while len(self._arrived) < MOST and time.monotonic() < until:

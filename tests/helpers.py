@@ -97,6 +97,15 @@ async def assert_refused_with(connection: Connection, code: int) -> None:
     assert connection.output_queue.empty()
 
 
+class Clock:
+    """What stands for a module's ``time``, and goes on only when it is told."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
 async def eventually(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Wait until ``condition()`` is true."""
     async with asyncio.timeout(seconds):

@@ -4,16 +4,11 @@ import pytest
 
 from pm_realtime import orders
 from pm_realtime.orders import OrderLog
+from tests.helpers import Clock
 
 
 @pytest.fixture
 def clock(monkeypatch):
-    class Clock:
-        now = 1000.0
-
-        def monotonic(self):
-            return self.now
-
     clock = Clock()
     monkeypatch.setattr(orders, "time", clock)
     return clock

@@ -4,16 +4,11 @@ import pytest
 
 from pm_realtime import repetitions as module
 from pm_realtime.repetitions import MEMORY, PERIOD, Repetitions
+from tests.helpers import Clock
 
 
 @pytest.fixture
 def clock(monkeypatch):
-    class Clock:
-        now = 1000.0
-
-        def monotonic(self):
-            return self.now
-
     clock = Clock()
     monkeypatch.setattr(module, "time", clock)
     return clock

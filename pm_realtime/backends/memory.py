@@ -34,20 +34,19 @@ class MemoryBackend(Backend):
         with self._lock:
             self._remove(connection.connection_id)
             user_id = connection.user_id
-            theirs = tuple(self._users.get(user_id, ())) if user_id is not None else ()
-            former = tuple(each for each in theirs if each == instead_of)
-            others = tuple(each for each in theirs if each != instead_of)
-            count = len(others) if user_id is not None else self._count_anonymous()
-            excess = 0 if limit is None else max(0, count + 1 - limit)
-            replaced = former
-            if not excess or (user_id is not None and policy != "refuse"):
-                replaced += others[:excess]
-            for connection_id in replaced:
+            theirs = list(self._users.get(user_id, ())) if user_id is not None else []
+            former = (instead_of,) if instead_of is not None and instead_of in theirs else ()
+            for connection_id in former:
+                theirs.remove(connection_id)
                 self._remove(connection_id)
-            if len(replaced) - len(former) < excess:
-                return Admission(False, replaced)
+            count = len(theirs) if user_id is not None else self._count_anonymous()
+            excess = 0 if limit is None else max(0, count + 1 - limit)
+            if excess and (user_id is None or policy == "refuse"):
+                return Admission(False, former)
+            for connection_id in theirs[:excess]:
+                self._remove(connection_id)
             self._add(connection)
-            return Admission(True, replaced)
+            return Admission(True, (*former, *theirs[:excess]))
 
     async def remove(self, connection_id: str) -> None:
         with self._lock:
