@@ -21,12 +21,14 @@ def block(what: str) -> str:
 
 
 def table(heading: str) -> list[list[str]]:
-    """The rows of the first table in a section, each cell without its backticks."""
+    """The rows of a section's first table, and of those with the same head, without backticks."""
     section = README.read_text().split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
-    rows = []
-    for line in section.splitlines():
-        if line.startswith("|"):
-            rows.append([cell.strip().strip("`") for cell in line.strip("|").split("|")])
-        elif rows:
-            break
-    return rows[2:]
+    tables = [_rows(found) for found in re.findall(r"(?:^\|.*\n)+", section, re.MULTILINE)]
+    return [row for head, _, *rows in tables if head == tables[0][0] for row in rows]
+
+
+def _rows(table: str) -> list[list[str]]:
+    return [
+        [cell.strip().strip("`") for cell in line.strip("|").split("|")]
+        for line in table.splitlines()
+    ]
