@@ -14,12 +14,12 @@ from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from pm_realtime.backends import MEMORY, REDIS, backend_path, get_backend, redis_client
+from pm_realtime.backends import MEMORY, REDIS, backend_path, get_backend
 from pm_realtime.backends.base import Backend
 from pm_realtime.backends.redis import RedisBackend, check_hosts
 from pm_realtime.conf import Conf, conf
 from pm_realtime.exceptions import CommandError
-from pm_realtime.layer_config import (
+from pm_realtime.layer import (
     CHANNELS_REDIS,
     is_on_redis,
     layer_config,
@@ -221,7 +221,7 @@ def _check_backend() -> Iterator[CheckMessage]:
         backend = get_backend()
     except Exception as error:
         backend, problem = None, f"could not be made ({error})"
-    if not isinstance(backend, RedisBackend) and redis_client.is_installed and is_on_redis():
+    if not isinstance(backend, RedisBackend) and is_on_redis():
         yield from check_hosts()
     if isinstance(backend, Backend):
         found = backend.check()

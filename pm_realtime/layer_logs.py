@@ -3,7 +3,8 @@
 import logging
 from typing import Final
 
-from pm_realtime.outage import LAYER, is_lost_connection, outage
+from pm_realtime.outage import LAYER, outage
+from pm_realtime.redis import is_lost_connection
 
 #: Stands in :mod:`pm_realtime.outage` for the subscriptions of the layer, until an echo is heard.
 SUBSCRIPTIONS: Final = "subscriptions"

@@ -9,18 +9,10 @@ import contextlib
 import logging
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from typing import Final
 
 from pm_realtime.forks import after_fork
-
-try:
-    from redis.exceptions import RedisError
-except ImportError:
-    _errors: tuple[type[BaseException], ...] = (OSError, EOFError)
-else:
-    _errors = (OSError, EOFError, RedisError)
 
 logger = logging.getLogger("pm_realtime.connection")
 
@@ -32,19 +24,6 @@ STATE: Final = "the shared state"
 #: Seconds in which short outages that follow each other are told once, and from which one is long.
 PAUSE: Final = 10.0
 LONG: Final = 2.0
-
-
-def is_lost_connection(error: object) -> bool:
-    """Whether ``error`` is what a server that is away looks like, and no mistake of ours."""
-    return isinstance(error, _errors) or _is_trip_of_redis_py(error)
-
-
-def _is_trip_of_redis_py(error: object) -> bool:
-    """A connection of redis-py that is cut while it writes finds None in place of its socket."""
-    if not isinstance(error, AttributeError) or error.__traceback__ is None:
-        return False
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return str(frame.f_globals.get("__name__")).startswith("redis.")
 
 
 class Outage:

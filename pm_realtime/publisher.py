@@ -15,15 +15,20 @@ from channels.layers import BaseChannelLayer
 
 from pm_realtime.exceptions import BackendError, OutageError
 from pm_realtime.forks import after_fork
-from pm_realtime.redis_pools import address_of, for_threads, open_pools, problems_of, read_hosts
+from pm_realtime.redis import (
+    SERVER_ERRORS,
+    address_of,
+    driver_for_threads,
+    host_problems,
+    open_pools,
+    read_hosts,
+)
 
 try:
     from channels_redis.pubsub import (  # type: ignore[import-untyped]
         RedisPubSubChannelLayer,
         RedisPubSubLoopLayer,
     )
-    from redis import Redis
-    from redis.exceptions import RedisError
 except ImportError:
     is_installed = False
 else:
@@ -45,7 +50,7 @@ class Publisher:
     def __init__(self, layer: Any, timeout: float) -> None:
         self._layer = layer
         hosts = layer._args[0] if layer._args else layer._kwargs.get("hosts")
-        for where, problem in problems_of(hosts):
+        for where, problem in host_problems(hosts):
             raise BackendError(f"The hosts{where} of the channel layer: {problem}")
         self._names = RedisPubSubLoopLayer(*layer._args, **layer._kwargs, channel_layer=layer)
         self._servers = {shard: _Server(shard.host, timeout) for shard in self._names._shards}
@@ -67,8 +72,9 @@ class _Server:
         (host,) = read_hosts([host])
         if found := ASYNCIO_ONLY & host.keys():
             raise ValueError(f"{', '.join(sorted(found))} is for asyncio")
-        self._pools = open_pools(host, timeout, for_threads(), max_connections=POOL_SIZE)
-        self._redis = Redis(connection_pool=self._pools[0])
+        driver = driver_for_threads()
+        self._pools = open_pools(host, timeout, driver, max_connections=POOL_SIZE)
+        self._redis = driver.client(connection_pool=self._pools[0])
         self._slots = threading.BoundedSemaphore(POOL_SIZE)
         self._timeout = timeout
 
@@ -76,7 +82,7 @@ class _Server:
         with self._slot():
             try:
                 self._redis.publish(channel, text)
-            except (RedisError, OSError) as error:
+            except SERVER_ERRORS as error:
                 raise self._failure(str(error)) from error
             except (ValueError, TypeError, AttributeError) as error:
                 # A value of an option that only shows itself while a socket is opened.

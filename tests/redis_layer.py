@@ -9,7 +9,7 @@ import redis
 from channels_redis.core import ChannelLock, RedisChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
-from pm_realtime.layer_config import layer_config
+from pm_realtime.layer import layer_config
 from pm_realtime.layers import get_layer
 from tests.valkey import Valkey
 

@@ -10,7 +10,8 @@ from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
 
 from pm_realtime import checks
-from pm_realtime.backends import backend_path, redis
+from pm_realtime.backends import backend_path
+from pm_realtime.backends.redis import backend as redis_backend
 
 CORE = "channels_redis.core.RedisChannelLayer"
 PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
@@ -642,7 +643,7 @@ def test_e017_says_what_to_install(check, monkeypatch, package, path):
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setitem(sys.modules, package, None)
     if package == "redis":
-        monkeypatch.setattr("pm_realtime.backends.redis_client.is_installed", False)
+        monkeypatch.setattr("pm_realtime.backends.redis.backend.is_installed", False)
     message = only(check({"LOCATION": URL}, CHANNEL_LAYERS=entry(BACKEND=path)), "E017")
     assert message.hint == "pip install pm-realtime[redis]"
     assert backend_path().endswith("RedisBackend")
@@ -786,6 +787,6 @@ def test_w007_gives_the_setting_as_the_reason_where_it_is(check):
 
 
 def test_every_id_has_one_place():
-    source = Path(checks.__file__).read_text() + Path(redis.__file__).read_text()
+    source = Path(checks.__file__).read_text() + Path(redis_backend.__file__).read_text()
     numbers = re.findall(r'"(?:pm_realtime\.)?([EW]\d{3})"', source)
     assert {*numbers} == {f"E{n:03}" for n in range(1, 18)} | {f"W{n:03}" for n in range(1, 10)}

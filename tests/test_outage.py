@@ -4,10 +4,9 @@ import asyncio
 import threading
 
 import pytest
-import redis.asyncio
 
 import pm_realtime.outage as module
-from pm_realtime.outage import Outage, is_lost_connection
+from pm_realtime.outage import Outage
 
 
 @pytest.fixture
@@ -99,27 +98,6 @@ def test_a_loop_that_has_ended_is_passed_over(ours):
 
     asyncio.run(watch())
     ours.suspect()
-
-
-@pytest.mark.parametrize(
-    ("error", "answer"),
-    [(ConnectionError(), True), (TimeoutError(), True), (EOFError(), True), (TypeError(), False)],
-)
-def test_a_lost_connection_is_told_from_a_mistake(error, answer):
-    assert is_lost_connection(error) is answer
-
-
-async def test_a_connection_of_redis_py_that_is_cut_while_it_writes_is_lost():
-    connection = redis.asyncio.Connection()
-    with pytest.raises(AttributeError) as caught:
-        await connection._send_packed_command([b"PING"])
-    assert is_lost_connection(caught.value)
-
-
-def test_a_mistake_of_ours_is_no_lost_connection():
-    with pytest.raises(AttributeError) as caught:
-        None.writelines  # noqa: B018
-    assert not is_lost_connection(caught.value)
 
 
 def test_many_threads_may_speak_at_once(ours, caplog, monkeypatch):

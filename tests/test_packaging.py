@@ -45,6 +45,7 @@ def test_everything_of_the_package_is_in_it_and_nothing_else(wheel):
     assert packed == written
     assert "pm_realtime/py.typed" in packed
     assert "pm_realtime/static/pm_realtime/client.js" in packed
+    assert "pm_realtime/backends/redis/lua/common.lua" in packed
 
 
 def test_it_names_itself_its_python_and_its_extras(wheel):

@@ -11,7 +11,7 @@ from django.utils.module_loading import import_string
 from pm_realtime.backends.base import Backend
 from pm_realtime.conf import conf
 from pm_realtime.forks import after_fork
-from pm_realtime.layer_config import is_on_redis, layer_config
+from pm_realtime.layer import is_on_redis, layer_config
 
 MEMORY: Final = "pm_realtime.backends.memory.MemoryBackend"
 REDIS: Final = "pm_realtime.backends.redis.RedisBackend"

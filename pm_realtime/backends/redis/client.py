@@ -1,4 +1,4 @@
-"""The client of one event loop: few connections, every answer in time, only our own errors."""
+"""The client of one event loop: few connections, answers in time, errors of this package only."""
 
 import asyncio
 from collections.abc import Sequence
@@ -6,79 +6,80 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
-from pm_realtime.backends import redis_scripts as scripts
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError, OutageError
-from pm_realtime.layer_config import is_on_redis, layer_name, layer_options
-from pm_realtime.redis_pools import (
-    FORMS,
+from pm_realtime.layer import is_on_redis, layer_name, layer_options
+from pm_realtime.redis import (
+    HOST_FORMS,
+    SERVER_ERRORS,
     address_of,
-    for_asyncio,
+    driver_for_asyncio,
+    host_problems,
+    is_installed,
     open_pools,
-    problems_of,
     read_hosts,
 )
 from pm_realtime.turns import Turns
 
-try:
-    from redis.asyncio import Redis
-    from redis.exceptions import RedisError
-except ImportError:
-    is_installed = False
-else:
-    is_installed = True
-
-#: How messages call the setting.
+#: The name of the setting in messages.
 LOCATION: Final = 'PM_REALTIME["LOCATION"]'
-HOSTS_HINT: Final = f"Write a list; each host is {FORMS}."
-#: Connections of one event loop to Redis; no more operations are under way at once.
-POOL_SIZE: Final = 4
-OPTIONS: Final = {
+HOSTS_HINT: Final = f"Write a list; each host is {HOST_FORMS}."
+#: Connections of one event loop to Redis, and so the scripts that may run at once.
+CONNECTIONS_PER_LOOP: Final = 4
+POOL_OPTIONS: Final = {
     "decode_responses": True,
     "health_check_interval": 30,
-    "max_connections": POOL_SIZE,
+    "max_connections": CONNECTIONS_PER_LOOP,
 }
+#: uvloop raises RuntimeError for a socket that was closed while it was in use.
+CLIENT_ERRORS: Final[tuple[type[Exception], ...]] = (*SERVER_ERRORS, RuntimeError)
 
 
 class Client:
-    """Runs the scripts. Raises ``ValueError`` where the address of Redis cannot be read."""
+    """Runs the scripts. ``timeout`` is in seconds, for each of them.
+
+    Raises ``ValueError`` if the address of Redis cannot be read.
+    """
 
     def __init__(self, timeout: float) -> None:
         if not is_installed:
             raise BackendError("The Redis backend needs the package redis.")
         prefix = layer_options().get("prefix", "asgi")
-        where, host = _host()
+        setting, host = _host()
+        driver = driver_for_asyncio()
         try:
-            self._pools = open_pools(host, timeout, for_asyncio(), **OPTIONS)
+            self._pools = open_pools(host, timeout, driver, **POOL_OPTIONS)
         except ValueError as error:
-            raise ValueError(f"{where}: {error}") from None
+            raise ValueError(f"{setting}: {error}") from None
         # The braces keep all keys in one slot of a cluster. Sites that share a Redis have layers of
-        # different prefixes, or would get each other's messages.
+        # different prefixes; otherwise they would get each other's messages too.
         self._prefix = f"pm_realtime:{{{prefix}}}:"
-        self._redis: Redis = Redis(connection_pool=self._pools[0])
+        self._redis = driver.client(connection_pool=self._pools[0])
         self._timeout = timeout
         self._registered: dict[str, Any] = {}
-        self._turns = Turns(POOL_SIZE, timeout)
+        self._turns = Turns(CONNECTIONS_PER_LOOP, timeout)
         self._closing = asyncio.Lock()
         self._running = 0
 
     @property
     def address(self) -> str:
-        """Where Redis is, without its password."""
+        """The address of Redis, without its password."""
         return address_of(self._pools[0])
 
     async def run(self, script: str, node: str, arguments: Sequence[Any]) -> Any:
-        """The answer of a script that ``node`` asks, within the timeout from its turn on."""
+        """The answer of ``script``, called by ``node``.
+
+        Raises ``OutageError`` if Redis does not answer within the timeout, which begins once a
+        connection is free.
+        """
         registered = self._registered.get(script)
         if registered is None:
-            registered = self._redis.register_script(scripts.COMMON + script)
-            self._registered[script] = registered
+            registered = self._registered[script] = self._redis.register_script(script)
         key = f"{self._prefix}node:{node}"
         keys = (f"{self._prefix}nodes", key, f"{key}:rooms")
         try:
             return await self._turns.take(partial(self._run, registered, keys, arguments))
-        # RuntimeError: what uvloop raises for a socket that was closed under it.
-        except (RedisError, OSError, EOFError, RuntimeError) as error:
+        except CLIENT_ERRORS as error:
             what = str(error) or f"no answer within {self._timeout:g} s"
             raise OutageError(f"Redis at {self.address}: {what}") from error
 
@@ -91,16 +92,16 @@ class Client:
             self._running -= 1
 
     async def close_idle(self) -> None:
-        """Close all sockets unless one is in use; the next to come opens one again."""
+        """Close all sockets, unless one is in use; the next script opens one again."""
         async with self._closing:
             if not self._running:
                 await self._pools[0].disconnect()
 
     async def close(self) -> None:
-        """Close all sockets, those of sentinels too, whatever happens to one of them.
+        """Close all sockets, those of sentinels too.
 
-        A client that nobody holds any more is closed while its connections are collected: what
-        redis-py finds gone half-way, it raises.
+        redis-py may raise for a connection that is being garbage-collected; the others are closed
+        all the same.
         """
         for pool in self._pools:
             with suppress(Exception):
@@ -108,7 +109,7 @@ class Client:
 
 
 def _host() -> tuple[str, dict[str, Any]]:
-    """``LOCATION``, or the first host of the channel layer, and what it is called."""
+    """The setting that names the server, and the host: ``LOCATION`` or the layer's first host."""
     if conf.LOCATION is not None:
         return LOCATION, {"address": conf.LOCATION}
     hosts = layer_options().get("hosts")
@@ -121,9 +122,9 @@ def _host() -> tuple[str, dict[str, Any]]:
 
 
 def wrong_hosts() -> list[str]:
-    """What is wrong with the hosts of the channel layer, all of them, a sentence each."""
+    """A sentence for each of the channel layer's hosts that cannot be used."""
     hosts = layer_options().get("hosts")
-    return [f"{_hosts_name()}{where}: {problem}" for where, problem in problems_of(hosts)]
+    return [f"{_hosts_name()}{where}: {problem}" for where, problem in host_problems(hosts)]
 
 
 def _hosts_name() -> str:

@@ -13,10 +13,10 @@ from pm_realtime.exceptions import BackendError
 from pm_realtime.layers import get_layer
 from pm_realtime.outage import outage
 from pm_realtime.publisher import get_publisher
-from pm_realtime.redis_pools import for_asyncio, for_threads, make_pools
+from pm_realtime.redis import driver_for_asyncio, driver_for_threads, open_pools
 from pm_realtime.road import TIMEOUT
 from tests.backends.contract import add_all, ids_of, info
-from tests.backends.on_redis import CORE, PUBSUB, assert_pushes_arrive, until_heard_anew
+from tests.backends.redis.site import CORE, PUBSUB, assert_pushes_arrive, until_heard_anew
 from tests.helpers import Connection
 from tests.tls import Certificates, TlsProxy
 from tests.valkey import Sentinel, Valkey
@@ -186,12 +186,12 @@ async def test_what_goes_wrong_is_told_without_the_password(server, settings, ur
         assert secret not in str(caught.value)
 
 
-@pytest.mark.parametrize("flavour", [for_threads(), for_asyncio()])
-def test_tls_to_the_master_that_a_sentinel_names(flavour):
+@pytest.mark.parametrize("driver", [driver_for_threads(), driver_for_asyncio()])
+def test_tls_to_the_master_that_a_sentinel_names(driver):
     host = {"sentinels": [("127.0.0.1", 1)], "master_name": "main", "ssl": True}
-    pool, _ = make_pools(host, TIMEOUT, flavour)
+    pool, _ = open_pools(host, TIMEOUT, driver)
     connection = pool.make_connection()
-    assert isinstance(connection, flavour.pool().connection_class)
+    assert isinstance(connection, driver.pool().connection_class)
     assert type(connection).__name__ == "SentinelManagedSSLConnection"
 
 

@@ -1,77 +1,34 @@
-"""Connections to the Redis servers that ``hosts`` and ``LOCATION`` name, as channels-redis does.
+"""Connection pools for the servers that ``hosts`` and ``LOCATION`` name.
 
-redis-py has each class twice, for threads and for asyncio; a :class:`Flavour` is one set of them.
+Hosts are read as channels-redis reads them.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
-try:
-    import redis.asyncio
-    import redis.asyncio.connection
-    import redis.asyncio.retry
-    import redis.asyncio.sentinel
-    import redis.connection
-    import redis.retry
-    import redis.sentinel
-    from redis.backoff import NoBackoff
-except ImportError:
-    is_installed = False
-else:
-    is_installed = True
+from pm_realtime.redis.driver import Driver, driver_for_asyncio
 
-
-class Flavour(NamedTuple):
-    """The classes of redis-py for one kind of caller."""
-
-    parse_url: Callable[[str], Any]
-    pool: Any
-    sentinel: Any
-    sentinel_pool: Any
-    retry: Any
-
-
-def for_threads() -> Flavour:
-    """The classes that block."""
-    return Flavour(
-        redis.connection.parse_url,
-        redis.ConnectionPool,
-        redis.sentinel.Sentinel,
-        redis.sentinel.SentinelConnectionPool,
-        redis.retry.Retry,
-    )
-
-
-def for_asyncio() -> Flavour:
-    """The classes to await."""
-    return Flavour(
-        redis.asyncio.connection.parse_url,
-        redis.asyncio.ConnectionPool,
-        redis.asyncio.sentinel.Sentinel,
-        redis.asyncio.sentinel.SentinelConnectionPool,
-        redis.asyncio.retry.Retry,
-    )
-
-
-#: What channels-redis connects to where a layer names no hosts.
+#: The server that channels-redis connects to if a layer names no hosts.
 DEFAULT_HOST: Final = {"address": "redis://localhost:6379"}
 
-
 #: The forms in which a host may be written.
-FORMS: Final = (
+HOST_FORMS: Final = (
     'a URL such as "redis://localhost:6379/0", a pair such as ("localhost", 6379), or a dict'
 )
 _SCHEMES: Final = ("redis://", "rediss://", "unix://")
 
 
 def read_hosts(hosts: Any) -> list[dict[str, Any]]:
-    """The entries of ``hosts`` as dicts. Raises ``ValueError`` for what cannot be hosts."""
+    """The entries of ``hosts`` as dicts. Raises ``ValueError`` if they cannot be hosts."""
     return [_read_host(host) for host in _entries(hosts)]
 
 
-def problems_of(hosts: Any) -> Iterator[tuple[str, str]]:
-    """Which parts of ``hosts`` cannot be used, as ``[1]``, and why; nobody is connected to."""
+def host_problems(hosts: Any) -> Iterator[tuple[str, str]]:
+    """Each part of ``hosts`` that cannot be used, such as ``[1]``, and the reason.
+
+    Connects to no server.
+    """
     try:
         entries = _entries(hosts)
     except ValueError as error:
@@ -79,7 +36,7 @@ def problems_of(hosts: Any) -> Iterator[tuple[str, str]]:
         return
     for number, entry in enumerate(entries):
         try:
-            open_pools(_read_host(entry), 1, for_asyncio())
+            open_pools(_read_host(entry), 1, driver_for_asyncio())
         except ValueError as error:
             yield f"[{number}]", str(error)
 
@@ -110,26 +67,33 @@ def _read_host(host: Any) -> dict[str, Any]:
     return {"address": host}
 
 
-def open_pools(host: dict[str, Any], timeout: float, flavour: Flavour, **ours: Any) -> list[Any]:
-    """As :func:`make_pools`. Raises ``ValueError`` where no connection can be made of ``host``."""
+def open_pools(
+    host: dict[str, Any], timeout: float, driver: Driver, **pool_options: Any
+) -> list[Any]:
+    """The pool of the server at ``host``, followed by those of its sentinels.
+
+    ``timeout`` is in seconds, for connecting and for each answer. Nothing is retried, as a command
+    without an answer may have been carried out. Raises ``ValueError`` if no connection can be made
+    of ``host``; connects to no server itself.
+    """
     if "address" in host:
         _check_address(host["address"])
     else:
         _check_port(host.get("port", 6379))
     try:
-        pools = make_pools(host, timeout, flavour, **ours)
+        pools = _make_pools(host, timeout, driver, pool_options)
         for pool in pools:
             pool.connection_class(**pool.connection_kwargs)
     except KeyError as error:
         raise ValueError(f"{error} is missing in {_shown(host)}.") from None
     except Exception as error:
-        raise ValueError(f"expected {FORMS}, got {_shown(host)} ({_reason(error)}).") from None
+        raise ValueError(f"expected {HOST_FORMS}, got {_shown(host)} ({_reason(error)}).") from None
     return pools
 
 
 def _check_address(address: Any) -> None:
     if not isinstance(address, str):
-        raise ValueError(f"expected {FORMS}, got {address!r} ({type(address).__name__}).")
+        raise ValueError(f"expected {HOST_FORMS}, got {address!r} ({type(address).__name__}).")
     if not address.startswith(_SCHEMES):
         schemes = f"{', '.join(_SCHEMES[:-1])} or {_SCHEMES[-1]}"
         found = repr(without_password(address))
@@ -144,14 +108,14 @@ def _check_port(port: Any) -> None:
 
 
 def _shown(host: dict[str, Any]) -> str:
-    """``host`` without anything secret: of a dict, the keys."""
+    """``host`` without secrets: of a dict, only the keys."""
     if host.keys() == {"address"}:
         return repr(without_password(host["address"]))
     return f"one of {', '.join(map(repr, host))}"
 
 
 def _reason(error: Exception) -> str:
-    """What ``error`` says, unless it may repeat a piece of a password."""
+    """The text of ``error``, unless it may repeat a piece of a password."""
     text = str(error).rstrip(".")
     if text.startswith("Port "):
         return 'its port is no number; in a password write "/" as %2F, "#" as %23, "?" as %3F'
@@ -160,7 +124,7 @@ def _reason(error: Exception) -> str:
 
 
 def without_password(address: str) -> str:
-    """``address``, however broken it is, with stars for what is or may be a password."""
+    """``address``, even a malformed one, with stars in place of anything like a password."""
     address = re.sub(r"(?i)(password=)[^&]*", r"\1***", address)
     before, at, after = address.rpartition("@")
     if at:
@@ -169,45 +133,42 @@ def without_password(address: str) -> str:
     return re.sub(r"(//[^/:\[]*:)(?!\d+(?:[/?#]|$))[^/?#]*", r"\1***", address)
 
 
-def make_pools(host: dict[str, Any], timeout: float, flavour: Flavour, **ours: Any) -> list[Any]:
-    """The pool of the server that ``host`` is about, and those of its sentinels.
-
-    ``timeout`` is in seconds, for connecting and for each answer; nothing is tried twice, as what
-    was asked may have been done. ``ours`` are further options of the pool.
-    """
-    ours = {**_bounds(timeout, flavour), **ours}
+def _make_pools(
+    host: dict[str, Any], timeout: float, driver: Driver, pool_options: dict[str, Any]
+) -> list[Any]:
+    pool_options = {**_limits(timeout, driver), **pool_options}
     options = {**host}
     if (address := options.pop("address", None)) is not None:
-        return [flavour.pool(**{**options, **flavour.parse_url(address), **ours})]
+        return [driver.pool(**{**options, **driver.parse_url(address), **pool_options})]
     if (master := options.pop("master_name", None)) is None:
-        return [flavour.pool(**{**options, **ours})]
-    sentinel = _make_sentinel(options, timeout, flavour)
-    pool = flavour.sentinel_pool(master, sentinel, **{**options, **ours})
+        return [driver.pool(**{**options, **pool_options})]
+    sentinel = _make_sentinel(options, timeout, driver)
+    pool = driver.sentinel_pool(master, sentinel, **{**options, **pool_options})
     return [pool, *(client.connection_pool for client in sentinel.sentinels)]
 
 
-def _make_sentinel(options: dict[str, Any], timeout: float, flavour: Flavour) -> Any:
-    """Take what is about the sentinels out of ``options``.
+def _make_sentinel(options: dict[str, Any], timeout: float, driver: Driver) -> Any:
+    """Take the options of the sentinels out of ``options``.
 
-    They are asked in turn, so each has a part of the time: one that says nothing must not use up
-    what the others and the server need.
+    The sentinels are asked one after the other, so each gets a part of the time: a silent one must
+    not use up the time of the others and of the server.
     """
     sentinels = options.pop("sentinels")
-    bounds = _bounds(timeout / (len(sentinels) + 1), flavour)
+    limits = _limits(timeout / (len(sentinels) + 1), driver)
     given = options.pop("sentinel_kwargs", None) or {}
-    return flavour.sentinel(sentinels, sentinel_kwargs={**given, **bounds})
+    return driver.sentinel(sentinels, sentinel_kwargs={**given, **limits})
 
 
-def _bounds(timeout: float, flavour: Flavour) -> dict[str, Any]:
+def _limits(timeout: float, driver: Driver) -> dict[str, Any]:
     return {
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,
-        "retry": flavour.retry(NoBackoff(), 0),
+        "retry": driver.no_retry(),
     }
 
 
 def address_of(pool: Any) -> str:
-    """Where the server of ``pool`` is, without its password."""
+    """The address of the server of ``pool``, without its password."""
     if master := getattr(pool, "service_name", None):
         return str(master)
     options = pool.connection_kwargs

@@ -1,4 +1,4 @@
-"""What ``CHANNEL_LAYERS`` says of the layer behind ``CHANNEL_LAYER``."""
+"""The entry of ``CHANNEL_LAYERS`` behind ``CHANNEL_LAYER``."""
 
 import inspect
 from collections.abc import Mapping
@@ -13,17 +13,17 @@ CHANNELS_REDIS: Final = "channels_redis."
 
 
 def layer_config() -> Mapping[str, Any] | None:
-    """The entry of ``CHANNEL_LAYERS`` in use, None where there is none."""
+    """The entry of ``CHANNEL_LAYERS`` in use, None if there is none."""
     found = getattr(settings, "CHANNEL_LAYERS", None)
     config = found.get(conf.CHANNEL_LAYER) if isinstance(found, Mapping) else None
     return config if isinstance(config, Mapping) else None
 
 
 def is_on_redis() -> bool:
-    """Whether that layer is one of channels-redis, or made from one."""
+    """Whether that layer is one of channels-redis, or a subclass of one."""
     path = layer_path()
     if path.startswith(CHANNELS_REDIS):
-        return True  # Installed or not: what is in memory would be taken for all there is.
+        return True  # Even if it is not installed: the state must not fall back to memory.
     try:
         found = import_string(path)
     except Exception:
@@ -33,13 +33,13 @@ def is_on_redis() -> bool:
 
 
 def layer_path() -> str:
-    """What is written as ``BACKEND`` of that layer; empty where it is no text."""
+    """The ``BACKEND`` of that layer; empty if it is not text."""
     path = (layer_config() or {}).get("BACKEND")
     return path if isinstance(path, str) else ""
 
 
 def layer_options() -> Mapping[str, Any]:
-    """The ``CONFIG`` of that layer. Raises ``ValueError`` where it is no dict."""
+    """The ``CONFIG`` of that layer. Raises ``ValueError`` if it is not a dict."""
     options = (layer_config() or {}).get("CONFIG")
     if options is not None and not isinstance(options, Mapping):
         kind = type(options).__name__
@@ -48,5 +48,5 @@ def layer_options() -> Mapping[str, Any]:
 
 
 def layer_name() -> str:
-    """How messages call that layer."""
+    """The name of that layer in messages."""
     return f'CHANNEL_LAYERS["{conf.CHANNEL_LAYER}"]'

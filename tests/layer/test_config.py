@@ -2,7 +2,7 @@
 
 import pytest
 
-from pm_realtime.layer_config import is_on_redis, layer_name, layer_options, layer_path
+from pm_realtime.layer import is_on_redis, layer_name, layer_options, layer_path
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pm_realtime.groups import echo_group, room_group
 from pm_realtime.hub import get_hub
 from pm_realtime.layers import get_layer
 from pm_realtime.redis_layers import one_of_each_server
-from tests.backends.on_redis import (
+from tests.backends.redis.site import (
     CORE,
     PUBSUB,
     assert_pushes_arrive,

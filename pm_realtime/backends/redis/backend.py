@@ -1,56 +1,48 @@
 """The state of many processes, in Redis or Valkey.
 
-Each event loop that holds connections is a node. All that a node holds stands in two hashes of its
-own: ``node:<id>``, which is the lease too, and ``node:<id>:rooms``. One script renews the expiry of
-both, whatever they hold; a node that is killed stops doing so, and its hashes, with every count in
-them, are gone when the lease runs out: nothing is left that anybody would have to sweep. The one
-key that nodes share, the set of their ids, expires with the last lease; ids of dead nodes are taken
-out of it by whoever meets them. In return a question looks at one hash of each node, within one
-script and so at one moment: it costs with the number of nodes, never of connections.
+Each event loop with connections is a node. All of its state is in two hashes of its own:
+``node:<id>``, which is also the lease, and ``node:<id>:rooms``. One script renews the expiry of
+both, however much they hold. A node that is killed stops renewing; its hashes, and with them all of
+its counts, expire with the lease, so nothing has to be swept. The one key that nodes share is the
+set of their ids. It expires with the last lease, and ids of dead nodes leave it when a script finds
+them. In return a question reads one hash of each node, in one script and so at one moment: its cost
+grows with the number of nodes, not of connections.
 
-A node keeps a copy of what it holds. Where a write failed, or the lease is gone (Redis came back
-empty), it writes all of it anew under a higher ``generation``; what was sent under a lower one and
-arrives late changes nothing.
+A node keeps a copy of its state. If a write failed or the lease is gone (Redis came back empty), it
+writes everything again under a higher ``generation``; writes of a lower one that arrive late change
+nothing.
 """
 
 import asyncio
 import json
 import os
 from collections.abc import Coroutine
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 
-from pm_realtime.backends import redis_client
-from pm_realtime.backends import redis_scripts as scripts
 from pm_realtime.backends.base import Admission, Backend, ConnectionInfo, Policy, Stats
-from pm_realtime.backends.redis_client import Client
-from pm_realtime.backends.redis_node import Node
+from pm_realtime.backends.redis import scripts
+from pm_realtime.backends.redis.client import HOSTS_HINT, LOCATION, Client, wrong_hosts
+from pm_realtime.backends.redis.node import Node, NodeTimings
 from pm_realtime.background import run_in_background
 from pm_realtime.exceptions import BackendError, OutageError
+from pm_realtime.redis import is_installed
 
 R = TypeVar("R")
 
 
 class RedisBackend(Backend):
-    """Every node's state under a lease of its own; see the head of this file.
+    """The state of each node under a lease of its own.
 
-    A connection is joined, left and removed by the event loop that added it; everybody may ask.
-    ``remove``, ``leave`` and ``set_role`` raise nothing while Redis is away: it learns of them when
-    it is back.
+    The event loop that added a connection also joins, leaves and removes it; any loop may ask.
+    ``remove``, ``leave`` and ``set_role`` raise nothing while Redis is away: the change is written
+    when Redis is back.
     """
 
-    #: Seconds: how long a node outlives its process; how often it says that it lives; how often a
-    #: node that lost Redis looks for it; how long one command may take.
-    LEASE: ClassVar[float] = 12.0
-    RENEW_INTERVAL: ClassVar[float] = 4.0
-    RETRY_INTERVAL: ClassVar[float] = 0.5
-    TIMEOUT: ClassVar[float] = 1.5
-    #: Seconds for which a Redis that came back empty lets nobody in, so that all may write first.
-    SETTLING: ClassVar[float] = 2.0
-
-    def __init__(self) -> None:
+    def __init__(self, timings: NodeTimings | None = None) -> None:
+        self._timings = timings or NodeTimings()
         self._nodes: dict[tuple[int, asyncio.AbstractEventLoop], Node] = {}
 
     async def add(
@@ -102,7 +94,7 @@ class RedisBackend(Backend):
             raise OutageError("The shared state did not answer in time.") from error
 
     def check(self) -> list[CheckMessage]:
-        if not redis_client.is_installed:
+        if not is_installed:
             return [
                 Error(
                     "The Redis backend needs the package redis, which is not installed.",
@@ -111,18 +103,18 @@ class RedisBackend(Backend):
                 )
             ]
         try:
-            Client(self.TIMEOUT)
+            Client(self._timings.timeout)
         except ImproperlyConfigured:
-            return []  # The check of the settings' types says it.
+            return []  # The check of the settings' types reports it.
         except ValueError as error:
-            if str(error).startswith(redis_client.LOCATION):
+            if str(error).startswith(LOCATION):
                 return [_address_error(str(error), _LOCATION_HINT), *check_hosts()]
         return check_hosts()
 
     async def _node(self) -> Node:
-        """The node of the running loop in this process; ended loops of this process go.
+        """The node of the running loop in this process; those of closed loops are forgotten.
 
-        What a fork brought along from its parent stays untouched: those sockets are not ours.
+        Nodes that a fork inherited from its parent stay untouched: their sockets are the parent's.
         """
         pid, loop = os.getpid(), asyncio.get_running_loop()
         node = self._nodes.get((pid, loop))
@@ -133,23 +125,16 @@ class RedisBackend(Backend):
             await node.close_with_loop()
         return node
 
-    def _tell_evicted(self, connection_id: str) -> None:
+    def _report_evicted(self, connection_id: str) -> None:
         if self.on_evicted is not None:
             self.on_evicted(connection_id)
 
     def _make_node(self) -> Node:
         try:
-            client = Client(self.TIMEOUT)
+            client = Client(self._timings.timeout)
         except ValueError as error:
             raise BackendError(f"The address of Redis could not be read: {error}") from error
-        return Node(
-            client,
-            lease=self.LEASE,
-            renew_interval=self.RENEW_INTERVAL,
-            retry_interval=self.RETRY_INTERVAL,
-            settling=self.SETTLING,
-            on_evicted=self._tell_evicted,
-        )
+        return Node(client, self._timings, on_evicted=self._report_evicted)
 
 
 _LOCATION_HINT: Final = (
@@ -159,12 +144,14 @@ _LOCATION_HINT: Final = (
 
 
 def check_hosts() -> list[CheckMessage]:
-    """An error for each of the channel layer's hosts that cannot be used."""
+    """A check error for each of the channel layer's hosts that cannot be used."""
+    if not is_installed:
+        return []
     try:
-        wrong = redis_client.wrong_hosts()
+        wrong = wrong_hosts()
     except ValueError:
-        return []  # CONFIG is no dict: the check of the layer says it.
-    return [_address_error(each, redis_client.HOSTS_HINT) for each in wrong]
+        return []  # CONFIG is no dict: the check of the layer reports it.
+    return [_address_error(each, HOSTS_HINT) for each in wrong]
 
 
 def _address_error(what: str, hint: str) -> CheckMessage:

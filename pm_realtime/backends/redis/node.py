@@ -1,4 +1,4 @@
-"""What one event loop holds in Redis, under a lease that ends with its process."""
+"""The state of one event loop in Redis, under a lease that ends with its process."""
 
 import asyncio
 import json
@@ -8,66 +8,76 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
-from pm_realtime.backends import redis_scripts as scripts
 from pm_realtime.backends.base import Admission, ConnectionInfo, Policy
-from pm_realtime.backends.redis_client import POOL_SIZE, Client
+from pm_realtime.backends.redis import scripts
+from pm_realtime.backends.redis.client import CONNECTIONS_PER_LOOP, Client
 from pm_realtime.exceptions import BackendError, OutageError
 from pm_realtime.outage import STATE, outage
 
 logger = logging.getLogger("pm_realtime.connection")
 
-#: Seconds in which doubts that come in are looked into together.
-SETTLING: Final = 0.05
-#: What the scripts answer while a Redis that came back empty fills; seconds until the next look.
-WAIT: Final = -1
-LOOK: Final = 0.1
-#: Seconds within which a broken socket fails; what takes longer is not tried again.
-QUICK: Final = 0.5
+#: The answer of a script while Redis, which came back empty, waits for all nodes to write.
+IS_SETTLING: Final = -1
+#: Seconds between two tries meanwhile.
+SETTLING_POLL_SECONDS: Final = 0.1
+#: Seconds within which a broken socket fails. A question that took longer is not asked again.
+BROKEN_SOCKET_SECONDS: Final = 0.5
+#: Losses of the lease after which one write is given up.
+MAX_LOSSES: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeTimings:
+    """The timing of a node, all in seconds."""
+
+    #: How long the state of a node outlives its process.
+    lease: float = 12.0
+    #: Between two renewals of the lease.
+    renew_interval: float = 4.0
+    #: Between two tries of a node that lost Redis.
+    retry_interval: float = 0.5
+    #: For each script.
+    timeout: float = 1.5
+    #: For all nodes to write into a Redis that came back empty, before limits are applied again.
+    settling: float = 2.0
+    #: In which several reports of an outage lead to one look at Redis.
+    debounce: float = 0.05
 
 
 class Node:
     """Belongs to the event loop it was made in.
 
-    ``lease``, ``renew_interval``, ``retry_interval`` and ``settling`` are in seconds. What is
-    written about one connection takes one lane and so keeps its order; all is written anew with all
-    lanes in hand.
+    All writes about one connection hold the same lock, which keeps them in order. A write of the
+    whole state holds all locks.
     """
 
     def __init__(
-        self,
-        client: Client,
-        *,
-        lease: float,
-        renew_interval: float,
-        retry_interval: float,
-        settling: float,
-        on_evicted: Callable[[str], None],
+        self, client: Client, timings: NodeTimings, *, on_evicted: Callable[[str], None]
     ) -> None:
         self._client = client
-        self._lease_ms = round(lease * 1000)
-        self._renew_interval = renew_interval
-        self._retry_interval = retry_interval
-        self._settling = settling
+        self._timings = timings
+        self._lease_ms = round(timings.lease * 1000)
         self._on_evicted = on_evicted
         self._id = uuid.uuid4().hex
         self._generation = 0
-        #: What this node holds: each connection and its arrival, as Redis told it.
+        #: The connections of this node, each with its arrival as Redis told it.
         self._connections: dict[str, tuple[ConnectionInfo, str]] = {}
         self._adding = 0
-        self._lanes = [asyncio.Lock() for _ in range(POOL_SIZE)]
-        #: Pending: is being written. Done: Redis has what this node holds, or is away.
-        self._lease: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._is_away = self._has_written = False
+        self._locks = [asyncio.Lock() for _ in range(CONNECTIONS_PER_LOOP)]
+        #: Pending while the state is written. Done with a result if Redis has the state, with an
+        #: error if Redis is away.
+        self._written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._is_away = self._was_written_before = False
         self._woken = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
     async def add(
         self, connection: ConnectionInfo, limit: int | None, policy: Policy, instead_of: str | None
     ) -> Admission:
-        def take_in(answer: list[Any]) -> None:
+        def apply(answer: list[Any]) -> None:
             for replaced in answer[2:]:
                 self._connections.pop(replaced, None)
             if answer[0]:
@@ -78,66 +88,67 @@ class Node:
         arguments = (*about, _number(limit), policy, instead_of or "")
         self._adding += 1
         try:
-            answer = await self._write(connection_id, take_in, scripts.ADD, *arguments)
+            answer = await self._write(connection_id, apply, scripts.ADD, *arguments)
         finally:
             self._adding -= 1
             await self._end_if_empty()
         return Admission(bool(answer[0]), tuple(answer[2:]))
 
     async def remove(self, connection_id: str) -> None:
-        def forget() -> None:
+        def apply() -> None:
             self._connections.pop(connection_id, None)
 
-        await self._write_out(connection_id, forget, scripts.REMOVE)
+        await self._write_out(connection_id, apply, scripts.REMOVE)
 
     async def set_role(self, connection_id: str, role: str | None) -> None:
         known = self._connections.get(connection_id)
         if known is None:
             return
 
-        def change() -> None:
+        def apply() -> None:
             connection, arrival = self._connections.get(connection_id, (None, ""))
             if connection is not None:
                 self._connections[connection_id] = (replace(connection, role=role), arrival)
 
         record = _record(replace(known[0], role=role))
-        await self._write_out(connection_id, change, scripts.SET_RECORD, record)
+        await self._write_out(connection_id, apply, scripts.SET_RECORD, record)
 
     async def join(self, connection_id: str, room: str, capacity: int | None) -> bool:
-        def count_in(is_joined: int) -> None:
+        def apply(is_joined: int) -> None:
             connection, arrival = self._connections.get(connection_id, (None, ""))
             if is_joined and connection is not None and room not in connection.rooms:
                 joined = replace(connection, rooms=(*connection.rooms, room))
                 self._connections[connection_id] = (joined, arrival)
 
         arguments = (self._lease_ms, connection_id, room, _number(capacity))
-        return bool(await self._write(connection_id, count_in, scripts.JOIN, *arguments))
+        return bool(await self._write(connection_id, apply, scripts.JOIN, *arguments))
 
     async def leave(self, connection_id: str, room: str) -> None:
-        def count_out() -> None:
+        def apply() -> None:
             connection, arrival = self._connections.get(connection_id, (None, ""))
             if connection is not None:
                 rooms = tuple(name for name in connection.rooms if name != room)
                 self._connections[connection_id] = (replace(connection, rooms=rooms), arrival)
 
-        await self._write_out(connection_id, count_out, scripts.LEAVE, room)
+        await self._write_out(connection_id, apply, scripts.LEAVE, room)
 
     async def ask(self, script: str, *arguments: Any) -> Any:
-        """The answer of a script that is about all nodes."""
+        """The answer of a script that reads all nodes."""
         if self._keeper is not None and self._is_away:
-            await self._until_held()
+            await self._until_written()
         started = time.monotonic()
         try:
             return await self._call(script, *arguments)
         except OutageError:
-            if self._keeper is not None or time.monotonic() - started > QUICK:
+            if self._keeper is not None or time.monotonic() - started > BROKEN_SOCKET_SECONDS:
                 raise
-            # Nobody watches these sockets: after a restart of Redis each of them fails once.
+            # Without a keeper these sockets are not watched; after a restart of Redis each of them
+            # fails once.
             await self._client.close_idle()
             return await self._call(script, *arguments)
 
     async def close_with_loop(self) -> None:
-        """End when the loop shuts its asynchronous generators down, as its own end does."""
+        """Release the node when the loop ends, which shuts its asynchronous generators down."""
         self._closing = self._close_at_end()
         await anext(self._closing)
 
@@ -149,65 +160,65 @@ class Node:
             await self._client.close()
 
     @property
-    def _is_held(self) -> bool:
-        """Whether what Redis has of this node is what this node holds."""
-        lease = self._lease
-        return self._keeper is not None and lease.done() and lease.exception() is None
+    def is_written(self) -> bool:
+        """Whether Redis has the state of this node, as far as is known."""
+        written = self._written
+        return self._keeper is not None and written.done() and written.exception() is None
 
     async def _write(
         self, connection_id: str, apply: Callable[[Any], None], script: str, *arguments: Any
     ) -> Any:
-        """The answer of a script that takes something in; ``apply`` notes it in our copy.
+        """The answer of a script that adds something; ``apply`` adds it to our copy.
 
-        Once it is on its way it goes on to its end, whoever cancels the caller.
+        If the caller is cancelled, a write that has begun still runs to its end.
         """
-        losses, deadline = 0, time.monotonic() + 2 * self._settling
-        while losses < 3:
-            await self._until_held()
+        losses, deadline = 0, time.monotonic() + 2 * self._timings.settling
+        while losses < MAX_LOSSES:
+            await self._until_written()
             answer = await asyncio.shield(
-                asyncio.ensure_future(self._write_in_lane(connection_id, apply, script, arguments))
+                asyncio.ensure_future(self._write_locked(connection_id, apply, script, arguments))
             )
             if answer is None:
                 losses += 1
-            elif answer != WAIT:
+            elif answer != IS_SETTLING:
                 return answer
             elif time.monotonic() < deadline:
-                await asyncio.sleep(LOOK)
+                await asyncio.sleep(SETTLING_POLL_SECONDS)
             else:
                 raise OutageError(f"Redis at {self._client.address} waits for all processes.")
         raise BackendError(f"Redis at {self._client.address} loses what is written.")
 
-    async def _write_in_lane(
+    async def _write_locked(
         self, connection_id: str, apply: Callable[[Any], None], script: str, arguments: Any
     ) -> Any:
-        async with self._lane_of(connection_id):
-            if not self._is_held:
+        async with self._lock_of(connection_id):
+            if not self.is_written:
                 return None
             answer = await self._call_own(script, *arguments)
-            if answer not in (None, WAIT):
+            if answer not in (None, IS_SETTLING):
                 apply(answer)
             return answer
 
     async def _write_out(
         self, connection_id: str, apply: Callable[[], None], script: str, *arguments: Any
     ) -> None:
-        """Change our copy, and Redis now or when all is written anew."""
+        """Change our copy now, and Redis now or with the next write of the whole state."""
 
         async def write() -> None:
-            async with self._lane_of(connection_id):
+            async with self._lock_of(connection_id):
                 apply()
-                if self._is_held:
+                if self.is_written:
                     with suppress(BackendError):
                         await self._call_own(script, connection_id, *arguments)
             await self._end_if_empty()
 
         await asyncio.shield(asyncio.ensure_future(write()))
 
-    def _lane_of(self, connection_id: str) -> asyncio.Lock:
-        return self._lanes[hash(connection_id) % len(self._lanes)]
+    def _lock_of(self, connection_id: str) -> asyncio.Lock:
+        return self._locks[hash(connection_id) % len(self._locks)]
 
     async def _call_own(self, script: str, *arguments: Any) -> Any:
-        """The answer of one of the node's own scripts; None, and the alarm, without a lease."""
+        """The answer of a script that writes; None if the lease is gone, which wakes the keeper."""
         generation = self._generation
         try:
             answer = await self._call(script, generation, *arguments)
@@ -222,21 +233,21 @@ class Node:
     async def _call(self, script: str, *arguments: Any) -> Any:
         return await self._client.run(script, self._id, arguments)
 
-    async def _until_held(self) -> None:
-        """Return when Redis has what this node holds; raise while it is away."""
-        if self._is_held:
+    async def _until_written(self) -> None:
+        """Return when Redis has the state of this node. Raises ``OutageError`` if it is away."""
+        if self.is_written:
             return
         if self._keeper is None:
             self._start()
         try:
-            await asyncio.shield(self._lease)
+            await asyncio.shield(self._written)
         except BackendError as error:
             raise OutageError(str(error)) from None
 
     def _start(self) -> None:
         loop = asyncio.get_running_loop()
-        self._lease = loop.create_future()
-        self._keeper = loop.create_task(self._keep())
+        self._written = loop.create_future()
+        self._keeper = loop.create_task(self._keep_lease())
         outage.watch(self, self._woken.set)
 
     async def _end_if_empty(self) -> None:
@@ -244,60 +255,61 @@ class Node:
             await self.release()
 
     async def release(self) -> None:
-        """Hold nothing any more, here and in Redis, and keep no idle socket."""
+        """Forget the state, here and in Redis, and close idle sockets."""
         if self._keeper is None:
             return
-        was_held = self._is_held
+        was_written = self.is_written
         self._keeper.cancel()
         self._keeper = None
         outage.unwatch(self)
-        self._is_away = self._has_written = False
-        if not self._lease.done():
+        self._is_away = self._was_written_before = False
+        if not self._written.done():
             self._settle(OutageError("The last connection of this process has left."))
         self._connections.clear()
-        # What is under way of the same generation finds no lease, and nobody is alarmed by that.
+        # Writes of the old generation that are under way find no lease, which is then no loss.
         generation, self._generation = self._generation, self._generation + 1
-        if was_held:
+        if was_written:
             with suppress(BackendError):
                 await self._call(scripts.RELEASE, generation)
         await self._client.close_idle()
 
-    async def _keep(self) -> None:
-        """Write what this node holds whenever it must be, and say in between that it lives.
+    async def _keep_lease(self) -> None:
+        """Write the whole state whenever Redis does not have it, and renew the lease in between.
 
-        Older versions of redis-py now and then swallow a cancellation: it is asked for as well.
+        Older versions of redis-py sometimes swallow a cancellation, so it is asked for as well.
         """
         task = cast("asyncio.Task[None]", asyncio.current_task())
+        timings = self._timings
         while not task.cancelling():
             try:
-                if not self._is_held:
-                    await self._write_anew()
-                if not self._is_held:
-                    await asyncio.sleep(self._retry_interval)
+                if not self.is_written:
+                    await self._write_state()
+                if not self.is_written:
+                    await asyncio.sleep(timings.retry_interval)
                     continue
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(self._renew_interval):
+                    async with asyncio.timeout(timings.renew_interval):
                         await self._woken.wait()
-                        await asyncio.sleep(SETTLING)
+                        await asyncio.sleep(timings.debounce)
                 self._woken.clear()
-                if self._is_held:
+                if self.is_written:
                     with suppress(BackendError):
                         await self._renew()
             except Exception:
                 logger.exception("The lease of this process could not be kept.")
-                await asyncio.sleep(self._retry_interval)
+                await asyncio.sleep(timings.retry_interval)
 
     async def _renew(self) -> None:
-        """Say that this node lives, and close those that other nodes counted out.
+        """Renew the lease, and close the connections that other nodes counted out.
 
-        They were told at once; who did not hear it, because Redis was away, is told now.
+        Those nodes told this one at once; this is for a message that was lost while Redis was away.
         """
         for connection_id in await self._call_own(scripts.RENEW, self._lease_ms) or ():
             if self._connections.pop(connection_id, None) is not None:
                 self._on_evicted(connection_id)
 
     def _lose(self, error: BackendError | None) -> None:
-        """Redis does not have what this node holds, or is away with ``error``."""
+        """Note that Redis is away with ``error`` or, if that is None, that the lease is gone."""
         if self._keeper is None:
             return
         self._woken.set()
@@ -307,25 +319,25 @@ class Node:
         outage.begin(self, STATE, what)
 
     def _settle(self, error: BackendError | None = None, *, is_pending: bool = False) -> None:
-        if self._lease.done():
-            self._lease = asyncio.get_running_loop().create_future()
+        if self._written.done():
+            self._written = asyncio.get_running_loop().create_future()
         if error is not None:
-            self._lease.set_exception(error)
-            self._lease.exception()  # Known to be looked at, even where nobody waits.
+            self._written.set_exception(error)
+            self._written.exception()  # Retrieved, so that asyncio does not log it.
         elif not is_pending:
-            self._lease.set_result(None)
+            self._written.set_result(None)
 
-    async def _write_anew(self) -> None:
-        """Replace what Redis has of this node, while no other write of it is under way."""
+    async def _write_state(self) -> None:
+        """Replace all that Redis has of this node, while no other write of it is under way."""
         async with AsyncExitStack() as stack:
-            for lane in self._lanes:
-                await stack.enter_async_context(lane)
-            # Sockets that broke unnoticed would be taken for the next outage.
+            for lock in self._locks:
+                await stack.enter_async_context(lock)
+            # A socket that broke unnoticed would look like the next outage.
             await self._client.close_idle()
             self._generation += 1
-            settling = self._settling if self._has_written and self._connections else 0
-            times = (self._lease_ms, round(settling * 1000))
-            state = (self._generation, *times, *self._state())
+            is_rewrite = self._was_written_before and bool(self._connections)
+            settling_ms = round(self._timings.settling * 1000) if is_rewrite else 0
+            state = (self._generation, self._lease_ms, settling_ms, *self._state())
             try:
                 answer = await self._call(scripts.WRITE, *state)
             except BackendError as error:
@@ -333,14 +345,14 @@ class Node:
                 return
             if answer is None:
                 return
-            self._has_written = True
+            self._was_written_before = True
             self._settle()
         self._is_away = False
         outage.end(self)
         outage.reach(STATE)
 
     def _state(self) -> list[Any]:
-        """The fields and values of both hashes, after how many of them are for the first."""
+        """The count of arguments for the first hash, then fields and values of both hashes."""
         users: dict[str, list[tuple[str, str, str]]] = {}
         rooms: Counter[str] = Counter()
         fields: dict[str, Any] = {"generation": self._generation}
@@ -360,7 +372,7 @@ class Node:
 
 
 def _number(limit: int | None) -> int | str:
-    """``limit`` for a script; what is no number there is no limit."""
+    """``limit`` for a script, which takes an empty text as no limit."""
     return "" if limit is None else limit
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 import uuid
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import redis
@@ -17,9 +18,8 @@ from django.test import override_settings
 
 from pm_realtime import background
 from pm_realtime.backends import get_backend
-from pm_realtime.backends import redis_scripts as scripts
 from pm_realtime.backends.base import Admission
-from pm_realtime.backends.redis import RedisBackend
+from pm_realtime.backends.redis import NodeTimings, RedisBackend, scripts
 from pm_realtime.checks import check_settings
 from pm_realtime.exceptions import BackendError
 from tests.backends.contract import NOTHING, BackendContract, add_all, ids_of, info
@@ -65,12 +65,9 @@ def valkey(settings, memory_layer):
     server.kill()
 
 
-class FastBackend(RedisBackend):
-    LEASE = 0.6
-    RENEW_INTERVAL = 0.1
-    RETRY_INTERVAL = 0.1
-    SETTLING = 0.5
-    TIMEOUT = 0.5
+FAST = NodeTimings(lease=0.6, renew_interval=0.1, retry_interval=0.1, settling=0.5, timeout=0.5)
+#: Those of a site.
+TIMINGS = NodeTimings()
 
 
 def environment(**keys):
@@ -225,7 +222,7 @@ class TestRedisBackend(BackendContract):
         assert len(keys) == 3
         for key in keys:
             assert key.startswith("pm_realtime:{asgi}:")
-            assert 0 < client.pttl(key) <= RedisBackend.LEASE * 1000
+            assert 0 < client.pttl(key) <= TIMINGS.lease * 1000
 
     async def test_a_node_that_is_released_is_gone_at_once(self, backend, others, client):
         await add_all(others[0], "stays")
@@ -242,7 +239,7 @@ class TestRedisBackend(BackendContract):
         assert await ids_of(others[0]) == ["stays", "c"]
 
     async def test_a_node_that_was_killed_vanishes_with_its_lease(self, backend, client):
-        dead = FastBackend()
+        dead = RedisBackend(FAST)
         await add_all(dead, "d1", "d2")
         await add_all(backend, "a")
         for each, id in ((dead, "d1"), (dead, "d2"), (backend, "a")):
@@ -250,7 +247,7 @@ class TestRedisBackend(BackendContract):
         await add_all(backend, "b")
         assert await backend.join("b", "room", capacity=3) is False
         kill(dead)
-        await asyncio.sleep(FastBackend.LEASE + 0.2)
+        await asyncio.sleep(FAST.lease + 0.2)
         assert await ids_of(backend) == ["a", "b"]
         assert await backend.get_connection("d1") is None
         assert (await backend.get_stats())["totalConnections"] == 2
@@ -260,20 +257,20 @@ class TestRedisBackend(BackendContract):
         assert len(keys_of(client)) == 3
 
     async def test_of_a_last_node_that_was_killed_no_key_is_left(self, url, client):
-        dead = FastBackend()
+        dead = RedisBackend(FAST)
         await add_all(dead, "d1")
-        await asyncio.sleep(FastBackend.RENEW_INTERVAL * 2)
+        await asyncio.sleep(FAST.renew_interval * 2)
         await dead.join("d1", "room", capacity=None)
         kill(dead)
-        await asyncio.sleep(FastBackend.LEASE + 0.2)
+        await asyncio.sleep(FAST.lease + 0.2)
         assert keys_of(client) == []
 
     async def test_a_process_that_was_killed_vanishes_with_its_lease(self, backend, client, url):
         code = (
             "import asyncio, django; django.setup()\n"
-            "from tests.backends.test_redis import FastBackend, add_all\n"
+            "from tests.backends.redis.test_backend import FAST, RedisBackend, add_all\n"
             "async def live():\n"
-            "    backend = FastBackend()\n"
+            "    backend = RedisBackend(FAST)\n"
             "    await add_all(backend, 'd1', 'd2')\n"
             "    await backend.join('d1', 'room', capacity=1)\n"
             "    print('ready', flush=True)\n"
@@ -284,34 +281,33 @@ class TestRedisBackend(BackendContract):
             sys.executable, "-c", code, env=environment(LOCATION=url), stdout=subprocess.PIPE
         )
         assert await process.stdout.readline() == b"ready\n"
-        await asyncio.sleep(FastBackend.LEASE * 1.5)
+        await asyncio.sleep(FAST.lease * 1.5)
         await add_all(backend, "a")
         assert await backend.join("a", "room", capacity=1) is False
         assert await ids_of(backend) == ["d1", "d2", "a"]
         process.kill()
         await process.wait()
-        await asyncio.sleep(FastBackend.LEASE + 0.1)
+        await asyncio.sleep(FAST.lease + 0.1)
         assert await ids_of(backend) == ["a"]
         assert await backend.join("a", "room", capacity=1) is True
         assert len(keys_of(client)) == 3
 
     async def test_a_node_that_lives_keeps_its_lease(self, url):
-        alive, asked = FastBackend(), RedisBackend()
+        alive, asked = RedisBackend(FAST), RedisBackend()
         await add_all(alive, "a")
         await alive.join("a", "room", capacity=None)
-        await asyncio.sleep(FastBackend.LEASE * 3)
+        await asyncio.sleep(FAST.lease * 3)
         assert (await asked.get_stats())["roomStats"] == {"room": 1}
         await alive.remove("a")
 
     @pytest.mark.slow
     async def test_keeping_alive_costs_the_same_with_ten_and_with_a_thousand(self, url, client):
         async def commands(count):
-            backend = FastBackend()
-            backend.RENEW_INTERVAL = 0.2
+            backend = RedisBackend(replace(FAST, renew_interval=0.2))
             for n in range(count):
                 await backend.add(info(f"{count}-{n}", str(n)), limit=5, policy="refuse")
                 await backend.join(f"{count}-{n}", f"room-{n % 50}", capacity=None)
-            client.script_load(scripts.COMMON + scripts.RENEW)
+            client.script_load(scripts.RENEW)
             client.config_resetstat()
             await asyncio.sleep(2)
             stats = client.info("commandstats")
@@ -495,7 +491,7 @@ class TestRedisBackend(BackendContract):
 
 async def test_when_redis_comes_back_empty_all_is_written_anew(valkey, caplog):
     caplog.set_level(logging.INFO, "pm_realtime.connection")
-    first, second = FastBackend(), FastBackend()
+    first, second = RedisBackend(FAST), RedisBackend(FAST)
     await add_all(first, "a", "b", user_id="ann")
     await add_all(second, "c", user_id="ann")
     await add_all(second, "n", user_id=None)
@@ -503,7 +499,7 @@ async def test_when_redis_comes_back_empty_all_is_written_anew(valkey, caplog):
         await each.join(id, room, capacity=5)
     before = (await first.get_stats(), await first.get_user_connections("ann"))
     valkey.kill()
-    await eventually(lambda: not node_of(first)._is_held and not node_of(second)._is_held)
+    await eventually(lambda: not node_of(first).is_written and not node_of(second).is_written)
     for action in (
         lambda: first.join("b", "x", capacity=5),
         first.get_stats,
@@ -515,7 +511,7 @@ async def test_when_redis_comes_back_empty_all_is_written_anew(valkey, caplog):
         assert time.monotonic() - started < 0.1
     await asyncio.sleep(1)
     valkey.start()
-    await eventually(lambda: node_of(first)._is_held and node_of(second)._is_held)
+    await eventually(lambda: node_of(first).is_written and node_of(second).is_written)
     assert (await second.get_stats(), await second.get_user_connections("ann")) == before
     lines = [record.getMessage() for record in caplog.records]
     lost, back = lines
@@ -527,7 +523,7 @@ async def test_when_redis_comes_back_empty_all_is_written_anew(valkey, caplog):
 
 @pytest.mark.parametrize("empties", [True, False])
 async def test_limits_hold_where_redis_comes_back_empty(valkey, empties):
-    first, second = FastBackend(), FastBackend()
+    first, second = RedisBackend(FAST), RedisBackend(FAST)
     await add_all(first, "a", user_id=None)
     await add_all(second, "b", "c", user_id="ann")
     await add_all(second, "n", user_id=None)
@@ -540,8 +536,8 @@ async def test_limits_hold_where_redis_comes_back_empty(valkey, empties):
         valkey.kill()
         valkey.start()
     await first.remove("nobody")  # This one is the first to notice.
-    await eventually(lambda: not node_of(first)._is_held or node_of(first)._generation > 1)
-    await eventually(lambda: node_of(first)._is_held)
+    await eventually(lambda: not node_of(first).is_written or node_of(first)._generation > 1)
+    await eventually(lambda: node_of(first).is_written)
     assert await first.join("a", "room", capacity=2) is False
     (admission,) = await add_all(first, "d", user_id="ann", limit=2, policy="refuse")
     assert not admission.admitted
@@ -551,7 +547,7 @@ async def test_limits_hold_where_redis_comes_back_empty(valkey, empties):
 
 
 async def test_one_pushed_out_by_another_node_is_named_to_its_own_where_it_was_not_told(valkey):
-    first, second = FastBackend(), FastBackend()
+    first, second = RedisBackend(FAST), RedisBackend(FAST)
     told = []
     first.on_evicted = told.append
     await add_all(first, "a", "b", user_id="ann")
@@ -563,13 +559,13 @@ async def test_one_pushed_out_by_another_node_is_named_to_its_own_where_it_was_n
 
 
 async def test_what_left_while_redis_was_away_is_gone_when_it_is_back(valkey, caplog):
-    backend = FastBackend()
+    backend = RedisBackend(FAST)
     await add_all(backend, "a", "b", "c")
     for id in "abc":
         await backend.join(id, "room", capacity=None)
     with valkey.frozen():
         await asyncio.gather(backend.remove("a"), backend.leave("b", "room"))
-    await eventually(lambda: node_of(backend)._is_held)
+    await eventually(lambda: node_of(backend).is_written)
     assert await ids_of(backend) == ["b", "c"]
     assert (await backend.get_stats())["roomStats"] == {"room": 1}
 
@@ -601,13 +597,13 @@ async def test_a_frozen_redis_holds_nobody_up(valkey, caplog):
             *(backend.get_connection("a") for _ in range(20)),
             return_exceptions=True,
         )
-        assert time.monotonic() - started < 2 * RedisBackend.TIMEOUT + 0.5
+        assert time.monotonic() - started < 2 * TIMINGS.timeout + 0.5
         assert all(isinstance(answer, BackendError) for answer in answers), answers
         started = time.monotonic()
         with pytest.raises(BackendError):
             await backend.get_stats()
         assert time.monotonic() - started < 0.1
-    await eventually(lambda: node_of(backend)._is_held)
+    await eventually(lambda: node_of(backend).is_written)
     assert await ids_of(backend) == ["a"]
     assert (await backend.get_stats())["totalRooms"] == 0
     assert len(caplog.records) == 2
@@ -619,7 +615,7 @@ def test_a_thread_is_answered_in_time_by_a_frozen_redis(valkey):
         started = time.monotonic()
         with pytest.raises(BackendError):
             backend.run(backend.get_stats())
-        assert time.monotonic() - started < RedisBackend.TIMEOUT + 0.5
+        assert time.monotonic() - started < TIMINGS.timeout + 0.5
 
 
 async def test_without_redis_all_raises_backend_error(settings):
@@ -643,7 +639,7 @@ async def test_without_redis_all_raises_backend_error(settings):
 @pytest.mark.slow
 async def test_what_arrives_late_changes_nothing(valkey):
     """Commands that a frozen server read before it was stopped are carried out when it goes on."""
-    backend = FastBackend()
+    backend = RedisBackend(FAST)
     await add_all(backend, "a")
     for n in range(5):
         with valkey.frozen():
@@ -652,7 +648,7 @@ async def test_what_arrives_late_changes_nothing(valkey):
                 await adding
             await backend.remove(f"late{n}")
             await asyncio.sleep(0.3)
-        await eventually(lambda: node_of(backend)._is_held)
+        await eventually(lambda: node_of(backend).is_written)
         await asyncio.sleep(0.1)
         assert (await backend.get_stats())["totalConnections"] == 1
 
@@ -689,8 +685,8 @@ async def test_a_host_of_the_layer_is_read_as_channels_redis_reads_it(settings, 
     assert node._client.address == address
     pool, *sentinels = [pool.connection_kwargs for pool in node._client._pools]
     for name in ("socket_timeout", "socket_connect_timeout"):
-        assert pool[name] == RedisBackend.TIMEOUT
-        assert sum(sentinel[name] for sentinel in sentinels) < RedisBackend.TIMEOUT
+        assert pool[name] == TIMINGS.timeout
+        assert sum(sentinel[name] for sentinel in sentinels) < TIMINGS.timeout
 
 
 async def test_a_unix_socket_and_a_dict_reach_the_server(settings, tmp_path):
@@ -778,7 +774,8 @@ def test_a_layer_without_hosts_means_localhost(settings):
 
 
 def test_without_the_package_redis_a_check_says_what_to_install(monkeypatch):
-    monkeypatch.setattr("pm_realtime.backends.redis_client.is_installed", False)
+    for module in ("backend", "client"):
+        monkeypatch.setattr(f"pm_realtime.backends.redis.{module}.is_installed", False)
     (message,) = RedisBackend().check()
     assert message.id == "pm_realtime.E015"
     assert "pm-realtime[redis]" in message.hint

@@ -11,7 +11,7 @@ from pm_realtime import aget_stats, asend_to_room, send_to_room
 from pm_realtime.backends.redis import RedisBackend
 from pm_realtime.exceptions import BackendError
 from tests.backends.contract import add_all, ids_of
-from tests.backends.on_redis import CORE, PUBSUB, assert_pushes_arrive, until_heard_anew
+from tests.backends.redis.site import CORE, PUBSUB, assert_pushes_arrive, until_heard_anew
 from tests.helpers import PATIENCE, Connection, errors_of, eventually
 from tests.valkey import Sentinel, Valkey
 

@@ -1,0 +1,33 @@
+"""redis-py, which is optional, for all that speaks to Redis or Valkey.
+
+Nothing else in this package imports ``redis``.
+"""
+
+from pm_realtime.redis.driver import (
+    default_socket_timeout,
+    driver_for_asyncio,
+    driver_for_threads,
+    is_installed,
+)
+from pm_realtime.redis.errors import SERVER_ERRORS, is_lost_connection
+from pm_realtime.redis.pools import (
+    HOST_FORMS,
+    address_of,
+    host_problems,
+    open_pools,
+    read_hosts,
+)
+
+__all__ = [
+    "HOST_FORMS",
+    "SERVER_ERRORS",
+    "address_of",
+    "default_socket_timeout",
+    "driver_for_asyncio",
+    "driver_for_threads",
+    "host_problems",
+    "is_installed",
+    "is_lost_connection",
+    "open_pools",
+    "read_hosts",
+]
