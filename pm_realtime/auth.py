@@ -144,8 +144,13 @@ def holder_of(identity: Identity, scope: Scope) -> tuple[int | str | None, str |
     """
     if identity.is_authenticated:
         return identity.user_id, identity.session.name if identity.session else None
+    return None, session_name(scope)
+
+
+def session_name(scope: Scope) -> str | None:
+    """The name of the session whose cookie came with a handshake, valid or not; None if none."""
     key = cookies(scope).get(settings.SESSION_COOKIE_NAME)
-    return None, sessions.name_of(key, {}) if key else None
+    return sessions.name_of(key, {}) if key else None
 
 
 def cookies(scope: Scope) -> dict[str, str]:

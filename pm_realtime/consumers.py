@@ -12,9 +12,9 @@ from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.dispatch import Signal
 
-from pm_realtime import handlers, handshakes, journal, signals
+from pm_realtime import control, handlers, handshakes, journal, signals
 from pm_realtime.admission import Seat
-from pm_realtime.auth import Identity, Verdict, anonymous, authenticate, holder_of
+from pm_realtime.auth import Identity, Verdict, anonymous, authenticate, holder_of, session_name
 from pm_realtime.backends import get_backend
 from pm_realtime.backends.base import ConnectionInfo
 from pm_realtime.batches import choose_subprotocol, make_outbox
@@ -41,6 +41,7 @@ from pm_realtime.rights import Rights, groups_of
 from pm_realtime.shutdown import get_shutdown
 from pm_realtime.sockets import cut_off, narrow
 from pm_realtime.threads import run_site_code
+from pm_realtime.wire import Close, ControlMessage, SessionRekeyed
 
 logger = logging.getLogger("pm_realtime.connection")
 
@@ -48,6 +49,8 @@ logger = logging.getLogger("pm_realtime.connection")
 DRAIN_TIMEOUT: Final = 30
 #: Seconds that commands under way may take on when the process stops.
 LAST_COMMANDS_TIMEOUT: Final = 1
+#: Seconds that the response with a new session cookie may take.
+COOKIE_PERIOD_SECONDS: Final = 10
 
 
 class RealtimeConsumer(AsyncJsonWebsocketConsumer):
@@ -175,6 +178,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._hub = get_hub()
         await self._hub.add(self)
         await self._identify()
+        self._check_cookie(self._hub)
         await self._come_in(began, self._hub)
         await self._count_in()
         get_shutdown().check()
@@ -194,6 +198,12 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self.identity = await authenticate(self.scope)
         handshakes.check_user(self.identity.user_id)
         await self._accept()
+
+    def _check_cookie(self, hub: Hub) -> None:
+        """Have the client come again if its cookie is one that the browser is just replacing."""
+        name = None if self.identity.is_authenticated else session_name(self.scope)
+        if name is not None and hub.has_received(SessionRekeyed(name), COOKIE_PERIOD_SECONDS):
+            raise CloseConnection(CloseCode.OVERLOADED, "the session has a new cookie")
 
     def _welcome(self) -> None:
         """Send ``connected``, then what has waited for that."""
@@ -347,22 +357,18 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         if self._has_pinged and not is_busy and self._last_seen < deadline:
             self.end(CloseCode.HEARTBEAT_LOST, "no heartbeat")
 
-    def instruct(self, instruction: str, arguments: dict[str, Any]) -> None:
-        """Begin what server code, here or in another process, asked of this connection.
-
-        Before it is in its groups, only to close means something to it: see :meth:`catch_up`.
-        """
+    def receive_control(self, message: ControlMessage) -> None:
+        """Begin to carry out a control message."""
         if self._is_finished:
-            # Whatever it is: nobody may go on here who has not heard of it.
+            # The next connection of the client must not go on here without having got it.
             self._is_decided = True
-            return
-        if instruction == "close":
-            self.end(**arguments)
-        elif self._rights is None:
-            # It is in no group yet: this is what a hub tells all whom something may have escaped.
+        elif self._rights is not None:
+            control.carry_out(self, self._rights, message)
+        elif isinstance(message, Close):
+            self.end(message.code, message.reason)
+        else:
+            # The connection is in no group yet, so it is the recheck of a hub that missed some.
             self._has_missed = True
-        elif not self._rights.obey(instruction, arguments):
-            self.begin(handlers.obey(self, instruction, arguments))
 
     def begin(self, order: Coroutine[Any, Any, None]) -> None:
         """Carry out ``order`` beside the commands of the client."""
@@ -376,8 +382,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     def catch_up(self, moment: float, groups: Sequence[str]) -> None:
         """Follow the orders for ``groups`` that were heard since ``moment``, monotonic seconds."""
         assert self._hub is not None
-        for order in self._hub.orders_since(moment, groups):
-            self.instruct(order.instruction, order.arguments)
+        for message in self._hub.control_since(moment, groups):
+            self.receive_control(message)
 
     def judge(self, verdict: Verdict) -> None:
         """Take what a re-check found of this connection."""

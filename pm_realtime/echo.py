@@ -15,9 +15,10 @@ from channels.layers import BaseChannelLayer
 
 from pm_realtime import layers, redis_layers, road
 from pm_realtime.exceptions import OutageError
-from pm_realtime.groups import echo_group
+from pm_realtime.groups import probe_group
 from pm_realtime.layer_logs import SUBSCRIPTIONS, take_hints
 from pm_realtime.outage import LAYER, outage
+from pm_realtime.wire import probe_message
 
 #: Seconds between two echoes; short enough that RedisChannelLayer, which may not wait for longer
 #: than redis-py's socket timeout of 5 s, never does.
@@ -57,7 +58,7 @@ class Echo:
         self._channel = channel
         self._mend = mend
         self._tidy = tidy
-        self._groups = redis_layers.one_of_each_server(layer, lambda n: echo_group(channel, n))
+        self._groups = redis_layers.one_of_each_server(layer, lambda n: probe_group(channel, n))
         self._interval = None if layers.is_in_process(layer) else INTERVAL
         self._number = self._first = 0
         self._missing: set[str] = set()
@@ -228,7 +229,7 @@ class Echo:
             raise TimeoutError("what is sent to the channel layer does not arrive")
 
     async def _send(self, group: str, number: int, *, is_probe: bool = False) -> None:
-        message = {"type": layers.ECHO, "group": group, "number": number, "channel": self._channel}
+        message = probe_message(group, number, self._channel)
         await road.group_send(self._layer, group, message, is_probe=is_probe)
 
     async def _find(self) -> None:

@@ -29,8 +29,8 @@ def authenticated_group() -> str:
     return "pm_realtime.authenticated"
 
 
-def orders_group() -> str:
-    """The group of every process: what is said here reaches connections on their way in too."""
+def control_group() -> str:
+    """The group of every process, for control messages that joining connections must get too."""
     return "pm_realtime.orders"
 
 
@@ -39,6 +39,6 @@ def _group(kind: str, name: str) -> str:
     return f"pm_realtime.{kind}.{digest}"
 
 
-def echo_group(channel: str, number: int) -> str:
-    """The ``number``-th group over which the hub of ``channel`` hears itself."""
+def probe_group(channel: str, number: int) -> str:
+    """The ``number``-th group through which the hub behind ``channel`` sends itself probes."""
     return _group("echo", f"{channel} {number}")

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple, Protocol
 
 from pm_realtime import push, signals
@@ -187,35 +188,37 @@ COMMANDS: Final[dict[str, Definition]] = {
 }
 
 
+@contextmanager
+def _logging_failures(what: str) -> Iterator[None]:
+    """Log a failure of what server code asked for: it does not wait for an answer."""
+    try:
+        yield
+    except CommandError as error:
+        logger.warning("Server code could not %s a connection: %s", what, error)
+    except OutageError as error:
+        logger.debug("Server code could not %s a connection: %s", what, error)
+    except Exception:
+        logger.exception("Server code could not %s a connection.", what)
+
+
 async def force_subscribe(connection: Connection, room: str) -> None:
     """Join ``room`` because server code says so: no role is asked for, its capacity holds."""
-    async with connection.room_lock:
-        if room in connection.rooms:
-            connection.rooms[room] = True
-        else:
-            await _join(connection, room, None, is_forced=True)
-            await connection.notify(signals.joined, room=room)
+    with _logging_failures("subscribe"):
+        async with connection.room_lock:
+            if room in connection.rooms:
+                connection.rooms[room] = True
+            else:
+                await _join(connection, room, None, is_forced=True)
+                await connection.notify(signals.joined, room=room)
 
 
 async def force_unsubscribe(connection: Connection, room: str, reason: str | None) -> None:
     """Leave ``room`` because server code says so; the client is told."""
-    async with connection.room_lock:
-        if room in connection.rooms:
-            await _leave(connection, room, reason)
-            _reply_unsubscribed(connection, room, None, reason)
-
-
-async def obey(connection: Connection, instruction: str, arguments: dict[str, Any]) -> None:
-    """Do what server code asked for with a room. Raises nothing: nobody waits for an answer."""
-    act = force_subscribe if instruction == "subscribe" else force_unsubscribe
-    try:
-        await act(connection, **arguments)
-    except CommandError as error:
-        logger.warning("Server code could not %s a connection: %s", instruction, error)
-    except OutageError as error:
-        logger.debug("Server code could not %s a connection: %s", instruction, error)
-    except Exception:
-        logger.exception("Server code could not %s a connection.", instruction)
+    with _logging_failures("unsubscribe"):
+        async with connection.room_lock:
+            if room in connection.rooms:
+                await _leave(connection, room, reason)
+                _reply_unsubscribed(connection, room, None, reason)
 
 
 async def reconsider(connection: Connection, names: Sequence[str] | None = None) -> None:

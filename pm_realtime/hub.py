@@ -13,14 +13,16 @@ from typing import Any, Final
 from django.core.exceptions import ImproperlyConfigured
 
 from pm_realtime.conf import conf
-from pm_realtime.groups import authenticated_group, connection_group, orders_group
+from pm_realtime.control_log import ControlLog
+from pm_realtime.groups import authenticated_group, connection_group, control_group
 from pm_realtime.link import Link
 from pm_realtime.loops import PerLoop
-from pm_realtime.members import Group, Groups, Listener, Member
+from pm_realtime.members import ControlSubscriber, Group, Groups, Member
 from pm_realtime.messages import NEVER_SENT, Burst, Message, bursts
-from pm_realtime.orders import Order, OrderLog
 from pm_realtime.places import Backlog, Bookmark, Place, Places
 from pm_realtime.protocol import CloseCode
+from pm_realtime.repetitions import repetitions
+from pm_realtime.wire import Close, Control, ControlMessage, Recheck, UnknownControlError
 
 logger = logging.getLogger("pm_realtime.push")
 
@@ -42,8 +44,8 @@ class Hub:
             self._groups, dispatch=self._dispatch, begin_turn=self._begin_turn, mend=self._mend
         )
         self._sweeper: asyncio.Task[None] | None = None
-        self._ears = Listener()
-        self._orders = OrderLog()
+        self._control_subscriber = ControlSubscriber()
+        self._control_log = _control_logs.get()
         #: What arrived for members whose rights are in doubt.
         self._held: dict[str, Backlog] = {}
         self._places = Places()
@@ -58,7 +60,7 @@ class Hub:
         return sum(
             1
             for member, _ in self._members.values()
-            if member is not self._ears and not isinstance(member, Place)
+            if member is not self._control_subscriber and not isinstance(member, Place)
         )
 
     async def add(self, member: Member, groups: Sequence[str] = ()) -> None:
@@ -92,7 +94,7 @@ class Hub:
             await self.leave(member, group)
         self._members.pop(member.connection_id, None)
         self._held.pop(member.connection_id, None)
-        if len(self._members) <= (self._ears.connection_id in self._members):
+        if len(self._members) <= (self._control_subscriber.connection_id in self._members):
             await self._stop()
 
     def offer_place(self, member: Member) -> None:
@@ -186,9 +188,13 @@ class Hub:
         if not entry.members:
             await self._link.discard(group)
 
-    def orders_since(self, moment: float, groups: Collection[str]) -> list[Order]:
-        """The orders for ``groups`` that were heard since ``moment`` (monotonic seconds)."""
-        return self._orders.since(moment, groups)
+    def control_since(self, moment: float, groups: Collection[str]) -> list[ControlMessage]:
+        """The control messages for ``groups`` since ``moment`` (monotonic seconds)."""
+        return self._control_log.since(moment, groups)
+
+    def has_received(self, message: ControlMessage, seconds: float) -> bool:
+        """Whether the control ``message`` arrived within the last ``seconds``."""
+        return self._control_log.has(message, seconds)
 
     async def catch_up(self) -> None:
         """Return when what was sent before now is delivered; raise ``BackendError`` in doubt.
@@ -212,8 +218,8 @@ class Hub:
     async def _dispatch(self, group: str | None, messages: Sequence[dict[str, Any]]) -> None:
         """Hand on pushes to ``group`` that came together, or a single message that is none."""
         if group is None:
-            self._pass_on(messages[0])
-            # Who ends by an order is gone before the next message.
+            self._deliver_control(messages[0])
+            # A connection that this closes is gone before the next message.
             await asyncio.sleep(0)
             return
         entry = self._groups.get(group)
@@ -291,25 +297,29 @@ class Hub:
         if member is not None and message.group in groups and connection_id != message.exclude:
             self._hand(member, message, limit)
 
-    def _pass_on(self, message: dict[str, Any]) -> None:
-        """Hand an instruction to those it is for, and remember it where it is an order."""
-        if message["group"] not in self._groups:
-            self._link.note_stray(message["group"])
+    def _deliver_control(self, message: dict[str, Any]) -> None:
+        """Hand a control message to each member it is for; one that fails stops no other."""
+        try:
+            control = Control.read(message)
+        except UnknownControlError as error:
+            if repetitions.note(("control", str(error))):
+                logger.warning("Ignored an unknown control message: %s.", error)
             return
-        instruction, arguments = message["instruction"], message["arguments"]
-        target = message.get("target")
-        if target is not None:
-            self._orders.add(target, instruction, arguments)
-        entry = self._groups.get(target or message["group"])
+        if control.group not in self._groups:
+            self._link.note_stray(control.group)
+            return
+        if control.is_logged:
+            self._control_log.add(control.target, control.message)
+        entry = self._groups.get(control.target)
         for member in list(entry.members.values()) if entry else ():
-            member.instruct(instruction, arguments)
+            _tell(member, control.message)
 
     def _add_to_held(self, member: Member, held: Backlog, message: Message, limit: int) -> None:
         held.add(NEVER_SENT, message)
         if held.bytes > limit:
             del self._held[member.connection_id]
-            code, reason = int(CloseCode.OVERLOADED), "too much came in while rights were read"
-            member.instruct("close", {"code": code, "reason": reason})
+            reason = "too much came in while rights were read"
+            _tell(member, Close(int(CloseCode.OVERLOADED), reason))
 
     async def _join_first(
         self, member: Member, group: str, entry: Group, is_confirmed: bool
@@ -339,14 +349,14 @@ class Hub:
             await self._link.open()
             self._sweeper = asyncio.get_running_loop().create_task(self._sweep_forever())
             try:
-                await self._hear_orders()
+                await self._receive_control()
             except BaseException:
                 await self._halt()
                 raise
 
-    async def _hear_orders(self) -> None:
-        self._members[self._ears.connection_id] = (self._ears, set())
-        await self.join(self._ears, orders_group())
+    async def _receive_control(self) -> None:
+        self._members[self._control_subscriber.connection_id] = (self._control_subscriber, set())
+        await self.join(self._control_subscriber, control_group())
 
     async def _stop(self) -> None:
         """Listen to nothing any more, and be nobody's hub."""
@@ -354,8 +364,8 @@ class Hub:
         await self._halt()
 
     async def _halt(self) -> None:
-        await self.leave(self._ears, orders_group())
-        self._members.pop(self._ears.connection_id, None)
+        await self.leave(self._control_subscriber, control_group())
+        self._members.pop(self._control_subscriber.connection_id, None)
         sweeper, self._sweeper = self._sweeper, None
         await self._link.close(sweeper)
 
@@ -391,9 +401,16 @@ class Hub:
     async def _mend(self) -> None:
         """Have the layer know the groups with members, who may have missed an order meanwhile."""
         await self._link.renew()
-        self._orders.add(authenticated_group(), "recheck", {})
+        self._control_log.add(authenticated_group(), Recheck())
         for member, _ in list(self._members.values()):
-            member.instruct("recheck", {})
+            _tell(member, Recheck())
+
+
+def _tell(member: Member, message: ControlMessage) -> None:
+    try:
+        member.receive_control(message)
+    except Exception:
+        logger.exception("A connection failed at a control message.")
 
 
 def _silence() -> float:
@@ -410,6 +427,8 @@ def _sweep_interval() -> float:
 
 
 _hubs: Final = PerLoop(Hub)
+#: A log outlives its hub, which stops with its last connection: the client may come back at once.
+_control_logs: Final = PerLoop(ControlLog)
 
 
 def get_hub() -> Hub:

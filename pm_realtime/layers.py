@@ -2,21 +2,13 @@
 
 import asyncio
 import time
-from typing import Any, Final
 
 from channels.layers import BaseChannelLayer, InMemoryChannelLayer, channel_layers
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from pm_realtime.conf import conf
-
-Message = dict[str, Any]
-
-#: The kinds of message that travel by the layer: a text for the members of a group, an order to
-#: them, and what a hub sends to itself to see whether it arrives.
-PUSH: Final = "pm_realtime.push"
-INSTRUCT: Final = "pm_realtime.instruct"
-ECHO: Final = "pm_realtime.echo"
+from pm_realtime.wire import Message
 
 
 class LocalChannelLayer(InMemoryChannelLayer):

@@ -16,8 +16,8 @@ from pm_realtime.batches import window
 from pm_realtime.echo import Echo
 from pm_realtime.exceptions import OutageError
 from pm_realtime.members import Groups
-from pm_realtime.messages import group_of_push
 from pm_realtime.outage import LAYER, outage
+from pm_realtime.wire import group_of_push, is_probe
 
 logger = logging.getLogger("pm_realtime.push")
 
@@ -268,7 +268,7 @@ class Link:
             group, together = self._take()
             began = time.monotonic()
             try:
-                if _is_echo(together[0]):
+                if is_probe(together[0]):
                     self._hear(together[0])
                 else:
                     self.note_arrival()
@@ -314,10 +314,6 @@ class Link:
                 await road.group_add(self._layer, group, self._channel, is_probe=True)
                 if not entry.members:
                     await road.group_discard(self._layer, group, self._channel, is_probe=True)
-
-
-def _is_echo(message: object) -> bool:
-    return isinstance(message, dict) and message.get("type") == layers.ECHO
 
 
 #: When the last link of a loop was closed, monotonic seconds.

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 from pm_realtime.messages import NEVER_SENT
 from pm_realtime.places import Holder
+from pm_realtime.wire import ControlMessage
 
 
 class Member(Protocol):
@@ -25,8 +26,8 @@ class Member(Protocol):
     def deliver_all(self, texts: tuple[str, ...]) -> float:
         """Send several texts, each in a frame of its own; which frame the last of them is."""
 
-    def instruct(self, instruction: str, arguments: dict[str, Any]) -> None:
-        """Begin what server code elsewhere asked of this connection."""
+    def receive_control(self, message: ControlMessage) -> None:
+        """Begin to carry out a control message. Never waits."""
 
     def check_heartbeat(self, deadline: float) -> None:
         """End the connection where its last frame is older than ``deadline``, monotonic seconds."""
@@ -35,10 +36,10 @@ class Member(Protocol):
         """End: the client has gone on with another connection."""
 
 
-class Listener:
-    """Keeps the hub in the group of orders: a member that gets nothing."""
+class ControlSubscriber:
+    """Keeps the hub in the group of control messages: a member that gets nothing."""
 
-    connection_id = "orders"
+    connection_id = "control"
     holder = None
 
     def deliver(self, text: str) -> float:
@@ -47,7 +48,7 @@ class Listener:
     def deliver_all(self, texts: tuple[str, ...]) -> float:
         return NEVER_SENT
 
-    def instruct(self, instruction: str, arguments: dict[str, Any]) -> None:
+    def receive_control(self, message: ControlMessage) -> None:
         pass
 
     def check_heartbeat(self, deadline: float) -> None:

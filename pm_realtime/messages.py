@@ -5,8 +5,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Self
 
-from pm_realtime.layers import PUSH
-
 #: The number of what a connection was never sent, as it had dropped.
 NEVER_SENT: Final = math.inf
 
@@ -49,29 +47,6 @@ class Burst(NamedTuple):
     def of(cls, messages: Sequence[Message]) -> Self:
         texts = tuple(message.text for message in messages)
         return cls(messages, texts, frozenset(message.exclude for message in messages))
-
-
-def group_of_push(message: Any) -> str | None:
-    """To which group a message of the layer is pushed; None where it is not, or makes no sense."""
-    try:
-        text, exclude = message["text"], message.get("exclude")
-        if message["type"] != PUSH or not (exclude is None or isinstance(exclude, str)):
-            return None
-        return str(message["group"]) if _is_sound(text) else None
-    except (KeyError, TypeError, AttributeError):
-        return None
-
-
-def _is_sound(text: Any) -> bool:
-    if not isinstance(text, str):
-        return False
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def bursts(group: str, pushes: Sequence[Mapping[str, Any]], serial: int) -> Iterator[Burst]:

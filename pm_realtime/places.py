@@ -7,14 +7,12 @@ not have arrived. Once the connection has dropped, its place is in its groups in
 import math
 from bisect import bisect_left
 from collections.abc import Collection
-from typing import Any, Final, NamedTuple
+from typing import NamedTuple
 from urllib.parse import parse_qs
 
 from pm_realtime.groups import room_group
 from pm_realtime.messages import NEVER_SENT, Message
-
-#: What says nothing of rights.
-HARMLESS: Final = frozenset({"subscribe", "expect_session", "renew_session"})
+from pm_realtime.wire import ControlMessage, RefreshRoom, Unsubscribe
 
 #: Whose place it is: a user and the digest of a session, each None where there is none.
 Holder = tuple[int | str | None, str | None]
@@ -210,11 +208,11 @@ class Place(Backlog):
     def deliver_all(self, texts: tuple[str, ...]) -> float:
         return NEVER_SENT
 
-    def instruct(self, instruction: str, arguments: dict[str, Any]) -> None:
+    def receive_control(self, message: ControlMessage) -> None:
         """Whatever may touch rights ends the place, or what it has of the room in question."""
-        if instruction in ("unsubscribe", "refresh_room"):
-            self.forget(room_group(arguments["room"]))
-        elif instruction not in HARMLESS:
+        if isinstance(message, Unsubscribe | RefreshRoom):
+            self.forget(room_group(message.room))
+        elif message.affects_rights:
             self.end()
 
     def check_heartbeat(self, deadline: float) -> None:

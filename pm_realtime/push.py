@@ -17,7 +17,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import SynchronousOnlyOperation, ValidationError
 from django.db.models import Model
 
-from pm_realtime import layers, transport
+from pm_realtime import transport
 from pm_realtime.backends import get_backend
 from pm_realtime.backends.base import ConnectionInfo, Stats
 from pm_realtime.conf import conf
@@ -29,8 +29,18 @@ from pm_realtime.groups import (
     room_group,
     user_group,
 )
-from pm_realtime.parcels import Parcel, asend, order, send
+from pm_realtime.outgoing import Outgoing, asend, control, send
 from pm_realtime.protocol import CloseCode, Envelope, check_room, encode, make_envelope
+from pm_realtime.wire import (
+    Close,
+    ControlMessage,
+    Refresh,
+    RefreshRoom,
+    Subscribe,
+    Unsubscribe,
+    control_message,
+    push_message,
+)
 
 logger = logging.getLogger("pm_realtime.push")
 
@@ -49,7 +59,7 @@ def _refuse_in_loop(name: str) -> None:
 
 
 def _twins(
-    prepare: Callable[P, Parcel[R]],
+    prepare: Callable[P, Outgoing[R]],
 ) -> tuple[Callable[P, R], Callable[P, Coroutine[Any, Any, R]]]:
     """The sync function and its async twin that send what ``prepare`` makes."""
     name = prepare.__name__.lstrip("_")
@@ -109,28 +119,18 @@ def user_key(user: Any) -> str:
     return str(key)
 
 
-def _parcel(
+def _push(
     group: str, envelope: Envelope, exclude: str | None, on_commit: bool
-) -> Parcel[Envelope]:
+) -> Outgoing[Envelope]:
     if exclude is not None and not isinstance(exclude, str):
         raise ValueError(f"expected exclude to be the id of a connection, got {exclude!r}")
-    message = {
-        "type": layers.PUSH,
-        "group": group,
-        "text": encode(envelope),
-        "exclude": exclude,
-    }
-    return Parcel(group, message, envelope, on_commit)
+    message = push_message(group, encode(envelope), exclude)
+    return Outgoing(group, message, envelope, on_commit)
 
 
-def _instruction(group: str, instruction: str, **arguments: Any) -> Parcel[None]:
-    message = {
-        "type": layers.INSTRUCT,
-        "group": group,
-        "instruction": instruction,
-        "arguments": arguments,
-    }
-    return Parcel(group, message, None, False)
+def _direct_control(group: str, message: ControlMessage) -> Outgoing[None]:
+    """``message`` for the present members of ``group`` only, sent at once and only once."""
+    return Outgoing(group, control_message(group, message), None, False)
 
 
 def _send_to_user(
@@ -141,7 +141,7 @@ def _send_to_user(
     id: str | None = None,
     exclude: str | None = None,
     on_commit: bool = True,
-) -> Parcel[Envelope]:
+) -> Outgoing[Envelope]:
     """Push to every connection of ``user``, a user object or a primary key.
 
     ``payload`` is anything JSON can hold; dates, ``Decimal`` and ``UUID`` are written as text.
@@ -153,7 +153,7 @@ def _send_to_user(
     loop runs.
     """
     envelope = make_envelope(type, payload, id=id)
-    return _parcel(user_group(user_key(user)), envelope, exclude, on_commit)
+    return _push(user_group(user_key(user)), envelope, exclude, on_commit)
 
 
 def _send_to_room(
@@ -164,11 +164,11 @@ def _send_to_room(
     id: str | None = None,
     exclude: str | None = None,
     on_commit: bool = True,
-) -> Parcel[Envelope]:
+) -> Outgoing[Envelope]:
     """Push to every subscriber of ``room``; otherwise as :func:`send_to_user`."""
     name = _room_name(room)
     envelope = make_envelope(type, payload, id=id, room=name)
-    return _parcel(room_group(name), envelope, exclude, on_commit)
+    return _push(room_group(name), envelope, exclude, on_commit)
 
 
 def _send_to_role(
@@ -179,12 +179,12 @@ def _send_to_role(
     id: str | None = None,
     exclude: str | None = None,
     on_commit: bool = True,
-) -> Parcel[Envelope]:
+) -> Outgoing[Envelope]:
     """Push to every connection of ``role`` and of each higher role; as :func:`send_to_user`."""
     if role not in conf.ROLES:
         raise ValueError(f"expected one of ROLES ({', '.join(conf.ROLES)}), got {role!r}")
     envelope = make_envelope(type, payload, id=id)
-    return _parcel(role_group(role), envelope, exclude, on_commit)
+    return _push(role_group(role), envelope, exclude, on_commit)
 
 
 def _broadcast(
@@ -194,10 +194,10 @@ def _broadcast(
     id: str | None = None,
     exclude: str | None = None,
     on_commit: bool = True,
-) -> Parcel[Envelope]:
+) -> Outgoing[Envelope]:
     """Push to every connection of every logged-in user; otherwise as :func:`send_to_user`."""
     envelope = make_envelope(type, payload, id=id)
-    return _parcel(authenticated_group(), envelope, exclude, on_commit)
+    return _push(authenticated_group(), envelope, exclude, on_commit)
 
 
 def _send_to_connection(
@@ -207,47 +207,45 @@ def _send_to_connection(
     *,
     id: str | None = None,
     on_commit: bool = True,
-) -> Parcel[Envelope]:
+) -> Outgoing[Envelope]:
     """Push to one connection, by the ``connectionId`` of its first frame."""
     envelope = make_envelope(type, payload, id=id)
-    return _parcel(_connection_group(connection_id), envelope, None, on_commit)
+    return _push(_connection_group(connection_id), envelope, None, on_commit)
 
 
 def _disconnect_user(
     user: Any, *, code: int = CloseCode.DISCONNECTED, reason: str = ""
-) -> Parcel[None]:
+) -> Outgoing[None]:
     """Close every connection of ``user`` at once, with ``code`` (1000 or 3000 to 4999).
 
     Clients reconnect by themselves after a code for which
     :func:`pm_realtime.protocol.may_reconnect` is true; after the default, 4503, they do not.
     """
-    arguments = _close_arguments(code, reason)
-    return _instruction(user_group(user_key(user)), "close", **arguments)
+    return _direct_control(user_group(user_key(user)), _close(code, reason))
 
 
 def _disconnect_connection(
     connection_id: str, *, code: int = CloseCode.DISCONNECTED, reason: str = ""
-) -> Parcel[None]:
+) -> Outgoing[None]:
     """Close one connection at once; otherwise as :func:`disconnect_user`."""
-    arguments = _close_arguments(code, reason)
-    return _instruction(_connection_group(connection_id), "close", **arguments)
+    return _direct_control(_connection_group(connection_id), _close(code, reason))
 
 
-def _subscribe(connection_id: str, room: str) -> Parcel[None]:
+def _subscribe(connection_id: str, room: str) -> Outgoing[None]:
     """Have a connection join ``room``, whatever its role; the client is told ``subscribed``.
 
     The room's ``max_connections`` holds here too.
     """
-    return _instruction(_connection_group(connection_id), "subscribe", room=_room_name(room))
+    return _direct_control(_connection_group(connection_id), Subscribe(_room_name(room)))
 
 
-def _unsubscribe(connection_id: str, room: str, *, reason: str | None = None) -> Parcel[None]:
+def _unsubscribe(connection_id: str, room: str, *, reason: str | None = None) -> Outgoing[None]:
     """Take a connection out of ``room``; the client is told ``unsubscribed`` with ``reason``."""
-    group = _connection_group(connection_id)
-    return _instruction(group, "unsubscribe", room=_room_name(room), reason=reason)
+    message = Unsubscribe(_room_name(room), reason)
+    return _direct_control(_connection_group(connection_id), message)
 
 
-def _refresh_user(user: Any, *, on_commit: bool = True) -> Parcel[None]:
+def _refresh_user(user: Any, *, on_commit: bool = True) -> Outgoing[None]:
     """Look again who ``user`` is and may do, on every connection of theirs in every process.
 
     Session, activity and role are read anew, and each room that was joined is decided anew, its
@@ -256,13 +254,13 @@ def _refresh_user(user: Any, *, on_commit: bool = True) -> Parcel[None]:
     groups or their session change through the ORM; call it where roles or rules live elsewhere.
     Inside ``transaction.atomic()`` it waits for the commit, unless ``on_commit`` is False.
     """
-    return order(user_group(user_key(user)), "refresh", on_commit=on_commit)
+    return control(user_group(user_key(user)), Refresh(), on_commit=on_commit)
 
 
-def _refresh_room(room: str, *, on_commit: bool = True) -> Parcel[None]:
+def _refresh_room(room: str, *, on_commit: bool = True) -> Outgoing[None]:
     """Decide anew who may be in ``room``, for all in it; otherwise as :func:`refresh_user`."""
     name = _room_name(room)
-    return order(room_group(name), "refresh_room", on_commit=on_commit, room=name)
+    return control(room_group(name), RefreshRoom(name), on_commit=on_commit)
 
 
 def _room_name(room: object) -> str:
@@ -278,10 +276,10 @@ def _connection_group(connection_id: object) -> str:
     return connection_group(connection_id)
 
 
-def _close_arguments(code: int, reason: str) -> dict[str, Any]:
+def _close(code: int, reason: str) -> Close:
     if not isinstance(code, int) or not (code == 1000 or 3000 <= code <= 4999):
         raise ValueError(f"expected a close code of 1000 or 3000 to 4999, got {code!r}")
-    return {"code": int(code), "reason": str(reason)}
+    return Close(int(code), str(reason))
 
 
 send_to_user, asend_to_user = _twins(_send_to_user)

@@ -19,9 +19,10 @@ from django.core.signals import setting_changed
 from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
-from pm_realtime import parcels, push, sessions
+from pm_realtime import outgoing, push, sessions
 from pm_realtime.groups import authenticated_group, user_group
 from pm_realtime.protocol import CloseCode
+from pm_realtime.wire import Close, CookieExpected, CookieRenewed, SessionEnded, SessionRekeyed
 
 logger = logging.getLogger("pm_realtime.auth")
 
@@ -115,31 +116,20 @@ def _end_emptied(key: str, data: Mapping[str, Any], store: Any) -> None:
 
 def _end(target: str, session: str) -> None:
     on_commit = sessions.wait_for_commit()
-    parcels.tell(parcels.order(target, "end_session", on_commit=on_commit, session=session))
+    outgoing.tell(outgoing.control(target, SessionEnded(session), on_commit=on_commit))
 
 
 @_harmless
 def _follow_session(key: str, data: Mapping[str, Any], store: Any) -> None:
-    """A session has another key, and is written under it later: its connections go with it."""
+    """A session has another key: its connections close, and their clients come back with it."""
     target, name = _group_of(data), sessions.name_of(key, data)
     if target is None or not store.session_key:
         return
     if sessions.are_in_cookies():
-        parcels.tell(parcels.order(target, "expect_session", session=name))
-        return
-    if store.session_key == key:
-        return
-    nonce = secrets.token_hex(16)
-    parcels.tell(
-        parcels.order(
-            target,
-            "move_session",
-            on_commit=sessions.wait_for_commit(),
-            session=name,
-            key=sessions.seal(store.session_key, key, nonce),
-            nonce=nonce,
-        )
-    )
+        outgoing.tell(outgoing.control(target, CookieExpected(name)))
+    elif store.session_key != key:
+        on_commit = sessions.wait_for_commit()
+        outgoing.tell(outgoing.control(target, SessionRekeyed(name), on_commit=on_commit))
 
 
 @_harmless
@@ -148,15 +138,9 @@ def _follow_cookie(key: str, data: Mapping[str, Any], store: Any) -> None:
     target = _group_of(data)
     if target is None or not store.session_key:
         return
-    parcels.tell(
-        parcels.order(
-            target,
-            "renew_session",
-            session=sessions.name_of(key, data),
-            auth_hash=data.get(HASH_SESSION_KEY, ""),
-            expires_at=sessions.expiry_of(store),
-        )
-    )
+    name, auth_hash = sessions.name_of(key, data), data.get(HASH_SESSION_KEY, "")
+    renewed = CookieRenewed(name, auth_hash, sessions.expiry_of(store))
+    outgoing.tell(outgoing.control(target, renewed))
 
 
 def _group_of(data: Mapping[str, Any]) -> str | None:
@@ -180,9 +164,9 @@ def _close_deleted(*, sender: Any, instance: Any, **kwargs: Any) -> None:
     if sender._meta.concrete_model is not get_user_model()._meta.concrete_model:
         _refresh(instance.pk)  # The row of a child: its user may stay.
         return
-    code, reason = int(CloseCode.USER_GONE), "the user is gone"
     target = user_group(push.user_key(instance.pk))
-    parcels.tell(parcels.order(target, "close", code=code, reason=reason))
+    close = Close(int(CloseCode.USER_GONE), "the user is gone")
+    outgoing.tell(outgoing.control(target, close))
 
 
 @_harmless
@@ -209,10 +193,10 @@ def _refresh_member(*, sender: Any, instance: Any, **kwargs: Any) -> None:
 
 
 def _refresh(user: Any) -> None:
-    parcels.tell_change(user_group(push.user_key(user)))
+    outgoing.tell_change(user_group(push.user_key(user)))
 
 
 @_harmless
 def _refresh_all(**kwargs: Any) -> None:
     if not kwargs.get("created"):
-        parcels.tell_change(authenticated_group())
+        outgoing.tell_change(authenticated_group())

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from channels.layers import BaseChannelLayer
 
-from pm_realtime.layers import LocalChannelLayer, Message, is_in_process
+from pm_realtime.layers import LocalChannelLayer, is_in_process
 from pm_realtime.turns import note_result
+from pm_realtime.wire import Message
 
 
 def one_of_each_server(layer: BaseChannelLayer, name: Callable[[int], str]) -> list[str]:

@@ -7,7 +7,7 @@ reaches somebody, and nobody does something, who may not any more.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
@@ -36,6 +36,8 @@ TRANSACTION: Final = 1.0
 #: and between two looks: Django writes it when the response is ready.
 MOVING: Final = 10.0
 PAUSE: Final = 1.0
+#: Seconds after which the response that gives the browser a new cookie has arrived.
+COOKIE_DELAY_SECONDS: Final = 1.0
 
 REASONS: Final = {
     CloseCode.SESSION_ENDED: "the session has ended",
@@ -105,14 +107,6 @@ class Rights:
         while self._settled is not None:
             await self._settled.wait()
 
-    def obey(self, instruction: str, arguments: dict[str, Any]) -> bool:
-        """Follow an order that is about rights; False where it is another."""
-        follow = _ORDERS.get(instruction)
-        if follow is None:
-            return False
-        follow(self, **arguments)
-        return True
-
     def refresh(self, change: str | None = None) -> None:
         """Something has changed: hold everything until it is known what.
 
@@ -160,24 +154,24 @@ class Rights:
         if self._is_mine(session):
             self._end(CloseCode.SESSION_ENDED)
 
-    def move_session(self, session: str, key: str, nonce: str) -> None:
-        """Django gave the session called ``session`` another key, sealed in ``key``."""
+    def rekey_session(self, session: str) -> None:
+        """Django gave ``session`` another key: the client comes again with its new cookie."""
         if self._is_mine(session):
-            before = self._connection.identity.session
             self._moved_at = time.monotonic()
-            self._become(lambda mine: sessions.moved(mine, key, nonce))
-            if self._connection.identity.session is before:
-                self._connection.begin(self._give_up_soon())
+            self._connection.begin(self._close_rekeyed())
 
-    def expect_session(self, session: str) -> None:
-        """The browser will be handed another cookie for the signed-cookie session ``session``."""
+    def expect_cookie(self, session: str) -> None:
+        """The browser will get another cookie for the signed-cookie session ``session``."""
         if self._is_mine(session):
             self._moved_at = time.monotonic()
 
-    def renew_session(self, session: str, auth_hash: str, expires_at: float) -> None:
-        """The browser was handed a new cookie for the signed-cookie session ``session``."""
-        if self._is_mine(session):
-            self._become(lambda mine: sessions.renewed(mine, auth_hash, expires_at))
+    def renew_cookie(self, session: str, auth_hash: str, expires_at: float) -> None:
+        """The browser got another cookie for the signed-cookie session ``session``."""
+        identity = self._connection.identity
+        if self._is_mine(session) and identity.session is not None:
+            renewed = sessions.renewed(identity.session, auth_hash, expires_at)
+            self._connection.identity = replace(identity, session=renewed)
+            get_checker().note_session(self._connection)
 
     def judge(self, verdict: Verdict) -> None:
         """Take what a re-check found: end, become another, or look again later."""
@@ -215,21 +209,14 @@ class Rights:
         self._connection.identity = replace(self._connection.identity)
         get_checker().ask(self._connection)
 
-    async def _give_up_soon(self) -> None:
-        """Only a process with another ``SECRET_KEY`` can follow the session. Its client is to come
-        again, but not before it has the new cookie."""
-        await asyncio.sleep(PAUSE)
+    async def _close_rekeyed(self) -> None:
+        """Wait until the browser has the new cookie: a client must not come again with the old."""
+        await asyncio.sleep(COOKIE_DELAY_SECONDS)
         self._end(CloseCode.OVERLOADED)
 
     def _is_mine(self, name: str) -> bool:
         session = self._connection.identity.session
         return session is not None and session.name == name
-
-    def _become(self, change: Callable[[sessions.Session], sessions.Session]) -> None:
-        identity = self._connection.identity
-        assert identity.session is not None
-        self._connection.identity = replace(identity, session=change(identity.session))
-        get_checker().note_session(self._connection)
 
     def _end(self, code: CloseCode) -> None:
         if self._has_ended:
@@ -363,15 +350,3 @@ def _facts(user: Any) -> dict[str, Any]:
         for field in user._meta.concrete_fields
         if field.attname != "last_login"
     }
-
-
-_ORDERS: Final[dict[str, Callable[..., None]]] = {
-    "doubt": Rights.doubt,
-    "refresh": Rights.refresh,
-    "recheck": Rights.recheck,
-    "refresh_room": Rights.refresh_room,
-    "end_session": Rights.end_session,
-    "move_session": Rights.move_session,
-    "expect_session": Rights.expect_session,
-    "renew_session": Rights.renew_session,
-}

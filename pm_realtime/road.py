@@ -14,10 +14,11 @@ from weakref import WeakKeyDictionary
 from channels.layers import BaseChannelLayer
 
 from pm_realtime.exceptions import BackendError, OutageError
-from pm_realtime.layers import Message, is_in_process
+from pm_realtime.layers import is_in_process
 from pm_realtime.redis import is_lost_connection
 from pm_realtime.redis_layers import forget_vain_channels
 from pm_realtime.turns import Turns
+from pm_realtime.wire import Message
 
 R = TypeVar("R")
 

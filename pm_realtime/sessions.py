@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from hashlib import sha256
@@ -25,7 +25,6 @@ from django.core import signing
 from django.core.cache.backends.base import InvalidCacheKey
 from django.core.exceptions import SuspiciousOperation
 from django.utils import timezone
-from django.utils.crypto import constant_time_compare, salted_hmac
 
 #: Where a signed-cookie session keeps the name that stays when its cookie changes.
 NAME_KEY: Final = "_pm_realtime_session"
@@ -121,56 +120,12 @@ def renewed(session: Session, auth_hash: str, expires_at: float) -> Session:
     return Session(session.key, session.name, auth, expires_at, expires_at)
 
 
-def moved(session: Session, sealed_key: str, nonce: str) -> Session:
-    """``session`` after Django gave it the key in ``sealed_key``; it is as it was where that
-    cannot be read here (processes differ in their ``SECRET_KEY``)."""
-    for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
-        key = _open(sealed_key, _pad(session.key, nonce, len(sealed_key) // 2, secret))
-        if key is not None:
-            return replace(session, key=key, name=name_of(key, {}))
-    return session
-
-
-def seal(new_key: str, old_key: str, nonce: str) -> str:
-    """``new_key`` as only those can read it who know ``old_key`` and this site's secret."""
-    text = _tag(new_key) + new_key.encode()
-    pad = _pad(old_key, nonce, len(text), settings.SECRET_KEY)
-    return bytes(a ^ b for a, b in zip(text, pad, strict=True)).hex()
-
-
 def expiry_of(store: Any) -> float:
     """When the session in ``store``, which is being saved now, expires; epoch seconds."""
     return float(store.get_expiry_date().timestamp())
 
 
-_TAG_BYTES: Final = 16
 _WATCHED: Final = "_pm_realtime_watched"
-
-
-def _tag(key: str) -> bytes:
-    return sha256(key.encode()).digest()[:_TAG_BYTES]
-
-
-def _open(sealed_key: str, pad: bytes) -> str | None:
-    """What is in ``sealed_key``; None where it was sealed with another ``pad``."""
-    key = bytes(a ^ b for a, b in zip(bytes.fromhex(sealed_key), pad, strict=True))
-    try:
-        text = key[_TAG_BYTES:].decode()
-    except UnicodeDecodeError:
-        return None
-    return text if constant_time_compare(_tag(text), key[:_TAG_BYTES]) else None
-
-
-def _pad(key: str, nonce: str, length: int, secret: str | bytes) -> bytes:
-    """As many bytes as are asked for that nobody can know without ``key``."""
-    blocks = (
-        salted_hmac(
-            "pm_realtime.sessions", f"{nonce}:{number}:{key}", secret, algorithm="sha512"
-        ).digest()
-        for number in range(math.ceil(length / 64))
-    )
-    return b"".join(blocks)[:length]
-
 
 Change = Callable[[str, Mapping[str, Any], Any], None]
 

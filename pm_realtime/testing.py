@@ -38,11 +38,11 @@ from msgspec.json import decode
 from pm_realtime.conf import conf
 from pm_realtime.consumers import RealtimeConsumer
 from pm_realtime.groups import authenticated_group, role_group, room_group, user_group
-from pm_realtime.layers import PUSH
 from pm_realtime.protocol import BATCH_SUBPROTOCOL, Envelope, MessageType
 from pm_realtime.push import user_key
 from pm_realtime.threads import is_loop_of_a_caller
 from pm_realtime.transport import expect_sockets
+from pm_realtime.wire import group_of_push
 
 ANYTHING: Final = object()
 #: Seconds to wait for what is expected; only a test that fails waits so long.
@@ -274,7 +274,7 @@ class _RecordingLayer(BaseChannelLayer):
         self.pushes = pushes
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
-        if message["type"] == PUSH:
+        if group_of_push(message) is not None:
             self.pushes.record(group, message["text"])
 
 

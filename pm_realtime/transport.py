@@ -19,10 +19,11 @@ from channels.layers import BaseChannelLayer
 from pm_realtime.background import run_in_background
 from pm_realtime.exceptions import BackendError, OutageError
 from pm_realtime.forks import after_fork
-from pm_realtime.layers import Message, get_layer, is_in_process
+from pm_realtime.layers import get_layer, is_in_process
 from pm_realtime.outage import outage
 from pm_realtime.publisher import get_publisher
 from pm_realtime.road import TIMEOUT, group_send
+from pm_realtime.wire import Message
 
 logger = logging.getLogger("pm_realtime.push")
 

@@ -5,9 +5,10 @@ from contextlib import asynccontextmanager
 
 from channels.layers import InMemoryChannelLayer, channel_layers
 
-from pm_realtime.groups import orders_group
+from pm_realtime.groups import control_group
 from pm_realtime.hub import get_hub
-from pm_realtime.layers import PUSH, get_layer
+from pm_realtime.layers import get_layer
+from pm_realtime.wire import Recheck, push_message
 
 
 class Member:
@@ -28,11 +29,11 @@ class Member:
         for text in texts:
             self.deliver(text)
 
-    def instruct(self, instruction, arguments):
-        if instruction == "recheck":
+    def receive_control(self, message):
+        if isinstance(message, Recheck):
             self.rechecks += 1
         else:
-            self.received.append((instruction, arguments))
+            self.received.append(message)
 
     def check_heartbeat(self, deadline):
         pass
@@ -55,7 +56,7 @@ class LoggedLayer(InMemoryChannelLayer):
         await super().group_add(group, channel)
 
     def _note(self, step, group):
-        if group != orders_group():
+        if group != control_group():
             self.log.append((step, group))
 
     async def group_discard(self, group, channel):
@@ -102,6 +103,4 @@ async def members(*everyone, groups=()):
 
 
 async def send(group, text, exclude=None):
-    await get_layer().group_send(
-        group, {"type": PUSH, "group": group, "text": text, "exclude": exclude}
-    )
+    await get_layer().group_send(group, push_message(group, text, exclude))

@@ -21,7 +21,7 @@ from django.contrib.auth import get_user_model, logout
 from django.http import HttpRequest
 
 import pm_realtime
-from pm_realtime import admission, checker, handshakes, hub, outage, parcels, shutdown, transport
+from pm_realtime import admission, checker, handshakes, hub, outage, outgoing, shutdown, transport
 from pm_realtime.backends import get_backend
 from pm_realtime.backends.memory import MemoryBackend
 from pm_realtime.consumers import RealtimeConsumer
@@ -367,7 +367,7 @@ async def assert_nothing_is_left():
     assert transport._handovers == {}
     assert shutdown._shutdowns._made == {}
     assert not any(handshakes._lines._made.values())
-    assert parcels._deliveries == admission._evictions == set()
+    assert outgoing._deliveries == admission._evictions == set()
     assert outage.outage._lost == {}
     assert await pm_realtime.aget_stats() == NO_CONNECTIONS
     await eventually(lambda: layer_groups() == {})

@@ -7,9 +7,10 @@ import pytest
 
 from pm_realtime import asend_to_room, echo, layers, road
 from pm_realtime.exceptions import OutageError
-from pm_realtime.groups import orders_group, room_group
+from pm_realtime.groups import control_group, room_group
 from pm_realtime.hub import get_hub
 from pm_realtime.outage import outage
+from pm_realtime.wire import PROBE_TYPE, PUSH_TYPE
 from tests.helpers import Connection, assert_refusal, eventually
 from tests.hubs import Member
 
@@ -35,7 +36,7 @@ async def member_of(*groups):
 
 
 def echoes(layer):
-    return [message for _, message in layer.sent if message["type"] == layers.ECHO]
+    return [message for _, message in layer.sent if message["type"] == PROBE_TYPE]
 
 
 async def lost(hub):
@@ -54,7 +55,7 @@ async def test_a_hub_hears_itself_again_and_again(far):
     async with member_of("g") as (hub, _):
         await eventually(lambda: len(echoes(far)) >= 3)
         assert hub._link.echo.is_heard
-        assert far.groups.keys() - {orders_group(), "g"} == set(hub._link.echo._groups)
+        assert far.groups.keys() - {control_group(), "g"} == set(hub._link.echo._groups)
 
 
 async def test_a_doubt_that_was_none_has_nobody_looked_at():
@@ -74,7 +75,7 @@ async def test_a_hub_that_stops_leaves_nothing(far):
 async def test_a_layer_of_this_process_is_sent_no_echo(settings):
     settings.CHANNEL_LAYERS = {}
     async with member_of("g"):
-        assert set(layers.get_layer().groups) == {orders_group(), "g"}
+        assert set(layers.get_layer().groups) == {control_group(), "g"}
 
 
 @pytest.mark.parametrize("way", ["is_away", "is_frozen", "is_deaf"])
@@ -85,7 +86,7 @@ async def test_a_layer_that_is_lost_is_noticed_and_its_groups_are_added_anew(far
         far.forget_groups()
         setattr(far, way, False)
         await heard(hub)
-        await road.group_send(far, "g", {"type": layers.PUSH, "group": "g", "text": "after"})
+        await road.group_send(far, "g", {"type": PUSH_TYPE, "group": "g", "text": "after"})
         await eventually(lambda: member.received == ["after"])
     first, last = lines(caplog)
     assert first.startswith("Lost the channel layer: ")
@@ -196,7 +197,7 @@ async def test_an_echo_behind_other_messages_is_late_and_not_lost(far, caplog, m
         arrived = hub._link.echo.hear
         monkeypatch.setattr(hub._link.echo, "hear", lambda message: None)
         for n in range(30):
-            await road.group_send(far, "g", {"type": layers.PUSH, "group": "g", "text": str(n)})
+            await road.group_send(far, "g", {"type": PUSH_TYPE, "group": "g", "text": str(n)})
             await asyncio.sleep(echo.PATIENCE / 2)
         assert hub._link.echo.is_heard
         monkeypatch.setattr(hub._link.echo, "hear", arrived)

@@ -7,11 +7,21 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from pm_realtime import asend_to_room, orders, parcels
+from pm_realtime import asend_to_room, outgoing
 from pm_realtime.consumers import RealtimeConsumer
-from pm_realtime.groups import orders_group, room_group
+from pm_realtime.groups import control_group, room_group
 from pm_realtime.hub import get_hub
-from pm_realtime.layers import ECHO, INSTRUCT, PUSH, get_layer
+from pm_realtime.layers import get_layer
+from pm_realtime.wire import (
+    CONTROL_TYPE,
+    PROBE_TYPE,
+    PUSH_TYPE,
+    Close,
+    Refresh,
+    RefreshRoom,
+    Unsubscribe,
+    control_message,
+)
 from tests.helpers import Connection, errors_of, eventually, layer_channels, layer_groups
 from tests.hubs import LoggedLayer, Member, members, send, use
 
@@ -95,7 +105,7 @@ async def test_leaving_what_one_is_not_in_is_fine():
         await hub.leave(member, "g")
         await hub.remove(member)
         await hub.remove(member)
-        assert list(layer_groups()) == [orders_group()]
+        assert list(layer_groups()) == [control_group()]
 
 
 async def test_a_message_reaches_the_members_of_its_group_in_order():
@@ -127,11 +137,11 @@ async def test_what_comes_together_for_several_groups_keeps_its_order(memory_lay
         await hub.join(both, "h")
         for number in range(6):
             await send("gghggh"[number], str(number))
-        await order("g", "do")
+        await control("g", Refresh())
         await send("g", "6")
         await eventually(lambda: "6" in one.received)
-        assert both.received == ["0", "1", "2", "3", "4", "5", ("do", {}), "6"]
-        assert one.received == ["0", "1", "3", "4", ("do", {}), "6"]
+        assert both.received == ["0", "1", "2", "3", "4", "5", Refresh(), "6"]
+        assert one.received == ["0", "1", "3", "4", Refresh(), "6"]
 
 
 async def test_whom_one_message_excludes_gets_the_others_that_came_with_it(memory_layer):
@@ -342,8 +352,8 @@ async def test_a_held_member_for_whom_too_much_comes_is_closed(configure):
         for _ in range(3):
             await send("g", "x" * 400)
         await eventually(lambda: held.received)
-        assert held.received[0][0] == "close"
-        assert held.received[0][1]["code"] == 4013
+        assert isinstance(held.received[0], Close)
+        assert held.received[0].code == 4013
         assert hub._held == {}
 
 
@@ -359,33 +369,62 @@ async def test_who_goes_while_held_leaves_nothing():
         assert held.received == []
 
 
-async def order(target, instruction, **arguments):
-    parcel = parcels.order(target, instruction, on_commit=False, **arguments)
-    await parcels.asend(parcel)
+async def control(target, message):
+    await outgoing.asend(outgoing.control(target, message, on_commit=False))
 
 
-async def test_an_order_reaches_the_members_of_its_target_and_is_remembered_for_others():
+async def test_control_message_reaches_its_target_and_is_logged():
     inside, outside = Member("in"), Member("out")
     async with members(inside, groups=["g"]), members(outside, groups=["h"]) as hub:
         began = time.monotonic()
-        await order("g", "one", n=1)
-        await order("h", "two")
+        await control("g", RefreshRoom("one"))
+        await control("h", Refresh())
         await eventually(lambda: outside.received)
-        assert inside.received == [("one", {"n": 1})]
-        assert outside.received == [("two", {})]
-        heard = hub.orders_since(began, ["g", "elsewhere"])
-        assert [(each.instruction, each.arguments) for each in heard] == [("one", {"n": 1})]
-        assert hub.orders_since(time.monotonic(), ["g", "h"]) == []
+        assert inside.received == [RefreshRoom("one")]
+        assert outside.received == [Refresh()]
+        assert hub.control_since(began, ["g", "elsewhere"]) == [RefreshRoom("one")]
+        assert hub.control_since(time.monotonic(), ["g", "h"]) == []
 
 
-async def test_where_orders_may_have_been_forgotten_a_refresh_stands_for_them():
-    async with members(Member("1"), groups=["g"]) as hub:
+def unknown_control(**fields):
+    return {**control_message("g", Unsubscribe("a room"), target="g"), **fields}
+
+
+UNKNOWN_CONTROL = [
+    unknown_control(instruction="vanish"),
+    unknown_control(version=2),
+    unknown_control(arguments={}),
+    unknown_control(arguments={"room": 7}),
+]
+
+
+@pytest.mark.parametrize("message", UNKNOWN_CONTROL)
+async def test_unknown_control_message_is_ignored_and_logged_once(caplog, message):
+    member = Member("1")
+    async with members(member, groups=["g"]) as hub:
         began = time.monotonic()
-        for number in range(orders.MEMORY + 1):
-            await order("h", "any", n=number)
-        await order("g", "last")
-        await eventually(lambda: hub.orders_since(began, ["g"])[1:])
-        assert [each.instruction for each in hub.orders_since(began, ["g"])] == ["refresh", "last"]
+        for _ in range(3):
+            await get_layer().group_send("g", message)
+        await send("g", "after")
+        await eventually(lambda: member.received)
+        assert member.received == ["after"]
+        assert hub.control_since(began, ["g"]) == []
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+class FailingMember(Member):
+    def receive_control(self, message):
+        raise RuntimeError("a bug")
+
+
+async def test_control_message_reaches_members_behind_one_that_fails(caplog):
+    before, behind = Member("before"), Member("behind")
+    async with members(before, FailingMember("bad"), behind, groups=["g"]):
+        await control("g", Close(4503))
+        await eventually(lambda: behind.received)
+        assert before.received == behind.received == [Close(4503)]
+    (record,) = errors_of(caplog)
+    assert record.exc_info
 
 
 # What goes wrong while delivering
@@ -401,13 +440,13 @@ async def test_an_exception_while_delivering_is_logged_and_the_next_message_arri
     assert record.exc_info
 
 
-FOREIGN = [{"type": "chat.message"}, {"type": PUSH}, {"type": PUSH, "group": "g"}, {}]
+FOREIGN = [{"type": "chat.message"}, {"type": PUSH_TYPE}, {"type": PUSH_TYPE, "group": "g"}, {}]
 SENSELESS = [
-    {"type": PUSH, "group": "g", "text": "\ud800", "exclude": None},
-    {"type": PUSH, "group": "g", "text": "x", "exclude": ["a"]},
-    {"type": PUSH, "group": "g", "text": b"x", "exclude": None},
-    {"type": INSTRUCT, "group": "g"},
-    {"type": ECHO},
+    {"type": PUSH_TYPE, "group": "g", "text": "\ud800", "exclude": None},
+    {"type": PUSH_TYPE, "group": "g", "text": "x", "exclude": ["a"]},
+    {"type": PUSH_TYPE, "group": "g", "text": b"x", "exclude": None},
+    {"type": CONTROL_TYPE, "group": "g"},
+    {"type": PROBE_TYPE},
 ]
 
 
@@ -421,10 +460,10 @@ async def test_what_makes_no_sense_harms_nothing_that_has_come_with_it(
         await get_layer().group_send("g", message)
         await send("g", "b")
         await send("h", "c")
-        await order("h", "do")
+        await control("h", Refresh())
         await eventually(lambda: len(other.received) == 2)
         assert one.received == ["a", "b"]
-        assert other.received == ["c", ("do", {})]
+        assert other.received == ["c", Refresh()]
     assert len(errors_of(caplog)) == 1
     caplog.clear()
 

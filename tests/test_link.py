@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from pm_realtime import aget_stats, echo, layers
-from pm_realtime.groups import orders_group
+from pm_realtime.groups import control_group
 from pm_realtime.layers import get_layer
 from tests.helpers import PATIENCE, Connection, errors_of, eventually, layer_groups
 from tests.hubs import LoggedLayer, Member, members, send, use
@@ -140,7 +140,7 @@ async def test_the_loop_outlives_the_layer_and_joins_its_groups_again(caplog):
         await send("g", "before")
         await eventually(lambda: member.received == ["before"])
         layer.fail(1)
-        await eventually(lambda: set(layer.groups) == {orders_group(), "g", "h"})
+        await eventually(lambda: set(layer.groups) == {control_group(), "g", "h"})
         await eventually(lambda: member.rechecks == 1)
         await send("g", "after")
         await send("h", "after")

@@ -2,21 +2,21 @@
 
 import pytest
 
-from pm_realtime.layers import INSTRUCT, PUSH
-from pm_realtime.messages import MAX_BYTES, bursts, group_of_push
+from pm_realtime.messages import MAX_BYTES, bursts
+from pm_realtime.wire import CONTROL_TYPE, PUSH_TYPE, group_of_push, push_message
 
 
 def push(text, exclude=None):
-    return {"type": PUSH, "group": "g", "text": text, "exclude": exclude}
+    return push_message("g", text, exclude)
 
 
 @pytest.mark.parametrize(
     "message",
     [
-        {"type": INSTRUCT, "group": "g", "instruction": "close"},
-        {"type": PUSH, "group": "g"},
-        {"type": PUSH, "group": "g", "text": b"bytes"},
-        {"type": PUSH, "text": "no group"},
+        {"type": CONTROL_TYPE, "group": "g", "instruction": "close"},
+        {"type": PUSH_TYPE, "group": "g"},
+        {"type": PUSH_TYPE, "group": "g", "text": b"bytes"},
+        {"type": PUSH_TYPE, "text": "no group"},
         {"text": "no type"},
         {},
         None,

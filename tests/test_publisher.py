@@ -11,7 +11,6 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 
 from pm_realtime import publisher, send_to_room, transport
 from pm_realtime.exceptions import OutageError
-from pm_realtime.layers import PUSH
 from pm_realtime.outage import outage
 from pm_realtime.publisher import POOL_SIZE, get_publisher
 from tests.valkey import Valkey
@@ -186,7 +185,7 @@ async def test_a_layer_with_a_way_of_its_own_is_asked_itself(valkey, use, path):
     assert get_publisher(layer, 1) is None
     channel = await layer.new_channel()
     await layer.group_add("g", channel)
-    await asyncio.to_thread(transport.send, "g", {"type": PUSH, "n": 1})
+    await asyncio.to_thread(transport.send, "g", {"type": "pm_realtime.push", "n": 1})
     async with asyncio.timeout(10):
         assert (await layer.receive(channel))["n"] == 1
 

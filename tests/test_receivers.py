@@ -66,8 +66,8 @@ async def test_what_an_async_view_does_is_told_also_where_its_loop_ends_with_it(
 
     async with Connection(headers=browser.headers):
         await asyncio.to_thread(async_to_sync(view))
-        orders = [message.get("instruction") for _, message in far.sent]
-        assert orders.count("move_session") == 1
+        kinds = [message.get("instruction") for _, message in far.sent]
+        assert kinds.count("move_session") == 1
 
 
 def test_a_site_without_users_starts(settings):

@@ -25,15 +25,13 @@ from pm_realtime import (
     asubscribe,
     checker,
     consumers,
-    parcels,
-    push,
     refresh_user,
     rights,
     send_to_room,
     sessions,
 )
 from pm_realtime.checker import get_checker
-from pm_realtime.groups import role_group, room_group, user_group
+from pm_realtime.groups import role_group, room_group
 from pm_realtime.hub import Hub, get_hub
 from tests.helpers import Connection, errors_of, eventually
 from tests.sessions import ENGINES, Browser, store_of
@@ -152,7 +150,8 @@ async def test_a_session_ends_at_its_time(engine, rarely, user):
         await connection.assert_closed(4501)
 
 
-async def test_a_session_ends_at_its_time_also_where_it_has_just_changed(engine, rarely, user):
+async def test_changed_cookie_session_ends_at_its_time(settings, rarely, user):
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
     browser = await Browser.of(user, age=2)
     async with opened(browser) as connection:
         await browser.change_password()
@@ -170,14 +169,27 @@ async def test_a_session_that_is_renewed_in_time_goes_on(engine, rarely, user):
         assert await connection.is_alive()
 
 
-async def test_a_changed_password_ends_the_other_sessions(engine, rarely, user):
+@asynccontextmanager
+async def surviving(engine, connection, browser):
+    """The connection of ``browser`` after its session changed: a new one if it has another key."""
+    if engine == "signed_cookies":
+        assert await connection.is_alive()
+        yield connection
+        return
+    await connection.assert_closed(4013)
+    async with opened(browser) as again:
+        assert again.connected["userId"] == connection.connected["userId"]
+        yield again
+
+
+async def test_changed_password_ends_other_sessions(engine, rarely, user):
     mine, other = await Browser.of(user), await Browser.of(user)
-    async with opened(mine) as stays, opened(other) as ends:
+    async with opened(mine) as first, opened(other) as ends:
         await mine.change_password()
         await ends.assert_closed(4501)
-        assert await stays.is_alive()
-        await mine.log_out()
-        await stays.assert_closed(4501)
+        async with surviving(engine, first, mine) as stays:
+            await mine.log_out()
+            await stays.assert_closed(4501)
 
 
 async def test_who_changes_a_password_stays_however_long_the_answer_takes(
@@ -196,39 +208,42 @@ async def test_who_changes_a_password_stays_however_long_the_answer_takes(
             time.sleep(0.01)
 
     mine, other = await Browser.of(user), await Browser.of(user)
-    async with opened(mine) as stays, opened(other) as ends:
+    async with opened(mine) as first, opened(other) as ends:
         await mine.change_password(and_then=send_mail)
         await ends.assert_closed(4501)
-        await looked_at(stays)
-        assert await stays.is_alive()
+        async with surviving(engine, first, mine) as stays:
+            await looked_at(stays)
+            assert await stays.is_alive()
 
 
 @pytest.mark.parametrize("step", ["cycle_key", "acycle_key"])
-async def test_a_session_that_nobody_read_before_its_key_changed_goes_on(engine, often, user, step):
+async def test_rekeyed_session_that_was_not_loaded_goes_on(engine, often, user, step):
     browser = await Browser.of(user)
     async with opened(browser) as connection:
         store = store_of(browser.key)
         await (now(store.cycle_key) if step == "cycle_key" else store.acycle_key())
         await now(store.save)
         browser.key = store.session_key
-        await looked_at(connection)
-        assert await connection.is_alive()
-        await browser.log_out()
-        await connection.assert_closed(4501)
+        async with surviving(engine, connection, browser) as stays:
+            await looked_at(stays)
+            assert await stays.is_alive()
+            await browser.log_out()
+            await stays.assert_closed(4501)
 
 
-async def test_who_cannot_follow_a_session_to_its_new_key_is_to_come_again(
-    rarely, user, monkeypatch
-):
-    """The process that gave it has another ``SECRET_KEY``."""
-    monkeypatch.setattr(rights, "PAUSE", 0.01)
+async def test_handshake_with_a_replaced_cookie_comes_again(rarely, user):
+    """The response with the new cookie may come after the client's first attempt."""
     browser = await Browser.of(user)
+    old = list(browser.headers)
     async with opened(browser) as connection:
-        session = sessions.name_of(browser.key, {})
-        target = user_group(push.user_key(user))
-        sealed = {"session": session, "key": "00" * 48, "nonce": "nonce"}
-        await parcels.asend(parcels.order(target, "move_session", **sealed))
+        await browser.change_password()
         await connection.assert_closed(4013)
+        async with opened(await Browser.of(user)):
+            early = Connection(headers=old)
+            await early.connect()
+            await early.assert_closed(4013)
+        async with opened(browser) as again:
+            assert again.connected["userId"] == connection.connected["userId"]
 
 
 async def test_a_password_changed_just_after_a_request_ends_the_session(engine, rarely, user):

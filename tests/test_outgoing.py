@@ -7,23 +7,24 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connections, transaction
 
-from pm_realtime import arrears, parcels
+from pm_realtime import outgoing
 from pm_realtime.exceptions import OutageError
 from pm_realtime.outage import outage
+from pm_realtime.wire import ChangePending, Control, Recheck, Refresh, RefreshRoom
 from tests.helpers import errors_of, eventually
 from tests.site.models import Note
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def orders_in(layer):
-    """The orders that were sent, each as its instruction, its target and its arguments."""
-    orders = [message for _, message in layer.sent if "target" in message]
-    return [(order["instruction"], order["target"], order["arguments"]) for order in orders]
+def control_in(layer):
+    """The control messages that were sent, each with its target."""
+    found = [Control.read(message) for _, message in layer.sent if "target" in message]
+    return [(each.target, each.message) for each in found]
 
 
-def instructions_in(layer):
-    return [instruction for instruction, _, _ in orders_in(layer)]
+def kinds_in(layer):
+    return [type(message) for _, message in control_in(layer)]
 
 
 def in_thread(function):
@@ -35,34 +36,33 @@ def in_thread(function):
 
 
 async def test_a_change_without_a_transaction_is_told_at_once_and_not_announced(far):
-    await in_thread(lambda: parcels.tell_change("g"))
-    assert instructions_in(far) == ["refresh"]
+    await in_thread(lambda: outgoing.tell_change("g"))
+    assert kinds_in(far) == [Refresh]
 
 
 async def test_a_change_in_a_transaction_is_announced_at_once_and_told_after_the_commit(far):
     def change():
         with transaction.atomic():
-            parcels.tell_change("g")
-            parcels.tell_change("h")
-            return orders_in(far)
+            outgoing.tell_change("g")
+            outgoing.tell_change("h")
+            return control_in(far)
 
-    announced = await in_thread(change)
-    assert [order[:2] for order in announced] == [("doubt", "g"), ("doubt", "h")]
-    told = orders_in(far)[2:]
-    assert [order[:2] for order in told] == [("refresh", "g"), ("refresh", "h")]
-    changes = [arguments for _, _, arguments in announced]
-    assert [arguments for _, _, arguments in told] == changes
+    pending = await in_thread(change)
+    assert [target for target, _ in pending] == ["g", "h"]
+    changes = [message.change for _, message in pending]
+    assert [message for _, message in pending] == [ChangePending(each) for each in changes]
+    assert control_in(far)[2:] == [("g", Refresh(changes[0])), ("h", Refresh(changes[1]))]
     assert changes[0] != changes[1]
 
 
 async def test_of_a_change_that_is_rolled_back_nothing_is_told(far):
     def change_in_vain():
         with transaction.atomic():
-            parcels.tell_change("g")
+            outgoing.tell_change("g")
             transaction.set_rollback(True)
 
     await in_thread(change_in_vain)
-    assert instructions_in(far) == ["doubt"]
+    assert kinds_in(far) == [ChangePending]
 
 
 @pytest.mark.usefixtures("memory_layer")
@@ -70,8 +70,8 @@ def test_where_no_socket_can_be_reached_nothing_waits_for_a_commit(
     django_capture_on_commit_callbacks,
 ):
     with django_capture_on_commit_callbacks() as waiting, transaction.atomic():
-        parcels.tell_change("g")
-        parcels.tell(parcels.order("g", "recheck"))
+        outgoing.tell_change("g")
+        outgoing.tell(outgoing.control("g", Recheck()))
     assert waiting == []
 
 
@@ -80,11 +80,11 @@ def test_where_no_socket_can_be_reached_nothing_waits_for_a_commit(
 
 async def test_a_parcel_that_cannot_be_sent_at_once_is_an_error(far):
     far.is_away = True
-    parcel = parcels.Parcel("g", {"type": "test"}, "result", on_commit=True)
+    message = outgoing.Outgoing("g", {"type": "test"}, "result", on_commit=True)
     with pytest.raises(OutageError):
-        await in_thread(lambda: parcels.send(parcel))
+        await in_thread(lambda: outgoing.send(message))
     with pytest.raises(OutageError):
-        await parcels.asend(parcel)
+        await outgoing.asend(message)
 
 
 async def test_a_parcel_that_cannot_be_sent_after_the_commit_fails_nobody_and_is_counted(
@@ -96,13 +96,13 @@ async def test_a_parcel_that_cannot_be_sent_after_the_commit_fails_nobody_and_is
         with transaction.atomic():
             Note.objects.create(text="saved")
             for _ in range(3):
-                parcels.send(parcels.Parcel("g", {"type": "test"}, None, on_commit=True))
+                outgoing.send(outgoing.Outgoing("g", {"type": "test"}, None, on_commit=True))
             far.is_away = True
 
     await in_thread(save)
     far.is_away = False
     assert await Note.objects.acount() == 1
-    await in_thread(lambda: parcels.send(parcels.Parcel("g", {"type": "test"}, None, True)))
+    await in_thread(lambda: outgoing.send(outgoing.Outgoing("g", {"type": "test"}, None, True)))
     assert caplog.messages[-1].endswith("Pushes that could not be sent: 3.")
 
 
@@ -114,7 +114,7 @@ async def test_what_is_wrong_with_the_layer_at_the_commit_is_logged_and_fails_no
 
     def save():
         with transaction.atomic():
-            parcels.send(parcels.order("g", "recheck"))
+            outgoing.send(outgoing.control("g", Recheck()))
             transaction.on_commit(lambda: went_on.append(True))
 
     await in_thread(save)
@@ -122,21 +122,20 @@ async def test_what_is_wrong_with_the_layer_at_the_commit_is_logged_and_fails_no
     assert len(errors_of(caplog)) == 1
 
 
-async def test_of_a_change_that_was_not_taken_what_is_owed_is_the_refresh_alone(far, monkeypatch):
-    """Announced by nobody, it holds up nothing that comes after it."""
-    monkeypatch.setattr(arrears, "PAUSE", 0.01)
+async def test_only_the_refresh_of_a_change_is_sent_again(far):
+    """Without the change, as nothing announced it: it delays nothing that comes after it."""
     far.is_away = True
 
     def change():
         with transaction.atomic():
-            parcels.tell_change("g")
+            outgoing.tell_change("g")
 
     await in_thread(change)
     far.is_away = False
     await eventually(
-        lambda: "pm_realtime-arrears" not in {thread.name for thread in threading.enumerate()}
+        lambda: "pm_realtime-retry" not in {thread.name for thread in threading.enumerate()}
     )
-    assert orders_in(far) == [("refresh", "g", {})]
+    assert control_in(far) == [("g", Refresh())]
 
 
 # Transactions of other kinds
@@ -155,13 +154,13 @@ def second_database():
 def test_a_parcel_waits_for_the_transactions_of_all_databases(far, second_database):
     with transaction.atomic():
         with transaction.atomic(using=second_database):
-            parcels.send(parcels.order("g", "both"))
+            outgoing.send(outgoing.control("g", RefreshRoom("both")))
         assert far.sent == []
-    assert instructions_in(far) == ["both"]
+    assert control_in(far) == [("g", RefreshRoom("both"))]
     with transaction.atomic(), transaction.atomic(using=second_database):
-        parcels.send(parcels.order("g", "neither"))
+        outgoing.send(outgoing.control("g", RefreshRoom("neither")))
         transaction.set_rollback(True, using=second_database)
-    assert instructions_in(far) == ["both"]
+    assert control_in(far) == [("g", RefreshRoom("both"))]
 
 
 async def test_a_transaction_in_the_loop_itself_is_waited_for_where_django_allows_it(
@@ -170,7 +169,7 @@ async def test_a_transaction_in_the_loop_itself_is_waited_for_where_django_allow
     """As in a notebook."""
     monkeypatch.setitem(os.environ, "DJANGO_ALLOW_ASYNC_UNSAFE", "true")
     with transaction.atomic():
-        await parcels.asend(parcels.order("g", "saved"))
+        await outgoing.asend(outgoing.control("g", RefreshRoom("saved")))
         assert far.sent == []
-    await eventually(lambda: instructions_in(far) == ["saved"])
+    await eventually(lambda: control_in(far) == [("g", RefreshRoom("saved"))])
     connections.close_all()

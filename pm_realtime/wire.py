@@ -1,0 +1,214 @@
+"""The messages that travel in the channel layer: pushes, control messages and liveness probes.
+
+A push carries an encoded envelope to the members of a group. A control message tells connections
+in every process that something has changed: close, refresh, subscribe, session ended. A probe is
+sent by a hub to itself.
+
+The names of kinds and fields are those of version 0.1, so that both understand each other during a
+rolling deploy. A kind whose meaning changes gets a new :data:`CONTROL_VERSION`.
+"""
+
+from typing import Any, ClassVar, Final, Self
+
+import msgspec
+
+Message = dict[str, Any]
+
+PUSH_TYPE: Final = "pm_realtime.push"
+CONTROL_TYPE: Final = "pm_realtime.instruct"
+PROBE_TYPE: Final = "pm_realtime.echo"
+
+#: The version of the control messages that this process sends, and the highest that it accepts.
+CONTROL_VERSION: Final = 1
+
+
+class ControlMessage(msgspec.Struct, frozen=True, tag_field="instruction"):
+    """What server code in one process tells the members of a group in all processes."""
+
+    #: Whether a connection whose resume buffer is kept may have lost a right by this message.
+    affects_rights: ClassVar[bool] = True
+
+
+class Close(ControlMessage, tag="close", frozen=True):
+    """The connection closes with ``code``."""
+
+    code: int
+    reason: str = ""
+
+
+class Subscribe(ControlMessage, tag="subscribe", frozen=True):
+    """The connection joins ``room``, whatever its role is."""
+
+    affects_rights: ClassVar[bool] = False
+
+    room: str
+
+
+class Unsubscribe(ControlMessage, tag="unsubscribe", frozen=True):
+    """The connection leaves ``room``."""
+
+    room: str
+    reason: str | None = None
+
+
+class Refresh(ControlMessage, tag="refresh", frozen=True):
+    """Something about the user has changed: identity, role and rooms are decided anew.
+
+    ``change`` is the one of the :class:`ChangePending` that announced this, if there was one.
+    """
+
+    change: str | None = None
+
+
+class ChangePending(ControlMessage, tag="doubt", frozen=True):
+    """A transaction that is still open changes something about the user.
+
+    A :class:`Refresh` with the same ``change`` follows its commit; nothing follows a rollback.
+    """
+
+    change: str
+
+
+class Recheck(ControlMessage, tag="recheck", frozen=True):
+    """Control messages may have been lost: everything is decided anew, and goes on meanwhile."""
+
+
+class RefreshRoom(ControlMessage, tag="refresh_room", frozen=True):
+    """The rules of ``room`` have changed."""
+
+    room: str
+
+
+class SessionEnded(ControlMessage, tag="end_session", frozen=True):
+    """The user logged out of the Django session called ``session``."""
+
+    session: str
+
+
+class SessionRekeyed(ControlMessage, tag="move_session", frozen=True):
+    """Django gave the session called ``session`` another key, which only the browser knows."""
+
+    session: str
+
+
+class CookieExpected(ControlMessage, tag="expect_session", frozen=True):
+    """The browser will get another cookie for the signed-cookie session called ``session``."""
+
+    affects_rights: ClassVar[bool] = False
+
+    session: str
+
+
+class CookieRenewed(ControlMessage, tag="renew_session", frozen=True):
+    """The browser got another cookie for the signed-cookie session called ``session``.
+
+    ``expires_at`` is in seconds since the epoch.
+    """
+
+    affects_rights: ClassVar[bool] = False
+
+    session: str
+    auth_hash: str
+    expires_at: float
+
+
+AnyControl = (
+    Close
+    | Subscribe
+    | Unsubscribe
+    | Refresh
+    | ChangePending
+    | Recheck
+    | RefreshRoom
+    | SessionEnded
+    | SessionRekeyed
+    | CookieExpected
+    | CookieRenewed
+)
+
+
+class UnknownControlError(ValueError):
+    """A control message that this version of the package does not know."""
+
+
+class Control(msgspec.Struct, frozen=True):
+    """A control message as it arrived in ``group``, for the members of ``target``.
+
+    ``is_logged``: hubs remember it, for connections that are just joining ``target``.
+    """
+
+    group: str
+    target: str
+    message: ControlMessage
+    is_logged: bool
+
+    @classmethod
+    def read(cls, message: Message) -> Self:
+        """The control message in ``message``.
+
+        Raises ``UnknownControlError`` for one of another version of this package, and ``KeyError``
+        or ``TypeError`` for a message that is none.
+        """
+        if message["type"] != CONTROL_TYPE:
+            raise TypeError(f"expected a message of this package, got {message['type']!r}")
+        group, target, kind = message["group"], message.get("target"), message["instruction"]
+        version = message.get("version", CONTROL_VERSION)
+        if version != CONTROL_VERSION:
+            raise UnknownControlError(f"{kind!r} of version {version!r}")
+        try:
+            control = msgspec.convert({**message["arguments"], "instruction": kind}, AnyControl)
+        except msgspec.ValidationError as error:
+            raise UnknownControlError(f"{kind!r} ({error})") from None
+        return cls(group, target or group, control, target is not None)
+
+
+def push_message(group: str, text: str, exclude: str | None) -> Message:
+    """The message that carries the encoded envelope ``text`` to the members of ``group``."""
+    return {"type": PUSH_TYPE, "group": group, "text": text, "exclude": exclude}
+
+
+def control_message(group: str, control: ControlMessage, *, target: str | None = None) -> Message:
+    """The message that carries ``control`` to ``group``, or through it to those of ``target``."""
+    arguments = msgspec.to_builtins(control)
+    kind = arguments.pop("instruction")
+    message = {
+        "type": CONTROL_TYPE,
+        "version": CONTROL_VERSION,
+        "group": group,
+        "instruction": kind,
+        "arguments": arguments,
+    }
+    return message if target is None else {**message, "target": target}
+
+
+def probe_message(group: str, number: int, channel: str) -> Message:
+    """The message with which the hub behind ``channel`` finds out whether it gets ``group``."""
+    return {"type": PROBE_TYPE, "group": group, "number": number, "channel": channel}
+
+
+def group_of_push(message: Any) -> str | None:
+    """The group of a push; None if ``message`` is not one that can be delivered as it is."""
+    try:
+        text, exclude = message["text"], message.get("exclude")
+        if message["type"] != PUSH_TYPE or not (exclude is None or isinstance(exclude, str)):
+            return None
+        return str(message["group"]) if _is_encodable(text) else None
+    except (KeyError, TypeError, AttributeError):
+        return None
+
+
+def is_probe(message: Any) -> bool:
+    """Whether ``message`` is a liveness probe."""
+    return isinstance(message, dict) and message.get("type") == PROBE_TYPE
+
+
+def _is_encodable(text: Any) -> bool:
+    if not isinstance(text, str):
+        return False
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
