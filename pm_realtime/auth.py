@@ -26,6 +26,7 @@ from django.utils.module_loading import import_string
 
 from pm_realtime import sessions
 from pm_realtime.conf import Conf, conf
+from pm_realtime.database import run_handshake
 from pm_realtime.desk import Desk
 from pm_realtime.exceptions import CloseConnection, CommandError
 from pm_realtime.loops import PerLoop
@@ -33,7 +34,7 @@ from pm_realtime.protocol import INTERNAL_ERROR, CloseCode, ErrorCode
 from pm_realtime.repetitions import repetitions
 from pm_realtime.roles import role_of
 from pm_realtime.sessions import Session
-from pm_realtime.threads import run_handshake, waiting_handshake
+from pm_realtime.waiting import waiting_handshake
 
 logger = logging.getLogger("pm_realtime.auth")
 

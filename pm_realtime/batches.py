@@ -15,9 +15,7 @@ from contextvars import Context
 from time import thread_time
 from typing import Final
 
-from django.core.exceptions import ImproperlyConfigured
-
-from pm_realtime.conf import conf
+from pm_realtime.conf import batch_window_seconds
 from pm_realtime.loops import PerLoop
 from pm_realtime.outbox import Outbox, Send
 from pm_realtime.protocol import BATCH_SUBPROTOCOL, SUBPROTOCOL
@@ -37,18 +35,10 @@ PATIENCE: Final = 10
 TURNS: Final = 16
 
 
-def window() -> float:
-    """Seconds for which messages gather; 0 where they do not."""
-    try:
-        return conf.BATCH_WINDOW / 1000
-    except ImproperlyConfigured:
-        return 0.0
-
-
 def choose_subprotocol(offered: Sequence[str]) -> str | None:
     """The one of ours that answers a handshake; a browser gives up where it gets none of many."""
     known = [SUBPROTOCOL, BATCH_SUBPROTOCOL]
-    if window():
+    if batch_window_seconds():
         known.reverse()
     return next((name for name in known if name in offered), None)
 
@@ -153,7 +143,7 @@ class Windows:
     def add(self, outbox: BatchOutbox) -> bool:
         """Open a window for ``outbox``; False where messages are not to gather."""
         if not self._is_ticking:
-            self._seconds = window()
+            self._seconds = batch_window_seconds()
         if not self._seconds:
             return False
         self._open.append(outbox)
@@ -186,7 +176,7 @@ class Windows:
             self._loop.call_soon(self._end_after, turns - 1)
             return
         due, self._open = self._open, []
-        self._seconds = window()
+        self._seconds = batch_window_seconds()
         before, self._computed = self._computed, thread_time()
         is_busy = self._computed - before > BUSY * self._seconds
         patience = PATIENCE if is_busy else 1

@@ -19,8 +19,8 @@ from typing import Any, Final, Protocol, TypeVar
 from pm_realtime import sessions
 from pm_realtime.auth import Identity, Verdict, recheck, recheck_sessions
 from pm_realtime.conf import conf
+from pm_realtime.database import run_check
 from pm_realtime.loops import PerLoop
-from pm_realtime.threads import run_check
 
 T = TypeVar("T")
 

@@ -199,3 +199,11 @@ class Conf:
 
 
 conf: Final = Conf()
+
+
+def batch_window_seconds() -> float:
+    """The seconds for which messages gather; 0 if they do not, or if the setting is wrong."""
+    try:
+        return conf.BATCH_WINDOW / 1000
+    except ImproperlyConfigured:
+        return 0.0

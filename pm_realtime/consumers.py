@@ -12,7 +12,7 @@ from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.dispatch import Signal
 
-from pm_realtime import control, handlers, handshakes, journal, signals
+from pm_realtime import control, handshakes, journal, signals
 from pm_realtime.admission import Seat
 from pm_realtime.auth import Identity, Verdict, anonymous, authenticate, holder_of, session_name
 from pm_realtime.backends import get_backend
@@ -36,11 +36,12 @@ from pm_realtime.protocol import (
     error_payload,
     make_envelope,
 )
+from pm_realtime.registry import check_form
 from pm_realtime.repetitions import repetitions
 from pm_realtime.rights import Rights, groups_of
 from pm_realtime.shutdown import get_shutdown
+from pm_realtime.site_code import run_site_code
 from pm_realtime.sockets import cut_off, narrow
-from pm_realtime.threads import run_site_code
 from pm_realtime.wire import Close, ControlMessage, SessionRekeyed
 
 logger = logging.getLogger("pm_realtime.connection")
@@ -252,7 +253,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             frame = text_data if text_data is not None else bytes_data
             command = decode(frame, max_bytes=conf.MAX_MESSAGE_BYTES)
             self._has_pinged |= command.type == MessageType.PING
-            handlers.check_form(command)
+            check_form(command)
             is_well_formed = True
             self._inbox.check_rate()
             await self._inbox.put(command)
@@ -282,7 +283,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
                 logger.error("A command failed.", exc_info=error)
             error = CommandError(ErrorCode.INTERNAL_ERROR, INTERNAL_ERROR)
         elif error.code == ErrorCode.RATE_LIMITED:
-            journal.write_limit(self.connection_id, self.identity)
+            journal.log_rate_limit(self.connection_id, self.identity.user_id)
         id = command.id if command is not None else error.id
         self._deliver(MessageType.ERROR, error_payload(error), id)
 
@@ -396,8 +397,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._rights.give_up()
 
     @property
-    def epoch(self) -> int:
-        return self._rights.epoch if self._rights is not None else 0
+    def rights_version(self) -> int:
+        return self._rights.version if self._rights is not None else 0
 
     @property
     def is_settled(self) -> bool:
@@ -423,7 +424,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
 
         A receiver that raises is logged by Django.
         """
-        journal.write(signal, self.connection_id, self.identity, arguments)
+        identity = self.identity
+        journal.log_event(signal, self.connection_id, identity.user_id, identity.role, arguments)
         if not signal.has_listeners(type(self)):
             return
         await run_site_code(

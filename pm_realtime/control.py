@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from pm_realtime import handlers
+from pm_realtime.membership import force_join, force_leave
 from pm_realtime.rights import Connection, Rights
 from pm_realtime.wire import (
     ChangePending,
@@ -25,10 +25,10 @@ Act = Callable[[Connection, Rights, Any], None]
 _TABLE: Final[dict[type[ControlMessage], Act]] = {
     Close: lambda connection, _, message: connection.end(message.code, message.reason),
     Subscribe: lambda connection, _, message: connection.begin(
-        handlers.force_subscribe(connection, message.room)
+        force_join(connection, message.room)
     ),
     Unsubscribe: lambda connection, _, message: connection.begin(
-        handlers.force_unsubscribe(connection, message.room, message.reason)
+        force_leave(connection, message.room, message.reason)
     ),
     Refresh: lambda _, rights, message: rights.refresh(message.change),
     ChangePending: lambda _, rights, message: rights.doubt(message.change),

@@ -17,11 +17,11 @@ from urllib.parse import parse_qs
 
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import CloseConnection, HandshakeRefused
+from pm_realtime.fair_queue import FairQueue
 from pm_realtime.limits import Meter, parse_rate
 from pm_realtime.loops import PerLoop
 from pm_realtime.protocol import CloseCode
 from pm_realtime.repetitions import repetitions
-from pm_realtime.turns import Line
 
 logger = logging.getLogger("pm_realtime.connection")
 
@@ -41,7 +41,7 @@ EXTENSION: Final = "websocket.http.response"
 
 _addresses: Final = Meter(MEMORY)
 _users: Final = Meter(MEMORY)
-_lines: Final = PerLoop(lambda: Line(AT_ONCE))
+_lines: Final = PerLoop(lambda: FairQueue(AT_ONCE))
 
 
 def is_question(query: bytes) -> bool:

@@ -17,7 +17,8 @@ from pm_realtime.control_log import ControlLog
 from pm_realtime.groups import authenticated_group, connection_group, control_group
 from pm_realtime.link import Link
 from pm_realtime.loops import PerLoop
-from pm_realtime.members import ControlSubscriber, Group, Groups, Member
+from pm_realtime.members import ControlSubscriber, Member
+from pm_realtime.memberships import Group, Groups
 from pm_realtime.messages import NEVER_SENT, Burst, Message, bursts
 from pm_realtime.places import Backlog, Bookmark, Place, Places
 from pm_realtime.protocol import CloseCode
@@ -39,7 +40,7 @@ class Hub:
 
     def __init__(self) -> None:
         self._members: dict[str, tuple[Member, set[str]]] = {}
-        self._groups = Groups()
+        self._groups: Groups[Member] = Groups()
         self._link = Link(
             self._groups, dispatch=self._dispatch, begin_turn=self._begin_turn, mend=self._mend
         )
@@ -231,7 +232,7 @@ class Hub:
             self._serial = burst.messages[-1].serial
             await self._hand_out(entry, burst)
 
-    async def _hand_out(self, entry: Group, burst: Burst) -> None:
+    async def _hand_out(self, entry: Group[Member], burst: Burst) -> None:
         """Hand a burst to the members of its group, in the order of joining."""
         limit = conf.MAX_QUEUE_BYTES
         alone = burst.messages[0] if len(burst.messages) == 1 else None
@@ -322,7 +323,7 @@ class Hub:
             _tell(member, Close(int(CloseCode.OVERLOADED), reason))
 
     async def _join_first(
-        self, member: Member, group: str, entry: Group, is_confirmed: bool
+        self, member: Member, group: str, entry: Group[Member], is_confirmed: bool
     ) -> None:
         try:
             async with entry.lock:
@@ -335,7 +336,7 @@ class Hub:
             await self._link.discard(group)
             raise
 
-    def _enter(self, member: Member, group: str, entry: Group) -> None:
+    def _enter(self, member: Member, group: str, entry: Group[Member]) -> None:
         known = self._members.get(member.connection_id)
         if known is None or known[0] is not member:
             raise LookupError(f"connection {member.connection_id} is gone")

@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from pm_realtime import handlers
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import CloseConnection, CommandError
+from pm_realtime.fair_queue import FairQueue
 from pm_realtime.limits import RateLimiter, parse_rate
 from pm_realtime.loops import PerLoop
+from pm_realtime.membership import Connection
 from pm_realtime.protocol import CloseCode, Command, ErrorCode, MessageType
-from pm_realtime.turns import Line
+from pm_realtime.registry import handle, is_instant
 
 #: Seconds after which a command takes long: frames behind it are looked at.
 PATIENCE: Final = 0.05
@@ -20,7 +21,7 @@ PATIENCE: Final = 0.05
 MAX_WAITING: Final = 100
 
 #: Those of an event loop who send one malformed frame after the other.
-_malformed: Final = PerLoop(Line)
+_malformed: Final = PerLoop(FairQueue)
 
 Answer = Callable[[Exception, Command], None]
 
@@ -31,7 +32,7 @@ class Inbox:
     __slots__ = ("_answer", "_commands", "_connection", "_is_closed", "_limiter", "_worker")
 
     def __init__(
-        self, connection: handlers.Connection, answer: Answer, is_closed: Callable[[], bool]
+        self, connection: Connection, answer: Answer, is_closed: Callable[[], bool]
     ) -> None:
         self._connection = connection
         self._answer = answer
@@ -89,9 +90,9 @@ class Inbox:
         behind it, but no ping: the connection is alive.
         """
         if command.type == MessageType.PING or (
-            self._worker is None and handlers.is_instant(self._connection, command)
+            self._worker is None and is_instant(self._connection, command)
         ):
-            await handlers.handle(self._connection, command)
+            await handle(self._connection, command)
             return
         self._commands.append(command)
         if self._worker is None:
@@ -113,7 +114,7 @@ class Inbox:
             while self._commands and not self._is_closed():
                 command = self._commands.pop(0)
                 try:
-                    await handlers.handle(self._connection, command)
+                    await handle(self._connection, command)
                 except Exception as error:
                     self._answer(error, command)
         finally:

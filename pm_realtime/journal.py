@@ -10,7 +10,6 @@ from typing import Any, Final, NamedTuple
 from django.dispatch import Signal
 
 from pm_realtime import signals
-from pm_realtime.auth import Identity
 from pm_realtime.protocol import CloseCode
 
 _connections: Final = logging.getLogger("pm_realtime.connection")
@@ -21,6 +20,9 @@ NOTABLE_ENDS: Final = frozenset((CloseCode.TOO_SLOW, CloseCode.RATE_LIMITED))
 OWN_REFUSALS: Final = frozenset((403, CloseCode.OVERLOADED, CloseCode.RESTARTING))
 
 
+UserId = int | str | None
+
+
 class Line(NamedTuple):
     """Where an event is written, how loud, and in which words."""
 
@@ -29,24 +31,26 @@ class Line(NamedTuple):
     text: str
 
 
-def write(signal: Signal, connection_id: str, identity: Identity, facts: dict[str, Any]) -> None:
+def log_event(
+    signal: Signal, connection_id: str, user_id: UserId, role: str | None, facts: dict[str, Any]
+) -> None:
     """Log the event of which ``signal`` tells, with the ``facts`` that the signal carries."""
     line = _line(signal, facts)
     if not line.logger.isEnabledFor(line.level):
         return
     about = {
         "connection_id": connection_id,
-        "user_id": identity.user_id,
-        "role": identity.role,
+        "user_id": user_id,
+        "role": role,
         **facts,
     }
     line.logger.log(line.level, line.text, about, extra=about)
 
 
-def write_limit(connection_id: str, identity: Identity) -> None:
+def log_rate_limit(connection_id: str, user_id: UserId) -> None:
     """Log that a message was refused, as there were more than ``RATE_LIMIT`` allows."""
     if _connections.isEnabledFor(logging.DEBUG):
-        about = {"connection_id": connection_id, "user_id": identity.user_id}
+        about = {"connection_id": connection_id, "user_id": user_id}
         _connections.debug("%(connection_id)s sends more than it may.", about, extra=about)
 
 

@@ -12,10 +12,10 @@ from weakref import WeakKeyDictionary
 from channels.layers import BaseChannelLayer
 
 from pm_realtime import layers, redis_layers, road, transport
-from pm_realtime.batches import window
+from pm_realtime.conf import batch_window_seconds
 from pm_realtime.echo import Echo
 from pm_realtime.exceptions import OutageError
-from pm_realtime.members import Groups
+from pm_realtime.memberships import Groups
 from pm_realtime.outage import LAYER, outage
 from pm_realtime.wire import group_of_push, is_probe
 
@@ -53,7 +53,7 @@ class Link:
 
     def __init__(
         self,
-        groups: Groups,
+        groups: Groups[Any],
         *,
         dispatch: Callable[[str | None, Sequence[dict[str, Any]]], Awaitable[None]],
         begin_turn: Callable[[], None],
@@ -252,10 +252,10 @@ class Link:
         to hand out the last, at most a window, and ends where something comes for another group.
         """
         group, began = group_of_push(self._arrived[-1]), time.monotonic()
-        is_busy = group == self._last.group and began - self._last.ended_at < window()
+        is_busy = group == self._last.group and began - self._last.ended_at < batch_window_seconds()
         if group is None or not is_busy:
             return
-        until = began + min(self._last.seconds, window())
+        until = began + min(self._last.seconds, batch_window_seconds())
         while len(self._arrived) < MOST and time.monotonic() < until:
             await asyncio.sleep(STEP)
             await redis_layers.receive_waiting(layer, channel, self._arrived, MOST)

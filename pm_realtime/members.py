@@ -1,8 +1,5 @@
-"""What the hub knows of those it delivers to, and of the groups they are in."""
+"""What the hub knows of the connections it delivers to."""
 
-import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Protocol
 
 from pm_realtime.messages import NEVER_SENT
@@ -56,35 +53,3 @@ class ControlSubscriber:
 
     def give_way(self) -> None:
         pass
-
-
-class Group:
-    """The members of one group, by connection.
-
-    ``lock`` is held by who has the layer add the group or discard it.
-    """
-
-    __slots__ = ("lock", "members", "users")
-
-    def __init__(self) -> None:
-        self.members: dict[str, Member] = {}
-        self.lock = asyncio.Lock()
-        self.users = 0
-
-
-class Groups(dict[str, Group]):
-    """The groups of one hub by name: those with members, and those being joined or left."""
-
-    @contextmanager
-    def using(self, name: str) -> Iterator[Group]:
-        """The group of that name, which stays the same one until the block ends."""
-        group = self.get(name)
-        if group is None:
-            group = self[name] = Group()
-        group.users += 1
-        try:
-            yield group
-        finally:
-            group.users -= 1
-            if not group.users and not group.members:
-                del self[name]

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from channels.layers import BaseChannelLayer
 
+from pm_realtime.bounded_calls import note_result
 from pm_realtime.layers import LocalChannelLayer, is_in_process
-from pm_realtime.turns import note_result
 from pm_realtime.wire import Message
 
 

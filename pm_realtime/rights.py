@@ -13,13 +13,15 @@ from typing import Any, Final, Protocol
 
 from django.db.models import Model
 
-from pm_realtime import groups, handlers, sessions
+from pm_realtime import groups, sessions
 from pm_realtime.auth import Identity, Verdict
 from pm_realtime.backends import get_backend
 from pm_realtime.checker import get_checker
 from pm_realtime.exceptions import BackendError
 from pm_realtime.hub import Hub
 from pm_realtime.members import Member
+from pm_realtime.membership import Connection as RoomConnection
+from pm_realtime.membership import reconsider
 from pm_realtime.protocol import CloseCode
 from pm_realtime.roles import roles_up_to
 
@@ -46,7 +48,7 @@ REASONS: Final = {
 }
 
 
-class Connection(handlers.Connection, Member, Protocol):
+class Connection(RoomConnection, Member, Protocol):
     """What is known here of the connection."""
 
     def end(self, code: int, reason: str = "") -> None: ...
@@ -76,14 +78,14 @@ class Rights:
         "_moved_at",
         "_role",
         "_settled",
-        "epoch",
+        "version",
     )
 
     def __init__(self, connection: Connection, hub: Hub) -> None:
         self._connection = connection
         self._hub = hub
         #: Counts how often the rights were settled anew.
-        self.epoch = 0
+        self.version = 0
         self._holds = 0
         self._settled: asyncio.Event | None = None
         self._doubts = 0
@@ -287,12 +289,12 @@ class Rights:
 
     async def _reconsider(self, room: str) -> None:
         try:
-            await handlers.reconsider(self._connection, [room])
+            await reconsider(self._connection, [room])
         finally:
             self._release()
 
     async def _reconsider_all(self) -> None:
-        await handlers.reconsider(self._connection)
+        await reconsider(self._connection)
 
     async def _follow_role(self) -> None:
         role = self._connection.identity.role
@@ -321,7 +323,7 @@ class Rights:
     def _release(self) -> None:
         self._holds -= 1
         if self._holds == 0 and self._settled is not None:
-            self.epoch += 1
+            self.version += 1
             self._hub.let_go(self._connection)
             self._settled.set()
             self._settled = None

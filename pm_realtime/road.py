@@ -13,11 +13,11 @@ from weakref import WeakKeyDictionary
 
 from channels.layers import BaseChannelLayer
 
+from pm_realtime.bounded_calls import BoundedCalls
 from pm_realtime.exceptions import BackendError, OutageError
 from pm_realtime.layers import is_in_process
 from pm_realtime.redis import is_lost_connection
 from pm_realtime.redis_layers import forget_vain_channels
-from pm_realtime.turns import Turns
 from pm_realtime.wire import Message
 
 R = TypeVar("R")
@@ -36,7 +36,7 @@ class _Road:
     """The way from one event loop to a layer outside of this process."""
 
     def __init__(self) -> None:
-        self.turns = Turns(SLOTS, TIMEOUT)
+        self.turns = BoundedCalls(SLOTS, TIMEOUT)
         #: Why nothing is sent for now.
         self.block: str | None = None
         self.start_from = 0.0

@@ -12,14 +12,14 @@ from typing import Any, Final
 
 from django.utils.module_loading import import_string
 
+from pm_realtime.bounded_calls import note_result
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import CommandError, OutageError
 from pm_realtime.loops import PerLoop
 from pm_realtime.protocol import INTERNAL_ERROR, ErrorCode
 from pm_realtime.repetitions import repetitions
 from pm_realtime.rooms import Room
-from pm_realtime.threads import run_site_code
-from pm_realtime.turns import note_result
+from pm_realtime.site_code import run_site_code
 
 logger = logging.getLogger("pm_realtime.room")
 

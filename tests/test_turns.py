@@ -5,11 +5,12 @@ import time
 
 import pytest
 
-from pm_realtime.turns import Line, Turns
+from pm_realtime.bounded_calls import BoundedCalls
+from pm_realtime.fair_queue import FairQueue
 
 
 async def test_a_long_queue_is_waited_for_while_it_moves():
-    turns, most, running = Turns(2, 0.05), 0, 0
+    turns, most, running = BoundedCalls(2, 0.05), 0, 0
 
     async def step():
         nonlocal most, running
@@ -24,7 +25,7 @@ async def test_a_long_queue_is_waited_for_while_it_moves():
 
 
 async def test_all_who_wait_behind_a_silent_server_give_up_with_the_first():
-    turns = Turns(2, 0.1)
+    turns = BoundedCalls(2, 0.1)
     started = time.monotonic()
     silent = [turns.take(asyncio.Event().wait) for _ in range(50)]
     found = await asyncio.gather(*silent, return_exceptions=True)
@@ -34,7 +35,7 @@ async def test_all_who_wait_behind_a_silent_server_give_up_with_the_first():
 
 
 async def test_out_of_turn_one_does_not_wait_for_the_others():
-    turns = Turns(1, 5)
+    turns = BoundedCalls(1, 5)
     first = asyncio.create_task(turns.take(asyncio.Event().wait))
     await asyncio.sleep(0)
     async with asyncio.timeout(1):
@@ -47,11 +48,11 @@ async def test_what_a_step_raises_is_raised():
         raise LookupError("nothing there")
 
     with pytest.raises(LookupError, match="nothing there"):
-        await Turns(1, 1).take(step)
+        await BoundedCalls(1, 1).take(step)
 
 
 async def test_a_caller_that_is_cancelled_cancels_its_step():
-    turns, was_cancelled = Turns(1, 5), asyncio.Event()
+    turns, was_cancelled = BoundedCalls(1, 5), asyncio.Event()
 
     async def step():
         try:
@@ -71,7 +72,7 @@ async def test_a_caller_that_is_cancelled_cancels_its_step():
 
 
 async def test_all_who_stand_in_a_line_have_their_turns_in_order():
-    line, served, turns = Line(), [], 0
+    line, served, turns = FairQueue(), [], 0
 
     async def stand(number):
         await line.take()
@@ -89,13 +90,13 @@ async def test_all_who_stand_in_a_line_have_their_turns_in_order():
 
 async def test_a_line_of_one_has_no_pause():
     async with asyncio.timeout(10):
-        line = Line(pause=60)
+        line = FairQueue(pause=60)
         for _ in range(3):
             await line.take()
 
 
 async def test_a_line_takes_as_many_as_it_is_told():
-    line = Line()
+    line = FairQueue()
     tasks = [asyncio.create_task(line.take(2)) for _ in range(2)]
     await asyncio.sleep(0)
     with pytest.raises(asyncio.QueueFull):

@@ -6,6 +6,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
+from pm_realtime.bounded_calls import BoundedCalls
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError, OutageError
 from pm_realtime.layer import is_on_redis, layer_name, layer_options
@@ -19,7 +20,6 @@ from pm_realtime.redis import (
     open_pools,
     read_hosts,
 )
-from pm_realtime.turns import Turns
 
 #: The name of the setting in messages.
 LOCATION: Final = 'PM_REALTIME["LOCATION"]'
@@ -57,7 +57,7 @@ class Client:
         self._redis = driver.client(connection_pool=self._pools[0])
         self._timeout = timeout
         self._registered: dict[str, Any] = {}
-        self._turns = Turns(CONNECTIONS_PER_LOOP, timeout)
+        self._turns = BoundedCalls(CONNECTIONS_PER_LOOP, timeout)
         self._closing = asyncio.Lock()
         self._running = 0
 

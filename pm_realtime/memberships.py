@@ -1,0 +1,40 @@
+"""The groups that an event loop is in, with their local members."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+M = TypeVar("M")
+
+
+class Group(Generic[M]):
+    """The members of one group, by connection id.
+
+    ``lock`` is held while the layer adds or discards the group.
+    """
+
+    __slots__ = ("lock", "members", "users")
+
+    def __init__(self) -> None:
+        self.members: dict[str, M] = {}
+        self.lock = asyncio.Lock()
+        self.users = 0
+
+
+class Groups(dict[str, Group[M]]):
+    """Groups by name: those with members, and those that are being joined or left."""
+
+    @contextmanager
+    def using(self, name: str) -> Iterator[Group[M]]:
+        """The group called ``name``, which stays the same object until the block ends."""
+        group = self.get(name)
+        if group is None:
+            group = self[name] = Group()
+        group.users += 1
+        try:
+            yield group
+        finally:
+            group.users -= 1
+            if not group.users and not group.members:
+                del self[name]
