@@ -1,7 +1,7 @@
 from django.apps import AppConfig
 from django.core.checks import register
 
-from pm_realtime import receivers
+from pm_realtime.auth import connect_receivers
 from pm_realtime.checks import check_environment, check_settings
 
 
@@ -12,4 +12,4 @@ class RealtimeConfig(AppConfig):
     def ready(self) -> None:
         register(check_settings, "pm_realtime")
         register(check_environment, "pm_realtime")
-        receivers.connect()
+        connect_receivers()

@@ -8,8 +8,8 @@ from django.core.asgi import get_asgi_application as get_django_application
 from django.http import HttpRequest
 
 from pm_realtime.conf import conf
-from pm_realtime.consumers import RealtimeConsumer
-from pm_realtime.transport import expect_sockets
+from pm_realtime.connection import RealtimeConsumer
+from pm_realtime.layer import expect_sockets
 from pm_realtime.views import upgrade_required
 
 logger = logging.getLogger("pm_realtime.connection")

@@ -3,10 +3,10 @@
 import logging
 from typing import Final
 
-from pm_realtime.outage import LAYER, outage
+from pm_realtime.observability import LAYER, outage
 from pm_realtime.redis import is_lost_connection
 
-#: Stands in :mod:`pm_realtime.outage` for the subscriptions of the layer, until an echo is heard.
+#: Stands in :mod:`pm_realtime.observability` for the subscriptions of the layer, until an echo is heard.
 SUBSCRIPTIONS: Final = "subscriptions"
 
 

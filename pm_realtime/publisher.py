@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from channels.layers import BaseChannelLayer
 
+from pm_realtime.concurrency import after_fork
 from pm_realtime.exceptions import BackendError, OutageError
-from pm_realtime.forks import after_fork
 from pm_realtime.redis import (
     SERVER_ERRORS,
     address_of,

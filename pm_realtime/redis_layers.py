@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from channels.layers import BaseChannelLayer
 
-from pm_realtime.bounded_calls import note_result
-from pm_realtime.layers import LocalChannelLayer, is_in_process
-from pm_realtime.wire import Message
+from pm_realtime.concurrency import note_result
+from pm_realtime.layer.local import LocalChannelLayer, is_in_process
+from pm_realtime.layer.wire import Message
 
 
 def one_of_each_server(layer: BaseChannelLayer, name: Callable[[int], str]) -> list[str]:

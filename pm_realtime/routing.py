@@ -9,8 +9,8 @@ import re
 from django.urls import re_path
 
 from pm_realtime.conf import conf
-from pm_realtime.consumers import RealtimeConsumer
-from pm_realtime.transport import expect_sockets
+from pm_realtime.connection import RealtimeConsumer
+from pm_realtime.layer import expect_sockets
 
 websocket_urlpatterns = [
     re_path(rf"^{re.escape(conf.PATH.strip('/'))}/?$", RealtimeConsumer.as_asgi())

@@ -35,14 +35,19 @@ from django.http import HttpRequest
 from msgspec import Raw, convert
 from msgspec.json import decode
 
+from pm_realtime.concurrency import is_loop_of_a_caller
 from pm_realtime.conf import conf
-from pm_realtime.consumers import RealtimeConsumer
-from pm_realtime.groups import authenticated_group, role_group, room_group, user_group
+from pm_realtime.connection import RealtimeConsumer
+from pm_realtime.layer import (
+    authenticated_group,
+    expect_sockets,
+    group_of_push,
+    role_group,
+    room_group,
+    user_group,
+)
 from pm_realtime.protocol import BATCH_SUBPROTOCOL, Envelope, MessageType
 from pm_realtime.push import user_key
-from pm_realtime.threads import is_loop_of_a_caller
-from pm_realtime.transport import expect_sockets
-from pm_realtime.wire import group_of_push
 
 ANYTHING: Final = object()
 #: Seconds to wait for what is expected; only a test that fails waits so long.

@@ -7,11 +7,11 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.test import override_settings
 
-from pm_realtime import aget_stats, handshakes
+from pm_realtime import aget_stats
+from pm_realtime.connection import gate
 from pm_realtime.hub import get_hub
-from pm_realtime.layers import get_layer, is_in_process
-from pm_realtime.outage import outage
-from pm_realtime.repetitions import repetitions
+from pm_realtime.layer import get_layer, is_in_process
+from pm_realtime.observability import outage, repetitions
 from tests import redis_layer
 from tests.far_layer import FarLayer
 from tests.helpers import NO_CONNECTIONS, eventually, layer_groups, running_tasks
@@ -72,7 +72,7 @@ def first_outage(monkeypatch):
 @pytest.fixture(autouse=True)
 def fresh_counts():
     """Nobody was counted, and nothing was told, in an earlier test."""
-    handshakes.forget()
+    gate.forget()
     repetitions.forget()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from channels.layers import InMemoryChannelLayer
 
 from pm_realtime import send_to_connection
-from pm_realtime.layers import get_layer
+from pm_realtime.layer import get_layer
 from pm_realtime.testing import RealtimeCommunicator, session_cookie
 from tests import redis_layer
 

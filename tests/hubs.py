@@ -5,10 +5,8 @@ from contextlib import asynccontextmanager
 
 from channels.layers import InMemoryChannelLayer, channel_layers
 
-from pm_realtime.groups import control_group
 from pm_realtime.hub import get_hub
-from pm_realtime.layers import get_layer
-from pm_realtime.wire import Recheck, push_message
+from pm_realtime.layer import Recheck, control_group, get_layer, push_message
 
 
 class Member:

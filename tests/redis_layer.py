@@ -9,8 +9,7 @@ import redis
 from channels_redis.core import ChannelLock, RedisChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
-from pm_realtime.layer import layer_config
-from pm_realtime.layers import get_layer
+from pm_realtime.layer import get_layer, layer_config
 from tests.valkey import Valkey
 
 #: What ``--layer`` takes beside ``memory``: the class and what it needs beside its host.

@@ -13,9 +13,9 @@ from django.contrib.sessions.models import Session
 from django.db import OperationalError
 from django.test import override_settings
 
-from pm_realtime import sessions
-from pm_realtime.auth import cookies
-from pm_realtime.consumers import RealtimeConsumer
+from pm_realtime.auth import sessions
+from pm_realtime.auth.identity import cookies
+from pm_realtime.connection import RealtimeConsumer
 from tests.helpers import Connection
 
 

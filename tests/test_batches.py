@@ -9,9 +9,9 @@ from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pm_realtime import adisconnect_user, aget_stats, asend_to_room, asend_to_user, batches
-from pm_realtime.batches import CHUNK, choose_subprotocol, make_outbox
-from pm_realtime.consumers import RealtimeConsumer
+from pm_realtime import adisconnect_user, aget_stats, asend_to_room, asend_to_user
+from pm_realtime.connection import RealtimeConsumer, batching
+from pm_realtime.connection.batching import CHUNK, choose_subprotocol, make_outbox
 from pm_realtime.protocol import BATCH_SUBPROTOCOL, SUBPROTOCOL
 from pm_realtime.signals import connected, disconnected
 from tests.helpers import PATIENCE, Connection, eventually
@@ -26,7 +26,7 @@ LONG = {"BATCH_WINDOW": 1000}
 @pytest.fixture(autouse=True)
 def idle(monkeypatch):
     """However busy the machine is, the loop of the test is not."""
-    monkeypatch.setattr(batches, "thread_time", lambda: 0.0)
+    monkeypatch.setattr(batching, "thread_time", lambda: 0.0)
 
 
 class Reader(Socket):
@@ -119,13 +119,13 @@ async def test_after_a_window_without_a_message_the_next_goes_out_at_once(reader
 async def test_a_busy_loop_goes_on_gathering_for_some_windows_without_a_message(
     reader, monkeypatch
 ):
-    monkeypatch.setattr(batches, "thread_time", asyncio.get_running_loop().time)
+    monkeypatch.setattr(batching, "thread_time", asyncio.get_running_loop().time)
     reader.deliver(1)
     await a_window_passes()
     reader.deliver(2)
     assert reader.texts == ["1"]
     await reader.until("1", "2")
-    for _ in range(batches.PATIENCE + 1):
+    for _ in range(batching.PATIENCE + 1):
         await a_window_passes()
     reader.deliver(3)
     assert reader.texts == ["1", "2", "3"]
@@ -134,10 +134,10 @@ async def test_a_busy_loop_goes_on_gathering_for_some_windows_without_a_message(
 async def test_what_has_waited_for_a_late_loop_leaves_with_the_rest(reader):
     reader.deliver(1, 2)
     time.sleep(0.03)
-    for number in range(3, batches.TURNS):
+    for number in range(3, batching.TURNS):
         reader.deliver(number)
         await asyncio.sleep(0)
-    await reader.until("1", json.dumps([*range(2, batches.TURNS)], separators=(",", ":")))
+    await reader.until("1", json.dumps([*range(2, batching.TURNS)], separators=(",", ":")))
 
 
 async def test_without_a_window_each_message_has_its_own_frame(settings):
@@ -167,7 +167,7 @@ async def test_a_window_that_is_no_number_is_none(settings):
 
 
 async def test_a_frame_has_a_bound(reader, monkeypatch):
-    monkeypatch.setattr(batches, "MAX_LENGTH", 5)
+    monkeypatch.setattr(batching, "MAX_LENGTH", 5)
     long = "9" * 20
     reader.deliver(1, 222, 33, 4, int(long), 5)
     assert reader.texts == ["1", "[222,33]", "4", long]

@@ -13,12 +13,11 @@ from django.contrib.auth.models import Group
 from django.db import OperationalError
 from django.db.backends.utils import CursorWrapper
 
-from pm_realtime import arefresh_user, checker
-from pm_realtime.auth import Identity, Verdict
-from pm_realtime.checker import get_checker
-from pm_realtime.consumers import RealtimeConsumer
+from pm_realtime import arefresh_user
+from pm_realtime.auth import Identity, Verdict, get_checker, rechecker
+from pm_realtime.auth.sessions import Session
+from pm_realtime.connection import RealtimeConsumer
 from pm_realtime.hub import get_hub
-from pm_realtime.sessions import Session
 from pm_realtime.testing import session_cookie
 from tests.helpers import Connection, errors_of, eventually
 
@@ -52,8 +51,8 @@ def looks(monkeypatch):
         looks.append((time.monotonic(), len(identities)))
         return [Verdict(identity) for identity in identities]
 
-    monkeypatch.setattr(checker, "recheck", look)
-    monkeypatch.setattr(checker, "recheck_sessions", look)
+    monkeypatch.setattr(rechecker, "recheck", look)
+    monkeypatch.setattr(rechecker, "recheck_sessions", look)
     return looks
 
 
@@ -71,7 +70,7 @@ async def watched():
     yield watch
     for subject in subjects:
         get_checker().discard(subject)
-    assert checker._checkers._made == {}
+    assert rechecker._checkers._made == {}
     await eventually(lambda: asyncio.all_tasks() == {asyncio.current_task()})
 
 
@@ -131,13 +130,13 @@ class Pulse:
 def found(monkeypatch):
     """What connections are told, whoever tells them."""
     found = []
-    judge = checker.Checker._tell
+    judge = rechecker.Checker._tell
 
     def tell(self, subject, identity, verdict):
         found.append(verdict)
         judge(self, subject, identity, verdict)
 
-    monkeypatch.setattr(checker.Checker, "_tell", tell)
+    monkeypatch.setattr(rechecker.Checker, "_tell", tell)
     return found
 
 
@@ -187,7 +186,7 @@ async def test_who_is_in_doubt_is_told_to_come_back_where_nothing_can_be_found_o
     configure, user, monkeypatch, caplog
 ):
     configure(SESSION_RECHECK_INTERVAL=600)
-    monkeypatch.setattr(checker, "PATIENCE", 0.3)
+    monkeypatch.setattr(rechecker, "PATIENCE", 0.3)
 
     def fail(self, *args):
         raise OperationalError("the database is away")
@@ -205,7 +204,7 @@ async def test_who_is_in_no_doubt_stays_where_nothing_can_be_found_out(
 ):
     """As when Redis is back before the database is."""
     configure(SESSION_RECHECK_INTERVAL=600)
-    monkeypatch.setattr(checker, "PATIENCE", 0.1)
+    monkeypatch.setattr(rechecker, "PATIENCE", 0.1)
     gave_up = []
     give_up = RealtimeConsumer.give_up
 
@@ -233,10 +232,10 @@ async def test_a_sweep_is_spread_over_the_interval(
 ):
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.file"
     configure(SESSION_RECHECK_INTERVAL=1)
-    watched(*(Subject() for _ in range(4 * checker.FEW)))
+    watched(*(Subject() for _ in range(4 * rechecker.FEW)))
     began = time.monotonic()
     await eventually(lambda: len(looks) >= 4)
-    assert [count for _, count in looks] == [checker.FEW] * 4
+    assert [count for _, count in looks] == [rechecker.FEW] * 4
     moments = [moment - began for moment, _ in looks]
     assert all(later - earlier > 0.15 for earlier, later in pairwise(moments))
 
@@ -341,7 +340,7 @@ async def test_a_verdict_about_somebody_else_is_not_told(configure, watched, mon
             subject.identity = Subject().identity
         return [Verdict(identity) for identity in identities]
 
-    monkeypatch.setattr(checker, "recheck", look)
+    monkeypatch.setattr(rechecker, "recheck", look)
     watched(subject).ask(subject)
     await eventually(lambda: subject.verdicts)
     assert [verdict.identity for verdict in subject.verdicts] == [subject.identity]

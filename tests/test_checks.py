@@ -9,9 +9,9 @@ from django.conf import settings as django_settings
 from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
 
-from pm_realtime import checks
 from pm_realtime.backends import backend_path
 from pm_realtime.backends.redis import backend as redis_backend
+from pm_realtime.checks import checks
 
 CORE = "channels_redis.core.RedisChannelLayer"
 PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
@@ -19,7 +19,7 @@ MEMORY = "channels.layers.InMemoryChannelLayer"
 #: A layer with nothing to say about it.
 QUIET_LAYER = {"default": {"BACKEND": PUBSUB, "CONFIG": {"hosts": ["redis://localhost:6379"]}}}
 
-NOT_CALLABLE = "pm_realtime.limits.RateLimiter.PATIENCE"
+NOT_CALLABLE = "pm_realtime.connection.rate_limits.RateLimiter.PATIENCE"
 
 
 class NoBackend:

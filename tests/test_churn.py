@@ -21,16 +21,20 @@ from django.contrib.auth import get_user_model, logout
 from django.http import HttpRequest
 
 import pm_realtime
-from pm_realtime import admission, checker, handshakes, hub, outage, outgoing, shutdown, transport
+from pm_realtime.auth import rechecker
+from pm_realtime.auth.sessions import Session
 from pm_realtime.backends import get_backend
 from pm_realtime.backends.memory import MemoryBackend
-from pm_realtime.consumers import RealtimeConsumer
-from pm_realtime.outbox import Outbox
+from pm_realtime.concurrency.callers import run_check, run_handshake, run_site_code
+from pm_realtime.connection import RealtimeConsumer, drain, gate, slot
+from pm_realtime.connection.outbox import Outbox
+from pm_realtime.connection.revocation import Rights
+from pm_realtime.hub import hub
+from pm_realtime.layer import sending
+from pm_realtime.observability import outages
 from pm_realtime.protocol import CloseCode, ErrorCode
-from pm_realtime.rights import Rights
-from pm_realtime.sessions import Session
+from pm_realtime.push import outgoing
 from pm_realtime.testing import session_cookie
-from pm_realtime.threads import run_check, run_handshake, run_site_code
 from tests.helpers import (
     NO_CONNECTIONS,
     complaints,
@@ -363,12 +367,12 @@ async def assert_nothing_is_left():
     """No table has an entry, in whatever module it is, and nobody does anything any more."""
     await eventually(lambda: running_tasks() == {asyncio.current_task()}, PATIENCE)
     assert hub._hubs._made == {}
-    assert checker._checkers._made == {}
-    assert transport._handovers == {}
-    assert shutdown._shutdowns._made == {}
-    assert not any(handshakes._lines._made.values())
-    assert outgoing._deliveries == admission._evictions == set()
-    assert outage.outage._lost == {}
+    assert rechecker._checkers._made == {}
+    assert sending._handovers == {}
+    assert drain._shutdowns._made == {}
+    assert not any(gate._lines._made.values())
+    assert outgoing._deliveries == slot._evictions == set()
+    assert outages.outage._lost == {}
     assert await pm_realtime.aget_stats() == NO_CONNECTIONS
     await eventually(lambda: layer_groups() == {})
     assert not any(layer_channels().values())
@@ -376,8 +380,8 @@ async def assert_nothing_is_left():
     if isinstance(backend, MemoryBackend):
         assert backend._connections == backend._users == backend._rooms == {}
     # A rate is of the address and the user, not of the connection.
-    assert len(handshakes._addresses) <= ADDRESSES
-    assert len(handshakes._users) <= USERS
+    assert len(gate._addresses) <= ADDRESSES
+    assert len(gate._users) <= USERS
     await eventually(lambda: own_objects() == [])
 
 

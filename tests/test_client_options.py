@@ -7,7 +7,8 @@ from uuid import UUID
 import pytest
 from django.utils.functional import lazystr
 
-from pm_realtime.client_options import CLIENT_OPTIONS, as_javascript, fault_of
+from pm_realtime.conf import as_javascript, fault_of
+from pm_realtime.conf.client_options import CLIENT_OPTIONS
 from tests.node import ROOT
 
 

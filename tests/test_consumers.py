@@ -12,14 +12,15 @@ from channels.testing import WebsocketCommunicator
 from django.contrib.sessions.models import Session
 from django.utils import timezone
 
-from pm_realtime import abroadcast, adisconnect_user, aget_stats, asend_to_user, auth, consumers
+from pm_realtime import abroadcast, adisconnect_user, aget_stats, asend_to_user
+from pm_realtime.auth import identity
 from pm_realtime.backends import get_backend
 from pm_realtime.backends.memory import MemoryBackend
-from pm_realtime.consumers import RealtimeConsumer
+from pm_realtime.concurrency.callers import run_handshake
+from pm_realtime.connection import RealtimeConsumer, consumer
 from pm_realtime.exceptions import BackendError
-from pm_realtime.groups import room_group, user_group
 from pm_realtime.hub import get_hub
-from pm_realtime.threads import run_handshake
+from pm_realtime.layer import room_group, user_group
 from tests.helpers import (
     NO_CONNECTIONS,
     PATIENCE,
@@ -301,12 +302,12 @@ async def test_who_is_on_the_way_in_is_looked_at_where_an_order_may_have_been_mi
     configure(SESSION_RECHECK_INTERVAL=600)
 
     async def authenticate(scope):
-        identity = await auth.authenticate(scope)
+        identity = await identity.authenticate(scope)
         await Session.objects.all().adelete()
         await get_hub()._mend()
         return identity
 
-    monkeypatch.setattr(consumers, "authenticate", authenticate)
+    monkeypatch.setattr(consumer, "authenticate", authenticate)
     connection = Connection(headers=[await cookie_of(user)])
     await connection.connect()
     await connection.assert_closed(4501)
@@ -349,7 +350,7 @@ def hops(monkeypatch):
         hops.append(args)
         return await run_handshake(*args)
 
-    monkeypatch.setattr("pm_realtime.auth.run_handshake", counted)
+    monkeypatch.setattr("pm_realtime.auth.identity.run_handshake", counted)
     return hops
 
 
@@ -657,7 +658,7 @@ async def test_a_flood_of_frames_leaves_turns_to_others(configure):
 async def test_who_breaks_the_rate_is_cut_off_after_the_close_frame(configure, monkeypatch):
     configure(RATE_LIMIT="3/m")
     cut = []
-    monkeypatch.setattr("pm_realtime.consumers.cut_off", cut.append)
+    monkeypatch.setattr("pm_realtime.connection.consumer.cut_off", cut.append)
     async with Connection() as connection, Connection() as other:
         for _ in range(3):
             await connection.is_alive()

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pm_realtime.control_log import ControlLog
-from pm_realtime.wire import Refresh, RefreshRoom
+from pm_realtime.hub.control_log import ControlLog
+from pm_realtime.layer import Refresh, RefreshRoom
 from tests.helpers import Clock
 
 

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
-from pm_realtime import desk as desk_module
-from pm_realtime.desk import MOST, Desk
+from pm_realtime.concurrency import Desk
+from pm_realtime.concurrency import coalescing as desk_module
+from pm_realtime.concurrency.coalescing import MOST
 from tests.helpers import eventually
 
 

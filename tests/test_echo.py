@@ -5,12 +5,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from pm_realtime import asend_to_room, echo, layers, road
+from pm_realtime import asend_to_room
 from pm_realtime.exceptions import OutageError
-from pm_realtime.groups import control_group, room_group
 from pm_realtime.hub import get_hub
-from pm_realtime.outage import outage
-from pm_realtime.wire import PROBE_TYPE, PUSH_TYPE
+from pm_realtime.layer import control_group, guarded_calls, liveness, local, room_group
+from pm_realtime.layer.wire import PROBE_TYPE, PUSH_TYPE
+from pm_realtime.observability import outage
 from tests.helpers import Connection, assert_refusal, eventually
 from tests.hubs import Member
 
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.usefixtures("hasty")
 def hasty(monkeypatch):
     """Everything of an echo takes a tenth of its time."""
     for name in ("INTERVAL", "PATIENCE", "TIMEOUT"):
-        monkeypatch.setattr(echo, name, getattr(echo, name) / 10)
-    monkeypatch.setattr(road, "TIMEOUT", road.TIMEOUT / 10)
+        monkeypatch.setattr(liveness, name, getattr(echo, name) / 10)
+    monkeypatch.setattr(guarded_calls, "TIMEOUT", guarded_calls.TIMEOUT / 10)
 
 
 @asynccontextmanager
@@ -75,7 +75,7 @@ async def test_a_hub_that_stops_leaves_nothing(far):
 async def test_a_layer_of_this_process_is_sent_no_echo(settings):
     settings.CHANNEL_LAYERS = {}
     async with member_of("g"):
-        assert set(layers.get_layer().groups) == {control_group(), "g"}
+        assert set(local.get_layer().groups) == {control_group(), "g"}
 
 
 @pytest.mark.parametrize("way", ["is_away", "is_frozen", "is_deaf"])
@@ -86,7 +86,7 @@ async def test_a_layer_that_is_lost_is_noticed_and_its_groups_are_added_anew(far
         far.forget_groups()
         setattr(far, way, False)
         await heard(hub)
-        await road.group_send(far, "g", {"type": PUSH_TYPE, "group": "g", "text": "after"})
+        await guarded_calls.group_send(far, "g", {"type": PUSH_TYPE, "group": "g", "text": "after"})
         await eventually(lambda: member.received == ["after"])
     first, last = lines(caplog)
     assert first.startswith("Lost the channel layer: ")
@@ -117,8 +117,8 @@ async def test_while_it_is_lost_steps_fail_at_once(far):
         await lost(hub)
         async with asyncio.timeout(0.05):
             for step in (
-                lambda: road.group_send(far, "g", {}),
-                lambda: road.group_add(far, "h", "channel"),
+                lambda: guarded_calls.group_send(far, "g", {}),
+                lambda: guarded_calls.group_add(far, "h", "channel"),
                 lambda: hub.join(member, "h"),
                 lambda: asend_to_room("r", "news"),
             ):
@@ -197,8 +197,10 @@ async def test_an_echo_behind_other_messages_is_late_and_not_lost(far, caplog, m
         arrived = hub._link.echo.hear
         monkeypatch.setattr(hub._link.echo, "hear", lambda message: None)
         for n in range(30):
-            await road.group_send(far, "g", {"type": PUSH_TYPE, "group": "g", "text": str(n)})
-            await asyncio.sleep(echo.PATIENCE / 2)
+            await guarded_calls.group_send(
+                far, "g", {"type": PUSH_TYPE, "group": "g", "text": str(n)}
+            )
+            await asyncio.sleep(liveness.PATIENCE / 2)
         assert hub._link.echo.is_heard
         monkeypatch.setattr(hub._link.echo, "hear", arrived)
         assert len(member.received) == 30

@@ -235,11 +235,11 @@ def test_each_input_of_the_corpus_is_answered_as_it_must_be(name):
 @pytest.mark.parametrize(
     ("name", "place", "wrong"),
     [
-        ("decode", "pm_realtime.protocol.MAX_DEPTH", 127),
-        ("decode", "pm_realtime.protocol._is_clean", lambda text: True),
-        ("receive", "pm_realtime.consumers.decode", lambda frame, max_bytes: 1 / 0),
+        ("decode", "pm_realtime.protocol.envelope.MAX_DEPTH", 127),
+        ("decode", "pm_realtime.protocol.envelope._is_clean", lambda text: True),
+        ("receive", "pm_realtime.connection.consumer.decode", lambda frame, max_bytes: 1 / 0),
         ("receive", "pm_realtime.handlers.check_publish", lambda room, **sender: None),
-        ("receive", "pm_realtime.consumers.RealtimeConsumer._answer", lambda *args: None),
+        ("receive", "pm_realtime.connection.consumer.RealtimeConsumer._answer", lambda *args: None),
     ],
 )
 def test_the_harness_finds_what_is_wrong(name, place, wrong, monkeypatch):

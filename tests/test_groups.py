@@ -5,7 +5,7 @@ from channels.layers import BaseChannelLayer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pm_realtime.groups import (
+from pm_realtime.layer import (
     authenticated_group,
     connection_group,
     role_group,

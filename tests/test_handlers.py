@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from pm_realtime import aget_stats, asend_to_room
-from pm_realtime.groups import room_group
+from pm_realtime.layer import room_group
 from tests.helpers import PATIENCE, Connection, assert_envelope, assert_refusal, layer_groups
 from tests.site import rules
 

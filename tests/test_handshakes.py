@@ -6,10 +6,10 @@ import logging
 import pytest
 from channels.testing import WebsocketCommunicator
 
-from pm_realtime import handshakes, threads
 from pm_realtime.asgi import Application
-from pm_realtime.consumers import RealtimeConsumer
-from pm_realtime.handshakes import address_of
+from pm_realtime.concurrency import callers
+from pm_realtime.connection import RealtimeConsumer, gate
+from pm_realtime.connection.gate import address_of
 from pm_realtime.signals import refused
 from tests.helpers import PATIENCE, Connection, eventually
 
@@ -169,7 +169,7 @@ async def test_a_refused_address_costs_the_database_nothing_and_tells_nobody(
     async def fail(*args):
         raise AssertionError("the database was asked")
 
-    monkeypatch.setattr("pm_realtime.auth.run_handshake", fail)
+    monkeypatch.setattr("pm_realtime.auth.identity.run_handshake", fail)
     heard = []
     refused.connect(lambda **kwargs: heard.append(kwargs), weak=False, dispatch_uid="test")
     try:
@@ -233,13 +233,13 @@ async def test_handshakes_leave_turns_to_others():
     async def application(scope, receive, send):
         begun.append(len(turns))
 
-    gate = handshakes.Gate(application)
+    gate = gate.Gate(application)
     entering = [asyncio.create_task(gate(scope(), None, None)) for _ in range(100)]
     while len(begun) < 100:
         await asyncio.sleep(0)
         turns.append(None)
     await asyncio.wait(entering)
-    assert len(set(begun)) == 100 / handshakes.AT_ONCE
+    assert len(set(begun)) == 100 / gate.AT_ONCE
 
 
 @pytest.mark.parametrize(
@@ -250,13 +250,13 @@ async def test_handshakes_leave_turns_to_others():
     ],
 )
 async def test_one_too_many_at_a_time_is_refused_at_once(monkeypatch, caplog, extensions, expected):
-    monkeypatch.setattr(handshakes, "MAX_WAITING", 5)
+    monkeypatch.setattr(gate, "MAX_WAITING", 5)
     served = []
 
     async def application(scope, receive, send):
         served.append(scope)
 
-    gate = handshakes.Gate(application)
+    gate = gate.Gate(application)
     entering = [asyncio.create_task(gate(scope(), None, None)) for _ in range(5)]
     await asyncio.sleep(0)
     sent = []
@@ -277,8 +277,8 @@ async def test_one_too_many_at_a_time_is_refused_at_once(monkeypatch, caplog, ex
 
 
 async def test_a_handshake_that_is_given_up_leaves_its_place(monkeypatch):
-    monkeypatch.setattr(handshakes, "MAX_WAITING", 2)
-    entering = [asyncio.create_task(handshakes.Gate(None)(scope(), None, None)) for _ in range(2)]
+    monkeypatch.setattr(gate, "MAX_WAITING", 2)
+    entering = [asyncio.create_task(gate.Gate(None)(scope(), None, None)) for _ in range(2)]
     await asyncio.sleep(0)
     for task in entering:
         task.cancel()
@@ -290,7 +290,7 @@ async def test_who_waits_for_the_database_is_bounded_and_holds_up_no_command(
     user, monkeypatch, configure
 ):
     """A database that does not answer: the rest is told to come again, and pings are answered."""
-    monkeypatch.setattr(threads, "MAX_HANDSHAKES", 3)
+    monkeypatch.setattr(callers, "MAX_HANDSHAKES", 3)
     async with Connection(user=user) as connection:
         cookies = connection.scope["headers"]
         answer = asyncio.Event()
@@ -299,11 +299,11 @@ async def test_who_waits_for_the_database_is_bounded_and_holds_up_no_command(
             await answer.wait()
             raise LookupError("no database")
 
-        monkeypatch.setattr(threads, "_run_in", stuck)
+        monkeypatch.setattr(callers, "_run_in", stuck)
         waiting = [Connection(headers=cookies) for _ in range(3)]
         for each in waiting:
             await each.send_input({"type": "websocket.connect"})
-        await eventually(lambda: len(threads._under_way.get()) == 3)
+        await eventually(lambda: len(callers._under_way.get()) == 3)
         late = Connection(headers=cookies)
         assert (await late.connect())[0]
         await late.assert_closed(4013)
@@ -313,7 +313,7 @@ async def test_who_waits_for_the_database_is_bounded_and_holds_up_no_command(
         answer.set()
         for each in waiting:
             await each.assert_closed(4013)
-        assert threads._under_way.get() == set()
+        assert callers._under_way.get() == set()
 
 
 # All that are anonymous
@@ -357,8 +357,8 @@ async def test_the_gate_stands_before_a_consumer_however_it_is_mounted(configure
 
 def test_users_are_counted_by_their_key(configure):
     configure(CONNECT_RATE_PER_USER="1/m")
-    handshakes.check_user(None)
-    handshakes.check_user(None)
-    handshakes.check_user(1)
+    gate.check_user(None)
+    gate.check_user(None)
+    gate.check_user(1)
     with pytest.raises(Exception, match="4013"):
-        handshakes.check_user("1")
+        gate.check_user("1")

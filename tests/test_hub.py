@@ -7,21 +7,21 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from pm_realtime import asend_to_room, outgoing
-from pm_realtime.consumers import RealtimeConsumer
-from pm_realtime.groups import control_group, room_group
+from pm_realtime import asend_to_room
+from pm_realtime.connection import RealtimeConsumer
 from pm_realtime.hub import get_hub
-from pm_realtime.layers import get_layer
-from pm_realtime.wire import (
-    CONTROL_TYPE,
-    PROBE_TYPE,
-    PUSH_TYPE,
+from pm_realtime.layer import (
     Close,
     Refresh,
     RefreshRoom,
     Unsubscribe,
+    control_group,
     control_message,
+    get_layer,
+    room_group,
 )
+from pm_realtime.layer.wire import CONTROL_TYPE, PROBE_TYPE, PUSH_TYPE
+from pm_realtime.push import outgoing
 from tests.helpers import Connection, errors_of, eventually, layer_channels, layer_groups
 from tests.hubs import LoggedLayer, Member, members, send, use
 

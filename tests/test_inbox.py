@@ -31,7 +31,8 @@ class Clock:
 def clock(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(
-        "pm_realtime.inbox.time", SimpleNamespace(monotonic=clock.monotonic, time=time.time)
+        "pm_realtime.connection.inbox.time",
+        SimpleNamespace(monotonic=clock.monotonic, time=time.time),
     )
     return clock
 
@@ -133,7 +134,7 @@ async def test_what_is_malformed_neither_counts_nor_closes(configure):
 
 async def test_a_flood_of_malformed_frames_is_closed(configure, monkeypatch):
     configure(RATE_LIMIT="3/m")
-    monkeypatch.setattr("pm_realtime.limits.RateLimiter.MALFORMED_PATIENCE", 50)
+    monkeypatch.setattr("pm_realtime.connection.rate_limits.RateLimiter.MALFORMED_PATIENCE", 50)
     async with Connection() as connection:
         for _ in range(50):
             assert (await connection.ask_raw("{"))["payload"]["code"] == "PARSE_ERROR"
@@ -144,7 +145,7 @@ async def test_a_flood_of_malformed_frames_is_closed(configure, monkeypatch):
 
 async def test_many_who_send_malformed_frames_share_one_patience(configure, monkeypatch):
     configure(RATE_LIMIT="3/m")
-    monkeypatch.setattr("pm_realtime.limits.RateLimiter.MALFORMED_PATIENCE", 300)
+    monkeypatch.setattr("pm_realtime.connection.rate_limits.RateLimiter.MALFORMED_PATIENCE", 300)
     async with AsyncExitStack() as stack:
         *abusers, honest = await connect_many(stack, 11)
         for abuser in abusers:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import pm_realtime
-from pm_realtime import protocol
+from pm_realtime.protocol import envelope
 from tests.node import ROOT, node, run
 
 TESTS = sorted(ROOT.glob("tests/js/*.test.js"))
@@ -51,23 +51,23 @@ def test_all_modules_together_stay_within_their_size():
 
 
 def test_its_message_types_are_those_of_the_protocol(constants):
-    assert constants["MessageType"] == dict(protocol.MessageType.__members__)
+    assert constants["MessageType"] == dict(envelope.MessageType.__members__)
 
 
 def test_its_error_codes_are_those_of_the_protocol(constants):
-    assert constants["ErrorCode"] == dict(protocol.ErrorCode.__members__)
+    assert constants["ErrorCode"] == dict(envelope.ErrorCode.__members__)
 
 
 def test_it_asks_again_after_the_errors_that_the_protocol_calls_temporary(constants):
-    assert constants["TEMPORARY_ERRORS"] == [code for code in protocol.ErrorCode if code.retry]
+    assert constants["TEMPORARY_ERRORS"] == [code for code in envelope.ErrorCode if code.retry]
 
 
 def test_its_close_codes_are_those_of_the_protocol(constants):
-    ours = {name: int(code) for name, code in protocol.CloseCode.__members__.items()}
+    ours = {name: int(code) for name, code in envelope.CloseCode.__members__.items()}
     assert constants["CloseCode"] == ours
 
 
 def test_it_comes_back_after_the_closes_that_the_protocol_names(constants):
     assert dict(zip(CODES, constants["mayReconnect"], strict=True)) == {
-        code: protocol.may_reconnect(code) for code in CODES
+        code: envelope.may_reconnect(code) for code in CODES
     }

@@ -6,8 +6,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from pm_realtime import asend_to_room, asend_to_user, asubscribe
-from pm_realtime.auth import Verdict
-from pm_realtime.checker import get_checker
+from pm_realtime.auth import Verdict, get_checker
 from pm_realtime.protocol import CloseCode
 from tests.helpers import Connection, eventually
 from tests.sessions import Browser

@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 from pm_realtime.layer_logs import SUBSCRIPTIONS, take_hints
-from pm_realtime.outage import outage
+from pm_realtime.observability import outage
 from tests.helpers import eventually
 from tests.hubs import Member, members
 

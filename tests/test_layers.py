@@ -7,8 +7,7 @@ import pytest
 from channels.layers import InMemoryChannelLayer
 from django.core.exceptions import ImproperlyConfigured
 
-from pm_realtime.layer import layer_config
-from pm_realtime.layers import LocalChannelLayer, get_layer, is_in_process
+from pm_realtime.layer import LocalChannelLayer, get_layer, is_in_process, layer_config
 
 MEMORY = {"BACKEND": "channels.layers.InMemoryChannelLayer"}
 REDIS = {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer"}

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pm_realtime.limits import Meter, Rate, RateLimiter, parse_rate
+from pm_realtime.connection import parse_rate
+from pm_realtime.connection.rate_limits import Meter, Rate, RateLimiter
 
 START = 1000.0
 

@@ -6,9 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from pm_realtime import aget_stats, echo, layers
-from pm_realtime.groups import control_group
-from pm_realtime.layers import get_layer
+from pm_realtime import aget_stats
+from pm_realtime.layer import control_group, get_layer, liveness, local
 from tests.helpers import PATIENCE, Connection, errors_of, eventually, layer_groups
 from tests.hubs import LoggedLayer, Member, members, send, use
 
@@ -92,7 +91,7 @@ class SlowMember(Member):
 async def busy(memory_layer, monkeypatch, configure):
     """A member of ``g`` and ``h``, to whom a message has just been handed, which took a second."""
     configure(BATCH_WINDOW=1000)
-    monkeypatch.setattr(layers, "is_in_process", lambda layer: False)
+    monkeypatch.setattr(local, "is_in_process", lambda layer: False)
     member = SlowMember("m")
     async with members(member, groups=["g", "h"]):
         member.seconds = 1.0
@@ -151,9 +150,9 @@ async def test_the_loop_outlives_the_layer_and_joins_its_groups_again(caplog):
 async def test_while_a_lot_is_handed_out_the_layer_does_not_count_as_lost(
     memory_layer, monkeypatch, caplog
 ):
-    monkeypatch.setattr(layers, "is_in_process", lambda layer: False)
+    monkeypatch.setattr(local, "is_in_process", lambda layer: False)
     for name, seconds in {"INTERVAL": 0.1, "PATIENCE": 0.05, "TIMEOUT": 0.2}.items():
-        monkeypatch.setattr(echo, name, seconds)
+        monkeypatch.setattr(liveness, name, seconds)
     crowd = [SlowMember(str(number)) for number in range(30)]
     async with members(*crowd, groups=["g", "h"]):
         for member in crowd:

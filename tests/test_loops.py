@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 
-from pm_realtime.loops import PerLoop
+from pm_realtime.concurrency import PerLoop
 
 
 class Thing:

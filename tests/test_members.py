@@ -2,7 +2,7 @@
 
 import pytest
 
-from pm_realtime.members import Groups
+from pm_realtime.hub.members import Groups
 from tests.hubs import Member
 
 

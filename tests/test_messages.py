@@ -2,8 +2,9 @@
 
 import pytest
 
-from pm_realtime.messages import MAX_BYTES, bursts
-from pm_realtime.wire import CONTROL_TYPE, PUSH_TYPE, group_of_push, push_message
+from pm_realtime.hub.messages import MAX_BYTES, bursts
+from pm_realtime.layer import group_of_push, push_message
+from pm_realtime.layer.wire import CONTROL_TYPE, PUSH_TYPE
 
 
 def push(text, exclude=None):

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from pm_realtime.origins import describe, is_allowed_origin, is_pattern
+from pm_realtime.connection import is_pattern
+from pm_realtime.connection.origins import describe, is_allowed_origin
 
 PROXY_SSL = ("HTTP_X_FORWARDED_PROTO", "https")
 

@@ -3,10 +3,10 @@
 import asyncio
 import threading
 
+import pm_realtime.outage as module
 import pytest
 
-import pm_realtime.outage as module
-from pm_realtime.outage import Outage
+from pm_realtime.observability.outages import Outage
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from pm_realtime.outbox import Outbox
+from pm_realtime.connection.outbox import Outbox
 
 CLOSE = {"type": "websocket.close", "code": 4503}
 

@@ -7,10 +7,10 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connections, transaction
 
-from pm_realtime import outgoing
 from pm_realtime.exceptions import OutageError
-from pm_realtime.outage import outage
-from pm_realtime.wire import ChangePending, Control, Recheck, Refresh, RefreshRoom
+from pm_realtime.layer import ChangePending, Control, Recheck, Refresh, RefreshRoom
+from pm_realtime.observability import outage
+from pm_realtime.push import outgoing
 from tests.helpers import errors_of, eventually
 from tests.site.models import Note
 

@@ -23,11 +23,10 @@ from pm_realtime import (
     asend_to_user,
     asubscribe,
     aunsubscribe,
-    hub,
 )
-from pm_realtime.hub import get_hub
-from pm_realtime.messages import Message
-from pm_realtime.places import Bookmark, Place, read_bookmark
+from pm_realtime.hub import get_hub, hub, read_bookmark
+from pm_realtime.hub.messages import Message
+from pm_realtime.hub.resume import Bookmark, Place
 from tests.helpers import NO_CONNECTIONS, Connection, eventually, layer_groups
 from tests.sessions import ENGINES, Browser
 from tests.site import rules

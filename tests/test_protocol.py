@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from pm_realtime.exceptions import CommandError, PayloadError, RealtimeError
 from pm_realtime.protocol import (
-    MAX_DEPTH,
     CloseCode,
     Command,
     Envelope,
@@ -29,6 +28,7 @@ from pm_realtime.protocol import (
     make_envelope,
     may_reconnect,
 )
+from pm_realtime.protocol.envelope import MAX_DEPTH
 
 MAX_BYTES = 65536
 

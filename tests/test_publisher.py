@@ -9,9 +9,10 @@ import pytest
 from channels.layers import channel_layers, get_channel_layer
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
-from pm_realtime import publisher, send_to_room, transport
+from pm_realtime import publisher, send_to_room
 from pm_realtime.exceptions import OutageError
-from pm_realtime.outage import outage
+from pm_realtime.layer import sending
+from pm_realtime.observability import outage
 from pm_realtime.publisher import POOL_SIZE, get_publisher
 from tests.valkey import Valkey
 
@@ -36,8 +37,8 @@ def use(settings):
 
     yield use
     channel_layers.backends.clear()
-    transport._refusal = None
-    outage.end(transport._publish)
+    sending._refusal = None
+    outage.end(sending._publish)
 
 
 async def received_by(layer, count, send):
@@ -74,7 +75,7 @@ async def test_the_layer_understands_what_is_published(valkey, use, config):
 
     def send():
         for n in range(100):
-            transport.send("g", {"n": n})
+            sending.send("g", {"n": n})
 
     assert await received_by(layer, 100, send) == list(range(100))
     assert get_publisher(layer, 1) is not None
@@ -91,7 +92,7 @@ async def test_over_several_servers_each_group_is_on_its_own(valkey, use):
         async with asyncio.timeout(10):
             assert len([await layer.receive(channel) for _ in range(20)]) == 20
             for n in range(20):
-                await asyncio.to_thread(transport.send, f"g{n}", {"n": n})
+                await asyncio.to_thread(sending.send, f"g{n}", {"n": n})
             assert {(await layer.receive(channel))["n"] for _ in range(20)} == set(range(20))
         await layer.flush()
     finally:
@@ -162,11 +163,11 @@ def test_of_those_who_would_wait_for_a_frozen_redis_one_does(valkey, use):
         for _ in range(20):
             with pytest.raises(OutageError):
                 send_to_room("r", "news")
-        assert time.monotonic() - started < 2 * transport.TIMEOUT
+        assert time.monotonic() - started < 2 * sending.TIMEOUT
 
 
 def test_after_a_failure_the_way_is_tried_again(valkey, use, monkeypatch):
-    monkeypatch.setattr(transport, "REFUSAL", 0)
+    monkeypatch.setattr(sending, "REFUSAL", 0)
     use(valkey.url)
     with valkey.frozen(), pytest.raises(OutageError):
         send_to_room("r", "news")
@@ -185,7 +186,7 @@ async def test_a_layer_with_a_way_of_its_own_is_asked_itself(valkey, use, path):
     assert get_publisher(layer, 1) is None
     channel = await layer.new_channel()
     await layer.group_add("g", channel)
-    await asyncio.to_thread(transport.send, "g", {"type": "pm_realtime.push", "n": 1})
+    await asyncio.to_thread(sending.send, "g", {"type": "pm_realtime.push", "n": 1})
     async with asyncio.timeout(10):
         assert (await layer.receive(channel))["n"] == 1
 
@@ -199,7 +200,7 @@ async def test_options_that_only_the_layer_understands_leave_it_to_the_layer(val
 
     layer = use({"address": valkey.url, "redis_connect_func": on_connect})
     assert get_publisher(layer, 1) is None
-    assert await received_by(layer, 1, lambda: transport.send("g", {"n": 1})) == [1]
+    assert await received_by(layer, 1, lambda: sending.send("g", {"n": 1})) == [1]
     assert asked
 
 

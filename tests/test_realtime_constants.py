@@ -5,8 +5,8 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from pm_realtime import protocol
 from pm_realtime.management.commands.realtime_constants import final_closes
+from pm_realtime.protocol import envelope
 
 NAMES = {"constants.js", "constants.d.ts"}
 
@@ -32,14 +32,14 @@ def test_it_writes_only_what_is_stale(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == NAMES
     assert run("--folder", str(tmp_path)) == "Up to date.\n"
     (tmp_path / "constants.js").write_text("edited by hand")
-    with pytest.raises(CommandError, match=r"protocol.py has it: constants\.js in"):
+    with pytest.raises(CommandError, match=r"envelope.py has it: constants\.js in"):
         run("--check", "--folder", str(tmp_path))
     assert run("--folder", str(tmp_path)) == "Written: constants.js.\n"
 
 
 def test_the_ranges_of_final_closes_are_those_of_the_rule():
     final = {code for first, last in final_closes() for code in range(first, last + 1)}
-    assert final == {code for code in range(1000, 5000) if not protocol.may_reconnect(code)}
+    assert final == {code for code in range(1000, 5000) if not envelope.may_reconnect(code)}
     assert len(final_closes()) < 6
 
 

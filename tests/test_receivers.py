@@ -9,7 +9,7 @@ from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.db import connection as database
 from django.test.utils import isolate_apps
 
-from pm_realtime import receivers
+from pm_realtime.auth import receivers
 from tests.helpers import Connection, errors_of
 from tests.sessions import Browser, store_of
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pm_realtime import repetitions as module
-from pm_realtime.repetitions import MEMORY, PERIOD, Repetitions
+from pm_realtime.observability import log_throttle as module
+from pm_realtime.observability.log_throttle import MEMORY, PERIOD, Repetitions
 from tests.helpers import Clock
 
 

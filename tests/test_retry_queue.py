@@ -7,9 +7,16 @@ from asgiref.sync import sync_to_async
 
 from pm_realtime import refresh_room, refresh_user, send_to_room
 from pm_realtime.exceptions import OutageError
-from pm_realtime.groups import authenticated_group, control_group
-from pm_realtime.retry_queue import RetryQueue
-from pm_realtime.wire import Control, Recheck, Refresh, RefreshRoom, control_message
+from pm_realtime.layer import (
+    Control,
+    Recheck,
+    Refresh,
+    RefreshRoom,
+    authenticated_group,
+    control_group,
+    control_message,
+)
+from pm_realtime.push.retry_queue import RetryQueue
 from tests.helpers import eventually
 
 

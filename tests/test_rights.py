@@ -16,23 +16,19 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.db import transaction
 
 from pm_realtime import (
-    admission,
     aget_connection,
     arefresh_room,
     arefresh_user,
     asend_to_role,
     asend_to_room,
     asubscribe,
-    checker,
-    consumers,
     refresh_user,
-    rights,
     send_to_room,
-    sessions,
 )
-from pm_realtime.checker import get_checker
-from pm_realtime.groups import role_group, room_group
+from pm_realtime.auth import get_checker, rechecker, sessions
+from pm_realtime.connection import revocation
 from pm_realtime.hub import Hub, get_hub
+from pm_realtime.layer import role_group, room_group
 from tests.helpers import Connection, errors_of, eventually
 from tests.sessions import ENGINES, Browser, store_of
 from tests.site import rules
@@ -196,10 +192,10 @@ async def test_who_changes_a_password_stays_however_long_the_answer_takes(
     engine, rarely, user, monkeypatch
 ):
     """A mail may have to be sent first."""
-    monkeypatch.setattr(rights, "SECOND_LOOK", 0.05)
+    monkeypatch.setattr(revocation, "SECOND_LOOK", 0.05)
     looks = []
-    recheck = checker.recheck
-    monkeypatch.setattr(checker, "recheck", lambda found: looks.append(1) or recheck(found))
+    recheck = rechecker.recheck
+    monkeypatch.setattr(rechecker, "recheck", lambda found: looks.append(1) or recheck(found))
 
     def send_mail():
         for _ in range(1000):
@@ -587,7 +583,7 @@ async def test_what_was_said_of_a_room_during_an_outage_counts_when_it_is_over(
 def slow_looks(monkeypatch):
     """Each look at connections reads at once and tells only when it is let, one after another."""
     looks = []
-    recheck = checker.recheck
+    recheck = rechecker.recheck
 
     def look(identities):
         answer = SimpleNamespace(found=recheck(identities), may_tell=Future())
@@ -595,7 +591,7 @@ def slow_looks(monkeypatch):
         answer.may_tell.result(30)
         return answer.found
 
-    monkeypatch.setattr(checker, "recheck", look)
+    monkeypatch.setattr(rechecker, "recheck", look)
     yield looks
     for each in looks:
         each.may_tell.cancel()
@@ -605,7 +601,7 @@ async def test_what_a_sweep_read_before_a_demotion_lets_nothing_through(editor, 
     async with Connection(user=editor) as connection:
         await connection.subscribe("support")
         subjects = list(get_checker()._subjects)
-        sweep = asyncio.create_task(get_checker()._look_at(subjects, checker.recheck, 30))
+        sweep = asyncio.create_task(get_checker()._look_at(subjects, rechecker.recheck, 30))
         await eventually(lambda: len(slow_looks) == 1)
         await editor.groups.aclear()
         await eventually(lambda: len(slow_looks) == 2)
@@ -784,7 +780,7 @@ async def test_what_is_sent_before_word_of_the_commit_is_held(rarely, editor):
 async def test_a_transaction_rolled_back_delays_what_is_sent_and_loses_nothing(
     rarely, editor, monkeypatch
 ):
-    monkeypatch.setattr(rights, "TRANSACTION", 0.1)
+    monkeypatch.setattr(revocation, "TRANSACTION", 0.1)
 
     def demote_in_vain():
         with transaction.atomic():

@@ -7,15 +7,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from pm_realtime.exceptions import CommandError
 from pm_realtime.protocol import ErrorCode
-from pm_realtime.rooms import (
-    Room,
-    RoomOptions,
-    check_join,
-    check_publish,
-    find_room,
-    is_route,
-    parse_route,
-)
+from pm_realtime.rooms import check_publish, find_room, is_route, parse_route
+from pm_realtime.rooms.options import Room, RoomOptions, check_join
 
 ROLES = ("user", "editor", "admin", "master")
 #: Everybody there can be, as the arguments of the checks.

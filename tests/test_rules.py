@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from pm_realtime import arefresh_room, rules
+from pm_realtime import arefresh_room
+from pm_realtime.rooms import authorize
 from tests.helpers import Connection, assert_refusal, errors_of, eventually
 
 DETAIL = "secret inside detail"
@@ -118,7 +119,7 @@ async def test_in_time_is_in_time(use, user):
 
 
 async def test_a_stuck_rule_denies_its_own_rooms_only_and_recovers(use, user, monkeypatch):
-    monkeypatch.setattr(rules, "PLACES", 2)
+    monkeypatch.setattr(authorize, "PLACES", 2)
     use("stuck", "fine", seconds=0.3)
     async with Connection(user=user) as one, Connection(user=user) as other:
         for connection in (one, other, one):
@@ -134,7 +135,7 @@ async def test_a_stuck_rule_denies_its_own_rooms_only_and_recovers(use, user, mo
 
 @pytest.mark.parametrize("rule", ["stuck", "stuck_async"])
 async def test_a_client_that_goes_is_not_waited_for(use, user, rule, monkeypatch):
-    monkeypatch.setattr(rules, "PLACES", 1)
+    monkeypatch.setattr(authorize, "PLACES", 1)
     use(rule, seconds=20)
     async with Connection(user=user) as connection:
         await connection.command("subscribe", {"room": rule})

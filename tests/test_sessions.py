@@ -10,7 +10,7 @@ from django.contrib.sessions.backends import signed_cookies
 from django.contrib.sessions.models import Session as Row
 from django.core.cache.backends.base import BaseCache
 
-from pm_realtime import sessions
+from pm_realtime.auth import sessions
 from tests.sessions import ENGINES, Browser, store_of
 from tests.site import sessions as site_sessions
 

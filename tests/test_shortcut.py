@@ -11,7 +11,7 @@ import uvicorn
 import websockets
 from websockets.frames import Frame, Opcode
 
-from pm_realtime.shortcut import find_shortcut, frame_of
+from pm_realtime.connection.direct_write import find_shortcut, frame_of
 from tests.helpers import eventually
 from tests.integration.server import Server
 

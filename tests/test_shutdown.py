@@ -10,10 +10,11 @@ import time
 import pytest
 import uvicorn
 
-from pm_realtime import aget_stats, asend_to_user, shutdown, signals
+from pm_realtime import aget_stats, asend_to_user, signals
 from pm_realtime.backends.memory import MemoryBackend
+from pm_realtime.connection import drain
+from pm_realtime.connection.drain import LEAST, TICK, group_sizes
 from pm_realtime.exceptions import BackendError
-from pm_realtime.shutdown import LEAST, TICK, group_sizes
 from tests.helpers import NO_CONNECTIONS, PATIENCE, Connection, errors_of, eventually
 
 RESTARTING = 4012
@@ -80,9 +81,9 @@ def server():
 @pytest.fixture
 def quick(monkeypatch):
     """Those who do not go are not waited for."""
-    monkeypatch.setattr("pm_realtime.consumers.LAST_COMMANDS_TIMEOUT", 0.05)
-    monkeypatch.setattr(shutdown, "GRACE", 0.1)
-    monkeypatch.setattr(shutdown, "TIMEOUT", 0.1)
+    monkeypatch.setattr("pm_realtime.connection.consumer.LAST_COMMANDS_TIMEOUT", 0.05)
+    monkeypatch.setattr(drain, "GRACE", 0.1)
+    monkeypatch.setattr(drain, "TIMEOUT", 0.1)
 
 
 @contextlib.asynccontextmanager
@@ -168,8 +169,8 @@ async def test_they_close_one_group_after_another(server, configure):
 
 async def test_a_second_signal_closes_all_that_are_left(server, configure, monkeypatch):
     configure(SHUTDOWN_PERIOD=600)
-    monkeypatch.setattr(shutdown, "TICK", 60)
-    monkeypatch.setattr(shutdown, "REPEAT", 0)
+    monkeypatch.setattr(drain, "TICK", 60)
+    monkeypatch.setattr(drain, "REPEAT", 0)
     async with connections(LEAST + 1):
         terminate()
         terminate()
@@ -195,7 +196,7 @@ async def test_what_was_pushed_before_comes_before(server, user):
 
 
 async def test_what_is_under_way_in_the_layer_is_waited_for(server, far, user, monkeypatch):
-    monkeypatch.setattr(shutdown, "TICK", 0.001)
+    monkeypatch.setattr(drain, "TICK", 0.001)
     may_arrive, receive = asyncio.Event(), far.receive
 
     async def receive_late(channel):
@@ -235,8 +236,8 @@ async def test_who_comes_meanwhile_is_refused_with_a_code(server, configure, mon
         refusals.append((arguments["room"], arguments["code"]))
 
     signals.refused.connect(note)
-    monkeypatch.setattr(shutdown, "TICK", 60)
-    monkeypatch.setattr(shutdown, "REPEAT", 0)
+    monkeypatch.setattr(drain, "TICK", 60)
+    monkeypatch.setattr(drain, "REPEAT", 0)
     try:
         async with Connection():
             terminate()
@@ -260,7 +261,7 @@ async def test_a_handshake_under_way_is_accepted_and_refused(server, configure, 
     configure(BACKEND="tests.test_shutdown.SlowBackend")
     late = Connection()
     connecting = asyncio.create_task(late.connect(PATIENCE))
-    backend = shutdown.get_backend()
+    backend = drain.get_backend()
     await eventually(lambda: backend.was_asked)
     async with Connection(user=user) as other:
         terminate()

@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from pm_realtime import sockets
-from pm_realtime.sockets import cut_off, narrow
+from pm_realtime.connection import sockets
+from pm_realtime.connection.sockets import cut_off, narrow
 
 
 class Server(asyncio.Protocol):

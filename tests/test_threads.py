@@ -8,8 +8,8 @@ from django.contrib.auth import get_user_model
 from django.db import Error, connection, connections, transaction
 from django.db.backends.sqlite3.base import DatabaseWrapper
 
-from pm_realtime import threads
-from pm_realtime.threads import run_check, run_handshake, run_site_code
+from pm_realtime.concurrency import callers
+from pm_realtime.concurrency.callers import run_check, run_handshake, run_site_code
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -20,7 +20,7 @@ ROADS = {"_handshakes": run_handshake, "_checks": run_check, "_site_code": run_s
 async def run(request, monkeypatch):
     """Run a function in one of the pools, which has a single thread for this test."""
     with ThreadPoolExecutor(1) as pool:
-        monkeypatch.setattr(threads, request.param, pool)
+        monkeypatch.setattr(callers, request.param, pool)
         yield ROADS[request.param]
         pool.submit(connections.close_all).result()
 

@@ -8,8 +8,7 @@ import threading
 
 import pytest
 
-from pm_realtime import transport
-from pm_realtime.layers import get_layer
+from pm_realtime.layer import get_layer, sending
 
 
 @pytest.fixture
@@ -17,11 +16,11 @@ async def serving(settings):
     """This test's loop holds sockets; a channel of a fresh layer, in the group ``g``."""
     settings.CHANNEL_LAYERS = {}
     loop = asyncio.get_running_loop()
-    transport.start_serving(loop)
+    sending.start_serving(loop)
     channel = await get_layer().new_channel()
     await get_layer().group_add("g", channel)
     yield channel
-    transport.stop_serving(loop)
+    sending.stop_serving(loop)
 
 
 async def receive(layer, channel, count):
@@ -35,7 +34,7 @@ async def receive(layer, channel, count):
 async def test_what_a_thread_sends_arrives_in_order(serving):
     def send_all():
         for number in range(2000):
-            transport.send("g", {"n": number})
+            sending.send("g", {"n": number})
 
     await asyncio.to_thread(send_all)
     assert await receive(get_layer(), serving, 2000) == list(range(2000))
@@ -44,7 +43,7 @@ async def test_what_a_thread_sends_arrives_in_order(serving):
 async def test_what_many_threads_send_arrives_whole_and_each_in_its_order(serving):
     def send_all(sender):
         for number in range(200):
-            transport.send("g", {"n": (sender, number)})
+            sending.send("g", {"n": (sender, number)})
 
     await asyncio.gather(*(asyncio.to_thread(send_all, sender) for sender in range(5)))
     received = await receive(get_layer(), serving, 1000)
@@ -56,38 +55,38 @@ async def test_an_idle_loop_is_woken_by_a_thread(serving):
     asyncio.get_running_loop().set_debug(True)  # refuses what would not wake it
     waiting = asyncio.create_task(get_layer().receive(serving))
     await asyncio.sleep(0)
-    threading.Thread(target=transport.send, args=("g", {"n": 1})).start()
+    threading.Thread(target=sending.send, args=("g", {"n": 1})).start()
     async with asyncio.timeout(2):
         assert await waiting == {"n": 1}
 
 
 async def test_the_serving_loop_itself_sends_without_a_detour(serving):
-    await transport.asend("g", {"n": 1})
+    await sending.asend("g", {"n": 1})
     assert not get_layer().channels[serving].empty()
 
 
 async def test_another_loop_hands_its_messages_over(serving):
     def in_a_loop_of_its_own():
-        asyncio.run(transport.asend("g", {"n": 1}))
+        asyncio.run(sending.asend("g", {"n": 1}))
 
     await asyncio.to_thread(in_a_loop_of_its_own)
     assert await receive(get_layer(), serving, 1) == [1]
 
 
 async def test_a_message_the_layer_refuses_is_logged_and_the_next_one_arrives(serving, caplog):
-    await asyncio.to_thread(transport.send, "not a group", {"n": 0})
-    await asyncio.to_thread(transport.send, "g", {"n": 1})
+    await asyncio.to_thread(sending.send, "not a group", {"n": 0})
+    await asyncio.to_thread(sending.send, "g", {"n": 1})
     assert await receive(get_layer(), serving, 1) == [1]
     assert "could not be handed to the channel layer" in caplog.text
 
 
 async def test_a_loop_that_was_closed_is_passed_over(serving):
     closed, ours = asyncio.new_event_loop(), asyncio.get_running_loop()
-    transport.stop_serving(ours)
+    sending.stop_serving(ours)
     for loop in (closed, ours):
-        transport.start_serving(loop)
+        sending.start_serving(loop)
     closed.close()
-    await asyncio.to_thread(transport.send, "g", {"n": 1})
+    await asyncio.to_thread(sending.send, "g", {"n": 1})
     assert await receive(get_layer(), serving, 1) == [1]
 
 

@@ -5,8 +5,7 @@ import time
 
 import pytest
 
-from pm_realtime.bounded_calls import BoundedCalls
-from pm_realtime.fair_queue import FairQueue
+from pm_realtime.concurrency import BoundedCalls, FairQueue
 
 
 async def test_a_long_queue_is_waited_for_while_it_moves():

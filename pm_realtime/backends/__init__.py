@@ -9,8 +9,8 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from pm_realtime.backends.base import Backend
+from pm_realtime.concurrency import after_fork
 from pm_realtime.conf import conf
-from pm_realtime.forks import after_fork
 from pm_realtime.layer import is_on_redis, layer_config
 
 MEMORY: Final = "pm_realtime.backends.memory.MemoryBackend"

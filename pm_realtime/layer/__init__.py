@@ -1,4 +1,4 @@
-"""The channel layer: its configuration, and everything that depends on its kind."""
+"""The channel layer: groups, the messages in it, and one channel for each event loop."""
 
 from pm_realtime.layer.config import (
     CHANNELS_REDIS,
@@ -8,12 +8,79 @@ from pm_realtime.layer.config import (
     layer_options,
     layer_path,
 )
+from pm_realtime.layer.groups import (
+    authenticated_group,
+    connection_group,
+    control_group,
+    role_group,
+    room_group,
+    user_group,
+)
+from pm_realtime.layer.local import LocalChannelLayer, get_layer, is_in_process
+from pm_realtime.layer.memberships import Group, Groups
+from pm_realtime.layer.process_channel import Link
+from pm_realtime.layer.sending import asend, expect_sockets, is_alone, send, warn_if_alone
+from pm_realtime.layer.wire import (
+    ChangePending,
+    Close,
+    Control,
+    ControlMessage,
+    CookieExpected,
+    CookieRenewed,
+    Message,
+    Recheck,
+    Refresh,
+    RefreshRoom,
+    SessionEnded,
+    SessionRekeyed,
+    Subscribe,
+    UnknownControlError,
+    Unsubscribe,
+    control_message,
+    group_of_push,
+    push_message,
+)
 
 __all__ = [
     "CHANNELS_REDIS",
+    "ChangePending",
+    "Close",
+    "Control",
+    "ControlMessage",
+    "CookieExpected",
+    "CookieRenewed",
+    "Group",
+    "Groups",
+    "Link",
+    "LocalChannelLayer",
+    "Message",
+    "Recheck",
+    "Refresh",
+    "RefreshRoom",
+    "SessionEnded",
+    "SessionRekeyed",
+    "Subscribe",
+    "UnknownControlError",
+    "Unsubscribe",
+    "asend",
+    "authenticated_group",
+    "connection_group",
+    "control_group",
+    "control_message",
+    "expect_sockets",
+    "get_layer",
+    "group_of_push",
+    "is_alone",
+    "is_in_process",
     "is_on_redis",
     "layer_config",
     "layer_name",
     "layer_options",
     "layer_path",
+    "push_message",
+    "role_group",
+    "room_group",
+    "send",
+    "user_group",
+    "warn_if_alone",
 ]

@@ -15,7 +15,7 @@ from pm_realtime.backends.base import Stats
 from pm_realtime.backends.memory import MemoryBackend
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError
-from pm_realtime.layers import get_layer, is_in_process
+from pm_realtime.layer import get_layer, is_in_process
 
 SHARED_LAYER = "channels_redis.pubsub.RedisPubSubChannelLayer"
 

@@ -10,8 +10,7 @@ from django.urls import get_script_prefix
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from pm_realtime.client_options import as_javascript, fault_of
-from pm_realtime.conf import conf
+from pm_realtime.conf import as_javascript, conf, fault_of
 
 MODULE: Final = "pm_realtime/auto.js"
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 
-from pm_realtime.consumers import RealtimeConsumer
+from pm_realtime.connection import RealtimeConsumer
 from tests.helpers import PATIENCE
 
 FENCE = "fence-7f3a"

@@ -13,7 +13,7 @@ from tests.helpers import eventually
 from tests.integration.client import TIMEOUT, Listener, connect
 from tests.postgres import Postgres
 
-#: Threads of :mod:`pm_realtime.threads`, each of which may keep a connection under CONN_MAX_AGE,
+#: Threads of :mod:`pm_realtime.concurrency`, each of which may keep a connection under CONN_MAX_AGE,
 #: and Django's own.
 THREADS = 8 + 2 + 32 + 1
 ROOMS = {

@@ -2,7 +2,7 @@
 
 import json
 
-from pm_realtime.shortcut import find_shortcut
+from pm_realtime.connection.direct_write import find_shortcut
 
 
 async def application(scope, receive, send):

@@ -11,7 +11,7 @@ from channels.layers import get_channel_layer
 from django.http import HttpRequest, JsonResponse
 
 from pm_realtime import send_to_room
-from pm_realtime.groups import room_group
+from pm_realtime.layer import room_group
 
 THREADS = 8
 

@@ -21,7 +21,7 @@ from pm_realtime import (
     send_to_user,
 )
 from pm_realtime.exceptions import BackendError
-from pm_realtime.groups import room_group
+from pm_realtime.layer import room_group
 from tests.helpers import layer_groups
 from tests.site.models import Note
 

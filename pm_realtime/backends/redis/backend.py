@@ -26,7 +26,7 @@ from pm_realtime.backends.base import Admission, Backend, ConnectionInfo, Policy
 from pm_realtime.backends.redis import scripts
 from pm_realtime.backends.redis.client import HOSTS_HINT, LOCATION, Client, wrong_hosts
 from pm_realtime.backends.redis.node import Node, NodeTimings
-from pm_realtime.background import run_in_background
+from pm_realtime.concurrency import run_in_background
 from pm_realtime.exceptions import BackendError, OutageError
 from pm_realtime.redis import is_installed
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
-from pm_realtime.bounded_calls import BoundedCalls
+from pm_realtime.concurrency import BoundedCalls
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError, OutageError
 from pm_realtime.layer import is_on_redis, layer_name, layer_options

@@ -15,7 +15,7 @@ from pm_realtime.backends.base import Admission, ConnectionInfo, Policy
 from pm_realtime.backends.redis import scripts
 from pm_realtime.backends.redis.client import CONNECTIONS_PER_LOOP, Client
 from pm_realtime.exceptions import BackendError, OutageError
-from pm_realtime.outage import STATE, outage
+from pm_realtime.observability import STATE, outage
 
 logger = logging.getLogger("pm_realtime.connection")
 

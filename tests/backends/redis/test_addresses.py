@@ -7,14 +7,14 @@ from urllib.parse import quote
 import pytest
 from redis.asyncio.connection import SSLConnection
 
-from pm_realtime import aget_stats, send_to_room, transport
+from pm_realtime import aget_stats, send_to_room
 from pm_realtime.backends.redis import RedisBackend
 from pm_realtime.exceptions import BackendError
-from pm_realtime.layers import get_layer
-from pm_realtime.outage import outage
+from pm_realtime.layer import get_layer, sending
+from pm_realtime.layer.guarded_calls import TIMEOUT
+from pm_realtime.observability import outage
 from pm_realtime.publisher import get_publisher
 from pm_realtime.redis import driver_for_asyncio, driver_for_threads, open_pools
-from pm_realtime.road import TIMEOUT
 from tests.backends.contract import add_all, ids_of, info
 from tests.backends.redis.site import CORE, PUBSUB, assert_pushes_arrive, until_heard_anew
 from tests.helpers import Connection
@@ -227,6 +227,6 @@ def test_a_push_of_a_thread_to_a_wrong_host_is_an_error_of_ours(use, host, found
         with pytest.raises(BackendError) as caught:
             send_to_room("room", "hello")
     finally:
-        outage.end(transport._publish)
+        outage.end(sending._publish)
     assert found in str(caught.value)
     assert SECRET not in str(caught.value)

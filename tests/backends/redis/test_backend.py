@@ -16,11 +16,11 @@ import pytest
 import redis
 from django.test import override_settings
 
-from pm_realtime import background
 from pm_realtime.backends import get_backend
 from pm_realtime.backends.base import Admission
 from pm_realtime.backends.redis import NodeTimings, RedisBackend, scripts
 from pm_realtime.checks import check_settings
+from pm_realtime.concurrency import background
 from pm_realtime.exceptions import BackendError
 from tests.backends.contract import NOTHING, BackendContract, add_all, ids_of, info
 from tests.helpers import eventually

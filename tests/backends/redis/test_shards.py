@@ -7,9 +7,9 @@ import pytest
 
 from pm_realtime import aget_stats, asend_to_room, send_to_room
 from pm_realtime.exceptions import BackendError
-from pm_realtime.groups import echo_group, room_group
 from pm_realtime.hub import get_hub
-from pm_realtime.layers import get_layer
+from pm_realtime.layer import get_layer, room_group
+from pm_realtime.layer.groups import echo_group
 from pm_realtime.redis_layers import one_of_each_server
 from tests.backends.redis.site import (
     CORE,

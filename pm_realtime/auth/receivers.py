@@ -1,0 +1,210 @@
+"""What Django itself says of sessions, users and groups, passed on to the connections it is about.
+
+All of it waits for the commit, but for what happens to a session in a cache or a file, which does
+not wait either; and none of it can fail the request that caused it. What Django does not say (a raw
+``update()``, a row deleted by SQL) the sweep of :mod:`pm_realtime.auth` finds.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, Final, ParamSpec
+
+from django.apps import apps
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model
+from django.contrib.auth.signals import user_logged_in, user_logged_out
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.db.models import Model
+from django.db.models.signals import m2m_changed, post_delete, post_save
+
+from pm_realtime.auth import sessions
+from pm_realtime.layer import (
+    Close,
+    CookieExpected,
+    CookieRenewed,
+    SessionEnded,
+    SessionRekeyed,
+    authenticated_group,
+    user_group,
+)
+from pm_realtime.protocol import CloseCode
+from pm_realtime.push import control, tell, tell_change, user_key
+
+logger = logging.getLogger("pm_realtime.auth")
+
+P = ParamSpec("P")
+
+_NAME: Final = "pm_realtime.receivers"
+#: Users changed at once above which everybody is looked at rather than each of them told.
+MANY: Final = 50
+
+
+def _harmless(receive: Callable[P, None]) -> Callable[P, None]:
+    """``receive``, without a failure for whoever saved a user or logs out."""
+
+    @wraps(receive)
+    def harmless(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            receive(*args, **kwargs)
+        except Exception:
+            logger.exception("Connections could not be told of a change.")
+
+    return harmless
+
+
+def connect_receivers() -> None:
+    """Listen to the signals of the user model and of what gives its users their roles.
+
+    A site without ``django.contrib.auth`` has nothing to say.
+    """
+    try:
+        get_user_model()
+    except ImproperlyConfigured:
+        return
+    user_logged_in.connect(_name_session, dispatch_uid=_NAME)
+    user_logged_out.connect(_end_session, dispatch_uid=_NAME)
+    setting_changed.connect(_connect_anew, dispatch_uid=_NAME)
+    sessions.watch(on_move=_follow_session, on_renew=_follow_cookie, on_end=_end_emptied)
+    for model in _user_models():
+        post_save.connect(_refresh_saved, sender=model, dispatch_uid=_NAME)
+        post_delete.connect(_close_deleted, sender=model, dispatch_uid=_NAME)
+    for through in _relations_of_users():
+        m2m_changed.connect(_refresh_related, sender=through, dispatch_uid=_NAME)
+        post_save.connect(_refresh_member, sender=through, dispatch_uid=_NAME)
+        post_delete.connect(_refresh_member, sender=through, dispatch_uid=_NAME)
+    for model in _group_models():
+        post_save.connect(_refresh_all, sender=model, dispatch_uid=_NAME)
+        post_delete.connect(_refresh_all, sender=model, dispatch_uid=_NAME)
+
+
+def _connect_anew(*, setting: str, **kwargs: Any) -> None:
+    if setting in ("AUTH_USER_MODEL", "SESSION_ENGINE"):
+        connect_receivers()
+
+
+def _user_models() -> list[type[Model]]:
+    """The user model with its proxies and children, whose signals have a sender of their own."""
+    return [model for model in apps.get_models() if issubclass(model, get_user_model())]
+
+
+def _relations_of_users() -> list[Any]:
+    """The tables between users and what the user model itself relates them to, such as groups."""
+    return [field.remote_field.through for field in get_user_model()._meta.many_to_many]
+
+
+def _group_models() -> list[Any]:
+    """The models of Django's groups, as the user model has them."""
+    fields = get_user_model()._meta.many_to_many
+    return [field.remote_field.model for field in fields if field.name == "groups"]
+
+
+@_harmless
+def _name_session(*, request: Any, **kwargs: Any) -> None:
+    """A session that is all in its cookie gets a name by which its connections are found."""
+    if sessions.are_in_cookies():
+        request.session.setdefault(sessions.NAME_KEY, secrets.token_hex(16))
+
+
+@_harmless
+def _end_session(*, request: Any, user: Any, **kwargs: Any) -> None:
+    session = getattr(request, "session", None)
+    key = getattr(session, "session_key", None)
+    if session is not None and key and user is not None:
+        _end(user_group(user_key(user)), sessions.name_of(key, session))
+
+
+@_harmless
+def _end_emptied(key: str, data: Mapping[str, Any], store: Any) -> None:
+    target = _group_of(data)
+    if target is not None:
+        _end(target, sessions.name_of(key, data))
+
+
+def _end(target: str, session: str) -> None:
+    on_commit = sessions.wait_for_commit()
+    tell(control(target, SessionEnded(session), on_commit=on_commit))
+
+
+@_harmless
+def _follow_session(key: str, data: Mapping[str, Any], store: Any) -> None:
+    """A session has another key: its connections close, and their clients come back with it."""
+    target, name = _group_of(data), sessions.name_of(key, data)
+    if target is None or not store.session_key:
+        return
+    if sessions.are_in_cookies():
+        tell(control(target, CookieExpected(name)))
+    elif store.session_key != key:
+        on_commit = sessions.wait_for_commit()
+        tell(control(target, SessionRekeyed(name), on_commit=on_commit))
+
+
+@_harmless
+def _follow_cookie(key: str, data: Mapping[str, Any], store: Any) -> None:
+    """The browser is handed a new cookie with the session; it may be the same within a second."""
+    target = _group_of(data)
+    if target is None or not store.session_key:
+        return
+    name, auth_hash = sessions.name_of(key, data), data.get(HASH_SESSION_KEY, "")
+    renewed = CookieRenewed(name, auth_hash, sessions.expiry_of(store))
+    tell(control(target, renewed))
+
+
+def _group_of(data: Mapping[str, Any]) -> str | None:
+    try:
+        return user_group(user_key(data.get(SESSION_KEY)))
+    except ValueError:
+        return None
+
+
+@_harmless
+def _refresh_saved(
+    *, instance: Any, created: bool, update_fields: frozenset[str] | None, **kwargs: Any
+) -> None:
+    # A new user has no connection, and each login saves when it was.
+    if not created and update_fields != frozenset({"last_login"}):
+        _refresh(instance.pk)
+
+
+@_harmless
+def _close_deleted(*, sender: Any, instance: Any, **kwargs: Any) -> None:
+    if sender._meta.concrete_model is not get_user_model()._meta.concrete_model:
+        _refresh(instance.pk)  # The row of a child: its user may stay.
+        return
+    target = user_group(user_key(instance.pk))
+    close = Close(int(CloseCode.USER_GONE), "the user is gone")
+    tell(control(target, close))
+
+
+@_harmless
+def _refresh_related(
+    *, instance: Any, action: str, reverse: bool, pk_set: set[Any] | None, **kwargs: Any
+) -> None:
+    if not action.startswith("post_"):
+        return
+    users = pk_set if reverse else {instance.pk}
+    if users is None or len(users) > MANY:
+        _refresh_all()
+        return
+    for user in users:
+        _refresh(user)
+
+
+@_harmless
+def _refresh_member(*, sender: Any, instance: Any, **kwargs: Any) -> None:
+    """A site has a model of its own between users and groups, and saves or deletes a row of it."""
+    fields: Any = get_user_model()._meta.many_to_many
+    for field in fields:
+        if field.remote_field.through is sender:
+            _refresh(getattr(instance, sender._meta.get_field(field.m2m_field_name()).attname))
+
+
+def _refresh(user: Any) -> None:
+    tell_change(user_group(user_key(user)))
+
+
+@_harmless
+def _refresh_all(**kwargs: Any) -> None:
+    if not kwargs.get("created"):
+        tell_change(authenticated_group())

@@ -1,0 +1,21 @@
+"""Tools for event loops, threads and forks. Nothing here knows of Django or of this package."""
+
+from pm_realtime.concurrency.background import run_in_background
+from pm_realtime.concurrency.bounded_calls import BoundedCalls, note_result
+from pm_realtime.concurrency.callers import is_loop_of_a_caller, may_have_waiting_caller
+from pm_realtime.concurrency.coalescing import Desk
+from pm_realtime.concurrency.fair_queue import FairQueue
+from pm_realtime.concurrency.forks import after_fork
+from pm_realtime.concurrency.per_loop import PerLoop
+
+__all__ = [
+    "BoundedCalls",
+    "Desk",
+    "FairQueue",
+    "PerLoop",
+    "after_fork",
+    "is_loop_of_a_caller",
+    "may_have_waiting_caller",
+    "note_result",
+    "run_in_background",
+]

@@ -1,0 +1,209 @@
+"""The settings of this package: the dict ``PM_REALTIME``, each key read live where it is used."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Generic, TypeVar, cast, overload
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from pm_realtime.conf.client_options import fault_of
+
+T = TypeVar("T")
+
+
+class Setting(Generic[T]):
+    """One key of ``PM_REALTIME``: its default and what a value of it must be."""
+
+    name: str
+
+    def __init__(self, default: T, expected: str, is_valid: Callable[[Any], bool]) -> None:
+        self.default = default
+        self.expected = expected
+        self.is_valid = is_valid
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> "Setting[T]": ...
+
+    @overload
+    def __get__(self, instance: "Conf", owner: type) -> T: ...
+
+    def __get__(self, instance: "Conf | None", owner: type) -> "Setting[T] | T":
+        if instance is None:
+            return self
+        value = instance.user_settings.get(self.name, self.default)
+        if value is not self.default and not self.is_valid(value):
+            raise ImproperlyConfigured(self.describe(value))
+        return cast("T", value)
+
+    def describe(self, value: object) -> str:
+        """The sentence that says what was expected and what was found."""
+        return (
+            f'PM_REALTIME["{self.name}"] must be {self.expected}, '
+            f"got {value!r} ({type(value).__name__})."
+        )
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _is_optional_text(value: object) -> bool:
+    return value is None or _is_text(value)
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip("/")) and "?" not in value
+
+
+def _is_bool(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_optional_count(value: object) -> bool:
+    return value is None or _is_count(value)
+
+
+def _is_optional_number_of_proxies(value: object) -> bool:
+    return value is None or (type(value) is int and value >= 0)
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e9
+
+
+def _is_period(value: object) -> bool:
+    return _is_seconds(value) or (value == 0 and type(value) in (int, float))
+
+
+def _is_window(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1000
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _is_optional_mapping(value: object) -> bool:
+    return value is None or _is_mapping(value)
+
+
+def _is_client_options(value: object) -> bool:
+    return isinstance(value, Mapping) and fault_of(value) is None
+
+
+def _is_names(value: object) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and bool(value)
+        and all(_is_text(name) for name in value)
+        and len(set(value)) == len(value)
+    )
+
+
+def _is_optional_list_of_texts(value: object) -> bool:
+    return value is None or (
+        isinstance(value, list | tuple | set | frozenset) and all(_is_text(item) for item in value)
+    )
+
+
+_COUNT: Final = "a whole number of at least 1"
+_SECONDS: Final = "a number of seconds above 0"
+_DOTTED: Final = "a dotted path as text"
+
+
+class Conf:
+    """``conf.NAME`` is ``settings.PM_REALTIME["NAME"]``, or its default, at this moment.
+
+    Reading a key of a wrong type raises ``ImproperlyConfigured``; the system checks find all of
+    them beforehand.
+    """
+
+    PATH = Setting("api/ws", "a URL path such as 'api/ws'", _is_path)
+    ROLES = Setting[tuple[str, ...]](
+        ("user", "editor", "admin", "master"),
+        "a list of different names, the lowest role first",
+        _is_names,
+    )
+    ROLE_RESOLVER = Setting("pm_realtime.roles.resolve_role", _DOTTED, _is_text)
+    ROOMS = Setting[Mapping[str, Mapping[str, Any]]](
+        {
+            "support": {"min_role": "editor"},
+            "admin:notifications": {"min_role": "admin"},
+            "system:broadcast": {"min_role": "master"},
+        },
+        "a dict of room names (or routes) to dicts of options",
+        _is_mapping,
+    )
+    DEFAULT_ROOM = Setting[Mapping[str, Any] | None](
+        {}, "a dict of room options, or None", _is_optional_mapping
+    )
+    RATE_LIMIT = Setting[str | None]("60/m", "a rate such as '60/m', or None", _is_optional_text)
+    MAX_CONNECTIONS_PER_USER = Setting(5, _COUNT, _is_count)
+    CONNECTION_LIMIT_POLICY = Setting(
+        "close_oldest",
+        "'close_oldest' or 'refuse'",
+        lambda value: value in ("close_oldest", "refuse"),
+    )
+    MAX_ANONYMOUS_CONNECTIONS = Setting[int | None](
+        10_000, f"{_COUNT}, or None", _is_optional_count
+    )
+    CONNECT_RATE_PER_ADDRESS = Setting[str | None](
+        "1200/m", "a rate such as '60/m', or None", _is_optional_text
+    )
+    CONNECT_RATE_PER_USER = Setting[str | None](
+        "1200/m", "a rate such as '60/m', or None", _is_optional_text
+    )
+    PROXIES = Setting[int | None](
+        None, "the number of proxies in front, or None", _is_optional_number_of_proxies
+    )
+    MAX_ROOMS_PER_CONNECTION = Setting(10, _COUNT, _is_count)
+    HEARTBEAT_INTERVAL = Setting[float](30, _SECONDS, _is_seconds)
+    HEARTBEAT_TIMEOUT = Setting[float](10, _SECONDS, _is_seconds)
+    MAX_MESSAGE_BYTES = Setting(65536, f"{_COUNT} (bytes)", _is_count)
+    MAX_QUEUE_BYTES = Setting(1048576, f"{_COUNT} (bytes)", _is_count)
+    BATCH_WINDOW = Setting[float](10, "a number of milliseconds from 0 to 1000", _is_window)
+    ALLOW_ANONYMOUS = Setting(True, "True or False", _is_bool)
+    ALLOWED_ORIGINS = Setting[tuple[str, ...] | None](
+        None, "a list of origins such as 'https://example.com', or None", _is_optional_list_of_texts
+    )
+    SESSION_RECHECK_INTERVAL = Setting[float](60, _SECONDS, _is_seconds)
+    AUTHORIZE_TIMEOUT = Setting[float](5, _SECONDS, _is_seconds)
+    SHUTDOWN_PERIOD = Setting[float](5, _SECONDS, _is_seconds)
+    RESUME_PERIOD = Setting[float](5, "a number of seconds, or 0", _is_period)
+    CLIENT = Setting[Mapping[str, Any]](
+        {},
+        "a dict of options of the browser client, such as {'auto_connect': True}",
+        _is_client_options,
+    )
+    CHANNEL_LAYER = Setting("default", "an alias in CHANNEL_LAYERS", _is_text)
+    BACKEND = Setting[str | None](None, f"{_DOTTED}, or None", _is_optional_text)
+    LOCATION = Setting[str | None](None, "a Redis URL as text, or None", _is_optional_text)
+
+    @property
+    def user_settings(self) -> Mapping[str, Any]:
+        """What the site wrote; empty where it wrote nothing (or not a dict: see the checks)."""
+        found = getattr(settings, "PM_REALTIME", None)
+        return found if isinstance(found, Mapping) else {}
+
+    @classmethod
+    def settings(cls) -> dict[str, Setting[Any]]:
+        """Every setting by its name, in the order of the documentation."""
+        return {name: value for name, value in vars(cls).items() if isinstance(value, Setting)}
+
+
+conf: Final = Conf()
+
+
+def batch_window_seconds() -> float:
+    """The seconds for which messages gather; 0 if they do not, or if the setting is wrong."""
+    try:
+        return conf.BATCH_WINDOW / 1000
+    except ImproperlyConfigured:
+        return 0.0

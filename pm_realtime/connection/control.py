@@ -1,0 +1,48 @@
+"""What a connection does for each control message: the one table."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from pm_realtime.connection.revocation import Connection, Rights
+from pm_realtime.layer import (
+    ChangePending,
+    Close,
+    ControlMessage,
+    CookieExpected,
+    CookieRenewed,
+    Recheck,
+    Refresh,
+    RefreshRoom,
+    SessionEnded,
+    SessionRekeyed,
+    Subscribe,
+    Unsubscribe,
+)
+from pm_realtime.rooms import force_join, force_leave
+
+Act = Callable[[Connection, Rights, Any], None]
+
+_TABLE: Final[dict[type[ControlMessage], Act]] = {
+    Close: lambda connection, _, message: connection.end(message.code, message.reason),
+    Subscribe: lambda connection, _, message: connection.begin(
+        force_join(connection, message.room)
+    ),
+    Unsubscribe: lambda connection, _, message: connection.begin(
+        force_leave(connection, message.room, message.reason)
+    ),
+    Refresh: lambda _, rights, message: rights.refresh(message.change),
+    ChangePending: lambda _, rights, message: rights.doubt(message.change),
+    Recheck: lambda _, rights, message: rights.recheck(),
+    RefreshRoom: lambda _, rights, message: rights.refresh_room(message.room),
+    SessionEnded: lambda _, rights, message: rights.end_session(message.session),
+    SessionRekeyed: lambda _, rights, message: rights.rekey_session(message.session),
+    CookieExpected: lambda _, rights, message: rights.expect_cookie(message.session),
+    CookieRenewed: lambda _, rights, message: rights.renew_cookie(
+        message.session, message.auth_hash, message.expires_at
+    ),
+}
+
+
+def carry_out(connection: Connection, rights: Rights, message: ControlMessage) -> None:
+    """Carry out ``message``, or begin to. Never waits."""
+    _TABLE[type(message)](connection, rights, message)

@@ -1,0 +1,232 @@
+"""A connection in its rooms: join, leave, and whether it may stay."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, Protocol
+
+from pm_realtime import signals
+from pm_realtime.auth import Identity
+from pm_realtime.backends import get_backend
+from pm_realtime.conf import conf
+from pm_realtime.exceptions import CommandError, OutageError
+from pm_realtime.layer import room_group
+from pm_realtime.observability import repetitions
+from pm_realtime.protocol import Command, ErrorCode, MessageType
+from pm_realtime.rooms.authorize import is_authorized
+from pm_realtime.rooms.options import check_join, find_room, forbidden
+
+logger = logging.getLogger("pm_realtime.room")
+
+#: The reason a client is told when it may not be in a room any more.
+FORBIDDEN: Final = "forbidden"
+
+
+class Connection(Protocol):
+    """What rooms and commands know of a connection."""
+
+    connection_id: str
+    identity: Identity
+    #: The rooms that were joined, each with whether server code asked for it.
+    rooms: dict[str, bool]
+    room_lock: asyncio.Lock
+
+    @property
+    def rights_version(self) -> int:
+        """A number that grows each time identity and rights were settled anew."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether identity and rights are certain."""
+
+    async def until_settled(self) -> None:
+        """Return when identity and rights are certain."""
+
+    def catch_up(self, moment: float, groups: Sequence[str]) -> None:
+        """Carry out the control messages for ``groups`` since ``moment``, monotonic seconds."""
+
+    def reply(self, type: str, payload: Any = None, *, to: Command | None = None) -> None:
+        """Send an envelope with the id of ``to``. Never waits."""
+
+    async def join_group(self, group: str) -> None: ...
+
+    async def leave_group(self, group: str) -> None: ...
+
+    def deliver_missed(self, group: str) -> None:
+        """Send what was missed of ``group``, which was joined in this instant."""
+
+    async def notify(self, signal: Any, **arguments: Any) -> None:
+        """Send a Django signal with the connection's id and user."""
+
+
+async def join(connection: Connection, name: str, command: Command) -> None:
+    """Join the room ``name`` as the client's ``command`` asks.
+
+    Raises ``CommandError`` if the role, the rule or a limit of the room says no.
+    """
+    if name in connection.rooms:
+        _reply_subscribed(connection, name, command)
+        return
+    try:
+        while not await _join_if_allowed(connection, name, command):
+            pass
+    except CommandError as error:
+        await connection.notify(signals.refused, room=name, code=str(error.code))
+        raise
+    await connection.notify(signals.joined, room=name)
+
+
+async def _join_if_allowed(connection: Connection, name: str, command: Command) -> bool:
+    """Join ``name``; False if the rights have changed while that was decided.
+
+    A rule of the site may take long. It is asked without the lock, and its answer counts only for
+    the rights that it was given for.
+    """
+    began = time.monotonic()
+    await connection.until_settled()
+    version = connection.rights_version
+    _check_room_limit(connection, name)
+    await _authorize(connection, name)
+    async with connection.room_lock:
+        if connection.rights_version != version or not connection.is_settled:
+            return False
+        if name in connection.rooms:
+            _reply_subscribed(connection, name, command)
+        else:
+            _check_room_limit(connection, name)
+            await _join(connection, name, command)
+            connection.catch_up(began, [room_group(name)])
+        return True
+
+
+async def leave(connection: Connection, name: str, command: Command) -> None:
+    """Leave the room ``name`` as the client's ``command`` asks."""
+    async with connection.room_lock:
+        await _leave(connection, name)
+        _reply_unsubscribed(connection, name, command)
+
+
+async def force_join(connection: Connection, name: str) -> None:
+    """Join ``name`` because server code says so: no role is asked for, its capacity holds."""
+    with _logging_failures("subscribe"):
+        async with connection.room_lock:
+            if name in connection.rooms:
+                connection.rooms[name] = True
+            else:
+                await _join(connection, name, None, is_forced=True)
+                await connection.notify(signals.joined, room=name)
+
+
+async def force_leave(connection: Connection, name: str, reason: str | None) -> None:
+    """Leave ``name`` because server code says so; the client is told ``reason``."""
+    with _logging_failures("unsubscribe"):
+        async with connection.room_lock:
+            if name in connection.rooms:
+                await _leave(connection, name, reason)
+                _reply_unsubscribed(connection, name, None, reason)
+
+
+@contextmanager
+def _logging_failures(action: str) -> Iterator[None]:
+    """Log a failure: server code does not wait for an answer."""
+    try:
+        yield
+    except CommandError as error:
+        logger.warning("Server code could not %s a connection: %s", action, error)
+    except OutageError as error:
+        logger.debug("Server code could not %s a connection: %s", action, error)
+    except Exception:
+        logger.exception("Server code could not %s a connection.", action)
+
+
+async def reconsider(connection: Connection, names: Sequence[str] | None = None) -> None:
+    """Leave those of the rooms ``names`` that the connection may not be in any more.
+
+    By default all its rooms are decided anew, the one it is just joining included. It stays in
+    rooms that server code put it into, whatever its role is.
+    """
+    async with connection.room_lock:
+        names = list(connection.rooms) if names is None else names
+        asked = [name for name in names if connection.rooms.get(name) is False]
+        may_stay = await asyncio.gather(*(_may_stay(connection, name) for name in asked))
+        for name, may in zip(asked, may_stay, strict=True):
+            if not may:
+                await _leave(connection, name, FORBIDDEN)
+                _reply_unsubscribed(connection, name, None, FORBIDDEN)
+
+
+async def _may_stay(connection: Connection, name: str) -> bool:
+    try:
+        await _authorize(connection, name)
+    except CommandError:
+        return False
+    except Exception as error:
+        if repetitions.note_error(error):
+            logger.exception("Whether a connection may stay in a room could not be decided.")
+        return False
+    return True
+
+
+def _check_room_limit(connection: Connection, name: str) -> None:
+    if len(connection.rooms) >= conf.MAX_ROOMS_PER_CONNECTION:
+        raise CommandError(
+            ErrorCode.ROOM_LIMIT,
+            f"A connection may be in {conf.MAX_ROOMS_PER_CONNECTION} rooms at a time.",
+            room=name,
+        )
+
+
+async def _authorize(connection: Connection, name: str) -> None:
+    """Raise ``CommandError`` if the role or the rule of the room says no."""
+    identity = connection.identity
+    room = find_room(name)
+    if room is None:
+        raise forbidden(name)
+    check_join(room, authenticated=identity.is_authenticated, role=identity.role)
+    if room.options.authorize is not None and not await is_authorized(room, identity.user):
+        raise forbidden(name)
+
+
+async def _join(
+    connection: Connection, name: str, command: Command | None, *, is_forced: bool = False
+) -> None:
+    """Count in, join the group, answer; nothing of the room arrives before the answer."""
+    room = find_room(name)
+    capacity = None if room is None else room.options.max_connections
+    backend = get_backend()
+    if not await backend.join(connection.connection_id, name, capacity=capacity):
+        raise CommandError(ErrorCode.ROOM_FULL, "The room is full.", room=name)
+    try:
+        await connection.join_group(room_group(name))
+    except BaseException:
+        await backend.leave(connection.connection_id, name)
+        raise
+    connection.rooms[name] = is_forced
+    _reply_subscribed(connection, name, command)
+    connection.deliver_missed(room_group(name))
+
+
+async def _leave(connection: Connection, name: str, reason: str | None = None) -> None:
+    if name not in connection.rooms:
+        return
+    del connection.rooms[name]
+    try:
+        await connection.leave_group(room_group(name))
+    finally:
+        await get_backend().leave(connection.connection_id, name)
+    await connection.notify(signals.left, room=name, reason=reason)
+
+
+def _reply_subscribed(connection: Connection, name: str, command: Command | None) -> None:
+    connection.reply(MessageType.SUBSCRIBED, {"room": name, "success": True}, to=command)
+
+
+def _reply_unsubscribed(
+    connection: Connection, name: str, command: Command | None, reason: str | None = None
+) -> None:
+    payload: dict[str, Any] = {"room": name, "success": True}
+    if reason is not None:
+        payload["reason"] = reason
+    connection.reply(MessageType.UNSUBSCRIBED, payload, to=command)
