@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.figures import Figure, number, spread
 from benchmarks.results import Case, Results
-from benchmarks.targets import Verdict, verdicts
+from benchmarks.targets import RecheckResult, verdicts
 
 #: Ways of the work ``sync_push``, which are no systems.
 WAYS = {
@@ -188,7 +188,7 @@ def targets_table(results: Results) -> str:
     return markdown(["", "aim", "measured", ""], map(_target, verdicts(results)))
 
 
-def _target(verdict: Verdict) -> Sequence[str]:
+def _target(verdict: RecheckResult) -> Sequence[str]:
     target = verdict.target
     limit = f"1/{1 / target.limit:.0f}" if target.limit < 0.5 else f"{target.limit:g}"
     aim = f"{'≥' if target.exceeds else '≤'} {limit}"

@@ -35,7 +35,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RecheckResult:
     """A target with the ratio that was measured, or None where one of the two was not."""
 
     target: Target
@@ -146,11 +146,11 @@ def _two(cores: int) -> Target:
     return Target(what, of_one, of_two, 1.6, True, factor=2)
 
 
-def verdicts(results: Results) -> list[Verdict]:
+def verdicts(results: Results) -> list[RecheckResult]:
     """Each target with what the results say of it."""
     found = []
     for target in targets(int(results.machine.get("cores", "2"))):
         ours, theirs = target.ours.of(results), target.theirs.of(results)
         ratio = ours / theirs * target.factor if ours is not None and theirs else None
-        found.append(Verdict(target, ratio))
+        found.append(RecheckResult(target, ratio))
     return found

@@ -7,7 +7,6 @@
     send_to_user(user, "notification", {"title": "Your export is ready"})
 """
 
-from pm_realtime._version import __version__
 from pm_realtime.push import (
     abroadcast,
     adisconnect_connection,
@@ -40,6 +39,8 @@ from pm_realtime.push import (
     subscribe,
     unsubscribe,
 )
+
+__version__ = "0.1.0"
 
 __all__ = [
     "__version__",

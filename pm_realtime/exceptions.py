@@ -19,7 +19,7 @@ class RealtimeError(Exception):
 class CommandError(RealtimeError):
     """A client's command was refused; the connection goes on.
 
-    ``code`` is one of :class:`pm_realtime.protocol.envelope.ErrorCode`, ``message`` is read by people and
+    ``code`` is one of :class:`pm_realtime.protocol.ErrorCode`, ``message`` is read by people and
     says nothing of the inside. ``room`` and ``details`` are added to the payload of the reply.
     """
 
@@ -41,7 +41,7 @@ class CommandError(RealtimeError):
 
 
 class CloseConnection(RealtimeError):
-    """The connection ends with ``code``, one of :class:`pm_realtime.protocol.envelope.CloseCode`."""
+    """The connection ends with ``code``, one of :class:`pm_realtime.protocol.CloseCode`."""
 
     def __init__(self, code: int, reason: str = "") -> None:
         super().__init__(f"{int(code)} {reason}".strip())
@@ -67,4 +67,4 @@ class BackendError(RealtimeError):
 
 
 class OutageError(BackendError):
-    """Redis is away, and :mod:`pm_realtime.observability` logs when it was lost and when it is back."""
+    """Redis is away; the log has when it was lost, and will have when it is back."""

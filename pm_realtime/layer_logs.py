@@ -6,7 +6,7 @@ from typing import Final
 from pm_realtime.observability import LAYER, outage
 from pm_realtime.redis import is_lost_connection
 
-#: Stands in :mod:`pm_realtime.observability` for the subscriptions of the layer, until an echo is heard.
+#: Stands in the outages for the subscriptions of the layer, until a probe arrives.
 SUBSCRIPTIONS: Final = "subscriptions"
 
 

@@ -11,7 +11,7 @@ from pm_realtime import aget_stats
 from pm_realtime.connection import gate
 from pm_realtime.hub import get_hub
 from pm_realtime.layer import get_layer, is_in_process
-from pm_realtime.observability import outage, repetitions
+from pm_realtime.observability import outage, throttle
 from tests import redis_layer
 from tests.far_layer import FarLayer
 from tests.helpers import NO_CONNECTIONS, eventually, layer_groups, running_tasks
@@ -73,7 +73,7 @@ def first_outage(monkeypatch):
 def fresh_counts():
     """Nobody was counted, and nothing was told, in an earlier test."""
     gate.forget()
-    repetitions.forget()
+    throttle.forget()
 
 
 @pytest.fixture

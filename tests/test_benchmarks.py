@@ -166,7 +166,7 @@ def test_what_never_comes_is_lost_and_the_next_message_counts_again():
     assert sum(room.done) == 3
 
 
-class Echo:
+class LivenessProbe:
     """Delivers what a stream publishes, a turn of the loop later; but not what ``drops`` names."""
 
     def __init__(self, rooms, drops=()):
@@ -192,7 +192,7 @@ async def test_as_many_messages_are_in_flight_as_may_be(rooms, in_flight):
     crowds = [Room(2) for _ in range(rooms)]
     for crowd in crowds:
         crowd.done = []
-    echo = Echo(crowds)
+    echo = LivenessProbe(crowds)
     await echo.stream.keep(in_flight, 0.05)
     assert echo.most == in_flight
     assert echo.stream.done == echo.stream.published > 20
@@ -204,7 +204,7 @@ async def test_as_many_messages_are_in_flight_as_may_be(rooms, in_flight):
 async def test_a_stream_goes_on_when_a_message_never_arrives(monkeypatch):
     monkeypatch.setattr(streams, "STALL", 0.3)
     room = Room(2)
-    echo = Echo([room], drops={0})
+    echo = LivenessProbe([room], drops={0})
     await echo.stream.keep(1, 0.6)
     assert echo.stream.stalls == 1
     assert room.tally.lost == 2
@@ -213,7 +213,7 @@ async def test_a_stream_goes_on_when_a_message_never_arrives(monkeypatch):
 
 async def test_a_paced_stream_ends_when_all_has_arrived():
     room = Room(2)
-    echo = Echo([room])
+    echo = LivenessProbe([room])
     await echo.stream.pace(1000, 20)
     assert echo.stream.done == echo.stream.published == 20
     assert echo.stream.ended - echo.stream.began >= 19 / 1000

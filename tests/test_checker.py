@@ -14,7 +14,7 @@ from django.db import OperationalError
 from django.db.backends.utils import CursorWrapper
 
 from pm_realtime import arefresh_user
-from pm_realtime.auth import Identity, Verdict, get_checker, rechecker
+from pm_realtime.auth import Identity, RecheckResult, get_rechecker, rechecker
 from pm_realtime.auth.sessions import Session
 from pm_realtime.connection import RealtimeConsumer
 from pm_realtime.hub import get_hub
@@ -49,7 +49,7 @@ def looks(monkeypatch):
 
     def look(identities):
         looks.append((time.monotonic(), len(identities)))
-        return [Verdict(identity) for identity in identities]
+        return [RecheckResult(identity) for identity in identities]
 
     monkeypatch.setattr(rechecker, "recheck", look)
     monkeypatch.setattr(rechecker, "recheck_sessions", look)
@@ -64,13 +64,13 @@ async def watched():
     def watch(*more):
         subjects.extend(more)
         for subject in more:
-            get_checker().add(subject)
-        return get_checker()
+            get_rechecker().add(subject)
+        return get_rechecker()
 
     yield watch
     for subject in subjects:
-        get_checker().discard(subject)
-    assert rechecker._checkers._made == {}
+        get_rechecker().discard(subject)
+    assert rechecker._rechecker_of_loop._made == {}
     await eventually(lambda: asyncio.all_tasks() == {asyncio.current_task()})
 
 
@@ -130,13 +130,13 @@ class Pulse:
 def found(monkeypatch):
     """What connections are told, whoever tells them."""
     found = []
-    judge = rechecker.Checker._tell
+    judge = rechecker.Rechecker._tell
 
     def tell(self, subject, identity, verdict):
         found.append(verdict)
         judge(self, subject, identity, verdict)
 
-    monkeypatch.setattr(rechecker.Checker, "_tell", tell)
+    monkeypatch.setattr(rechecker.Rechecker, "_tell", tell)
     return found
 
 
@@ -149,8 +149,8 @@ async def test_a_thousand_connections_are_rechecked_with_three_queries_while_the
         found.clear()
         queries.clear()
         async with Pulse() as pulse:
-            for subject in list(get_checker()._subjects):
-                get_checker().ask(subject)
+            for subject in list(get_rechecker()._subjects):
+                get_rechecker().ask(subject)
             await eventually(lambda: len(found) == 1000)
         longest.append(pulse.longest)
         assert len(queries) == 3
@@ -338,7 +338,7 @@ async def test_a_verdict_about_somebody_else_is_not_told(configure, watched, mon
         asked.append(identities[0])
         if len(asked) == 1:
             subject.identity = Subject().identity
-        return [Verdict(identity) for identity in identities]
+        return [RecheckResult(identity) for identity in identities]
 
     monkeypatch.setattr(rechecker, "recheck", look)
     watched(subject).ask(subject)

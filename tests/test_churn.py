@@ -28,7 +28,7 @@ from pm_realtime.backends.memory import MemoryBackend
 from pm_realtime.concurrency.callers import run_check, run_handshake, run_site_code
 from pm_realtime.connection import RealtimeConsumer, drain, gate, slot
 from pm_realtime.connection.outbox import Outbox
-from pm_realtime.connection.revocation import Rights
+from pm_realtime.connection.revocation import Revocation
 from pm_realtime.hub import hub
 from pm_realtime.layer import sending
 from pm_realtime.observability import outages
@@ -135,7 +135,7 @@ class Client:
 
 
 #: What belongs to one connection.
-OWN = (RealtimeConsumer, Outbox, Rights, Session, Client)
+OWN = (RealtimeConsumer, Outbox, Revocation, Session, Client)
 
 
 class Churn:
@@ -367,9 +367,9 @@ async def assert_nothing_is_left():
     """No table has an entry, in whatever module it is, and nobody does anything any more."""
     await eventually(lambda: running_tasks() == {asyncio.current_task()}, PATIENCE)
     assert hub._hubs._made == {}
-    assert rechecker._checkers._made == {}
+    assert rechecker._rechecker_of_loop._made == {}
     assert sending._handovers == {}
-    assert drain._shutdowns._made == {}
+    assert drain._drains._made == {}
     assert not any(gate._lines._made.values())
     assert outgoing._deliveries == slot._evictions == set()
     assert outages.outage._lost == {}

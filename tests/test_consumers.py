@@ -302,10 +302,10 @@ async def test_who_is_on_the_way_in_is_looked_at_where_an_order_may_have_been_mi
     configure(SESSION_RECHECK_INTERVAL=600)
 
     async def authenticate(scope):
-        identity = await identity.authenticate(scope)
+        found = await identity.authenticate(scope)
         await Session.objects.all().adelete()
         await get_hub()._mend()
-        return identity
+        return found
 
     monkeypatch.setattr(consumer, "authenticate", authenticate)
     connection = Connection(headers=[await cookie_of(user)])
@@ -658,7 +658,7 @@ async def test_a_flood_of_frames_leaves_turns_to_others(configure):
 async def test_who_breaks_the_rate_is_cut_off_after_the_close_frame(configure, monkeypatch):
     configure(RATE_LIMIT="3/m")
     cut = []
-    monkeypatch.setattr("pm_realtime.connection.consumer.cut_off", cut.append)
+    monkeypatch.setattr("pm_realtime.connection.consumer.abort", cut.append)
     async with Connection() as connection, Connection() as other:
         for _ in range(3):
             await connection.is_alive()

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from pm_realtime.concurrency import Desk
+from pm_realtime.concurrency import Coalescer
 from pm_realtime.concurrency import coalescing as desk_module
 from pm_realtime.concurrency.coalescing import MOST
 from tests.helpers import eventually
@@ -44,14 +44,14 @@ def ask(desk, *questions):
 
 
 async def test_those_who_ask_in_one_turn_are_answered_together(office):
-    asking = ask(Desk(office.answer), "a", "b", "c")
+    asking = ask(Coalescer(office.answer), "a", "b", "c")
     await office.open(0)
     assert await asyncio.gather(*asking) == ["A", "B", "C"]
     assert office.asked == [["a", "b", "c"]]
 
 
 async def test_who_asks_meanwhile_is_answered_next_together(office):
-    desk = Desk(office.answer)
+    desk = Coalescer(office.answer)
     first = ask(desk, "a")
     await eventually(lambda: office.asked)
     others = ask(desk, "b", "c")
@@ -62,7 +62,7 @@ async def test_who_asks_meanwhile_is_answered_next_together(office):
 
 
 async def test_no_more_than_so_many_are_answered_together(office):
-    desk = Desk(office.answer)
+    desk = Coalescer(office.answer)
     asking = ask(desk, *(str(number) for number in range(MOST + 1)))
     await office.open(0)
     await office.open(1)
@@ -72,7 +72,7 @@ async def test_no_more_than_so_many_are_answered_together(office):
 
 async def test_an_answer_that_is_late_is_waited_for_by_nobody_else(office, monkeypatch):
     monkeypatch.setattr(desk_module, "PATIENCE", 0.01)
-    desk = Desk(office.answer)
+    desk = Coalescer(office.answer)
     (slow,) = ask(desk, "slow")
     await eventually(lambda: office.asked)
     (quick,) = ask(desk, "quick")
@@ -84,7 +84,7 @@ async def test_an_answer_that_is_late_is_waited_for_by_nobody_else(office, monke
 
 
 async def test_an_error_is_the_answer_to_its_own_question_only(office):
-    asking = ask(Desk(office.answer), "a", "bad", "c")
+    asking = ask(Coalescer(office.answer), "a", "bad", "c")
     await office.open(0)
     results = await asyncio.gather(*asking, return_exceptions=True)
     assert [str(each) for each in results] == ["A", "bad", "C"]
@@ -99,7 +99,7 @@ async def test_what_is_raised_is_the_answer_to_all_and_the_next_are_answered():
             raise OSError("away")
         return questions
 
-    desk = Desk(answer)
+    desk = Coalescer(answer)
     results = await asyncio.gather(*ask(desk, "a", "b"), return_exceptions=True)
     assert [str(each) for each in results] == ["away", "away"]
     fail = False
@@ -107,7 +107,7 @@ async def test_what_is_raised_is_the_answer_to_all_and_the_next_are_answered():
 
 
 async def test_who_has_gone_is_not_asked_about(office):
-    desk = Desk(office.answer)
+    desk = Coalescer(office.answer)
     (first,) = ask(desk, "a")
     await eventually(lambda: office.asked)
     gone, stays = ask(desk, "b", "c")
@@ -120,7 +120,7 @@ async def test_who_has_gone_is_not_asked_about(office):
 
 
 async def test_who_goes_while_the_answer_is_on_its_way_harms_nobody(office):
-    desk = Desk(office.answer)
+    desk = Coalescer(office.answer)
     gone, stays = ask(desk, "a", "b")
     await eventually(lambda: office.asked)
     gone.cancel()
@@ -133,7 +133,7 @@ async def test_nobody_waits_for_ever_whatever_an_answer_is(error):
     async def answer(questions):
         return [error if each == "bad" else each for each in questions]
 
-    asking = ask(Desk(answer), "bad", "b")
+    asking = ask(Coalescer(answer), "bad", "b")
     async with asyncio.timeout(5):
         results = await asyncio.gather(*asking, return_exceptions=True)
     assert results[1] == "b"
@@ -144,5 +144,5 @@ async def test_nobody_waits_for_ever_where_what_answers_is_cancelled():
         raise asyncio.CancelledError
 
     async with asyncio.timeout(5):
-        (result,) = await asyncio.gather(*ask(Desk(answer), "a"), return_exceptions=True)
+        (result,) = await asyncio.gather(*ask(Coalescer(answer), "a"), return_exceptions=True)
     assert isinstance(result, Exception)

@@ -233,8 +233,8 @@ async def test_handshakes_leave_turns_to_others():
     async def application(scope, receive, send):
         begun.append(len(turns))
 
-    gate = gate.Gate(application)
-    entering = [asyncio.create_task(gate(scope(), None, None)) for _ in range(100)]
+    entrance = gate.Gate(application)
+    entering = [asyncio.create_task(entrance(scope(), None, None)) for _ in range(100)]
     while len(begun) < 100:
         await asyncio.sleep(0)
         turns.append(None)
@@ -256,8 +256,8 @@ async def test_one_too_many_at_a_time_is_refused_at_once(monkeypatch, caplog, ex
     async def application(scope, receive, send):
         served.append(scope)
 
-    gate = gate.Gate(application)
-    entering = [asyncio.create_task(gate(scope(), None, None)) for _ in range(5)]
+    entrance = gate.Gate(application)
+    entering = [asyncio.create_task(entrance(scope(), None, None)) for _ in range(5)]
     await asyncio.sleep(0)
     sent = []
 
@@ -267,7 +267,7 @@ async def test_one_too_many_at_a_time_is_refused_at_once(monkeypatch, caplog, ex
     async def send(event):
         sent.append(event)
 
-    await gate(scope(extensions=extensions), receive, send)
+    await entrance(scope(extensions=extensions), receive, send)
     assert [each["type"] for each in sent] == expected
     assert sent[0].get("status", 503) == 503
     assert sent[-1].get("code", 4013) == 4013

@@ -6,7 +6,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from pm_realtime import asend_to_room, asend_to_user, asubscribe
-from pm_realtime.auth import Verdict, get_checker
+from pm_realtime.auth import RecheckResult, get_rechecker
 from pm_realtime.protocol import CloseCode
 from tests.helpers import Connection, eventually
 from tests.sessions import Browser
@@ -94,9 +94,9 @@ async def test_who_loses_a_right_is_in_the_log(log, user):
 
 async def test_who_loses_a_right_for_two_reasons_is_in_the_log_once(log, user):
     async with Connection(user=user) as connection:
-        (subject,) = get_checker()._subjects
-        subject.judge(Verdict(code=CloseCode.USER_GONE))
-        subject.judge(Verdict(code=CloseCode.SESSION_ENDED))
+        (subject,) = get_rechecker()._subjects
+        subject.judge(RecheckResult(code=CloseCode.USER_GONE))
+        subject.judge(RecheckResult(code=CloseCode.SESSION_ENDED))
         await connection.assert_closed(4504)
     assert found(log, "auth", connection_id=connection.connection_id)[1]["code"] == 4504
 

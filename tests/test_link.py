@@ -189,13 +189,13 @@ async def test_what_has_come_is_handed_on_where_somebody_cancels_who_does_that(
 async def test_strays_may_come_while_the_link_closes(memory_layer, monkeypatch):
     member = Member("m")
     async with members(member, groups=["g"]) as hub:
-        layer, link = get_layer(), hub._link
+        layer, link = get_layer(), hub._channel
         discard = layer.group_discard
 
         async def fail(group, channel):
             await discard(group, channel)
             await asyncio.sleep(0)
-            link.note_stray(f"stray {len(link._strays)}")
+            link.note_stale(f"stray {len(link._stale)}")
             raise ConnectionError("the layer is away")
 
         monkeypatch.setattr(layer, "group_discard", fail)

@@ -24,9 +24,9 @@ from pm_realtime import (
     asubscribe,
     aunsubscribe,
 )
-from pm_realtime.hub import get_hub, hub, read_bookmark
+from pm_realtime.hub import get_hub, hub, read_resume_position
 from pm_realtime.hub.messages import Message
-from pm_realtime.hub.resume import Bookmark, Place
+from pm_realtime.hub.resume import ResumeBuffer, ResumePosition
 from tests.helpers import NO_CONNECTIONS, Connection, eventually, layer_groups
 from tests.sessions import ENGINES, Browser
 from tests.site import rules
@@ -552,7 +552,7 @@ async def test_who_has_read_too_little_begins_anew(connect, browser, user, confi
 
 @pytest.mark.parametrize(("seen", "is_given"), [(0, False), (1, False), (2, True), (3, True)])
 def test_what_was_sent_long_ago_is_forgotten_while_the_connection_is_open(seen, is_given):
-    place = Place("first")
+    place = ResumeBuffer("first")
     for number in range(1, 5):
         place.note(number, Message(number, float(number), "group", '{"type":"news"}', 15), 1000)
     place.trim(2.5)
@@ -587,7 +587,7 @@ async def test_who_comes_back_all_the_time_leaves_no_trail(connect, browser, con
         assert "resumed" in connection.connected
         await asyncio.sleep(0.05)
         count += 1
-    places = [each for each in gc.get_objects() if type(each) is Place]
+    places = [each for each in gc.get_objects() if type(each) is ResumeBuffer]
     assert len(places) <= 18, (count, len(places))
 
 
@@ -617,18 +617,21 @@ async def test_a_period_of_zero_keeps_nothing(connect, browser, user, configure)
         (b"", None),
         (b"a=b", None),
         (b"presume=x,1", None),
-        (b"resume=", Bookmark("", 0)),
-        (b"a=b&resume=", Bookmark("", 0)),
-        (b"resume=abc,12", Bookmark("abc", 12)),
-        (b"resume=abc%2C12&a=b", Bookmark("abc", 12)),
-        (b"resume=x,1&resume=abc,12", Bookmark("abc", 12)),
-        *((b"resume=" + bad, Bookmark("", 0)) for bad in (b"abc", b"abc,", b"abc,-1", b"abc,x")),
-        (b"resume=abc," + b"9" * 5000, Bookmark("", 0)),
-        ("resume=abc,²".encode(), Bookmark("", 0)),
+        (b"resume=", ResumePosition("", 0)),
+        (b"a=b&resume=", ResumePosition("", 0)),
+        (b"resume=abc,12", ResumePosition("abc", 12)),
+        (b"resume=abc%2C12&a=b", ResumePosition("abc", 12)),
+        (b"resume=x,1&resume=abc,12", ResumePosition("abc", 12)),
+        *(
+            (b"resume=" + bad, ResumePosition("", 0))
+            for bad in (b"abc", b"abc,", b"abc,-1", b"abc,x")
+        ),
+        (b"resume=abc," + b"9" * 5000, ResumePosition("", 0)),
+        ("resume=abc,²".encode(), ResumePosition("", 0)),
     ],
 )
 async def test_the_bookmark_of_a_handshake(query, expected):
-    assert read_bookmark(query) == expected
+    assert read_resume_position(query) == expected
 
 
 async def test_what_comes_again_is_json(connect, browser, user):
@@ -643,7 +646,7 @@ async def test_what_comes_again_is_json(connect, browser, user):
 
 
 def test_what_is_being_handed_out_goes_to_who_had_joined_and_not_to_the_next():
-    place = Place("first")
+    place = ResumeBuffer("first")
     place.keep((None, None), {"room", "other"}, 10)
     place.give_to("second", 0, 10)
     place.hand_over("room", 5)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pm_realtime.observability import log_throttle as module
-from pm_realtime.observability.log_throttle import MEMORY, PERIOD, Repetitions
+from pm_realtime.observability import throttle as module
+from pm_realtime.observability.log_throttle import MEMORY, PERIOD, LogThrottle
 from tests.helpers import Clock
 
 
@@ -23,29 +23,29 @@ def error_of(function, *arguments):
 
 
 def test_a_thing_is_told_at_first_and_then_once_a_period_with_how_often(clock):
-    repetitions = Repetitions()
-    assert [repetitions.note("a") for _ in range(5)] == [1, 0, 0, 0, 0]
-    assert repetitions.note("b") == 1
+    throttle = LogThrottle()
+    assert [throttle.note("a") for _ in range(5)] == [1, 0, 0, 0, 0]
+    assert throttle.note("b") == 1
     clock.now += PERIOD
-    assert [repetitions.note("a") for _ in range(2)] == [5, 0]
+    assert [throttle.note("a") for _ in range(2)] == [5, 0]
     clock.now += PERIOD
-    assert repetitions.note("a") == 2
+    assert throttle.note("a") == 2
 
 
 def test_not_more_things_are_known_than_fit(clock):
-    repetitions = Repetitions()
+    throttle = LogThrottle()
     for number in range(MEMORY + 1):
-        assert repetitions.note(number) == 1
-    assert repetitions.note(MEMORY) == 0
-    assert repetitions.note(0) == 1
+        assert throttle.note(number) == 1
+    assert throttle.note(MEMORY) == 0
+    assert throttle.note(0) == 1
 
 
 def test_an_exception_is_the_same_where_type_and_line_are(clock):
-    repetitions = Repetitions()
-    assert repetitions.note_error(error_of(int, "x")) == 1
-    assert repetitions.note_error(error_of(int, "y")) == 0
-    assert repetitions.note_error(error_of(int, None)) == 1
-    assert repetitions.note_error(error_of(lambda: {}["x"])) == 1
-    assert repetitions.note_error(error_of(lambda: {}["x"])) == 1
-    assert repetitions.note_error(error_of(int, "x"), "elsewhere") == 1
-    assert repetitions.note_error(ValueError()) == 1
+    throttle = LogThrottle()
+    assert throttle.note_error(error_of(int, "x")) == 1
+    assert throttle.note_error(error_of(int, "y")) == 0
+    assert throttle.note_error(error_of(int, None)) == 1
+    assert throttle.note_error(error_of(lambda: {}["x"])) == 1
+    assert throttle.note_error(error_of(lambda: {}["x"])) == 1
+    assert throttle.note_error(error_of(int, "x"), "elsewhere") == 1
+    assert throttle.note_error(ValueError()) == 1

@@ -25,7 +25,7 @@ from pm_realtime import (
     refresh_user,
     send_to_room,
 )
-from pm_realtime.auth import get_checker, rechecker, sessions
+from pm_realtime.auth import get_rechecker, rechecker, sessions
 from pm_realtime.connection import revocation
 from pm_realtime.hub import Hub, get_hub
 from pm_realtime.layer import role_group, room_group
@@ -600,8 +600,8 @@ def slow_looks(monkeypatch):
 async def test_what_a_sweep_read_before_a_demotion_lets_nothing_through(editor, slow_looks):
     async with Connection(user=editor) as connection:
         await connection.subscribe("support")
-        subjects = list(get_checker()._subjects)
-        sweep = asyncio.create_task(get_checker()._look_at(subjects, rechecker.recheck, 30))
+        subjects = list(get_rechecker()._subjects)
+        sweep = asyncio.create_task(get_rechecker()._look_at(subjects, rechecker.recheck, 30))
         await eventually(lambda: len(slow_looks) == 1)
         await editor.groups.aclear()
         await eventually(lambda: len(slow_looks) == 2)
@@ -652,7 +652,7 @@ async def test_what_is_held_is_let_go_by_the_last_of_two_looks(rarely, configure
         await now(lambda: rows._raw_delete(rows.db))
         await get_hub()._mend()
         await eventually(
-            lambda: {each.identity.role for each in get_checker()._subjects} == {"user"}
+            lambda: {each.identity.role for each in get_rechecker()._subjects} == {"user"}
         )
         gate.set()
         assert (await connection.receive())["type"] == "unsubscribed"
@@ -723,7 +723,7 @@ async def test_who_loses_a_role_while_its_groups_are_joined_is_in_none_of_it(
 async def test_who_loses_a_role_while_it_is_counted_in_is_counted_as_what_it_is(
     rarely, editor, stop_at
 ):
-    stop = stop_at(admission, "admit")
+    stop = stop_at(slot, "admit")
 
     async def demote():
         await editor.groups.aclear()
@@ -737,7 +737,7 @@ async def test_who_loses_a_role_while_it_is_counted_in_is_counted_as_what_it_is(
 async def test_what_an_outage_swallows_while_somebody_comes_in_is_found(
     rarely, editor, stop_at, caplog
 ):
-    stop = stop_at(consumers, "authenticate", is_after=True)
+    stop = stop_at(consumer, "authenticate", is_after=True)
 
     async def demote():
         rows = User.groups.through.objects.all()

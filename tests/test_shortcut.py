@@ -11,7 +11,7 @@ import uvicorn
 import websockets
 from websockets.frames import Frame, Opcode
 
-from pm_realtime.connection.direct_write import find_shortcut, frame_of
+from pm_realtime.connection.direct_write import find_direct_writer, frame_of
 from tests.helpers import eventually
 from tests.integration.server import Server
 
@@ -44,7 +44,7 @@ class Application:
             return
         self.send = send
         await receive()
-        self.before = find_shortcut(send)
+        self.before = find_direct_writer(send)
         await send({"type": "websocket.accept"})
         self.is_accepted = True
         while (await receive())["type"] != "websocket.disconnect":
@@ -72,7 +72,7 @@ async def serving(**options):
 
 async def test_texts_arrive_in_order_with_those_that_go_by_asgi():
     async with serving(ws_per_message_deflate=False) as (application, client):
-        shortcut = find_shortcut(application.send)
+        shortcut = find_direct_writer(application.send)
         for number in range(100):
             if number % 3:
                 assert shortcut.write(f"é{number}")
@@ -87,7 +87,7 @@ async def test_several_texts_are_written_in_one_go(monkeypatch):
         transport = application.send.__self__.transport
         write = transport.write
         monkeypatch.setattr(transport, "write", lambda data: (writes.append(data), write(data)))
-        shortcut = find_shortcut(application.send)
+        shortcut = find_direct_writer(application.send)
         assert shortcut.write(("é1", "2", ""))
         assert [await client.recv() for _ in range(3)] == ["é1", "2", ""]
         assert len(writes) == 1
@@ -97,12 +97,12 @@ async def test_there_is_none_before_the_handshake_nor_with_compression():
     async with serving(ws_per_message_deflate=False) as (application, _):
         assert application.before is None
     async with serving(ws_per_message_deflate=True) as (application, _):
-        assert find_shortcut(application.send) is None
+        assert find_direct_writer(application.send) is None
 
 
 async def test_a_full_socket_is_left_to_asgi():
     async with serving(ws_per_message_deflate=False) as (application, client):
-        shortcut = find_shortcut(application.send)
+        shortcut = find_direct_writer(application.send)
         client.transport.pause_reading()
         sent = 0
         while shortcut.write("x" * 60_000 + str(sent)):
@@ -116,7 +116,7 @@ async def test_a_full_socket_is_left_to_asgi():
 
 async def test_nothing_goes_out_after_the_close():
     async with serving(ws_per_message_deflate=False) as (application, client):
-        shortcut = find_shortcut(application.send)
+        shortcut = find_direct_writer(application.send)
         await application.send({"type": "websocket.close", "code": 4503})
         assert not shortcut.write("late")
         await client.wait_closed()
@@ -125,7 +125,7 @@ async def test_nothing_goes_out_after_the_close():
 
 async def test_nothing_goes_out_to_a_client_that_is_gone():
     async with serving(ws_per_message_deflate=False) as (application, client):
-        shortcut = find_shortcut(application.send)
+        shortcut = find_direct_writer(application.send)
         client.transport.abort()
         await eventually(lambda: getattr(application, "is_gone", False))
         assert not shortcut.write("late")
@@ -139,12 +139,12 @@ async def test_what_wraps_send_sees_every_frame():
         async def send(self, message):
             raise AssertionError
 
-    assert find_shortcut(wrapped) is None
-    assert find_shortcut(Other().send) is None
-    assert find_shortcut(print) is None
-    assert find_shortcut(partial(wrapped, 1)) is None
-    assert find_shortcut(partial(Other().send)) is None
-    assert find_shortcut(partial(Other().send, message=1)) is None
+    assert find_direct_writer(wrapped) is None
+    assert find_direct_writer(Other().send) is None
+    assert find_direct_writer(print) is None
+    assert find_direct_writer(partial(wrapped, 1)) is None
+    assert find_direct_writer(partial(Other().send)) is None
+    assert find_direct_writer(partial(Other().send, message=1)) is None
 
 
 async def test_what_has_been_put_in_the_place_of_the_servers_send_sees_every_frame(monkeypatch):
@@ -156,16 +156,16 @@ async def test_what_has_been_put_in_the_place_of_the_servers_send_sees_every_fra
         async def traced(self, message):
             await original(self, message)
 
-        assert find_shortcut(MethodType(traced, protocol)) is None
+        assert find_direct_writer(MethodType(traced, protocol)) is None
         monkeypatch.setattr(type(protocol), "send", traced)
-        assert find_shortcut(protocol.send) is None
+        assert find_direct_writer(protocol.send) is None
 
 
 @pytest.mark.parametrize("name", ["disconnected", "close_sent", "writable"])
 async def test_there_is_none_to_a_version_that_keeps_things_elsewhere(name):
     async with serving(ws_per_message_deflate=False) as (application, _):
         kept = vars(application.send.__self__).pop(name)
-        assert find_shortcut(application.send) is None
+        assert find_direct_writer(application.send) is None
         setattr(application.send.__self__, name, kept)
 
 

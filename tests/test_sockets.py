@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from pm_realtime.connection import sockets
-from pm_realtime.connection.sockets import cut_off, narrow
+from pm_realtime.connection.sockets import abort, limit_read_buffer
 
 
 class Server(asyncio.Protocol):
@@ -46,7 +46,7 @@ async def pair():
 @pytest.mark.slow
 async def test_little_is_read_at_a_time(pair):
     server, _, writer = pair
-    narrow(server.send)
+    limit_read_buffer(server.send)
     assert server.transport.get_extra_info("socket").getsockopt(
         socket.SOL_SOCKET, socket.SO_RCVBUF
     ) in (sockets.UNREAD, 2 * sockets.UNREAD)
@@ -60,7 +60,7 @@ async def test_who_is_cut_off_is_read_no_more_and_gone_soon(pair, monkeypatch):
     monkeypatch.setattr(sockets, "GRACE", 0.2)
     server, reader, writer = pair
     server.transport.write(b"the close frame")
-    cut_off(server.send)
+    abort(server.send)
     writer.write(b"x" * 100_000)
     assert await reader.readexactly(15) == b"the close frame"
     async with asyncio.timeout(10):
@@ -71,8 +71,8 @@ async def test_who_is_cut_off_is_read_no_more_and_gone_soon(pair, monkeypatch):
 async def test_who_has_gone_already_can_be_cut_off_too(pair):
     server, _, _ = pair
     server.transport.close()
-    cut_off(server.send)
-    narrow(server.send)
+    abort(server.send)
+    limit_read_buffer(server.send)
 
 
 async def test_a_server_that_shows_nothing_is_left_alone():
@@ -86,5 +86,5 @@ async def test_a_server_that_shows_nothing_is_left_alone():
             raise AssertionError("sent")
 
     for each in (send, Other().send, print):
-        narrow(each)
-        cut_off(each)
+        limit_read_buffer(each)
+        abort(each)

@@ -28,10 +28,10 @@ from pm_realtime.auth import sessions
 from pm_realtime.auth.database import run_handshake
 from pm_realtime.auth.sessions import Session
 from pm_realtime.auth.waiting import waiting_handshake
-from pm_realtime.concurrency import Desk, PerLoop
+from pm_realtime.concurrency import Coalescer, PerLoop
 from pm_realtime.conf import Conf, conf
 from pm_realtime.exceptions import CloseConnection, CommandError
-from pm_realtime.observability import repetitions
+from pm_realtime.observability import throttle
 from pm_realtime.protocol import INTERNAL_ERROR, CloseCode, ErrorCode
 from pm_realtime.roles import role_of
 
@@ -60,7 +60,7 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RecheckResult:
     """What a re-check found: who it is now, and the ``code`` with which the connection ends if so.
 
     Neither where it could not be found out. ``is_doubtful``: the password was changed, and this
@@ -86,7 +86,7 @@ async def authenticate(scope: Scope) -> Identity:
     except CloseConnection:
         raise
     except Exception as error:
-        count = repetitions.note_error(error)
+        count = throttle.note_error(error)
         if count:
             what = "Who opens a connection could not be found out; %d times."
             logger.error(what, count, exc_info=error)
@@ -105,7 +105,7 @@ async def _find_out(scope: Scope) -> Identity:
         if given is not None:
             return await run_handshake(_identify_given, given, scope.get("session"))
         if _may_be_asked_together(session_key):
-            return await _desks.get().ask(session_key)
+            return await _coalescers.get().ask(session_key)
         return await run_handshake(_identify, session_key)
 
 
@@ -129,7 +129,7 @@ async def _identify_in_one_hop(session_keys: Sequence[str]) -> Sequence[Identity
 
 
 #: Where the identities of those who connect at the same time are found together.
-_desks: Final = PerLoop(lambda: Desk(_identify_in_one_hop))
+_coalescers: Final = PerLoop(lambda: Coalescer(_identify_in_one_hop))
 
 
 def anonymous() -> Identity:
@@ -137,7 +137,7 @@ def anonymous() -> Identity:
     return Identity(get_user(_request({})))
 
 
-def holder_of(identity: Identity, scope: Scope) -> tuple[int | str | None, str | None]:
+def owner_key_of(identity: Identity, scope: Scope) -> tuple[int | str | None, str | None]:
     """Who may go on in the place of a connection that drops: the same user in the same session.
 
     An anonymous visitor is known by the cookie of their session, where they have one.
@@ -262,7 +262,7 @@ def _name_of(user: Any) -> str:
     return str((get_full_name and get_full_name()) or user.get_username())
 
 
-def recheck(identities: Sequence[Identity]) -> list[Verdict]:
+def recheck(identities: Sequence[Identity]) -> list[RecheckResult]:
     """Whether logged-in ``identities`` still have a right to their connections, in their order.
 
     Decided as Django decides for a request. Uses the database: a query each for the sessions,
@@ -275,7 +275,7 @@ def recheck(identities: Sequence[Identity]) -> list[Verdict]:
     return [_judge(identity, sessions_now, users) for identity in identities]
 
 
-def recheck_sessions(identities: Sequence[Identity]) -> list[Verdict]:
+def recheck_sessions(identities: Sequence[Identity]) -> list[RecheckResult]:
     """The same for their sessions only: whether those have ended, and if not when they will."""
     sessions_now = _read_sessions(identities)
     verdicts = (_judge_session(identity, sessions_now) for identity in identities)
@@ -289,34 +289,36 @@ def _read_sessions(identities: Sequence[Identity]) -> Mapping[str, Session]:
     return sessions.read_many([session.key for session in known])
 
 
-def _judge(identity: Identity, sessions_now: Mapping[str, Session], users: "_Users") -> Verdict:
+def _judge(
+    identity: Identity, sessions_now: Mapping[str, Session], users: "_Users"
+) -> RecheckResult:
     try:
         user = users.get(identity)
         if user is None:
-            return Verdict(code=CloseCode.USER_GONE)
+            return RecheckResult(code=CloseCode.USER_GONE)
         verdict = _judge_session(identity, sessions_now)
         role = users.role_of(user)
         if verdict.identity is None:
             return replace(verdict, identity=_identity(user, identity.session, role))
         session = verdict.identity.session
         if session is not None and not _is_verified(user, session.auth.get(HASH_SESSION_KEY)):
-            return Verdict(code=CloseCode.SESSION_ENDED, is_doubtful=True)
-        return Verdict(_identity(user, session, role))
+            return RecheckResult(code=CloseCode.SESSION_ENDED, is_doubtful=True)
+        return RecheckResult(_identity(user, session, role))
     except DatabaseError:
         raise
     except Exception as error:
-        if repetitions.note_error(error):
+        if throttle.note_error(error):
             logger.exception("A connection could not be re-checked.")
-        return Verdict()
+        return RecheckResult()
 
 
-def _judge_session(identity: Identity, sessions_now: Mapping[str, Session]) -> Verdict:
+def _judge_session(identity: Identity, sessions_now: Mapping[str, Session]) -> RecheckResult:
     if identity.session is None:
-        return Verdict(identity)
+        return RecheckResult(identity)
     session = sessions_now.get(identity.session.key)
     if session is None or not _is_same_login(identity.session, session):
-        return Verdict(code=CloseCode.SESSION_ENDED)
-    return Verdict(replace(identity, session=session))
+        return RecheckResult(code=CloseCode.SESSION_ENDED)
+    return RecheckResult(replace(identity, session=session))
 
 
 def _is_same_login(before: Session, now: Session) -> bool:

@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from pm_realtime.auth import sessions
 from pm_realtime.auth.database import run_check
-from pm_realtime.auth.identity import Identity, Verdict, recheck, recheck_sessions
+from pm_realtime.auth.identity import Identity, RecheckResult, recheck, recheck_sessions
 from pm_realtime.concurrency import PerLoop
 from pm_realtime.conf import conf
 
@@ -40,7 +40,7 @@ PATIENCE: Final = 5.0
 #: Seconds that one batch of a sweep may take.
 SLOW: Final = 30.0
 
-Check = Callable[[Sequence[Identity]], list[Verdict]]
+Check = Callable[[Sequence[Identity]], list[RecheckResult]]
 
 
 class Subject(Protocol):
@@ -48,7 +48,7 @@ class Subject(Protocol):
 
     identity: Identity
 
-    def judge(self, verdict: Verdict) -> None:
+    def judge(self, verdict: RecheckResult) -> None:
         """Take note of what was found."""
 
     def give_up(self) -> None:
@@ -65,8 +65,8 @@ class _Date:
         self.subject: Subject | None = subject
 
 
-class Checker:
-    """Made by :func:`get_checker`. All methods belong to the event loop it was made in."""
+class Rechecker:
+    """Made by :func:`get_rechecker`. All methods belong to the event loop it was made in."""
 
     def __init__(self) -> None:
         #: Each with its entry in ``_dates``, if it has one there.
@@ -100,7 +100,7 @@ class Checker:
                 task.cancel()
             self._tasks = []
             self._dates = []
-            _checkers.drop(self)
+            _rechecker_of_loop.drop(self)
 
     def ask(self, subject: Subject) -> None:
         """Look at ``subject`` now, together with all others who ask now."""
@@ -226,7 +226,7 @@ class Checker:
                 await asyncio.sleep(0)
         return True
 
-    def _tell(self, subject: Subject, identity: Identity, verdict: Verdict) -> None:
+    def _tell(self, subject: Subject, identity: Identity, verdict: RecheckResult) -> None:
         if subject.identity is not identity:
             self.ask(subject)
             return
@@ -259,9 +259,9 @@ def _batched(subjects: list[T], size: int) -> list[list[T]]:
     return [subjects[start : start + size] for start in range(0, len(subjects), size)]
 
 
-_checkers: Final = PerLoop(Checker)
+_rechecker_of_loop: Final = PerLoop(Rechecker)
 
 
-def get_checker() -> Checker:
+def get_rechecker() -> Rechecker:
     """The checker of the running event loop."""
-    return _checkers.get()
+    return _rechecker_of_loop.get()

@@ -2,4 +2,7 @@
 
 from pm_realtime.checks.checks import check_environment, check_settings
 
-__all__ = ["check_environment", "check_settings"]
+__all__ = [
+    "check_environment",
+    "check_settings",
+]

@@ -15,8 +15,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from pm_realtime.backends import MEMORY, REDIS, backend_path, get_backend
-from pm_realtime.backends.base import Backend
-from pm_realtime.backends.redis import RedisBackend, check_hosts
+from pm_realtime.backends import Backend
+from pm_realtime.backends import RedisBackend, check_hosts
 from pm_realtime.conf import Conf, conf
 from pm_realtime.connection import is_pattern, parse_rate
 from pm_realtime.exceptions import CommandError

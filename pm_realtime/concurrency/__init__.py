@@ -3,14 +3,14 @@
 from pm_realtime.concurrency.background import run_in_background
 from pm_realtime.concurrency.bounded_calls import BoundedCalls, note_result
 from pm_realtime.concurrency.callers import is_loop_of_a_caller, may_have_waiting_caller
-from pm_realtime.concurrency.coalescing import Desk
+from pm_realtime.concurrency.coalescing import Coalescer
 from pm_realtime.concurrency.fair_queue import FairQueue
 from pm_realtime.concurrency.forks import after_fork
 from pm_realtime.concurrency.per_loop import PerLoop
 
 __all__ = [
     "BoundedCalls",
-    "Desk",
+    "Coalescer",
     "FairQueue",
     "PerLoop",
     "after_fork",

@@ -18,7 +18,7 @@ MOST: Final = 64
 PATIENCE: Final = 0.05
 
 
-class Desk(Generic[Q, A]):
+class Coalescer(Generic[Q, A]):
     """Belongs to one event loop.
 
     ``answer`` gives an answer, or the error in its place, for each question in turn; what it raises

@@ -3,4 +3,11 @@
 from pm_realtime.conf.client_options import as_javascript, fault_of
 from pm_realtime.conf.settings import Conf, Setting, batch_window_seconds, conf
 
-__all__ = ["Conf", "Setting", "as_javascript", "batch_window_seconds", "conf", "fault_of"]
+__all__ = [
+    "Conf",
+    "Setting",
+    "as_javascript",
+    "batch_window_seconds",
+    "conf",
+    "fault_of",
+]

@@ -15,15 +15,15 @@ from django.dispatch import Signal
 from pm_realtime import signals
 from pm_realtime.auth import (
     Identity,
-    Verdict,
+    RecheckResult,
     anonymous,
     authenticate,
-    get_checker,
-    holder_of,
+    get_rechecker,
+    owner_key_of,
     session_name,
 )
 from pm_realtime.backends import get_backend
-from pm_realtime.backends.base import ConnectionInfo
+from pm_realtime.backends import ConnectionInfo
 from pm_realtime.commands import check_form
 from pm_realtime.conf import conf
 from pm_realtime.connection import control, gate
@@ -31,13 +31,13 @@ from pm_realtime.connection.batching import choose_subprotocol, make_outbox
 from pm_realtime.connection.drain import get_shutdown
 from pm_realtime.connection.inbox import Inbox
 from pm_realtime.connection.origins import describe, is_allowed_origin
-from pm_realtime.connection.revocation import Rights, groups_of
-from pm_realtime.connection.slot import Seat
-from pm_realtime.connection.sockets import cut_off, narrow
+from pm_realtime.connection.revocation import Revocation, groups_of
+from pm_realtime.connection.slot import ConnectionSlot
+from pm_realtime.connection.sockets import abort, limit_read_buffer
 from pm_realtime.exceptions import CloseConnection, CommandError, OutageError
-from pm_realtime.hub import Holder, Hub, get_hub, read_bookmark
+from pm_realtime.hub import Hub, OwnerKey, get_hub, read_resume_position
 from pm_realtime.layer import Close, ControlMessage, SessionRekeyed
-from pm_realtime.observability import log_event, log_rate_limit, repetitions
+from pm_realtime.observability import log_event, log_rate_limit, throttle
 from pm_realtime.protocol import (
     INTERNAL_ERROR,
     CloseCode,
@@ -97,7 +97,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._outbox = make_outbox(self._subprotocol, send, on_overflow=self._close_slow)
         self._inbox = Inbox(self, self._answer, lambda: self._outbox.is_closed)
         self._hub: Hub | None = None
-        self._rights: Rights | None = None
+        self._rights: Revocation | None = None
         self._close_code = 1006
         self._opened_at = time.monotonic()
         self._last_seen = self._opened_at
@@ -113,7 +113,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         #: Frames after `connected`, sent or still to be.
         self._frames = 0
         self._orders: set[asyncio.Task[None]] = set()
-        self._seat = Seat()
+        self._seat = ConnectionSlot()
         self._task = cast("asyncio.Task[None]", asyncio.current_task())
         is_stopped_by_server = False
         try:
@@ -154,7 +154,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             logger.debug("A connection could not be opened: %s", error)
             await self._refuse(CloseCode.OVERLOADED)
         except Exception as error:
-            if repetitions.note_error(error):
+            if throttle.note_error(error):
                 logger.exception("A connection could not be opened.")
             await self._refuse(CloseCode.OVERLOADED)
 
@@ -219,13 +219,13 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
 
     async def _come_in(self, began: float, hub: Hub) -> None:
         """Be reached from now on, also by what was ordered since the session was read."""
-        self._rights = Rights(self, hub)
+        self._rights = Revocation(self, hub)
         self._resume(hub)
         own_groups = groups_of(self.identity, self.connection_id)
         await hub.join_all(self, own_groups)
         # Not before: who has lost a role meanwhile could not leave a group that is still joined.
         if self.identity.is_authenticated:
-            get_checker().add(self)
+            get_rechecker().add(self)
         self.catch_up(began, own_groups)
         if self._has_missed:
             self._rights.recheck()
@@ -234,7 +234,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
 
     def _resume(self, hub: Hub) -> None:
         """Go on where another connection has dropped, and do not lose one's own place then."""
-        bookmark = read_bookmark(self.scope.get("query_string", b""))
+        bookmark = read_resume_position(self.scope.get("query_string", b""))
         if bookmark is None:
             return
         if conf.RESUME_PERIOD:
@@ -283,7 +283,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         if isinstance(error, CloseConnection):
             self.end(error.code, error.reason)
             if error.code == CloseCode.RATE_LIMITED:
-                cut_off(self.base_send)
+                abort(self.base_send)
             return
         if not isinstance(error, CommandError):
             if not isinstance(error, OutageError):  # The log has that already.
@@ -315,11 +315,11 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         return self._frames
 
     @property
-    def holder(self) -> Holder | None:
+    def owner_key(self) -> OwnerKey | None:
         """Who may go on where this connection drops; None while that is in doubt."""
         if self._is_decided or not self.is_settled:
             return None
-        return holder_of(self.identity, self.scope)
+        return owner_key_of(self.identity, self.scope)
 
     def give_way(self) -> None:
         """End, as the client has gone on with another connection."""
@@ -393,7 +393,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         for message in self._hub.control_since(moment, groups):
             self.receive_control(message)
 
-    def judge(self, verdict: Verdict) -> None:
+    def judge(self, verdict: RecheckResult) -> None:
         """Take what a re-check found of this connection."""
         assert self._rights is not None
         self._rights.judge(verdict)
@@ -482,7 +482,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             await get_backend().set_role(self.connection_id, self.identity.role)
 
     async def _accept(self) -> None:
-        narrow(self.base_send)
+        limit_read_buffer(self.base_send)
         await self.accept()
 
     async def accept(self, subprotocol: str | None = None, headers: Any = None) -> None:
@@ -554,7 +554,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         if tasks:
             await asyncio.wait(tasks)
         if self._rights is not None and self.identity.is_authenticated:
-            get_checker().discard(self)
+            get_rechecker().discard(self)
         try:
             if self._hub is not None:
                 await self._hub.remove(self, is_dropped=not self._is_decided)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from pm_realtime.connection.revocation import Connection, Rights
+from pm_realtime.connection.revocation import Connection, Revocation
 from pm_realtime.layer import (
     ChangePending,
     Close,
@@ -20,7 +20,7 @@ from pm_realtime.layer import (
 )
 from pm_realtime.rooms import force_join, force_leave
 
-Act = Callable[[Connection, Rights, Any], None]
+Act = Callable[[Connection, Revocation, Any], None]
 
 _TABLE: Final[dict[type[ControlMessage], Act]] = {
     Close: lambda connection, _, message: connection.end(message.code, message.reason),
@@ -43,6 +43,6 @@ _TABLE: Final[dict[type[ControlMessage], Act]] = {
 }
 
 
-def carry_out(connection: Connection, rights: Rights, message: ControlMessage) -> None:
+def carry_out(connection: Connection, rights: Revocation, message: ControlMessage) -> None:
     """Carry out ``message``, or begin to. Never waits."""
     _TABLE[type(message)](connection, rights, message)

@@ -45,7 +45,7 @@ def _frame(payload: bytes) -> bytes:
     return b"%b\x7f%b%b" % (TEXT, size.to_bytes(8, "big"), payload)
 
 
-class Shortcut(Protocol):
+class DirectWriter(Protocol):
     """The way to one socket."""
 
     def write(self, texts: Texts) -> bool:
@@ -140,7 +140,7 @@ def _is_waiting(transport: Any) -> bool:
     )
 
 
-def find_shortcut(send: Any) -> Shortcut | None:
+def find_direct_writer(send: Any) -> DirectWriter | None:
     """The way behind an ASGI ``send`` whose handshake is done, or None."""
     try:
         return _find_daphne(send) if isinstance(send, partial) else _find_uvicorn(send)
@@ -148,7 +148,7 @@ def find_shortcut(send: Any) -> Shortcut | None:
         return None
 
 
-def _find_uvicorn(send: Any) -> Shortcut | None:
+def _find_uvicorn(send: Any) -> DirectWriter | None:
     protocol: Any = getattr(send, "__self__", None)
     if not _is_exactly(protocol, "uvicorn", "WebSocketsSansIOProtocol"):
         return None
@@ -159,7 +159,7 @@ def _find_uvicorn(send: Any) -> Shortcut | None:
     return shortcut if shortcut.is_free() else None  # And whatever it looks at is there.
 
 
-def _find_daphne(send: "partial[Any]") -> Shortcut | None:
+def _find_daphne(send: "partial[Any]") -> DirectWriter | None:
     server: Any = getattr(send.func, "__self__", None)
     protocol: Any = send.args[0] if len(send.args) == 1 and not send.keywords else None
     if not (_is_exactly(server, "daphne", "Server") and _is_exactly(protocol, "daphne", PROTOCOL)):

@@ -20,7 +20,7 @@ from pm_realtime.backends import get_backend
 from pm_realtime.concurrency import PerLoop
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError, CloseConnection
-from pm_realtime.hub import get_hub, keeps_places
+from pm_realtime.hub import get_hub, keeps_resume_buffers
 from pm_realtime.protocol import CloseCode
 
 logger = logging.getLogger("pm_realtime.connection")
@@ -93,9 +93,9 @@ class Shutdown:
             self._leaving.discard(connection)
             if not self._leaving:
                 self._have_left.set()
-            if not self._connections and not self.is_draining and not keeps_places():
+            if not self._connections and not self.is_draining and not keeps_resume_buffers():
                 self._unlisten()
-                _shutdowns.drop(self)
+                _drains.drop(self)
 
     def _listen(self) -> None:
         if threading.current_thread() is not threading.main_thread():
@@ -125,7 +125,7 @@ class Shutdown:
         if self._draining:
             return not self._draining.done()
         # The layer would go on having us in the groups of a place.
-        return bool(self._connections) or keeps_places()
+        return bool(self._connections) or keeps_resume_buffers()
 
     def _begin(self) -> None:
         now = time.monotonic()
@@ -209,9 +209,9 @@ def _hand_to(handler: Any) -> None:
         signal.raise_signal(signal.SIGTERM)
 
 
-_shutdowns: Final = PerLoop(lambda: Shutdown(asyncio.get_running_loop()))
+_drains: Final = PerLoop(lambda: Shutdown(asyncio.get_running_loop()))
 
 
 def get_shutdown() -> Shutdown:
     """The shutdown of the running event loop."""
-    return _shutdowns.get()
+    return _drains.get()

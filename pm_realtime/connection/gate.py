@@ -19,7 +19,7 @@ from pm_realtime.concurrency import FairQueue, PerLoop
 from pm_realtime.conf import conf
 from pm_realtime.connection.rate_limits import Meter, parse_rate
 from pm_realtime.exceptions import CloseConnection, HandshakeRefused
-from pm_realtime.observability import repetitions
+from pm_realtime.observability import throttle
 from pm_realtime.protocol import CloseCode
 
 logger = logging.getLogger("pm_realtime.connection")
@@ -171,6 +171,6 @@ def _parse(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def _log_refusal(status: int, why: str) -> None:
-    count = repetitions.note(("handshakes", status))
+    count = throttle.note(("handshakes", status))
     if count:
         logger.warning("Refused %d handshakes with %d: %s.", count, status, why)

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
 from pm_realtime.conf import conf
-from pm_realtime.connection.direct_write import Shortcut, find_shortcut
+from pm_realtime.connection.direct_write import DirectWriter, find_direct_writer
 
 Frame = dict[str, Any]
 Send = Callable[[Frame], Awaitable[None]]
@@ -29,11 +29,11 @@ class Outbox:
     """
 
     __slots__ = (
+        "_direct_writer",
         "_on_overflow",
         "_queue",
         "_queued_bytes",
         "_send",
-        "_shortcut",
         "_writer",
         "is_closed",
     )
@@ -43,7 +43,7 @@ class Outbox:
         self._on_overflow = on_overflow
         self._queue: deque[tuple[int, Frame]] | None = deque()
         self._queued_bytes = 0
-        self._shortcut: Shortcut | None = None
+        self._direct_writer: DirectWriter | None = None
         self._writer: asyncio.Task[None] | None = None
         self.is_closed = False
 
@@ -53,13 +53,13 @@ class Outbox:
             return
         if self._queue is not None:
             self._wait_in_line(len(text.encode()), {"type": "websocket.send", "text": text})
-        elif self._shortcut is None or not self._shortcut.write(text):
+        elif self._direct_writer is None or not self._direct_writer.write(text):
             self._try({"type": "websocket.send", "text": text})
 
     def deliver_all(self, texts: tuple[str, ...]) -> None:
         """Send several text frames, in one go where the socket has room. Never waits."""
         is_idle = self._queue is None and not self.is_closed
-        if not is_idle or self._shortcut is None or not self._shortcut.write(texts):
+        if not is_idle or self._direct_writer is None or not self._direct_writer.write(texts):
             for text in texts:
                 self.deliver(text)
 
@@ -69,7 +69,7 @@ class Outbox:
             return
         held, self._queue = self._queue or (), None
         self._queued_bytes = 0
-        self._shortcut = find_shortcut(self._send)
+        self._direct_writer = find_direct_writer(self._send)
         self.deliver(first)
         for _, frame in held:
             self.deliver(frame["text"])

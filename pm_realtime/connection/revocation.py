@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 from django.db.models import Model
 
-from pm_realtime.auth import Identity, Verdict, get_checker, renewed
+from pm_realtime.auth import Identity, RecheckResult, get_rechecker, renewed
 from pm_realtime.backends import get_backend
 from pm_realtime.exceptions import BackendError
 from pm_realtime.hub import Hub, Member
@@ -54,12 +54,12 @@ class Connection(RoomConnection, Member, Protocol):
     def begin(self, order: Coroutine[Any, Any, None]) -> None:
         """Carry out ``order`` beside what the connection does, until it ends."""
 
-    def judge(self, verdict: Verdict) -> None: ...
+    def judge(self, verdict: RecheckResult) -> None: ...
 
     def give_up(self) -> None: ...
 
 
-class Rights:
+class Revocation:
     """Belongs to one connection and its event loop."""
 
     __slots__ = (
@@ -169,11 +169,11 @@ class Rights:
         """The browser got another cookie for the signed-cookie session ``session``."""
         identity = self._connection.identity
         if self._is_mine(session) and identity.session is not None:
-            renewed = renewed(identity.session, auth_hash, expires_at)
-            self._connection.identity = replace(identity, session=renewed)
-            get_checker().note_session(self._connection)
+            changed = renewed(identity.session, auth_hash, expires_at)
+            self._connection.identity = replace(identity, session=changed)
+            get_rechecker().note_session(self._connection)
 
-    def judge(self, verdict: Verdict) -> None:
+    def judge(self, verdict: RecheckResult) -> None:
         """Take what a re-check found: end, become another, or look again later."""
         if verdict.code is not None:
             if not self._is_spared(verdict):
@@ -207,7 +207,7 @@ class Rights:
         """Have somebody look now; what was read before does not count any more."""
         # The checker tells nobody what it found of another identity than the present one.
         self._connection.identity = replace(self._connection.identity)
-        get_checker().ask(self._connection)
+        get_rechecker().ask(self._connection)
 
     async def _close_rekeyed(self) -> None:
         """Wait until the browser has the new cookie: a client must not come again with the old."""
@@ -235,7 +235,7 @@ class Rights:
         )
         self._connection.end(code, REASONS[code])
 
-    def _is_spared(self, verdict: Verdict) -> bool:
+    def _is_spared(self, verdict: RecheckResult) -> bool:
         """Whether a session that seems to have ended may only be about to change."""
         if verdict.code != CloseCode.SESSION_ENDED:
             return False
@@ -268,7 +268,7 @@ class Rights:
 
     def _look_again(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
-        loop.call_later(seconds, get_checker().ask, self._connection)
+        loop.call_later(seconds, get_rechecker().ask, self._connection)
 
     async def _settle(self, doubts: int) -> None:
         """Have groups and rooms follow what was found, and let go what was held, unless more has

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Final, cast
 
 from pm_realtime.backends import get_backend
-from pm_realtime.backends.base import Admission, ConnectionInfo, Policy
+from pm_realtime.backends import Admission, ConnectionInfo, Policy
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError, CloseConnection
 from pm_realtime.protocol import CloseCode
@@ -22,7 +22,7 @@ LATE: Final = 3
 _evictions: Final[set[asyncio.Task[None]]] = set()
 
 
-class Seat:
+class ConnectionSlot:
     """One connection's place among those of its user, or of the anonymous ones."""
 
     __slots__ = ("_connection_id", "_counting")

@@ -20,7 +20,7 @@ GRACE: Final = 1.0
 Send = Callable[..., Any]
 
 
-def narrow(send: Send) -> None:
+def limit_read_buffer(send: Send) -> None:
     """Have little read at a time.
 
     Servers parse in one go all that they have read, 256 KiB at most: tens of thousands of frames
@@ -35,7 +35,7 @@ def narrow(send: Send) -> None:
         transport.max_size = READ
 
 
-def cut_off(send: Send) -> None:
+def abort(send: Send) -> None:
     """Read nothing more from a client that sends whatever it is told, and drop it soon.
 
     A server that has sent a close frame goes on reading and parsing until the client answers it;

@@ -17,21 +17,21 @@ from pm_realtime.conf import conf
 from pm_realtime.hub.control_log import ControlLog
 from pm_realtime.hub.members import ControlSubscriber, Member
 from pm_realtime.hub.messages import NEVER_SENT, Burst, Message, bursts
-from pm_realtime.hub.resume import Backlog, Bookmark, Place, Places
+from pm_realtime.hub.resume import MessageBuffer, ResumeBuffer, ResumeBuffers, ResumePosition
 from pm_realtime.layer import (
     Close,
     Control,
     ControlMessage,
     Group,
     Groups,
-    Link,
+    ProcessChannel,
     Recheck,
     UnknownControlError,
     authenticated_group,
     connection_group,
     control_group,
 )
-from pm_realtime.observability import repetitions
+from pm_realtime.observability import throttle
 from pm_realtime.protocol import CloseCode
 
 logger = logging.getLogger("pm_realtime.push")
@@ -50,15 +50,15 @@ class Hub:
     def __init__(self) -> None:
         self._members: dict[str, tuple[Member, set[str]]] = {}
         self._groups: Groups[Member] = Groups()
-        self._link = Link(
+        self._channel = ProcessChannel(
             self._groups, dispatch=self._dispatch, begin_turn=self._begin_turn, mend=self._mend
         )
         self._sweeper: asyncio.Task[None] | None = None
         self._control_subscriber = ControlSubscriber()
         self._control_log = _control_logs.get()
         #: What arrived for members whose rights are in doubt.
-        self._held: dict[str, Backlog] = {}
-        self._places = Places()
+        self._held: dict[str, MessageBuffer] = {}
+        self._places = ResumeBuffers()
         self._forgetting: asyncio.Task[None] | None = None
         #: Counts what came from the layer.
         self._serial = 0
@@ -70,7 +70,7 @@ class Hub:
         return sum(
             1
             for member, _ in self._members.values()
-            if member is not self._control_subscriber and not isinstance(member, Place)
+            if member is not self._control_subscriber and not isinstance(member, ResumeBuffer)
         )
 
     async def add(self, member: Member, groups: Sequence[str] = ()) -> None:
@@ -87,7 +87,7 @@ class Hub:
         await self._start()
         for count, group in enumerate(groups, 1):
             # On one server the last group confirms those that were joined before it.
-            is_confirmed = count == len(groups) or not self._link.is_on_one_server
+            is_confirmed = count == len(groups) or not self._channel.is_on_one_server
             await self.join(member, group, is_confirmed=is_confirmed)
             self.deliver_missed(member, group)
 
@@ -111,25 +111,25 @@ class Hub:
         """From now on remember what ``member`` is sent, and keep its place when it drops."""
         self._places.offer(member.connection_id)
 
-    def resume(self, member: Member, bookmark: Bookmark) -> tuple[bool, str | None]:
+    def resume(self, member: Member, bookmark: ResumePosition) -> tuple[bool, str | None]:
         """Have ``member`` go on where its client has stopped reading.
 
         From each group that it joins it then gets what it missed: see :meth:`deliver_missed`.
         False where nobody remembers that, or it is not the place of the same user and session.
         With it the connection that has dropped or now gives way, if that is of the same ones.
         """
-        found, holder = self._places.find(bookmark), member.holder
-        if found is None or holder is None:
+        found, owner_key = self._places.find(bookmark), member.owner_key
+        if found is None or owner_key is None:
             return False, None
         place, seen = found
         former, _ = self._members[place.connection_id]
-        if former is not place and former.holder == holder and self._keep_place(former):
+        if former is not place and former.owner_key == owner_key and self._keep_place(former):
             # Its end has not come to us yet.
             former.give_way()
-        if place.holder != holder:
+        if place.owner_key != owner_key:
             return False, None
         until = time.monotonic() + conf.RESUME_PERIOD
-        if not self._places.give(place, member.connection_id, holder, seen, until):
+        if not self._places.give(place, member.connection_id, owner_key, seen, until):
             return False, place.connection_id
         if place.connection_id != bookmark.connection_id:
             place.forget_numbers()
@@ -142,14 +142,14 @@ class Hub:
         return connection_id in self._members
 
     @property
-    def keeps_places(self) -> bool:
+    def keeps_resume_buffers(self) -> bool:
         """Whether a connection that dropped has a place here still."""
-        return any(isinstance(member, Place) for member, _ in self._members.values())
+        return any(isinstance(member, ResumeBuffer) for member, _ in self._members.values())
 
     async def forget_places(self) -> None:
         """Let the places of connections that dropped go, as the process stops."""
         for member, _ in list(self._members.values()):
-            if isinstance(member, Place):
+            if isinstance(member, ResumeBuffer):
                 await self.remove(member)
 
     def deliver_missed(self, member: Member, group: str) -> None:
@@ -160,12 +160,12 @@ class Hub:
     def _keep_place(self, member: Member) -> bool:
         """Have its place be in the groups of ``member`` instead of it; False where it has none."""
         connection_id = member.connection_id
-        place, holder = self._places.get(connection_id), member.holder
-        if place is None or holder is None or connection_id in self._held:
+        place, owner_key = self._places.get(connection_id), member.owner_key
+        if place is None or owner_key is None or connection_id in self._held:
             return False
         _, groups = self._members[connection_id]
         until = time.monotonic() + conf.RESUME_PERIOD
-        place.keep(holder, groups - {connection_group(connection_id)}, until)
+        place.keep(owner_key, groups - {connection_group(connection_id)}, until)
         self._members[connection_id] = (place, groups)
         for group in groups:
             self._groups[group].members[connection_id] = place
@@ -179,7 +179,7 @@ class Hub:
         does not bring what is sent.
         """
         with self._groups.using(group) as entry:
-            await self._link.until_heard()
+            await self._channel.until_healthy()
             if entry.lock.locked() or not entry.members:
                 await self._join_first(member, group, entry, is_confirmed)
             else:
@@ -196,7 +196,7 @@ class Hub:
         if place := self._places.get(member.connection_id):
             place.forget(group)
         if not entry.members:
-            await self._link.discard(group)
+            await self._channel.discard(group)
 
     def control_since(self, moment: float, groups: Collection[str]) -> list[ControlMessage]:
         """The control messages for ``groups`` since ``moment`` (monotonic seconds)."""
@@ -211,13 +211,13 @@ class Hub:
 
         Who wants to join a group meanwhile waits as well.
         """
-        await self._link.catch_up()
+        await self._channel.catch_up()
 
     def hold(self, member: Member) -> None:
         """Keep back what arrives for ``member`` until :meth:`let_go`."""
         # Not what comes for its place, which nobody would let go.
         if self._members.get(member.connection_id, (None, ()))[0] is member:
-            self._held.setdefault(member.connection_id, Backlog())
+            self._held.setdefault(member.connection_id, MessageBuffer())
 
     def let_go(self, member: Member) -> None:
         """Deliver what was held for ``member``, but not through groups it has left meanwhile."""
@@ -235,7 +235,7 @@ class Hub:
         entry = self._groups.get(group)
         if entry is None:
             # A join was cancelled, or a leave failed, while the layer worked on it.
-            self._link.note_stray(group)
+            self._channel.note_stale(group)
             return
         for burst in bursts(group, messages, self._serial):
             self._serial = burst.messages[-1].serial
@@ -269,7 +269,7 @@ class Hub:
         if self._served and (is_long or self._served + members > BATCH):
             await asyncio.sleep(0)
             self._begin_turn()
-            self._link.note_arrival()
+            self._channel.note_arrival()
         self._served += members
 
     def _begin_turn(self) -> None:
@@ -277,7 +277,7 @@ class Hub:
 
     def _hand_all(self, member: Member, burst: Burst, limit: int) -> None:
         connection_id = member.connection_id
-        is_open = connection_id not in self._held and not isinstance(member, Place)
+        is_open = connection_id not in self._held and not isinstance(member, ResumeBuffer)
         if not is_open or connection_id in burst.excluded:
             for message in burst.messages:
                 if message.exclude != connection_id:
@@ -312,11 +312,11 @@ class Hub:
         try:
             control = Control.read(message)
         except UnknownControlError as error:
-            if repetitions.note(("control", str(error))):
+            if throttle.note(("control", str(error))):
                 logger.warning("Ignored an unknown control message: %s.", error)
             return
         if control.group not in self._groups:
-            self._link.note_stray(control.group)
+            self._channel.note_stale(control.group)
             return
         if control.is_logged:
             self._control_log.add(control.target, control.message)
@@ -324,7 +324,9 @@ class Hub:
         for member in list(entry.members.values()) if entry else ():
             _tell(member, control.message)
 
-    def _add_to_held(self, member: Member, held: Backlog, message: Message, limit: int) -> None:
+    def _add_to_held(
+        self, member: Member, held: MessageBuffer, message: Message, limit: int
+    ) -> None:
         held.add(NEVER_SENT, message)
         if held.bytes > limit:
             del self._held[member.connection_id]
@@ -337,12 +339,12 @@ class Hub:
         try:
             async with entry.lock:
                 if not entry.members:
-                    await self._link.add(group, is_confirmed=is_confirmed)
+                    await self._channel.add(group, is_confirmed=is_confirmed)
                 else:
-                    await self._link.until_heard()
+                    await self._channel.until_healthy()
                 self._enter(member, group, entry)
         except LookupError:
-            await self._link.discard(group)
+            await self._channel.discard(group)
             raise
 
     def _enter(self, member: Member, group: str, entry: Group[Member]) -> None:
@@ -354,9 +356,9 @@ class Hub:
 
     async def _start(self) -> None:
         async with self._starting:
-            if self._link.echo is not None:
+            if self._channel.echo is not None:
                 return
-            await self._link.open()
+            await self._channel.open()
             self._sweeper = asyncio.get_running_loop().create_task(self._sweep_forever())
             try:
                 await self._receive_control()
@@ -377,13 +379,13 @@ class Hub:
         await self.leave(self._control_subscriber, control_group())
         self._members.pop(self._control_subscriber.connection_id, None)
         sweeper, self._sweeper = self._sweeper, None
-        await self._link.close(sweeper)
+        await self._channel.close(sweeper)
 
     async def _sweep_forever(self) -> None:
         """One clock for all connections: heartbeats, and groups before the layer forgets them."""
         while True:
             await asyncio.sleep(_sweep_interval())
-            self._link.revive()
+            self._channel.restart_receiver()
             try:
                 await self._sweep(time.monotonic())
             except Exception:
@@ -394,7 +396,7 @@ class Hub:
         for member, _ in list(self._members.values()):
             member.check_heartbeat(deadline)
         self._sweep_places(now)
-        if self._link.is_forgotten(now):
+        if self._channel.is_forgotten(now):
             await self._mend()
 
     def _sweep_places(self, now: float) -> None:
@@ -403,14 +405,14 @@ class Hub:
             # The last one stops the hub, and with it the sweep.
             self._forgetting = asyncio.get_running_loop().create_task(self._forget(over))
 
-    async def _forget(self, places: Sequence[Place]) -> None:
+    async def _forget(self, places: Sequence[ResumeBuffer]) -> None:
         for place in places:
             if place.is_over(time.monotonic()):
                 await self.remove(place)
 
     async def _mend(self) -> None:
         """Have the layer know the groups with members, who may have missed an order meanwhile."""
-        await self._link.renew()
+        await self._channel.renew()
         self._control_log.add(authenticated_group(), Recheck())
         for member, _ in list(self._members.values()):
             _tell(member, Recheck())
@@ -446,7 +448,7 @@ def get_hub() -> Hub:
     return _hubs.get()
 
 
-def keeps_places() -> bool:
+def keeps_resume_buffers() -> bool:
     """Whether a connection that dropped has a place in the running event loop still."""
     hub = _hubs.find()
-    return hub is not None and hub.keeps_places
+    return hub is not None and hub.keeps_resume_buffers

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from pm_realtime.hub.messages import NEVER_SENT
-from pm_realtime.hub.resume import Holder
+from pm_realtime.hub.resume import OwnerKey
 from pm_realtime.layer import ControlMessage
 
 
@@ -14,7 +14,7 @@ class Member(Protocol):
     def connection_id(self) -> str: ...
 
     @property
-    def holder(self) -> Holder | None:
+    def owner_key(self) -> OwnerKey | None:
         """Whose place this is to have; None while that is in doubt."""
 
     def deliver(self, text: str) -> float:
@@ -37,7 +37,7 @@ class ControlSubscriber:
     """Keeps the hub in the group of control messages: a member that gets nothing."""
 
     connection_id = "control"
-    holder = None
+    owner_key = None
 
     def deliver(self, text: str) -> float:
         return NEVER_SENT

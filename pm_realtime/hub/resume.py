@@ -14,17 +14,17 @@ from pm_realtime.hub.messages import NEVER_SENT, Message
 from pm_realtime.layer import ControlMessage, RefreshRoom, Unsubscribe, room_group
 
 #: Whose place it is: a user and the digest of a session, each None where there is none.
-Holder = tuple[int | str | None, str | None]
+OwnerKey = tuple[int | str | None, str | None]
 
 
-class Bookmark(NamedTuple):
+class ResumePosition(NamedTuple):
     """How far a client has read: on which connection, and how many frames after ``connected``."""
 
     connection_id: str
     seen: int
 
 
-def read_bookmark(query: bytes) -> Bookmark | None:
+def read_resume_position(query: bytes) -> ResumePosition | None:
     """The ``resume`` of a handshake; None where the client does not ask for a place.
 
     A client without a connection before, or with one that nobody can have had, only asks that a
@@ -37,11 +37,11 @@ def read_bookmark(query: bytes) -> Bookmark | None:
         return None
     connection_id, _, seen = values[-1].partition(",")
     if not (seen.isascii() and seen.isdigit() and len(seen) < 16):
-        return Bookmark("", 0)
-    return Bookmark(connection_id, int(seen))
+        return ResumePosition("", 0)
+    return ResumePosition(connection_id, int(seen))
 
 
-class Backlog:
+class MessageBuffer:
     """Messages for one connection, each with a number that never gets smaller."""
 
     __slots__ = ("bytes", "messages")
@@ -72,7 +72,7 @@ class Backlog:
         self.bytes = sum(message.size for _, message in messages)
 
 
-class Place(Backlog):
+class ResumeBuffer(MessageBuffer):
     """What one connection was sent lately; after :meth:`keep`, a member that gathers for it."""
 
     __slots__ = (
@@ -81,7 +81,7 @@ class Place(Backlog):
         "_taken",
         "_wanted",
         "connection_id",
-        "holder",
+        "owner_key",
         "successor",
         "until",
     )
@@ -90,7 +90,7 @@ class Place(Backlog):
         super().__init__()
         self.connection_id = connection_id
         #: None while the connection is open, and when nobody is to have this place.
-        self.holder: Holder | None = None
+        self.owner_key: OwnerKey | None = None
         #: When it is over, monotonic seconds.
         self.until = math.inf
         #: The connection that goes on here.
@@ -125,9 +125,9 @@ class Place(Backlog):
             self._lost = self.messages[count - 1][0]
             self._leave(self.messages[count:])
 
-    def keep(self, holder: Holder, groups: Collection[str], until: float) -> None:
+    def keep(self, owner_key: OwnerKey, groups: Collection[str], until: float) -> None:
         """The connection has dropped: gather what comes for ``groups`` until that moment."""
-        self.holder, self.until, self._wanted = holder, until, set(groups)
+        self.owner_key, self.until, self._wanted = owner_key, until, set(groups)
         self.take({message.group for _, message in self.messages} - self._wanted)
 
     def give_to(self, successor: str, seen: int, until: float) -> bool:
@@ -143,7 +143,7 @@ class Place(Backlog):
 
     def pass_on(self, successor: str, until: float) -> None:
         """The connection that went on here has dropped as well: another gets the rest."""
-        if self.holder is None or self.successor is None:
+        if self.owner_key is None or self.successor is None:
             return
         if self._wanted:
             # What has nothing more to give only says for a while who has it: without an end, who
@@ -187,7 +187,7 @@ class Place(Backlog):
 
     def end(self) -> None:
         """Nobody is to have this place."""
-        self.holder, self.until, self._wanted = None, -math.inf, set()
+        self.owner_key, self.until, self._wanted = None, -math.inf, set()
         self._taken = None
         self._leave([])
 
@@ -221,19 +221,19 @@ class Place(Backlog):
         pass
 
 
-class Places(dict[str, Place]):
+class ResumeBuffers(dict[str, ResumeBuffer]):
     """The places of the connections of one hub, by connection."""
 
     def __init__(self) -> None:
         super().__init__()
         #: Those that were given away, by who has them; the oldest first.
-        self._given: dict[str, list[Place]] = {}
+        self._given: dict[str, list[ResumeBuffer]] = {}
 
     def offer(self, connection_id: str) -> None:
         """Remember from now on what an open connection is sent."""
-        self[connection_id] = Place(connection_id)
+        self[connection_id] = ResumeBuffer(connection_id)
 
-    def find(self, bookmark: Bookmark) -> tuple[Place, int] | None:
+    def find(self, bookmark: ResumePosition) -> tuple[ResumeBuffer, int] | None:
         """Where a client goes on, and how many frames it saw there.
 
         Where another connection of it has been given the place already, it goes on after that one,
@@ -250,10 +250,10 @@ class Places(dict[str, Place]):
         self._given.pop(connection_id, None)
 
     def give(
-        self, place: Place, connection_id: str, holder: Holder, seen: int, until: float
+        self, place: ResumeBuffer, connection_id: str, owner_key: OwnerKey, seen: int, until: float
     ) -> bool:
-        """Have ``holder`` go on at ``place`` with another connection: see :meth:`Place.give_to`."""
-        if place.holder != holder or not place.give_to(connection_id, seen, until):
+        """Have another connection go on at ``place``: see :meth:`ResumeBuffer.give_to`."""
+        if place.owner_key != owner_key or not place.give_to(connection_id, seen, until):
             return False
         earlier = self._given.pop(place.connection_id, [])
         earlier = [each for each in earlier if self.get(each.connection_id) is each]
@@ -263,11 +263,11 @@ class Places(dict[str, Place]):
         return True
 
     def hand_over(self, connection_id: str, group: str, serial: int) -> list[Message]:
-        """What a connection gets of the place that it has: see :meth:`Place.hand_over`."""
+        """What a connection gets of the place that it has: see :meth:`ResumeBuffer.hand_over`."""
         places = self._given.get(connection_id, ())
         return [message for place in places for message in place.hand_over(group, serial)]
 
-    def sweep(self, now: float, period: float) -> list[Place]:
+    def sweep(self, now: float, period: float) -> list[ResumeBuffer]:
         """Forget what is older than ``period`` seconds; the places that are over, to be left."""
         for place in self.values():
             place.trim(now - period)

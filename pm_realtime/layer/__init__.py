@@ -18,7 +18,7 @@ from pm_realtime.layer.groups import (
 )
 from pm_realtime.layer.local import LocalChannelLayer, get_layer, is_in_process
 from pm_realtime.layer.memberships import Group, Groups
-from pm_realtime.layer.process_channel import Link
+from pm_realtime.layer.process_channel import ProcessChannel
 from pm_realtime.layer.sending import asend, expect_sockets, is_alone, send, warn_if_alone
 from pm_realtime.layer.wire import (
     ChangePending,
@@ -51,9 +51,9 @@ __all__ = [
     "CookieRenewed",
     "Group",
     "Groups",
-    "Link",
     "LocalChannelLayer",
     "Message",
+    "ProcessChannel",
     "Recheck",
     "Refresh",
     "RefreshRoom",

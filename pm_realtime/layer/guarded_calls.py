@@ -32,7 +32,7 @@ PREFIX: Final = "pm_realtime."
 PAUSE: Final = 0.5
 
 
-class _Road:
+class _Guard:
     """The way from one event loop to a layer outside of this process."""
 
     def __init__(self) -> None:
@@ -67,20 +67,20 @@ def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-_roads: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, _Road]] = WeakKeyDictionary()
+_guards: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, _Guard]] = WeakKeyDictionary()
 
 
-def _road() -> _Road:
+def _guard() -> _Guard:
     loop = asyncio.get_running_loop()
-    road = _roads.get(loop)
+    road = _guards.get(loop)
     if road is None:
-        road = _roads[loop] = _Road()
+        road = _guards[loop] = _Guard()
     return road
 
 
 def block(reason: str | None) -> None:
     """Refuse at once what the running loop would do with the layer, until ``None`` is given."""
-    _road().block = reason
+    _guard().block = reason
 
 
 async def group_add(
@@ -118,16 +118,16 @@ async def new_channel(layer: BaseChannelLayer) -> str:
 
 def check_start() -> None:
     """Raise ``BackendError`` where somebody tried in vain to begin with the layer just now."""
-    if time.monotonic() < _road().start_from:
+    if time.monotonic() < _guard().start_from:
         raise OutageError("The channel layer was away a moment ago.")
 
 
 def note_vain_start() -> None:
     """Nobody is to try for a moment: each vain try leaves something in the layer."""
-    _road().start_from = time.monotonic() + PAUSE
+    _guard().start_from = time.monotonic() + PAUSE
 
 
 async def _go(layer: BaseChannelLayer, step: Callable[[], Awaitable[R]], is_probe: bool) -> R:
     if is_in_process(layer):
         return await step()
-    return await _road().go(step, is_probe=is_probe)
+    return await _guard().go(step, is_probe=is_probe)

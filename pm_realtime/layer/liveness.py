@@ -40,7 +40,7 @@ REDIAL: Final = 3.0
 SETTLING: Final = 0.05
 
 
-class Echo:
+class LivenessProbe:
     """Belongs to one hub: ``channel`` is the hub's.
 
     ``mend`` puts its groups into the layer anew, ``tidy`` takes out what it left there. A layer of
@@ -64,8 +64,8 @@ class Echo:
         self._number = self._first = 0
         self._missing: set[str] = set()
         self._all_back = asyncio.Event()
-        self._is_heard = asyncio.Event()
-        self._is_heard.set()
+        self._is_healthy = asyncio.Event()
+        self._is_healthy.set()
         self._is_broken = self._is_listening = False
         self._error: str | None = None
         self._woken = asyncio.Event()
@@ -89,7 +89,7 @@ class Echo:
 
     def doubt(self) -> None:
         """Something failed: let nobody join before the next echo, which is sent now."""
-        self._is_heard.clear()
+        self._is_healthy.clear()
         self._woken.set()
 
     def wake(self) -> None:
@@ -121,19 +121,19 @@ class Echo:
                 self._all_back.set()
 
     @property
-    def is_heard(self) -> bool:
+    def is_healthy(self) -> bool:
         """Whether the last echo came back and nothing has failed since."""
-        return self._is_heard.is_set()
+        return self._is_healthy.is_set()
 
-    async def until_heard(self) -> None:
+    async def until_healthy(self) -> None:
         """Return when the layer brings what is sent; raise ``BackendError`` while it is away."""
-        if self._is_heard.is_set():
+        if self._is_healthy.is_set():
             return
         if self._error is not None:
             raise OutageError(self._error)
         try:
             async with asyncio.timeout(TIMEOUT):
-                await self._is_heard.wait()
+                await self._is_healthy.wait()
         except TimeoutError:
             raise OutageError("The channel layer does not bring what is sent.") from None
 
@@ -144,7 +144,7 @@ class Echo:
         """
         if self._interval is not None:
             self.doubt()
-            await self.until_heard()
+            await self.until_healthy()
 
     async def confirm(self, group: str) -> None:
         """Return when what is sent to ``group`` arrives; raise ``BackendError`` where nothing does.
@@ -201,7 +201,7 @@ class Echo:
                     self.lose(error)
                 elif not wait.is_in_queue:
                     self._is_broken = True
-                    self._is_heard.clear()
+                    self._is_healthy.clear()
                 if wait.is_vain and time.monotonic() - dialled >= REDIAL:
                     await redis_layers.redial(self._layer)
                     dialled = time.monotonic()
@@ -236,7 +236,7 @@ class Echo:
     async def _find(self) -> None:
         self._error = None
         guarded_calls.block(None)
-        self._is_heard.set()
+        self._is_healthy.set()
         outage.end(self)
         outage.end(SUBSCRIPTIONS)
         if self._interval is None:
@@ -258,8 +258,8 @@ class Echo:
 class _Wait:
     """For an echo: behind other messages it is late, not lost."""
 
-    def __init__(self, echo: Echo) -> None:
-        self._echo = echo
+    def __init__(self, echo: LivenessProbe) -> None:
+        self._probe = echo
         self._started = time.monotonic()
         self._arrivals = echo.arrivals
         self._misses = 0
@@ -267,8 +267,8 @@ class _Wait:
 
     def note_miss(self) -> None:
         """Once more it did not come in time."""
-        self.is_in_queue = self._arrivals != self._echo.arrivals
-        self._arrivals = self._echo.arrivals
+        self.is_in_queue = self._arrivals != self._probe.arrivals
+        self._arrivals = self._probe.arrivals
         self._misses = 0 if self.is_in_queue else self._misses + 1
 
     @property

@@ -15,7 +15,7 @@ from pm_realtime import redis_layers
 from pm_realtime.conf import batch_window_seconds
 from pm_realtime.exceptions import OutageError
 from pm_realtime.layer import guarded_calls, local, sending
-from pm_realtime.layer.liveness import Echo
+from pm_realtime.layer.liveness import LivenessProbe
 from pm_realtime.layer.memberships import Groups
 from pm_realtime.layer.wire import group_of_push, is_probe
 from pm_realtime.observability import LAYER, outage
@@ -44,7 +44,7 @@ class _Last(NamedTuple):
     ended_at: float
 
 
-class Link:
+class ProcessChannel:
     """Belongs to one hub: ``groups`` are the hub's.
 
     ``dispatch`` takes what arrives: the pushes to a group that came together, with its name, or
@@ -70,12 +70,12 @@ class Link:
         self._listener: asyncio.Task[None] | None = None
         self._renewed_at = 0.0
         #: Groups of which the layer may, now or later, have another picture, and since when.
-        self._strays: dict[str, float] = {}
+        self._stale: dict[str, float] = {}
         #: Received, and not yet handed on: also by a receiver that somebody has cancelled.
         self._arrived: deque[dict[str, Any]] = deque()
         self._last = _Last(None, 0.0, 0.0)
         #: None while the link is closed.
-        self.echo: Echo | None = None
+        self.echo: LivenessProbe | None = None
 
     async def open(self) -> None:
         """Begin to receive. Raises ``BackendError`` while the layer is away."""
@@ -110,10 +110,10 @@ class Link:
         await asyncio.wait(tasks, timeout=guarded_calls.TIMEOUT)
         _closed_at[loop] = time.monotonic()
         redis_layers.forget_channel(layer, self._channel)
-        for group in list(self._strays):
+        for group in list(self._stale):
             with suppress(Exception):
                 await guarded_calls.group_discard(layer, group, self._channel)
-        is_away = not echo.is_heard
+        is_away = not echo.is_healthy
         await echo.stop()
         if is_away:
             await redis_layers.let_go(layer)
@@ -123,12 +123,12 @@ class Link:
         """Whether all groups take the same way: what confirms one confirms those before it."""
         return self._opened().is_on_one_server
 
-    async def until_heard(self) -> None:
+    async def until_healthy(self) -> None:
         """Return when the layer brings what is sent; raise ``BackendError`` while it is away.
 
         Raises ``LookupError`` where the link is closed.
         """
-        await self._opened().until_heard()
+        await self._opened().until_healthy()
 
     async def catch_up(self) -> None:
         """Return when what was sent before now is delivered; raise ``BackendError`` in doubt.
@@ -141,7 +141,7 @@ class Link:
     async def add(self, group: str, *, is_confirmed: bool) -> None:
         """Receive what is sent to ``group``; its lock is held by the caller.
 
-        Raises as :meth:`until_heard` does.
+        Raises as :meth:`until_healthy` does.
         """
         echo, layer = self._opened(), self._layer
         assert layer is not None
@@ -149,9 +149,9 @@ class Link:
             await guarded_calls.group_add(layer, group, self._channel)
             if is_confirmed:
                 await echo.confirm(group)
-            await self.until_heard()
+            await self.until_healthy()
         except BaseException:
-            self.note_stray(group)
+            self.note_stale(group)
             raise
 
     async def discard(self, group: str) -> None:
@@ -166,14 +166,14 @@ class Link:
                     if not entry.members and self._layer is not None:
                         await guarded_calls.group_discard(self._layer, group, self._channel)
             except BaseException as error:
-                self.note_stray(group)
+                self.note_stale(group)
                 if not isinstance(error, Exception):
                     raise
                 logger.debug("A group could not be left in the channel layer: %r", error)
 
-    def note_stray(self, group: str) -> None:
-        """Whether the layer has us in ``group`` is not known: see :meth:`_settle_strays`."""
-        self._strays[group] = time.monotonic()
+    def note_stale(self, group: str) -> None:
+        """Whether the layer has us in ``group`` is not known: see :meth:`_unsubscribe_stale`."""
+        self._stale[group] = time.monotonic()
         if self.echo is not None:
             self.echo.wake()
 
@@ -189,19 +189,19 @@ class Link:
             if entry.members and self._layer is not None:
                 await guarded_calls.group_add(self._layer, group, self._channel, is_probe=True)
 
-    def revive(self) -> None:
+    def restart_receiver(self) -> None:
         """Receive again where the ``send`` of a middleware has cancelled its caller."""
         if self._receiver is not None and self._receiver.done() and self._layer is not None:
             logger.error("The receiver of the channel layer was cancelled; it starts again.")
             receive = self._receive_forever(self._layer, self._channel)
             self._receiver = asyncio.get_running_loop().create_task(receive)
 
-    def _opened(self) -> Echo:
+    def _opened(self) -> LivenessProbe:
         if self.echo is None:
             raise LookupError("the hub has stopped")
         return self.echo
 
-    async def _begin(self, layer: BaseChannelLayer) -> Echo:
+    async def _begin(self, layer: BaseChannelLayer) -> LivenessProbe:
         # After a restart of Redis each socket of a layer that nobody used meanwhile fails once.
         if time.monotonic() - _closed_at.get(asyncio.get_running_loop(), -IDLE) >= IDLE:
             await redis_layers.drop_idle(layer)
@@ -211,9 +211,9 @@ class Link:
             await redis_layers.drop_idle(layer)
             return await self._listen(layer)
 
-    async def _listen(self, layer: BaseChannelLayer) -> Echo:
+    async def _listen(self, layer: BaseChannelLayer) -> LivenessProbe:
         self._channel = await guarded_calls.new_channel(layer)
-        echo = Echo(layer, self._channel, mend=self._mend, tidy=self._settle_strays)
+        echo = LivenessProbe(layer, self._channel, mend=self._mend, tidy=self._unsubscribe_stale)
         await echo.start()
         return echo
 
@@ -296,17 +296,17 @@ class Link:
         if self.echo is not None:
             self.echo.note_arrival()
 
-    async def _settle_strays(self) -> None:
+    async def _unsubscribe_stale(self) -> None:
         """Have the layer agree with us on groups in which a step failed, now and a while later.
 
         A step that was given up may still reach the server, after whatever came next.
         """
-        for group, since in list(self._strays.items()):
-            await self._settle_stray(group)
-            if time.monotonic() - since > LATE and self._strays.get(group) == since:
-                del self._strays[group]
+        for group, since in list(self._stale.items()):
+            await self._settle_stale(group)
+            if time.monotonic() - since > LATE and self._stale.get(group) == since:
+                del self._stale[group]
 
-    async def _settle_stray(self, group: str) -> None:
+    async def _settle_stale(self, group: str) -> None:
         with self._groups.using(group) as entry:
             async with entry.lock:
                 if self._layer is None:

@@ -10,7 +10,7 @@ PERIOD: Final = 60.0
 MEMORY: Final = 1000
 
 
-class Repetitions:
+class LogThrottle:
     """How often things came up that nobody was told of."""
 
     def __init__(self) -> None:
@@ -45,4 +45,4 @@ class Repetitions:
 
 
 #: Those of this process.
-repetitions: Final = Repetitions()
+throttle: Final = LogThrottle()

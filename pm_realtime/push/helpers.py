@@ -18,7 +18,7 @@ from django.core.exceptions import SynchronousOnlyOperation, ValidationError
 from django.db.models import Model
 
 from pm_realtime.backends import get_backend
-from pm_realtime.backends.base import ConnectionInfo, Stats
+from pm_realtime.backends import ConnectionInfo, Stats
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import CommandError
 from pm_realtime.layer import (
@@ -217,7 +217,7 @@ def _disconnect_user(
     """Close every connection of ``user`` at once, with ``code`` (1000 or 3000 to 4999).
 
     Clients reconnect by themselves after a code for which
-    :func:`pm_realtime.protocol.envelope.may_reconnect` is true; after the default, 4503, they do not.
+    :func:`pm_realtime.protocol.may_reconnect` is true; after the default, 4503, they do not.
     """
     return _direct_control(user_group(user_key(user)), _close(code, reason))
 

@@ -15,7 +15,7 @@ from django.utils.module_loading import import_string
 from pm_realtime.concurrency import PerLoop, note_result
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import CommandError, OutageError
-from pm_realtime.observability import repetitions
+from pm_realtime.observability import throttle
 from pm_realtime.protocol import INTERNAL_ERROR, ErrorCode
 from pm_realtime.rooms.options import Room
 from pm_realtime.rooms.site_code import run_site_code
@@ -68,7 +68,7 @@ async def _ask(path: str, room: Room, user: Any) -> Any:
 
 
 def _log_slow(path: str, room: Room, seconds: float) -> None:
-    count = repetitions.note(("slow", room.options))
+    count = throttle.note(("slow", room.options))
     if count:
         logger.warning(
             "%s did not answer within %g s (AUTHORIZE_TIMEOUT), which means no; %d times.",
@@ -80,6 +80,6 @@ def _log_slow(path: str, room: Room, seconds: float) -> None:
 
 
 def _log_failure(path: str, error: Exception) -> None:
-    count = repetitions.note_error(error, path)
+    count = throttle.note_error(error, path)
     if count:
         logger.error("%s failed, so nobody gets in; %d times.", path, count, exc_info=error)

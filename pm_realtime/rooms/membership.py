@@ -13,7 +13,7 @@ from pm_realtime.backends import get_backend
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import CommandError, OutageError
 from pm_realtime.layer import room_group
-from pm_realtime.observability import repetitions
+from pm_realtime.observability import throttle
 from pm_realtime.protocol import Command, ErrorCode, MessageType
 from pm_realtime.rooms.authorize import is_authorized
 from pm_realtime.rooms.options import check_join, find_room, forbidden
@@ -163,7 +163,7 @@ async def _may_stay(connection: Connection, name: str) -> bool:
     except CommandError:
         return False
     except Exception as error:
-        if repetitions.note_error(error):
+        if throttle.note_error(error):
             logger.exception("Whether a connection may stay in a room could not be decided.")
         return False
     return True

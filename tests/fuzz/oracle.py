@@ -20,7 +20,7 @@ CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class Verdict(NamedTuple):
+class RecheckResult(NamedTuple):
     """The command that a frame is, or the code that answers it, with the id to answer with."""
 
     command: Command | None
@@ -49,10 +49,10 @@ def judge(frame):
         check_form(command)
     except CommandError as error:
         check_error(error, expected, frame)
-        return Verdict(None, str(error.code), command.id if command else error.id)
+        return RecheckResult(None, str(error.code), command.id if command else error.id)
     assert expected is None, (expected, command)
     check_command(command, json.loads(frame))
-    return Verdict(command, None, command.id)
+    return RecheckResult(command, None, command.id)
 
 
 def check_error(error, expected, frame):

@@ -2,16 +2,16 @@
 
 import json
 
-from pm_realtime.connection.direct_write import find_shortcut
+from pm_realtime.connection.direct_write import find_direct_writer
 
 
 async def application(scope, receive, send):
     if scope["type"] != "websocket":
         return
     await receive()
-    before = find_shortcut(send)
+    before = find_direct_writer(send)
     await send({"type": "websocket.accept"})
-    shortcut = find_shortcut(send)
+    shortcut = find_direct_writer(send)
     kind = {"is_there": shortcut is not None, "was_there": before is not None}
     await send({"type": "websocket.send", "text": json.dumps(kind)})
     while (event := await receive())["type"] == "websocket.receive":

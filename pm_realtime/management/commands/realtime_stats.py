@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 from unicodedata import combining, east_asian_width
 
-from pm_realtime.backends.base import Stats
+from pm_realtime.backends import Stats
 from pm_realtime.exceptions import BackendError
 from pm_realtime.management.base import RealtimeCommand, shown_on, unreachable
 

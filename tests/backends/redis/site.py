@@ -10,14 +10,14 @@ PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
 CORE = "channels_redis.core.RedisChannelLayer"
 
 
-def is_heard():
-    return get_hub()._link.echo.is_heard
+def is_healthy():
+    return get_hub()._channel.echo.is_healthy
 
 
 async def until_heard_anew(seconds=5):
     """Wait for an echo that is sent now to come back from all servers."""
-    get_hub()._link.echo.doubt()
-    await eventually(is_heard, seconds)
+    get_hub()._channel.echo.doubt()
+    await eventually(is_healthy, seconds)
 
 
 async def assert_pushes_arrive(connection, room):

@@ -15,7 +15,7 @@ from tests.backends.redis.site import (
     CORE,
     PUBSUB,
     assert_pushes_arrive,
-    is_heard,
+    is_healthy,
     until_heard_anew,
 )
 from tests.helpers import Connection, errors_of, eventually
@@ -68,7 +68,7 @@ async def join_a_room_on_each(connection, shards):
 
 def choose(shards, what):
     """The server to lose: of the counts, of the hub's own channel, or of neither."""
-    layer, channel = get_layer(), get_hub()._link._channel
+    layer, channel = get_layer(), get_hub()._channel._channel
     if hasattr(layer, "consistent_hash"):
         index = layer.consistent_hash(layer.non_local_name(channel))
     else:
@@ -99,7 +99,7 @@ async def test_rooms_on_all_servers_get_what_is_sent(site, caplog):
         await until_heard_anew()
         for room in rooms.values():
             await assert_pushes_arrive(connection, room)
-        assert len(get_hub()._link.echo._groups) == len(site)
+        assert len(get_hub()._channel.echo._groups) == len(site)
         assert (await aget_stats())["totalConnections"] == 1
     assert caplog.records == []
 
@@ -113,7 +113,7 @@ async def test_a_server_that_is_lost_is_noticed_and_when_it_is_back_empty_all_go
         rooms = await join_a_room_on_each(connection, site)
         lost = choose(site, what)
         lost.kill()
-        await eventually(lambda: not is_heard() and errors_of(caplog), 5)
+        await eventually(lambda: not is_healthy() and errors_of(caplog), 5)
         (line,) = errors_of(caplog)
         assert "Lost the channel layer" in line.getMessage()
         started = time.monotonic()
@@ -123,7 +123,7 @@ async def test_a_server_that_is_lost_is_noticed_and_when_it_is_back_empty_all_go
         with pytest.raises(BackendError):
             await asyncio.to_thread(send_to_room, rooms[lost], "lost")
         lost.start()
-        await eventually(is_heard, 5)
+        await eventually(is_healthy, 5)
         await connection.subscribe("another")
         for room in [*rooms.values(), "another"]:
             await assert_pushes_arrive(connection, room)
@@ -137,10 +137,10 @@ async def test_a_server_that_answers_nothing_is_noticed_and_comes_back(site, cap
     async with Connection() as connection:
         rooms = await join_a_room_on_each(connection, site)
         with site[1].frozen():
-            await eventually(lambda: not is_heard() and errors_of(caplog), 8)
+            await eventually(lambda: not is_healthy() and errors_of(caplog), 8)
             id = await connection.command("subscribe", {"room": "another"})
             await connection.assert_error(id, "INTERNAL_ERROR")
-        await eventually(is_heard, 8)
+        await eventually(is_healthy, 8)
         await connection.subscribe("another")
         for room in rooms.values():
             await asend_to_room(room, "back", {"room": room})
