@@ -1,4 +1,4 @@
-"""``python -m benchmarks`` measures all systems in all works, and writes what it found."""
+"""``python -m benchmarks`` measures all systems in all works, and writes the results."""
 
 import argparse
 import signal
@@ -24,8 +24,10 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--systems", type=_some(SYSTEMS), default=list(SYSTEMS), help="systems, by commas"
     )
-    parser.add_argument("--rounds", type=int, default=3, help="at most so many (default: 3)")
-    parser.add_argument("--quick", action="store_true", help="one small round, to see it work")
+    parser.add_argument("--rounds", type=int, default=3, help="at most this many (default: 3)")
+    parser.add_argument(
+        "--quick", action="store_true", help="one small round, to see that everything works"
+    )
     parser.add_argument("--json", type=Path, help="where to write (default: benchmarks/results/)")
     return parser.parse_args(words)
 
@@ -35,7 +37,9 @@ def _some(known: Mapping[str, object]) -> Callable[[str], list[str]]:
         found = text.split(",")
         if unknown := [name for name in found if name not in known]:
             expected = ", ".join(known)
-            raise argparse.ArgumentTypeError(f"expected of {expected}; got {', '.join(unknown)}")
+            raise argparse.ArgumentTypeError(
+                f"expected some of {expected}; got {', '.join(unknown)}"
+            )
         return found
 
     return names
@@ -43,7 +47,7 @@ def _some(known: Mapping[str, object]) -> Callable[[str], list[str]]:
 
 def main() -> None:
     options = arguments()
-    # As Ctrl-C: what was started is stopped, and what was found is kept.
+    # As Ctrl-C: the processes are stopped, and the results so far are kept.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     host.check()
     host.raise_file_limit()
@@ -61,16 +65,14 @@ def main() -> None:
         systems = [system for name, system in SYSTEMS.items() if name in options.systems]
         run.measure_all(works, systems, rounds)
     except KeyboardInterrupt:
-        print("Stopped; what was found so far:")
+        print("Stopped. The results so far:")
     finally:
         ground.close()
         results.seconds = round(time.monotonic() - began)
     path = options.json or RESULTS / f"{now:%Y-%m-%d-%H%M}.json"
     results.save(path)
     print(report.tables(results))
-    print(
-        f"\nWritten: {path}. `python -m benchmarks.report {path}` makes docs/benchmarks.md of it."
-    )
+    print(f"\nWritten: {path}. `python -m benchmarks.report {path}` makes docs/benchmarks.md.")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Whether the systems do what is measured: ``python -m benchmarks.check [NAME…]``.
+"""``python -m benchmarks.check [NAME…]`` checks that the systems deliver what is measured.
 
-Each is started alone, and 20 messages of one client must reach it and five others, all of them, in
-order, and each in a frame of its own. The clients are those of ``websockets``, so that a mistake of
-the load generator's own client cannot hide here.
+Each system is started alone. 20 messages of one client must reach this client and five others: all
+messages, in order, and each in a frame of its own. The clients are those of ``websockets``, so that
+a mistake of the load generator's own client cannot hide here.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from benchmarks.processes import Ground, Running
 from benchmarks.systems import SYSTEMS
 from benchmarks.systems.base import NUMBER_DIGITS, Dialect, System
 
-ROOM, SUBSCRIBERS, MESSAGES, TIMEOUT = "room-1", 5, 20, 20
+ROOM, SUBSCRIBERS, MESSAGES, TIMEOUT_SECONDS = "room-1", 5, 20, 20
 BODIES = [f"{number:0{NUMBER_DIGITS}d} {'ä' * 100}" for number in range(MESSAGES)]
 
 
@@ -31,7 +31,7 @@ class Client:
         self.connection, self.dialect = connection, dialect
 
     async def join(self, room: str) -> None:
-        """Say what the dialect has for an opening, and wait for each answer."""
+        """Send the opening frames of the dialect, and wait for each answer."""
         if self.dialect.speaks_first:
             await self.answer()
         for frame in self.dialect.opening(room):
@@ -56,7 +56,7 @@ class Client:
             await self.send(reply)
 
     async def bodies(self, count: int) -> list[str]:
-        """The next ``count`` bodies, each of a frame of its own; frames without one are skipped."""
+        """The next ``count`` bodies, each from a frame of its own. Other frames are skipped."""
         found: list[str] = []
         while len(found) < count:
             found += self.dialect.bodies(await self.frame())
@@ -64,8 +64,8 @@ class Client:
 
 
 async def check(system: System, port: int, cookie: str) -> None:
-    """Fail where ``system``, which runs on ``port``, does not do what is measured."""
-    async with AsyncExitStack() as stack, asyncio.timeout(TIMEOUT):
+    """Raise if ``system`` on ``port`` loses, repeats or reorders a message."""
+    async with AsyncExitStack() as stack, asyncio.timeout(TIMEOUT_SECONDS):
         clients = [
             await stack.enter_async_context(_connect(system, port, cookie))
             for _ in range(SUBSCRIBERS + 1)
@@ -95,7 +95,7 @@ def _connect(system: System, port: int, cookie: str) -> Any:
 
 
 def _post(port: int, path: str) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
     for body in BODIES:
         connection.request("POST", path, body.encode())
         answer = connection.getresponse()
@@ -105,7 +105,7 @@ def _post(port: int, path: str) -> None:
 
 
 def check_alone(ground: Ground, system: System) -> None:
-    """Start ``system`` and fail where it does not do what is measured; the error has its log."""
+    """Start ``system`` and run :func:`check`. An error has the log of the system as a note."""
     cookie: str = json.loads(ground.make_people().read_text())[0]
     running = Running(ground, system)
     try:
@@ -120,7 +120,7 @@ def check_alone(ground: Ground, system: System) -> None:
 def main(names: Sequence[str]) -> None:
     unknown = set(names) - set(SYSTEMS)
     if unknown:
-        sys.exit(f"There is no {', '.join(sorted(unknown))}; the systems are {', '.join(SYSTEMS)}.")
+        sys.exit(f"Unknown: {', '.join(sorted(unknown))}. The systems are {', '.join(SYSTEMS)}.")
     with closing(Ground(people=1)) as ground:
         for name in names or SYSTEMS:
             system = SYSTEMS[name]

@@ -1,4 +1,4 @@
-"""Percentiles, medians and how numbers are written; pure."""
+"""Percentiles, medians and the format of numbers. Pure functions."""
 
 import math
 import statistics
@@ -24,7 +24,7 @@ def figure(values: Sequence[float]) -> Figure:
 
 
 def number(value: float) -> str:
-    """Three digits that mean something, thousands apart: 12,345, 123, 12.3, 1.23, 0.012."""
+    """Three significant digits, with thousands separators: 12,345, 123, 12.3, 1.23, 0.012."""
     if value == 0:
         return "0"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
@@ -32,6 +32,6 @@ def number(value: float) -> str:
 
 
 def spread(found: Figure) -> str:
-    """The median, and the range where it shows."""
+    """The median, and the range if it differs after rounding."""
     middle, low, high = map(number, found)
     return middle if low == high else f"{middle} ({low} to {high})"

@@ -1,4 +1,4 @@
-"""This machine: its cores, and what processes use of it; reads /proc, so Linux."""
+"""The cores of this machine, and the CPU and memory of processes. Linux only: it reads /proc."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-TICK = 1 / os.sysconf("SC_CLK_TCK")
+TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
 
 
 def all_cores() -> list[int]:
@@ -23,9 +23,9 @@ def cores() -> tuple[set[int], set[int]]:
 
 
 def cores_for(processes: int) -> tuple[set[int], set[int]]:
-    """Cores for so many server processes, and for the load generator.
+    """Cores for the server ``processes``, and for the load generator.
 
-    Where there is none left for it, all share all cores.
+    If none is left for the load generator, all processes share all cores.
     """
     found = all_cores()
     if processes < len(found):
@@ -35,7 +35,7 @@ def cores_for(processes: int) -> tuple[set[int], set[int]]:
 
 @contextlib.contextmanager
 def pinned(where: Iterable[int]) -> Iterator[None]:
-    """Processes started meanwhile run on these cores."""
+    """Run the processes that are started in this context on the cores ``where``."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, where)
     try:
@@ -45,13 +45,13 @@ def pinned(where: Iterable[int]) -> Iterator[None]:
 
 
 def check() -> None:
-    """Raise ``OSError`` where this system does not tell what is measured."""
+    """Raise ``OSError`` if this system does not report the CPU of child processes."""
     if not Path("/proc/thread-self/children").exists():
         raise OSError("Expected Linux with /proc/<pid>/task/<tid>/children; found none.")
 
 
 def raise_file_limit() -> int:
-    """As many open files as may be, for this process and those it starts."""
+    """Allow as many open files as possible, for this process and its children."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = 100_000 if hard == resource.RLIM_INFINITY else min(hard, 100_000)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
@@ -59,7 +59,7 @@ def raise_file_limit() -> int:
 
 
 def family(pid: int) -> list[int]:
-    """The process and all below it."""
+    """The process and all its descendants."""
     found = [pid]
     for parent in found:
         for path in Path(f"/proc/{parent}/task").glob("*/children"):
@@ -73,24 +73,24 @@ def families(pids: Sequence[int]) -> set[int]:
 
 
 def cpu(pids: Sequence[int]) -> float:
-    """Seconds of CPU that the processes and all below them have used, also those that ended."""
+    """Seconds of CPU of the processes and their descendants, ended ones included."""
     total = 0
     for pid in families(pids):
         with contextlib.suppress(OSError):
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
             total += sum(map(int, fields[11:15]))
-    return total * TICK
+    return total * TICK_SECONDS
 
 
 def busy() -> float:
-    """Seconds of CPU that all cores together have worked, for whomever."""
+    """Seconds of CPU that all cores together have spent, for any process."""
     fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
     user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields)
-    return (user + nice + system + irq + softirq + steal) * TICK
+    return (user + nice + system + irq + softirq + steal) * TICK_SECONDS
 
 
 def memory(pids: Sequence[int]) -> int:
-    """Bytes of RAM of the processes and all below them; what they share is counted once (PSS)."""
+    """Bytes of RAM of the processes and their descendants. Shared memory counts once (PSS)."""
     total = 0
     for pid in families(pids):
         with contextlib.suppress(OSError):
@@ -101,7 +101,7 @@ def memory(pids: Sequence[int]) -> int:
 
 
 def describe() -> dict[str, str]:
-    """The machine, as the report names it."""
+    """The description of the machine in the report."""
     info = Path("/proc/cpuinfo").read_text().splitlines()
     models = [line.partition(":")[2].strip() for line in info if line.startswith("model name")]
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -115,7 +115,7 @@ def describe() -> dict[str, str]:
 
 
 def package_version(name: str) -> str:
-    """``name`` with the version that is installed; as it is where there is none of that name."""
+    """``name`` with its installed version; ``name`` alone if no such package is installed."""
     try:
         return f"{name} {version(name)}"
     except PackageNotFoundError:

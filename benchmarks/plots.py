@@ -1,4 +1,4 @@
-"""The report's plots, as SVG on a ground that is readable in light and in dark pages."""
+"""The plots of the report, as SVG on a ground that is readable in light and dark pages."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -50,16 +50,16 @@ def _canvas(title: str, height: float) -> tuple[Canvas, Axes]:
 
 
 def _plain(axis: Axis) -> None:
-    """Ticks of a logarithmic axis as 1, 2, 5, 10, and in plain numbers."""
+    """Label the ticks of a logarithmic axis as 1, 2, 5, 10, in plain numbers."""
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axis.set_minor_formatter(NullFormatter())
 
 
 def bars(title: str, unit: str, rows: Sequence[tuple[str, str, Figure]], *, is_log: bool) -> Canvas:
-    """A bar (a dot where logarithmic) for each (system, label, figure); whiskers: the rounds."""
+    """A bar (a dot on a logarithmic axis) for each (system, label, figure); whiskers: rounds."""
     canvas, axes = _canvas(title, 0.9 + 0.27 * len(rows))
-    places = range(len(rows), 0, -1)
+    positions = range(len(rows), 0, -1)
     medians = [figure.median for _, _, figure in rows]
     below = [figure.median - figure.low for _, _, figure in rows]
     above = [figure.high - figure.median for _, _, figure in rows]
@@ -71,24 +71,24 @@ def bars(title: str, unit: str, rows: Sequence[tuple[str, str, Figure]], *, is_l
         "elinewidth": 0.7,
         "capsize": 2 * has_rounds,
     }
-    if is_log:  # A bar begins at zero, which is nowhere here.
+    if is_log:  # A bar begins at zero, and a logarithmic axis has no zero.
         axes.set_xscale("log")
-        axes.hlines(places, min(medians) / 2, medians, colors=colours, linewidth=1.5)
-        axes.scatter(medians, places, c=colours, s=42, zorder=3)
-        axes.errorbar(medians, places, fmt="none", **whiskers)
+        axes.hlines(positions, min(medians) / 2, medians, colors=colours, linewidth=1.5)
+        axes.scatter(medians, positions, c=colours, s=42, zorder=3)
+        axes.errorbar(medians, positions, fmt="none", **whiskers)
         axes.set_xlim(min(medians) / 2, max(figure.high for _, _, figure in rows) * 3)
         _plain(axes.xaxis)
     else:
-        axes.barh(places, medians, color=colours, height=0.72)
-        axes.errorbar(medians, places, fmt="none", **whiskers)
+        axes.barh(positions, medians, color=colours, height=0.72)
+        axes.errorbar(medians, positions, fmt="none", **whiskers)
         axes.margins(x=0.12)
-    axes.set_yticks(places, [label for _, label, _ in rows])
+    axes.set_yticks(positions, [label for _, label, _ in rows])
     axes.set_ylim(0.4, len(rows) + 0.6)
     axes.tick_params(axis="y", length=0)
-    for place, (_, _, figure) in zip(places, rows, strict=True):
+    for position, (_, _, figure) in zip(positions, rows, strict=True):
         axes.annotate(
             number(figure.median),
-            (figure.high, place),
+            (figure.high, position),
             xytext=(7, 0),
             textcoords="offset points",
             va="center",
@@ -99,7 +99,7 @@ def bars(title: str, unit: str, rows: Sequence[tuple[str, str, Figure]], *, is_l
 
 
 def lines(title: str, unit: str, rows: Sequence[tuple[str, str, dict[int, Figure]]]) -> Canvas:
-    """A line for each (system, label, {subscribers: figure}), named where it ends."""
+    """A line for each (system, label, {subscribers: figure}), with its label at the end."""
     canvas, axes = _canvas(title, 4.6)
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -120,7 +120,7 @@ def lines(title: str, unit: str, rows: Sequence[tuple[str, str, dict[int, Figure
     axes.set_ylim(bottom, top * 2)
     apart = (top * 2 / bottom) ** (1 / 28)
     for y, x, label, shade in sorted(ends):
-        above = max(y, above * apart)  # So that names of lines that end together stay apart.
+        above = max(y, above * apart)  # Labels of lines that end together stay apart.
         axes.annotate(label, (x * 1.08, above), color=shade, va="center", fontsize=8)
     return canvas
 
@@ -151,7 +151,7 @@ def _growth(results: Results) -> Canvas | None:
         }
         if len(points) > 1:
             rows.append((system, title_of(results, system), points))
-    title = "What a delivered message costs as a room grows (4 in flight)"
+    title = "Cost of a delivered message as a room grows (4 in flight)"
     return lines(title, "µs of server CPU", rows) if rows else None
 
 
@@ -166,19 +166,19 @@ def _bars(
     return draw
 
 
-#: Each by the name of its file.
+#: By the name of the file.
 PLOTS: dict[str, Callable[[Results], Canvas | None]] = {
     "fan_out": _bars(
-        "What a delivered message costs: one room of 1,000, 4 in flight, 100 B",
-        "µs of server CPU a delivered message, less is better",
+        "Cost of a delivered message: one room of 1,000, 4 in flight, 100 B",
+        "µs of server CPU per delivered message, less is better",
         "fan_out",
         "cpu_us",
         ROOM,
         is_log=True,
     ),
     "rate": _bars(
-        "How many arrive: one room of 1,000, 16 in flight, 100 B, one server core",
-        "deliveries a second, more is better",
+        "Deliveries per second: one room of 1,000, 16 in flight, 100 B, one server core",
+        "deliveries per second, more is better",
         "fan_out",
         "rate",
         BUSY,
@@ -187,7 +187,7 @@ PLOTS: dict[str, Callable[[Results], Canvas | None]] = {
     ),
     "growth": _growth,
     "push": _bars(
-        "Until the last of 1,000 sockets has it: 10 pushes a second, p99",
+        "Latency to the last of 1,000 sockets: 10 pushes per second, p99",
         "ms from the push, less is better",
         "push",
         "last_p99",
@@ -202,7 +202,7 @@ PLOTS: dict[str, Callable[[Results], Canvas | None]] = {
         {},
     ),
     "connect": _bars(
-        "A connect of who is logged in, up to the first frame",
+        "A connect of a logged-in user, up to the first frame",
         "µs of server CPU, less is better",
         "connect",
         "cpu_us",
@@ -219,7 +219,7 @@ PLOTS: dict[str, Callable[[Results], Canvas | None]] = {
 
 
 def draw(results: Results, folder: Path) -> list[str]:
-    """Write all plots that the results allow; the names of those."""
+    """Write all plots for which there are results. Returns their names."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     for name, plot in PLOTS.items():

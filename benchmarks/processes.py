@@ -23,13 +23,13 @@ PEOPLE = 2000
 
 
 class Failed(Exception):
-    """A measurement could not be made; the text says why."""
+    """A measurement could not be made; the text has the reason."""
 
 
 class Ground:
-    """What all systems of a run share: a folder, a database of users, a Valkey.
+    """The shared parts of a run: a folder, a database of users, a Valkey.
 
-    ``close`` it at the end.
+    Call ``close`` at the end.
     """
 
     def __init__(self, people: int = PEOPLE) -> None:
@@ -41,7 +41,7 @@ class Ground:
         self._valkey: Valkey | None = None
 
     def make_people(self) -> Path:
-        """The file with the cookies of users in the database, made where there is none yet."""
+        """The file with the cookies of the users in the database. Created on the first call."""
         if not self.cookies.exists():
             command = [sys.executable, "-m", "benchmarks.sites.people", str(self._people)]
             environment = {**os.environ, "BENCH_DATABASE": str(self.database)}
@@ -72,7 +72,7 @@ class Ground:
 
 
 class Running:
-    """A system that is up, ``copies`` times on ports of their own."""
+    """A running system, in ``copies`` processes on ports of their own."""
 
     def __init__(
         self, ground: Ground, system: System, copies: int = 1, where: set[int] | None = None
@@ -107,7 +107,7 @@ class Running:
             raise Failed(f"{error}\n{self.tail()}") from None
 
     def tail(self) -> str:
-        """The end of what the system wrote."""
+        """The end of the log of the system."""
         return self.log.read_text(errors="replace")[-2000:]
 
     @property
@@ -118,14 +118,14 @@ class Running:
         return host.cpu(self.pids)
 
     def redis_cpu(self) -> float:
-        """Seconds of CPU of the Valkey, where the system has one."""
+        """Seconds of CPU of the Valkey; 0 if the system has none."""
         return host.cpu([self.ground.valkey.process.pid]) if self.system.needs_redis else 0.0
 
     def memory(self) -> int:
         return host.memory(self.pids)
 
     def stop(self) -> None:
-        """End it with all its children, at once: nobody is to be told."""
+        """Kill the system with all its children, without a graceful stop."""
         for process in self.processes:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -151,10 +151,10 @@ class Load:
             )
 
     def do(self, command: str, **arguments: Any) -> dict[str, float]:
-        """Have it carried out, and what came of it; with the seconds of CPU that it took at the
-        server, and the share of all cores that ``others`` had meanwhile.
+        """Run a command of the load generator, and return its answer.
 
-        Raises :class:`Failed`.
+        The answer also has the seconds of CPU of the server, and the share of all cores that
+        ``others`` used meanwhile. Raises :class:`Failed`.
         """
         assert self.process.stdin
         assert self.process.stdout
@@ -175,7 +175,7 @@ class Load:
         return answer
 
     def _spent(self) -> dict[str, float]:
-        """Seconds so far: of CPU by whom, and of the clock."""
+        """Seconds so far: of CPU for each part, and of the clock."""
         return {
             "server": self.running.cpu(),
             "redis": self.running.redis_cpu(),
@@ -203,7 +203,7 @@ def up(
     where: set[int] | None = None,
     load_where: set[int] | None = None,
 ) -> Iterator[tuple[Running, Load]]:
-    """The system and a load generator for it."""
+    """Run the system and a load generator for it."""
     running = Running(ground, system, copies, where)
     try:
         load = Load(running, load_where)

@@ -1,6 +1,6 @@
-"""``python -m benchmarks.report results.json`` makes docs/benchmarks.md and its plots.
+"""``python -m benchmarks.report results.json`` writes docs/benchmarks.md and its plots.
 
-The prose is in ``benchmarks/page.md``; every number comes from the results.
+The prose is in ``benchmarks/page.md``. Every number comes from the results.
 """
 
 import re
@@ -16,9 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PROSE = Path(__file__).resolve().parent / "page.md"
 PAGE = ROOT / "docs" / "benchmarks.md"
 PLOTS = ROOT / "docs" / "benchmarks"
-#: The share of all cores that others may have while it still counts as a quiet machine.
-QUIET = 0.05
-#: What the page is made of, where the run is to be published.
+#: Up to this share of all cores for other processes, the machine counts as quiet.
+QUIET_SHARE = 0.05
+#: The results of the published page.
 PUBLISHED = Path(__file__).resolve().parent / "results" / "published.json"
 
 
@@ -58,7 +58,7 @@ def machine(results: Results) -> str:
 
 
 def versions(results: Results) -> str:
-    """Every package and program that took part, once, in the order of the alphabet."""
+    """Every package and program that took part, once, in alphabetical order."""
     found = {each for system in results.systems.values() for each in system["versions"]}
     return ", ".join(sorted(found, key=str.lower))
 
@@ -68,25 +68,25 @@ def run(results: Results) -> str:
     return (
         f"Measured on {results.when[:10]} in {number(results.seconds / 60)} minutes, "
         f"{'one round' if rounds == 1 else f'up to {rounds} rounds'}"
-        f"{' of the quick kind, which is too short to be relied on' * results.options['quick']}. "
+        f"{' of the quick kind, which is too short to be reliable' * results.options['quick']}. "
         f"{disturbance(results)}"
     )
 
 
 def disturbance(results: Results) -> str:
-    """How much of the machine went to anything else while it was measured."""
+    """The share of the machine that other processes used during the run."""
     shares = sorted(r.values["others"] for r in results.records if "others" in r.values)
     if not shares:
         return ""
     middle, most = percentile(shares, 50), shares[-1]
-    said = f"Other processes had {middle:.0%} of the cores meanwhile (median; at most {most:.0%})."
-    if middle <= QUIET:
+    said = f"Other processes used {middle:.0%} of the cores meanwhile (median; at most {most:.0%})."
+    if middle <= QUIET_SHARE:
         return said
     return f"{said} **That is too much: seconds and ratios of seconds here mean little.**"
 
 
 def write(results: Results, page_path: Path = PAGE, plots: Path = PLOTS) -> None:
-    # Here, so that a run without the extra `bench` can print its tables.
+    # Imported here, so that a run without the extra `bench` can print its tables.
     from benchmarks.plots import draw
 
     page_path.write_text(page(results))

@@ -1,4 +1,4 @@
-"""What a run has found, as it is kept in JSON."""
+"""The results of a run, and their file in JSON."""
 
 import json
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ class Record:
 
 @dataclass
 class Failure:
-    """A measurement that could not be made, and why."""
+    """A measurement that could not be made, with the reason."""
 
     work: str
     system: str
@@ -35,7 +35,7 @@ class Failure:
 
 @dataclass
 class Results:
-    """A whole run; ``systems`` has the title and versions of each that took part."""
+    """A whole run. ``systems`` has the title and versions of each system that took part."""
 
     when: str = ""
     seconds: float = 0
@@ -47,7 +47,7 @@ class Results:
     records: list[Record] = field(default_factory=list)
 
     def values(self, work: str, system: str, value: str, case: Case) -> list[float]:
-        """``value`` of each round; nothing where it was not measured."""
+        """``value`` of each round; empty if it was not measured."""
         return [
             record.values[value]
             for record in self.records
@@ -66,12 +66,12 @@ class Results:
         return found.median if found else None
 
     def systems_in(self, work: str) -> list[str]:
-        """Who has taken part in ``work``, in the order of the systems."""
+        """The systems that took part in ``work``, in the order of ``systems``."""
         present = {record.system for record in self.records if record.work == work}
         return [name for name in self.systems if name in present]
 
     def cases(self, work: str) -> list[Case]:
-        """The cases of ``work``, each once, in the order in which they were measured first."""
+        """The cases of ``work``, each once, in the order of their first measurement."""
         found: list[Case] = []
         for record in self.records:
             if record.work == work and record.case not in found:

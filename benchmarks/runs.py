@@ -1,4 +1,4 @@
-"""One run: the systems take turns at each work, and what is found is kept."""
+"""One run: the systems take turns at each work, and the results are collected."""
 
 import sys
 import time
@@ -18,7 +18,7 @@ class Run:
         self.ground, self.results, self.scale = ground, results, scale
 
     def measure_all(self, works: Sequence[Work], systems: Sequence[System], rounds: int) -> None:
-        """All systems of a round after each other, then the next round; work by work."""
+        """For each work: all systems of a round one after the other, then the next round."""
         present = [system for system in systems if not system.missing]
         self._note(systems)
         for work in works:
@@ -36,7 +36,7 @@ class Run:
             self.results.systems[system.name] = {"title": system.title, "versions": versions}
 
     def measure(self, work: Work, system: System, turn: int) -> None:
-        """One system at one work, once; where that fails, the results say why."""
+        """Measure one system at one work, once. A failure is recorded with its reason."""
         began = time.monotonic()
         try:
             for found in work.measure(self.ground, system, self.scale):

@@ -1,8 +1,8 @@
-"""What connections, messages and pushes cost, as the tables of docs/deployment.md.
+"""The cost of connections, messages and pushes, as the tables of docs/deployment.md.
 
 ``python -m benchmarks.sizes`` starts a Valkey and one server process after the other, each with
-database sessions in SQLite and ``RedisPubSubChannelLayer``, and prints Markdown. What counts is the
-CPU time of the server process from /proc, so a busy machine hardly changes it.
+database sessions in SQLite and ``RedisPubSubChannelLayer``, and prints Markdown. The figures are
+CPU time of the server process from /proc, so a busy machine hardly changes them.
 """
 
 import argparse
@@ -21,23 +21,24 @@ from typing import Any
 
 import django
 
+from pm_realtime import send_to_room
 from tests.integration.server import COMMANDS, Server
 from tests.valkey import Valkey
 
-TICK = 1 / os.sysconf("SC_CLK_TCK")
+TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
 DEFLATE = "permessage-deflate; client_max_window_bits"
 COMMANDS["uvicorn-deflate"] = COMMANDS["uvicorn"].replace("deflate false", "deflate true")
 SETTINGS = {"ROOMS": {"hall": {"public": True}}, "RATE_LIMIT": None}
-ROOM, SUBSCRIBERS, PUSHES, PAUSE = "hall", 1000, 200, 0.05
+ROOM, SUBSCRIBERS, PUSHES, PAUSE_SECONDS = "hall", 1000, 200, 0.05
 TEXT = {"title": "Your export is ready", "body": "It has 1,204 rows and waits for you. " * 4}
-#: Commands that a client sends; what scripts call inside counts as theirs.
+#: Commands that a client sends. Commands inside a script count as part of the script.
 SENT = ("evalsha", "eval", "publish", "subscribe", "unsubscribe", "ping", "script|load")
 
 
 def cpu(process: subprocess.Popen[Any]) -> float:
     """Seconds of CPU that the process has used so far."""
     fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) * TICK
+    return (int(fields[11]) + int(fields[12])) * TICK_SECONDS
 
 
 def memory(process: subprocess.Popen[Any]) -> int:
@@ -58,14 +59,14 @@ class Visitors:
         self.server = server
 
     def do(self, *words: object) -> None:
-        """Have all visitors do it and wait for the end."""
+        """Run a command in all visitors, and wait for its end."""
         assert self.process.stdin
         assert self.process.stdout
         print(*words, file=self.process.stdin, flush=True)
         assert self.process.stdout.readline() == "done\n", self.server.log
 
     def cost(self, *words: object) -> float:
-        """Seconds of the server's CPU for that."""
+        """Run a command, and return the seconds of the server's CPU for it."""
         before = cpu(self.server.process)
         self.do(*words)
         return cpu(self.server.process) - before
@@ -106,17 +107,15 @@ class Bench:
                 "MB at 0": empty / 1e6,
                 f"MB at {few:,}": some / 1e6,
                 f"MB at {many:,}": memory(server.process) / 1e6,
-                "KB a connection": (memory(server.process) - some) / (many - few) / 1e3,
-                "ms a connect": opening / many * 1e3,
+                "KB per connection": (memory(server.process) - some) / (many - few) / 1e3,
+                "ms per connect": opening / many * 1e3,
             }
-            found["µs a ping"] = visitors.cost("ping") / many * 1e6
-            found["µs a subscribe"] = visitors.cost("subscribe", ROOM) / many * 1e6
+            found["µs per ping"] = visitors.cost("ping") / many * 1e6
+            found["µs per subscribe"] = visitors.cost("subscribe", ROOM) / many * 1e6
             return found
 
     def message_cost(self, kind: str) -> dict[str, float]:
-        """CPU of what one room's subscribers receive."""
-        from pm_realtime import send_to_room
-
+        """CPU of the messages that the subscribers of one room receive."""
         extension = DEFLATE if "deflate" in kind else ""
         with self.server(kind) as server, self.visitors(server, extension) as visitors:
             visitors.do("open", SUBSCRIBERS)
@@ -124,37 +123,33 @@ class Bench:
             before = cpu(server.process)
             for number in range(PUSHES):
                 send_to_room(ROOM, "notification", {**TEXT, "number": number})
-                time.sleep(PAUSE)
+                time.sleep(PAUSE_SECONDS)
             visitors.do("expect", PUSHES)
             spent = cpu(server.process) - before
             return {
-                "µs a delivered message": spent / SUBSCRIBERS / PUSHES * 1e6,
+                "µs per delivered message": spent / SUBSCRIBERS / PUSHES * 1e6,
                 f"MB at {SUBSCRIBERS:,} subscribers": memory(server.process) / 1e6,
             }
 
     def push_cost(self) -> dict[str, float]:
-        """What a process pays that only sends, as a WSGI worker does."""
-        from pm_realtime import send_to_room
-
+        """CPU and time of a push in a process that only sends, as a WSGI worker does."""
         send_to_room(ROOM, "notification", TEXT)
         began, before = time.perf_counter(), time.process_time()
         for _ in range(5000):
             send_to_room(ROOM, "notification", TEXT)
         spent = time.process_time() - before
         return {
-            "µs of CPU a push": spent / 5000 * 1e6,
+            "µs of CPU per push": spent / 5000 * 1e6,
             "µs until it returns": (time.perf_counter() - began) / 5000 * 1e6,
         }
 
     def redis_cost(self, cookies: list[str]) -> dict[str, dict[str, float]]:
-        """Commands that Redis gets from one process, by what happens there."""
-        from pm_realtime import send_to_room
-
+        """Commands that Redis gets from one process, by event."""
         clients = self.redis.info("clients")["connected_clients"]
         with self.server("uvicorn") as server, self.visitors(server, "", cookies) as visitors:
             visitors.do("open", 500)
             found = {
-                "idle with 500 connections, a second": self.commands(lambda: time.sleep(20), 20)
+                "idle with 500 connections, per second": self.commands(lambda: time.sleep(20), 20)
             }
             found["a connect"] = self.commands(lambda: visitors.do("open", 500), 500)
             found["a subscribe"] = self.commands(lambda: visitors.do("subscribe", ROOM), 1000)
@@ -185,7 +180,7 @@ class Bench:
 
 
 def repeated(measure: Callable[[], dict[str, float]], times: int) -> dict[str, str]:
-    """The median of each number, with the range where it is wide."""
+    """The median of each number, and the range if it differs after rounding."""
     runs = [measure() for _ in range(times)]
     return {name: _say([run[name] for run in runs]) for name in runs[0]}
 

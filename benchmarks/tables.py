@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from benchmarks.figures import Figure, number, spread
 from benchmarks.results import Case, Results
-from benchmarks.targets import RecheckResult, verdicts
+from benchmarks.targets import TargetResult, target_results
 
-#: Ways of the work ``sync_push``, which are no systems.
+#: The ways of the work ``sync_push``. They are not systems.
 WAYS = {
     "send_to_room": "`pm_realtime.send_to_room`",
     "group_send": "`async_to_sync(channel_layer.group_send)`",
@@ -17,7 +17,7 @@ WAYS = {
 
 @dataclass(frozen=True)
 class Column:
-    """``value`` of the records of a case; ``says`` writes it."""
+    """``value`` of the records of a case, formatted by ``says``."""
 
     label: str
     value: str
@@ -27,7 +27,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One work, a row for each system, sorted by ``columns[0]``, the cheapest or fastest first."""
+    """One work, with a row for each system, the cheapest or fastest by ``columns[0]`` first."""
 
     work: str
     columns: Sequence[Column]
@@ -54,9 +54,9 @@ TABLES: Mapping[str, Table] = {
         "fan_out",
         [
             _room("server CPU, µs", "cpu_us", 1000, 4, 100),
-            _room("a second, 1 in flight", "rate", 1000, 1, 100),
-            _room("a second, 4 in flight", "rate", 1000, 4, 100),
-            _room("a second, 16 in flight", "rate", 1000, 16, 100),
+            _room("per second, 1 in flight", "rate", 1000, 1, 100),
+            _room("per second, 4 in flight", "rate", 1000, 4, 100),
+            _room("per second, 16 in flight", "rate", 1000, 16, 100),
             _room("last socket, ms: p50", "last_p50", 1000, 4, 100, says=_middle),
             _room("p95", "last_p95", 1000, 4, 100, says=_middle),
             _room("p99", "last_p99", 1000, 4, 100, says=_middle),
@@ -71,7 +71,7 @@ TABLES: Mapping[str, Table] = {
             _room("4 in flight", "cpu_us", 1000, 4, 100),
             _room("16 in flight", "cpu_us", 1000, 16, 100),
             _room("2 KiB, 16 in flight", "cpu_us", 1000, 16, 2048),
-            _room("2 KiB a second, 16 in flight", "rate", 1000, 16, 2048),
+            _room("2 KiB per second, 16 in flight", "rate", 1000, 16, 2048),
         ],
     ),
     "growth": Table(
@@ -98,7 +98,7 @@ TABLES: Mapping[str, Table] = {
         "rooms",
         [
             Column("server CPU, µs", "cpu_us"),
-            Column("a second", "rate"),
+            Column("per second", "rate"),
             Column("last socket p99, ms", "last_p99", says=_middle),
         ],
     ),
@@ -106,7 +106,7 @@ TABLES: Mapping[str, Table] = {
         "direct",
         [
             Column("server CPU, µs", "cpu_us"),
-            Column("a second", "rate"),
+            Column("per second", "rate"),
             Column("p99, ms", "last_p99", says=_middle),
         ],
     ),
@@ -118,18 +118,18 @@ TABLES: Mapping[str, Table] = {
         "connect",
         [
             Column("server CPU, µs", "cpu_us"),
-            Column("handshakes a second", "rate"),
+            Column("handshakes per second", "rate"),
             Column("refused at first", "refused"),
         ],
     ),
     "idle": Table(
         "idle",
-        [Column("kB a connection", "memory_kb"), Column("CPU, µs a second", "cpu_us")],
+        [Column("kB per connection", "memory_kb"), Column("CPU, µs per second", "cpu_us")],
     ),
     "two": Table(
         "two",
         [
-            Column("a second", "rate"),
+            Column("per second", "rate"),
             Column("server CPU, µs", "cpu_us"),
             Column(REDIS, "redis_us", says=_middle),
             Column("load generator, µs", "load_us", says=_middle),
@@ -144,7 +144,7 @@ def title_of(results: Results, name: str) -> str:
 
 
 def table(results: Results, name: str) -> str:
-    """The table of that name; a word where nothing was measured."""
+    """The table of that name; a short sentence if nothing was measured."""
     shown = TABLES[name]
     found: dict[str, list[Figure | None]] = {}
     for record in results.records:
@@ -159,7 +159,7 @@ def table(results: Results, name: str) -> str:
         return "Not measured."
     sign = 1 if shown.rises else -1
 
-    def place(system: str) -> float:
+    def rank(system: str) -> float:
         first = rows[system][0]
         return sign * first.median if first else float("inf")
 
@@ -174,7 +174,7 @@ def table(results: Results, name: str) -> str:
                     for i, column in zip(kept, columns, strict=True)
                 ),
             ]
-            for system in sorted(rows, key=place)
+            for system in sorted(rows, key=rank)
         ),
     )
 
@@ -185,22 +185,22 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def targets_table(results: Results) -> str:
-    return markdown(["", "aim", "measured", ""], map(_target, verdicts(results)))
+    return markdown(["", "target", "measured", ""], map(_target, target_results(results)))
 
 
-def _target(verdict: RecheckResult) -> Sequence[str]:
-    target = verdict.target
+def _target(result: TargetResult) -> Sequence[str]:
+    target = result.target
     limit = f"1/{1 / target.limit:.0f}" if target.limit < 0.5 else f"{target.limit:g}"
-    aim = f"{'≥' if target.exceeds else '≤'} {limit}"
-    if verdict.ratio is None:
-        return (target.what, aim, "-", "not measured")
-    ratio = verdict.ratio
+    wanted = f"{'≥' if target.exceeds else '≤'} {limit}"
+    if result.ratio is None:
+        return (target.what, wanted, "-", "not measured")
+    ratio = result.ratio
     says = f"1/{1 / ratio:.1f}" if 0 < ratio < 0.5 else f"{ratio:.2f}"
-    return (target.what, aim, says, "met" if verdict.is_met else "**not met**")
+    return (target.what, wanted, says, "met" if result.is_met else "**not met**")
 
 
 def losses(results: Results) -> str:
-    """What did not arrive, not in order, or damaged; a sentence where there was nothing."""
+    """The lost, disordered and damaged messages; a sentence if there are none."""
     names = ("lost", "disordered", "damaged", "stalls")
     rows = [
         [
@@ -217,7 +217,7 @@ def losses(results: Results) -> str:
 
 
 def absences(results: Results) -> str:
-    """Which systems and measurements are missing, and why."""
+    """The missing systems and measurements, with the reasons."""
     lines = [f"- {title}: {why}" for title, why in results.missing.items()]
     reasons: dict[tuple[str, str], dict[str, list[str]]] = {}
     for each in results.failures:

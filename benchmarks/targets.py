@@ -1,4 +1,4 @@
-"""What pm_realtime aims at, each as a ratio of two figures of one run; pure."""
+"""The targets of pm_realtime, each a ratio of two figures of one run. Pure functions."""
 
 from dataclasses import dataclass
 
@@ -23,8 +23,8 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Target:
-    """``what`` is the ratio of ``ours`` to ``theirs``, which stays below ``limit`` or, where it
-    ``exceeds``, above."""
+    """``what`` is the ratio of ``ours`` to ``theirs``, at most ``limit``; at least ``limit`` if it
+    ``exceeds``."""
 
     what: str
     ours: Quantity
@@ -35,8 +35,8 @@ class Target:
 
 
 @dataclass(frozen=True)
-class RecheckResult:
-    """A target with the ratio that was measured, or None where one of the two was not."""
+class TargetResult:
+    """A target with the measured ratio, or None if one of the two was not measured."""
 
     target: Target
     ratio: float | None
@@ -54,7 +54,7 @@ def _cpu(system: str, case: Case = ROOM) -> Quantity:
 
 
 def _rate(system: str, value: str = "core_rate") -> Quantity:
-    """Of others what they would reach if the load generator were no limit."""
+    """By default the rate that a system would reach without the limit of the load generator."""
     return Quantity("fan_out", system, value, BUSY)
 
 
@@ -67,8 +67,11 @@ def _call(way: str) -> Quantity:
 
 
 def targets(cores: int) -> list[Target]:
-    """All of them, on a machine of so many cores."""
-    cost, rate = "CPU a delivered message, 1,000 subscribers", "deliveries a second, 16 in flight"
+    """All targets, on a machine with this number of cores."""
+    cost, rate = (
+        "CPU per delivered message, 1,000 subscribers",
+        "deliveries per second, 16 in flight",
+    )
     return [
         Target(f"{cost}: to the tutorial's, uvicorn", _cpu("ours"), _cpu("tutorial"), 1 / 30),
         Target(f"{cost}: to h3 and crossws on Node", _cpu("ours"), _cpu("h3"), 1),
@@ -88,13 +91,13 @@ def targets(cores: int) -> list[Target]:
         ),
         Target(f"batching, {rate}: to Nchan", _rate("ours-batch", "rate"), _rate("nchan"), 1, True),
         Target(
-            "CPU a delivered message: 5,000 subscribers to 100",
+            "CPU per delivered message: 5,000 subscribers to 100",
             _cpu("ours", {**ROOM, "subscribers": 5000}),
             _cpu("ours", {**ROOM, "subscribers": 100}),
             1.3,
         ),
         Target(
-            "10 pushes a second, p99 until the last of 1,000 has it: to h3 and crossws",
+            "10 pushes per second, p99 of the last of 1,000 sockets: to h3 and crossws",
             _last("ours"),
             _last("h3"),
             1,
@@ -112,7 +115,7 @@ def targets(cores: int) -> list[Target]:
             3,
         ),
         Target(
-            "CPU a connect of who is logged in: to `AuthMiddlewareStack`, uvicorn",
+            "CPU of a connect by a logged-in user: to `AuthMiddlewareStack`, uvicorn",
             Quantity("connect", "ours", "cpu_us", {}),
             Quantity("connect", "channels-auth-uvicorn", "cpu_us", {}),
             0.8,
@@ -128,11 +131,11 @@ def targets(cores: int) -> list[Target]:
 
 
 def _two(cores: int) -> Target:
-    """What two processes do is measured where the load generator has a core besides theirs; else
-    it is what they would do: twice one core, by the CPU that a delivery takes."""
+    """The target of two processes. With a third core for the load generator it is the measured
+    rate, else the rate that two cores would reach by the CPU of a delivery."""
     one, two = {"processes": 1}, {"processes": 2}
     if cores > 2:
-        what = "deliveries a second, two processes through Valkey: to one alone"
+        what = "deliveries per second, two processes through Valkey: to one alone"
         of_two, of_one = (
             Quantity("two", "ours-pubsub", "rate", two),
             Quantity("two", "ours", "rate", one),
@@ -146,11 +149,11 @@ def _two(cores: int) -> Target:
     return Target(what, of_one, of_two, 1.6, True, factor=2)
 
 
-def verdicts(results: Results) -> list[RecheckResult]:
-    """Each target with what the results say of it."""
+def target_results(results: Results) -> list[TargetResult]:
+    """Each target with its measured ratio."""
     found = []
     for target in targets(int(results.machine.get("cores", "2"))):
         ours, theirs = target.ours.of(results), target.theirs.of(results)
         ratio = ours / theirs * target.factor if ours is not None and theirs else None
-        found.append(RecheckResult(target, ratio))
+        found.append(TargetResult(target, ratio))
     return found

@@ -1,9 +1,9 @@
-"""Many connections held by one process, driven line by line through its input.
+"""Many connections in one process, with commands on its standard input.
 
-Started with a URL and the extension to offer (or nothing), it reads a line of JSON with the
-``Cookie`` headers to use in turn, then the lines ``open N``, ``subscribe ROOM``, ``ping``,
-``expect N`` (each visitor has received N pushes since the last ``expect``) and ``close``, and
-answers each with ``done``.
+The arguments are a URL and the extension to offer (may be empty). The first line of input is a JSON
+list of ``Cookie`` headers, which connections use in turn. The commands are ``open N``, ``subscribe
+ROOM``, ``ping``, ``expect N`` (each visitor has received N pushes since the last ``expect``) and
+``close``. Each is answered with ``done``.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ from tests.integration.crowd import (
     subscribe_frame,
 )
 
-#: How many open, subscribe or ping at the same time.
-AT_ONCE = 25
+#: Connections that open, subscribe or ping at the same time.
+CONCURRENT_COMMANDS = 25
 PING_FRAME = client_frame(b'{"type":"ping","timestamp":0}')
 
 
 class Visitor(Subscriber):
-    """A connection that asks, waits for the answer, and counts what else comes."""
+    """A connection that sends a command, waits for the reply, and counts all other messages."""
 
     def __init__(self, url: str, cookie: str, extension: str) -> None:
         super().__init__(url, "", 0)
@@ -91,7 +91,7 @@ class Visitor(Subscriber):
 async def main(url: str, extension: str, cookies: list[str]) -> None:
     loop = asyncio.get_running_loop()
     parts, visitors, cookie = urlsplit(url), [], cycle(cookies or [""])
-    slots = asyncio.Semaphore(AT_ONCE)
+    slots = asyncio.Semaphore(CONCURRENT_COMMANDS)
 
     async def enter() -> None:
         async with slots:

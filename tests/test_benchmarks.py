@@ -13,14 +13,13 @@ import pytest
 from benchmarks import report, results
 from benchmarks.__main__ import arguments
 from benchmarks.figures import figure, number, percentile, spread
-from benchmarks.load import streams
 from benchmarks.load.streams import Stream
 from benchmarks.load.tally import NOTHING, Tally, make_body
 from benchmarks.processes import Ground, Running
 from benchmarks.results import Failure, Record, Results
 from benchmarks.runs import Run
 from benchmarks.systems import SYSTEMS
-from benchmarks.targets import BUSY, ROOM, targets, verdicts
+from benchmarks.targets import BUSY, ROOM, target_results, targets
 from benchmarks.works import WORKS, fan_out
 from benchmarks.works.base import Scale, Work, deliveries
 
@@ -72,7 +71,7 @@ class Room:
     def __init__(self, members):
         self.tally = Tally(OURS.dialect, "hall")
         self.tally.size = SIZE
-        self.members = [SimpleNamespace(place=0) for _ in range(members)]
+        self.members = [SimpleNamespace(position=0) for _ in range(members)]
         self.done = []
         self.tally.on_done = lambda tally, count: self.done.append(count)
         for member in self.members:
@@ -145,7 +144,7 @@ def test_what_is_not_as_it_was_published_is_counted(frames, faults):
     for each in frames:
         room.hand(0, each)
     assert room.faults == faults
-    assert room.members[0].place == 3
+    assert room.members[0].position == 3
 
 
 def test_other_frames_are_no_messages():
@@ -166,12 +165,13 @@ def test_what_never_comes_is_lost_and_the_next_message_counts_again():
     assert sum(room.done) == 3
 
 
-class LivenessProbe:
+class Echo:
     """Delivers what a stream publishes, a turn of the loop later; but not what ``drops`` names."""
 
-    def __init__(self, rooms, drops=()):
+    def __init__(self, rooms, drops=(), **options):
         self.rooms, self.drops = {room.tally: room for room in rooms}, drops
-        self.stream = Stream([room.tally for room in rooms], self.publish, self.give_up)
+        tallies = [room.tally for room in rooms]
+        self.stream = Stream(tallies, self.publish, self.give_up, **options)
         self.most = 0
 
     def publish(self, tally, body):
@@ -192,7 +192,7 @@ async def test_as_many_messages_are_in_flight_as_may_be(rooms, in_flight):
     crowds = [Room(2) for _ in range(rooms)]
     for crowd in crowds:
         crowd.done = []
-    echo = LivenessProbe(crowds)
+    echo = Echo(crowds)
     await echo.stream.keep(in_flight, 0.05)
     assert echo.most == in_flight
     assert echo.stream.done == echo.stream.published > 20
@@ -201,10 +201,9 @@ async def test_as_many_messages_are_in_flight_as_may_be(rooms, in_flight):
     assert max(published) - min(published) <= 1
 
 
-async def test_a_stream_goes_on_when_a_message_never_arrives(monkeypatch):
-    monkeypatch.setattr(streams, "STALL", 0.3)
+async def test_a_stream_goes_on_when_a_message_never_arrives():
     room = Room(2)
-    echo = LivenessProbe([room], drops={0})
+    echo = Echo([room], drops={0}, stall_seconds=0.3)
     await echo.stream.keep(1, 0.6)
     assert echo.stream.stalls == 1
     assert room.tally.lost == 2
@@ -213,7 +212,7 @@ async def test_a_stream_goes_on_when_a_message_never_arrives(monkeypatch):
 
 async def test_a_paced_stream_ends_when_all_has_arrived():
     room = Room(2)
-    echo = LivenessProbe([room])
+    echo = Echo([room])
     await echo.stream.pace(1000, 20)
     assert echo.stream.done == echo.stream.published == 20
     assert echo.stream.ended - echo.stream.began >= 19 / 1000
@@ -249,9 +248,9 @@ def made_up(**ours):
 def test_a_target_is_met_not_met_or_was_not_measured():
     found = made_up(connect=70.0, idle=120.0)
     found.records = [record for record in found.records if record.system != "nchan"]
-    said = {verdict.target.what: verdict for verdict in verdicts(found)}
+    said = {result.target.what: result for result in target_results(found)}
     connect, idle, nchan = (
-        next(verdict for what, verdict in said.items() if word in what)
+        next(result for what, result in said.items() if word in what)
         for word in ("a connect", "idle", "Nchan")
     )
     assert connect.is_met
@@ -260,7 +259,7 @@ def test_a_target_is_met_not_met_or_was_not_measured():
     assert not nchan.is_met
     assert nchan.ratio is None
     text = report.targets_table(found)
-    assert text.count("| met |") == sum(verdict.is_met for verdict in said.values())
+    assert text.count("| met |") == sum(result.is_met for result in said.values())
     assert text.count("not measured") == 1
 
 

@@ -16,6 +16,13 @@ import pm_realtime
 from tests.node import npm, run
 
 ROOT = Path(__file__).resolve().parent.parent
+STATIC = "pm_realtime/static"
+#: The files of the client that are imported from outside, by the name that npm gives them.
+PUBLIC = {
+    "pm_realtime/client": ".",
+    "pm_realtime/vue": "./vue",
+    "pm_realtime_testing/testing": "./testing",
+}
 
 
 @pytest.fixture(scope="module")
@@ -34,21 +41,22 @@ def wheel(tmp_path_factory):
         yield opened
 
 
-def test_everything_of_the_package_is_in_it_and_nothing_else(wheel):
+def test_wheel_has_the_package_without_the_sources_of_the_client(wheel):
     packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
     package = ROOT / "pm_realtime"
     written = {
         str(path.relative_to(ROOT))
         for path in package.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
+        if package / "browser" not in path.parents
     }
     assert packed == written
     assert "pm_realtime/py.typed" in packed
-    assert "pm_realtime/static/pm_realtime/client.js" in packed
+    assert {f"{STATIC}/pm_realtime/client.js", f"{STATIC}/pm_realtime/client.js.map"} <= packed
     assert "pm_realtime/backends/redis/lua/common.lua" in packed
 
 
-def test_it_names_itself_its_python_and_its_extras(wheel):
+def test_wheel_names_its_python_and_its_extras(wheel):
     (name,) = [name for name in wheel.namelist() if name.endswith("METADATA")]
     metadata = email.message_from_bytes(wheel.read(name))
     assert metadata["Name"] == "pm-realtime"
@@ -65,27 +73,18 @@ def test_it_names_itself_its_python_and_its_extras(wheel):
     }
 
 
-STATIC = "pm_realtime/static"
-#: The files of the client that are imported from outside, by the name that npm gives them.
-PUBLIC = {
-    "pm_realtime/client": ".",
-    "pm_realtime/vue": "./vue",
-    "pm_realtime_testing/testing": "./testing",
-}
-
-
 @pytest.fixture(scope="module")
 def npm_package():
     return json.loads((ROOT / "package.json").read_text())
 
 
-def test_npm_packs_the_client_and_nothing_else(npm_package):
-    # What npm may have against this machine's own settings is no fault of the package.
+def test_npm_packs_the_static_files_and_nothing_else(npm_package):
+    # Without this machine's own settings, about which npm may print warnings.
     environment = {**os.environ, "NPM_CONFIG_USERCONFIG": os.devnull}
     command = [*npm(), "pack", "--dry-run", "--json", "--loglevel=warn", "--no-update-notifier"]
     done = run(*command, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stdout
-    (packed,) = json.loads(done.stdout)  # A warning would stand in front of it.
+    (packed,) = json.loads(done.stdout)  # A warning would be printed before the JSON.
     files = {file["path"] for file in packed["files"]}
     written = (ROOT / STATIC).rglob("*")
     client = {str(path.relative_to(ROOT)) for path in written if path.is_file()}
@@ -94,7 +93,7 @@ def test_npm_packs_the_client_and_nothing_else(npm_package):
     assert not npm_package.get("private")
 
 
-def test_npm_finds_each_public_module_with_its_types(npm_package):
+def test_npm_exports_each_public_module_with_its_types(npm_package):
     exports = {
         file: {"types": f"./{STATIC}/{name}.d.ts", "default": f"./{STATIC}/{name}.js"}
         for name, file in PUBLIC.items()

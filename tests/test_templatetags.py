@@ -4,18 +4,16 @@ import json
 import re
 from html.parser import HTMLParser
 from math import inf
-from textwrap import dedent
 from uuid import UUID
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management import call_command
 from django.template import Context, Template, TemplateSyntaxError
 from django.test import RequestFactory, override_settings
 from django.urls import set_script_prefix
 from django.utils.functional import SimpleLazyObject, lazystr
 
-from tests.node import ROOT, node, run
+from tests.node import ROOT
 
 DOCS = (ROOT / "docs" / "client.md").read_text()
 
@@ -190,38 +188,3 @@ def test_a_cdn_is_named_in_full():
         found = attributes()
     assert found["src"] == "https://cdn.example.com/s/pm_realtime/auto.js"
     assert json.loads(found["data-pm-realtime"])["url"] == "/api/ws"
-
-
-def test_under_hashed_names_every_module_finds_the_others(tmp_path):
-    """The storage that the documentation names; all files without a hash are taken away."""
-    (written,) = re.findall(r"<!-- file: storage -->\n *```python\n(.*?)```", DOCS, re.DOTALL)
-    assert dedent(written) == (ROOT / "tests/site/storage.py").read_text()
-    storage = {"BACKEND": "tests.site.storage.ModuleStorage"}
-    with override_settings(
-        STATIC_ROOT=tmp_path,
-        STORAGES={"staticfiles": storage},
-        STATICFILES_DIRS=[("pm_realtime", ROOT / "pm_realtime/static/pm_realtime")],
-        STATICFILES_FINDERS=["django.contrib.staticfiles.finders.FileSystemFinder"],
-        INSTALLED_APPS=["pm_realtime", "django.contrib.staticfiles"],
-    ):
-        call_command("collectstatic", interactive=False, verbosity=0)
-        source = attributes()["src"]
-    assert re.fullmatch(r"/static/pm_realtime/auto\.[0-9a-f]{12}\.js", source)
-    folder = tmp_path / "pm_realtime"
-    for path in folder.glob("*.js"):
-        if not re.search(r"\.[0-9a-f]{12}\.js$", path.name):
-            path.unlink()
-    module = tmp_path / source.removeprefix("/static/")
-    (tmp_path / "package.json").write_text('{"type": "module"}')
-    script = f"""
-        globalThis.window = globalThis;
-        globalThis.document = Object.assign(new EventTarget(), {{
-          querySelector: () => ({{ dataset: {{ pmRealtime: '{{"url": "ws://a/"}}' }} }}),
-        }});
-        let heard;
-        document.addEventListener("realtime:ready", ({{ detail }}) => {{ heard = detail; }});
-        const {{ realtime }} = await import({json.dumps(module.as_uri())});
-        console.log(heard === realtime && window.realtime === realtime, realtime.status);
-    """
-    done = run(node(), "--input-type=module", "--eval", script)
-    assert done.stdout == "true stopped\n"

@@ -103,5 +103,5 @@ def test_nothing_but_the_misuses_is_found(mistakes):
 def test_every_declaration_passes_by_itself(site):
     declared = (site / "node_modules/@pm-realtime/client").rglob("*.d.ts")
     names = [str(path.relative_to(site)) for path in sorted(declared)]
-    assert len(names) > 10
+    assert len(names) == 5
     assert compile_(site, *names) == []

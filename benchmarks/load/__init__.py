@@ -1,5 +1,5 @@
-"""The load generator: one process, on a core of its own, that holds all sockets of a measurement.
+"""The load generator: one process, on a core of its own, with all sockets of a measurement.
 
-It speaks through picows on uvloop, counts every message at every socket, and is driven line by line
+It uses picows on uvloop and counts every message at every socket. Its commands are lines of JSON
 (see :mod:`benchmarks.load.__main__`).
 """

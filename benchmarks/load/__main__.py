@@ -1,7 +1,7 @@
-"""``python -m benchmarks.load SYSTEM PORT…``: commands as lines of JSON in, answers as JSON out.
+"""``python -m benchmarks.load SYSTEM PORT…`` reads commands and writes answers, as lines of JSON.
 
 A command is ``{"do": …, …}`` with a method of :class:`benchmarks.load.crowd.Crowd` and its
-arguments; the answer is what it returns, or ``{"error": …}``.
+arguments. The answer is the return value of the method, or ``{"error": …}``.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ async def main(system: str, *ports: str) -> None:
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's, or asyncio's own where that is not installed."""
+    """uvloop's; None, for asyncio's own, if uvloop is not installed."""
     if find_spec("uvloop") is None:
         return None
     found: Callable[[], asyncio.AbstractEventLoop] = import_module("uvloop").new_event_loop

@@ -1,4 +1,4 @@
-"""All sockets of a measurement by their rooms, and what is measured at them."""
+"""All sockets of a measurement by their rooms, and the measurements at them."""
 
 import asyncio
 import gc
@@ -35,7 +35,7 @@ class Crowd:
         is_timed: bool = False,
         joins: bool = True,
     ) -> dict[str, float]:
-        """Bring each room to so many members; ``cookies`` is a file with one header for each."""
+        """Open sockets until each room has that many; ``cookies`` is a JSON file of headers."""
         headers = await asyncio.to_thread(_cookies, cookies) if cookies else []
         kind = TimedSocket if is_timed else Socket
         fresh: list[tuple[Socket, str, str]] = []
@@ -63,8 +63,8 @@ class Crowd:
     ) -> dict[str, float]:
         """Keep messages of ``size`` in flight; ``by`` is a path to POST to, with {room} or {user}.
 
-        The load generator rests for ``nap`` seconds after each look at its sockets, which spares
-        it CPU where it shares cores with what is measured.
+        The load generator sleeps for ``nap`` seconds after each look at its sockets. That saves
+        CPU if it shares cores with the servers.
         """
         stream, tallies = await self._stream(rooms, size, by)
         napping = asyncio.ensure_future(_nap(nap)) if nap else None
@@ -77,7 +77,7 @@ class Crowd:
     async def pace(
         self, room: str, rate: float, count: int, size: int, by: str = ""
     ) -> dict[str, float]:
-        """Publish ``rate`` messages a second."""
+        """Publish ``rate`` messages per second."""
         stream, tallies = await self._stream([room], size, by)
         return await self._measured(stream, tallies, stream.pace(rate, count))
 
@@ -138,11 +138,11 @@ class Crowd:
         }
 
     async def close(self) -> dict[str, float]:
-        """Leave without a word, which costs the least time."""
+        """Exit at once. Closing each socket first would take longer."""
         os._exit(0)
 
     async def sleep(self, seconds: float) -> dict[str, float]:
-        """Be there and do nothing."""
+        """Keep the sockets open and do nothing."""
         await asyncio.sleep(seconds)
         return {"open": sum(s.is_open for members in self.members.values() for s in members)}
 
@@ -154,5 +154,5 @@ def _cookies(path: str) -> list[str]:
 
 async def _nap(seconds: float) -> None:
     while True:
-        time.sleep(seconds)  # noqa: ASYNC251 - the whole process is to rest.
+        time.sleep(seconds)  # noqa: ASYNC251 - the whole process sleeps
         await asyncio.sleep(0)

@@ -1,11 +1,11 @@
-"""HTTP requests one after the other through one connection, as a publisher sends them."""
+"""HTTP requests one after the other through one connection, like those of a publisher."""
 
 import asyncio
 from typing import cast
 
 
 class Poster(asyncio.Protocol):
-    """Sends POSTs without waiting for the answers, which are counted."""
+    """Sends POSTs without waiting for the answers, and counts the answers."""
 
     def __init__(self) -> None:
         self.buffer = b""
@@ -13,7 +13,7 @@ class Poster(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # That of uvloop is no asyncio.Transport, but does all that one does.
+        # The transport of uvloop does not inherit from asyncio.Transport, but has its methods.
         self.transport = cast("asyncio.Transport", transport)
 
     def post(self, path: str, body: str) -> None:
@@ -23,7 +23,7 @@ class Poster(asyncio.Protocol):
         self.transport.write(head.encode() + data)
 
     def data_received(self, data: bytes) -> None:
-        # The bodies of the answers say nothing; each answer has one line of status.
+        # Only the status line of each answer matters.
         self.buffer += data
         *lines, self.buffer = self.buffer.split(b"\r\n")
         for line in lines:

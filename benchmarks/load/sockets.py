@@ -9,21 +9,20 @@ from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_conn
 from benchmarks.load.tally import NOTHING, Tally
 from benchmarks.systems.base import Dialect, System
 
-#: Connections that are opened at the same time.
-AT_ONCE = 50
-#: How often a connection is tried that is refused, a second apart.
-ATTEMPTS = 3
-#: Seconds for a handshake, and for an answer.
-PATIENCE = 60
+CONCURRENT_CONNECTS = 50
+#: Attempts for a connection that is refused, a second apart.
+CONNECT_ATTEMPTS = 3
+#: For a handshake, and for an answer.
+ANSWER_TIMEOUT_SECONDS = 60
 
 
 class Socket(WSListener):
-    """One connection. Frames that its room has seen before take the short way."""
+    """One connection. A frame that its room has seen before is not parsed again."""
 
     def __init__(self, tally: Tally, dialect: Dialect) -> None:
         super().__init__()
         self.tally, self.dialect = tally, dialect
-        self.place = 0
+        self.position = 0
         self.transport: WSTransport | None = None
         self.answer: asyncio.Future[None] | None = None
         self.fragments = b""
@@ -38,17 +37,17 @@ class Socket(WSListener):
         data = frame.get_payload_as_bytes()
         tally = self.tally
         span = tally.spans.get(data)
-        place = self.place
-        if span is None or span[0] != place:
+        position = self.position
+        if span is None or span[0] != position:
             self._take(transport, frame, data)
             return
-        # This is Tally.move where all is well.
-        self.place = after = span[1]
+        # This is Tally.move in the case without a fault, inlined because it is hot.
+        self.position = after = span[1]
         at = tally.at
         at[after] = at.get(after, 0) + 1
-        left = at[place] - 1
-        at[place] = left
-        if not left and place == tally.oldest:
+        left = at[position] - 1
+        at[position] = left
+        if not left and position == tally.oldest:
             tally.advance()
 
     def _take(self, transport: WSTransport, frame: WSFrame, data: bytes) -> None:
@@ -73,7 +72,7 @@ class Socket(WSListener):
             self.send(reply)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        if transport is not self.transport:  # Of an attempt that was refused.
+        if transport is not self.transport:  # An attempt that was refused.
             return
         self.is_open = False
         if self.answer is not None and not self.answer.done():
@@ -84,9 +83,12 @@ class Socket(WSListener):
         self.transport.send(WSMsgType.TEXT, data)
 
     async def wait(self) -> None:
-        """Until the server has answered what :attr:`answer` stands for."""
+        """Return when :attr:`answer` has arrived.
+
+        Raises ``TimeoutError``, or ``ConnectionError`` if the connection closes.
+        """
         assert self.answer is not None
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(ANSWER_TIMEOUT_SECONDS):
             await self.answer
 
     def expect_answer(self) -> None:
@@ -94,21 +96,21 @@ class Socket(WSListener):
 
 
 class TimedSocket(Socket):
-    """Also notes when each message came."""
+    """Also records the latency of each message."""
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        sent_at, place = self.tally.sent_at.get(self.place), self.place
+        sent_at, position = self.tally.sent_at.get(self.position), self.position
         super().on_ws_frame(transport, frame)
-        if self.place > place and sent_at is not None and self.tally.to_each is not None:
+        if self.position > position and sent_at is not None and self.tally.to_each is not None:
             self.tally.to_each.append(perf_counter() - sent_at)
 
 
 async def connect(
     socket: Socket, system: System, port: int, room: str, cookie: str = "", *, joins: bool = True
 ) -> None:
-    """Open ``socket``, and have it be in ``room``.
+    """Open ``socket`` and, if ``joins``, put it into ``room``.
 
-    Raises what picows raises where the handshake fails, ``TimeoutError`` where no answer comes.
+    Raises the errors of picows if the handshake fails, and ``TimeoutError`` without an answer.
     """
     dialect = system.dialect
     headers = {"Origin": f"http://127.0.0.1:{port}"}
@@ -122,7 +124,7 @@ async def connect(
         lambda: socket,
         f"ws://127.0.0.1:{port}{dialect.path.replace('{room}', room)}",
         extra_headers=headers,
-        websocket_handshake_timeout=PATIENCE,
+        websocket_handshake_timeout=ANSWER_TIMEOUT_SECONDS,
         read_buffer_init_size=4096,
     )
     if dialect.speaks_first:
@@ -144,7 +146,7 @@ async def connect_all(
 ) -> int:
     """Open all sockets, each with its room and cookie, over the ``ports`` in turn.
 
-    How often one was refused, which tries again as a browser would, a few times.
+    A refused connection is tried again, as a browser would. Returns the number of refusals.
     """
     waiting = list(enumerate(sockets))[::-1]
     refused = 0
@@ -154,17 +156,17 @@ async def connect_all(
         while waiting:
             number, (socket, room, cookie) = waiting.pop()
             port = ports[number % len(ports)]
-            for attempt in range(ATTEMPTS):
+            for attempt in range(CONNECT_ATTEMPTS):
                 try:
                     await connect(socket, system, port, room, cookie, joins=joins)
                     break
                 except (ConnectionError, WSError):
                     refused += 1
-                    if attempt == ATTEMPTS - 1:
+                    if attempt == CONNECT_ATTEMPTS - 1:
                         raise
                     await asyncio.sleep(1)
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(min(AT_ONCE, len(sockets))):
+        for _ in range(min(CONCURRENT_CONNECTS, len(sockets))):
             group.create_task(work())
     return refused

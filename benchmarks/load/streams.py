@@ -1,4 +1,4 @@
-"""Messages going in: as many at a time as may be in flight, or so many a second."""
+"""Publishing messages: a number of them in flight, or a number per second."""
 
 import asyncio
 from collections import deque
@@ -7,17 +7,18 @@ from time import perf_counter
 
 from benchmarks.load.tally import Tally
 
-#: Seconds without any delivery after which what is under way counts as lost: a slow server may be
-#: busy with a big room for some of them.
-STALL = 10.0
+#: Without any delivery for this long, the messages in flight count as lost. A slow server may be
+#: busy with a large room for some seconds.
+STALL_SECONDS = 10.0
 #: Stalls after which a stream ends.
 MAX_STALLS = 3
 
 
 class Stream:
-    """Publishes into rooms; a message is done when all members of its room have it.
+    """Publishes into rooms. A message is done when all members of its room have it.
 
-    ``publish(tally, body)`` sends; ``give_up(tally)`` counts as lost what has not come.
+    ``publish(tally, body)`` sends a message. ``give_up(tally)`` counts missing messages as lost. It
+    is called after ``stall_seconds`` without any delivery.
     """
 
     def __init__(
@@ -25,8 +26,10 @@ class Stream:
         tallies: Sequence[Tally],
         publish: Callable[[Tally, str], None],
         give_up: Callable[[Tally], object],
+        stall_seconds: float = STALL_SECONDS,
     ) -> None:
         self.tallies, self._publish, self._give_up = tallies, publish, give_up
+        self._stall_seconds = stall_seconds
         self.published = self.under_way = self.done = self.stalls = 0
         self.began = self.ended = self._until = 0.0
         self._idle: deque[Tally] = deque()
@@ -36,9 +39,9 @@ class Stream:
             tally.on_done = self._on_done
 
     async def keep(self, in_flight: int, seconds: float) -> None:
-        """Have ``in_flight`` messages under way for ``seconds``, then wait for the last of them.
+        """Keep ``in_flight`` messages in flight for ``seconds``, then wait for the last of them.
 
-        With several rooms they take turns.
+        Several rooms take turns.
         """
         self._is_kept = True
         self.began = perf_counter()
@@ -49,7 +52,7 @@ class Stream:
         await self._wait()
 
     async def pace(self, rate: float, count: int) -> None:
-        """Publish ``count`` messages into the first room, ``rate`` a second."""
+        """Publish ``count`` messages into the first room, ``rate`` per second."""
         self.began = perf_counter()
         self._until = float("inf")
         for number in range(count):
@@ -77,14 +80,14 @@ class Stream:
             self._finished.set_result(None)
 
     async def _wait(self) -> None:
-        """Until all is done; where nothing moves any more, go on without what is missing."""
+        """Return when all messages are done. After a stall, go on without the missing ones."""
         seen, since = -1, perf_counter()
         while not self._finished.done():
-            await asyncio.wait([self._finished], timeout=STALL / 12)
-            now, moved = perf_counter(), sum(map(_places, self.tallies))
+            await asyncio.wait([self._finished], timeout=self._stall_seconds / 12)
+            now, moved = perf_counter(), sum(map(_progress, self.tallies))
             if moved != seen:
                 seen, since = moved, now
-            elif now - since > STALL:
+            elif now - since > self._stall_seconds:
                 self.stalls += 1
                 if self.stalls >= MAX_STALLS:
                     self._until = 0
@@ -93,5 +96,5 @@ class Stream:
                 since = now
 
 
-def _places(tally: Tally) -> int:
-    return sum(place * count for place, count in tally.at.items())
+def _progress(tally: Tally) -> int:
+    return sum(position * count for position, count in tally.at.items())

@@ -1,7 +1,7 @@
-"""Whether each member of a room got each message, once and in order; no I/O.
+"""Checks that each member of a room gets each message, once and in order. No I/O.
 
-All members get frames of the same bytes, perhaps cut differently. So a frame is parsed once and
-remembered as the numbers it carries, and what is left for each member is to compare two numbers.
+All members get frames of the same bytes, perhaps cut differently. So a frame is parsed once, and
+its message numbers are remembered. For each member only two numbers are left to compare.
 """
 
 from array import array
@@ -11,17 +11,16 @@ from typing import NamedTuple, Protocol
 
 from benchmarks.systems.base import NUMBER_DIGITS, Dialect
 
-#: Frames remembered at a time.
-MEMORY = 20_000
+FRAMES_REMEMBERED = 20_000
 
 
 def make_body(number: int, size: int) -> str:
-    """The body of message ``number``: its digits, and padding up to ``size`` characters."""
+    """The body of message ``number``: its digits, padded to ``size`` characters."""
     return f"{number:0{NUMBER_DIGITS}d}".ljust(size, "x")
 
 
 class Span(NamedTuple):
-    """Messages ``first`` to ``after - 1``, which one frame carries; else the odd ``numbers``."""
+    """The messages of one frame: ``first`` to ``after - 1``, or ``numbers`` if out of order."""
 
     first: int
     after: int
@@ -33,50 +32,50 @@ NOTHING = Span(-1, -1, ())
 
 
 class Member(Protocol):
-    """Who receives; ``place`` is the number of the message that is due next."""
+    """A receiver; ``position`` is the number of the message that is due next."""
 
-    place: int
+    position: int
 
 
 class Tally:
     """Follows the messages of one room through its members.
 
     ``on_done(tally, count)`` is called when the slowest member has got ``count`` more messages.
-    Members do the common case themselves (:meth:`move`, inlined where it is hot): look a frame up
-    in ``spans``, else :meth:`read` it; where it begins at the member's place, move on to its end.
+    Members handle the common case themselves, with :meth:`move` inlined. They look a frame up in
+    ``spans``, or :meth:`read` it. If it begins at the member's position, they move to its end.
     """
 
     def __init__(self, dialect: Dialect, room: str = "") -> None:
         self.dialect, self.room = dialect, room
         self.spans: dict[bytes, Span] = {}
-        #: How many members stand at a place.
+        #: The number of members at each position.
         self.at: dict[int, int] = {}
-        #: The place of the slowest member, and the number of the next message to publish.
+        #: The position of the slowest member, and the number of the next message to publish.
         self.oldest = self.next = 0
         self.size = NUMBER_DIGITS
         self.sent_at: dict[int, float] = {}
-        #: Seconds from publishing to the last member, a message each; to each member, where asked.
+        #: Seconds from publishing to the last member, for each message; to each member, if wanted.
         self.to_last = array("d")
         self.to_each: array[float] | None = None
         self.lost = self.disordered = self.damaged = 0
         self.on_done: Callable[[Tally, int], object] = lambda tally, count: None
 
     def add(self, member: Member) -> None:
-        member.place = self.next
+        member.position = self.next
         if not self.at:
             self.oldest = self.next
-        self.at[member.place] = self.at.get(member.place, 0) + 1
+        self.at[member.position] = self.at.get(member.position, 0) + 1
 
     def publish(self) -> str:
-        """The body of the next message, whose time starts now."""
+        """The body of the next message. Its time starts now."""
         number, self.next = self.next, self.next + 1
         self.sent_at[number] = perf_counter()
         return make_body(number, self.size)
 
     def read(self, frame: bytes) -> Span:
-        """What ``frame`` carries, and remember it."""
+        """Parse ``frame``, and remember the result."""
         span = self._parse(frame)
-        if len(self.spans) >= MEMORY:
+        if len(self.spans) >= FRAMES_REMEMBERED:
             self.spans.clear()
         self.spans[frame] = span
         return span
@@ -87,7 +86,7 @@ class Tally:
             digits = body[:NUMBER_DIGITS]
             number = int(digits) if digits.isdigit() else -1
             if body != make_body(number, self.size):
-                # Of an earlier size, it comes too late; else it is not what was published.
+                # A body of an earlier size is late, not damaged.
                 self.damaged += body.rstrip("x") != digits
             numbers.append(number)
         if not numbers:
@@ -98,29 +97,29 @@ class Tally:
         return Span(-1, -1, tuple(numbers))
 
     def move(self, member: Member, span: Span) -> None:
-        """``member`` got a frame: the exact way, whatever it is."""
+        """``member`` got a frame: count its faults and move the member."""
         numbers = range(span.first, span.after) if span.numbers is None else span.numbers
-        place = member.place
+        position = member.position
         for number in numbers:
-            if number < place or number >= self.next:
+            if number < position or number >= self.next:
                 self.disordered += 1
             else:
-                self.lost += number - place
-                place = number + 1
-        self._step(member, place)
+                self.lost += number - position
+                position = number + 1
+        self._step(member, position)
 
-    def _step(self, member: Member, place: int) -> None:
-        before = member.place
-        if place == before:
+    def _step(self, member: Member, position: int) -> None:
+        before = member.position
+        if position == before:
             return
-        member.place = place
-        self.at[place] = self.at.get(place, 0) + 1
+        member.position = position
+        self.at[position] = self.at.get(position, 0) + 1
         self.at[before] -= 1
         if before == self.oldest and not self.at[before]:
             self.advance()
 
     def advance(self) -> None:
-        """The last member has left ``oldest``: some messages are done."""
+        """The last member has left ``oldest``, so some messages are done."""
         now, before, at = perf_counter(), self.oldest, self.at
         while self.oldest < self.next and not at.get(self.oldest):
             at.pop(self.oldest, None)
@@ -130,11 +129,11 @@ class Tally:
             self.on_done(self, self.oldest - before)
 
     def give_up(self, members: list[Member]) -> int:
-        """What has not come yet counts as lost; how many deliveries that is."""
-        missing = sum(self.next - member.place for member in members)
+        """Count missing messages as lost. Returns the number of missing deliveries."""
+        missing = sum(self.next - member.position for member in members)
         self.lost += missing
         for member in members:
-            member.place = self.next
+            member.position = self.next
         self.sent_at.clear()
         self.at = {self.next: len(members)}
         done, self.oldest = self.next - self.oldest, self.next

@@ -1,1 +1,1 @@
-"""The servers that the benchmarks start: each a process of its own, and started with its port."""
+"""The servers that the benchmarks start, each as a process with its port as the argument."""

@@ -1,4 +1,4 @@
-"""What the hubs in Python have in common: what a message of ``dialects.JSONRooms`` asks for."""
+"""The rooms of the Python hubs, which speak ``dialects.JSONRooms``."""
 
 import json
 import time
@@ -9,7 +9,7 @@ Connection = TypeVar("Connection")
 
 
 class Rooms(Generic[Connection]):
-    """Who is in which room, by name."""
+    """The members of each room, by name."""
 
     def __init__(self) -> None:
         self.members: defaultdict[str, set[Connection]] = defaultdict(set)
@@ -22,7 +22,7 @@ class Rooms(Generic[Connection]):
                 del self.members[room]
 
     def answer(self, connection: Connection, frame: str | bytes) -> tuple[set[Connection], str]:
-        """Who gets what once ``connection`` has sent ``frame``; the text is made only once."""
+        """The receivers and the text of the answer to ``frame``. The text is made once for all."""
         asked = json.loads(frame)
         payload = asked["payload"]
         members = self.members[payload["room"]]

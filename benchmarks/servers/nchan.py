@@ -1,7 +1,7 @@
 """Nchan in an nginx of its own: ``python -m benchmarks.servers.nchan PORT``.
 
-The process becomes nginx, so that nothing else is measured; what it writes is in a folder beside
-the database of the run, and goes away with it.
+The process becomes nginx, so that nothing else is measured. nginx writes into a folder beside the
+database of the run, which is deleted with it.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 PATHS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
-# A connection that publishes is not to be closed after the default of 1000 requests.
+# By default a connection that publishes is closed after 1000 requests.
 CONFIGURATION = """
 load_module {module};
 daemon off;
@@ -42,7 +42,7 @@ http {{
 
 
 def nginx() -> str:
-    """The path of nginx, or nothing; it is where only the administrator's PATH looks."""
+    """The path of nginx, or an empty text. The PATH of a user often lacks /usr/sbin."""
     return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin") or ""
 
 

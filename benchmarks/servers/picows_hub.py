@@ -1,4 +1,4 @@
-"""The server of picows alone: ``python -m benchmarks.servers.picows_hub PORT``."""
+"""The server of picows: ``python -m benchmarks.servers.picows_hub PORT``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""python-socketio: rooms, and a message to a room goes to everybody in it."""
+"""python-socketio: a message to a room goes to all its members."""
 
 from typing import Any
 

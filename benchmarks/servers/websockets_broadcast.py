@@ -1,4 +1,4 @@
-"""The server of ``websockets`` alone: `python -m benchmarks.servers.websockets_broadcast PORT`."""
+"""The server of ``websockets``: ``python -m benchmarks.servers.websockets_broadcast PORT``."""
 
 import sys
 

@@ -1,1 +1,1 @@
-"""The Django sites that are measured; all share one database of users who are logged in."""
+"""The Django sites that are measured. All share one database of logged-in users."""

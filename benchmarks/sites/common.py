@@ -1,4 +1,4 @@
-"""Settings that every site of the benchmarks starts from: Django's own users and sessions."""
+"""The common settings of all benchmark sites: Django's own users and sessions."""
 
 import os
 from typing import Any
@@ -31,12 +31,12 @@ LAYERS = {
 
 
 def channel_layers() -> dict[str, dict[str, Any]]:
-    """``CHANNEL_LAYERS`` for what ``BENCH_LAYER`` names, on the Valkey of ``BENCH_REDIS``."""
+    """``CHANNEL_LAYERS`` for the layer in ``BENCH_LAYER``, on the Valkey in ``BENCH_REDIS``."""
     layer = os.environ.get("BENCH_LAYER", "memory")
     config: dict[str, Any] = {"BACKEND": LAYERS[layer]}
     if layer == "memory":
         return {"default": config}
-    # redis-py 8 gives up after 5 seconds without an answer, for which the core layer waits.
+    # redis-py 8 gives up after 5 seconds without an answer, and the core layer waits that long.
     host = {"address": os.environ["BENCH_REDIS"], "socket_timeout": None}
     hosts: list[Any] = [host if layer == "core" else os.environ["BENCH_REDIS"]]
     return {"default": {**config, "CONFIG": {"hosts": hosts}}}

@@ -1,14 +1,14 @@
-"""A door into a site's process, through which a message to one user comes in by POST."""
+"""An HTTP endpoint inside a site's process, which pushes a message to one user."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 
-class DirectDoor:
+class DirectEndpoint:
     """An ASGI application: ``POST /direct/<user>`` calls ``push(user, body)``.
 
-    It stands in front of ``application``, so that what is measured is the push and not the rest of
-    a site's HTTP.
+    It is in front of ``application``, so that a measurement has the push without the rest of a
+    site's HTTP.
     """
 
     def __init__(self, application: Any, push: Callable[[int, str], Awaitable[object]]) -> None:

@@ -1,6 +1,6 @@
-"""``python -m benchmarks.sites.people N`` makes the database, with N users who are logged in.
+"""``python -m benchmarks.sites.people N`` creates the database, with N logged-in users.
 
-It prints a JSON list of their ``Cookie`` headers, the user numbered 1 first.
+It prints a JSON list of their ``Cookie`` headers, that of user 1 first.
 """
 
 import json
@@ -10,20 +10,27 @@ from importlib import import_module
 
 import django
 from django.conf import settings
+from django.contrib.auth import (
+    BACKEND_SESSION_KEY,
+    HASH_SESSION_KEY,
+    SESSION_KEY,
+    get_user_model,
+)
 from django.core.management import call_command
+from django.db import transaction
 
 
 def make(count: int) -> list[str]:
-    """The cookies of ``count`` fresh users; Django is set up, the database empty."""
-    from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-    from django.contrib.auth.models import User
-    from django.db import transaction
+    """Create ``count`` users in an empty database, and return their cookies.
 
+    Django must be set up.
+    """
+    user_class = get_user_model()
     call_command("migrate", verbosity=0)
     session_class = import_module(settings.SESSION_ENGINE).SessionStore
     names = [f"user-{number}" for number in range(1, count + 1)]
-    people = [User(pk=pk, username=name, password="!") for pk, name in enumerate(names, 1)]
-    User.objects.bulk_create(people)
+    people = [user_class(pk=pk, username=name, password="!") for pk, name in enumerate(names, 1)]
+    user_class.objects.bulk_create(people)
     cookies = []
     with transaction.atomic():
         for user in people:

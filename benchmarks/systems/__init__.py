@@ -1,6 +1,6 @@
-"""The systems that are measured, each started and spoken to in its own way.
+"""The systems that are measured.
 
-Each module of this package that has a function ``systems() -> list[System]`` adds its own.
+Each module of this package with a function ``systems() -> list[System]`` adds its own.
 """
 
 import pkgutil
@@ -8,7 +8,7 @@ from importlib import import_module
 
 from benchmarks.systems.base import System
 
-#: What the others are compared with.
+#: The modules whose systems come first. The others are compared with them.
 FIRST = ("ours", "tutorial")
 
 
@@ -24,5 +24,5 @@ def _collect() -> dict[str, System]:
     return found
 
 
-#: By their names, what is compared first.
+#: By name, in the order of the tables.
 SYSTEMS: dict[str, System] = _collect()

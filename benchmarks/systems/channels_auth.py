@@ -1,8 +1,8 @@
-"""Channels with its own ``AuthMiddlewareStack``: what a connection costs that knows its user.
+"""Channels with its own ``AuthMiddlewareStack``, for the cost of an authenticated connection.
 
-As https://channels.readthedocs.io/en/stable/topics/authentication.html and
-https://channels.readthedocs.io/en/stable/topics/security.html have it, so the client must send an
-``Origin`` that ``ALLOWED_HOSTS`` has. Sessions and users are in SQLite, as those of pm_realtime.
+The site follows https://channels.readthedocs.io/en/stable/topics/authentication.html and
+https://channels.readthedocs.io/en/stable/topics/security.html, so the client must send an
+``Origin`` that is in ``ALLOWED_HOSTS``. Sessions and users are in SQLite, as with pm_realtime.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ APPLICATION = "benchmarks.sites.auth.asgi:application"
 
 
 class Greeting:
-    """The server names the user, and that is all."""
+    """The server sends the name of the user, and nothing else."""
 
     path = "/ws"
     subprotocols: Sequence[str] = ()
@@ -27,7 +27,9 @@ class Greeting:
         return b'"username": "user-' in frame
 
     def publish(self, room: str, body: str) -> bytes:
-        raise NotImplementedError("There are no rooms: this system has the work `connect` only.")
+        raise NotImplementedError(
+            "There are no rooms: this system takes part in the work `connect` only."
+        )
 
     def bodies(self, frame: bytes) -> Sequence[str]:
         return ()

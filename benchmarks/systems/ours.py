@@ -1,4 +1,4 @@
-"""pm_realtime, as its documentation has it for production, in the ways a site may choose."""
+"""pm_realtime, as its documentation recommends for production, in several setups."""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ APPLICATION = "benchmarks.sites.ours.asgi:application"
 
 
 class Envelopes:
-    """Protocol version 1: an envelope a frame, or with batching an array of them."""
+    """Protocol version 1: one envelope per frame, or an array of envelopes with batching."""
 
     path = "/api/ws"
     speaks_first = True

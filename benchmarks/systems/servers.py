@@ -1,15 +1,15 @@
-"""The ASGI servers that applications run on, each as its documentation has it for production.
+"""The ASGI servers of the applications, each as its documentation recommends for production.
 
-One worker, quiet, no compression of messages. What is there beyond that:
+All run with one worker, little output, and no compression of messages. Further options:
 
-- uvicorn (https://uvicorn.dev/settings/): ``uvloop`` by name, so that nobody measures without it
-  unawares; httptools it takes by itself where it is installed, as with ``uvicorn[standard]``.
-- daphne (https://github.com/django/daphne): nothing; it runs on Twisted's asyncio reactor and has
-  no choice of loop.
+- uvicorn (https://uvicorn.dev/settings/): ``uvloop`` by name, so that a run without it fails. It
+  uses httptools by itself if installed, as with ``uvicorn[standard]``.
+- daphne (https://github.com/django/daphne): none. It runs on Twisted's asyncio reactor and has no
+  choice of loop.
 - granian (https://github.com/emmett-framework/granian#options): WebSockets are on by default and
-  never compressed, and ``--backpressure`` (1024) only counts a connection until it is upgraded. The
-  command is a parent with one worker: a child process. At ``warning`` it would say that Django has
-  no lifespan.
+  never compressed. ``--backpressure`` (1024) only counts a connection until it is upgraded. The
+  command is a parent process with one worker as its child. With the log level ``warning`` it would
+  report that Django has no lifespan.
 """
 
 import sys
@@ -31,7 +31,7 @@ SERVERS: dict[str, Sequence[str]] = {
 
 
 def command(server: str, app: str) -> Sequence[str]:
-    """The command that serves ``app`` (``module:name``) on ``server``; ``{port}`` stays in it.
+    """The command that serves ``app`` (``module:name``) on ``server``, with ``{port}`` in it.
 
     Raises :class:`KeyError` for a server that is not in :data:`SERVERS`.
     """

@@ -2,8 +2,8 @@
 
 https://python-socketio.readthedocs.io/en/stable/server.html: ``AsyncServer`` as an ASGI application
 with its client list in memory. The documentation has no advice on speed beyond the choice of an
-asynchronous server; everything else is its default, the JSON of the standard library included
-(``json=`` takes any module that is compatible with it, and none is recommended).
+asynchronous server. All other options have their defaults, the JSON of the standard library
+included (``json=`` takes any compatible module, and none is recommended).
 """
 
 from benchmarks.systems.base import System

@@ -10,7 +10,7 @@ APPLICATION = "benchmarks.sites.tutorial.asgi:application"
 
 
 class Chat:
-    """The room is in the path; both ways a frame is ``{"message": …}``."""
+    """The path names the room. A frame is ``{"message": …}`` both ways."""
 
     path = "/ws/chat/{room}/"
     subprotocols: Sequence[str] = ()

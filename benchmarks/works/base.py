@@ -1,4 +1,4 @@
-"""What a work is: something to measure at each of the systems that take part in it."""
+"""A work is a measurement that is made at each of the systems that take part in it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from benchmarks.processes import Ground
 from benchmarks.results import Case, Failure, Record
 from benchmarks.systems.base import System
 
-SMALL, LARGE = 100, 2048
+SMALL_BYTES, LARGE_BYTES = 100, 2048
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is measured: fully, or quickly to see that everything works."""
+    """The extent of a run: full, or quick to see that everything works."""
 
     seconds: float = 0.8
     crowds: tuple[int, ...] = (100, 1000, 5000)
@@ -23,30 +23,30 @@ class Scale:
     connects: int = 1000
     idle: int = 10_000
     calls: int = 1000
-    #: Seconds that the messages of one case may take to arrive: what would take longer is left out.
-    patience: float = 6
+    #: A case is left out if its messages would take longer than this to arrive.
+    max_case_seconds: float = 6
 
 
 FULL = Scale()
-QUICK = Scale(0.4, (100, 1000), (4, 16), 100, 100, 10, 300, 1000, 300, patience=3)
+QUICK = Scale(0.4, (100, 1000), (4, 16), 100, 100, 10, 300, 1000, 300, max_case_seconds=3)
 
 
 @dataclass(frozen=True)
 class Work:
-    """``measure`` starts the system and yields a record for each case, of one round; a failure that
-    says why for a case that it leaves out."""
+    """``measure`` starts the system and yields a record for each case of one round. For a case that
+    is left out it yields a failure with the reason."""
 
     name: str
     measure: Callable[[Ground, System, Scale], Iterator[Record | Failure]]
-    #: How often it is repeated, at most: what varies little is not repeated often.
+    #: The largest number of rounds. A work that varies little needs few.
     rounds: int = 3
 
 
-#: Where the load generator is busier than this, it limits the rate: ``core_rate`` is what the
-#: server would reach then with the whole of its core.
-SATURATED = 0.9
-#: What a record takes from the load generator's answer as it is.
-KEPT = ("lost", "disordered", "damaged", "messages", "stalls", "others")
+#: Above this share of its core, the load generator limits the rate. ``core_rate`` is then the rate
+#: that the server would reach with the whole of its own core.
+SATURATED_SHARE = 0.9
+#: Values that a record takes unchanged from the load generator's answer.
+UNCHANGED = ("lost", "disordered", "damaged", "messages", "stalls", "others")
 
 
 def deliveries(work: str, system: System, case: Case, answer: dict[str, float]) -> Record | Failure:
@@ -61,11 +61,11 @@ def deliveries(work: str, system: System, case: Case, answer: dict[str, float]) 
     )
     values = {
         "rate": rate,
-        "core_rate": max(rate, 1e6 / cpu_us) if load_busy > SATURATED and cpu_us else rate,
+        "core_rate": max(rate, 1e6 / cpu_us) if load_busy > SATURATED_SHARE and cpu_us else rate,
         "cpu_us": cpu_us,
         "load_us": answer["load_cpu"] / count * 1e6,
         "load_busy": load_busy,
-        **{name: answer[name] for name in KEPT},
+        **{name: answer[name] for name in UNCHANGED},
         **{name: value * 1e3 for name, value in answer.items() if name[:5] in ("last_", "each_")},
     }
     if "redis_cpu" in answer:

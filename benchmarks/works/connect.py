@@ -1,4 +1,4 @@
-"""A storm of people who are logged in: from the handshake to the server's first frame."""
+"""Many logged-in users connect: from the handshake to the server's first frame."""
 
 from collections.abc import Iterator
 
@@ -7,13 +7,13 @@ from benchmarks.results import Failure, Record
 from benchmarks.systems.base import System
 from benchmarks.works.base import Scale, Work
 
-WARM_UP = 100
+WARM_UP_CONNECTIONS = 100
 
 
 def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record | Failure]:
     with up(ground, system) as (_, load):
         options = {"cookies": str(ground.make_people()), "joins": False}
-        load.do("open", rooms={"warm-up": WARM_UP}, **options)
+        load.do("open", rooms={"warm-up": WARM_UP_CONNECTIONS}, **options)
         answer = load.do("open", rooms={"hall": scale.connects}, **options)
         values = {
             "rate": scale.connects / answer["seconds"],

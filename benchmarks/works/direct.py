@@ -1,13 +1,13 @@
-"""A message to one user each, as a site pushes from an HTTP request of its own."""
+"""Messages to single users, as a site pushes them from an HTTP request."""
 
 from collections.abc import Iterator
 
 from benchmarks.processes import Ground, up
 from benchmarks.results import Failure, Record
 from benchmarks.systems.base import System
-from benchmarks.works.base import SMALL, Scale, Work, deliveries
+from benchmarks.works.base import SMALL_BYTES, Scale, Work, deliveries
 
-IN_FLIGHT, WARM_UP = 16, 0.2
+IN_FLIGHT, WARM_UP_SECONDS = 16, 0.2
 
 
 def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record | Failure]:
@@ -18,8 +18,13 @@ def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record | F
             cookies=str(ground.make_people()) if system.logs_in else "",
             joins=not system.logs_in,
         )
-        traffic = {"rooms": [], "in_flight": IN_FLIGHT, "size": SMALL, "by": system.direct_path}
-        load.do("keep", **traffic, seconds=WARM_UP)
+        traffic = {
+            "rooms": [],
+            "in_flight": IN_FLIGHT,
+            "size": SMALL_BYTES,
+            "by": system.direct_path,
+        }
+        load.do("keep", **traffic, seconds=WARM_UP_SECONDS)
         answer = load.do("keep", **traffic, seconds=scale.seconds)
         case = {"users": scale.users, "in_flight": IN_FLIGHT}
         yield deliveries("direct", system, case, answer)

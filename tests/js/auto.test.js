@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { createFakeServer } from "../../pm_realtime/static/pm_realtime_testing/testing.js";
 import { block, turn } from "./documents.js";
 
-const MODULE = "../../pm_realtime/static/pm_realtime/auto.js";
+const MODULE = "../../pm_realtime/browser/auto.js";
 const KEY = Symbol.for("pm_realtime");
 let pages = 0;
 

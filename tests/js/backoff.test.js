@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { backoffDelay, createBackoff, MAX_DELAY } from "../../pm_realtime/static/pm_realtime/backoff.js";
+import { backoffDelay, createBackoff, MAX_DELAY } from "../../pm_realtime/browser/core/backoff.js";
 
 test("the bound doubles and ends at the longest delay", () => {
   const bounds = [0, 1, 2, 3, 4, 5, 6, 50, 2000].map((attempt) => backoffDelay(attempt, 1000, () => 1));

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { mayReconnect } from "../../pm_realtime/static/pm_realtime/client.js";
+import { mayReconnect } from "../../pm_realtime/browser/client.js";
 
 test("comes back after every close that is not final", () => {
   for (const code of [1000, 1001, 1005, 1006, 1011, 1012, 1013, 3000, 4001, 4002, 4003, 4012, 4013, 4499]) {

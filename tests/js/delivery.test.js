@@ -6,7 +6,7 @@ import {
   BATCH_SUBPROTOCOL,
   createRealtime,
   SUBPROTOCOL,
-} from "../../pm_realtime/static/pm_realtime/client.js";
+} from "../../pm_realtime/browser/client.js";
 import { createFakeServer } from "../../pm_realtime/static/pm_realtime_testing/testing.js";
 import { fakeWebSocket, settled } from "./fake_socket.js";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { createEvents } from "../../pm_realtime/static/pm_realtime/events.js";
+import { createEvents } from "../../pm_realtime/browser/core/events.js";
 
 test("a handler that throws does not keep the others from running", (t) => {
   const logged = t.mock.method(console, "error", () => {});

@@ -1,4 +1,4 @@
-import { joinSocket } from "../../pm_realtime/static/pm_realtime/shared.js";
+import { joinSocket } from "../../pm_realtime/browser/shared.js";
 import { fakeWebSocket } from "./fake_socket.js";
 
 /** Lets everything run that waits for nothing but its turn. */

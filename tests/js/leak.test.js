@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
-import { createRealtime } from "../../pm_realtime/static/pm_realtime/client.js";
+import { createRealtime } from "../../pm_realtime/browser/client.js";
 import { createFakeServer } from "../../pm_realtime/static/pm_realtime_testing/testing.js";
 import { fakePage } from "./fake_page.js";
 

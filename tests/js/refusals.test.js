@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { createRealtime } from "../../pm_realtime/static/pm_realtime/client.js";
-import { canShare } from "../../pm_realtime/static/pm_realtime/shared.js";
+import { createRealtime } from "../../pm_realtime/browser/client.js";
+import { canShare } from "../../pm_realtime/browser/shared.js";
 import { fakePage } from "./fake_page.js";
 import { fakeWebSocket } from "./fake_socket.js";
 import { fakeBrowser, rest } from "./fake_tabs.js";

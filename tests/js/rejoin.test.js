@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { createRealtime } from "../../pm_realtime/static/pm_realtime/client.js";
-import { TEMPORARY_ERRORS } from "../../pm_realtime/static/pm_realtime/constants.js";
-import { RETRY_SPREAD } from "../../pm_realtime/static/pm_realtime/rooms.js";
+import { createRealtime } from "../../pm_realtime/browser/client.js";
+import { TEMPORARY_ERRORS } from "../../pm_realtime/browser/constants.js";
+import { RETRY_SPREAD } from "../../pm_realtime/browser/core/rooms.js";
 import { fakeWebSocket, settled } from "./fake_socket.js";
 
 const PERMANENT_ERRORS = ["FORBIDDEN", "AUTH_REQUIRED", "INVALID_ROOM", "ROOM_LIMIT"];

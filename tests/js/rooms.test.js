@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { createRealtime } from "../../pm_realtime/static/pm_realtime/client.js";
+import { createRealtime } from "../../pm_realtime/browser/client.js";
 import { fakeWebSocket, settled } from "./fake_socket.js";
 
 function setup(t, { connect = true } = {}) {

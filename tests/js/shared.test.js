@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { createRealtime } from "../../pm_realtime/static/pm_realtime/client.js";
-import { canShare } from "../../pm_realtime/static/pm_realtime/shared.js";
+import { createRealtime } from "../../pm_realtime/browser/client.js";
+import { canShare } from "../../pm_realtime/browser/shared.js";
 import { fakeBrowser, rest } from "./fake_tabs.js";
 
 function setup(t) {

@@ -1,4 +1,4 @@
-// Rooms as an application on h3 (Nitro, Nuxt) writes them. `node h3_hub.js PORT`
+// Rooms, as in an application on h3 (Nitro, Nuxt). `node h3_hub.js PORT`
 import { plugin as ws } from "crossws/server";
 import { H3, defineWebSocketHandler, serve } from "h3";
 

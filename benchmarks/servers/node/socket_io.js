@@ -1,11 +1,11 @@
-// Socket.IO: rooms, and a message to a room goes to everybody in it. `node socket_io.js PORT`
+// Socket.IO: a message to a room goes to all its members. `node socket_io.js PORT`
 import { createServer } from "node:http";
 import { Server } from "socket.io";
 
 const server = createServer();
 const io = new Server(server, { transports: ["websocket"] });
 
-// https://socket.io/docs/v4/memory-usage/: the request of the handshake is kept otherwise.
+// https://socket.io/docs/v4/memory-usage/: otherwise the request of the handshake is kept.
 io.engine.on("connection", (raw) => {
   raw.request = null;
 });

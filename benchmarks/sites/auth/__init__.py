@@ -1,1 +1,1 @@
-"""What the Channels documentation has for sites whose users log in."""
+"""A site with logged-in users, as in the Channels documentation."""

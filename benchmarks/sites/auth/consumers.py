@@ -2,7 +2,7 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 
 class Greeter(AsyncJsonWebsocketConsumer):
-    """Names the user that the session says, as pm_realtime does with its ``connected``."""
+    """Sends the user of the session, as pm_realtime does with ``connected``."""
 
     async def connect(self) -> None:
         await self.accept()

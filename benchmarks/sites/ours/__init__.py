@@ -1,1 +1,1 @@
-"""A site with pm_realtime, set up as its documentation says for production."""
+"""A site with pm_realtime, as its documentation recommends for production."""

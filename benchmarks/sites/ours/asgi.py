@@ -2,7 +2,7 @@ import os
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.sites.ours.settings"
 
-from benchmarks.sites.direct import DirectDoor
+from benchmarks.sites.direct import DirectEndpoint
 from pm_realtime import asend_to_user
 from pm_realtime.asgi import get_asgi_application
 
@@ -11,4 +11,4 @@ async def push(user: int, body: str) -> None:
     await asend_to_user(user, "notification", body)
 
 
-application = DirectDoor(get_asgi_application(), push)
+application = DirectEndpoint(get_asgi_application(), push)

@@ -1,4 +1,4 @@
-"""Every limit stays on, set high enough for what a benchmark does from one address."""
+"""Every limit stays on, set high enough for a benchmark from one address."""
 
 from benchmarks.sites.common import *  # noqa: F403
 from benchmarks.sites.common import CHANNEL_LAYERS, INSTALLED_APPS, LAYERS

@@ -1,19 +1,3 @@
-import { pageRealtime } from "./singleton.js";
-
-const { autoConnect, ...options } = JSON.parse(
-  document.querySelector("script[data-pm-realtime]")?.dataset.pmRealtime ?? "{}",
-);
-if (options.maxReconnectAttempts === null) options.maxReconnectAttempts = Infinity;
-
-export const realtime = pageRealtime(options);
-
-window.realtime = realtime;
-document.dispatchEvent(new CustomEvent("realtime:ready", { detail: realtime }));
-
-if (autoConnect) {
-  const connect = () => realtime.closeCode === null && realtime.connect();
-  if (document.readyState === "complete") connect();
-  // After the page's other modules, whose handlers then miss nothing.
-  document.addEventListener("DOMContentLoaded", connect);
-  window.addEventListener("load", connect);
-}
+// Built from pm_realtime/browser by `npm run build`.
+import{createRealtime as i}from"./client.js";var o=Symbol.for("pm_realtime");function a(e){return globalThis[o]??=i({...e,autoConnect:!1}),globalThis[o]}var{autoConnect:m,...n}=JSON.parse(document.querySelector("script[data-pm-realtime]")?.dataset.pmRealtime??"{}");n.maxReconnectAttempts===null&&(n.maxReconnectAttempts=1/0);var t=a(n);window.realtime=t;document.dispatchEvent(new CustomEvent("realtime:ready",{detail:t}));if(m){let e=()=>t.closeCode===null&&t.connect();document.readyState==="complete"&&e(),document.addEventListener("DOMContentLoaded",e),window.addEventListener("load",e)}export{t as realtime};
+//# sourceMappingURL=auto.js.map

@@ -1,11 +1,7 @@
-import type { Store } from "./store.js";
+import type { ErrorCode } from "./constants.js";
 
-export { backoffDelay } from "./backoff.js";
 export { CloseCode, ErrorCode, MessageType, mayReconnect } from "./constants.js";
 export { BATCH_SUBPROTOCOL, SUBPROTOCOL } from "./constants.js";
-export { LocalErrorCode, RealtimeError } from "./errors.js";
-export { MAX_QUEUED } from "./outbox.js";
-export type { Store } from "./store.js";
 
 /** One message on the wire. */
 export interface Envelope<P = unknown> {
@@ -199,6 +195,14 @@ export interface RealtimeState {
   readonly closeCode: number | null;
 }
 
+/** A state that frameworks can read, as React's `useSyncExternalStore` wants it. */
+export interface Store<T> {
+  /** Calls `listener()` after each change; returns what ends that. */
+  subscribe(listener: () => void): () => void;
+  /** The state of now: frozen, and the same object until something in it changes. */
+  getSnapshot(): Readonly<T>;
+}
+
 export interface Realtime extends RealtimeState {
   /** The rooms wanted: joined again after each reconnect. */
   readonly rooms: string[];
@@ -249,3 +253,42 @@ export interface Realtime extends RealtimeState {
 
 /** A client of one pm_realtime server. */
 export declare function createRealtime(options?: RealtimeOptions): Realtime;
+
+/** `code` of a rejection that this client decided on itself; never on the wire. */
+export declare const LocalErrorCode: {
+  /** Not connected, and not trying to be. */
+  readonly NOT_CONNECTED: "NOT_CONNECTED";
+  /** The connection went away after sending and before the reply: it may have arrived, or not. */
+  readonly CONNECTION_LOST: "CONNECTION_LOST";
+  /** Connected, and no reply in time. */
+  readonly TIMEOUT: "TIMEOUT";
+  /** The oldest of too many that waited for a connection. */
+  readonly QUEUE_FULL: "QUEUE_FULL";
+  /** It waited for a connection, and that turned out to be another user's. */
+  readonly USER_CHANGED: "USER_CHANGED";
+  /** `unsubscribe` came before the answer to `subscribe`. */
+  readonly CANCELLED: "CANCELLED";
+};
+export type LocalErrorCode = (typeof LocalErrorCode)[keyof typeof LocalErrorCode];
+
+/** Why a command failed. */
+export declare class RealtimeError extends Error {
+  constructor(code: ErrorCode | LocalErrorCode | (string & {}), envelope?: Envelope | null);
+  /** The server's code, or one this client decided on itself. */
+  readonly code: ErrorCode | LocalErrorCode | (string & {});
+  /** The server's `error` envelope; null where the client decided. */
+  readonly envelope: Envelope | null;
+  readonly room: string | null;
+  /** Milliseconds to wait, with `RATE_LIMITED`. */
+  readonly retryAfter: number | null;
+}
+
+/** What may wait for a connection; one more refuses the oldest, with `QUEUE_FULL`. */
+export declare const MAX_QUEUED: 100;
+
+/**
+ * Milliseconds to wait before attempt number `attempt` (from 0): random between 0 and
+ * `base * 2 ** attempt`, never over 30 s. From 0, so that the clients of a server that went away do
+ * not come back as one.
+ */
+export declare function backoffDelay(attempt: number, base?: number, random?: () => number): number;

@@ -1,4 +1,4 @@
-// Written by `manage.py realtime_constants` from protocol.py: change that, not this.
+// Written by constants.py from pm_realtime.protocol: change that, not this.
 
 /** The WebSocket subprotocol that a client may ask for. */
 export declare const SUBPROTOCOL: "pm-realtime.v1";

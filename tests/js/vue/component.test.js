@@ -6,8 +6,8 @@ import { createFakeServer } from "../../../pm_realtime/static/pm_realtime_testin
 import { document } from "./page.js";
 
 const { createApp, effectScope, h, isReadonly, isRef, nextTick, shallowRef } = await import("vue");
-const { createRealtime } = await import("../../../pm_realtime/static/pm_realtime/client.js");
-const { realtimeKey, useWebSocket } = await import("../../../pm_realtime/static/pm_realtime/vue.js");
+const { createRealtime } = await import("../../../pm_realtime/browser/client.js");
+const { realtimeKey, useWebSocket } = await import("../../../pm_realtime/browser/vue.js");
 
 const KEY = Symbol.for("pm_realtime");
 let server;

@@ -17,7 +17,7 @@ for (const name of ["window", "WebSocket", "location", "BroadcastChannel"]) {
 
 const { createSSRApp, h, isReadonly } = await import("vue");
 const { renderToString } = await import("vue/server-renderer");
-const { useWebSocket } = await import("../../../pm_realtime/static/pm_realtime/vue.js");
+const { useWebSocket } = await import("../../../pm_realtime/browser/vue.js");
 
 // What Vue itself looks for, it looks for as it is loaded and first renders.
 await renderToString(createSSRApp({ render: () => null }));

@@ -1,0 +1,19 @@
+import { pageRealtime } from "./core/singleton.js";
+
+const { autoConnect, ...options } = JSON.parse(
+  document.querySelector("script[data-pm-realtime]")?.dataset.pmRealtime ?? "{}",
+);
+if (options.maxReconnectAttempts === null) options.maxReconnectAttempts = Infinity;
+
+export const realtime = pageRealtime(options);
+
+window.realtime = realtime;
+document.dispatchEvent(new CustomEvent("realtime:ready", { detail: realtime }));
+
+if (autoConnect) {
+  const connect = () => realtime.closeCode === null && realtime.connect();
+  if (document.readyState === "complete") connect();
+  // After the page's other modules, whose handlers then miss nothing.
+  document.addEventListener("DOMContentLoaded", connect);
+  window.addEventListener("load", connect);
+}

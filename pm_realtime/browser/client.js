@@ -1,0 +1,183 @@
+import { MessageType } from "./constants.js";
+import { createConnection } from "./core/connection.js";
+import { complete } from "./core/envelope.js";
+import { RealtimeError } from "./core/errors.js";
+import { createEvents } from "./core/events.js";
+import { createOutbox } from "./core/outbox.js";
+import { createDeferred, ignorable } from "./core/promises.js";
+import { createReplies } from "./core/replies.js";
+import { createRooms } from "./core/rooms.js";
+import { createStore } from "./core/store.js";
+
+export { backoffDelay } from "./core/backoff.js";
+export { CloseCode, ErrorCode, MessageType, mayReconnect } from "./constants.js";
+export { BATCH_SUBPROTOCOL, SUBPROTOCOL } from "./constants.js";
+export { LocalErrorCode, RealtimeError } from "./core/errors.js";
+export { MAX_QUEUED } from "./core/outbox.js";
+
+const LOST = "CONNECTION_LOST";
+const NOT_CONNECTED = "NOT_CONNECTED";
+const DEFAULTS = { reconnect: true, maxReconnectAttempts: 5, reconnectDelay: 1000 };
+
+export function createRealtime(options = {}) {
+  const settings = { ...DEFAULTS };
+  for (const key in options) settings[key] = options[key] ?? DEFAULTS[key];
+  const log = (...said) => settings.debug && console.debug("[realtime]", ...said);
+  const events = createEvents();
+  const replies = createReplies();
+  const outbox = createOutbox(transmit);
+  const rooms = createRooms((room) =>
+    askNow(MessageType.SUBSCRIBE, { room }, MessageType.SUBSCRIBED),
+  );
+  let identity = null;
+  let lastUser;
+  let closeCode = null;
+  let refusing = false;
+
+  const connection = createConnection(settings, {
+    onConnected,
+    onFrame,
+    onReady: outbox.flush,
+    onStatus,
+    onClose,
+  });
+  const { store, update } = createStore(() => ({
+    status: connection.status,
+    connected: connection.status === "connected",
+    connectionId: identity?.connectionId ?? null,
+    userId: identity?.userId ?? null,
+    role: identity?.role ?? null,
+    closeCode,
+  }));
+
+  function onConnected({ payload }) {
+    identity = payload ?? {};
+    closeCode = null;
+    const user = identity.userId ?? null;
+    // Nothing goes out in another's name.
+    if (lastUser !== undefined && lastUser !== user) outbox.rejectAll("USER_CHANGED");
+    lastUser = user;
+    rooms.joinAll();
+    outbox.flush();
+    update();
+    if (identity) events.emit(":open", identity);
+  }
+
+  function onFrame(envelope) {
+    log("received", envelope);
+    const { type, id, payload } = envelope;
+    const isUnasked = id === undefined || payload?.reason !== undefined;
+    if (type === MessageType.UNSUBSCRIBED && isUnasked) rooms.forget(payload?.room, true);
+    replies.settle(envelope);
+    // Those are names of the client's own events.
+    if (!type.startsWith(":") && type !== "*") events.emit(type, envelope);
+    events.emit("*", envelope);
+  }
+
+  function onStatus(detail) {
+    log("status", detail);
+    if (detail.status === "connecting") refusing = false;
+    update();
+    events.emit(":status", detail);
+  }
+
+  function onClose({ final, ...detail }) {
+    identity = null;
+    closeCode = detail.code;
+    if (final) {
+      refuseAll();
+    } else {
+      replies.rejectAll(LOST);
+      rooms.connectionLost();
+    }
+    update();
+    events.emit(":close", detail);
+  }
+
+  function refuseAll() {
+    refusing = true;
+    for (const each of [replies, rooms, outbox]) each.rejectAll(NOT_CONNECTED);
+  }
+
+  function transmit({ envelope, replyType, deferred }, urgent = false) {
+    if (!connection.send(envelope, urgent)) return false;
+    log("sent", envelope);
+    if (replyType) replies.sent(envelope, replyType, deferred);
+    else deferred.resolve();
+    return true;
+  }
+
+  function makeItem(envelope, replyType) {
+    // The page may change what waits.
+    const written = JSON.parse(JSON.stringify(complete(envelope)));
+    return { envelope: written, replyType, deferred: createDeferred() };
+  }
+
+  function post(envelope, replyType) {
+    const item = makeItem(envelope, replyType);
+    if (refusing) item.deferred.reject(new RealtimeError(NOT_CONNECTED));
+    else outbox.push(item);
+    return item.deferred.promise;
+  }
+
+  function askNow(type, payload, replyType) {
+    const item = makeItem({ type, payload }, replyType);
+    if (!transmit(item, true)) {
+      const code = connection.status === "connected" ? LOST : NOT_CONNECTED;
+      item.deferred.reject(new RealtimeError(code));
+    }
+    return item.deferred.promise;
+  }
+
+  const realtime = {
+    get rooms() {
+      return rooms.names;
+    },
+    store,
+
+    connect: connection.connect,
+
+    disconnect() {
+      refuseAll();
+      connection.disconnect();
+    },
+
+    send(envelope) {
+      if (typeof envelope?.type !== "string") throw new TypeError("An envelope needs a type.");
+      return post(envelope);
+    },
+
+    sendMessage: (type, payload) => realtime.send({ type, payload }),
+
+    sendToRoom(room, content) {
+      return post({ type: MessageType.MESSAGE, payload: { room, content } }, MessageType.MESSAGE);
+    },
+
+    subscribe: rooms.want,
+
+    unsubscribe(room) {
+      rooms.forget(room);
+      const type = MessageType.UNSUBSCRIBED;
+      const left = askNow(MessageType.UNSUBSCRIBE, { room }, type).catch((error) => {
+        if (![LOST, NOT_CONNECTED].includes(error.code)) throw error;
+        return complete({ type, payload: { room, success: true } });
+      });
+      return ignorable(left);
+    },
+
+    ping() {
+      const start = performance.now();
+      const pong = askNow(MessageType.PING, undefined, MessageType.PONG);
+      return ignorable(pong.then(() => performance.now() - start));
+    },
+
+    on: events.on,
+    once: events.once,
+  };
+
+  for (const key of Object.keys(store.getSnapshot())) {
+    Object.defineProperty(realtime, key, { get: () => store.getSnapshot()[key], enumerable: true });
+  }
+  if (settings.autoConnect) realtime.connect();
+  return realtime;
+}

@@ -1,0 +1,97 @@
+"""The built client under static files storages: every import and source map leads to a file."""
+
+import json
+import re
+from textwrap import dedent
+
+import pytest
+from django.core.management import call_command
+from django.template import Context, Template
+from django.test import override_settings
+
+from tests.node import ROOT, node, run
+
+DOCS = (ROOT / "docs" / "client.md").read_text()
+PLAIN = "django.contrib.staticfiles.storage.StaticFilesStorage"
+HASHED = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
+REWRITTEN = "tests.site.storage.ModuleStorage"
+
+HASHED_NAME = re.compile(r"\.[0-9a-f]{12}\.(js|map)$")
+REFERENCE = re.compile(r"""(?:from|import\()\s*["'](\.[^"']+)|^//# sourceMappingURL=(.+)$""", re.M)
+
+
+@pytest.fixture
+def collect(tmp_path):
+    """Collect the client's files with a storage: ``collect(storage)``; the path of auto.js."""
+
+    def collect_with(storage):
+        with override_settings(
+            STATIC_URL="/static/",
+            STATIC_ROOT=tmp_path,
+            STORAGES={"staticfiles": {"BACKEND": storage}},
+            STATICFILES_DIRS=[("pm_realtime", ROOT / "pm_realtime/static/pm_realtime")],
+            STATICFILES_FINDERS=["django.contrib.staticfiles.finders.FileSystemFinder"],
+            INSTALLED_APPS=["pm_realtime", "django.contrib.staticfiles"],
+            TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates"}],
+        ):
+            call_command("collectstatic", interactive=False, verbosity=0)
+            tag = Template("{% load pm_realtime %}{% realtime_client %}").render(Context())
+        return tmp_path / re.search(r'src="/static/([^"]+)"', tag)[1]
+
+    return collect_with
+
+
+def references(path):
+    """The files of this client that a file names."""
+    return {
+        path.parent / (imported or map) for imported, map in REFERENCE.findall(path.read_text())
+    }
+
+
+def loaded_by(path):
+    """A module and all that it leads to, by the names without hashes."""
+    found, waiting = {}, [path]
+    while waiting:
+        file = waiting.pop()
+        found[re.sub(r"\.[0-9a-f]{12}(?=\.)", "", file.name)] = file
+        waiting += references(file) - set(found.values())
+    return found
+
+
+@pytest.mark.parametrize("storage", [PLAIN, HASHED, REWRITTEN])
+def test_every_reference_leads_to_a_file(collect, storage):
+    auto = collect(storage)
+    modules = {"auto.js", "client.js", "shared.js"}
+    assert set(loaded_by(auto)) == modules | {f"{name}.map" for name in modules}
+    for path in auto.parent.glob("*.js"):
+        assert all(named.is_file() for named in references(path))
+
+
+def test_a_storage_that_rewrites_imports_names_only_hashed_files(collect):
+    found = loaded_by(collect(REWRITTEN))
+    assert [path.name for path in found.values() if not HASHED_NAME.search(path.name)] == []
+
+
+def test_storage_of_the_documentation_is_the_one_of_these_tests():
+    (written,) = re.findall(r"<!-- file: storage -->\n *```python\n(.*?)```", DOCS, re.DOTALL)
+    assert dedent(written) == (ROOT / "tests/site/storage.py").read_text()
+
+
+def test_client_starts_from_hashed_files_alone(collect, tmp_path):
+    module = collect(REWRITTEN)
+    for path in module.parent.iterdir():
+        if not HASHED_NAME.search(path.name):
+            path.unlink()
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    script = f"""
+        globalThis.window = globalThis;
+        globalThis.document = Object.assign(new EventTarget(), {{
+          querySelector: () => ({{ dataset: {{ pmRealtime: '{{"url": "ws://a/"}}' }} }}),
+        }});
+        let heard;
+        document.addEventListener("realtime:ready", ({{ detail }}) => {{ heard = detail; }});
+        const {{ realtime }} = await import({json.dumps(module.as_uri())});
+        console.log(heard === realtime && window.realtime === realtime, realtime.status);
+    """
+    done = run(node(), "--input-type=module", "--eval", script)
+    assert done.stdout == "true stopped\n"
