@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks import host
 from benchmarks.systems.base import System
 from tests.integration.server import free_port, wait_for_port
-from tests.valkey import Valkey
+from tests.support.valkey import Valkey
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Users with a session, for the works that log in.

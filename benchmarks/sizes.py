@@ -23,7 +23,7 @@ import django
 
 from pm_realtime import send_to_room
 from tests.integration.server import COMMANDS, Server
-from tests.valkey import Valkey
+from tests.support.valkey import Valkey
 
 TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
 DEFLATE = "permessage-deflate; client_max_window_bits"

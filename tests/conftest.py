@@ -12,11 +12,11 @@ from pm_realtime.connection import gate
 from pm_realtime.hub import get_hub
 from pm_realtime.layer import get_layer, is_in_process
 from pm_realtime.observability import outage, throttle
-from tests import redis_layer
-from tests.far_layer import FarLayer
-from tests.helpers import NO_CONNECTIONS, eventually, layer_groups, running_tasks
-from tests.node import installed_packages
-from tests.valkey import Valkey
+from tests.support import redis_layer
+from tests.support.far_layer import FarLayer
+from tests.support.helpers import NO_CONNECTIONS, eventually, layer_groups, running_tasks
+from tests.support.node import installed_packages
+from tests.support.valkey import Valkey
 
 ROLES = ("user", "editor", "admin", "master")
 

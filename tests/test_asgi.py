@@ -11,7 +11,7 @@ from django.core.asgi import get_asgi_application as get_django_application
 
 from pm_realtime.asgi import get_asgi_application
 from pm_realtime.routing import websocket_urlpatterns
-from tests.helpers import PATIENCE, Connection, errors_of
+from tests.support.helpers import PATIENCE, Connection, errors_of
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 

@@ -22,10 +22,10 @@ from django.http import HttpRequest
 
 import pm_realtime
 from pm_realtime.auth import rechecker
+from pm_realtime.auth.database import run_check, run_handshake
 from pm_realtime.auth.sessions import Session
 from pm_realtime.backends import get_backend
 from pm_realtime.backends.memory import MemoryBackend
-from pm_realtime.concurrency.callers import run_check, run_handshake, run_site_code
 from pm_realtime.connection import RealtimeConsumer, drain, gate, slot
 from pm_realtime.connection.outbox import Outbox
 from pm_realtime.connection.revocation import Revocation
@@ -34,8 +34,10 @@ from pm_realtime.layer import sending
 from pm_realtime.observability import outages
 from pm_realtime.protocol import CloseCode, ErrorCode
 from pm_realtime.push import outgoing
+from pm_realtime.rooms import run_site_code
 from pm_realtime.testing import session_cookie
-from tests.helpers import (
+from tests.site.asgi import application
+from tests.support.helpers import (
     NO_CONNECTIONS,
     complaints,
     eventually,
@@ -43,7 +45,6 @@ from tests.helpers import (
     layer_groups,
     running_tasks,
 )
-from tests.site.asgi import application
 
 OPERATIONS = 20_000
 #: So many before, until all that is kept for the next has been made.

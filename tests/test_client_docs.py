@@ -6,7 +6,7 @@ import re
 import pytest
 
 from pm_realtime.protocol import CloseCode, ErrorCode, may_reconnect
-from tests.node import ROOT, node, run
+from tests.support.node import ROOT, node, run
 
 PAGE = ROOT / "docs" / "client.md"
 TEXT = PAGE.read_text()

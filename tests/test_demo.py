@@ -13,7 +13,7 @@ import pytest
 
 from example_project.support.processes import without_password
 from tests.integration.demo import MANAGE, Demo, environment
-from tests.valkey import Valkey
+from tests.support.valkey import Valkey
 
 ROLES = {"user": "user", "editor": "editor", "admin": "admin", "master": "master"}
 

@@ -15,7 +15,7 @@ from pm_realtime import aget_stats, asend_to_user
 from pm_realtime.conf import Conf
 from pm_realtime.protocol import CloseCode
 from pm_realtime.testing import RealtimeCommunicator
-from tests.valkey import Valkey
+from tests.support.valkey import Valkey
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "deployment.md"
 TEXT = PAGE.read_text()

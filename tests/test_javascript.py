@@ -11,7 +11,7 @@ import pytest
 
 import pm_realtime
 from pm_realtime import protocol
-from tests.node import ROOT, node, run
+from tests.support.node import ROOT, node, run
 
 TESTS = sorted(ROOT.glob("tests/js/*.test.js"))
 SOURCES = ROOT / "pm_realtime/browser"

@@ -5,8 +5,8 @@ import logging
 
 from pm_realtime.layer_logs import SUBSCRIPTIONS, take_hints
 from pm_realtime.observability import outage
-from tests.helpers import eventually
-from tests.hubs import Member, members
+from tests.support.helpers import eventually
+from tests.support.hubs import Member, members
 
 
 def log_in_channels_redis(error):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import pm_realtime
-from tests.node import npm, run
+from tests.support.node import npm, run
 
 ROOT = Path(__file__).resolve().parent.parent
 STATIC = "pm_realtime/static"

@@ -14,7 +14,7 @@ from pm_realtime.exceptions import OutageError
 from pm_realtime.layer import sending
 from pm_realtime.observability import outage
 from pm_realtime.publisher import POOL_SIZE, get_publisher
-from tests.valkey import Valkey
+from tests.support.valkey import Valkey
 
 PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
 

@@ -9,7 +9,7 @@ import pm_realtime
 from pm_realtime.conf import Conf
 from pm_realtime.protocol import CloseCode, ErrorCode
 from pm_realtime.rooms import OPTION_NAMES
-from tests import readme
+from tests.support import readme
 
 
 def test_the_settings_table_has_each_setting_with_its_default():

@@ -16,9 +16,9 @@ from django.core.management import CommandError, call_command
 from pm_realtime.management.commands.realtime_send import Command as Sends
 from pm_realtime.management.commands.realtime_stats import Command as Stats
 from pm_realtime.testing import RealtimeCommunicator, capture_pushes
-from tests import readme
-from tests.helpers import PATIENCE
-from tests.valkey import pubsub_on
+from tests.support import readme
+from tests.support.helpers import PATIENCE
+from tests.support.valkey import pubsub_on
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

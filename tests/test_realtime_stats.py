@@ -19,8 +19,8 @@ from pm_realtime import aget_stats
 from pm_realtime.backends import get_backend
 from pm_realtime.backends.base import ConnectionInfo
 from pm_realtime.testing import RealtimeCommunicator
-from tests.helpers import NO_CONNECTIONS, PATIENCE
-from tests.valkey import pubsub_on
+from tests.support.helpers import NO_CONNECTIONS, PATIENCE
+from tests.support.valkey import pubsub_on
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

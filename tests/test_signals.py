@@ -8,8 +8,8 @@ from asgiref.sync import sync_to_async
 
 from pm_realtime import asubscribe, aunsubscribe, signals
 from pm_realtime.testing import session_cookie
-from tests.helpers import Connection, errors_of, eventually
 from tests.site.models import Note
+from tests.support.helpers import Connection, errors_of, eventually
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 

@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.template import Context, Template
 from django.test import override_settings
 
-from tests.node import ROOT, node, run
+from tests.support.node import ROOT, node, run
 
 DOCS = (ROOT / "docs" / "client.md").read_text()
 PLAIN = "django.contrib.staticfiles.storage.StaticFilesStorage"

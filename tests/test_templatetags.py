@@ -13,7 +13,7 @@ from django.test import RequestFactory, override_settings
 from django.urls import set_script_prefix
 from django.utils.functional import SimpleLazyObject, lazystr
 
-from tests.node import ROOT
+from tests.support.node import ROOT
 
 DOCS = (ROOT / "docs" / "client.md").read_text()
 

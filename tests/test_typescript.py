@@ -6,7 +6,7 @@ import tarfile
 
 import pytest
 
-from tests.node import ROOT, node, npm, run
+from tests.support.node import ROOT, node, npm, run
 
 SOURCES = ROOT / "tests" / "types"
 MISUSES = {

@@ -3,7 +3,7 @@
 import os
 import re
 
-from tests.node import ROOT, node, run
+from tests.support.node import ROOT, node, run
 
 TESTS = sorted(ROOT.glob("tests/js/vue/*.test.js"))
 

@@ -14,9 +14,15 @@ from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from pm_realtime.backends import MEMORY, REDIS, backend_path, get_backend
-from pm_realtime.backends import Backend
-from pm_realtime.backends import RedisBackend, check_hosts
+from pm_realtime.backends import (
+    MEMORY,
+    REDIS,
+    Backend,
+    RedisBackend,
+    backend_path,
+    check_hosts,
+    get_backend,
+)
 from pm_realtime.conf import Conf, conf
 from pm_realtime.connection import is_pattern, parse_rate
 from pm_realtime.exceptions import CommandError

@@ -22,8 +22,7 @@ from pm_realtime.auth import (
     owner_key_of,
     session_name,
 )
-from pm_realtime.backends import get_backend
-from pm_realtime.backends import ConnectionInfo
+from pm_realtime.backends import ConnectionInfo, get_backend
 from pm_realtime.commands import check_form
 from pm_realtime.conf import conf
 from pm_realtime.connection import control, gate

@@ -4,8 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Final, cast
 
-from pm_realtime.backends import get_backend
-from pm_realtime.backends import Admission, ConnectionInfo, Policy
+from pm_realtime.backends import Admission, ConnectionInfo, Policy, get_backend
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError, CloseConnection
 from pm_realtime.protocol import CloseCode

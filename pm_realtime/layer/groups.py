@@ -41,4 +41,4 @@ def _group(kind: str, name: str) -> str:
 
 def probe_group(channel: str, number: int) -> str:
     """The ``number``-th group through which the hub behind ``channel`` sends itself probes."""
-    return _group("echo", f"{channel} {number}")
+    return _group("probe", f"{channel} {number}")

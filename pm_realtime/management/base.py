@@ -10,9 +10,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 
-from pm_realtime.backends import get_backend
-from pm_realtime.backends import Stats
-from pm_realtime.backends import MemoryBackend
+from pm_realtime.backends import MemoryBackend, Stats, get_backend
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError
 from pm_realtime.layer import get_layer, is_in_process

@@ -19,13 +19,13 @@ from pm_realtime.protocol.envelope import (
 
 __all__ = [
     "BATCH_SUBPROTOCOL",
+    "INTERNAL_ERROR",
+    "SUBPROTOCOL",
     "CloseCode",
     "Command",
     "Envelope",
     "ErrorCode",
-    "INTERNAL_ERROR",
     "MessageType",
-    "SUBPROTOCOL",
     "check_room",
     "decode",
     "encode",

@@ -17,8 +17,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import SynchronousOnlyOperation, ValidationError
 from django.db.models import Model
 
-from pm_realtime.backends import get_backend
-from pm_realtime.backends import ConnectionInfo, Stats
+from pm_realtime.backends import ConnectionInfo, Stats, get_backend
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import CommandError
 from pm_realtime.layer import (

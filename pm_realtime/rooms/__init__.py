@@ -19,9 +19,9 @@ from pm_realtime.rooms.options import (
 from pm_realtime.rooms.site_code import run_site_code
 
 __all__ = [
-    "Connection",
     "OPTION_NAMES",
     "SERVER",
+    "Connection",
     "check_publish",
     "find_room",
     "force_join",

@@ -5,8 +5,7 @@ import math
 import re
 from typing import NamedTuple
 
-from pm_realtime.handlers import COMMANDS, check_form
-
+from pm_realtime.commands import COMMANDS, check_form
 from pm_realtime.exceptions import CommandError
 from pm_realtime.protocol import Command, ErrorCode, decode, encode, error_payload, make_envelope
 from pm_realtime.protocol.envelope import MAX_DEPTH

@@ -15,7 +15,7 @@ from pm_realtime.protocol import CloseCode, ErrorCode
 from tests.fuzz import site
 from tests.fuzz.oracle import frames_of, judge
 from tests.fuzz.wire import FENCE, Wire
-from tests.helpers import complaints, eventually
+from tests.support.helpers import complaints, eventually
 
 #: Who sends, by the first byte of an input; ``r`` is held to a rate.
 SENDERS = {"a": None, "u": "user", "e": "editor", "r": "user"}

@@ -4,7 +4,7 @@ import asyncio
 import json
 
 from pm_realtime.connection import RealtimeConsumer
-from tests.helpers import PATIENCE
+from tests.support.helpers import PATIENCE
 
 FENCE = "fence-7f3a"
 

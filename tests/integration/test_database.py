@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import websockets
 
-from tests.helpers import eventually
 from tests.integration.client import TIMEOUT, Listener, connect
-from tests.postgres import Postgres
+from tests.support.helpers import eventually
+from tests.support.postgres import Postgres
 
-#: Threads of :mod:`pm_realtime.concurrency`, each of which may keep a connection under CONN_MAX_AGE,
-#: and Django's own.
+#: Our threads for the database, each of which may keep a connection under CONN_MAX_AGE, and
+#: Django's own.
 THREADS = 8 + 2 + 32 + 1
 ROOMS = {
     "sync": {"authorize": "tests.site.rules.is_known"},

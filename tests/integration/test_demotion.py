@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from tests.helpers import eventually
 from tests.integration.causes import SETTINGS
 from tests.integration.client import connect
 from tests.integration.people import Browser, Socket
+from tests.support.helpers import eventually
 
 REPETITIONS = 50
 USER = {"user": "editor", "group": "editor"}

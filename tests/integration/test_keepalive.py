@@ -8,9 +8,9 @@ import time
 import pytest
 import redis
 
-from tests.helpers import eventually
 from tests.integration.client import Listener, connect
 from tests.integration.traffic import ROOMS, until_log_says_that_all_is_back
+from tests.support.helpers import eventually
 
 #: Seconds a pong may take, and for which Valkey stands still.
 PROMPT = 0.1

@@ -9,8 +9,8 @@ import random
 import pytest
 import websockets
 
-from tests.helpers import eventually
 from tests.integration.client import Listener, connect
+from tests.support.helpers import eventually
 
 pytestmark = pytest.mark.slow
 

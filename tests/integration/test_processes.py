@@ -5,8 +5,8 @@ import contextlib
 
 import pytest
 
-from tests.helpers import eventually
 from tests.integration.client import Listener, connect
+from tests.support.helpers import eventually
 
 COUNT = 50
 

@@ -10,10 +10,10 @@ import sys
 
 import pytest
 
-from tests import readme
 from tests.integration.client import connect
 from tests.integration.demo import read_people
 from tests.integration.server import Server, wait_for_port
+from tests.support import readme
 
 #: What the test's own run sets and a user's shell does not.
 HARNESS = ("DJANGO_SETTINGS_MODULE", "PYTHONSAFEPATH")

@@ -14,7 +14,7 @@ from tests.integration.causes import SETTINGS, SIGNALLED, SWEPT, Case, Site
 from tests.integration.client import connect
 from tests.integration.people import Browser, Socket
 from tests.integration.server import Server, layer_environment
-from tests.sessions import ENGINES
+from tests.support.sessions import ENGINES
 
 #: Seconds within which what has ended has ended, on a machine that has much else to do. No sweep
 #: comes as early but the one of the process that sweeps each second.

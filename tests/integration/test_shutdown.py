@@ -10,10 +10,10 @@ from collections import Counter
 import pytest
 import websockets
 
-from tests.helpers import eventually
 from tests.integration.client import Client, connect
 from tests.integration.crowd import CLOSE, PING, PONG, TEXT, Subscriber, client_frame
 from tests.integration.test_load import frozen_reader
+from tests.support.helpers import eventually
 
 RESTARTING = 4012
 #: What uvicorn itself closes with.

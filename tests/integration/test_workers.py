@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.helpers import eventually
 from tests.integration.client import Listener, connect
+from tests.support.helpers import eventually
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import websockets
 
-from tests.helpers import eventually
 from tests.integration.client import Listener, connect
+from tests.support.helpers import eventually
 
 #: Seconds after which an answer counts as none.
 PATIENCE = 4

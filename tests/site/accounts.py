@@ -24,9 +24,9 @@ from django.http import HttpRequest, JsonResponse
 from django.urls import path
 
 from pm_realtime import refresh_room, refresh_user
-from tests.sessions import lose
 from tests.site.models import Note
 from tests.site.rules import permission
+from tests.support.sessions import lose
 
 User = get_user_model()
 PASSWORD = "a password"

@@ -22,8 +22,8 @@ from pm_realtime import (
 )
 from pm_realtime.exceptions import BackendError
 from pm_realtime.layer import room_group
-from tests.helpers import layer_groups
 from tests.site.models import Note
+from tests.support.helpers import layer_groups
 
 
 def push(request: HttpRequest) -> HttpResponse:

@@ -4,7 +4,7 @@ import asyncio
 
 from pm_realtime import asend_to_room, send_to_room
 from pm_realtime.hub import get_hub
-from tests.helpers import eventually
+from tests.support.helpers import eventually
 
 PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
 CORE = "channels_redis.core.RedisChannelLayer"

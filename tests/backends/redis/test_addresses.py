@@ -17,9 +17,9 @@ from pm_realtime.publisher import get_publisher
 from pm_realtime.redis import driver_for_asyncio, driver_for_threads, open_pools
 from tests.backends.contract import add_all, ids_of, info
 from tests.backends.redis.site import CORE, PUBSUB, assert_pushes_arrive, until_heard_anew
-from tests.helpers import Connection
-from tests.tls import Certificates, TlsProxy
-from tests.valkey import Sentinel, Valkey
+from tests.support.helpers import Connection
+from tests.support.tls import Certificates, TlsProxy
+from tests.support.valkey import Sentinel, Valkey
 
 SECRET = "s3cret: p@ss/wörd%41"
 #: What a site may allow the user of its Redis, and no more.

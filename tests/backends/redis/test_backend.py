@@ -23,9 +23,9 @@ from pm_realtime.checks import check_settings
 from pm_realtime.concurrency import background
 from pm_realtime.exceptions import BackendError
 from tests.backends.contract import NOTHING, BackendContract, add_all, ids_of, info
-from tests.helpers import eventually
 from tests.integration.server import free_port
-from tests.valkey import Valkey
+from tests.support.helpers import eventually
+from tests.support.valkey import Valkey
 
 PATH = "pm_realtime.backends.redis.RedisBackend"
 

@@ -12,8 +12,8 @@ from pm_realtime.backends.redis import RedisBackend
 from pm_realtime.exceptions import BackendError
 from tests.backends.contract import add_all, ids_of
 from tests.backends.redis.site import CORE, PUBSUB, assert_pushes_arrive, until_heard_anew
-from tests.helpers import PATIENCE, Connection, errors_of, eventually
-from tests.valkey import Sentinel, Valkey
+from tests.support.helpers import PATIENCE, Connection, errors_of, eventually
+from tests.support.valkey import Sentinel, Valkey
 
 SECRET = "secret"
 PASSWORDS = ("--requirepass", SECRET, "--masterauth", SECRET)

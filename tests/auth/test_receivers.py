@@ -1,0 +1,109 @@
+"""What Django says of users and sessions reaches connections, and harms nobody who says it."""
+
+import asyncio
+
+import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from django.contrib.auth import SESSION_KEY, get_user_model, logout
+from django.contrib.auth.signals import user_logged_in, user_logged_out
+from django.db import connection as database
+from django.test.utils import isolate_apps
+
+from pm_realtime.auth import receivers
+from tests.support.helpers import Connection, errors_of
+from tests.support.sessions import Browser, store_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+User = get_user_model()
+
+
+@pytest.fixture
+def rarely(configure):
+    configure(SESSION_RECHECK_INTERVAL=600)
+
+
+class Stranger:
+    """Whom an authentication backend of the site knows, and Django's user model does not."""
+
+    is_authenticated = True
+
+
+async def test_who_is_no_user_of_the_user_model_can_log_out(rarely, user):
+    def view(request):
+        request.user = Stranger()
+        logout(request)
+
+    browser = await Browser.of(user)
+    async with Connection(headers=browser.headers) as connection:
+        await browser.request(view)
+        await connection.assert_closed(4501)
+
+
+@pytest.mark.parametrize("engine", ["db", "signed_cookies"])
+@pytest.mark.parametrize("signal", [user_logged_in, user_logged_out])
+def test_an_api_without_sessions_may_send_djangos_signals(settings, user, engine, signal):
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
+    signal.send(sender=User, request=None, user=user)
+
+
+def test_a_user_is_saved_whatever_is_wrong_with_the_layer(settings, user, caplog):
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "not.installed.Layer"}}
+    user.first_name = "Another"
+    user.save()
+    assert User.objects.get().first_name == "Another"
+    assert [record.name for record in errors_of(caplog)] == ["pm_realtime.auth"]
+
+
+async def test_what_an_async_view_does_is_told_also_where_its_loop_ends_with_it(far, rarely, user):
+    """As under WSGI."""
+    browser = await Browser.of(user)
+
+    async def view():
+        store = store_of(browser.key)
+        await store.aget(SESSION_KEY)
+        await store.acycle_key()
+
+    async with Connection(headers=browser.headers):
+        await asyncio.to_thread(async_to_sync(view))
+        kinds = [message.get("instruction") for _, message in far.sent]
+        assert kinds.count("move_session") == 1
+
+
+def test_a_site_without_users_starts(settings):
+    settings.INSTALLED_APPS = ["pm_realtime"]
+    receivers.connect()
+
+
+@pytest.fixture
+def child_model(transactional_db, monkeypatch):
+    """A model that inherits from the user model, with a row of its own beside the user's."""
+    with isolate_apps("tests.site"):
+
+        class Customer(User):
+            class Meta:
+                app_label = "site"
+
+    monkeypatch.setattr(receivers, "_user_models", lambda: [User, Customer])
+    receivers.connect()
+    with database.schema_editor() as editor:
+        editor.create_model(Customer)
+    yield Customer
+    with database.schema_editor() as editor:
+        editor.delete_model(Customer)
+
+
+@pytest.mark.parametrize("is_user_kept", [True, False])
+async def test_who_is_only_no_customer_any_more_stays(rarely, child_model, user, is_user_kept):
+    def become():
+        customer = child_model(user_ptr=user)
+        customer.save_base(raw=True)
+        return child_model.objects.get()
+
+    customer = await sync_to_async(become)()
+    async with Connection(user=user) as connection:
+        await sync_to_async(customer.delete)(keep_parents=is_user_kept)
+        if is_user_kept:
+            await connection.subscribe("lobby")
+        else:
+            await connection.assert_closed(4504)

@@ -1,0 +1,115 @@
+"""What is read from Django's sessions, and by what name they are spoken of."""
+
+import time
+from unittest import mock
+
+import pytest
+from django.conf import settings as django_settings
+from django.contrib.auth import SESSION_KEY
+from django.contrib.sessions.backends import signed_cookies
+from django.contrib.sessions.models import Session as Row
+from django.core.cache.backends.base import BaseCache
+
+from pm_realtime.auth import sessions
+from tests.site import sessions as site_sessions
+from tests.support.sessions import ENGINES, Browser, store_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request, settings, tmp_path):
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{request.param}"
+    settings.SESSION_FILE_PATH = str(tmp_path)
+    return request.param
+
+
+def logged_in(user, age=None):
+    browser = Browser(user, age)
+    browser.request_now(browser._log_in)
+    return browser
+
+
+def test_a_session_is_read_with_whose_it_is_and_when_it_ends(engine, user):
+    browser = logged_in(user, age=1000)
+    session = sessions.read(browser.key)
+    assert session.auth[SESSION_KEY] == str(user.pk)
+    assert abs(session.expires_at - time.time() - 1000) < 5
+    assert not session.is_expired
+
+
+def test_a_session_without_an_age_lasts_as_the_site_says(engine, user):
+    session = sessions.read(logged_in(user).key)
+    assert abs(session.expires_at - time.time() - django_settings.SESSION_COOKIE_AGE) < 5
+
+
+def test_what_is_no_session_is_none(engine, user):
+    for key in ("", "x", "abcdefghijklmnopqrstuvwxyz012345", "a:b:c", "é", "../../etc/passwd"):
+        assert sessions.read(key) is None
+
+
+def test_a_session_of_nobody_is_none(engine):
+    store = store_of(None)
+    store["cart"] = 1
+    store.save()
+    assert sessions.read(store.session_key) is None
+
+
+def test_many_are_read_from_a_cache_at_once(settings, users):
+    """Short ones are read again and again."""
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.cache"
+    keys = [logged_in(user).key for user in users.values()]
+    ask = BaseCache.get_many
+    with mock.patch.object(BaseCache, "get_many", autospec=True, side_effect=ask) as get_many:
+        assert set(sessions.read_many(keys)) == set(keys)
+    assert get_many.call_count == 1
+
+
+def test_an_engine_of_the_site_has_its_say(settings, user):
+    settings.SESSION_ENGINE = "tests.site.sessions"
+    stays, goes = logged_in(user), logged_in(user)
+    site_sessions.revoked.add(goes.key)
+    assert set(sessions.read_many([stays.key, goes.key])) == {stays.key}
+
+
+def test_reading_writes_nothing(engine, user):
+    browser = logged_in(user)
+    before = list(Row.objects.values())
+    sessions.read(browser.key)
+    sessions.read("abcdefghijklmnopqrstuvwxyz012345")
+    sessions.read_many([browser.key] * 3)
+    assert list(Row.objects.values()) == before
+
+
+def test_many_are_read_together(engine, users, django_assert_max_num_queries):
+    keys = [logged_in(user).key for user in users.values()]
+    queries = 1 if engine in ("db", "cached_db") else 0
+    with django_assert_max_num_queries(queries):
+        found = sessions.read_many([*keys, "abcdefghijklmnopqrstuvwxyz012345"])
+    assert list(found) == keys or set(found) == set(keys)
+    assert [found[key].auth[SESSION_KEY] for key in keys] == [str(u.pk) for u in users.values()]
+
+
+def test_a_name_does_not_give_the_key_away_and_stays_when_a_cookie_changes(engine, user):
+    browser = logged_in(user)
+    before = sessions.read(browser.key)
+    assert browser.key not in before.name
+    assert browser.key not in repr(before)
+    old_key = browser.key
+    browser.request_now(lambda request: request.session.update({"cart": 1}))
+    after = sessions.read(browser.key)
+    assert after.name == before.name
+    assert (browser.key != old_key) == (engine == "signed_cookies")
+
+
+def test_two_sessions_have_two_names(engine, user):
+    assert sessions.read(logged_in(user).key).name != sessions.read(logged_in(user).key).name
+
+
+def test_a_cookie_ends_within_a_second_of_its_time_and_by_its_signature(settings, user):
+    settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+    browser = logged_in(user, age=100)
+    assert -0.1 <= sessions.read(browser.key).expires_at - time.time() - 100 <= 1
+    settings.SESSION_COOKIE_AGE = 50
+    assert sessions.read(browser.key).expires_at - time.time() <= 50
+    assert signed_cookies.SessionStore(browser.key).load()[SESSION_KEY] == str(user.pk)

