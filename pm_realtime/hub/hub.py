@@ -26,7 +26,6 @@ from pm_realtime.layer import (
     Groups,
     ProcessChannel,
     Recheck,
-    UnknownControlError,
     authenticated_group,
     connection_group,
     control_group,
@@ -311,7 +310,7 @@ class Hub:
         """Hand a control message to each member it is for; one that fails stops no other."""
         try:
             control = Control.read(message)
-        except UnknownControlError as error:
+        except LookupError as error:
             if throttle.note(("control", str(error))):
                 logger.warning("Ignored an unknown control message: %s.", error)
             return

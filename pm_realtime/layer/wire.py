@@ -127,10 +127,6 @@ AnyControl = (
 )
 
 
-class UnknownControlError(ValueError):
-    """A control message that this version of the package does not know."""
-
-
 class Control(msgspec.Struct, frozen=True):
     """A control message as it arrived in ``group``, for the members of ``target``.
 
@@ -146,19 +142,23 @@ class Control(msgspec.Struct, frozen=True):
     def read(cls, message: Message) -> Self:
         """The control message in ``message``.
 
-        Raises ``UnknownControlError`` for one of another version of this package, and ``KeyError``
-        or ``TypeError`` for a message that is none.
+        Raises ``LookupError`` for one that this version of the package does not know, and
+        ``TypeError`` for a message that is none.
         """
         if message["type"] != CONTROL_TYPE:
             raise TypeError(f"expected a message of this package, got {message['type']!r}")
-        group, target, kind = message["group"], message.get("target"), message["instruction"]
+        try:
+            group, kind = message["group"], message["instruction"]
+            arguments, target = message["arguments"], message.get("target")
+        except KeyError as error:
+            raise TypeError(f"expected a control message, got one without {error}") from None
         version = message.get("version", CONTROL_VERSION)
         if version != CONTROL_VERSION:
-            raise UnknownControlError(f"{kind!r} of version {version!r}")
+            raise LookupError(f"{kind!r} of version {version!r}")
         try:
-            control = msgspec.convert({**message["arguments"], "instruction": kind}, AnyControl)
+            control = msgspec.convert({**arguments, "instruction": kind}, AnyControl)
         except msgspec.ValidationError as error:
-            raise UnknownControlError(f"{kind!r} ({error})") from None
+            raise LookupError(f"{kind!r} ({error})") from None
         return cls(group, target or group, control, target is not None)
 
 

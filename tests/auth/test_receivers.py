@@ -72,7 +72,7 @@ async def test_what_an_async_view_does_is_told_also_where_its_loop_ends_with_it(
 
 def test_a_site_without_users_starts(settings):
     settings.INSTALLED_APPS = ["pm_realtime"]
-    receivers.connect()
+    receivers.connect_receivers()
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def child_model(transactional_db, monkeypatch):
                 app_label = "site"
 
     monkeypatch.setattr(receivers, "_user_models", lambda: [User, Customer])
-    receivers.connect()
+    receivers.connect_receivers()
     with database.schema_editor() as editor:
         editor.create_model(Customer)
     yield Customer

@@ -7,7 +7,7 @@ import pytest
 from channels.testing import WebsocketCommunicator
 
 from pm_realtime.asgi import Application
-from pm_realtime.concurrency import callers
+from pm_realtime.auth import database, waiting
 from pm_realtime.connection import RealtimeConsumer, gate
 from pm_realtime.connection.gate import address_of
 from pm_realtime.signals import refused
@@ -290,7 +290,7 @@ async def test_who_waits_for_the_database_is_bounded_and_holds_up_no_command(
     user, monkeypatch, configure
 ):
     """A database that does not answer: the rest is told to come again, and pings are answered."""
-    monkeypatch.setattr(callers, "MAX_HANDSHAKES", 3)
+    monkeypatch.setattr(waiting, "MAX_HANDSHAKES", 3)
     async with Connection(user=user) as connection:
         cookies = connection.scope["headers"]
         answer = asyncio.Event()
@@ -299,11 +299,11 @@ async def test_who_waits_for_the_database_is_bounded_and_holds_up_no_command(
             await answer.wait()
             raise LookupError("no database")
 
-        monkeypatch.setattr(callers, "_run_in", stuck)
-        waiting = [Connection(headers=cookies) for _ in range(3)]
-        for each in waiting:
+        monkeypatch.setattr(database, "run_in_pool", stuck)
+        entering = [Connection(headers=cookies) for _ in range(3)]
+        for each in entering:
             await each.send_input({"type": "websocket.connect"})
-        await eventually(lambda: len(callers._under_way.get()) == 3)
+        await eventually(lambda: len(waiting._under_way.get()) == 3)
         late = Connection(headers=cookies)
         assert (await late.connect())[0]
         await late.assert_closed(4013)
@@ -311,9 +311,9 @@ async def test_who_waits_for_the_database_is_bounded_and_holds_up_no_command(
         async with Connection() as anonymous:
             assert await anonymous.is_alive()
         answer.set()
-        for each in waiting:
+        for each in entering:
             await each.assert_closed(4013)
-        assert callers._under_way.get() == set()
+        assert waiting._under_way.get() == set()
 
 
 # All that are anonymous
