@@ -145,8 +145,8 @@ class Control(msgspec.Struct, frozen=True):
         Raises ``LookupError`` for one that this version of the package does not know, and
         ``TypeError`` for a message that is none.
         """
-        if message["type"] != CONTROL_TYPE:
-            raise TypeError(f"expected a message of this package, got {message['type']!r}")
+        if message.get("type") != CONTROL_TYPE:
+            raise TypeError(f"expected a message of this package, got {message.get('type')!r}")
         try:
             group, kind = message["group"], message["instruction"]
             arguments, target = message["arguments"], message.get("target")
