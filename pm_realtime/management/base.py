@@ -15,9 +15,8 @@ from pm_realtime.backends.base import Stats
 from pm_realtime.backends.memory import MemoryBackend
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError
+from pm_realtime.layer import PUBSUB_LAYER
 from pm_realtime.layers import get_layer, is_in_process
-
-SHARED_LAYER = "channels_redis.pubsub.RedisPubSubChannelLayer"
 
 
 class RealtimeCommand(BaseCommand):
@@ -51,7 +50,7 @@ class RealtimeCommand(BaseCommand):
             raise CommandError(
                 "The connections cannot be counted from here: this process holds none, and state "
                 "in memory shows nothing of the processes that serve the site. Set CHANNEL_LAYERS "
-                f"to {SHARED_LAYER}{named}; then all processes count together."
+                f"to {PUBSUB_LAYER}{named}; then all processes count together."
             )
         return stats
 
@@ -62,7 +61,7 @@ class RealtimeCommand(BaseCommand):
             raise CommandError(
                 "Nothing was sent: this process holds no connection, and the channel layer in "
                 "memory does not reach the processes that serve the site. Set CHANNEL_LAYERS to "
-                f"{SHARED_LAYER}; then commands reach every connection."
+                f"{PUBSUB_LAYER}; then commands reach every connection."
             )
 
     def write_json(self, data: Any) -> None:
@@ -105,7 +104,7 @@ def find_layer() -> BaseChannelLayer:
 
 def _no_layer(name: str, found: str) -> CommandError:
     example = (
-        f'{{"BACKEND": "{SHARED_LAYER}", "CONFIG": {{"hosts": ["redis://127.0.0.1:6379/0"]}}}}'
+        f'{{"BACKEND": "{PUBSUB_LAYER}", "CONFIG": {{"hosts": ["redis://127.0.0.1:6379/0"]}}}}'
     )
     if name == "CHANNEL_LAYERS":
         example = f'{{"default": {example}}}'

@@ -10,9 +10,9 @@ from redis.asyncio.connection import SSLConnection
 from pm_realtime import aget_stats, send_to_room, transport
 from pm_realtime.backends.redis import RedisBackend
 from pm_realtime.exceptions import BackendError
+from pm_realtime.layer import adapter_for
 from pm_realtime.layers import get_layer
 from pm_realtime.outage import outage
-from pm_realtime.publisher import get_publisher
 from pm_realtime.redis import driver_for_asyncio, driver_for_threads, open_pools
 from pm_realtime.road import TIMEOUT
 from tests.backends.contract import add_all, ids_of, info
@@ -147,7 +147,7 @@ async def test_a_host_of_the_layer_carries_pushes_echo_and_counts(server, use, l
         await assert_pushes_arrive(connection, "room")
         await assert_all_count("room", RedisBackend())
     publishes = layer == PUBSUB and "class of redis-py" not in form
-    assert (get_publisher(get_layer(), TIMEOUT) is not None) is publishes
+    assert (adapter_for(get_layer()).publisher(TIMEOUT) is not None) is publishes
     assert caplog.records == []
 
 
