@@ -36,7 +36,7 @@ def servers(tmp_path_factory):
     secret = f'sentinel auth-pass main "{SECRET}"'
     sentinel = Sentinel(server, secret, f'requirepass "{SECRET}"')
     certificates = Certificates(folder)
-    tls = TlsProxy(certificates.of_server(), server.port)
+    tls = TlsProxy(certificates.server_context(), server.port)
     yield SimpleNamespace(
         port=server.port,
         path=path,
