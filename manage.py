@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Runs the example project: `python manage.py demo`."""
+"""Command line of the example project: ``python manage.py demo``."""
 
 import os
 import sys

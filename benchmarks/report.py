@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks import results as kept
 from benchmarks.figures import number, percentile
+from benchmarks.plots import draw
 from benchmarks.results import Results
 from benchmarks.tables import TABLES, absences, losses, table, targets_table
 
@@ -86,9 +87,6 @@ def disturbance(results: Results) -> str:
 
 
 def write(results: Results, page_path: Path = PAGE, plots: Path = PLOTS) -> None:
-    # Imported here, so that a run without the extra `bench` can print its tables.
-    from benchmarks.plots import draw
-
     page_path.write_text(page(results))
     draw(results, plots)
 

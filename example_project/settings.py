@@ -1,11 +1,11 @@
-"""Settings of the demo: SQLite, in memory or on REDIS_URL, with hardly a setting of pm_realtime."""
+"""Settings of the demo: SQLite, the state in memory or in the Redis at REDIS_URL."""
 
 import os
 from pathlib import Path
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-# For the demo on your own machine only, as is DEBUG.
+# The key and DEBUG are for the demo on your own machine only.
 SECRET_KEY = "demo-only-not-a-secret-do-not-use-on-a-real-site"
 DEBUG = True
 ALLOWED_HOSTS = [
@@ -61,7 +61,7 @@ DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": os.environ.get("PM_REALTIME_DEMO_DB") or BASE_DIR / "demo.sqlite3",
-        # Several tabs and their sockets read the sessions while a form is being saved.
+        # Several tabs and their sockets read sessions while a form is saved.
         "OPTIONS": {"timeout": 20, "init_command": "PRAGMA journal_mode=WAL;"},
     },
 }
@@ -72,7 +72,7 @@ if REDIS_URL := os.environ.get("REDIS_URL"):
             "CONFIG": {"hosts": [REDIS_URL]},
         }
     }
-#: How many processes serve the demo; `manage.py demo --processes` says so to each.
+#: The number of processes that serve the demo. `manage.py demo --processes` sets the variable.
 DEMO_PROCESSES = int(os.environ.get("PM_REALTIME_DEMO_PROCESSES", "1"))
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -85,12 +85,12 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 STATIC_URL = "static/"
-# Only one page needs Vue, and says so where `npm install` has not brought it.
+# Only one page needs Vue. Without `npm install` the page says so.
 VUE = Path(os.environ.get("PM_REALTIME_DEMO_VUE") or BASE_DIR / "node_modules" / "vue" / "dist")
 STATICFILES_DIRS = [("vue", VUE)] if VUE.is_dir() else []
 
 PM_REALTIME = {
-    # A support desk wants its connection back however long the server is away.
+    # A support desk reconnects for as long as it takes.
     "CLIENT": {"max_reconnect_attempts": None},
 }
 
@@ -106,7 +106,7 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "pm_realtime": {"level": "INFO"},
-        # A line for each request and each refusal would bury what matters.
+        # A line for each request and each refusal would hide more important lines.
         "django": {"level": "INFO", "handlers": ["console"], "propagate": False},
         "django.request": {"level": "ERROR"},
         "django.channels.server": {"level": "ERROR"},

@@ -1,4 +1,4 @@
-"""What each process of ``manage.py demo --processes N`` serves: the site and its static files."""
+"""The application of each process of ``manage.py demo --processes N``, with static files."""
 
 import multiprocessing
 import os
@@ -12,7 +12,7 @@ application = ASGIStaticFilesHandler(site)
 
 
 def _end_with_parent() -> None:
-    """End with the demo, at once, where it was killed and could not say so."""
+    """Exit at once if the demo was killed and could not stop its workers."""
     if parent := multiprocessing.parent_process():
         parent.join()
         os._exit(1)

@@ -1,4 +1,4 @@
-"""The WSGI application: HTTP only, for a site that serves the WebSocket elsewhere."""
+"""The WSGI application: HTTP only, for a site with another process for the WebSocket."""
 
 import os
 

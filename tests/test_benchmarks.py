@@ -1,4 +1,4 @@
-"""The benchmarks' own arithmetic, and that a measurement runs from one end to the other."""
+"""The arithmetic of the benchmarks, their report, and one short measurement."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import report, results
+from benchmarks import plots, report, results
 from benchmarks.__main__ import arguments
 from benchmarks.figures import figure, number, percentile, spread
 from benchmarks.load.streams import Stream
@@ -24,7 +24,7 @@ from benchmarks.works import WORKS, fan_out
 from benchmarks.works.base import Scale, Work, deliveries
 
 OURS = SYSTEMS["ours"]
-#: On the loop that is there: uvloop comes with the extra `bench` only.
+#: Without uvloop, which only the extra `bench` installs.
 ON_ANY_LOOP = replace(
     OURS, command=[word for word in OURS.command if word not in ("--loop", "uvloop")]
 )
@@ -37,13 +37,13 @@ def ground():
         yield ground
 
 
-def test_a_percentile_is_a_value_that_was_measured():
+def test_percentile_is_a_measured_value():
     values = list(range(1, 201))
     assert [percentile(values, percent) for percent in (0.1, 50, 99, 100)] == [1, 100, 198, 200]
     assert percentile([7.5], 99) == 7.5
 
 
-def test_a_figure_is_written_with_three_digits_and_its_range():
+def test_figure_has_three_digits_and_its_range():
     assert [number(value) for value in (0, 0.0123, 1.234, 12.34, 123.4, 12345.6)] == [
         "0",
         "0.0123",
@@ -57,7 +57,7 @@ def test_a_figure_is_written_with_three_digits_and_its_range():
 
 
 def frame(*numbers, size=SIZE):
-    """A frame of pm_realtime; of several numbers, one of the subprotocol with batching."""
+    """A frame of pm_realtime. Several numbers make a batch."""
     envelopes = [
         {"type": "message", "payload": {"room": "hall", "content": make_body(number, size)}}
         for number in numbers
@@ -66,7 +66,7 @@ def frame(*numbers, size=SIZE):
 
 
 class Room:
-    """A tally and its members, to which frames are handed by hand."""
+    """A tally and its members. The test hands them their frames."""
 
     def __init__(self, members):
         self.tally = Tally(OURS.dialect, "hall")
@@ -81,7 +81,7 @@ class Room:
         for _ in range(count):
             self.tally.publish()
 
-    def hand(self, member, data):
+    def give(self, member, data):
         tally = self.tally
         tally.move(self.members[member], tally.spans.get(data) or tally.read(data))
 
@@ -90,38 +90,38 @@ class Room:
         return self.tally.lost, self.tally.disordered, self.tally.damaged
 
 
-def test_a_message_is_done_when_the_last_member_has_it():
+def test_message_is_done_when_its_last_member_has_it():
     room = Room(3)
     room.publish(2)
     for member in (0, 1):
-        room.hand(member, frame(0))
-        room.hand(member, frame(1))
+        room.give(member, frame(0))
+        room.give(member, frame(1))
     assert room.done == []
-    room.hand(2, frame(0))
+    room.give(2, frame(0))
     assert room.done == [1]
-    room.hand(2, frame(1))
+    room.give(2, frame(1))
     assert room.done == [1, 1]
     assert len(room.tally.to_last) == 2
     assert room.faults == (0, 0, 0)
 
 
-def test_frames_may_be_cut_differently_for_each_member():
+def test_batches_may_differ_between_members():
     room = Room(2)
     room.publish(4)
     for numbers in ((0, 1, 2), (3,)):
-        room.hand(0, frame(*numbers))
+        room.give(0, frame(*numbers))
     for numbers in ((0,), (1, 2, 3)):
-        room.hand(1, frame(*numbers))
+        room.give(1, frame(*numbers))
     assert sum(room.done) == 4
     assert room.faults == (0, 0, 0)
 
 
-def test_a_frame_is_parsed_once():
+def test_frame_is_parsed_once():
     room = Room(2)
     room.publish(1)
-    room.hand(0, frame(0))
+    room.give(0, frame(0))
     room.tally.dialect = None
-    room.hand(1, frame(0))
+    room.give(1, frame(0))
     assert room.done == [1]
 
 
@@ -138,88 +138,85 @@ def test_a_frame_is_parsed_once():
     ],
     ids=["gap", "twice", "swapped", "gap in a batch", "swapped in a batch", "unsent", "damaged"],
 )
-def test_what_is_not_as_it_was_published_is_counted(frames, faults):
+def test_lost_disordered_and_damaged_messages_are_counted(frames, faults):
     room = Room(1)
     room.publish(3)
     for each in frames:
-        room.hand(0, each)
+        room.give(0, each)
     assert room.faults == faults
     assert room.members[0].position == 3
 
 
-def test_other_frames_are_no_messages():
+def test_frame_of_another_type_is_no_message():
     room = Room(1)
     assert room.tally.read(b'{"type":"pong","timestamp":0}') is NOTHING
 
 
-def test_what_never_comes_is_lost_and_the_next_message_counts_again():
+def test_missing_messages_count_as_lost_and_the_next_one_counts_again():
     room = Room(2)
     room.publish(2)
-    room.hand(0, frame(0))
+    room.give(0, frame(0))
     assert room.tally.give_up(room.members) == 3
     assert room.tally.lost == 3
     assert sum(room.done) == 2
     room.publish(1)
     for member in (0, 1):
-        room.hand(member, frame(2))
+        room.give(member, frame(2))
     assert sum(room.done) == 3
 
 
-class Echo:
-    """Delivers what a stream publishes, a turn of the loop later; but not what ``drops`` names."""
+class Loopback:
+    """Delivers each message a turn of the loop later, except those numbered in ``drops``."""
 
     def __init__(self, rooms, drops=(), **options):
         self.rooms, self.drops = {room.tally: room for room in rooms}, drops
         tallies = [room.tally for room in rooms]
         self.stream = Stream(tallies, self.publish, self.give_up, **options)
-        self.most = 0
+        self.most_in_flight = 0
 
     def publish(self, tally, body):
-        self.most = max(self.most, self.stream.under_way)
+        self.most_in_flight = max(self.most_in_flight, self.stream.under_way)
         if int(body[:10]) not in self.drops:
             asyncio.get_running_loop().call_soon(self.deliver, self.rooms[tally], int(body[:10]))
 
     def deliver(self, room, published):
         for member in range(len(room.members)):
-            room.hand(member, frame(published))
+            room.give(member, frame(published))
 
     def give_up(self, tally):
         tally.give_up(self.rooms[tally].members)
 
 
 @pytest.mark.parametrize(("rooms", "in_flight"), [(1, 1), (1, 4), (5, 3)])
-async def test_as_many_messages_are_in_flight_as_may_be(rooms, in_flight):
-    crowds = [Room(2) for _ in range(rooms)]
-    for crowd in crowds:
-        crowd.done = []
-    echo = Echo(crowds)
-    await echo.stream.keep(in_flight, 0.05)
-    assert echo.most == in_flight
-    assert echo.stream.done == echo.stream.published > 20
-    assert not echo.stream.stalls
-    published = [crowd.tally.next for crowd in crowds]
+async def test_stream_keeps_the_given_number_of_messages_in_flight(rooms, in_flight):
+    loopback = Loopback([Room(2) for _ in range(rooms)])
+    await loopback.stream.keep(in_flight, 0.05)
+    assert loopback.most_in_flight == in_flight
+    assert loopback.stream.done == loopback.stream.published > 20
+    assert not loopback.stream.stalls
+    published = [tally.next for tally in loopback.rooms]
     assert max(published) - min(published) <= 1
 
 
-async def test_a_stream_goes_on_when_a_message_never_arrives():
+async def test_stream_continues_after_a_lost_message():
     room = Room(2)
-    echo = Echo([room], drops={0}, stall_seconds=0.3)
-    await echo.stream.keep(1, 0.6)
-    assert echo.stream.stalls == 1
+    loopback = Loopback([room], drops={0}, stall_seconds=0.3)
+    await loopback.stream.keep(1, 0.6)
+    assert loopback.stream.stalls == 1
     assert room.tally.lost == 2
-    assert echo.stream.published > 1
+    assert loopback.stream.published > 1
 
 
-async def test_a_paced_stream_ends_when_all_has_arrived():
+async def test_paced_stream_ends_when_all_messages_have_arrived():
     room = Room(2)
-    echo = Echo([room])
-    await echo.stream.pace(1000, 20)
-    assert echo.stream.done == echo.stream.published == 20
-    assert echo.stream.ended - echo.stream.began >= 19 / 1000
+    loopback = Loopback([room])
+    await loopback.stream.pace(1000, 20)
+    assert loopback.stream.done == loopback.stream.published == 20
+    assert loopback.stream.ended - loopback.stream.began >= 19 / 1000
 
 
-def made_up(**ours):
-    """Results of two rounds in which all others take 100 of everything, and we what is said."""
+def fake_results(**ours):
+    """Results of two rounds. Every value is 100, but for our values that are given by work."""
     found = Results(
         when="2030-01-02T03:04:05+00:00",
         seconds=90,
@@ -245,8 +242,8 @@ def made_up(**ours):
     return found
 
 
-def test_a_target_is_met_not_met_or_was_not_measured():
-    found = made_up(connect=70.0, idle=120.0)
+def test_target_is_met_or_missed_or_not_measured():
+    found = fake_results(connect=70.0, idle=120.0)
     found.records = [record for record in found.records if record.system != "nchan"]
     said = {result.target.what: result for result in target_results(found)}
     connect, idle, nchan = (
@@ -263,7 +260,7 @@ def test_a_target_is_met_not_met_or_was_not_measured():
     assert text.count("not measured") == 1
 
 
-def test_two_processes_are_judged_by_throughput_where_the_load_has_a_core_of_its_own():
+def test_two_processes_are_compared_by_throughput_from_three_cores_on():
     assert [targets(cores)[-1].ours.value for cores in (1, 2, 3, 8)] == [
         "cpu_us",
         "cpu_us",
@@ -272,8 +269,8 @@ def test_two_processes_are_judged_by_throughput_where_the_load_has_a_core_of_its
     ]
 
 
-def test_results_come_back_from_their_file(tmp_path):
-    found = made_up()
+def test_results_are_saved_and_loaded(tmp_path):
+    found = fake_results()
     found.save(tmp_path / "results.json")
     assert results.load(tmp_path / "results.json") == found
     (tmp_path / "old.json").write_text('{"format": 0}')
@@ -281,8 +278,8 @@ def test_results_come_back_from_their_file(tmp_path):
         results.load(tmp_path / "old.json")
 
 
-def test_the_page_has_every_number_and_says_what_is_missing():
-    found = made_up()
+def test_page_has_the_figures_and_names_missing_systems():
+    found = fake_results()
     found.missing["Nchan in nginx"] = "No nginx: get it."
     found.records[0].values |= {"lost": 7, "disordered": 0, "damaged": 0, "stalls": 1}
     text = report.page(found)
@@ -293,8 +290,8 @@ def test_the_page_has_every_number_and_says_what_is_missing():
     assert "2030-01-02" in text
 
 
-def test_the_fastest_come_first_in_the_tables():
-    found = made_up(fan_out=50.0)
+def test_tables_are_sorted_by_cost():
+    found = fake_results(fan_out=50.0)
     rows = [line.split(" | ") for line in report.table(found, "fan_out").splitlines()[2:]]
     costs = [float(row[1].split()[0]) for row in rows if row[1] != "-"]
     assert all(one <= other for one, other in pairwise(costs))
@@ -304,11 +301,11 @@ def test_the_fastest_come_first_in_the_tables():
     }
 
 
-def test_the_published_page_says_what_the_published_results_say():
+def test_published_page_matches_the_published_results():
     assert report.PAGE.read_text() == report.page(results.load(report.PUBLISHED))
 
 
-def test_works_and_systems_are_chosen_by_name(capsys):
+def test_command_line_selects_works_and_systems(capsys):
     chosen = arguments(["--only", "push,idle", "--systems", "ours", "--quick"])
     assert (chosen.only, chosen.systems, chosen.quick) == (["push", "idle"], ["ours"], True)
     assert arguments([]).only == list(WORKS)
@@ -317,18 +314,18 @@ def test_works_and_systems_are_chosen_by_name(capsys):
     assert "got hours" in capsys.readouterr().err
 
 
-def test_every_system_takes_part_in_works_that_there_are():
+def test_systems_name_exactly_the_known_works():
     assert {work for system in SYSTEMS.values() for work in system.works} == set(WORKS)
 
 
 def answer(**fields):
-    """What the load generator says of a stream in which all went well."""
+    """The report of the load generator about a stream without faults."""
     names = ("lost", "disordered", "damaged", "stalls", "others")
     found = {"deliveries": 1000, "seconds": 2.0, "cpu": 1.0, "load_cpu": 1.0, "messages": 10}
     return found | dict.fromkeys(names, 0) | {"last_p50": 0.004} | fields
 
 
-def test_a_record_says_what_a_delivery_costs():
+def test_record_has_the_cost_of_a_delivery():
     values = deliveries("push", OURS, {}, answer()).values
     assert values["rate"] == values["core_rate"] == 500
     assert values["cpu_us"] == values["load_us"] == 1000
@@ -336,19 +333,19 @@ def test_a_record_says_what_a_delivery_costs():
     assert "redis_us" not in values
 
 
-def test_where_the_load_generator_is_the_limit_the_whole_core_counts():
+def test_core_rate_is_computed_if_the_load_generator_is_the_limit():
     values = deliveries("push", OURS, {}, answer(load_cpu=1.9)).values
     assert values["rate"] == 500
     assert values["core_rate"] == 1000
 
 
-def test_where_nothing_arrives_there_is_no_record():
+def test_failure_is_recorded_if_nothing_arrives():
     found = deliveries("push", OURS, {"rate": 10}, answer(deliveries=0))
     assert isinstance(found, Failure)
     assert "nothing arrived" in found.why
 
 
-def test_a_work_that_fails_is_noted_and_the_run_goes_on(ground):
+def test_failed_work_is_recorded_and_the_run_continues(ground):
     broken = replace(OURS, command=(sys.executable, "-c", "raise SystemExit('no such thing')"))
     found = Results()
     Run(ground, found, Scale()).measure(WORKS["fan_out"], broken, 0)
@@ -356,7 +353,7 @@ def test_a_work_that_fails_is_noted_and_the_run_goes_on(ground):
     assert "ended with 1" in found.failures[0].why
 
 
-def test_one_room_of_five_is_measured_from_one_end_to_the_other(ground):
+def test_fan_out_to_five_connections_is_measured(ground):
     found = Results()
     run = Run(ground, found, Scale(seconds=0.1, crowds=(5,), in_flight=(1, 4)))
     run.measure_all([Work("fan_out", fan_out.measure)], [ON_ANY_LOOP], 1)
@@ -369,7 +366,7 @@ def test_one_room_of_five_is_measured_from_one_end_to_the_other(ground):
         assert not record.values["lost"] + record.values["disordered"] + record.values["damaged"]
 
 
-def test_a_system_is_stopped_with_all_its_children(ground):
+def test_system_stops_with_all_its_children(ground):
     running = Running(ground, ON_ANY_LOOP)
     assert running.memory() > 1e6
     assert running.cpu() > 0
@@ -378,10 +375,7 @@ def test_a_system_is_stopped_with_all_its_children(ground):
     assert running.memory() == 0
 
 
-@pytest.mark.slow
-def test_plots_are_drawn_of_what_there_is(tmp_path):
-    from benchmarks import plots
-
-    drawn = plots.draw(made_up(), tmp_path)
+def test_every_plot_is_drawn(tmp_path):
+    drawn = plots.draw(fake_results(), tmp_path)
     assert {path.stem for path in tmp_path.iterdir()} == set(drawn) == set(plots.PLOTS)
     assert all(path.read_text().startswith("<?xml") for path in tmp_path.iterdir())

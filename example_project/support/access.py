@@ -1,4 +1,4 @@
-"""Who may do what in the demo, beyond what the rooms themselves decide."""
+"""Permissions of the demo's pages. The rooms have their own."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -13,12 +13,12 @@ View = Callable[[HttpRequest], HttpResponse]
 
 
 def may_notify(role: str | None) -> bool:
-    """Whether someone of ``role`` sees and sends notifications."""
+    """Whether a user with ``role`` may open the page of notifications and send some."""
     return role is not None and has_role(role, "admin")
 
 
 def notifiers_only(view: View) -> View:
-    """Let only those see ``view`` who may notify; the others are told so, or asked to sign in."""
+    """Show ``view`` only to users who may notify. Others get a 403, or have to sign in."""
 
     @wraps(view)
     def checked(request: HttpRequest) -> HttpResponse:

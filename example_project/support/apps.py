@@ -6,4 +6,4 @@ class SupportConfig(AppConfig):
     verbose_name = "Support"
 
     def ready(self) -> None:
-        from . import receivers  # noqa: F401 - importing it connects them
+        from . import receivers  # noqa: F401 - the import connects the receivers

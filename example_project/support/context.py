@@ -1,4 +1,4 @@
-"""What every template of the demo knows."""
+"""The context of every template of the demo."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from .access import may_notify
 
 
 def site(request: HttpRequest) -> dict[str, Any]:
-    """The visitor's role and what the navigation shows for it."""
+    """The role of the visitor, and whether the navigation has the page of notifications."""
     user = getattr(request, "user", None)
     role = role_of(user) if user is not None else None
     return {"role": role, "may_notify": may_notify(role)}

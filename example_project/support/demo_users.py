@@ -1,4 +1,4 @@
-"""The four people of the demo, one for each role."""
+"""The four users of the demo, one for each role."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from django.contrib.auth.models import Group, User
 
 @dataclass(frozen=True)
 class DemoUser:
-    """A user the demo creates, named after the role it has."""
+    """A user that the demo creates. The username is the role."""
 
     username: str
     first_name: str
@@ -35,9 +35,9 @@ DEMO_USERS = (
 
 
 def ensure(person: DemoUser) -> tuple[User, bool]:
-    """The user for ``person``, and whether the demo's own password is still theirs.
+    """The user for ``person``, and whether they still have the demo's own password.
 
-    Created where there is none; one that is there is left alone.
+    A missing user is created. An existing one is not changed.
     """
     user, created = User.objects.get_or_create(
         username=person.username,

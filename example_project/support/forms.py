@@ -25,7 +25,7 @@ class ContactForm(forms.ModelForm):
 
 
 class PersonField(forms.ModelChoiceField):
-    """A choice among users, by their full names."""
+    """A choice of a user, by full name."""
 
     def label_from_instance(self, obj: Any) -> str:
         return describe(obj)
@@ -61,7 +61,7 @@ class NotificationForm(forms.Form):
         max_length=200,
         required=False,
         initial="support",
-        help_text="Reaches whoever is in the room now, such as support or admin:notifications.",
+        help_text="Reaches everyone in the room now, such as support or admin:notifications.",
         widget=forms.TextInput(attrs={"list": "known-rooms", "autocomplete": "off"}),
     )
     role = forms.ChoiceField(
@@ -92,7 +92,7 @@ class NotificationForm(forms.Form):
         return room
 
     def send(self) -> str:
-        """Push the notification; who it went to, in words."""
+        """Push the notification. Returns the description of its receivers."""
         data = self.cleaned_data
         payload = {key: data[key] for key in ("title", "body", "type") if data[key]}
         match data["target"]:
@@ -108,6 +108,6 @@ class NotificationForm(forms.Form):
 
 
 def describe(user: Any) -> str:
-    """A person as the forms name them."""
+    """The name of a user in the forms."""
     full_name = user.get_full_name()
     return f"{full_name} ({user.get_username()})" if full_name else user.get_username()

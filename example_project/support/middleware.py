@@ -1,4 +1,4 @@
-"""Headers of the demo's answers."""
+"""Headers of the demo's responses."""
 
 from collections.abc import Callable
 
@@ -10,11 +10,11 @@ POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancesto
 def content_security_policy(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
-    """Let pages load nothing but this site's own files: no inline script, no inline style."""
+    """Let pages load only this site's own files: no inline script, no inline style."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
-        # Django's own debug pages carry their style inline.
+        # Django's own debug pages have inline styles.
         if response.status_code != 404 and response.status_code < 500:
             response.headers.setdefault("Content-Security-Policy", POLICY)
         return response

@@ -1,4 +1,4 @@
-"""What a visitor wrote through the contact form."""
+"""Messages from the contact form."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ class ContactMessage(models.Model):
         return f"{self.subject} ({self.name})"
 
     def summary(self) -> dict[str, Any]:
-        """What the support room is told of it."""
+        """The payload of the push to the support room."""
         return {
             "id": self.pk,
             "name": self.name,

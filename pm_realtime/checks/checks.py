@@ -1,12 +1,10 @@
 """System checks: each wrong setting named, with what was expected, what was found and a hint."""
 
 import difflib
-import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any, Final
-from urllib.parse import parse_qs
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
@@ -27,29 +25,29 @@ from pm_realtime.conf import Conf, conf
 from pm_realtime.connection import is_pattern, parse_rate
 from pm_realtime.exceptions import CommandError
 from pm_realtime.layer import (
+    BLOCKING_SECONDS,
     CHANNELS_REDIS,
+    CORE_LAYER,
+    PUBSUB_LAYER,
     is_on_redis,
     layer_config,
     layer_name,
     layer_path,
+    short_socket_timeout,
 )
 from pm_realtime.protocol import check_room
 from pm_realtime.rooms import OPTION_NAMES, SERVER, is_route, parse_route
 
 _SERVERS: Final = ("daphne", "uvicorn", "hypercorn", "granian")
-_PUBSUB: Final = "channels_redis.pubsub.RedisPubSubChannelLayer"
-_CORE: Final = "channels_redis.core.RedisChannelLayer"
 _MEMORY: Final = "channels.layers.InMemoryChannelLayer"
 #: All that Channels reads of a layer; its old ROUTING it refuses.
 _LAYER_KEYS: Final = ("BACKEND", "CONFIG", "TEST_CONFIG")
 _EXAMPLE: Final = (
-    f'CHANNEL_LAYERS = {{"default": {{"BACKEND": "{_PUBSUB}", '
+    f'CHANNEL_LAYERS = {{"default": {{"BACKEND": "{PUBSUB_LAYER}", '
     '"CONFIG": {"hosts": ["redis://localhost:6379"]}}}'
 )
 #: Below this a burst fills the one channel of a process, and what exceeds it is lost.
 _MIN_CAPACITY: Final = 1000
-#: RedisChannelLayer waits this many seconds for a message; a shorter socket timeout kills it.
-_BLOCKING_SECONDS: Final = 5
 
 
 def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
@@ -249,7 +247,7 @@ def _check_location() -> Iterator[CheckMessage]:
     if conf.BACKEND or not _is_layer_broken():
         yield CheckWarning(
             f'PM_REALTIME["LOCATION"] has no effect: the state is kept in memory, because {why}.',
-            hint=f"Set CHANNEL_LAYERS to {_PUBSUB}, or BACKEND to {REDIS!r}.",
+            hint=f"Set CHANNEL_LAYERS to {PUBSUB_LAYER}, or BACKEND to {REDIS!r}.",
             id="pm_realtime.W007",
         )
 
@@ -401,20 +399,20 @@ def _check_layer() -> Iterator[CheckMessage]:
         yield CheckWarning(
             "The in-memory channel layer is in use with DEBUG = False: pushes from other "
             "processes (workers, shells, a second server) reach nobody.",
-            hint=f"Set CHANNEL_LAYERS to {_PUBSUB}; one process alone may silence this.",
+            hint=f"Set CHANNEL_LAYERS to {PUBSUB_LAYER}; one process alone may silence this.",
             id="pm_realtime.W002",
         )
-    if config is not None and backend in (_MEMORY, _CORE):
+    if config is not None and backend in (_MEMORY, CORE_LAYER):
         capacity = options.get("capacity", 100)
         if isinstance(capacity, int) and capacity < _MIN_CAPACITY:
             yield CheckWarning(
                 f"The channel layer drops what exceeds {capacity} waiting messages in silence; "
                 "here one channel carries all pushes of a process.",
-                hint=f"Set its capacity to {_MIN_CAPACITY} or more, or use {_PUBSUB}.",
+                hint=f"Set its capacity to {_MIN_CAPACITY} or more, or use {PUBSUB_LAYER}.",
                 id="pm_realtime.W003",
             )
-    if backend == _CORE:
-        yield from _check_socket_timeout(options.get("hosts") or ["redis://localhost:6379"])
+    if backend == CORE_LAYER:
+        yield from _check_socket_timeout(options.get("hosts"))
 
 
 def _check_layer_keys(config: Mapping[Any, Any]) -> Iterator[CheckMessage]:
@@ -454,51 +452,19 @@ def _hint_for(path: object) -> str:
     is_there = _is_installed("channels_redis") and _is_installed("redis")
     if str(path).startswith(CHANNELS_REDIS) and not is_there:
         return "pip install pm-realtime[redis]"
-    return _did_you_mean(path, [_PUBSUB, _CORE, _MEMORY])
+    return _did_you_mean(path, [PUBSUB_LAYER, CORE_LAYER, _MEMORY])
 
 
 def _check_socket_timeout(hosts: Any) -> Iterator[CheckMessage]:
-    for host in hosts if isinstance(hosts, list | tuple) else [hosts]:
-        timeout = _socket_timeout(host)
-        if timeout is not None and timeout <= _BLOCKING_SECONDS:
-            yield CheckWarning(
-                f"RedisChannelLayer waits {_BLOCKING_SECONDS} s for a message, but its socket "
-                f"times out after {timeout:g} s: a receiver with nothing to do dies of it. "
-                "pm_realtime keeps its own busy; other consumers on this layer are lost.",
-                hint=(
-                    'Add "?socket_timeout=30" to the URL or "socket_timeout": None to the host '
-                    f"dict, or use {_PUBSUB}."
-                ),
-                id="pm_realtime.W004",
-            )
-            return
-
-
-def _socket_timeout(host: Any) -> float | None:
-    """The seconds after which redis-py gives up on a silent socket of ``host``."""
-    default = _default_socket_timeout()
-    if isinstance(host, Mapping):
-        if "socket_timeout" in host:
-            return _seconds(host["socket_timeout"])
-        host = host.get("address", "")
-    if isinstance(host, str):
-        given = parse_qs(host.partition("?")[2]).get("socket_timeout")
-        return _seconds(given[-1]) if given else default
-    return default
-
-
-def _seconds(value: Any) -> float | None:
-    try:
-        return None if value is None else float(value)
-    except (TypeError, ValueError):
-        return None
-
-
-def _default_socket_timeout() -> float | None:
-    """What the redis-py that is installed does by default: 5 s since its version 8."""
-    try:
-        connection = import_string("redis.asyncio.connection.AbstractConnection")
-    except ImportError:
-        return None
-    default = inspect.signature(connection.__init__).parameters["socket_timeout"].default
-    return _seconds(default)
+    timeout = short_socket_timeout(hosts)
+    if timeout is not None:
+        yield CheckWarning(
+            f"RedisChannelLayer waits {BLOCKING_SECONDS} s for a message, but its socket "
+            f"times out after {timeout:g} s: a receiver with nothing to do dies of it. "
+            "pm_realtime keeps its own busy; other consumers on this layer are lost.",
+            hint=(
+                'Add "?socket_timeout=30" to the URL or "socket_timeout": None to the host '
+                f"dict, or use {PUBSUB_LAYER}."
+            ),
+            id="pm_realtime.W004",
+        )

@@ -126,7 +126,12 @@ class BatchOutbox(Outbox):
 
     async def drain(self, seconds: float) -> None:
         self.flush()
-        await super().drain(seconds)
+        try:
+            await super().drain(seconds)
+        finally:
+            # The window would keep a closed connection alive, for good if its loop has stopped.
+            self._windows.remove(self)
+            self._gathered = None
 
 
 class Windows:
@@ -134,7 +139,8 @@ class Windows:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._open: list[BatchOutbox] = []
+        #: A set that keeps its order.
+        self._open: dict[BatchOutbox, None] = {}
         self._is_ticking = False
         self._seconds = 0.0
         self._computed = 0.0
@@ -146,12 +152,16 @@ class Windows:
             self._seconds = batch_window_seconds()
         if not self._seconds:
             return False
-        self._open.append(outbox)
+        self._open[outbox] = None
         if not self._is_ticking:
             self._is_ticking = True
             self._computed = thread_time()
             self._tick_at(self._loop.time() + self._seconds)
         return True
+
+    def remove(self, outbox: BatchOutbox) -> None:
+        """Forget the window of ``outbox``, if one is open."""
+        self._open.pop(outbox, None)
 
     def join(self, texts: Sequence[str]) -> str:
         """One frame's text; who stands side by side has mostly gathered the same."""
@@ -175,7 +185,7 @@ class Windows:
         if turns:
             self._loop.call_soon(self._end_after, turns - 1)
             return
-        due, self._open = self._open, []
+        due, self._open = list(self._open), {}
         self._seconds = batch_window_seconds()
         before, self._computed = self._computed, thread_time()
         is_busy = self._computed - before > BUSY * self._seconds
@@ -190,7 +200,7 @@ class Windows:
                 logger.exception("Messages could not be delivered to a connection.")
                 goes_on = True  # As its window is still open.
             if goes_on:
-                self._open.append(outbox)
+                self._open[outbox] = None
         if start + CHUNK < len(due):
             self._loop.call_soon(self._end, due, start + CHUNK, patience)
             return

@@ -1,13 +1,18 @@
 """The channel layer: groups, the messages in it, and one channel for each event loop."""
 
+from pm_realtime.layer.adapters import adapter_for
+from pm_realtime.layer.channels_redis import BLOCKING_SECONDS, short_socket_timeout
 from pm_realtime.layer.config import (
     CHANNELS_REDIS,
+    CORE_LAYER,
+    PUBSUB_LAYER,
     is_on_redis,
     layer_config,
     layer_name,
     layer_options,
     layer_path,
 )
+from pm_realtime.layer.contract import SUBSCRIPTIONS, LayerAdapter
 from pm_realtime.layer.groups import (
     authenticated_group,
     connection_group,
@@ -41,7 +46,11 @@ from pm_realtime.layer.wire import (
 )
 
 __all__ = [
+    "BLOCKING_SECONDS",
     "CHANNELS_REDIS",
+    "CORE_LAYER",
+    "PUBSUB_LAYER",
+    "SUBSCRIPTIONS",
     "ChangePending",
     "Close",
     "Control",
@@ -50,6 +59,7 @@ __all__ = [
     "CookieRenewed",
     "Group",
     "Groups",
+    "LayerAdapter",
     "LocalChannelLayer",
     "Message",
     "ProcessChannel",
@@ -60,6 +70,7 @@ __all__ = [
     "SessionRekeyed",
     "Subscribe",
     "Unsubscribe",
+    "adapter_for",
     "asend",
     "authenticated_group",
     "connection_group",
@@ -79,6 +90,7 @@ __all__ = [
     "role_group",
     "room_group",
     "send",
+    "short_socket_timeout",
     "user_group",
     "warn_if_alone",
 ]

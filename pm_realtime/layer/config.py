@@ -10,6 +10,8 @@ from django.utils.module_loading import import_string
 from pm_realtime.conf import conf
 
 CHANNELS_REDIS: Final = "channels_redis."
+PUBSUB_LAYER: Final = "channels_redis.pubsub.RedisPubSubChannelLayer"
+CORE_LAYER: Final = "channels_redis.core.RedisChannelLayer"
 
 
 def layer_config() -> Mapping[str, Any] | None:

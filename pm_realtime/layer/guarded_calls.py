@@ -15,10 +15,10 @@ from channels.layers import BaseChannelLayer
 
 from pm_realtime.concurrency import BoundedCalls
 from pm_realtime.exceptions import BackendError, OutageError
+from pm_realtime.layer.adapters import adapter_for
 from pm_realtime.layer.local import is_in_process
 from pm_realtime.layer.wire import Message
 from pm_realtime.redis import is_lost_connection
-from pm_realtime.redis_layers import forget_vain_channels
 
 R = TypeVar("R")
 
@@ -112,7 +112,7 @@ async def new_channel(layer: BaseChannelLayer) -> str:
     try:
         return await _go(layer, partial(cast("Any", layer).new_channel, PREFIX), False)
     except BaseException:
-        forget_vain_channels(layer, PREFIX)
+        adapter_for(layer).forget_failed_channels(PREFIX)
         raise
 
 

@@ -13,12 +13,12 @@ from typing import Any, Final
 
 from channels.layers import BaseChannelLayer
 
-from pm_realtime import redis_layers
 from pm_realtime.exceptions import OutageError
 from pm_realtime.layer import guarded_calls, local
+from pm_realtime.layer.adapters import adapter_for
+from pm_realtime.layer.contract import SUBSCRIPTIONS
 from pm_realtime.layer.groups import probe_group
 from pm_realtime.layer.wire import probe_message
-from pm_realtime.layer_logs import SUBSCRIPTIONS, take_hints
 from pm_realtime.observability import LAYER, outage
 
 #: Seconds between two echoes; short enough that RedisChannelLayer, which may not wait for longer
@@ -59,7 +59,8 @@ class LivenessProbe:
         self._channel = channel
         self._mend = mend
         self._tidy = tidy
-        self._groups = redis_layers.one_of_each_server(layer, lambda n: probe_group(channel, n))
+        self._adapter = adapter_for(layer)
+        self._groups = self._adapter.one_group_of_each_server(lambda n: probe_group(channel, n))
         self._interval = None if local.is_in_process(layer) else INTERVAL
         self._number = self._first = 0
         self._missing: set[str] = set()
@@ -78,7 +79,7 @@ class LivenessProbe:
             await self._listen()
         outage.end(SUBSCRIPTIONS)
         outage.reach(LAYER)
-        take_hints()
+        self._adapter.report_lost_subscriptions()
         outage.watch(self, self.doubt)
 
     async def stop(self) -> None:
@@ -152,7 +153,7 @@ class LivenessProbe:
         Pub/sub writes SUBSCRIBE to one socket and PUBLISH to another, which may be read first. On
         one server all that was subscribed to before is confirmed as well.
         """
-        if redis_layers.answers_joins(self._layer):
+        if self._adapter.confirms_joins:
             return
         self._number += 1
         number, pause = self._number, CONFIRMATION
@@ -203,7 +204,7 @@ class LivenessProbe:
                     self._is_broken = True
                     self._is_healthy.clear()
                 if wait.is_vain and time.monotonic() - dialled >= REDIAL:
-                    await redis_layers.redial(self._layer)
+                    await self._adapter.reconnect()
                     dialled = time.monotonic()
                 await asyncio.sleep(0 if isinstance(error, TimeoutError) else PATIENCE)
             else:
@@ -213,7 +214,7 @@ class LivenessProbe:
                 await asyncio.sleep(SETTLING)
 
     async def _mend_all(self) -> None:
-        await redis_layers.drop_idle(self._layer)
+        await self._adapter.close_idle()
         await self._listen()
         await self._mend()
         self._is_broken = False

@@ -11,10 +11,11 @@ from weakref import WeakKeyDictionary
 
 from channels.layers import BaseChannelLayer
 
-from pm_realtime import redis_layers
 from pm_realtime.conf import batch_window_seconds
 from pm_realtime.exceptions import OutageError
 from pm_realtime.layer import guarded_calls, local, sending
+from pm_realtime.layer.adapters import adapter_for
+from pm_realtime.layer.contract import LayerAdapter
 from pm_realtime.layer.liveness import LivenessProbe
 from pm_realtime.layer.memberships import Groups
 from pm_realtime.layer.wire import group_of_push, is_probe
@@ -91,7 +92,7 @@ class ProcessChannel:
         self._renewed_at = time.monotonic()
         loop = asyncio.get_running_loop()
         sending.start_serving(loop)
-        self._receiver = loop.create_task(self._receive_forever(layer, self._channel))
+        self._receiver = loop.create_task(self._receive_forever(adapter_for(layer), self._channel))
         self._listener = loop.create_task(echo.listen_forever())
 
     async def close(self, user: asyncio.Task[None] | None) -> None:
@@ -109,14 +110,15 @@ class ProcessChannel:
             return
         await asyncio.wait(tasks, timeout=guarded_calls.TIMEOUT)
         _closed_at[loop] = time.monotonic()
-        redis_layers.forget_channel(layer, self._channel)
+        adapter = adapter_for(layer)
+        adapter.forget_channel(self._channel)
         for group in list(self._stale):
             with suppress(Exception):
                 await guarded_calls.group_discard(layer, group, self._channel)
         is_away = not echo.is_healthy
         await echo.stop()
         if is_away:
-            await redis_layers.let_go(layer)
+            await adapter.release()
 
     @property
     def is_on_one_server(self) -> bool:
@@ -179,7 +181,7 @@ class ProcessChannel:
 
     def is_forgotten(self, now: float) -> bool:
         """Whether the layer is about to forget the groups, if they are not renewed."""
-        expiry: float | None = getattr(self._layer, "group_expiry", None) or None
+        expiry = adapter_for(self._layer).group_expiry if self._layer is not None else None
         return expiry is not None and now - self._renewed_at > expiry / 2
 
     async def renew(self) -> None:
@@ -193,7 +195,7 @@ class ProcessChannel:
         """Receive again where the ``send`` of a middleware has cancelled its caller."""
         if self._receiver is not None and self._receiver.done() and self._layer is not None:
             logger.error("The receiver of the channel layer was cancelled; it starts again.")
-            receive = self._receive_forever(self._layer, self._channel)
+            receive = self._receive_forever(adapter_for(self._layer), self._channel)
             self._receiver = asyncio.get_running_loop().create_task(receive)
 
     def _opened(self) -> LivenessProbe:
@@ -204,11 +206,11 @@ class ProcessChannel:
     async def _begin(self, layer: BaseChannelLayer) -> LivenessProbe:
         # After a restart of Redis each socket of a layer that nobody used meanwhile fails once.
         if time.monotonic() - _closed_at.get(asyncio.get_running_loop(), -IDLE) >= IDLE:
-            await redis_layers.drop_idle(layer)
+            await adapter_for(layer).close_idle()
         try:
             return await self._listen(layer)
         except OutageError:
-            await redis_layers.drop_idle(layer)
+            await adapter_for(layer).close_idle()
             return await self._listen(layer)
 
     async def _listen(self, layer: BaseChannelLayer) -> LivenessProbe:
@@ -217,11 +219,11 @@ class ProcessChannel:
         await echo.start()
         return echo
 
-    async def _receive_forever(self, layer: BaseChannelLayer, channel: str) -> None:
+    async def _receive_forever(self, adapter: LayerAdapter, channel: str) -> None:
         """Take what the layer brings; outlive whatever the layer raises."""
         delay, longest = BACKOFF
         while True:
-            error = await self._receive(layer, channel)
+            error = await self._receive(adapter, channel)
             self._begin_turn()
             await self._hand_on()
             await asyncio.sleep(0)
@@ -233,20 +235,20 @@ class ProcessChannel:
             await asyncio.sleep(delay)
             delay = min(delay * 2, longest)
 
-    async def _receive(self, layer: BaseChannelLayer, channel: str) -> Exception | None:
+    async def _receive(self, adapter: LayerAdapter, channel: str) -> Exception | None:
         """Wait for what comes next, where nothing is here; what the layer raised after that."""
         try:
             if not self._arrived:
-                self._arrived.append(await redis_layers.receive(layer, channel))
-            await redis_layers.receive_waiting(layer, channel, self._arrived, MOST)
-            is_slow = self._last.seconds >= LONG and not local.is_in_process(layer)
-            if is_slow and redis_layers.shows_waiting(layer):
-                await self._gather(layer, channel)
+                self._arrived.append(await adapter.receive(channel))
+            await adapter.receive_waiting(channel, self._arrived, MOST)
+            is_slow = self._last.seconds >= LONG and not local.is_in_process(adapter.layer)
+            if is_slow and adapter.shows_waiting:
+                await self._gather(adapter, channel)
         except Exception as error:
             return error
         return None
 
-    async def _gather(self, layer: BaseChannelLayer, channel: str) -> None:
+    async def _gather(self, adapter: LayerAdapter, channel: str) -> None:
         """Under load, let what else comes for one group in a moment join what has come for it.
 
         From a server messages come one by one, a round trip apart. The moment is as long as it took
@@ -259,7 +261,7 @@ class ProcessChannel:
         until = began + min(self._last.seconds, batch_window_seconds())
         while len(self._arrived) < MOST and time.monotonic() < until:
             await asyncio.sleep(STEP)
-            await redis_layers.receive_waiting(layer, channel, self._arrived, MOST)
+            await adapter.receive_waiting(channel, self._arrived, MOST)
             if group_of_push(self._arrived[-1]) != group:
                 break
 

@@ -18,11 +18,12 @@ from channels.layers import BaseChannelLayer
 
 from pm_realtime.concurrency import after_fork, run_in_background
 from pm_realtime.exceptions import BackendError, OutageError
+from pm_realtime.layer.adapters import adapter_for
+from pm_realtime.layer.config import PUBSUB_LAYER
 from pm_realtime.layer.guarded_calls import TIMEOUT, group_send
 from pm_realtime.layer.local import get_layer, is_in_process
 from pm_realtime.layer.wire import Message
 from pm_realtime.observability import outage
-from pm_realtime.publisher import get_publisher
 
 logger = logging.getLogger("pm_realtime.push")
 
@@ -118,7 +119,7 @@ def _send_outside(layer: BaseChannelLayer, group: str, message: Message) -> None
 
 
 def _publish(layer: BaseChannelLayer, group: str, message: Message) -> None:
-    publisher = get_publisher(layer, TIMEOUT)
+    publisher = adapter_for(layer).publisher(TIMEOUT)
     if publisher is not None:
         publisher.send(group, message)
     else:
@@ -159,8 +160,7 @@ def warn_if_alone() -> None:
     warnings.warn(
         "pm_realtime: this process serves no WebSockets and the in-memory channel layer reaches no "
         "other process, so nothing sent from here arrives and no connection is seen. Set "
-        "CHANNEL_LAYERS to channels_redis.pubsub.RedisPubSubChannelLayer to push from shells, "
-        "workers and commands.",
+        f"CHANNEL_LAYERS to {PUBSUB_LAYER} to push from shells, workers and commands.",
         RuntimeWarning,
         stacklevel=_callers_level(),
     )

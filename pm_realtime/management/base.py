@@ -13,9 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 from pm_realtime.backends import MemoryBackend, Stats, get_backend
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError
-from pm_realtime.layer import get_layer, is_in_process
-
-SHARED_LAYER = "channels_redis.pubsub.RedisPubSubChannelLayer"
+from pm_realtime.layer import PUBSUB_LAYER, get_layer, is_in_process
 
 
 class RealtimeCommand(BaseCommand):
@@ -49,7 +47,7 @@ class RealtimeCommand(BaseCommand):
             raise CommandError(
                 "The connections cannot be counted from here: this process holds none, and state "
                 "in memory shows nothing of the processes that serve the site. Set CHANNEL_LAYERS "
-                f"to {SHARED_LAYER}{named}; then all processes count together."
+                f"to {PUBSUB_LAYER}{named}; then all processes count together."
             )
         return stats
 
@@ -60,7 +58,7 @@ class RealtimeCommand(BaseCommand):
             raise CommandError(
                 "Nothing was sent: this process holds no connection, and the channel layer in "
                 "memory does not reach the processes that serve the site. Set CHANNEL_LAYERS to "
-                f"{SHARED_LAYER}; then commands reach every connection."
+                f"{PUBSUB_LAYER}; then commands reach every connection."
             )
 
     def write_json(self, data: Any) -> None:
@@ -103,7 +101,7 @@ def find_layer() -> BaseChannelLayer:
 
 def _no_layer(name: str, found: str) -> CommandError:
     example = (
-        f'{{"BACKEND": "{SHARED_LAYER}", "CONFIG": {{"hosts": ["redis://127.0.0.1:6379/0"]}}}}'
+        f'{{"BACKEND": "{PUBSUB_LAYER}", "CONFIG": {{"hosts": ["redis://127.0.0.1:6379/0"]}}}}'
     )
     if name == "CHANNEL_LAYERS":
         example = f'{{"default": {example}}}'

@@ -1,8 +1,10 @@
 """Several messages in one frame: when they gather, in which order they leave, and to whom."""
 
 import asyncio
+import gc
 import json
 import time
+import weakref
 
 import pytest
 from django.test import override_settings
@@ -202,6 +204,17 @@ async def test_a_drain_sends_first_what_has_gathered(reader):
     reader.deliver(1, 2, 3)
     await reader.outbox.drain(5)
     assert reader.texts == ["1", "[2,3]"]
+
+
+async def test_closed_connection_is_not_kept_by_its_window(settings):
+    settings.PM_REALTIME = LONG
+    reader = Reader()
+    reader.deliver(1)
+    await reader.outbox.drain(PATIENCE)
+    trace = weakref.ref(reader)
+    del reader
+    gc.collect()
+    assert trace() is None
 
 
 async def test_discard_forgets_what_has_gathered(reader):

@@ -612,6 +612,20 @@ def test_an_origin_in_the_settings_can_match_or_not(text, can_match):
 
 # --- whatever comes
 
+
+# Settings are set once for all examples: each assignment nests the settings one level deeper, and
+# Python 3.12 ends in a RecursionError at some hundred levels.
+@pytest.fixture
+def trusted_proxy(settings):
+    settings.USE_X_FORWARDED_HOST = settings.USE_X_FORWARDED_PORT = True
+    settings.SECURE_PROXY_SSL_HEADER = PROXY_SSL
+
+
+@pytest.fixture
+def any_host(settings):
+    settings.ALLOWED_HOSTS = ["*"]
+
+
 ANY_HEADER = st.sampled_from(
     [b"origin", b"host", b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-proto"]
 )
@@ -648,9 +662,8 @@ OURS = re.compile(
 @hypothesis_settings(
     max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_whatever_bytes_come_only_our_hosts_are_let_in(settings, headers, scheme):
-    settings.USE_X_FORWARDED_HOST = settings.USE_X_FORWARDED_PORT = True
-    settings.SECURE_PROXY_SSL_HEADER = PROXY_SSL
+@pytest.mark.usefixtures("trusted_proxy")
+def test_whatever_bytes_come_only_our_hosts_are_let_in(headers, scheme):
     scope = {"scheme": scheme, "headers": headers}
     origins = [value for name, value in headers if name.lower() == b"origin"]
     answer = is_allowed_origin(scope)
@@ -667,8 +680,8 @@ def test_whatever_bytes_come_only_our_hosts_are_let_in(settings, headers, scheme
 @hypothesis_settings(
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_whatever_is_asked_for_another_page_is_never_ours(settings, host):
-    settings.ALLOWED_HOSTS = ["*"]
+@pytest.mark.usefixtures("any_host")
+def test_whatever_is_asked_for_another_page_is_never_ours(host):
     answer = is_ours("https://page.example", host=host)
     assert answer is bool(re.fullmatch(rb"page\.example\.?(:\d+)?", host, re.IGNORECASE))
 

@@ -15,10 +15,22 @@ from cryptography.x509.oid import NameOID
 from tests.integration.server import free_port
 
 DAY = datetime.timedelta(days=1)
+#: ``x509.KeyUsage`` wants a value for each.
+KEY_USAGES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
 
 
 class Certificates:
-    """The files of an authority of our own and of what it signed, both with their keys."""
+    """Files of a certificate authority and of a certificate that it signed, each with its key."""
 
     def __init__(self, folder):
         self.authority = folder / "authority.pem"
@@ -29,8 +41,8 @@ class Certificates:
         _write(self.authority, authority, authority_key)
         _write(self.signed, signed, key)
 
-    def of_server(self):
-        """What a server accepts connections with: only of clients that have a certificate."""
+    def server_context(self):
+        """The TLS context of a server. A client may show a certificate; if so, it is verified."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=self.authority)
         context.load_cert_chain(self.signed)
         context.verify_mode = ssl.CERT_OPTIONAL
@@ -38,8 +50,12 @@ class Certificates:
 
 
 def _certificate(name, key, authority_key, *, is_authority):
+    """A certificate with all extensions that ``ssl`` requires from Python 3.13 on."""
     now = datetime.datetime.now(datetime.UTC)
     names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    usage = dict.fromkeys(KEY_USAGES, False)
+    usage["key_cert_sign" if is_authority else "digital_signature"] = True
+    authority_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
     builder = (
         x509.CertificateBuilder()
         .subject_name(_name(name))
@@ -49,6 +65,9 @@ def _certificate(name, key, authority_key, *, is_authority):
         .not_valid_before(now - DAY)
         .not_valid_after(now + DAY)
         .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+        .add_extension(x509.KeyUsage(**usage), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(authority_id, critical=False)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
     )
     return builder.sign(authority_key, hashes.SHA256())
@@ -60,13 +79,13 @@ def _name(name):
 
 def _write(path, certificate, key):
     pem = serialization.Encoding.PEM
-    form = serialization.PrivateFormat.PKCS8
-    secret = key.private_bytes(pem, form, serialization.NoEncryption())
+    pkcs8 = serialization.PrivateFormat.PKCS8
+    secret = key.private_bytes(pem, pkcs8, serialization.NoEncryption())
     path.write_bytes(certificate.public_bytes(pem) + secret)
 
 
 class TlsProxy:
-    """Takes TLS on ``port`` and hands what is in it to the server on another one."""
+    """Accepts TLS on ``port`` and passes the plain bytes to the server on ``server_port``."""
 
     def __init__(self, context, server_port):
         self.port = free_port()
@@ -78,14 +97,15 @@ class TlsProxy:
         self._thread.start()
 
     async def _listen(self):
-        await asyncio.start_server(self._pass_on, "127.0.0.1", self.port, ssl=self._context)
+        await asyncio.start_server(self._forward, "127.0.0.1", self.port, ssl=self._context)
 
-    async def _pass_on(self, reader, writer):
-        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
-        await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
+    async def _forward(self, reader, writer):
+        server = await asyncio.open_connection("127.0.0.1", self._server_port)
+        server_reader, server_writer = server
+        await asyncio.gather(_copy(reader, server_writer), _copy(server_reader, writer))
 
     def close(self):
-        """End with all connections."""
+        """Stop listening and close all connections."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         for task in asyncio.all_tasks(self._loop):

@@ -10,10 +10,9 @@ from redis.asyncio.connection import SSLConnection
 from pm_realtime import aget_stats, send_to_room
 from pm_realtime.backends.redis import RedisBackend
 from pm_realtime.exceptions import BackendError
-from pm_realtime.layer import get_layer, sending
+from pm_realtime.layer import adapter_for, get_layer, sending
 from pm_realtime.layer.guarded_calls import TIMEOUT
 from pm_realtime.observability import outage
-from pm_realtime.publisher import get_publisher
 from pm_realtime.redis import driver_for_asyncio, driver_for_threads, open_pools
 from tests.backends.contract import add_all, ids_of, info
 from tests.backends.redis.site import CORE, PUBSUB, assert_pushes_arrive, until_heard_anew
@@ -36,7 +35,7 @@ def servers(tmp_path_factory):
     secret = f'sentinel auth-pass main "{SECRET}"'
     sentinel = Sentinel(server, secret, f'requirepass "{SECRET}"')
     certificates = Certificates(folder)
-    tls = TlsProxy(certificates.of_server(), server.port)
+    tls = TlsProxy(certificates.server_context(), server.port)
     yield SimpleNamespace(
         port=server.port,
         path=path,
@@ -147,7 +146,7 @@ async def test_a_host_of_the_layer_carries_pushes_echo_and_counts(server, use, l
         await assert_pushes_arrive(connection, "room")
         await assert_all_count("room", RedisBackend())
     publishes = layer == PUBSUB and "class of redis-py" not in form
-    assert (get_publisher(get_layer(), TIMEOUT) is not None) is publishes
+    assert (adapter_for(get_layer()).publisher(TIMEOUT) is not None) is publishes
     assert caplog.records == []
 
 

@@ -8,9 +8,8 @@ import pytest
 from pm_realtime import aget_stats, asend_to_room, send_to_room
 from pm_realtime.exceptions import BackendError
 from pm_realtime.hub import get_hub
-from pm_realtime.layer import get_layer, room_group
+from pm_realtime.layer import adapter_for, get_layer, room_group
 from pm_realtime.layer.groups import probe_group
-from pm_realtime.redis_layers import one_of_each_server
 from tests.backends.redis.site import (
     CORE,
     PUBSUB,
@@ -84,7 +83,9 @@ async def test_of_many_groups_one_is_chosen_for_each_server(site, use, request, 
     use(request.node.callspec.params["site"], *(server.url for server in servers))
     layer = get_layer()
     for attempt in range(10):
-        groups = one_of_each_server(layer, lambda n, a=attempt: probe_group(f"channel-{a}", n))
+        groups = adapter_for(layer).one_group_of_each_server(
+            lambda n, a=attempt: probe_group(f"channel-{a}", n)
+        )
         channel = await layer.new_channel()
         for group in groups:
             await layer.group_add(group, channel)

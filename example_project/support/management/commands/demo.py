@@ -1,4 +1,4 @@
-"""`manage.py demo`: everything the demo needs, and the server."""
+"""``manage.py demo`` prepares the database and serves the demo."""
 
 import argparse
 import contextlib
@@ -29,13 +29,13 @@ from pm_realtime.roles import role_of
 PORTS_TRIED = 20
 MOST_PROCESSES = 32
 
-#: Someone of the demo, their user, and whether they still have the demo's password.
+#: A demo user, the user in the database, and whether the demo's password is still valid.
 Row = tuple[DemoUser, User, bool]
 
 
 class Command(BaseCommand):
     help = "Prepares the database and the demo users, and serves the demo."
-    # The server runs them, once, when the database is there.
+    # The server runs the checks once, when the database exists.
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -46,8 +46,8 @@ class Command(BaseCommand):
             type=number_of_processes,
             default=1,
             help=(
-                "how many serve the demo, on one port (default: %(default)s); several meet in the "
-                "Redis at the environment's REDIS_URL, or in a Valkey that this command starts"
+                "processes that serve the demo, on one port (default: %(default)s). Several share "
+                "the Redis at REDIS_URL in the environment, or a Valkey that this command starts"
             ),
         )
 
@@ -68,13 +68,13 @@ class Command(BaseCommand):
         host = host.strip("[]")
         free = first_free_port(host, port)
         if free != port:
-            self.say(self.style.WARNING(f"Port {port} is taken, using {free} (--port chooses)."))
+            self.say(self.style.WARNING(f"Port {port} is taken, using {free} (see --port)."))
         name = f"[{host}]" if ":" in host else host
         shown = "localhost" if host in ("0.0.0.0", "::") else name
         address = f"http://{shown}:{free}/"
         if processes > 1:
             self.check()
-            # Nothing is to be left running, whenever the signal comes.
+            # SIGTERM works as Ctrl-C, so that no child process is left running.
             signal.signal(signal.SIGTERM, signal.default_int_handler)
             with contextlib.nullcontext() if url else valkey() as ours:
                 redis = os.environ["REDIS_URL"] = ours.url if ours else str(url)
@@ -84,7 +84,7 @@ class Command(BaseCommand):
                 serve(host, free, processes, lambda: self.look_after(ours))
             return
         self.say(self.introduction(address, people, served_by(1, url) if url else []))
-        # Its own greeting says less than the one above; warnings of the checks go to stderr.
+        # Its own greeting would repeat the one above. Warnings of the checks go to stderr.
         call_command(
             "runserver",
             f"{name}:{free}",
@@ -94,7 +94,7 @@ class Command(BaseCommand):
         )
 
     def look_after(self, ours: Valkey | None) -> None:
-        """Start the Valkey again where it has ended."""
+        """Start the Valkey again if it has ended."""
         if ours and (said := ours.replace()):
             self.say(said)
 
@@ -118,7 +118,7 @@ class Command(BaseCommand):
             ]
         lines += [
             "",
-            "Use a second browser or a private window to be two people at once.",
+            "Use a second browser or a private window to be two users at once.",
             "Ctrl-C stops it.",
             "",
         ]
@@ -130,26 +130,26 @@ class Command(BaseCommand):
 
 
 def served_by(processes: int, url: str, *, is_ours: bool = False) -> list[str]:
-    """What the introduction says of processes and Redis."""
+    """The lines of the introduction about processes and Redis."""
     shown = without_password(url)
-    ours = "a Valkey of its own" if is_ours else "the Redis"
-    several = f"{processes} processes on one port meet" if processes > 1 else "One process works"
-    lines = [f"{several} in {ours} at {shown}"]
+    server = "a Valkey of their own" if is_ours else "the Redis"
+    users = f"{processes} processes on one port share" if processes > 1 else "One process uses"
+    lines = [f"{users} {server} at {shown}"]
     if is_ours:
         command = shlex.join([python(), sys.argv[0], "realtime_stats", "--watch"])
-        lines += ["To look on from another terminal:", f"  REDIS_URL={shlex.quote(url)} {command}"]
+        lines += ["To watch it from another terminal:", f"  REDIS_URL={shlex.quote(url)} {command}"]
     return lines
 
 
 def python() -> str:
-    """The Python that runs this, as it can be called from the current folder."""
+    """The path of the running Python, from the current folder if possible."""
     with contextlib.suppress(ValueError):
         return str(Path(sys.executable).relative_to(Path.cwd()))
     return sys.executable
 
 
 def number_of_processes(text: str) -> int:
-    """How many processes, from the command line."""
+    """Parse the number of processes from the command line."""
     number = int(text) if text.isdecimal() else 0
     if not 1 <= number <= MOST_PROCESSES:
         raise argparse.ArgumentTypeError(
@@ -159,7 +159,7 @@ def number_of_processes(text: str) -> int:
 
 
 def port_number(text: str) -> int:
-    """A port from the command line."""
+    """Parse a port from the command line."""
     port = int(text) if text.isdecimal() else 0
     if not 1 <= port <= 65535:
         raise argparse.ArgumentTypeError(f"a port is a number from 1 to 65535, got {text!r}")
@@ -167,7 +167,10 @@ def port_number(text: str) -> int:
 
 
 def first_free_port(host: str, port: int) -> int:
-    """``port``, or the first after it that nobody listens on."""
+    """``port``, or the first free one after it.
+
+    Raises ``CommandError`` if no port of the range is free.
+    """
     for candidate in range(port, min(port + PORTS_TRIED, 65536)):
         if is_free(host, candidate):
             return candidate
@@ -182,9 +185,9 @@ def is_free(host: str, port: int) -> bool:
             host, port, type=socket.SOCK_STREAM
         )[0]
     except socket.gaierror as error:
-        raise CommandError(f"{host} is no address of this machine: {error.strerror}.") from None
+        raise CommandError(f"{host} is not an address of this machine: {error.strerror}.") from None
     with socket.socket(family, kind, protocol) as probe:
-        # As the server itself does, so that a port just given up counts as free.
+        # The server sets this option too. A port that was just closed then counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(address)

@@ -1,4 +1,4 @@
-/** The support chat: join the room, show what is said in it, and say so where that is not allowed. */
+/** The support chat: joins the room, shows its messages, and explains a refusal. */
 
 import { ErrorCode } from "../pm_realtime/client.js";
 import { createComposer } from "./composer.js";
@@ -29,14 +29,14 @@ function onJoined() {
   notices.clear("room");
   chat.hidden = false;
   setJoined(true);
-  sayWhenEmpty("Nothing said yet. Be the first, or wait for a contact request.");
+  sayWhenEmpty("No messages yet. Write the first one, or wait for a contact request.");
   add({ kind: "event", text: joinedBefore ? "Connected again" : "You joined", at: Date.now() });
   joinedBefore = true;
 }
 
-/** The room said no: at the first try, or when coming back after a lost connection. */
+/** The server refused the room, at the first try or after a lost connection. */
 function onRefused(error) {
-  // Lost with the connection, which the page speaks of already.
+  // The connection was lost, and the page already has a notice about it.
   if (!error.envelope) return;
   setJoined(false);
   const role = realtime.role ?? me.role;
@@ -63,7 +63,7 @@ function onRefused(error) {
     notices.show("room", {
       level: "warning",
       sign: "clock",
-      title: "A little too fast. Joining the room again",
+      title: "Too many messages. Joining the room again",
       wait: error.retryAfter ?? 5000,
       waited: join,
     });

@@ -1,4 +1,4 @@
-/** The form below the messages. What was typed is never lost: what cannot be sent comes back. */
+/** The form below the messages. A text that cannot be sent goes back into the field. */
 
 import { ErrorCode, LocalErrorCode } from "../pm_realtime/client.js";
 import { createNotices } from "./notices.js";
@@ -6,7 +6,7 @@ import { createNotices } from "./notices.js";
 const COUNT_FROM = 200;
 const GROWS_BY_ITSELF = CSS.supports("field-sizing", "content");
 
-/** `send(text)` gives a promise; the form may be used while joined. */
+/** `send(text)` returns a promise. The form is enabled while the room is joined. */
 export function createComposer(form, send) {
   const input = form.querySelector("textarea");
   const button = form.querySelector("[type=submit]");
@@ -47,7 +47,7 @@ export function createComposer(form, send) {
         notices.clear("slow-down");
         refresh();
       },
-      body: "That was more than the server takes in a minute. Your text is kept.",
+      body: "The server takes a limited number of messages per minute. Your text is kept.",
     });
   }
 
@@ -77,7 +77,7 @@ export function createComposer(form, send) {
     refresh();
     try {
       await send(text);
-      // One sent before it may have failed meanwhile.
+      // An earlier message may have failed meanwhile.
       notices.clear("not-sent");
     } catch (error) {
       giveBack(text);
@@ -94,7 +94,7 @@ export function createComposer(form, send) {
   input.addEventListener("input", refresh);
 
   input.addEventListener("keydown", (event) => {
-    // While composing, Enter accepts what an input method suggests.
+    // In an input method, Enter accepts the suggestion.
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
     event.preventDefault();
     submit();
@@ -107,7 +107,7 @@ export function createComposer(form, send) {
       if (value === joined) return;
       joined = value;
       refresh();
-      // Only from nowhere, and not where the focus would bring up a keyboard on the screen.
+      // Never take the focus from another element, and do not open an on-screen keyboard.
       const nowhere = document.activeElement === document.body;
       if (joined && nowhere && matchMedia("(pointer: fine)").matches) input.focus();
     },

@@ -1,9 +1,9 @@
-/** Building blocks of the pages. Text goes in as text only, never as markup. */
+/** Helpers to build elements. Text is always inserted as text, never as markup. */
 
 const ICONS = new URL("./icons.svg", import.meta.url).href;
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An element; `attributes` may hold `text` and `on*` handlers. Children that are null are left out. */
+/** Creates an element. `attributes` may have `text` and `on*` handlers. Null children are skipped. */
 export function el(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -30,14 +30,14 @@ export function icon(name, className = "icon") {
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
 
-/** The time of day; the whole date is in its title. */
+/** An element with the time of day, and the full date in its title. */
 export function timeOf(moment) {
   const date = new Date(moment);
   if (Number.isNaN(date.getTime())) return null;
   return el("time", { datetime: date.toISOString(), title: full.format(date), text: clock.format(date) });
 }
 
-/** Calls `show(seconds left)` at once and each second until none is left; returns what stops it. */
+/** Calls `show(secondsLeft)` at once and each second, then `done()`. Returns a function that stops it. */
 export function countdown(milliseconds, show, done = () => {}) {
   const end = Date.now() + milliseconds;
   let timer;

@@ -1,4 +1,4 @@
-/** What arrived in this tab, for this user, kept over page loads. */
+/** The notifications of this user in this tab. They survive page loads. */
 
 import { createStore } from "./store.js";
 import { me } from "./realtime.js";
@@ -8,14 +8,14 @@ const store = createStore(`inbox:${me.id}`, 50);
 
 export const received = () => store.all();
 
-/** Takes a `notification` or `broadcast` in; the entry kept, or null where there is nothing to show. */
+/** Stores a `notification` or `broadcast`. Returns its entry, or null if it has nothing to show. */
 export function receive(envelope) {
   const entry = readNotification(envelope);
   if (entry) store.add(entry);
   return entry;
 }
 
-/** The payload is whatever some code pushed, so nothing of it is taken for granted. */
+/** The payload can be anything that server code pushed, so every field is checked. */
 function readNotification({ type, payload, room, timestamp }) {
   const { title, body, type: kind, action } = Object(payload);
   const name = text(title) || text(payload) || text(Object(payload).message);

@@ -1,4 +1,4 @@
-/** The demo users fill in the form at a click. */
+/** A click on a demo user fills in the form. */
 
 const form = document.querySelector("[data-login]");
 const people = document.querySelectorAll("[data-username]");

@@ -1,13 +1,13 @@
-/** The messages of the support room on the page: who, when, what, kept for the life of the tab. */
+/** The message list of the support room. It is kept for the life of the tab. */
 
 import { el, icon, timeOf } from "./dom.js";
 import { me } from "./realtime.js";
 import { createStore } from "./store.js";
 
 const LIMIT = 200;
-/** Messages of one person closer together than this stand under one name, in ms. */
-const TOGETHER = 3 * 60_000;
-const NEAR_THE_END = 80;
+/** Messages of one user within this time have one heading. */
+const GROUP_MS = 3 * 60_000;
+const NEAR_END_PX = 80;
 const COLOURS = 6;
 
 const store = createStore(`support:${me.id}`, LIMIT);
@@ -20,7 +20,7 @@ const newer = document.querySelector("[data-newer]");
 export function add(entry) {
   const atEnd = isAtEnd();
   const previous = store.last();
-  // Two lines about the room in a row tell nothing that the newer does not.
+  // Of two status lines in a row only the newer one is kept.
   if (entry.kind === "event" && previous?.kind === "event") {
     store.removeLast();
     list.lastElementChild?.remove();
@@ -32,13 +32,13 @@ export function add(entry) {
   else newer.hidden = false;
 }
 
-/** What the log says while there is nothing in it. */
+/** Sets the text of the empty log. */
 export function sayWhenEmpty(text) {
   empty.querySelector("[data-empty-text]").textContent = text;
 }
 
 function restore() {
-  // What was read before is not read out again.
+  // Screen readers do not announce restored messages again.
   log.setAttribute("aria-busy", "true");
   let previous;
   for (const entry of store.all()) {
@@ -60,7 +60,7 @@ const RENDERERS = {
       previous?.kind === "message" &&
       previous.userId === entry.userId &&
       previous.name === entry.name &&
-      entry.at - previous.at < TOGETHER;
+      entry.at - previous.at < GROUP_MS;
     const classes = ["message", entry.mine && "mine", follows && "follows"].filter(Boolean);
     const initialsShown = !entry.mine && !follows;
     return el(
@@ -101,7 +101,7 @@ const RENDERERS = {
 };
 
 function isAtEnd() {
-  return log.scrollHeight - log.scrollTop - log.clientHeight < NEAR_THE_END;
+  return log.scrollHeight - log.scrollTop - log.clientHeight < NEAR_END_PX;
 }
 
 function toEnd() {

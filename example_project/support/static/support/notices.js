@@ -1,6 +1,6 @@
 import { countdown, el, icon } from "./dom.js";
 
-/** The notices of one place, one for each kind, shown and taken away by kind. */
+/** The notices in one element, at most one of each kind. */
 export function createNotices(host) {
   const shown = new Map();
 
@@ -12,8 +12,8 @@ export function createNotices(host) {
   }
 
   /**
-   * Shows a notice in place of the one of its kind. `wait` (ms) counts down behind the title and
-   * is not read out each second; `waited` runs at its end.
+   * Shows a notice, and replaces the one of the same kind. `wait` (ms) is a countdown behind the
+   * title, hidden from screen readers. `waited` is called at its end.
    */
   function show(kind, notice) {
     clear(kind);

@@ -1,4 +1,4 @@
-/** The notifications page: join the admin rooms, list what arrives, send without leaving the page. */
+/** The notifications page: joins the admin rooms, lists incoming notifications, and sends the form. */
 
 import { el, icon, timeOf } from "./dom.js";
 import { received } from "./inbox.js";

@@ -1,7 +1,7 @@
-/** The page's one connection, as the template tag makes it. */
+/** The connection of the page, which the template tag creates. */
 export { realtime } from "../pm_realtime/auto.js";
 
 const { userId, userName, role, loginUrl } = document.body.dataset;
 
-/** Who is signed in, as the page knows it. */
+/** The signed-in user. */
 export const me = { id: userId, name: userName, role, loginUrl };

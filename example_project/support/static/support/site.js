@@ -1,4 +1,4 @@
-/** Every page of someone signed in: connect, say how it stands, show what is pushed. */
+/** On every page of a signed-in user: connects, shows the status and the notifications. */
 
 import { receive } from "./inbox.js";
 import { realtime } from "./realtime.js";

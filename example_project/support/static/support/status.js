@@ -1,4 +1,4 @@
-/** The connection in words: the pill beside the heading, and a notice where something is wrong. */
+/** The status of the connection: the pill beside the heading, and a notice if something is wrong. */
 
 import { CloseCode } from "../pm_realtime/client.js";
 import { countdown } from "./dom.js";
@@ -16,7 +16,7 @@ export const notices = createNotices(document.querySelector("[data-notices]"));
 const CONNECTION = "connection";
 const connect = () => realtime.connect();
 
-/** What to say of the closes after which the client stays away. */
+/** Texts for the close codes after which the client does not reconnect. */
 const ENDINGS = {
   [CloseCode.SESSION_ENDED]: {
     state: "signed-out",
@@ -32,7 +32,7 @@ const ENDINGS = {
     pill: "In use elsewhere",
     level: "warning",
     title: "This tab was disconnected",
-    body: "You have this site open in more places than are connected at a time, and the newest took this one’s turn.",
+    body: "You have this site open in more places than may be connected at a time. The newest one replaced this tab.",
     actions: [{ label: "Use here", run: connect, main: true }],
   },
   [CloseCode.DISCONNECTED]: {
@@ -40,7 +40,7 @@ const ENDINGS = {
     pill: "Disconnected",
     level: "warning",
     title: "The site ended this connection",
-    body: "It does not come back by itself.",
+    body: "This page does not reconnect by itself.",
     actions: [{ label: "Connect again", run: connect }],
   },
   [CloseCode.USER_GONE]: {
@@ -77,7 +77,7 @@ function showPill(state, text) {
   stopCountdown();
   pill.hidden = false;
   pill.dataset.state = state;
-  // Only what is new is read out.
+  // Screen readers announce every assignment, so an unchanged text is not set again.
   if (label.textContent !== text) label.textContent = text;
   seconds.textContent = "";
   server.textContent = "";
@@ -92,7 +92,7 @@ function showStatus({ status, code, delay }) {
     showPill("connecting", lostOnce ? "Trying again…" : "Connecting…");
     if (!lostOnce) notices.clear(CONNECTION);
   } else if (status === "waiting") {
-    // The page is being left; whoever comes back to it sees it connect.
+    // The user leaves the page. It connects again on return.
     if (delay === undefined) return;
     lostOnce = true;
     showPill("waiting", "Disconnected, trying again");
@@ -117,7 +117,7 @@ function showStatus({ status, code, delay }) {
 }
 
 realtime.on(":status", showStatus);
-// Sent only where several processes serve the site.
+// Sent only if several processes serve the demo.
 realtime.on("process", ({ payload }) => {
   server.textContent = `to process ${payload.id}`;
 });

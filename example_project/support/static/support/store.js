@@ -1,4 +1,4 @@
-/** A list kept for the life of the tab, the oldest entries given up first. */
+/** A list that is kept for the life of the tab. The oldest entries are dropped first. */
 export function createStore(key, limit) {
   const entries = load();
 
@@ -15,7 +15,7 @@ export function createStore(key, limit) {
     try {
       sessionStorage.setItem(key, JSON.stringify(entries));
     } catch {
-      // A full or forbidden storage costs the history of the page, not the page.
+      // With a full or forbidden storage the page works without history.
     }
   }
 

@@ -1,11 +1,11 @@
 import { el, icon } from "./dom.js";
 
-const STAYS = 9_000;
-const MOST = 4;
+const SHOWN_MS = 9_000;
+const MAX_TOASTS = 4;
 
 const host = document.querySelector("[data-toasts]");
 
-/** Shows a notification in the corner. An error, or one with something to do, stays until closed. */
+/** Shows a notification in the corner. An error, or one with an action, stays until it is closed. */
 export function showToast({ title, body, kind, action }) {
   const toast = el(
     "div",
@@ -25,15 +25,15 @@ export function showToast({ title, body, kind, action }) {
     ),
   );
   host.append(toast);
-  while (host.children.length > MOST) host.firstElementChild.remove();
+  while (host.children.length > MAX_TOASTS) host.firstElementChild.remove();
   if (kind !== "error" && !action) leaveInTime(toast);
 }
 
-/** Takes the toast away after a while in which nobody points at it or has the focus in it. */
+/** Removes the toast after a while. The pointer or the focus on it stops the time. */
 function leaveInTime(toast) {
   let timer;
   const start = () => {
-    timer = setTimeout(() => toast.remove(), STAYS);
+    timer = setTimeout(() => toast.remove(), SHOWN_MS);
   };
   const stop = () => clearTimeout(timer);
   for (const event of ["pointerenter", "focusin"]) toast.addEventListener(event, stop);

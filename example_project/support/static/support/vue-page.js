@@ -1,4 +1,4 @@
-/** The support room in Vue: panels that come and go, on the connection that the page has anyway. */
+/** The support room in Vue: panels that open and close, on the one connection of the page. */
 
 import { createApp, h, ref } from "vue";
 
@@ -6,7 +6,7 @@ import { useWebSocket } from "../pm_realtime/vue.js";
 
 const ROOM = "support";
 
-/** How the connection stands. */
+/** The status of the connection. */
 const Connection = {
   setup() {
     const { connected, connectionId, role, userId, ping } = useWebSocket();
@@ -34,7 +34,7 @@ const Connection = {
   },
 };
 
-/** The room, for as long as the panel is there. */
+/** A panel. It is in the room while it is mounted. */
 const Panel = {
   props: { number: { type: Number, required: true } },
   setup(props) {
