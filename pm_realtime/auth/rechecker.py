@@ -48,7 +48,7 @@ class Subject(Protocol):
 
     identity: Identity
 
-    def judge(self, verdict: RecheckResult) -> None:
+    def apply(self, verdict: RecheckResult) -> None:
         """Take note of what was found."""
 
     def give_up(self) -> None:
@@ -231,7 +231,7 @@ class Rechecker:
             self.ask(subject)
             return
         try:
-            subject.judge(verdict)
+            subject.apply(verdict)
         except Exception:
             logger.exception("A connection could not be told what was found of it.")
         if verdict.identity is not None and verdict.identity.session is not identity.session:

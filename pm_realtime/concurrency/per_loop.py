@@ -1,4 +1,4 @@
-"""What each event loop of a process has of its own."""
+"""One object for each event loop of a process."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,28 +8,31 @@ T = TypeVar("T")
 
 
 class PerLoop(Generic[T]):
-    """One thing for each event loop, made by ``make`` at its first use there."""
+    """One object for each event loop, made by ``make`` at its first use there."""
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         self._made: dict[asyncio.AbstractEventLoop, T] = {}
 
     def get(self) -> T:
-        """That of the running loop; those of loops that have ended go."""
-        loop = asyncio.get_running_loop()
-        found = self._made.get(loop)
+        """The object of the running loop; objects of closed loops are dropped."""
+        found = self.find()
         if found is None:
-            for other in [other for other in self._made if other.is_closed()]:
-                del self._made[other]
-            found = self._made[loop] = self._make()
+            for loop in [loop for loop in self._made if loop.is_closed()]:
+                del self._made[loop]
+            found = self._make()
+            self.set(found)
         return found
 
     def find(self) -> T | None:
-        """That of the running loop, where there is one."""
+        """The object of the running loop; None if there is none yet."""
         return self._made.get(asyncio.get_running_loop())
 
+    def set(self, thing: T) -> None:
+        """Make ``thing`` the object of the running loop."""
+        self._made[asyncio.get_running_loop()] = thing
+
     def drop(self, thing: T) -> None:
-        """``thing`` is over: where it is that of the running loop, the next is made anew."""
-        loop = asyncio.get_running_loop()
-        if self._made.get(loop) is thing:
-            del self._made[loop]
+        """Forget ``thing`` if it is the object of the running loop: the next is made anew."""
+        if self.find() is thing:
+            del self._made[asyncio.get_running_loop()]

@@ -392,10 +392,10 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         for message in self._hub.control_since(moment, groups):
             self.receive_control(message)
 
-    def judge(self, verdict: RecheckResult) -> None:
+    def apply(self, verdict: RecheckResult) -> None:
         """Take what a re-check found of this connection."""
         assert self._rights is not None
-        self._rights.judge(verdict)
+        self._rights.apply(verdict)
 
     def give_up(self) -> None:
         """End where something has changed: nobody can find out what."""

@@ -54,7 +54,7 @@ class Connection(RoomConnection, Member, Protocol):
     def begin(self, order: Coroutine[Any, Any, None]) -> None:
         """Carry out ``order`` beside what the connection does, until it ends."""
 
-    def judge(self, verdict: RecheckResult) -> None: ...
+    def apply(self, verdict: RecheckResult) -> None: ...
 
     def give_up(self) -> None: ...
 
@@ -173,7 +173,7 @@ class Revocation:
             self._connection.identity = replace(identity, session=changed)
             get_rechecker().note_session(self._connection)
 
-    def judge(self, verdict: RecheckResult) -> None:
+    def apply(self, verdict: RecheckResult) -> None:
         """Take what a re-check found: end, become another, or look again later."""
         if verdict.code is not None:
             if not self._is_spared(verdict):
@@ -322,7 +322,7 @@ class Revocation:
         self._holds -= 1
         if self._holds == 0 and self._settled is not None:
             self.version += 1
-            self._hub.let_go(self._connection)
+            self._hub.release_held(self._connection)
             self._settled.set()
             self._settled = None
 

@@ -213,12 +213,12 @@ class Hub:
         await self._channel.catch_up()
 
     def hold(self, member: Member) -> None:
-        """Keep back what arrives for ``member`` until :meth:`let_go`."""
+        """Keep back what arrives for ``member`` until :meth:`release_held`."""
         # Not what comes for its place, which nobody would let go.
         if self._members.get(member.connection_id, (None, ()))[0] is member:
             self._held.setdefault(member.connection_id, MessageBuffer())
 
-    def let_go(self, member: Member) -> None:
+    def release_held(self, member: Member) -> None:
         """Deliver what was held for ``member``, but not through groups it has left meanwhile."""
         held = self._held.pop(member.connection_id, None)
         for _, message in held.messages if held is not None else ():
@@ -355,7 +355,7 @@ class Hub:
 
     async def _start(self) -> None:
         async with self._starting:
-            if self._channel.echo is not None:
+            if self._channel.probe is not None:
                 return
             await self._channel.open()
             self._sweeper = asyncio.get_running_loop().create_task(self._sweep_forever())

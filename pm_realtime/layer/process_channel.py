@@ -76,24 +76,24 @@ class ProcessChannel:
         self._arrived: deque[dict[str, Any]] = deque()
         self._last = _Last(None, 0.0, 0.0)
         #: None while the link is closed.
-        self.echo: LivenessProbe | None = None
+        self.probe: LivenessProbe | None = None
 
     async def open(self) -> None:
         """Begin to receive. Raises ``BackendError`` while the layer is away."""
         layer = local.get_layer()
         guarded_calls.check_start()
         try:
-            echo = await self._begin(layer)
+            probe = await self._begin(layer)
         except Exception as error:
             guarded_calls.note_vain_start()
             outage.begin(LAYER, LAYER, error)
             raise
-        self._layer, self.echo = layer, echo
+        self._layer, self.probe = layer, probe
         self._renewed_at = time.monotonic()
         loop = asyncio.get_running_loop()
         sending.start_serving(loop)
         self._receiver = loop.create_task(self._receive_forever(adapter_for(layer), self._channel))
-        self._listener = loop.create_task(echo.listen_forever())
+        self._listener = loop.create_task(probe.listen_forever())
 
     async def close(self, user: asyncio.Task[None] | None) -> None:
         """Receive nothing any more, and leave nothing in the layer. A task that uses it ends."""
@@ -103,10 +103,10 @@ class ProcessChannel:
         for task in tasks:
             task.cancel()
         self._receiver = self._listener = None
-        layer, echo = self._layer, self.echo
-        self._layer = self.echo = None
+        layer, probe = self._layer, self.probe
+        self._layer = self.probe = None
         self._arrived.clear()
-        if layer is None or echo is None:
+        if layer is None or probe is None:
             return
         await asyncio.wait(tasks, timeout=guarded_calls.TIMEOUT)
         _closed_at[loop] = time.monotonic()
@@ -115,8 +115,8 @@ class ProcessChannel:
         for group in list(self._stale):
             with suppress(Exception):
                 await guarded_calls.group_discard(layer, group, self._channel)
-        is_away = not echo.is_healthy
-        await echo.stop()
+        is_away = not probe.is_healthy
+        await probe.stop()
         if is_away:
             await adapter.release()
 
@@ -137,20 +137,20 @@ class ProcessChannel:
 
         Who wants to join a group meanwhile waits as well.
         """
-        if self.echo is not None:
-            await self.echo.catch_up()
+        if self.probe is not None:
+            await self.probe.catch_up()
 
     async def add(self, group: str, *, is_confirmed: bool) -> None:
         """Receive what is sent to ``group``; its lock is held by the caller.
 
         Raises as :meth:`until_healthy` does.
         """
-        echo, layer = self._opened(), self._layer
+        probe, layer = self._opened(), self._layer
         assert layer is not None
         try:
             await guarded_calls.group_add(layer, group, self._channel)
             if is_confirmed:
-                await echo.confirm(group)
+                await probe.confirm(group)
             await self.until_healthy()
         except BaseException:
             self.note_stale(group)
@@ -176,8 +176,8 @@ class ProcessChannel:
     def note_stale(self, group: str) -> None:
         """Whether the layer has us in ``group`` is not known: see :meth:`_unsubscribe_stale`."""
         self._stale[group] = time.monotonic()
-        if self.echo is not None:
-            self.echo.wake()
+        if self.probe is not None:
+            self.probe.wake()
 
     def is_forgotten(self, now: float) -> bool:
         """Whether the layer is about to forget the groups, if they are not renewed."""
@@ -199,9 +199,9 @@ class ProcessChannel:
             self._receiver = asyncio.get_running_loop().create_task(receive)
 
     def _opened(self) -> LivenessProbe:
-        if self.echo is None:
+        if self.probe is None:
             raise LookupError("the hub has stopped")
-        return self.echo
+        return self.probe
 
     async def _begin(self, layer: BaseChannelLayer) -> LivenessProbe:
         # After a restart of Redis each socket of a layer that nobody used meanwhile fails once.
@@ -215,9 +215,9 @@ class ProcessChannel:
 
     async def _listen(self, layer: BaseChannelLayer) -> LivenessProbe:
         self._channel = await guarded_calls.new_channel(layer)
-        echo = LivenessProbe(layer, self._channel, mend=self._mend, tidy=self._unsubscribe_stale)
-        await echo.start()
-        return echo
+        probe = LivenessProbe(layer, self._channel, mend=self._mend, tidy=self._unsubscribe_stale)
+        await probe.start()
+        return probe
 
     async def _receive_forever(self, adapter: LayerAdapter, channel: str) -> None:
         """Take what the layer brings; outlive whatever the layer raises."""
@@ -230,8 +230,8 @@ class ProcessChannel:
             if error is None:
                 delay = BACKOFF[0]
                 continue
-            if self.echo is not None:
-                self.echo.lose(f"{type(error).__name__}: {error}")
+            if self.probe is not None:
+                self.probe.lose(f"{type(error).__name__}: {error}")
             await asyncio.sleep(delay)
             delay = min(delay * 2, longest)
 
@@ -266,7 +266,7 @@ class ProcessChannel:
                 break
 
     async def _hand_on(self) -> None:
-        """Hand on what has arrived; an echo means that what came before it was dispatched."""
+        """Hand on what has arrived; an probe means that what came before it was dispatched."""
         while self._arrived:
             group, together = self._take()
             began = time.monotonic()
@@ -289,14 +289,14 @@ class ProcessChannel:
             together.append(self._arrived.popleft())
         return group, together
 
-    def _hear(self, echo: dict[str, Any]) -> None:
-        if self.echo is not None:
-            self.echo.hear(echo)
+    def _hear(self, probe: dict[str, Any]) -> None:
+        if self.probe is not None:
+            self.probe.hear(probe)
 
     def note_arrival(self) -> None:
         """Something came, or is still being handed out: what is behind it is late, not lost."""
-        if self.echo is not None:
-            self.echo.note_arrival()
+        if self.probe is not None:
+            self.probe.note_arrival()
 
     async def _unsubscribe_stale(self) -> None:
         """Have the layer agree with us on groups in which a step failed, now and a while later.

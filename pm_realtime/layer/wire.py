@@ -16,7 +16,7 @@ Message = dict[str, Any]
 
 PUSH_TYPE: Final = "pm_realtime.push"
 CONTROL_TYPE: Final = "pm_realtime.instruct"
-PROBE_TYPE: Final = "pm_realtime.echo"
+PROBE_TYPE: Final = "pm_realtime.probe"
 
 #: The version of the control messages that this process sends, and the highest that it accepts.
 CONTROL_VERSION: Final = 1

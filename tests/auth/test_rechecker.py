@@ -35,7 +35,7 @@ class Subject:
         self.verdicts = []
         self.has_given_up = False
 
-    def judge(self, verdict):
+    def apply(self, verdict):
         self.verdicts.append(verdict)
 
     def give_up(self):
@@ -130,11 +130,11 @@ class Pulse:
 def found(monkeypatch):
     """What connections are told, whoever tells them."""
     found = []
-    judge = rechecker.Rechecker._tell
+    apply = rechecker.Rechecker._tell
 
     def tell(self, subject, identity, verdict):
         found.append(verdict)
-        judge(self, subject, identity, verdict)
+        apply(self, subject, identity, verdict)
 
     monkeypatch.setattr(rechecker.Rechecker, "_tell", tell)
     return found

@@ -312,11 +312,11 @@ async def test_what_comes_for_a_held_member_is_delivered_when_it_is_let_go():
         await eventually(lambda: free.received.count("secret") == 3)
         assert held.received == []
         await hub.leave(held, "left")
-        hub.let_go(held)
+        hub.release_held(held)
         assert held.received == ["0", "1", "2"]
         await send("g", "3")
         await eventually(lambda: held.received[-1] == "3")
-        hub.let_go(held)
+        hub.release_held(held)
 
 
 async def test_of_what_comes_together_a_held_member_is_delivered_all_later(memory_layer):
@@ -327,7 +327,7 @@ async def test_of_what_comes_together_a_held_member_is_delivered_all_later(memor
             await send("g", str(number))
         await eventually(lambda: len(free.received) == 3)
         assert held.received == []
-        hub.let_go(held)
+        hub.release_held(held)
         assert held.received == ["0", "1", "2"]
 
 
@@ -340,7 +340,7 @@ async def test_what_was_held_for_a_group_does_not_come_after_it_was_left_and_joi
         await eventually(lambda: len(hub._held["a"].messages) == 2)
         await hub.leave(member, "left")
         await hub.join(member, "left")
-        hub.let_go(member)
+        hub.release_held(member)
         assert member.received == ["news"]
 
 
@@ -363,7 +363,7 @@ async def test_who_goes_while_held_leaves_nothing():
         async with members(held, groups=["g"]):
             hub.hold(held)
             await send("g", "tick")
-        hub.let_go(held)
+        hub.release_held(held)
         hub.hold(held)
         assert hub._held == {}
         assert held.received == []

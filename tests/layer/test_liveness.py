@@ -40,11 +40,11 @@ def echoes(layer):
 
 
 async def lost(hub):
-    await eventually(lambda: not hub._channel.echo.is_healthy and hub._channel.echo._error)
+    await eventually(lambda: not hub._channel.probe.is_healthy and hub._channel.probe._error)
 
 
 async def heard(hub):
-    await eventually(lambda: hub._channel.echo.is_healthy)
+    await eventually(lambda: hub._channel.probe.is_healthy)
 
 
 def lines(caplog):
@@ -54,13 +54,13 @@ def lines(caplog):
 async def test_a_hub_hears_itself_again_and_again(far):
     async with member_of("g") as (hub, _):
         await eventually(lambda: len(echoes(far)) >= 3)
-        assert hub._channel.echo.is_healthy
-        assert far.groups.keys() - {control_group(), "g"} == set(hub._channel.echo._groups)
+        assert hub._channel.probe.is_healthy
+        assert far.groups.keys() - {control_group(), "g"} == set(hub._channel.probe._groups)
 
 
 async def test_a_doubt_that_was_none_has_nobody_looked_at():
     async with member_of("g") as (hub, member):
-        hub._channel.echo.doubt()
+        hub._channel.probe.doubt()
         await heard(hub)
         assert member.rechecks == 0
 
@@ -105,7 +105,7 @@ async def test_groups_forgotten_in_silence_are_noticed(far):
 async def test_a_late_echo_is_no_outage(far, caplog):
     async with member_of("g") as (hub, _):
         far.is_deaf = True
-        await eventually(lambda: not hub._channel.echo.is_healthy)
+        await eventually(lambda: not hub._channel.probe.is_healthy)
         far.is_deaf = False
         await heard(hub)
     assert lines(caplog) == []
@@ -136,10 +136,10 @@ async def test_who_joins_while_there_is_a_doubt_waits_for_the_echo(far):
         await hub.add(second, [])
         outage.suspect()
         await asyncio.sleep(0)
-        assert not hub._channel.echo.is_healthy
+        assert not hub._channel.probe.is_healthy
         before = len(echoes(far))
         await hub.join(second, "g")
-        assert hub._channel.echo.is_healthy
+        assert hub._channel.probe.is_healthy
         assert len(echoes(far)) > before
         await hub.remove(second)
 
@@ -194,14 +194,14 @@ async def test_a_handshake_while_the_layer_is_away_is_told_to_come_back(far, use
 
 async def test_an_echo_behind_other_messages_is_late_and_not_lost(far, caplog, monkeypatch):
     async with member_of("g") as (hub, member):
-        arrived = hub._channel.echo.hear
-        monkeypatch.setattr(hub._channel.echo, "hear", lambda message: None)
+        arrived = hub._channel.probe.hear
+        monkeypatch.setattr(hub._channel.probe, "hear", lambda message: None)
         for n in range(30):
             await guarded_calls.group_send(
                 far, "g", {"type": PUSH_TYPE, "group": "g", "text": str(n)}
             )
             await asyncio.sleep(liveness.PATIENCE / 2)
-        assert hub._channel.echo.is_healthy
-        monkeypatch.setattr(hub._channel.echo, "hear", arrived)
+        assert hub._channel.probe.is_healthy
+        monkeypatch.setattr(hub._channel.probe, "hear", arrived)
         assert len(member.received) == 30
     assert lines(caplog) == []

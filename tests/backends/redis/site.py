@@ -11,12 +11,12 @@ CORE = "channels_redis.core.RedisChannelLayer"
 
 
 def is_healthy():
-    return get_hub()._channel.echo.is_healthy
+    return get_hub()._channel.probe.is_healthy
 
 
 async def until_heard_anew(seconds=5):
     """Wait for an echo that is sent now to come back from all servers."""
-    get_hub()._channel.echo.doubt()
+    get_hub()._channel.probe.doubt()
     await eventually(is_healthy, seconds)
 
 

@@ -100,7 +100,7 @@ async def test_rooms_on_all_servers_get_what_is_sent(site, caplog):
         await until_heard_anew()
         for room in rooms.values():
             await assert_pushes_arrive(connection, room)
-        assert len(get_hub()._channel.echo._groups) == len(site)
+        assert len(get_hub()._channel.probe._groups) == len(site)
         assert (await aget_stats())["totalConnections"] == 1
     assert caplog.records == []
 
