@@ -14,13 +14,12 @@ from channels.layers import InMemoryChannelLayer
 from channels_redis.core import RedisChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
-from pm_realtime.layer import adapter_for
-from pm_realtime.layers import LocalChannelLayer
+from pm_realtime.layer import LocalChannelLayer, adapter_for
 from pm_realtime.redis import is_lost_connection
-from tests.far_layer import FarLayer
-from tests.helpers import PATIENCE, eventually
-from tests.hubs import LoggedLayer
-from tests.valkey import Valkey
+from tests.support.far_layer import FarLayer
+from tests.support.helpers import PATIENCE, eventually
+from tests.support.hubs import LoggedLayer
+from tests.support.valkey import Valkey
 
 PREFIX = "pm_realtime."
 #: Longer than RedisChannelLayer blocks, and than a socket of redis-py 8 stays silent by default.
