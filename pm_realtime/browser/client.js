@@ -15,29 +15,31 @@ export { BATCH_SUBPROTOCOL, SUBPROTOCOL } from "./constants.js";
 export { LocalErrorCode, RealtimeError } from "./core/errors.js";
 export { MAX_QUEUED } from "./core/outbox.js";
 
-const LOST = "CONNECTION_LOST";
+const CONNECTION_LOST = "CONNECTION_LOST";
 const NOT_CONNECTED = "NOT_CONNECTED";
 const DEFAULTS = { reconnect: true, maxReconnectAttempts: 5, reconnectDelay: 1000 };
 
+/** A client of one pm_realtime server. The types are in client.d.ts. */
 export function createRealtime(options = {}) {
   const settings = { ...DEFAULTS };
   for (const key in options) settings[key] = options[key] ?? DEFAULTS[key];
-  const log = (...said) => settings.debug && console.debug("[realtime]", ...said);
+  const log = (...details) => settings.debug && console.debug("[realtime]", ...details);
   const events = createEvents();
   const replies = createReplies();
   const outbox = createOutbox(transmit);
   const rooms = createRooms((room) =>
-    askNow(MessageType.SUBSCRIBE, { room }, MessageType.SUBSCRIBED),
+    sendNow(MessageType.SUBSCRIBE, { room }, MessageType.SUBSCRIBED),
   );
   let identity = null;
   let lastUser;
   let closeCode = null;
+  // Nothing is queued, because no connection is expected.
   let refusing = false;
 
   const connection = createConnection(settings, {
     onConnected,
     onFrame,
-    onReady: outbox.flush,
+    onHealthy: outbox.flush,
     onStatus,
     onClose,
   });
@@ -54,12 +56,13 @@ export function createRealtime(options = {}) {
     identity = payload ?? {};
     closeCode = null;
     const user = identity.userId ?? null;
-    // Nothing goes out in another's name.
+    // Messages of one user must not be sent in the name of another.
     if (lastUser !== undefined && lastUser !== user) outbox.rejectAll("USER_CHANGED");
     lastUser = user;
     rooms.joinAll();
     outbox.flush();
     update();
+    // A subscriber of the store may have disconnected.
     if (identity) events.emit(":open", identity);
   }
 
@@ -69,7 +72,7 @@ export function createRealtime(options = {}) {
     const isUnasked = id === undefined || payload?.reason !== undefined;
     if (type === MessageType.UNSUBSCRIBED && isUnasked) rooms.forget(payload?.room, true);
     replies.settle(envelope);
-    // Those are names of the client's own events.
+    // These types would be confused with the client's own events.
     if (!type.startsWith(":") && type !== "*") events.emit(type, envelope);
     events.emit("*", envelope);
   }
@@ -87,7 +90,7 @@ export function createRealtime(options = {}) {
     if (final) {
       refuseAll();
     } else {
-      replies.rejectAll(LOST);
+      replies.rejectAll(CONNECTION_LOST);
       rooms.connectionLost();
     }
     update();
@@ -108,11 +111,12 @@ export function createRealtime(options = {}) {
   }
 
   function makeItem(envelope, replyType) {
-    // The page may change what waits.
+    // A copy, because the page may change its objects while the message is queued.
     const written = JSON.parse(JSON.stringify(complete(envelope)));
     return { envelope: written, replyType, deferred: createDeferred() };
   }
 
+  /** Sends, or queues until there is a connection. */
   function post(envelope, replyType) {
     const item = makeItem(envelope, replyType);
     if (refusing) item.deferred.reject(new RealtimeError(NOT_CONNECTED));
@@ -120,10 +124,11 @@ export function createRealtime(options = {}) {
     return item.deferred.promise;
   }
 
-  function askNow(type, payload, replyType) {
+  /** Sends on the present connection, or rejects. */
+  function sendNow(type, payload, replyType) {
     const item = makeItem({ type, payload }, replyType);
     if (!transmit(item, true)) {
-      const code = connection.status === "connected" ? LOST : NOT_CONNECTED;
+      const code = connection.status === "connected" ? CONNECTION_LOST : NOT_CONNECTED;
       item.deferred.reject(new RealtimeError(code));
     }
     return item.deferred.promise;
@@ -158,8 +163,8 @@ export function createRealtime(options = {}) {
     unsubscribe(room) {
       rooms.forget(room);
       const type = MessageType.UNSUBSCRIBED;
-      const left = askNow(MessageType.UNSUBSCRIBE, { room }, type).catch((error) => {
-        if (![LOST, NOT_CONNECTED].includes(error.code)) throw error;
+      const left = sendNow(MessageType.UNSUBSCRIBE, { room }, type).catch((error) => {
+        if (![CONNECTION_LOST, NOT_CONNECTED].includes(error.code)) throw error;
         return complete({ type, payload: { room, success: true } });
       });
       return ignorable(left);
@@ -167,7 +172,7 @@ export function createRealtime(options = {}) {
 
     ping() {
       const start = performance.now();
-      const pong = askNow(MessageType.PING, undefined, MessageType.PONG);
+      const pong = sendNow(MessageType.PING, undefined, MessageType.PONG);
       return ignorable(pong.then(() => performance.now() - start));
     },
 

@@ -77,29 +77,29 @@ def declarations() -> str:
         f"export declare const TEMPORARY_ERRORS: readonly {_names(_temporary())};\n",
         _type(
             "CloseCode",
-            "What the server closes with.",
+            "The codes with which the server closes a connection.",
             (
                 (
                     member.name,
                     int(member),
-                    "The client comes back by itself."
+                    "The client reconnects by itself."
                     if may_reconnect(member)
-                    else "The client stays away.",
+                    else "The client does not reconnect.",
                 )
                 for member in CloseCode
             ),
         ),
-        "/** Whether a client may come back by itself after a close it did not ask for. */\n"
+        "/** Says if a client may reconnect by itself after a close that it did not ask for. */\n"
         "export declare function mayReconnect(code: number): boolean;\n",
     ]
     return "\n".join(parts)
 
 
 def final_closes() -> list[tuple[int, int]]:
-    """First and last of each run of codes after which a client stays away."""
+    """First and last of each range of codes after which a client does not reconnect."""
     runs = []
-    for stays_away, codes in groupby(CLOSE_CODES, key=lambda code: not may_reconnect(code)):
-        if stays_away:
+    for is_final, codes in groupby(CLOSE_CODES, key=lambda code: not may_reconnect(code)):
+        if is_final:
             first, *others = codes
             runs.append((first, others[-1] if others else first))
     return runs

@@ -1,40 +1,40 @@
 /**
  * One socket for all tabs of one origin and user.
  *
- * Why Web Locks and BroadcastChannel, and not a SharedWorker: Chrome for Android has none, and a
- * worker's script must come from the page's own origin, which static files on a CDN do not. A lock
- * is given on by the browser in the instant that its tab closes or crashes, so nothing has to be
- * guessed from silence; and Chrome freezes no tab that holds one. Both work under a
- * Content-Security-Policy of `default-src 'self'`, in Safari from 15.4, Chrome and Edge from 69,
- * Firefox from 96. Pages on plain http (but localhost) have no locks: there each tab has a socket
- * of its own, as it has where this code does not load.
+ * How it works: one tab, the leader, holds the leader's lock and has the real socket. Every tab,
+ * the leader's own included, has a follower, which keeps sent commands until they are answered. The
+ * leader's router decides which tab gets which frame. Tabs talk over a BroadcastChannel.
  *
- * How: of the tabs, the one that holds the group's lock is the owner (shared_owner.js) and has the
- * real socket (shared_link.js); each tab, the owner's too, is a member (shared_member.js) that
- * knows what it sent and has no answer to. The owner's books (shared_ledger.js) say which tab is to
- * have which frame. Every tab holds a lock of its own as well, for which the owner waits: it gets
- * it when the tab is gone. An owner whose page hangs is robbed of the lock (shared_watch.js), and
- * has to find that out before it says anything more (shared_guard.js).
+ * Each tab also holds a lock of its own. The leader waits for it, and gets it when the tab is gone.
+ * A leader whose page hangs loses its lock to another tab (liveness.js), and has to notice that
+ * before it acts again (fencing.js).
+ *
+ * Why Web Locks and BroadcastChannel and not a SharedWorker: Chrome for Android has none, and its
+ * script must come from the page's own origin, which excludes a CDN. The browser passes a lock on
+ * at the moment its tab closes or crashes, so that no tab has to guess from silence. Chrome freezes
+ * no tab that holds a lock. Both work under a Content-Security-Policy of
+ * `default-src 'self'`, in Safari from 15.4, Chrome and Edge from 69, Firefox from 96. Pages on
+ * plain http, except localhost, have no locks: there each tab has a socket of its own.
  */
 import { mayReconnect } from "./constants.js";
+import { ABNORMAL_CLOSE, openSocket } from "./core/socket.js";
 import { identify } from "./shared/identity.js";
-import { takeSeat } from "./shared/tab.js";
-import { awaitSocket } from "./shared/wait.js";
-import { LOST, openSocket } from "./core/socket.js";
+import { createTab } from "./shared/tab.js";
+import { waitForSocket } from "./shared/wait.js";
 
-// By page: whom the server took it for. Of one page there is one; tests have many.
+// By page, the user that the server took it for. There is one page, but tests have many.
 const users = new WeakMap();
 
-// By page, and then by group, where its last seat came to.
+// By page and then by name, how far its last tab got.
 const pasts = new WeakMap();
 
-// By client, for which its hook stands, what ends its wait for another tab's socket.
+// By client, identified by its hook, the function that ends its wait for another tab's socket.
 const waits = new WeakMap();
 
-/** Whether this browser, on this page, has what tabs need to share a socket. */
+/** Says if tabs can share a socket in this browser, on this page. */
 export function canShare(page = globalThis) {
   try {
-    // Some give a page without storage the name and nothing behind it.
+    // Some browsers have the class, but let no page without storage use it.
     new page.BroadcastChannel("pm_realtime").close();
     return Boolean(page.navigator.locks);
   } catch {
@@ -43,62 +43,63 @@ export function canShare(page = globalThis) {
 }
 
 /**
- * This tab's part in the shared socket, with the face of `openSocket`.
+ * This tab's end of the shared socket, with the interface of `openSocket`.
  *
- * `shared` is the option of that name: true, or a text that only pages of one user have. Where the
- * browser refuses what sharing needs, it is a socket of this tab's own.
+ * `shared` is the client's option: true, or a text that only pages of one user have. `onWake()`
+ * comes after `onClose` when another tab has a socket again. If the browser refuses a
+ * lock, the tab opens a socket of its own.
  */
-export function joinSocket(options, page = globalThis) {
+export function joinSharedSocket(options, page = globalThis) {
   if (!canShare(page)) return openSocket(options);
   const { protocols, WebSocket, shared } = options;
-  // Without the bookmark of this tab alone.
+  // Without the position of this client: the tabs have one in common.
   const url = options.url.replace(/resume=[^&]*$/, "resume=");
-  const place = { url, protocols, WebSocket };
+  const endpoint = { url, protocols, WebSocket };
   const { locks } = page.navigator;
-  let seat = null;
+  let tab = null;
   let cancel = null;
   let over = false;
   waits.get(options.onClose)?.();
 
-  function sit(key, found) {
+  function join(key, found) {
     const name = `pm_realtime ${url} ${key}`;
     if (!pasts.has(page)) pasts.set(page, new Map());
     const known = pasts.get(page);
     const past = known.get(name);
     known.delete(name);
-    const onSeatEnd = (code, reason, error, left) => {
+    const onTabEnd = (code, reason, error, left) => {
       if (mayReconnect(code)) known.set(name, left);
       if (mayReconnect(code) && !error) {
-        waits.set(options.onClose, awaitSocket(name, options.onWake, page));
+        waits.set(options.onClose, waitForSocket(name, options.onWake, page));
       }
       onEnd(code, reason, error);
     };
-    const hooks = { onEnd: onSeatEnd, onDenied: goAlone };
-    seat = takeSeat({ ...options, ...found, name, place, past, ...hooks }, page);
+    const hooks = { onEnd: onTabEnd, onDenied: connectAlone };
+    tab = createTab({ ...options, ...found, name, endpoint, past, ...hooks }, page);
   }
 
-  // Other tabs wait for their turn to ask, and this one would not end its own.
+  /** A frozen tab must not keep the others waiting for their turn to ask. */
   function freeze() {
     cancel();
-    onEnd(LOST, "The tab was frozen while it connected.");
+    onEnd(ABNORMAL_CLOSE, "The tab was frozen while it connected.");
   }
 
   function stopAsking() {
     page.removeEventListener?.("freeze", freeze, true);
   }
 
-  function find(found) {
+  function onUser(found) {
     stopAsking();
     users.set(page, found.userId);
-    sit(`user ${JSON.stringify(found.userId)}`, found);
+    join(`user ${JSON.stringify(found.userId)}`, found);
   }
 
-  function goAlone() {
+  function connectAlone() {
     stopAsking();
     try {
-      seat = openSocket({ ...options, onClose: onEnd });
+      tab = openSocket({ ...options, onClose: onEnd });
     } catch (error) {
-      onEnd(LOST, error.message, error);
+      onEnd(ABNORMAL_CLOSE, error.message, error);
     }
   }
 
@@ -110,27 +111,27 @@ export function joinSocket(options, page = globalThis) {
     options.onClose(code, reason, error);
   }
 
-  if (shared !== true) sit(`key ${shared}`);
-  else if (users.has(page)) find({ userId: users.get(page) });
+  if (shared !== true) join(`key ${shared}`);
+  else if (users.has(page)) onUser({ userId: users.get(page) });
   else {
-    cancel = identify({ place, locks, onKnown: find, onFailed: onEnd, onDenied: goAlone });
+    cancel = identify({ endpoint, locks, onUser, onFailed: onEnd, onDenied: connectAlone });
     page.addEventListener?.("freeze", freeze, true);
   }
 
   return {
-    sure: true,
-    send: (envelope, urgent) => !over && (seat?.send(envelope, urgent) ?? false),
+    healthy: true,
+    send: (envelope, urgent) => !over && (tab?.send(envelope, urgent) ?? false),
 
     close() {
       if (over) return;
       over = true;
-      // Whoever connects anew may be somebody else.
+      // The next connection of this page may be another user's.
       users.delete(page);
       stopAsking();
-      if (seat) seat.close();
+      if (tab) tab.close();
       else cancel();
     },
 
-    doubt: (woken) => seat?.doubt(woken),
+    suspect: (woken) => tab?.suspect(woken),
   };
 }

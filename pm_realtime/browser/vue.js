@@ -13,8 +13,10 @@ import { complete } from "./core/envelope.js";
 import { ignorable } from "./core/promises.js";
 import { pageRealtime } from "./core/singleton.js";
 
+/** `app.provide(realtimeKey, realtime)` gives an app, or a test, a client of its own. */
 export const realtimeKey = Symbol("pm_realtime");
 
+/** The state of a client on a server, which never connects. */
 const INERT = {
   status: "stopped",
   connected: false,
@@ -24,39 +26,41 @@ const INERT = {
   closeCode: null,
 };
 
-// For each client, what all its components have in common.
-const links = new WeakMap();
+// By client: the refs that all components share, and how many components use each room.
+const shared = new WeakMap();
 
+/** The page's client for one component or effect scope. The types are in vue.d.ts. */
 export function useWebSocket(options = {}) {
   if (isServer()) return inertWebSocket();
   const provided = hasInjectionContext() ? inject(realtimeKey, null) : null;
   const realtime = provided ?? pageRealtime(options);
-  const { refs, holders } = linkOf(realtime);
+  const { refs, uses } = sharedBy(realtime);
   const rooms = new Set();
   const offs = new Set();
-  let gone = false;
+  let disposed = false;
 
+  /** Says if the client should leave the room, because no component uses it any more. */
   function release(room) {
     if (!rooms.delete(room)) return false;
-    const holder = holders.get(room);
-    holder.count -= 1;
-    if (holder.count > 0) return false;
-    holders.delete(room);
-    return !holder.wantedBefore && realtime.rooms.includes(room);
+    const use = uses.get(room);
+    use.count -= 1;
+    if (use.count > 0) return false;
+    uses.delete(room);
+    return !use.wantedBefore && realtime.rooms.includes(room);
   }
 
   function hold(room) {
     if (rooms.has(room)) return;
     rooms.add(room);
-    if (!holders.has(room)) {
-      // A room that the page itself has joined outlives its components.
-      holders.set(room, { count: 0, wantedBefore: realtime.rooms.includes(room) });
+    if (!uses.has(room)) {
+      // If the page joined the room before any component, it stays in it after them.
+      uses.set(room, { count: 0, wantedBefore: realtime.rooms.includes(room) });
     }
-    holders.get(room).count += 1;
+    uses.get(room).count += 1;
   }
 
   function listen(type, handler, method) {
-    if (gone) return () => {};
+    if (disposed) return () => {};
     const off = method(type, handler);
     offs.add(off);
     return () => {
@@ -67,14 +71,14 @@ export function useWebSocket(options = {}) {
 
   if (getCurrentScope()) {
     onScopeDispose(() => {
-      gone = true;
+      disposed = true;
       for (const off of offs) off();
       offs.clear();
       for (const room of [...rooms]) if (release(room)) realtime.unsubscribe(room);
     });
   }
 
-  // Once only: who has disconnected, or was logged out, stays so when the next component comes.
+  // Only once: after a disconnect() or a logout, the next component does not connect again.
   const { status, closeCode } = realtime;
   if (options.autoConnect && status === "stopped" && closeCode === null) realtime.connect();
 
@@ -88,7 +92,7 @@ export function useWebSocket(options = {}) {
     ping: realtime.ping,
 
     subscribe(room) {
-      if (gone) return refused(LocalErrorCode.CANCELLED);
+      if (disposed) return refused(LocalErrorCode.CANCELLED);
       hold(room);
       const joined = realtime.subscribe(room);
       joined.catch(() => {
@@ -99,8 +103,8 @@ export function useWebSocket(options = {}) {
 
     unsubscribe(room) {
       const held = rooms.has(room);
-      if (release(room) || (!held && !holders.has(room))) return realtime.unsubscribe(room);
-      // Others are in it still: for this component it is left all the same.
+      if (release(room) || (!held && !uses.has(room))) return realtime.unsubscribe(room);
+      // Other components still use the room, so only this one leaves it.
       const payload = { room, success: true };
       return Promise.resolve(complete({ type: MessageType.UNSUBSCRIBED, payload }));
     },
@@ -121,16 +125,16 @@ export function useWebSocket(options = {}) {
   };
 }
 
-function linkOf(realtime) {
-  if (!links.has(realtime)) {
+function sharedBy(realtime) {
+  if (!shared.has(realtime)) {
     const sources = toRefs(realtime.store.getSnapshot());
     realtime.store.subscribe(() => {
       const snapshot = realtime.store.getSnapshot();
       for (const [key, source] of Object.entries(sources)) source.value = snapshot[key];
     });
-    links.set(realtime, { refs: allReadonly(sources), holders: new Map() });
+    shared.set(realtime, { refs: allReadonly(sources), uses: new Map() });
   }
-  return links.get(realtime);
+  return shared.get(realtime);
 }
 
 function toRefs(values) {
@@ -141,7 +145,7 @@ function allReadonly(refs) {
   return Object.fromEntries(Object.entries(refs).map(([key, ref]) => [key, readonly(ref)]));
 }
 
-// Some test environments have a document on the server too.
+// Not by `document` alone: some test environments have one on the server, too.
 function isServer() {
   if (hasInjectionContext() && inject(ssrContextKey, null)) return true;
   return typeof document === "undefined";

@@ -12,7 +12,7 @@ from tests.integration.wire import Wire
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.browser,
-    # Of the test alone: a machine without a Chromium takes its time to get one.
+    # For the test alone: a machine without Chromium first has to install one.
     pytest.mark.timeout(180, func_only=True),
 ]
 
@@ -23,7 +23,7 @@ OWN = "window.seen.filter(({ type }) => type === 'own').map(({ payload }) => pay
 
 
 class Tabs:
-    """The tabs that one person has open at one server."""
+    """The tabs of one browser at one server."""
 
     def __init__(self, profile, server):
         self.profile = profile
@@ -44,31 +44,31 @@ class Tabs:
             await self.open(rooms, **query)
 
     async def visit(self, path):
-        """What the page at ``path`` says."""
+        """Return the text of the page at ``path``."""
         return await self.profile.visit(f"{self.server.url}{path}")
 
     async def sockets(self):
         return (await self.server.aget("/stats/")).json()["totalConnections"]
 
     async def each(self, expression):
-        """The value of ``expression`` in every tab."""
+        """Return the value of ``expression`` in every tab."""
         return await asyncio.gather(*(tab.evaluate(expression) for tab in self.open_tabs))
 
     async def all_have(self, expression):
         """Wait until ``expression`` is true in every tab."""
         await asyncio.gather(*(tab.wait(expression) for tab in self.open_tabs))
 
-    async def owner(self):
-        """The tab with the socket; None where no tab, or more than one, has it."""
-        owns = await self.each("window.isOwner()")
-        owners = [tab for tab, owned in zip(self.open_tabs, owns, strict=True) if owned]
-        return owners[0] if len(owners) == 1 else None
+    async def leader(self):
+        """Return the tab with the socket, or None if no tab or more than one has it."""
+        leads = await self.each("window.isLeader()")
+        leaders = [tab for tab, is_leader in zip(self.open_tabs, leads, strict=True) if is_leader]
+        return leaders[0] if len(leaders) == 1 else None
 
-    async def take_owner(self):
-        """The owner, which is none of these tabs any more."""
-        owner = await until(self.owner, "one owner")
-        self.open_tabs.remove(owner)
-        return owner
+    async def take_leader(self):
+        """Return the leader, and remove it from these tabs."""
+        leader = await until(self.leader, "one leader")
+        self.open_tabs.remove(leader)
+        return leader
 
     async def push(self, payload, room="open"):
         await self.server.aget(f"/push/?room={room}&payload={payload}")
@@ -76,7 +76,7 @@ class Tabs:
 
 @pytest.fixture
 def browse(chromium):
-    """A person at a server: ``async with browse(server) as tabs``."""
+    """The tabs of a new browser: ``async with browse(server) as tabs``."""
 
     @contextlib.asynccontextmanager
     async def start(server):
@@ -89,14 +89,14 @@ def browse(chromium):
     return start
 
 
-async def test_ten_tabs_have_one_socket_and_each_gets_its_own(serve, browse):
+async def test_ten_tabs_share_one_socket_and_get_the_messages_of_their_own_rooms(serve, browse):
     # The rooms of all tabs are the rooms of one connection.
     server = serve("uvicorn", MAX_ROOMS_PER_CONNECTION=20)
     async with browse(server) as tabs:
         await tabs.visit("/sign-in/anna/")
         for number in range(10):
             await tabs.open(f"open,own:{number}")
-        assert await until(tabs.owner, "one owner")
+        assert await until(tabs.leader, "one leader")
         assert await tabs.sockets() == 1
         await server.aget("/each/?count=10")
         await tabs.push(1)
@@ -113,23 +113,23 @@ async def test_ten_tabs_have_one_socket_and_each_gets_its_own(serve, browse):
         *(pytest.param(end, 0.005, marks=pytest.mark.slow) for end in ("close", "crash", "freeze")),
     ],
 )
-async def test_another_tab_owns_within_two_seconds_and_each_sees_all_once(
+async def test_another_tab_leads_within_two_seconds_and_each_message_arrives_once(
     serve, browse, end, pause
 ):
-    """What a tab says, and what the server pushes each ``pause`` seconds."""
+    """A tab sends messages, and the server pushes one each ``pause`` seconds."""
     server = serve("uvicorn")
     async with browse(server) as tabs:
         user = await tabs.visit("/sign-in/anna/")
         await tabs.open_many(10, "open", key=user)
-        owner = await tabs.take_owner()
+        leader = await tabs.take_leader()
         speaker = tabs.open_tabs[-1]
         await speaker.evaluate("window.startSaying('open')")
         await speaker.wait("window.said >= 5")
         await server.aget(f"/stream/start/open/?pause={pause}")
         await speaker.wait(f"{STREAMED}.length >= 5")
         began = time.monotonic()
-        await getattr(owner, end)()
-        await until(tabs.owner, "another owner")
+        await getattr(leader, end)()
+        await until(tabs.leader, "another leader")
         assert time.monotonic() - began < 2
         more = await speaker.evaluate("window.said + 10")
         await speaker.wait(f"window.said >= {more}")
@@ -146,7 +146,7 @@ async def test_another_tab_owns_within_two_seconds_and_each_sees_all_once(
 
 
 @pytest.mark.slow
-async def test_tabs_that_close_one_after_another_leave_nothing_out(serve, browse):
+async def test_no_message_is_lost_if_tabs_close_one_after_another(serve, browse):
     server = serve("uvicorn")
     async with browse(server) as tabs:
         user = await tabs.visit("/sign-in/anna/")
@@ -154,10 +154,10 @@ async def test_tabs_that_close_one_after_another_leave_nothing_out(serve, browse
             await tabs.open("open", key=user)
         await server.aget("/stream/start/open/?pause=0.005")
         await tabs.all_have(f"{STREAMED}.length >= 5")
-        # Each is the next owner, and some close before their socket is there.
+        # Each is the next leader, and some close before their socket is open.
         leaving, tabs.open_tabs = tabs.open_tabs[:5], tabs.open_tabs[5:]
         await asyncio.gather(*(tab.close() for tab in leaving))
-        await until(tabs.owner, "another owner")
+        await until(tabs.leader, "another leader")
         await tabs.open_tabs[0].wait("window.realtime.connected")
         await server.aget("/stream/stop/")
         await tabs.all_have(f"{STREAMED}.at(-1) === null")
@@ -166,7 +166,7 @@ async def test_tabs_that_close_one_after_another_leave_nothing_out(serve, browse
 
 
 @pytest.mark.slow
-async def test_tabs_whose_socket_is_cut_miss_nothing(serve, browse):
+async def test_no_message_is_lost_if_the_socket_is_cut(serve, browse):
     server = serve("uvicorn")
     async with Wire(server.port) as wire, browse(server) as tabs:
         tabs.url = wire.url
@@ -186,41 +186,41 @@ async def test_tabs_whose_socket_is_cut_miss_nothing(serve, browse):
 
 
 @pytest.mark.slow
-async def test_a_tab_that_thaws_is_one_among_the_others(serve, browse):
+async def test_a_leader_that_was_frozen_follows_after_it_thaws(serve, browse):
     server = serve("uvicorn")
     async with browse(server) as tabs:
         await tabs.open_many(3, "open")
-        owner = await tabs.take_owner()
-        await owner.freeze()
-        other = await until(tabs.owner, "another owner")
-        await owner.thaw()
-        tabs.open_tabs.append(owner)
+        leader = await tabs.take_leader()
+        await leader.freeze()
+        other = await until(tabs.leader, "another leader")
+        await leader.thaw()
+        tabs.open_tabs.append(leader)
         connection = await other.evaluate("window.realtime.connectionId")
-        await owner.wait(f"window.realtime.connectionId === '{connection}'")
-        await owner.evaluate("window.realtime.subscribe('open').then(() => true)")
+        await leader.wait(f"window.realtime.connectionId === '{connection}'")
+        await leader.evaluate("window.realtime.subscribe('open').then(() => true)")
         await tabs.push(1)
         await tabs.all_have(f"{PUSHED}.length")
         assert await tabs.each(PUSHED) == [[1]] * 3
-        assert await tabs.owner() is other
+        assert await tabs.leader() is other
         assert await tabs.sockets() == 1
 
 
 @pytest.mark.slow
-async def test_an_owner_whose_page_hangs_is_deposed(serve, browse):
+async def test_a_leader_whose_page_hangs_is_replaced(serve, browse):
     server = serve("uvicorn")
     async with browse(server) as tabs:
         await tabs.open_many(3, "open")
-        owner = await tabs.take_owner()
+        leader = await tabs.take_leader()
         hangs = asyncio.create_task(
-            owner.evaluate("for (const end = Date.now() + 12_000; Date.now() < end; );")
+            leader.evaluate("for (const end = Date.now() + 12_000; Date.now() < end; );")
         )
-        other = await until(tabs.owner, "another owner")
+        other = await until(tabs.leader, "another leader")
         assert not hangs.done()
         await tabs.all_have("window.realtime.rooms.length")
         await hangs
         connection = await other.evaluate("window.realtime.connectionId")
-        await owner.wait(f"window.realtime.connectionId === '{connection}'")
-        assert await owner.evaluate("window.isOwner()") is False
+        await leader.wait(f"window.realtime.connectionId === '{connection}'")
+        assert await leader.evaluate("window.isLeader()") is False
 
 
 async def hang_in_loop(tab):
@@ -236,17 +236,17 @@ async def hang_in_dialog(tab):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("hang", [hang_in_dialog, hang_in_loop])
-async def test_an_owner_that_wakes_from_a_hang_is_one_among_the_others(serve, browse, hang):
-    """What its socket brought meanwhile comes to no tab twice, and all tabs can speak."""
+async def test_a_leader_that_wakes_from_a_hang_follows(serve, browse, hang):
+    """No tab gets the messages of its socket twice, and all tabs can send."""
     server = serve("uvicorn")
     async with browse(server) as tabs:
         await tabs.open_many(3, "open")
-        owner = await until(tabs.owner, "one owner")
+        leader = await until(tabs.leader, "one leader")
         speaker = tabs.open_tabs[-1]
         await server.aget("/stream/start/open/?pause=0.05")
         await tabs.all_have(f"{STREAMED}.length >= 5")
         await speaker.evaluate("window.startSaying('open')")
-        await hang(owner)
+        await hang(leader)
         await asyncio.sleep(1)
         said = await speaker.evaluate("clearInterval(window.saying), window.said")
         await server.aget("/stream/stop/")
@@ -256,13 +256,13 @@ async def test_an_owner_that_wakes_from_a_hang_is_one_among_the_others(serve, br
         await tabs.all_have(f"{SAID}.at(-1) === {said - 1}")
         assert await tabs.each(SAID) == [list(range(said))] * 3
         assert await tabs.each("window.closes") == [[]] * 3
-        assert await owner.evaluate("window.isOwner()") is False
+        assert await leader.evaluate("window.isLeader()") is False
         await tabs.each("window.realtime.ping().then(() => true)")
         assert await tabs.sockets() == 1
 
 
 @pytest.mark.slow
-async def test_who_logs_out_is_told_in_all_tabs_and_the_next_user_sees_nothing_of_it(serve, browse):
+async def test_a_logout_closes_all_tabs_and_the_next_user_gets_a_new_socket(serve, browse):
     server = serve("uvicorn")
     async with browse(server) as tabs:
         await tabs.visit("/sign-in/anna/")
@@ -284,7 +284,7 @@ async def test_who_logs_out_is_told_in_all_tabs_and_the_next_user_sees_nothing_o
 
 
 @pytest.mark.slow
-async def test_a_page_of_another_user_does_not_join_the_socket_that_is_there(serve, browse):
+async def test_a_page_of_another_user_opens_a_socket_of_its_own(serve, browse):
     server = serve("uvicorn")
     async with browse(server) as tabs:
         await tabs.open_many(2, "open")
@@ -296,7 +296,7 @@ async def test_a_page_of_another_user_does_not_join_the_socket_that_is_there(ser
 
 
 @pytest.mark.slow
-async def test_a_server_that_was_away_has_one_socket_again(serve, browse):
+async def test_tabs_come_back_on_one_socket_after_a_restart(serve, browse):
     server = serve("uvicorn")
     async with browse(server) as tabs:
         await tabs.open_many(4, "open")

@@ -1,4 +1,4 @@
-/** The module behind `{% realtime_client %}`, in a page of stubs with a fake server. */
+/** auto.js, which `{% realtime_client %}` loads, in a page of stubs with a fake server. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
@@ -9,7 +9,7 @@ const MODULE = "../../pm_realtime/browser/auto.js";
 const KEY = Symbol.for("pm_realtime");
 let pages = 0;
 
-/** Loads the module as a new page would, with these options in the tag; null for no tag. */
+/** Loads the module as a new page does, with these options in the tag; null for no tag. */
 async function load(t, options, { readyState = "interactive", before = () => {} } = {}) {
   const server = createFakeServer().install();
   const window = new EventTarget();
@@ -41,7 +41,7 @@ async function load(t, options, { readyState = "interactive", before = () => {} 
   return { server, realtime, window, document };
 }
 
-test("it makes the page's client with the options of the tag, and does not connect", async (t) => {
+test("creates the page's client with the tag's options and does not connect", async (t) => {
   const { server, realtime, window } = await load(t, { url: "/live" });
   assert.equal(window.realtime, realtime);
   assert.equal(server.connections.length, 0);
@@ -49,19 +49,19 @@ test("it makes the page's client with the options of the tag, and does not conne
   assert.equal(server.last.url, "wss://site.test/live?resume=");
 });
 
-test("without a tag it has the options' defaults", async (t) => {
+test("uses the default options without a tag", async (t) => {
   const { server, realtime } = await load(t, null);
   realtime.connect();
   assert.equal(server.last.url, "wss://site.test/api/ws?resume=");
 });
 
-test("a file that is loaded under two names makes one client", async (t) => {
+test("creates one client if the file is loaded under two names", async (t) => {
   const { realtime } = await load(t, {});
   const again = await import(`${MODULE}?page=again`);
   assert.equal(again.realtime, realtime);
 });
 
-test("asked to connect, it waits for the page's other modules", async (t) => {
+test("connects after the page's other modules have run", async (t) => {
   const { server, document, window } = await load(t, { autoConnect: true });
   assert.equal(server.connections.length, 0);
   document.dispatchEvent(new Event("DOMContentLoaded"));
@@ -71,12 +71,12 @@ test("asked to connect, it waits for the page's other modules", async (t) => {
   assert.equal(server.connections.length, 1, "once");
 });
 
-test("in a page that has loaded it connects at once", async (t) => {
+test("connects at once in a page that has loaded", async (t) => {
   const { server } = await load(t, { autoConnect: true }, { readyState: "complete" });
   assert.equal(server.connections.length, 1);
 });
 
-test("null is no end of attempts", async (t) => {
+test("null means an unlimited number of attempts", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
   t.mock.method(Math, "random", () => 0);
   const options = { autoConnect: true, maxReconnectAttempts: null };
@@ -90,7 +90,7 @@ test("null is no end of attempts", async (t) => {
   assert.ok(server.connections.length > 7);
 });
 
-test("the documentation's listener gets the client before it connects", async (t) => {
+test("the documented listener gets the client before it connects", async (t) => {
   const said = [];
   t.mock.method(console, "log", (...words) => said.push(words.join(" ")));
   const code = block("docs/client.md", "example: ready");

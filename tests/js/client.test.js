@@ -20,14 +20,14 @@ function connected(t, options) {
   return parts;
 }
 
-test("does nothing until connect, and at once with autoConnect", (t) => {
+test("connects on connect(), or at once with autoConnect", (t) => {
   const { WebSocket } = setup(t);
   assert.equal(WebSocket.all.length, 0);
   createRealtime({ url: URL_, WebSocket, autoConnect: true });
   assert.equal(WebSocket.last.url, `${URL_}?resume=`);
 });
 
-test("knows who it is from the connected frame, until the connection ends", (t) => {
+test("knows its user from the connected frame until the connection ends", (t) => {
   const { WebSocket, realtime } = setup(t);
   realtime.connect();
   assert.deepEqual([realtime.connected, realtime.userId, realtime.status], [false, null, "connecting"]);
@@ -38,7 +38,7 @@ test("knows who it is from the connected frame, until the connection ends", (t) 
   assert.deepEqual([realtime.connectionId, realtime.userId, realtime.role], [null, null, null]);
 });
 
-test("takes a path on the page's host, with ws for http and wss for https", (t) => {
+test("resolves a path on the page's host, to ws for http and wss for https", (t) => {
   t.after(() => delete globalThis.location);
   const { WebSocket } = setup(t);
   for (const [page, url, expected] of [
@@ -53,19 +53,19 @@ test("takes a path on the page's host, with ws for http and wss for https", (t) 
   }
 });
 
-test("outside a page it asks for an address when it needs one", (t) => {
+test("connect() outside a page needs the option url", (t) => {
   const { WebSocket } = setup(t);
   const realtime = createRealtime({ WebSocket });
   assert.throws(() => realtime.connect(), /needs the option `url`/);
 });
 
-test("connect twice opens one socket", (t) => {
+test("connect() twice opens one socket", (t) => {
   const { WebSocket, realtime } = connected(t);
   realtime.connect();
   assert.equal(WebSocket.all.length, 1);
 });
 
-test("every envelope has a type, a time and an id", (t) => {
+test("an envelope gets a timestamp and an id", (t) => {
   const { WebSocket, realtime } = connected(t);
   realtime.send({ type: "custom", payload: { a: 1 } });
   const { id, ...rest } = WebSocket.last.lastSent;
@@ -78,7 +78,7 @@ test("every envelope has a type, a time and an id", (t) => {
   assert.throws(() => realtime.send({ payload: 1 }), TypeError);
 });
 
-test("a reply is matched by id and kind; another's frame with that id is not the reply", async (t) => {
+test("a reply matches by id and type", async (t) => {
   const { WebSocket, realtime } = connected(t);
   const socket = WebSocket.last;
   const sent = realtime.sendToRoom("support", { text: "hi" });
@@ -88,10 +88,9 @@ test("a reply is matched by id and kind; another's frame with that id is not the
   socket.frame("message", { room: "support", content: "other" }, { id: "theirs" });
   socket.frame("message", { ...payload, from: { userId: 7, name: "Me" } }, { id, room: "support" });
   assert.equal((await sent).payload.from.name, "Me");
-
 });
 
-test("ping gives the milliseconds to the server and back", async (t) => {
+test("ping() resolves with the round trip in ms", async (t) => {
   const { WebSocket, realtime } = connected(t);
   let now = 100;
   t.mock.method(performance, "now", () => now);
@@ -101,7 +100,7 @@ test("ping gives the milliseconds to the server and back", async (t) => {
   assert.equal(await ping, 42.5);
 });
 
-test("an error reply rejects with the server's code, room and retryAfter", async (t) => {
+test("an error reply rejects with its code, room and retryAfter", async (t) => {
   const { WebSocket, realtime } = connected(t);
   const errors = [];
   realtime.on("error", (envelope) => errors.push(envelope.payload.code));
@@ -118,7 +117,7 @@ test("an error reply rejects with the server's code, room and retryAfter", async
   assert.deepEqual(errors, ["RATE_LIMITED"]);
 });
 
-test("a promise that is ignored raises no unhandled rejection", async (t) => {
+test("an ignored promise raises no unhandled rejection", async (t) => {
   const unhandled = [];
   const listener = (error) => unhandled.push(error);
   process.on("unhandledRejection", listener);
@@ -138,7 +137,7 @@ test("a promise that is ignored raises no unhandled rejection", async (t) => {
   assert.deepEqual(unhandled, []);
 });
 
-test("a command without a reply is given up, and its late reply does no harm", async (t) => {
+test("a command without a reply times out, and a late reply is ignored", async (t) => {
   const { WebSocket, realtime, tick } = connected(t);
   const sent = realtime.sendToRoom("a", 1);
   const command = WebSocket.last.lastSent;
@@ -147,7 +146,7 @@ test("a command without a reply is given up, and its late reply does no harm", a
   WebSocket.last.reply(command, "message", command.payload);
 });
 
-test("what went out on a lost connection is rejected, what did not waits for the next", async (t) => {
+test("a lost connection rejects sent commands and keeps queued ones", async (t) => {
   const { WebSocket, realtime, tick } = connected(t);
   const lost = realtime.sendToRoom("a", "out");
   WebSocket.last.close();
@@ -161,7 +160,7 @@ test("what went out on a lost connection is rejected, what did not waits for the
   assert.equal((await kept).payload.content, "waits");
 });
 
-test("what waits for a connection is not late, however long it waits", async (t) => {
+test("a queued command does not time out before it is sent", async (t) => {
   const { WebSocket, realtime, tick } = setup(t);
   const sent = realtime.sendToRoom("a", 1);
   tick(60_000);
@@ -173,7 +172,7 @@ test("what waits for a connection is not late, however long it waits", async (t)
   assert.equal((await sent).payload.content, 1);
 });
 
-test("the queue has an end", async (t) => {
+test("a full queue rejects its oldest message", async (t) => {
   const { WebSocket, realtime } = setup(t);
   const first = realtime.sendToRoom("a", 0);
   const all = Array.from({ length: MAX_QUEUED }, (_, index) => realtime.sendMessage("a", index));
@@ -189,7 +188,7 @@ test("the queue has an end", async (t) => {
   );
 });
 
-test("after disconnect everything is refused at once, until connect", async (t) => {
+test("everything is refused from disconnect() to connect()", async (t) => {
   const { WebSocket, realtime } = connected(t);
   const sent = realtime.sendToRoom("a", 1);
   realtime.disconnect();
@@ -204,7 +203,7 @@ test("after disconnect everything is refused at once, until connect", async (t) 
   assert.equal(await realtime.send({ type: "a" }), undefined);
 });
 
-test("handlers get their own type, * gets every frame, and local events only their own name", (t) => {
+test("handlers get their own type, * gets every frame, events of the client only their own name", (t) => {
   const { WebSocket, realtime } = setup(t);
   const seen = [];
   for (const name of ["contact", "*", ":open", ":status"]) {
@@ -227,7 +226,7 @@ test("handlers get their own type, * gets every frame, and local events only the
   ]);
 });
 
-test("frames that are no envelopes are passed over", (t) => {
+test("frames that are not envelopes are ignored", (t) => {
   const { WebSocket, realtime } = connected(t);
   const seen = [];
   realtime.on("*", ({ type }) => seen.push(type));
@@ -235,4 +234,26 @@ test("frames that are no envelopes are passed over", (t) => {
   WebSocket.last.text(new Blob(["{}"]));
   WebSocket.last.frame("fine");
   assert.deepEqual(seen, ["fine"]);
+});
+
+test("MESSAGE_TOO_LARGE rejects the message that is too large, and no other", async (t) => {
+  const { WebSocket, realtime } = connected(t);
+  const small = realtime.sendToRoom("lobby", "é".repeat(20));
+  const large = realtime.sendToRoom("lobby", "é".repeat(80));
+  const message = "Expected a message of at most 200 bytes, got 201 or more.";
+  WebSocket.last.frame("error", { code: "MESSAGE_TOO_LARGE", message });
+  await assert.rejects(large, { code: "MESSAGE_TOO_LARGE", message });
+  const { id } = WebSocket.last.sent.find(({ payload }) => payload?.content?.length === 20);
+  WebSocket.last.frame("message", { room: "lobby", content: "" }, { id });
+  assert.equal((await small).id, id);
+});
+
+test("other errors without an id reject nothing", async (t) => {
+  const { WebSocket, realtime, tick } = connected(t);
+  const sent = realtime.sendToRoom("lobby", "x");
+  for (const payload of [{ code: "PARSE_ERROR", message: "at most 1" }, undefined, { code: "MESSAGE_TOO_LARGE" }]) {
+    WebSocket.last.frame("error", payload);
+  }
+  tick(15_000);
+  await assert.rejects(sent, { code: "TIMEOUT" });
 });

@@ -1,4 +1,4 @@
-/** What becomes of messages when the connection or the user changes under them. */
+/** Messages when the connection or the user changes. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
@@ -19,7 +19,7 @@ function setup(t, options = {}) {
   return { WebSocket, realtime, tick: (ms) => t.mock.timers.tick(ms) };
 }
 
-test("what one user wrote does not go out as another's", async (t) => {
+test("messages of one user are not sent as another user", async (t) => {
   const { WebSocket, realtime, tick } = setup(t);
   WebSocket.last.close();
   const theirs = realtime.sendToRoom("a", "secret");
@@ -31,7 +31,7 @@ test("what one user wrote does not go out as another's", async (t) => {
   assert.equal(WebSocket.last.lastSent.payload.content, "mine");
 });
 
-test("nor does what nobody in particular wrote", async (t) => {
+test("messages of an anonymous connection are not sent as a user", async (t) => {
   const { WebSocket, realtime, tick } = setup(t);
   WebSocket.last.close();
   tick(1000);
@@ -43,7 +43,7 @@ test("nor does what nobody in particular wrote", async (t) => {
   await assert.rejects(anonymous, { code: "USER_CHANGED" });
 });
 
-test("what waits goes out as it was when it was sent", (t) => {
+test("a queued message is sent as it was when it was queued", (t) => {
   const { WebSocket, realtime, tick } = setup(t);
   WebSocket.last.close();
   const form = { text: "Hello" };
@@ -54,7 +54,7 @@ test("what waits goes out as it was when it was sent", (t) => {
   assert.deepEqual(WebSocket.last.lastSent.payload.content, { text: "Hello" });
 });
 
-test("what cannot be written is refused at once, and stands in nobody's way", (t) => {
+test("a message that JSON cannot hold throws, and later ones are sent", (t) => {
   const { WebSocket, realtime, tick } = setup(t);
   for (const lose of [() => {}, () => WebSocket.last.close()]) {
     lose();
@@ -66,14 +66,14 @@ test("what cannot be written is refused at once, and stands in nobody's way", (t
   assert.deepEqual([realtime.connected, WebSocket.last.lastSent.type], [true, "b"]);
 });
 
-test("unsubscribe is done where the connection is lost before its answer", async (t) => {
+test("unsubscribe() resolves if the connection is lost before the answer", async (t) => {
   const { WebSocket, realtime } = setup(t);
   const left = realtime.unsubscribe("a");
   WebSocket.last.close();
   assert.deepEqual((await left).payload, { room: "a", success: true });
 });
 
-test("a stop says why, by name, and whom it cost something", async (t) => {
+test("a final close has a name, and rejects pending commands", async (t) => {
   const { WebSocket, realtime } = setup(t);
   const closes = [];
   realtime.on(":close", (detail) => closes.push(detail));
@@ -86,7 +86,7 @@ test("a stop says why, by name, and whom it cost something", async (t) => {
   assert.equal(realtime.closeCode, 4501);
 });
 
-test("a site's messages arrive once and in order over a restart", async () => {
+test("messages arrive once and in order over a restart", async () => {
   const server = createFakeServer();
   const realtime = createRealtime({
     url: "ws://site.test/",
@@ -110,13 +110,13 @@ test("a site's messages arrive once and in order over a restart", async () => {
   realtime.disconnect();
 });
 
-test("what comes in one frame is as if each had come alone", (t) => {
+test("envelopes of one frame are handled one by one", (t) => {
   const { WebSocket, realtime } = setup(t);
   const reported = t.mock.method(console, "error", () => {});
   const seen = [];
   realtime.on("*", ({ type, payload }) => type === "a" && seen.push(payload));
   realtime.on("a", () => {
-    throw new Error("a handler's own");
+    throw new Error("an error of the page");
   });
   const sendTogether = (...payloads) =>
     WebSocket.last.text(JSON.stringify(payloads.map((payload) => ({ type: "a", payload }))));
@@ -127,7 +127,7 @@ test("what comes in one frame is as if each had come alone", (t) => {
   assert.equal(reported.mock.callCount(), 3);
 });
 
-test("after a disconnect in the midst of a frame, the rest of it is for nobody", (t) => {
+test("disconnect() in the middle of a frame drops the rest of it", (t) => {
   const { WebSocket, realtime } = setup(t);
   const seen = [];
   realtime.on("a", ({ payload }) => {
@@ -142,14 +142,14 @@ test("after a disconnect in the midst of a frame, the rest of it is for nobody",
   assert.deepEqual(seen, [1, 2, 4]);
 });
 
-test("it offers to read many in one frame, or the subprotocols it is given", (t) => {
+test("offers the batch subprotocol, or those of the option", (t) => {
   assert.deepEqual(setup(t).WebSocket.last.protocols, [BATCH_SUBPROTOCOL, SUBPROTOCOL]);
   t.mock.timers.reset();
   const { WebSocket } = setup(t, { protocols: [SUBPROTOCOL] });
   assert.deepEqual(WebSocket.last.protocols, [SUBPROTOCOL]);
 });
 
-test("debug says what is sent, received and becomes of it; else nothing is said", async (t) => {
+test("debug logs messages and statuses, and is off by default", async (t) => {
   const said = t.mock.method(console, "debug", () => {});
   setup(t);
   assert.equal(said.mock.callCount(), 0);

@@ -1,4 +1,4 @@
-/** The examples of the documentation, and what they run in: a page of stubs and a fake server. */
+/** Runs the examples of the documentation in a page of stubs with a fake server. */
 import { readFileSync, unlinkSync, writeFileSync } from "node:fs";
 import * as module from "node:module";
 import { tmpdir } from "node:os";
@@ -24,20 +24,20 @@ const hooksUrl = `data:text/javascript,${encodeURIComponent(hooks)}`;
 if (module.registerHooks) module.registerHooks({ resolve: (await import(hooksUrl)).resolve });
 else module.register(hooksUrl);
 
-/** The code block behind `<!-- mark -->` in a file of this repository. */
+/** The code block after `<!-- mark -->` in a file of this repository. */
 export function block(file, mark) {
   const text = readFileSync(new URL(file, ROOT), "utf8");
   const [, found] = text.split(`<!-- ${mark} -->\n\`\`\``);
   return found.slice(found.indexOf("\n") + 1, found.indexOf("\n```"));
 }
 
-/** All marks of examples in a file. */
+/** The marks of all examples in a file. */
 export function marks(file) {
   const text = readFileSync(new URL(file, ROOT), "utf8");
   return [...text.matchAll(/^<!-- (example: [\w-]+) -->$/gm)].map(([, mark]) => mark);
 }
 
-/** Runs a module as it is written, in a page with a fake server. */
+/** Runs the code of a module unchanged, in a page with a fake server. */
 export async function run(t, code, options = {}) {
   const server = createFakeServer({ userId: 7, name: "Ada", role: "editor", ...options }).install();
   const said = [];
@@ -71,7 +71,7 @@ export async function run(t, code, options = {}) {
   });
   t.mock.method(console, "log", (...words) => said.push(words.join(" ")));
   t.after(() => {
-    // The one close after which no timer is left.
+    // After this close the client has no timers left.
     server.close(4503);
     server.uninstall();
     for (const name of ["document", "location", "addEventListener", "removeEventListener"]) {

@@ -1,4 +1,4 @@
-/** The documentation's examples, run as they are written. */
+/** The examples of the documentation, run unchanged. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
@@ -7,7 +7,7 @@ import { block, marks, run, turn } from "./documents.js";
 const PAGE = "docs/client.md";
 const example = (name) => block(PAGE, `example: ${name}`);
 
-test("each example is run here", () => {
+test("every example has a test", () => {
   const names = ["quick-start", "auto-connect", "ready", "support-chat", "react", "testing"];
   assert.deepEqual(marks(PAGE), names.map((name) => `example: ${name}`));
 });
@@ -78,13 +78,13 @@ test("support chat", async (t) => {
   assert.deepEqual([input.value, notice.textContent], ["three", "That may not have arrived: look above."]);
 });
 
-test("support chat, with somebody who is not logged in", async (t) => {
+test("support chat with an anonymous sender", async (t) => {
   const { server, query } = await run(t, example("support-chat"));
   server.push("message", { room: "support", content: { text: "Help" } }, { room: "support" });
   assert.deepEqual(query("#messages").children.map(({ textContent }) => textContent), ["A visitor: Help"]);
 });
 
-test("support chat, where the room is not for everyone", async (t) => {
+test("support chat with a room that refuses", async (t) => {
   const code = example("support-chat");
   const { server, query } = await run(t, code, { automatic: false });
   server.last.accept({ role: "user" });
@@ -108,5 +108,5 @@ test("React", async (t) => {
 
 test("a site's own test", async (t) => {
   const { server } = await run(t, example("testing"));
-  assert.equal(server.connections.length, 0, "it has a server of its own");
+  assert.equal(server.connections.length, 0, "the example creates its own server");
 });

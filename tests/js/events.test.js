@@ -16,7 +16,7 @@ test("a handler that throws does not keep the others from running", (t) => {
   assert.equal(logged.mock.calls[0].arguments[0].message, "mine");
 });
 
-test("once runs one time, and what on and once return takes the handler off", () => {
+test("once() runs one time, and both return a function that removes the handler", () => {
   const events = createEvents();
   const seen = [];
   events.once("a", () => seen.push("once"));
@@ -30,7 +30,7 @@ test("once runs one time, and what on and once return takes the handler off", ()
   assert.deepEqual(seen, ["once", "on", "on"]);
 });
 
-test("a handler taken off by an earlier one does not run", () => {
+test("a handler that an earlier one removes does not run", () => {
   const events = createEvents();
   const seen = [];
   let off = () => {};
@@ -40,7 +40,7 @@ test("a handler taken off by an earlier one does not run", () => {
   assert.deepEqual(seen, []);
 });
 
-test("the same function twice is two handlers", () => {
+test("a function that is added twice is two handlers", () => {
   const events = createEvents();
   let count = 0;
   const handler = () => {
@@ -52,6 +52,6 @@ test("the same function twice is two handlers", () => {
   assert.equal(count, 1);
 });
 
-test("only functions can handle", () => {
+test("a handler must be a function", () => {
   assert.throws(() => createEvents().on("a", null), TypeError);
 });

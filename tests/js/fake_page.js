@@ -1,4 +1,4 @@
-/** A page around the client: its events in the test's hands, its listeners counted. */
+/** A page around the client: the test fires its events and counts its listeners. */
 export function fakePage(t) {
   const target = new EventTarget();
   const document = new EventTarget();
@@ -27,7 +27,7 @@ export function fakePage(t) {
     get listeners() {
       return listeners;
     },
-    /** An event of the window. */
+    /** Fires an event of the window. */
     window: (type, rest) => target.dispatchEvent(Object.assign(new Event(type), rest)),
     online: () => target.dispatchEvent(new Event("online")),
     resume: () => document.dispatchEvent(new Event("resume")),

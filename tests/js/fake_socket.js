@@ -1,6 +1,6 @@
 import { createFakeServer } from "../../pm_realtime/static/pm_realtime_testing/testing.js";
 
-/** A class for WebSocket whose server's end is in the test's hands: `last` is its newest. */
+/** A WebSocket class whose server's end the test controls: `all` of them, and the `last`. */
 export function fakeWebSocket(options = {}) {
   const server = createFakeServer({ automatic: false, userId: 7, role: "editor", ...options });
   return Object.defineProperties(server.WebSocket, {

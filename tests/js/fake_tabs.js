@@ -1,12 +1,12 @@
-import { joinSocket } from "../../pm_realtime/browser/shared.js";
+import { joinSharedSocket } from "../../pm_realtime/browser/shared.js";
 import { fakeWebSocket } from "./fake_socket.js";
 
-/** Lets everything run that waits for nothing but its turn. */
+/** Lets all code run that waits for its turn only. */
 export async function rest() {
   for (let turn = 0; turn < 5; turn += 1) await new Promise((resolve) => setImmediate(resolve));
 }
 
-/** Web Locks of one origin; `of(tab)` is what one tab sees of them. */
+/** The Web Locks of one origin; `of(tab)` are those of one tab. */
 function fakeLocks() {
   const held = new Map();
   const queues = new Map();
@@ -25,7 +25,7 @@ function fakeLocks() {
       held.delete(name);
       grantNext(name);
     };
-    queueMicrotask(() => request.tab.hearLate(call));
+    queueMicrotask(() => request.tab.runLate(call));
   }
 
   const drop = (name, request) => {
@@ -38,7 +38,7 @@ function fakeLocks() {
       if (tab.dead) return;
       if (options.steal) {
         const robbed = held.get(name);
-        robbed?.tab.hearLate(() => robbed.reject(new DOMException("stolen", "AbortError")));
+        robbed?.tab.runLate(() => robbed.reject(new DOMException("stolen", "AbortError")));
         grant(name, one);
       } else if (options.ifAvailable && held.has(name)) {
         queueMicrotask(async () => resolve(await callback(null)));
@@ -63,8 +63,8 @@ function fakeLocks() {
 
     release(tab) {
       for (const [name, queue] of queues) queues.set(name, queue.filter((each) => each.tab !== tab));
-      for (const [name, { tab: holder }] of [...held]) {
-        if (holder !== tab) continue;
+      for (const [name, { tab: other }] of [...held]) {
+        if (other !== tab) continue;
         held.delete(name);
         grantNext(name);
       }
@@ -80,7 +80,7 @@ function fakeLocks() {
   };
 }
 
-/** A browser whose tabs are of one origin, and the server's end of its sockets. */
+/** A browser with tabs of one origin, and the server's end of their sockets. */
 export function fakeBrowser() {
   const locks = fakeLocks();
   const channels = new Set();
@@ -100,7 +100,7 @@ export function fakeBrowser() {
         for (const other of channels) {
           if (other === this || other.name !== this.name) continue;
           const data = structuredClone(message);
-          queueMicrotask(() => other.tab.hear(() => channels.has(other) && other.onmessage?.({ data })));
+          queueMicrotask(() => other.tab.run(() => channels.has(other) && other.onmessage?.({ data })));
         }
       }
 
@@ -128,34 +128,34 @@ export function fakeBrowser() {
         }
 
         dispatchEvent(event) {
-          tab.hear(() => super.dispatchEvent(event));
+          tab.run(() => super.dispatchEvent(event));
         }
       };
     }
 
-    hear(run) {
+    run(action) {
       if (this.dead) return;
-      if (this.#asleep) this.#asleep.push(run);
-      else run();
+      if (this.#asleep) this.#asleep.push(action);
+      else action();
     }
 
-    /** After a sleep, this comes behind all else: so it is with the locks of Chromium. */
-    hearLate(run) {
-      if (this.#asleep) this.#late.push(run);
-      else this.hear(run);
+    /** After a sleep this runs last, as events of locks do in Chromium. */
+    runLate(action) {
+      if (this.#asleep) this.#late.push(action);
+      else this.run(action);
     }
 
-    /** It hears nothing and, with `event` null, has not been told that it will not. */
+    /** Nothing runs in it any more. With `event` null, no event told it so. */
     sleep(event = "freeze") {
       if (event) this.dispatchEvent(new Event(event));
       this.#asleep = [];
     }
 
     wake(event = "resume") {
-      const runs = this.#asleep;
+      const actions = this.#asleep;
       this.#asleep = null;
-      runs.forEach((run) => this.hear(run));
-      setImmediate(() => this.#late.splice(0).forEach((run) => this.hear(run)));
+      actions.forEach((action) => this.run(action));
+      setImmediate(() => this.#late.splice(0).forEach((action) => this.run(action)));
       if (event) this.dispatchEvent(new Event(event));
     }
 
@@ -171,10 +171,10 @@ export function fakeBrowser() {
       this.dispatchEvent(new Event("pagehide"));
     }
 
-    /** A client of this tab, with all it was told. */
+    /** A client of this tab, with everything that it was told. */
     join(shared = "anna", url = "ws://site.test/") {
-      const client = { connected: [], frames: [], closes: [], rooms: [], ready: 0 };
-      client.socket = joinSocket(
+      const client = { connected: [], frames: [], closes: [], rooms: [], healthy: 0 };
+      client.socket = joinSharedSocket(
         {
           url,
           shared,
@@ -184,7 +184,7 @@ export function fakeBrowser() {
             for (const room of client.rooms) client.say("subscribe", { room }, undefined, true);
           },
           onFrame: (envelope) => client.frames.push(envelope),
-          onReady: () => { client.ready += 1; },
+          onHealthy: () => { client.healthy += 1; },
           onClose: (...why) => client.closes.push(why.filter((each) => each !== undefined)),
         },
         this,
@@ -205,7 +205,7 @@ export function fakeBrowser() {
     get sockets() {
       return WebSocket.all;
     },
-    /** The sockets that neither end has closed. */
+    /** The sockets that are open at both ends. */
     get open() {
       return WebSocket.all.filter(({ socket }) => socket.readyState < 2 && !socket.tab.dead);
     },

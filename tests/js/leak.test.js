@@ -1,4 +1,4 @@
-/** A thousand connections come and go, and leave nothing behind. */
+/** A thousand connections leave no timers, listeners or memory behind. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setFlagsFromString } from "node:v8";
@@ -13,8 +13,8 @@ const collect = runInNewContext("gc");
 
 const CYCLES = 1_000;
 const ROUNDS = 8;
-/** Bytes a cycle: one handler left behind takes more than twice as many. */
-const ALLOWED = 100;
+/** Bytes a cycle. One leaked handler takes more than twice as many. */
+const MAX_BYTES = 100;
 
 async function heap() {
   for (let turn = 0; turn < 3; turn += 1) {
@@ -26,7 +26,7 @@ async function heap() {
 
 const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
 
-/** Runs a cycle so many times with a server that is then forgotten; what that left. */
+/** Runs `cycle(server)` many times, and returns what is left per cycle. */
 async function left(t, cycle) {
   const page = fakePage(t);
   const before = { timers: timers(), listeners: page.listeners };
@@ -38,9 +38,9 @@ async function left(t, cycle) {
     }
   };
   await run(CYCLES);
-  // A leak grows in every round; what is compiled and cached meanwhile does not.
+  // A leak grows in every round; caches and compiled code do not.
   let bytes = Infinity;
-  for (let round = 0; round < ROUNDS && bytes >= ALLOWED; round += 1) {
+  for (let round = 0; round < ROUNDS && bytes >= MAX_BYTES; round += 1) {
     const start = await heap();
     await run(CYCLES);
     bytes = Math.min(bytes, ((await heap()) - start) / CYCLES);
@@ -52,7 +52,7 @@ async function left(t, cycle) {
   };
 }
 
-/** Uses everything there is in one connection. */
+/** Uses all methods on one connection. */
 function use(server, realtime) {
   realtime.connect();
   server.last.accept();
@@ -63,7 +63,7 @@ function use(server, realtime) {
   realtime.once("never", () => {})();
 }
 
-test("of one client that connects and disconnects", async (t) => {
+test("one client that connects and disconnects leaves nothing behind", async (t) => {
   let realtime = null;
   const found = await left(t, async (server) => {
     realtime ??= createRealtime({ url: "ws://site.test/", WebSocket: server.WebSocket });
@@ -79,20 +79,20 @@ test("of one client that connects and disconnects", async (t) => {
     realtime.disconnect();
   });
   assert.deepEqual([found.timers, found.listeners], [0, 0]);
-  assert.ok(found.bytes < ALLOWED, `${found.bytes} bytes a cycle`);
+  assert.ok(found.bytes < MAX_BYTES, `${found.bytes} bytes a cycle`);
 });
 
-test("of clients that are thrown away", async (t) => {
+test("clients that are dropped leave nothing behind", async (t) => {
   const found = await left(t, async (server) => {
     const realtime = createRealtime({ url: "ws://site.test/", WebSocket: server.WebSocket });
     use(server, realtime);
     realtime.disconnect();
   });
   assert.deepEqual([found.timers, found.listeners], [0, 0]);
-  assert.ok(found.bytes < ALLOWED, `${found.bytes} bytes a cycle`);
+  assert.ok(found.bytes < MAX_BYTES, `${found.bytes} bytes a cycle`);
 });
 
-test("of connections that are lost and come back", async (t) => {
+test("connections that are lost and restored leave nothing behind", async (t) => {
   let realtime = null;
   const found = await left(t, async (server) => {
     realtime ??= createRealtime({ url: "ws://site.test/", WebSocket: server.WebSocket });
@@ -102,5 +102,5 @@ test("of connections that are lost and come back", async (t) => {
     realtime.disconnect();
   });
   assert.deepEqual([found.timers, found.listeners], [0, 0]);
-  assert.ok(found.bytes < ALLOWED, `${found.bytes} bytes a cycle`);
+  assert.ok(found.bytes < MAX_BYTES, `${found.bytes} bytes a cycle`);
 });

@@ -1,4 +1,4 @@
-/** Browsers that give a page no socket, or not what tabs need to share one. */
+/** Browsers that refuse a socket, or what tabs need to share one. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
@@ -8,7 +8,7 @@ import { fakePage } from "./fake_page.js";
 import { fakeWebSocket } from "./fake_socket.js";
 import { fakeBrowser, rest } from "./fake_tabs.js";
 
-/** Its WebSocket can be made to throw, as a policy of the page does. */
+/** A client whose WebSocket throws after `refuse(true)`, as with a policy of the page. */
 function setup(t, options) {
   t.mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"] });
   t.mock.method(Math, "random", () => 1);
@@ -38,10 +38,10 @@ function browserOf(t) {
 
 for (const [name, retry] of [
   ["a retry", ({ tick }) => tick(1000)],
-  ["waking up", ({ events }) => events.online()],
-  ["a connect() while it waits", ({ realtime }) => realtime.connect()],
+  ["a wake-up", ({ events }) => events.online()],
+  ["connect() during a wait", ({ realtime }) => realtime.connect()],
 ]) {
-  test(`where ${name} cannot even open a socket, that is the end, and told`, async (t) => {
+  test(`a refused socket after ${name} stops the client with the error`, async (t) => {
     const events = fakePage(t);
     const { WebSocket, realtime, log, closes, refusal, refuse, tick } = setup(t);
     realtime.connect();
@@ -64,7 +64,7 @@ for (const [name, retry] of [
   });
 }
 
-test("a rest that ends with a refused socket ends for good", (t) => {
+test("a refused socket after a rest stops the client", (t) => {
   const events = fakePage(t);
   const { WebSocket, realtime, closes, refusal, refuse } = setup(t, { maxReconnectAttempts: 0 });
   realtime.connect();
@@ -76,7 +76,7 @@ test("a rest that ends with a refused socket ends for good", (t) => {
   assert.equal(closes.length, 2);
 });
 
-test("a first connect() that cannot open a socket throws, and leaves things as they were", async (t) => {
+test("a refused socket makes the first connect() throw", async (t) => {
   const { realtime, closes, log, refusal, refuse } = setup(t);
   refuse(true);
   realtime.disconnect();
@@ -85,7 +85,7 @@ test("a first connect() that cannot open a socket throws, and leaves things as t
   assert.deepEqual([closes, log, realtime.status], [[], [], "stopped"]);
 });
 
-test("with shared tabs the close tells of a socket that cannot be opened", async (t) => {
+test("a refused socket of a shared client is reported by :close", async (t) => {
   const { realtime, closes, refusal, refuse } = setup(t, { shared: true });
   refuse(true);
   realtime.connect();
@@ -95,10 +95,10 @@ test("with shared tabs the close tells of a socket that cannot be opened", async
 });
 
 for (const shared of [true, "anna"]) {
-  test(`so it is where locks are there, with shared: ${shared}`, async (t) => {
+  test(`a refused socket of a tab with locks ends the tab, with shared: ${shared}`, async (t) => {
     const browser = browserOf(t);
     const tab = browser.tab();
-    const refusal = new SyntaxError("These are no protocols.");
+    const refusal = new SyntaxError("Invalid subprotocols.");
     tab.WebSocket = class {
       constructor() {
         throw refusal;
@@ -110,7 +110,7 @@ for (const shared of [true, "anna"]) {
     assert.deepEqual([browser.locks.names, browser.locks.waiting, browser.channels.size], [[], 0, 0]);
   });
 
-  test(`a page that is given no locks has a socket of its own, with shared: ${shared}`, async (t) => {
+  test(`a page without locks opens its own socket, with shared: ${shared}`, async (t) => {
     const denied = new DOMException("Access to the Locks API is denied.", "SecurityError");
     for (const request of [() => Promise.reject(denied), () => { throw denied; }]) {
       const browser = browserOf(t);
@@ -127,7 +127,7 @@ for (const shared of [true, "anna"]) {
     }
   });
 
-  test(`one that is closed before it is denied opens nothing, with shared: ${shared}`, async (t) => {
+  test(`a tab that closes before its lock is denied opens nothing, with shared: ${shared}`, async (t) => {
     const browser = browserOf(t);
     const tab = browser.tab();
     tab.navigator.locks = { request: () => Promise.reject(new DOMException("", "SecurityError")) };
@@ -136,7 +136,7 @@ for (const shared of [true, "anna"]) {
     assert.equal(browser.sockets.length, 0);
   });
 
-  test(`so has one without a channel to other tabs, with shared: ${shared}`, async (t) => {
+  test(`a page without BroadcastChannel opens its own socket, with shared: ${shared}`, async (t) => {
     const browser = browserOf(t);
     const channels = [undefined, class { constructor() { throw new DOMException("", "SecurityError"); } }];
     for (const [index, BroadcastChannel] of channels.entries()) {
@@ -152,7 +152,7 @@ for (const shared of [true, "anna"]) {
   });
 }
 
-test("the other tabs come back where only the owner's page may not open a socket", async (t) => {
+test("other tabs connect if only the leader's page is refused a socket", async (t) => {
   const browser = browserOf(t);
   const [first, second] = [browser.tab(), browser.tab()];
   const refusal = new DOMException("Refused by the policy of the page.", "SecurityError");

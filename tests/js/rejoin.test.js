@@ -1,17 +1,17 @@
-/** What becomes of a room whose repeated `subscribe` fails on a connection that lasts. */
+/** Rooms whose repeated `subscribe` fails while the connection stays. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { createRealtime } from "../../pm_realtime/browser/client.js";
 import { TEMPORARY_ERRORS } from "../../pm_realtime/browser/constants.js";
-import { RETRY_SPREAD } from "../../pm_realtime/browser/core/rooms.js";
+import { RETRY_SPREAD_MS } from "../../pm_realtime/browser/core/rooms.js";
 import { fakeWebSocket, settled } from "./fake_socket.js";
 
 const PERMANENT_ERRORS = ["FORBIDDEN", "AUTH_REQUIRED", "INVALID_ROOM", "ROOM_LIMIT"];
-const REPLY_TIMEOUT = 15_000;
+const REPLY_TIMEOUT_MS = 15_000;
 
-/** The timers that are running, by their handles. */
-function watchTimers(t) {
+/** The handles of the timers that are running. */
+function trackTimers(t) {
   const running = new Set();
   const { setTimeout, clearTimeout } = globalThis;
   globalThis.setTimeout = (run, delay) => {
@@ -30,11 +30,11 @@ function watchTimers(t) {
   return running;
 }
 
-/** A connected client without heartbeat, whose random waits are all `random` of their bound. */
+/** A connected client without heartbeat. Its random waits are `random` times their bound. */
 function setup(t, random = 1) {
   t.mock.timers.enable({ apis: ["setTimeout", "Date"] });
   t.mock.method(Math, "random", () => random);
-  const timers = watchTimers(t);
+  const timers = trackTimers(t);
   const WebSocket = fakeWebSocket();
   const realtime = createRealtime({ url: "ws://site.test/", WebSocket });
   const errors = [];
@@ -69,19 +69,20 @@ function setup(t, random = 1) {
   return { WebSocket, realtime, errors, timers, tick, accept, reconnect, grant, refuse, asked };
 }
 
-/** The same, where room "a" was joined and a new connection has just asked for it again. */
+/** The same after room "a" was joined, and a new connection asked for it again. */
 async function rejoining(t, random) {
   const parts = setup(t, random);
   parts.realtime.subscribe("a");
   await parts.grant();
   parts.reconnect();
-  parts.tick(5000); // The connection counts as stable: its own timer is over.
+  // Until the connection counts as stable, and has no timer of its own.
+  parts.tick(5000);
   assert.equal(parts.asked(), 1);
   return parts;
 }
 
 for (const code of [...TEMPORARY_ERRORS, ...PERMANENT_ERRORS]) {
-  test(`a first subscribe that is refused with ${code} is rejected and forgotten`, async (t) => {
+  test(`a first subscribe() that is refused with ${code} rejects and forgets the room`, async (t) => {
     const { realtime, refuse, tick, asked } = setup(t);
     const joined = realtime.subscribe("a");
     await refuse(code, { retryAfter: 100 });
@@ -93,7 +94,7 @@ for (const code of [...TEMPORARY_ERRORS, ...PERMANENT_ERRORS]) {
 }
 
 for (const code of TEMPORARY_ERRORS) {
-  test(`a joined room is asked for again after ${code}`, async (t) => {
+  test(`a joined room is retried after ${code}`, async (t) => {
     const { realtime, errors, timers, refuse, grant, tick, asked } = await rejoining(t);
     await refuse(code);
     assert.deepEqual([realtime.rooms, errors], [["a"], [code]]);
@@ -116,7 +117,7 @@ for (const code of PERMANENT_ERRORS) {
   });
 }
 
-test("a permanent refusal ends the repetitions too", async (t) => {
+test("a permanent refusal ends the retries", async (t) => {
   const { realtime, errors, timers, refuse, tick, asked } = await rejoining(t);
   await refuse("INTERNAL_ERROR");
   tick(1000);
@@ -126,16 +127,16 @@ test("a permanent refusal ends the repetitions too", async (t) => {
   assert.equal(timers.size, 0);
 });
 
-test("a joined room is asked for again where no answer came in time", async (t) => {
+test("a joined room is retried after a timeout", async (t) => {
   const { realtime, tick, asked } = await rejoining(t);
-  tick(REPLY_TIMEOUT - 5000);
+  tick(REPLY_TIMEOUT_MS - 5000);
   await settled();
   assert.deepEqual([realtime.rooms, asked()], [["a"], 1]);
   tick(1000);
   assert.equal(asked(), 2);
 });
 
-test("a second subscribe to a joined room is repeated and answered likewise", async (t) => {
+test("a second subscribe() to a joined room is retried and resolves", async (t) => {
   const { realtime, refuse, grant, tick, asked } = setup(t);
   realtime.subscribe("a");
   await grant();
@@ -143,15 +144,15 @@ test("a second subscribe to a joined room is repeated and answered likewise", as
   await refuse("RATE_LIMITED", { retryAfter: 2000 });
   const waiting = realtime.subscribe("a");
   assert.equal(asked(), 2);
-  tick(2000 + RETRY_SPREAD);
+  tick(2000 + RETRY_SPREAD_MS);
   assert.equal(asked(), 3);
   await grant();
   assert.equal((await again).type, "subscribed");
   assert.equal((await waiting).type, "subscribed");
 });
 
-for (const [random, delay] of [[0, 4000], [1, 4000 + RETRY_SPREAD]]) {
-  test(`retryAfter is kept to, with a random ${random} of the spread on top`, async (t) => {
+for (const [random, delay] of [[0, 4000], [1, 4000 + RETRY_SPREAD_MS]]) {
+  test(`a retry comes after retryAfter plus ${random} times the spread`, async (t) => {
     const { refuse, tick, asked } = await rejoining(t, random);
     await refuse("RATE_LIMITED", { retryAfter: 4000 });
     tick(delay - 1);
@@ -161,7 +162,7 @@ for (const [random, delay] of [[0, 4000], [1, 4000 + RETRY_SPREAD]]) {
   });
 }
 
-test("a retryAfter longer than a timer can be is no hot loop", async (t) => {
+test("a retryAfter beyond the longest timer is shortened to it", async (t) => {
   const delays = [];
   const { refuse } = await rejoining(t);
   t.mock.method(globalThis, "setTimeout", (_, delay) => delays.push(delay));
@@ -169,7 +170,7 @@ test("a retryAfter longer than a timer can be is no hot loop", async (t) => {
   assert.deepEqual(delays, [2 ** 31 - 1]);
 });
 
-test("the wait grows from 1 s to 30 s, and anew after an answer", async (t) => {
+test("the wait grows from 1 s to 30 s, and starts over after an answer", async (t) => {
   const { realtime, refuse, grant, tick, asked } = await rejoining(t);
   for (const delay of [1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]) {
     const before = asked();
@@ -187,7 +188,7 @@ test("the wait grows from 1 s to 30 s, and anew after an answer", async (t) => {
   assert.equal(asked(), before + 1);
 });
 
-test("the wait is random within its bound", async (t) => {
+test("the wait is random up to its bound", async (t) => {
   const { refuse, tick, asked } = await rejoining(t, 0.5);
   await refuse("INTERNAL_ERROR");
   tick(499);
@@ -196,7 +197,7 @@ test("the wait is random within its bound", async (t) => {
   assert.equal(asked(), 2);
 });
 
-test("a new connection asks at once, once, and starts the waits afresh", async (t) => {
+test("a new connection asks once, and its waits start over", async (t) => {
   const { WebSocket, refuse, accept, tick, asked } = await rejoining(t);
   for (const delay of [1000, 2000, 4000]) {
     await refuse("INTERNAL_ERROR");
@@ -214,7 +215,7 @@ test("a new connection asks at once, once, and starts the waits afresh", async (
   assert.equal(asked(), 2);
 });
 
-test("nothing is asked for between a lost connection and the next", async (t) => {
+test("no room is asked for between two connections", async (t) => {
   const { WebSocket, realtime, refuse, accept, tick, asked } = await rejoining(t);
   await refuse("RATE_LIMITED", { retryAfter: 500 });
   WebSocket.last.close();
@@ -225,12 +226,12 @@ test("nothing is asked for between a lost connection and the next", async (t) =>
   assert.equal(asked(), 1);
 });
 
-test("a refusal that a lost connection overtakes starts no timer", async (t) => {
+test("a refusal that comes after the loss of the connection starts no timer", async (t) => {
   const { WebSocket, realtime, timers, refuse } = await rejoining(t);
   const refused = refuse("INTERNAL_ERROR");
   WebSocket.last.close();
   await refused;
-  assert.equal(timers.size, 1, "the next attempt to connect, and nothing else");
+  assert.equal(timers.size, 1, "only the timer of the next attempt to connect");
   assert.deepEqual(realtime.rooms, ["a"]);
 });
 
@@ -238,7 +239,7 @@ for (const [name, end] of [
   ["disconnect", ({ realtime }) => realtime.disconnect()],
   ["a final close", ({ WebSocket }) => WebSocket.last.close(4502)],
 ]) {
-  test(`${name} leaves no timer; the room is back with connect`, async (t) => {
+  test(`${name} stops the retries, and connect() asks for the room again`, async (t) => {
     const parts = await rejoining(t);
     const { realtime, timers, refuse, accept, tick, asked } = parts;
     await refuse("RATE_LIMITED", { retryAfter: 2000 });
@@ -259,10 +260,11 @@ for (const [name, end] of [
 }
 
 for (const [name, leave, timersLeft] of [
-  ["unsubscribe", ({ realtime }) => realtime.unsubscribe("a"), 1], // Its own reply is awaited.
-  ["being taken out by the server", ({ WebSocket }) => WebSocket.last.frame("unsubscribed", { room: "a" }), 0],
+  // One timer, for its own reply.
+  ["unsubscribe()", ({ realtime }) => realtime.unsubscribe("a"), 1],
+  ["removal by the server", ({ WebSocket }) => WebSocket.last.frame("unsubscribed", { room: "a" }), 0],
 ]) {
-  test(`${name} ends the repetitions of a room`, async (t) => {
+  test(`${name} ends the retries of a room`, async (t) => {
     const parts = await rejoining(t);
     const { realtime, timers, refuse, tick, asked } = parts;
     await refuse("INTERNAL_ERROR");
@@ -276,7 +278,7 @@ for (const [name, leave, timersLeft] of [
   });
 }
 
-test("a room left and wanted anew counts as never joined", async (t) => {
+test("a room that is left and wanted again counts as never joined", async (t) => {
   const { realtime, refuse } = await rejoining(t);
   await refuse("INTERNAL_ERROR");
   realtime.unsubscribe("a");

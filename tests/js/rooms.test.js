@@ -26,7 +26,7 @@ function grant(socket, command) {
 
 const roomsAskedFor = (socket) => socket.sentOf("subscribe").map(({ payload }) => payload.room);
 
-test("subscribe asks the server and gives its answer", async (t) => {
+test("subscribe() resolves with the server's answer", async (t) => {
   const { WebSocket, realtime } = setup(t);
   const joined = realtime.subscribe("support");
   assert.deepEqual(WebSocket.last.lastSent.payload, { room: "support" });
@@ -36,7 +36,7 @@ test("subscribe asks the server and gives its answer", async (t) => {
 });
 
 for (const room of [1n, 5, null, undefined, ["a"]]) {
-  test(`a room is named by a string, not by ${typeof room}, and that harms no other`, async (t) => {
+  test(`a room named by ${typeof room} is refused, and other rooms still work`, async (t) => {
     for (const connect of [false, true]) {
       const { WebSocket, realtime, reconnect } = setup(t, { connect });
       await assert.rejects(realtime.subscribe(room), TypeError);
@@ -54,7 +54,7 @@ for (const room of [1n, 5, null, undefined, ["a"]]) {
   });
 }
 
-test("wanted rooms come back on each connection, before anything queued", async (t) => {
+test("a new connection joins the rooms before it sends the queue", async (t) => {
   const { WebSocket, realtime, tick } = setup(t);
   for (const room of ["a", "b"]) {
     realtime.subscribe(room);
@@ -76,7 +76,7 @@ test("wanted rooms come back on each connection, before anything queued", async 
   );
 });
 
-test("a room asked for before connect is joined by the first connection", async (t) => {
+test("a room that is wanted before connect() is joined on the first connection", async (t) => {
   const { WebSocket, realtime } = setup(t, { connect: false });
   const joined = realtime.subscribe("a");
   realtime.connect();
@@ -96,7 +96,7 @@ test("a refused room is forgotten", async (t) => {
   assert.deepEqual(roomsAskedFor(WebSocket.last), []);
 });
 
-test("a room refused when it should come back is forgotten too", async (t) => {
+test("a room that is refused on the next connection is forgotten", async (t) => {
   const { WebSocket, realtime, reconnect } = setup(t);
   realtime.subscribe("a");
   grant(WebSocket.last, WebSocket.last.lastSent);
@@ -107,7 +107,7 @@ test("a room refused when it should come back is forgotten too", async (t) => {
   assert.deepEqual(realtime.rooms, []);
 });
 
-test("an answer lost with the connection comes from the next", async (t) => {
+test("an answer that was lost comes on the next connection", async (t) => {
   const { WebSocket, realtime, reconnect } = setup(t);
   const joined = realtime.subscribe("a");
   reconnect();
@@ -115,7 +115,7 @@ test("an answer lost with the connection comes from the next", async (t) => {
   assert.equal((await joined).type, "subscribed");
 });
 
-test("a room without an answer in time stays wanted", async (t) => {
+test("a room whose subscribe times out stays wanted", async (t) => {
   const { WebSocket, realtime, reconnect, tick } = setup(t);
   const joined = realtime.subscribe("a");
   tick(15_000);
@@ -124,7 +124,7 @@ test("a room without an answer in time stays wanted", async (t) => {
   assert.deepEqual(roomsAskedFor(WebSocket.last), ["a"]);
 });
 
-test("asking twice while the answer is out sends one command", async (t) => {
+test("two subscribe() before the answer send one command", async (t) => {
   const { WebSocket, realtime } = setup(t);
   const both = Promise.all([realtime.subscribe("a"), realtime.subscribe("a")]);
   assert.deepEqual(roomsAskedFor(WebSocket.last), ["a"]);
@@ -132,7 +132,7 @@ test("asking twice while the answer is out sends one command", async (t) => {
   assert.equal((await both).length, 2);
 });
 
-test("unsubscribe tells the server and forgets the room", async (t) => {
+test("unsubscribe() tells the server and forgets the room", async (t) => {
   const { WebSocket, realtime, reconnect } = setup(t);
   realtime.subscribe("a");
   grant(WebSocket.last, WebSocket.last.lastSent);
@@ -143,7 +143,7 @@ test("unsubscribe tells the server and forgets the room", async (t) => {
   assert.deepEqual(roomsAskedFor(WebSocket.last), []);
 });
 
-test("unsubscribe without a connection is done at once", async (t) => {
+test("unsubscribe() without a connection resolves at once", async (t) => {
   const { WebSocket, realtime } = setup(t, { connect: false });
   const joined = realtime.subscribe("a");
   assert.deepEqual((await realtime.unsubscribe("a")).payload, { room: "a", success: true });
@@ -153,7 +153,7 @@ test("unsubscribe without a connection is done at once", async (t) => {
   assert.deepEqual(WebSocket.last.sent, []);
 });
 
-test("leaving and coming again is not undone by the answers on their way", async (t) => {
+test("late answers do not undo a second subscribe()", async (t) => {
   const { WebSocket, realtime } = setup(t);
   const first = realtime.subscribe("a");
   const one = WebSocket.last.lastSent;
@@ -170,7 +170,7 @@ test("leaving and coming again is not undone by the answers on their way", async
   assert.equal((await second).type, "subscribed");
 });
 
-test("a room the server takes us out of is forgotten", async (t) => {
+test("a room is forgotten when the server removes the connection from it", async (t) => {
   const { WebSocket, realtime, reconnect } = setup(t);
   for (const room of ["a", "b", "c"]) {
     realtime.subscribe(room);
@@ -184,7 +184,7 @@ test("a room the server takes us out of is forgotten", async (t) => {
   assert.deepEqual(roomsAskedFor(WebSocket.last), ["c"]);
 });
 
-test("being taken out of a room that is asked for is not the answer", async (t) => {
+test("a removal does not answer a pending subscribe()", async (t) => {
   const { WebSocket, realtime } = setup(t);
   realtime.subscribe("a");
   grant(WebSocket.last, WebSocket.last.lastSent);
@@ -198,7 +198,7 @@ test("being taken out of a room that is asked for is not the answer", async (t) 
   assert.deepEqual(realtime.rooms, []);
 });
 
-test("rooms outlive disconnect and a final close, whoever waited does not", async (t) => {
+test("a final close rejects pending subscribe() and keeps the rooms", async (t) => {
   const { WebSocket, realtime } = setup(t);
   realtime.subscribe("a");
   grant(WebSocket.last, WebSocket.last.lastSent);

@@ -1,4 +1,4 @@
-/** Pages that sleep, freeze, go offline or are left, and what becomes of the connection. */
+/** The connection of a page that sleeps, freezes, goes offline or is left. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
@@ -8,7 +8,7 @@ import { fakeWebSocket, settled } from "./fake_socket.js";
 
 const NOW = 1_700_000_000_000;
 
-/** A connected client in a page, whose random waits are all at their bound. */
+/** A connected client in a page. Its random waits are at their bound. */
 function setup(t, options = {}) {
   t.mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"], now: NOW });
   t.mock.method(Math, "random", () => 1);
@@ -20,7 +20,7 @@ function setup(t, options = {}) {
   const pings = () => WebSocket.last.sentOf("ping");
   const contents = () => WebSocket.last.sentOf("message").map(({ payload }) => payload.content);
   const pong = () => WebSocket.last.reply(pings().at(-1), "pong");
-  // In steps, as one large one would look like sleep.
+  // In steps: one large step would look like sleep.
   const tick = (ms) => {
     t.mock.timers.tick(ms % 1000);
     for (let left = ms; left >= 1000; left -= 1000) t.mock.timers.tick(1000);
@@ -28,8 +28,7 @@ function setup(t, options = {}) {
   return { page, WebSocket, realtime, pings, pong, contents, tick };
 }
 
-
-test("a frozen page whose server gave it up is back at once", (t) => {
+test("a page that was frozen too long reconnects at once", (t) => {
   const { page, WebSocket, realtime, pings, tick } = setup(t);
   t.mock.method(Date, "now", () => NOW + 60_000);
   page.resume();
@@ -40,21 +39,21 @@ test("a frozen page whose server gave it up is back at once", (t) => {
   assert.equal(realtime.connected, true);
 });
 
-test("what came in while it was frozen is still heard, and does not pass for an answer", (t) => {
+test("frames from before the freeze are handled, but do not count as an answer", (t) => {
   const { page, WebSocket, realtime, tick } = setup(t);
-  const heard = [];
-  realtime.on("news", ({ payload }) => heard.push(payload));
+  const seen = [];
+  realtime.on("news", ({ payload }) => seen.push(payload));
   const clock = t.mock.method(Date, "now", () => NOW + 60_000);
   page.resume();
   WebSocket.last.frame("news", 1);
   WebSocket.last.frame("news", 2);
   clock.mock.restore();
   tick(250);
-  assert.deepEqual(heard, [1, 2]);
+  assert.deepEqual(seen, [1, 2]);
   assert.equal(WebSocket.all.length, 2);
 });
 
-test("a close found on waking is followed by a connection at once", (t) => {
+test("a close that is found on waking up is followed by a connection at once", (t) => {
   const { page, WebSocket, tick } = setup(t);
   page.resume();
   WebSocket.last.close(4001);
@@ -62,7 +61,7 @@ test("a close found on waking is followed by a connection at once", (t) => {
   assert.equal(WebSocket.all.length, 2);
 });
 
-test("a second failure after waking waits as always", (t) => {
+test("a second failure after waking up waits as usual", (t) => {
   const { page, WebSocket, tick } = setup(t);
   page.resume();
   WebSocket.last.close(4001);
@@ -74,7 +73,7 @@ test("a second failure after waking waits as always", (t) => {
   assert.equal(WebSocket.all.length, 3);
 });
 
-test("a machine that slept is noticed by the clock, where no event tells", (t) => {
+test("the clock notices that the machine slept", (t) => {
   const { WebSocket, pings, tick } = setup(t);
   tick(3000);
   assert.equal(pings().length, 0);
@@ -86,7 +85,7 @@ test("a machine that slept is noticed by the clock, where no event tells", (t) =
   assert.equal(WebSocket.all.length, 2);
 });
 
-test("slow timers of a hidden tab are no sleep", (t) => {
+test("slow timers of a hidden tab do not count as sleep", (t) => {
   const { page, pings, tick } = setup(t);
   page.show("hidden");
   const clock = t.mock.method(Date, "now", () => NOW + 20_000);
@@ -95,22 +94,23 @@ test("slow timers of a hidden tab are no sleep", (t) => {
   assert.equal(pings().length, 0);
 });
 
-test("an answer that waits behind a late timer counts", (t) => {
+test("an answer that is read after a late timer counts", (t) => {
   const { page, WebSocket, realtime, pings, pong, tick } = setup(t);
-  page.show("hidden"); // Where the clock wakes nobody.
+  // In a hidden tab, where the clock does not count.
+  page.show("hidden");
   tick(30_000);
   assert.equal(pings().length, 1);
   tick(9999);
   const clock = t.mock.method(Date, "now", () => NOW + 300_000);
   tick(1);
-  assert.equal(realtime.connected, true, "the timer ran late, so that it says nothing");
+  assert.equal(realtime.connected, true, "a timer that runs late does not prove silence");
   pong();
   clock.mock.restore();
   tick(5_000);
   assert.deepEqual([realtime.connected, WebSocket.all.length], [true, 1]);
 });
 
-test("in doubt messages are held, and go out in order with the answer", async (t) => {
+test("messages wait while the connection is suspect, and are sent in order after the answer", async (t) => {
   const { page, WebSocket, realtime, pong, contents } = setup(t);
   page.resume();
   const sent = ["a", "b"].map((content) => realtime.sendToRoom("r", content));
@@ -125,7 +125,7 @@ test("in doubt messages are held, and go out in order with the answer", async (t
   assert.equal((await Promise.all(sent)).length, 2);
 });
 
-test("what was held goes out on the next connection where no answer came", (t) => {
+test("messages that waited are sent on the next connection if no answer comes", (t) => {
   const { page, WebSocket, realtime, contents, tick } = setup(t);
   page.window("offline");
   realtime.sendToRoom("r", "kept");
@@ -137,19 +137,19 @@ test("what was held goes out on the next connection where no answer came", (t) =
   assert.deepEqual(contents(), ["kept"]);
 });
 
-test("online again, the answer has to come soon", (t) => {
+test("after coming online the answer has to come soon", (t) => {
   const { page, WebSocket, pings, tick } = setup(t);
   page.window("offline");
   tick(2000);
   page.online();
   page.show("visible");
   page.resume();
-  assert.equal(pings().length, 2, "one for each patience, not for each event");
+  assert.equal(pings().length, 2, "one for each timeout, not for each event");
   tick(1000);
   assert.equal(WebSocket.all.length, 2);
 });
 
-test("a slow network is given longer to answer", (t) => {
+test("a slow network gets more time to answer", (t) => {
   const { page, WebSocket, realtime, pong, tick } = setup(t);
   tick(30_000);
   tick(1500);
@@ -171,7 +171,7 @@ test("a connection that answers stays", (t) => {
   assert.deepEqual([realtime.connected, WebSocket.all.length], [true, 1]);
 });
 
-test("a page that is left closes its socket, and has the next when it is back", async (t) => {
+test("a page that is left closes its socket, and reconnects when it is back", async (t) => {
   const { page, WebSocket, realtime, contents, tick } = setup(t);
   realtime.subscribe("r");
   WebSocket.last.reply(WebSocket.last.lastSent, "subscribed", { room: "r", success: true });
@@ -189,7 +189,7 @@ test("a page that is left closes its socket, and has the next when it is back", 
   assert.deepEqual(contents(), ["kept"]);
 });
 
-test("with reconnect: false a page that is left and gone back to stays away, and says so", async (t) => {
+test("with reconnect: false a page that was left stays stopped", async (t) => {
   const { page, WebSocket, realtime } = setup(t, { reconnect: false });
   const closes = [];
   realtime.on(":close", ({ code, willReconnect }) => closes.push([code, willReconnect]));
@@ -205,7 +205,7 @@ test("with reconnect: false a page that is left and gone back to stays away, and
   assert.equal(WebSocket.all.length, 2);
 });
 
-test("each close that is followed by an attempt says when", (t) => {
+test("a page that is left reports a delay of 0", (t) => {
   const { page, WebSocket, realtime } = setup(t);
   const delays = [];
   realtime.on(":close", ({ willReconnect, delay }) => delays.push([willReconnect, delay]));
@@ -214,13 +214,13 @@ test("each close that is followed by an attempt says when", (t) => {
   assert.equal(WebSocket.all.length, 1);
 });
 
-test("the first showing of a page is no return", (t) => {
+test("the first pageshow event does not wake the client", (t) => {
   const { page, pings } = setup(t);
   page.window("pageshow", { persisted: false });
   assert.equal(pings().length, 0);
 });
 
-test("after disconnect nothing of the page is listened to", (t) => {
+test("disconnect() removes all listeners of the page", (t) => {
   const { page, realtime } = setup(t);
   assert.ok(page.listeners > 0);
   realtime.disconnect();
@@ -230,7 +230,7 @@ test("after disconnect nothing of the page is listened to", (t) => {
   assert.equal(page.listeners, 0);
 });
 
-test("a socket that is closing takes no message with it", (t) => {
+test("a message is not lost in a socket that is closing", (t) => {
   const { WebSocket, realtime, contents, tick } = setup(t);
   WebSocket.last.socket.readyState = 2;
   realtime.sendToRoom("r", "kept");

@@ -10,7 +10,7 @@ function setup(t) {
   return { WebSocket, realtime: createRealtime({ url: "ws://site.test/", WebSocket }) };
 }
 
-test("a snapshot stays the same object until something changes", (t) => {
+test("a snapshot stays the same object until the state changes", (t) => {
   const { WebSocket, realtime } = setup(t);
   const { store } = realtime;
   const seen = [];
@@ -37,13 +37,13 @@ test("a snapshot stays the same object until something changes", (t) => {
     closeCode: 4501,
   });
   assert.equal(seen.at(-1), store.getSnapshot());
-  assert.equal(connected.connected, true, "what was read does not change");
+  assert.equal(connected.connected, true, "a snapshot does not change");
   off();
   realtime.connect();
   assert.equal(seen.at(-1).status, "stopped");
 });
 
-test("handlers of events see the state as the store has it", (t) => {
+test("handlers of events see the new state", (t) => {
   const { WebSocket, realtime } = setup(t);
   const seen = [];
   for (const name of [":status", ":open", ":close"]) {
@@ -61,21 +61,21 @@ test("handlers of events see the state as the store has it", (t) => {
   ]);
 });
 
-test("one listener that throws does not keep the others from hearing", (t) => {
+test("a listener that throws does not keep the others from running", (t) => {
   t.mock.method(console, "error", () => {});
   const { realtime } = setup(t);
-  let heard = 0;
+  let calls = 0;
   realtime.store.subscribe(() => {
     throw new Error("mine");
   });
   realtime.store.subscribe(() => {
-    heard += 1;
+    calls += 1;
   });
   realtime.connect();
-  assert.equal(heard, 1);
+  assert.equal(calls, 1);
 });
 
-test("the state cannot be written", (t) => {
+test("the state is read-only", (t) => {
   const { realtime } = setup(t);
   assert.throws(() => {
     realtime.connected = true;

@@ -23,15 +23,15 @@ async function connected(options) {
   return parts;
 }
 
-test("by itself it accepts, answers and echoes as the server does", async () => {
+test("accepts, answers and echoes as the real server does", async () => {
   const { server, realtime } = await connected({ userId: 5, name: "Ada", role: "editor" });
   assert.deepEqual([realtime.userId, realtime.role], [5, "editor"]);
-  const heard = [];
-  realtime.on("message", ({ payload, room }) => heard.push([room, payload.content]));
+  const seen = [];
+  realtime.on("message", ({ payload, room }) => seen.push([room, payload.content]));
   assert.equal((await realtime.subscribe("a")).payload.room, "a");
   const { payload } = await realtime.sendToRoom("a", "hi");
   assert.deepEqual(payload, { room: "a", content: "hi", from: { userId: 5, name: "Ada" } });
-  assert.deepEqual(heard, [["a", "hi"]]);
+  assert.deepEqual(seen, [["a", "hi"]]);
   assert.ok((await realtime.ping()) >= 0);
   await realtime.unsubscribe("a");
   await assert.rejects(realtime.sendToRoom("a", "again"), { code: "NOT_IN_ROOM" });
@@ -47,19 +47,19 @@ test("by itself it accepts, answers and echoes as the server does", async () => 
   realtime.disconnect();
 });
 
-test("pushes reach everyone, or who is in the room", async () => {
+test("push() reaches all connections, or those in the room", async () => {
   const { server, realtime } = await connected();
-  const heard = [];
-  realtime.on("*", ({ type, room }) => heard.push([type, room]));
+  const seen = [];
+  realtime.on("*", ({ type, room }) => seen.push([type, room]));
   server.push("news", 1);
   server.push("news", 2, { room: "a" });
   await realtime.subscribe("a");
   server.push("news", 3, { room: "a" });
-  assert.deepEqual(heard, [["news", undefined], ["subscribed", undefined], ["news", "a"]]);
+  assert.deepEqual(seen, [["news", undefined], ["subscribed", undefined], ["news", "a"]]);
   realtime.disconnect();
 });
 
-test("a command is refused once, with its code and details", async () => {
+test("refuse() refuses one command, with code and details", async () => {
   const { server, realtime } = await connected();
   server.refuse("subscribe", "RATE_LIMITED", { retryAfter: 5 });
   await assert.rejects(realtime.subscribe("a"), { code: "RATE_LIMITED", retryAfter: 5 });
@@ -67,7 +67,7 @@ test("a command is refused once, with its code and details", async () => {
   realtime.disconnect();
 });
 
-test("it goes down, refuses, and comes back", async () => {
+test("goDown() refuses connections until comeBack()", async () => {
   const { server, realtime } = await connected();
   await realtime.subscribe("a");
   server.goDown(4012);
@@ -82,7 +82,7 @@ test("it goes down, refuses, and comes back", async () => {
   assert.equal(server.last.closedWith, 1000);
 });
 
-test("it closes with a code, and somebody else may log in", async () => {
+test("close() has a code, and logIn() changes the next connection's user", async () => {
   const { server, realtime } = await connected();
   server.close(4501);
   assert.deepEqual([realtime.status, realtime.closeCode], ["stopped", 4501]);
@@ -95,7 +95,7 @@ test("it closes with a code, and somebody else may log in", async () => {
   realtime.disconnect();
 });
 
-test("left to the test, it does nothing by itself", async () => {
+test("with automatic: false it does nothing by itself", async () => {
   const { server, realtime } = setup({ automatic: false });
   realtime.connect();
   await new Promise((resolve) => setImmediate(resolve));
@@ -107,7 +107,7 @@ test("left to the test, it does nothing by itself", async () => {
   realtime.disconnect();
 });
 
-test("it stands in for the global WebSocket, and gives it back", async () => {
+test("install() replaces the global WebSocket until uninstall()", async () => {
   const before = Object.getOwnPropertyDescriptor(globalThis, "WebSocket");
   const server = createFakeServer().install();
   const realtime = createRealtime({ url: "ws://site.test/" });
@@ -118,7 +118,7 @@ test("it stands in for the global WebSocket, and gives it back", async () => {
   assert.deepEqual(Object.getOwnPropertyDescriptor(globalThis, "WebSocket"), before);
 });
 
-test("installed twice, it is taken away by one uninstall", () => {
+test("one uninstall() undoes two install()", () => {
   const { WebSocket } = globalThis;
   const server = createFakeServer();
   server.install().install();

@@ -1,4 +1,4 @@
-/** Uses everything that the package exports, as a site would; `tsc --strict` passes it. */
+/** Uses everything that the package exports, and passes `tsc --strict`. */
 import {
   BATCH_SUBPROTOCOL,
   backoffDelay,
@@ -46,7 +46,7 @@ declare module "@pm-realtime/client" {
   }
 }
 
-/** Fails to compile where the two are not the same type. */
+/** Fails to compile if the two types differ. */
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 const same = <A, B>(_: Same<A, B>): void => {};
 

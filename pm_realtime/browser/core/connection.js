@@ -1,24 +1,35 @@
-import { createBackoff } from "./backoff.js";
 import { CloseCode, mayReconnect } from "../constants.js";
-import { watchPage } from "./page.js";
-import { openShared } from "./shared_loader.js";
-import { LOST, openSocket } from "./socket.js";
+import { createBackoff } from "./backoff.js";
+import { observePage } from "./page.js";
+import { openSharedSocket } from "./shared_loader.js";
+import { ABNORMAL_CLOSE, openSocket } from "./socket.js";
 
-export const STABLE_AFTER = 5_000;
+/** A connection that ends sooner counts as one more failed attempt in a row. */
+const STABLE_AFTER_MS = 5_000;
 
-const JUST_WOKEN = 5_000;
+/** A loss so soon after waking up happened during the sleep. */
+const JUST_WOKEN_MS = 5_000;
 
+/**
+ * Keeps one socket open: if it is lost, opens the next.
+ *
+ * Hooks: `onConnected(envelope)` once for each connection, with `status` already "connected";
+ * `onFrame(envelope)` for each frame, the `connected` one included; `onHealthy()` when messages
+ * that `send` refused may be sent; `onStatus(detail)`; `onClose(detail)`, before the status that
+ * follows from it. `final` in that detail: the client does not connect again by itself.
+ */
 export function createConnection(settings, hooks) {
   let socket = null;
   let status = "stopped";
+  // Stopped after too many attempts; goes on when the page wakes up.
   let resting = false;
   let attempts = 0;
   let wokenAt = -Infinity;
   let retryTimer = null;
   let stableTimer = null;
-  let unwatch = null;
-  // The last connection, and its frames.
-  let bookmark = [];
+  let stopObserving = null;
+  // The id of the last connection, and the number of frames that were read on it.
+  let resumePosition = [];
   const nextDelay = createBackoff();
 
   function setStatus(next, detail = {}) {
@@ -28,18 +39,18 @@ export function createConnection(settings, hooks) {
 
   function open() {
     clearTimeout(retryTimer);
-    socket = (settings.shared ? openShared : openSocket)({
+    socket = (settings.shared ? openSharedSocket : openSocket)({
       shared: settings.shared,
-      url: resolveUrl(settings.url) + bookmark,
+      url: resolveUrl(settings.url) + resumePosition,
       protocols: settings.protocols,
       WebSocket: settings.WebSocket ?? globalThis.WebSocket,
       onConnected,
       onFrame,
-      onReady: hooks.onReady,
+      onHealthy: hooks.onHealthy,
       onClose: onLost,
       onWake: () => status === "waiting" && attempt(),
     });
-    unwatch ??= watchPage({ onWake, onDoubt: () => socket?.doubt(false), onHide });
+    stopObserving ??= observePage({ onWake, onOffline: () => socket?.suspect(false), onHide });
     setStatus("connecting");
   }
 
@@ -48,7 +59,7 @@ export function createConnection(settings, hooks) {
       open();
     } catch (error) {
       if (status === "stopped" && !resting) throw error;
-      onLost(LOST, error.message, error);
+      onLost(ABNORMAL_CLOSE, error.message, error);
     }
   }
 
@@ -56,17 +67,17 @@ export function createConnection(settings, hooks) {
     clearTimeout(stableTimer);
     stableTimer = setTimeout(() => {
       attempts = 0;
-    }, STABLE_AFTER);
+    }, STABLE_AFTER_MS);
     status = "connected";
-    bookmark = [envelope.payload?.connectionId, 0];
-    // First, so that no handler's message overtakes the rooms and the queue.
+    resumePosition = [envelope.payload?.connectionId, 0];
+    // Before the handlers of the page, so that their messages come after the rooms and the queue.
     hooks.onConnected(envelope);
     if (status === "connected") setStatus("connected");
     if (status === "connected") hooks.onFrame(envelope);
   }
 
   function onFrame(envelope) {
-    bookmark[1] += status === "connected";
+    resumePosition[1] += status === "connected";
     hooks.onFrame(envelope);
   }
 
@@ -78,7 +89,8 @@ export function createConnection(settings, hooks) {
     } else if (attempts >= settings.maxReconnectAttempts) {
       settle("stopped", { code, reason, resting: true });
     } else {
-      const atOnce = attempts === 0 && Date.now() - wokenAt < JUST_WOKEN;
+      // After a sleep this client comes back alone, so it need not wait for a random time.
+      const atOnce = attempts === 0 && Date.now() - wokenAt < JUST_WOKEN_MS;
       const drawn = nextDelay(attempts, settings.reconnectDelay);
       const delay = atOnce ? 0 : drawn;
       attempts += 1;
@@ -89,12 +101,12 @@ export function createConnection(settings, hooks) {
 
   function settle(next, rest) {
     const final = next === "stopped" && !rest.resting;
-    if (final) stopWatching();
+    if (final) stop();
     status = next;
     resting = rest.resting;
     const name = Object.keys(CloseCode).find((key) => CloseCode[key] === rest.code) ?? null;
     hooks.onClose({ final, willReconnect: next === "waiting", name, ...rest });
-    // A handler may have connected anew.
+    // A handler of ":close" may have called connect().
     if (status === next && resting === rest.resting) setStatus(next, rest);
   }
 
@@ -105,23 +117,23 @@ export function createConnection(settings, hooks) {
     socket = null;
   }
 
-  function stopWatching() {
-    unwatch?.();
-    unwatch = null;
-    bookmark = [];
+  function stop() {
+    stopObserving?.();
+    stopObserving = null;
+    resumePosition = [];
   }
 
   function onWake() {
     wokenAt = Date.now();
     if (status === "connected") {
-      socket.doubt(true);
+      socket.suspect(true);
     } else {
       attempts = 0;
       if (status !== "connecting") attempt();
     }
   }
 
-  // With an open socket a page is not kept for the way back.
+  /** Browsers keep no page with an open socket in the back-forward cache. */
   function onHide() {
     const left = socket;
     drop();
@@ -148,11 +160,16 @@ export function createConnection(settings, hooks) {
       settle("stopped", { code: 1000, reason: "" });
     },
 
+    /**
+     * Says if it was sent. If not, the caller keeps it until `onHealthy` or `onConnected`. `urgent`
+     * messages are sent even while the connection is suspect.
+     */
     send: (envelope, urgent) => status === "connected" && socket.send(envelope, urgent),
   };
 }
 
-export function resolveUrl(url) {
+/** The WebSocket address; a path, or nothing, is on the page's own host. */
+function resolveUrl(url) {
   const base = globalThis.location?.href;
   if (!url && !base) throw new TypeError("Outside a page createRealtime needs the option `url`.");
   const resolved = new URL(url ?? "/api/ws", base);

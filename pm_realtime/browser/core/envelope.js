@@ -1,7 +1,9 @@
+/** The envelope with a timestamp and an id. */
 export function complete(envelope) {
   return { ...envelope, timestamp: envelope.timestamp ?? Date.now(), id: envelope.id ?? newId() };
 }
 
+/** The envelopes in a frame, which holds one or an array of them. */
 export function decode(data) {
   try {
     return [JSON.parse(data)].flat().filter((envelope) => typeof envelope?.type === "string");
@@ -10,6 +12,7 @@ export function decode(data) {
   }
 }
 
+/** A new random id. */
 export function newId() {
   // Pages on plain http have no randomUUID.
   const bytes = crypto.getRandomValues(new Uint8Array(16));

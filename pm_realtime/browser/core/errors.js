@@ -7,10 +7,12 @@ const MESSAGES = {
   CANCELLED: "Unsubscribed before the answer.",
 };
 
+/** The codes of errors that the client raises itself. They are never on the wire. */
 export const LocalErrorCode = Object.freeze(
   Object.fromEntries(Object.keys(MESSAGES).map((code) => [code, code])),
 );
 
+/** Why a command failed. `envelope` is the server's `error`, or null if the client decided. */
 export class RealtimeError extends Error {
   constructor(code, envelope = null) {
     const { message, room, retryAfter } = envelope?.payload ?? {};

@@ -1,3 +1,4 @@
+/** Handlers by event name. If one throws, the error is reported and the others still run. */
 export function createEvents() {
   const byType = new Map();
 

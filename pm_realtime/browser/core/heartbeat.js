@@ -1,75 +1,88 @@
-import { LONGEST_TIMER } from "./backoff.js";
+import { LONGEST_TIMER_MS } from "./backoff.js";
 
-export const WAKE_PATIENCE = 1_000;
+/** The shortest timeout of a ping after the page woke up. Slow networks get a longer one. */
+const MIN_WAKE_TIMEOUT_MS = 1_000;
 
-// The same where the server must have given this client up.
-const HOPELESS_PATIENCE = 250;
-// A later timer ran in a page that slept.
-const LATE = 2_000;
+/** The same after a sleep so long that the server must have closed the connection. */
+const STALE_TIMEOUT_MS = 250;
 
-export function createHeartbeat({ interval, timeout, ping, onSilence, onSure }) {
-  let asked = null;
-  let sure = true;
-  let heardAt = Date.now();
+/** A timer that runs later than this belongs to a page that slept. */
+const SLEEP_LATENESS_MS = 2_000;
+
+/**
+ * Pings the server each `interval`, and calls `onSilence()` if no answer comes within `timeout`.
+ *
+ * `suspect()` says that the connection may be broken. It is then not `healthy` until the answer to
+ * a new ping calls `onHealthy()`. `ping()` sends a ping and returns its id. Times are in ms.
+ *
+ * The timer of the next ping is set when a frame comes in. Browsers run a chain of timers only once
+ * a minute in hidden tabs, which is too slow for the server; such a timer they run in time.
+ */
+export function createHeartbeat({ interval, timeout, ping, onSilence, onHealthy }) {
+  let pending = null;
+  let healthy = true;
+  let receivedAt = Date.now();
   let roundTrip = 0;
   let due;
   let timer;
-  wait(round, interval);
+  wait(beat, interval);
 
   function wait(run, delay) {
     clearTimeout(timer);
     due = Date.now() + delay;
-    timer = setTimeout(run, Math.min(delay, LONGEST_TIMER));
+    timer = setTimeout(run, Math.min(delay, LONGEST_TIMER_MS));
   }
 
-  function round() {
-    ask(timeout);
+  function beat() {
+    probe(timeout);
   }
 
-  function ask(patience) {
-    wait(silence, patience);
-    asked = { at: Date.now(), id: ping() };
+  function probe(answerTimeout) {
+    wait(expire, answerTimeout);
+    pending = { at: Date.now(), id: ping() };
   }
 
-  function silence() {
-    if (Date.now() - due > LATE) doubt(true);
+  function expire() {
+    if (Date.now() - due > SLEEP_LATENESS_MS) suspect(true);
     else onSilence();
   }
 
-  function patienceOf(woken) {
+  function timeoutFor(woken) {
     if (!woken) return timeout;
-    if (Date.now() - heardAt > interval + timeout) return HOPELESS_PATIENCE;
-    return Math.min(timeout, Math.max(WAKE_PATIENCE, 3 * roundTrip));
+    if (Date.now() - receivedAt > interval + timeout) return STALE_TIMEOUT_MS;
+    return Math.min(timeout, Math.max(MIN_WAKE_TIMEOUT_MS, 3 * roundTrip));
   }
 
-  function doubt(woken) {
-    const patience = patienceOf(woken);
+  function suspect(woken) {
+    const answerTimeout = timeoutFor(woken);
     const left = due - Date.now();
-    if (!sure && left >= 0 && left <= patience) return;
-    sure = false;
-    ask(patience);
+    if (!healthy && left >= 0 && left <= answerTimeout) return;
+    healthy = false;
+    probe(answerTimeout);
   }
 
   return {
-    get sure() {
-      return sure;
+    get healthy() {
+      return healthy;
     },
 
-    alive({ id }) {
-      const answered = asked?.id === id;
-      // Other frames may be from before the sleep.
-      if (!sure && !answered) return;
-      heardAt = Date.now();
-      if (!asked) return;
-      if (answered) roundTrip = heardAt - asked.at;
-      asked = null;
-      wait(round, interval);
-      if (sure) return;
-      sure = true;
-      onSure();
+    /** A frame came in. While the connection is suspect, only the answer to the ping counts. */
+    received({ id }) {
+      const isAnswer = pending?.id === id;
+      // Other frames may have arrived before the sleep.
+      if (!healthy && !isAnswer) return;
+      receivedAt = Date.now();
+      if (!pending) return;
+      if (isAnswer) roundTrip = receivedAt - pending.at;
+      pending = null;
+      wait(beat, interval);
+      if (healthy) return;
+      healthy = true;
+      onHealthy();
     },
 
-    doubt,
+    /** Pings now. `woken`: the page has slept, so the answer has to come soon. */
+    suspect,
 
     stop() {
       clearTimeout(timer);

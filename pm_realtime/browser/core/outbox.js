@@ -1,7 +1,9 @@
 import { RealtimeError } from "./errors.js";
 
+/** How many messages may wait for a connection. One more rejects the oldest. */
 export const MAX_QUEUED = 100;
 
+/** Messages that wait for a connection, in order. `transmit(item)` says if the item was sent. */
 export function createOutbox(transmit) {
   let waiting = [];
 
@@ -10,6 +12,7 @@ export function createOutbox(transmit) {
   }
 
   return {
+    /** Sends, after everything that waits already. */
     push(item) {
       if (waiting.length === 0 && transmit(item)) return;
       if (waiting.length >= MAX_QUEUED) refuse(waiting.shift(), "QUEUE_FULL");

@@ -1,3 +1,4 @@
+/** A promise with its `resolve` and `reject`. It may be ignored, see `ignorable`. */
 export function createDeferred() {
   const deferred = {};
   deferred.promise = new Promise((resolve, reject) => {
@@ -8,7 +9,7 @@ export function createDeferred() {
   return deferred;
 }
 
-// Without an unhandled rejection.
+/** The same promise; if nobody handles its rejection, the page gets no `unhandledrejection`. */
 export function ignorable(promise) {
   promise.catch(() => {});
   return promise;

@@ -1,8 +1,10 @@
 import { MessageType } from "../constants.js";
 import { RealtimeError } from "./errors.js";
 
-export const REPLY_TIMEOUT = 15_000;
+/** How long a command may stay unanswered after it was sent. */
+export const REPLY_TIMEOUT_MS = 15_000;
 
+/** Commands that were sent and wait for the reply that has their `id`. */
 export function createReplies() {
   const pending = new Map();
 
@@ -18,18 +20,20 @@ export function createReplies() {
   }
 
   return {
+    /** `sent` is on its way; a reply of type `type` settles `deferred`. */
     sent(sent, type, deferred) {
       const { id } = sent;
       const timer = setTimeout(() => {
         take(id)?.deferred.reject(new RealtimeError("TIMEOUT"));
-      }, REPLY_TIMEOUT);
+      }, REPLY_TIMEOUT_MS);
       pending.set(id, { sent, type, deferred, timer });
     },
 
+    /** Settles the command that the envelope answers, if there is one. */
     settle(envelope) {
       const { id, type, payload } = envelope;
       if (type === MessageType.ERROR) {
-        // What is too large is answered without an id.
+        // The server does not read a command that is too large, so its error has no id.
         const limit = payload?.code === "MESSAGE_TOO_LARGE" && /\d+/.exec(payload.message);
         for (const [key, { sent }] of pending) {
           const isMeant = limit ? new Blob([JSON.stringify(sent)]).size > limit : key === id;

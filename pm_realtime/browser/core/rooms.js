@@ -1,10 +1,18 @@
-import { backoffDelay, LONGEST_TIMER } from "./backoff.js";
 import { TEMPORARY_ERRORS } from "../constants.js";
+import { backoffDelay, LONGEST_TIMER_MS } from "./backoff.js";
 import { RealtimeError } from "./errors.js";
 import { createDeferred, ignorable } from "./promises.js";
 
-export const RETRY_SPREAD = 250;
+/** The first retry comes up to this long after `retryAfter`. The bound then doubles. */
+export const RETRY_SPREAD_MS = 250;
 
+/**
+ * The rooms that the page wants to be in, over all connections. `ask(room)` sends a `subscribe` and
+ * returns its reply.
+ *
+ * An entry has: `reply`, the reply it waits for; `deferred`, the promise of `want()`; `joined`, if
+ * it was ever in the room; `failures` in a row on this connection; `timer` of the next retry.
+ */
 export function createRooms(ask) {
   const wanted = new Map();
   let connected = false;
@@ -20,13 +28,13 @@ export function createRooms(ask) {
         entry.reply = null;
         entry.joined = true;
         entry.failures = 0;
-        answer(entry, "resolve", envelope);
+        settle(entry, "resolve", envelope);
       },
       (error) => {
         if (entry.reply !== reply) return;
         entry.reply = null;
         if (wanted.get(room) === entry) {
-          // The next connection's answer is that of whoever waits.
+          // The next connection asks again, and settles the promise.
           if (error.code === "CONNECTION_LOST") return;
           if (entry.joined && isTemporary(error)) {
             if (connected) joinLater(room, entry, error.retryAfter);
@@ -34,7 +42,7 @@ export function createRooms(ask) {
           }
           if (error.envelope) wanted.delete(room);
         }
-        answer(entry, "reject", error);
+        settle(entry, "reject", error);
       },
     );
   }
@@ -42,10 +50,10 @@ export function createRooms(ask) {
   function joinLater(room, entry, retryAfter) {
     const delay =
       retryAfter > 0
-        ? Number(retryAfter) + backoffDelay(entry.failures, RETRY_SPREAD)
+        ? Number(retryAfter) + backoffDelay(entry.failures, RETRY_SPREAD_MS)
         : backoffDelay(entry.failures);
     entry.failures += 1;
-    entry.timer = setTimeout(() => join(room), Math.min(delay, LONGEST_TIMER));
+    entry.timer = setTimeout(() => join(room), Math.min(delay, LONGEST_TIMER_MS));
   }
 
   function stopTimer(entry) {
@@ -53,12 +61,13 @@ export function createRooms(ask) {
     entry.timer = null;
   }
 
+  /** No room is asked for again before the next connection. */
   function connectionLost() {
     connected = false;
     wanted.forEach(stopTimer);
   }
 
-  function answer(entry, verb, value) {
+  function settle(entry, verb, value) {
     const { deferred } = entry;
     entry.deferred = null;
     deferred?.[verb](value);
@@ -69,6 +78,7 @@ export function createRooms(ask) {
       return [...wanted.keys()];
     },
 
+    /** A promise of the server's answer, which may come on a later connection. */
     want(room) {
       if (typeof room !== "string") {
         return ignorable(Promise.reject(new TypeError("A room is named by a string.")));
@@ -81,14 +91,16 @@ export function createRooms(ask) {
       return promise;
     },
 
+    /** The room is not wanted any more. `byServer` is ignored while a `subscribe` is pending. */
     forget(room, byServer) {
       const entry = wanted.get(room);
       if (!entry || (byServer && entry.reply)) return;
       wanted.delete(room);
       stopTimer(entry);
-      if (entry.reply === null) answer(entry, "reject", new RealtimeError("CANCELLED"));
+      if (entry.reply === null) settle(entry, "reject", new RealtimeError("CANCELLED"));
     },
 
+    /** There is a new connection, which is in no room. */
     joinAll() {
       connected = true;
       for (const [room, entry] of wanted) {
@@ -99,11 +111,12 @@ export function createRooms(ask) {
 
     connectionLost,
 
+    /** No connection is expected: all promises reject, and the rooms stay wanted. */
     rejectAll(code) {
       connectionLost();
       for (const entry of wanted.values()) {
         entry.reply = null;
-        answer(entry, "reject", new RealtimeError(code));
+        settle(entry, "reject", new RealtimeError(code));
       }
     },
   };

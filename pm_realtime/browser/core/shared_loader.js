@@ -1,26 +1,28 @@
-import { LOST, openSocket } from "./socket.js";
+import { ABNORMAL_CLOSE, openSocket } from "./socket.js";
 
-// Most pages need no such code; where it does not load, a tab has its own socket.
-const loadShared = () => import("../shared.js").catch(() => ({ joinSocket: openSocket }));
+// Most pages do not need this code. If it does not load, the tab opens a socket of its own.
+const loadShared = () =>
+  import("../shared.js").catch(() => ({ joinSharedSocket: openSocket }));
 
-export function openShared(options, load = loadShared) {
-  let part = null;
+/** `openSocket` for tabs that share one socket. The code for it is loaded on the first call. */
+export function openSharedSocket(options, load = loadShared) {
+  let tab = null;
   let over = false;
   load()
-    .then(({ joinSocket }) => {
-      if (!over) part = joinSocket(options);
+    .then(({ joinSharedSocket }) => {
+      if (!over) tab = joinSharedSocket(options);
     })
-    .catch((error) => options.onClose(LOST, error.message, error));
+    .catch((error) => options.onClose(ABNORMAL_CLOSE, error.message, error));
 
   return {
-    sure: true,
-    send: (envelope, urgent) => part?.send(envelope, urgent) ?? false,
+    healthy: true,
+    send: (envelope, urgent) => tab?.send(envelope, urgent) ?? false,
 
     close() {
       over = true;
-      part?.close();
+      tab?.close();
     },
 
-    doubt: (woken) => part?.doubt(woken),
+    suspect: (woken) => tab?.suspect(woken),
   };
 }

@@ -2,17 +2,28 @@ import { BATCH_SUBPROTOCOL, CloseCode, MessageType, SUBPROTOCOL } from "../const
 import { complete, decode } from "./envelope.js";
 import { createHeartbeat } from "./heartbeat.js";
 
-export const LOST = 1006;
-export const CONNECT_TIMEOUT = 15_000;
+/** The code that browsers give to a connection that broke or could not be opened. */
+export const ABNORMAL_CLOSE = 1006;
 
-const NORMAL = 1000;
+/** How long a socket may take to open and send its `connected` frame. */
+const CONNECT_TIMEOUT_MS = 15_000;
+
+const NORMAL_CLOSE = 1000;
 const CLOSING = 2;
 
-export function openSocket({ url, protocols, WebSocket, onConnected, onFrame, onReady, onClose }) {
+/**
+ * One WebSocket, from opening to closing. Throws the errors of the `WebSocket` constructor.
+ *
+ * `onConnected(envelope)` gets the `connected` frame, `onFrame(envelope)` all others.
+ * `onHealthy()` comes when messages that `send` refused may be sent. `onClose(code, reason)` comes
+ * once, and not at all after `close()`.
+ */
+export function openSocket(options) {
+  const { url, protocols, WebSocket, onConnected, onFrame, onHealthy, onClose } = options;
   const socket = new WebSocket(url, protocols ?? [BATCH_SUBPROTOCOL, SUBPROTOCOL]);
   let over = false;
   let heartbeat = null;
-  const opening = setTimeout(giveUp, CONNECT_TIMEOUT);
+  const opening = setTimeout(giveUp, CONNECT_TIMEOUT_MS);
 
   function end() {
     over = true;
@@ -20,15 +31,15 @@ export function openSocket({ url, protocols, WebSocket, onConnected, onFrame, on
     heartbeat?.stop();
   }
 
-  // A dead network answers no closing handshake.
   function giveUp() {
     end();
     socket.close(CloseCode.HEARTBEAT_LOST);
+    // Not in the socket's own event: on a dead network that comes much later.
     onClose(CloseCode.HEARTBEAT_LOST, "no sign of life");
   }
 
   function send(envelope) {
-    // When closing, it takes everything and sends nothing.
+    // A socket that is closing accepts messages and drops them.
     if (over || socket.readyState >= CLOSING) return false;
     socket.send(JSON.stringify(envelope));
     return true;
@@ -43,12 +54,12 @@ export function openSocket({ url, protocols, WebSocket, onConnected, onFrame, on
   function startHeartbeat({ heartbeatInterval: interval, heartbeatTimeout: timeout }) {
     if (!(interval > 0 && timeout > 0)) return;
     heartbeat?.stop();
-    heartbeat = createHeartbeat({ interval, timeout, ping, onSilence: giveUp, onSure: onReady });
+    heartbeat = createHeartbeat({ interval, timeout, ping, onSilence: giveUp, onHealthy });
   }
 
-  function take(envelope) {
+  function receive(envelope) {
     if (over) return;
-    heartbeat?.alive(envelope);
+    heartbeat?.received(envelope);
     if (envelope.type === MessageType.CONNECTED) {
       clearTimeout(opening);
       startHeartbeat(envelope.payload ?? {});
@@ -58,7 +69,7 @@ export function openSocket({ url, protocols, WebSocket, onConnected, onFrame, on
     }
   }
 
-  socket.addEventListener("message", ({ data }) => decode(data).forEach(take));
+  socket.addEventListener("message", ({ data }) => decode(data).forEach(receive));
 
   socket.addEventListener("close", ({ code, reason }) => {
     if (over) return;
@@ -66,21 +77,24 @@ export function openSocket({ url, protocols, WebSocket, onConnected, onFrame, on
     onClose(code, reason);
   });
 
-  const isSure = () => heartbeat?.sure ?? true;
+  const isHealthy = () => heartbeat?.healthy ?? true;
 
   return {
-    get sure() {
-      return isSure();
+    /** False from `suspect()` until the server answers. */
+    get healthy() {
+      return isHealthy();
     },
 
-    send: (envelope, urgent) => (urgent || isSure()) && send(envelope),
+    /** Says if it was sent. While the socket is not healthy, only `urgent` messages are. */
+    send: (envelope, urgent) => (urgent || isHealthy()) && send(envelope),
 
-    close(code = NORMAL) {
+    close(code = NORMAL_CLOSE) {
       if (over) return;
       end();
       socket.close(code);
     },
 
-    doubt: (woken) => heartbeat?.doubt(woken),
+    /** Pings the server. `woken`: the page has slept, so the answer has to come soon. */
+    suspect: (woken) => heartbeat?.suspect(woken),
   };
 }

@@ -1,5 +1,11 @@
 import { createEvents } from "./events.js";
 
+/**
+ * A state that frameworks can subscribe to, as React's `useSyncExternalStore` wants it.
+ *
+ * `read()` returns the present state. `update()` reads it again and tells the subscribers if
+ * something changed.
+ */
 export function createStore(read) {
   const events = createEvents();
   let snapshot = Object.freeze(read());

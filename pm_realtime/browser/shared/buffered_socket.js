@@ -1,14 +1,14 @@
-import { LOST, openSocket } from "../core/socket.js";
+import { ABNORMAL_CLOSE, openSocket } from "../core/socket.js";
 
 /**
- * The real socket of a browser. Its listener can change, and what comes while there is none waits;
- * the next is told of the connection first.
+ * The real socket of a browser. Its listener can change. While there is none, frames wait for the
+ * next one, which first gets the `connected` frame.
  *
- * `bookmark` is the connection to go on from and how many of its frames were read. A listener has
- * the hooks of `openSocket`; `onFrame` gets the bookmark of each frame along. Where there can be no
- * socket, `onClose` says why.
+ * `resumePosition` is the connection to resume and the number of frames that were read on it. A
+ * listener has the hooks of `openSocket`; `onFrame` also gets the position of each frame. If no
+ * socket can be opened, `onClose` says why.
  */
-export function openLink({ url, protocols, WebSocket }, bookmark = []) {
+export function openBufferedSocket({ url, protocols, WebSocket }, resumePosition = []) {
   const early = [];
   let count = 0;
   let connected = null;
@@ -20,7 +20,7 @@ export function openLink({ url, protocols, WebSocket }, bookmark = []) {
   };
 
   const socket = tryToOpen({
-    url: url + bookmark,
+    url: url + resumePosition,
     protocols,
     WebSocket,
     onConnected(envelope) {
@@ -28,17 +28,17 @@ export function openLink({ url, protocols, WebSocket }, bookmark = []) {
       listener?.onConnected(envelope);
     },
     onFrame(envelope) {
-      // What comes before the connection is not of it.
+      // Frames before the `connected` one do not belong to this connection.
       if (connected) count += 1;
       tell("onFrame")(envelope, [connected?.payload?.connectionId, count]);
     },
     onClose: tell("onClose"),
-    onReady: tell("onReady"),
+    onHealthy: tell("onHealthy"),
   });
 
   return {
-    get sure() {
-      return socket.sure;
+    get healthy() {
+      return socket.healthy;
     },
 
     send: (envelope) => socket.send(envelope, true),
@@ -52,10 +52,10 @@ export function openLink({ url, protocols, WebSocket }, bookmark = []) {
       }
     },
 
+    /** Closes with `code`; without one, as a client that does not come back. */
     close: (code) => socket.close(code),
 
-    /** Asks the server for a sign of life now. */
-    doubt: (woken) => socket.doubt(woken),
+    suspect: (woken) => socket.suspect(woken),
   };
 }
 
@@ -63,7 +63,7 @@ function tryToOpen(options) {
   try {
     return openSocket(options);
   } catch (error) {
-    options.onClose(LOST, error.message, error);
-    return { sure: true, send: () => false, close() {}, doubt() {} };
+    options.onClose(ABNORMAL_CLOSE, error.message, error);
+    return { healthy: true, send: () => false, close() {}, suspect() {} };
   }
 }

@@ -1,7 +1,7 @@
 /**
- * Messages between the tabs of a group, this tab's own ends among them.
+ * Messages between the tabs that share a socket. A tab also gets its own messages.
  *
- * `receive(message)` gets what others post and, after the running code, what is posted here.
+ * `receive(message)` gets messages of other tabs, and those of this one after the running code.
  */
 export function createBus({ name, self, BroadcastChannel, receive }) {
   const channel = new BroadcastChannel(name);
@@ -18,7 +18,7 @@ export function createBus({ name, self, BroadcastChannel, receive }) {
       queueMicrotask(() => !over && receive(message));
     },
 
-    /** Nothing comes from here on; what was posted is still on its way to the others. */
+    /** Nothing is received from now on. Posted messages still reach the other tabs. */
     close() {
       over = true;
       channel.close();

@@ -1,68 +1,69 @@
-/** How long a page may stand still before it has to ask whether it is the owner, in ms. */
-export const STILL_FOR = 1_000;
+/** After a pause this long, a page asks if it is still the leader. */
+const MAX_PAUSE_MS = 1_000;
 
 /**
- * Lets an owner act while it is one.
+ * Lets a leader act only while it is the leader.
  *
- * A page that hung may have lost its lock, and the word of that may stand behind all the messages
- * and timers of the hang. After a pause, and where there is reason for doubt, `isOwner()` has to
- * say so first; what comes until then is kept. `onLost()` comes if it is the owner no more,
- * `onWon()` if it is and another speaks as one.
+ * A page that hung may have lost its lock, and may process all messages and timers of that time
+ * before it is told. So after a pause, or if there is another reason, `isLeader()` is asked first,
+ * and actions wait for its answer. `onLost()` comes if this tab is not the leader any more, and
+ * `onWon()` if it is and another tab also acts as one.
  */
-export function createGuard({ isOwner, onLost, onWon }) {
+export function createFencing({ isLeader, onLost, onWon }) {
   let ranAt = performance.now();
   let kept = null;
   let stale = false;
-  let rival = false;
+  let contested = false;
   let over = false;
 
   async function ask() {
-    let owns;
+    let leads;
     do {
       stale = false;
-      owns = await isOwner();
+      leads = await isLeader();
     } while (stale && !over);
     if (over) return;
-    if (!owns) onLost();
-    else if (rival) onWon();
+    if (!leads) onLost();
+    else if (contested) onWon();
     else release();
   }
 
   function release() {
-    const runs = kept;
+    const actions = kept;
     kept = null;
-    runs.forEach(pass);
+    actions.forEach(run);
   }
 
-  function doubt() {
+  function recheck() {
     stale = true;
     if (kept) return;
     kept = [];
     ask();
   }
 
-  function pass(run) {
+  function run(action) {
     if (over) return;
     const now = performance.now();
-    if (now - ranAt > STILL_FOR) doubt();
+    if (now - ranAt > MAX_PAUSE_MS) recheck();
     ranAt = now;
-    if (kept) kept.push(run);
-    else run();
+    if (kept) kept.push(action);
+    else action();
   }
 
   return {
-    /** Runs it, at once or as soon as this tab is known to be the owner. */
-    pass,
+    /** Runs the action now, or when this tab is known to be the leader. */
+    run,
 
-    doubt,
+    /** Asks again before the next action. */
+    recheck,
 
-    /** Another speaks as the owner. */
+    /** Another tab acts as the leader. */
     contest() {
-      rival = true;
-      doubt();
+      contested = true;
+      recheck();
     },
 
-    /** Nothing runs from here on. */
+    /** No action runs from now on. */
     stop() {
       over = true;
     },

@@ -1,54 +1,55 @@
 import { CloseCode, MessageType } from "../constants.js";
-import { REPLY_TIMEOUT } from "../core/replies.js";
+import { REPLY_TIMEOUT_MS } from "../core/replies.js";
 
-/** How many messages a tab remembers, to know one that comes again. */
-export const REMEMBERED = 500;
+/** How many messages a tab remembers, to recognise one that comes again. */
+const MAX_REMEMBERED = 500;
 
-// Sent again where the old owner had passed it on and no reply came. The server takes these twice
-// without harm, but for `message`, and of that the tabs show the first.
+// Commands that are sent again if the last leader sent them and no reply came. The server can take
+// these twice. Of a repeated `message` the tabs show the first one only.
 const REPEATABLE = [MessageType.MESSAGE, MessageType.UNSUBSCRIBE, MessageType.PING];
 
-/** `connected` for a tab that has missed something. */
-export function afresh(envelope) {
+/** The `connected` frame for a tab that missed something: without `resumed`. */
+export function withoutResumed(envelope) {
   const { resumed, ...payload } = envelope.payload ?? {};
   return { ...envelope, payload };
 }
 
 /**
- * One tab's end of a shared socket: whom it listens to, and what it sent and has no answer to.
+ * One tab's end of a shared socket. It follows a leader, and keeps commands until the answer.
  *
- * `post(message)` reaches the owner. `onConnected(envelope)` comes with each new socket under this
- * end, `onReady()` when what was refused may be sent, `onEnd(code, reason)` once, when this end is
- * over. `userId` is undefined where not known. `past` is where the last end of this tab came to.
+ * `post(message)` reaches the leader. `onConnected(envelope)` comes for each new real socket,
+ * `onHealthy()` when messages that `send` refused may be sent, `onEnd(code, reason, error)` once,
+ * when this end is over. `userId` is undefined if it is not known. `past` is that of the tab's last
+ * end.
  */
-export function createMember(options) {
-  const { post, onConnected, onFrame, onReady, onEnd, id, past } = options;
+export function createFollower(options) {
+  const { post, onConnected, onFrame, onHealthy, onEnd, id, past } = options;
   let { userId } = options;
-  // By number, what went to the owner.
+  // By number, the commands that went to the leader.
   const unanswered = new Map();
   const seen = new Set();
   const rooms = new Set(past?.rooms);
   let count = 0;
-  // How far this tab has read, and how far it had on the socket that the present one goes on from.
-  let bookmark = past?.bookmark ?? [];
-  let former = [];
-  // The owner that spoke last, and the one whose socket this end is on.
-  let owner = null;
+  // How far this tab has read, and how far it had read on the socket that the present one resumes.
+  let position = past?.position ?? [];
+  let resumedPosition = [];
+  // The leader that spoke last, and the leader whose socket this end is on.
+  let leader = null;
   let opened = null;
-  let sure = true;
-  // What is sent while the client is told of a new connection.
+  let healthy = true;
+  // The commands that are sent while the client handles a new connection.
   let held = null;
 
   function transmit(number) {
     const { envelope, again } = unanswered.get(number);
-    post({ kind: "send", from: id, to: owner, number, envelope, again });
+    post({ kind: "send", from: id, to: leader, number, envelope, again });
   }
 
   const isSubscribe = (number) => unanswered.get(number).envelope.type === MessageType.SUBSCRIBE;
 
-  /** What is left from the last socket, without what the client has given up or asks for anew. */
-  function takeLeft() {
-    const oldest = Date.now() - REPLY_TIMEOUT;
+  /** Commands of the last socket, without those that timed out or that the client sends again. */
+  function takeUnanswered() {
+    const oldest = Date.now() - REPLY_TIMEOUT_MS;
     for (const [number, entry] of unanswered) {
       if (isSubscribe(number) || entry.at < oldest) unanswered.delete(number);
       else entry.again = true;
@@ -56,41 +57,40 @@ export function createMember(options) {
     return [...unanswered.keys()];
   }
 
-  function open({ owner: next, envelope }) {
+  function open({ leader: next, envelope }) {
     const user = envelope.payload?.userId ?? null;
     if (userId !== undefined && user !== userId) {
       onEnd(CloseCode.SESSION_ENDED, "Another user has signed in.");
       return;
     }
     userId = user;
-    owner = next;
+    leader = next;
     opened = next;
-    const goesOn = turnPage(envelope.payload ?? {});
-    sure = true;
-    const left = takeLeft();
+    const isResumed = startReading(envelope.payload ?? {});
+    healthy = true;
+    const left = takeUnanswered();
     held = [];
-    onConnected(goesOn ? envelope : afresh(envelope));
+    onConnected(isResumed ? envelope : withoutResumed(envelope));
     const fresh = held;
     held = null;
-    // The rooms come first, then what was said before, then what was said just now.
+    // First the rooms, then the older commands, then the new ones.
     const asked = fresh.filter(isSubscribe);
     [...asked, ...left, ...fresh.filter((number) => !asked.includes(number))].forEach(transmit);
-    post({ kind: "settled", from: id, to: owner });
+    post({ kind: "settled", from: id, to: leader });
   }
 
-  /** Whether the new connection goes on where this tab has stopped reading. */
-  function turnPage({ connectionId, resumed }) {
-    if (connectionId === bookmark[0]) return false;
-    const goesOn = resumed !== undefined && resumed === bookmark[0];
-    former = goesOn ? bookmark : [];
-    bookmark = [connectionId, 0];
-    return goesOn;
+  /** Says if the new connection goes on where this tab stopped reading. */
+  function startReading({ connectionId, resumed }) {
+    if (connectionId === position[0]) return false;
+    const isResumed = resumed !== undefined && resumed === position[0];
+    resumedPosition = isResumed ? position : [];
+    position = [connectionId, 0];
+    return isResumed;
   }
 
   function onTook({ number }) {
     const entry = unanswered.get(number);
     if (!entry) return;
-    entry.taken = true;
     const { type } = entry.envelope;
     if (type !== MessageType.SUBSCRIBE && !REPEATABLE.includes(type)) unanswered.delete(number);
   }
@@ -100,12 +100,12 @@ export function createMember(options) {
     const key = JSON.stringify([envelope.room, envelope.payload?.from?.userId, envelope.id]);
     if (again && seen.has(key)) return true;
     seen.add(key);
-    if (seen.size > REMEMBERED) seen.delete(seen.values().next().value);
+    if (seen.size > MAX_REMEMBERED) seen.delete(seen.values().next().value);
     return false;
   }
 
   function frame(message) {
-    if (message.owner !== opened || message.envelope.resent <= former[1]) return;
+    if (message.leader !== opened || message.envelope.resent <= resumedPosition[1]) return;
     const { id: answered, type, payload } = message.envelope;
     if (type === MessageType.SUBSCRIBED) rooms.add(payload?.room);
     if (type === MessageType.UNSUBSCRIBED) rooms.delete(payload?.room);
@@ -115,69 +115,69 @@ export function createMember(options) {
     if (!isRepetition(message)) onFrame(message.envelope);
   }
 
-  /** Tells the owner, and which rooms this tab was in on the last socket; null where on none. */
+  /** Tells the leader which rooms this tab was in on the last socket; null if there was none. */
   function join() {
-    post({ kind: "join", from: id, to: owner, rooms: opened || past ? [...rooms] : null });
+    post({ kind: "join", from: id, to: leader, rooms: opened || past ? [...rooms] : null });
   }
 
   const kinds = {
-    owner({ owner: next }) {
-      owner = next;
+    leader({ leader: next }) {
+      leader = next;
       join();
     },
-    here({ owner: next }) {
-      owner = next;
+    here({ leader: next }) {
+      leader = next;
     },
     open,
     took: onTook,
     frame,
-    sure() {
-      if (sure) return;
-      sure = true;
-      onReady();
+    healthy() {
+      if (healthy) return;
+      healthy = true;
+      onHealthy();
     },
     close(message) {
-      if (message.owner === owner) onEnd(message.code, message.reason, message.error);
+      if (message.leader === leader) onEnd(message.code, message.reason, message.error);
     },
   };
 
   return {
-    get owner() {
-      return owner;
+    get leader() {
+      return leader;
     },
 
-    /** Where the next end of this tab, or another tab, goes on. */
+    /** Where the next end of this tab, or the next leader, goes on. */
     get past() {
-      return { bookmark, rooms: [...rooms] };
+      return { position, rooms: [...rooms] };
     },
 
     join,
 
-    /** The owner is gone, and the next is not known yet. */
-    orphan() {
-      owner = null;
+    /** The leader is gone, and the next one is not known yet. */
+    loseLeader() {
+      leader = null;
     },
 
-    /** It is in doubt whether the server is there, until the owner says so. */
-    doubt() {
-      sure = false;
+    /** The server may be gone; the leader says when it answers. */
+    suspect() {
+      healthy = false;
     },
 
-    /** Whether it was taken; not while one owner hands over to the next. */
+    /** Says if the command was taken. Between two leaders it is not. */
     send(envelope, urgent = false) {
-      if (opened === null || opened !== owner || !(sure || urgent)) return false;
+      if (opened === null || opened !== leader || !(healthy || urgent)) return false;
       count += 1;
-      unanswered.set(count, { envelope, at: Date.now(), taken: false, again: false });
+      unanswered.set(count, { envelope, at: Date.now(), again: false });
       if (held) held.push(count);
       else transmit(count);
       return true;
     },
 
     receive(message) {
-      // What is for others is read, too: who goes on need not get it again.
-      if (message.kind === "frame" && message.owner === opened) bookmark = message.read;
-      const isForUs = !message.to || message.to.includes(id);
-      if (isForUs && Object.hasOwn(kinds, message.kind)) kinds[message.kind](message);
+      // Frames for other tabs count as read, too: the next leader need not get them again.
+      if (message.kind === "frame" && message.leader === opened) position = message.position;
+      const isForThis = !message.to || message.to.includes(id);
+      if (isForThis && Object.hasOwn(kinds, message.kind)) kinds[message.kind](message);
     },
   };
 }

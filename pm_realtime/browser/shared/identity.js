@@ -1,42 +1,44 @@
-import { openLink } from "./buffered_socket.js";
+import { openBufferedSocket } from "./buffered_socket.js";
 import { requestLock } from "./locks.js";
 
 /**
- * Finds out whom the server takes this page for, by a short connection of its own: it may be for
+ * Asks the server which user it takes this page for, with a short connection. The page may be for
  * another user than the tabs that share a socket already, and no script can see the session.
  *
- * Tabs ask one after another, so that a browser never has more than two connections. Where tabs
- * share one already, the other only asks (`who`), which the server does not count: it could push
- * out one of another browser. `onKnown({ userId, link, done })` gives the socket that asked, to be
- * used or closed before `done()` lets the next tab ask, or null where it only asked;
- * `onFailed(code, reason, error)` comes where there was no connection, `onDenied()` where tabs
- * cannot share one. Returns what cancels it.
+ * Tabs ask one after another, so that a browser never has more than two connections. If tabs share
+ * a socket already, the request has the parameter `who`: the server then does not count the
+ * connection, so it cannot push out one of another browser.
+ *
+ * `onUser({ userId, socket, done })`: `socket` is the one that asked, to be used or closed before
+ * `done()` lets the next tab ask; null if it had `who`. `onFailed(code, reason, error)`: there was
+ * no connection. `onDenied()`: the browser gives no locks. Returns a function that cancels this.
  */
-export function identify({ place, locks, onKnown, onFailed, onDenied }) {
-  let link = null;
+export function identify({ endpoint, locks, onUser, onFailed, onDenied }) {
+  let socket = null;
   let over = false;
-  const turn = requestLock(locks, `pm_realtime who ${place.url}`, {
+  const lock = requestLock(locks, `pm_realtime who ${endpoint.url}`, {
     onDenied,
     async onGranted() {
-      const onlyAsks = await isShared(locks, place);
+      const onlyAsks = await isShared(locks, endpoint);
       if (!over) ask(onlyAsks);
     },
   });
 
   function ask(onlyAsks) {
-    const question = { ...place, url: `${place.url}${place.url.includes("?") ? "&" : "?"}who=` };
-    link = openLink(onlyAsks ? question : place);
-    link.listen({
+    const { url } = endpoint;
+    const question = { ...endpoint, url: `${url}${url.includes("?") ? "&" : "?"}who=` };
+    socket = openBufferedSocket(onlyAsks ? question : endpoint);
+    socket.listen({
       onConnected({ payload }) {
-        // What follows is for who listens next.
-        link.listen(null);
-        if (onlyAsks) link.close();
+        // Later frames are for the next listener.
+        socket.listen(null);
+        if (onlyAsks) socket.close();
         const userId = payload?.userId ?? null;
-        onKnown({ userId, link: onlyAsks ? null : link, done: turn.release });
+        onUser({ userId, socket: onlyAsks ? null : socket, done: lock.release });
       },
       onFrame() {},
       onClose(...why) {
-        turn.release();
+        lock.release();
         onFailed(...why);
       },
     });
@@ -44,16 +46,17 @@ export function identify({ place, locks, onKnown, onFailed, onDenied }) {
 
   return () => {
     over = true;
-    turn.release();
-    link?.close();
+    lock.release();
+    socket?.close();
   };
 }
 
-/** Whether a tab of this browser owns a socket of some user. */
+/** Says if a tab of this browser leads a socket of some user. */
 async function isShared(locks, { url }) {
   try {
     const { held } = await locks.query();
-    return held.some(({ name }) => name.startsWith(`pm_realtime ${url} user `) && name.endsWith(" owner"));
+    const prefix = `pm_realtime ${url} user `;
+    return held.some(({ name }) => name.startsWith(prefix) && name.endsWith(" leader"));
   } catch {
     return false;
   }

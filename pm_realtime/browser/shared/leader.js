@@ -1,154 +1,153 @@
 import { MessageType } from "../constants.js";
-import { createLedger } from "./router.js";
-import { openLink } from "./buffered_socket.js";
-import { afresh } from "./follower.js";
+import { openBufferedSocket } from "./buffered_socket.js";
+import { withoutResumed } from "./follower.js";
+import { createRouter } from "./router.js";
 
-/** How long what comes on a new socket is kept for tabs that are slow to join it, in ms. */
-export const KEPT_FOR = 5_000;
+/** How long the frames of a new socket are kept for tabs that join it late. */
+const KEEP_FRAMES_MS = 5_000;
 
-/** The code with which a tab closes the socket when another is to go on with it. */
-export const HANDED_OVER = 4000;
+/** The code with which a leader closes the socket if another tab is to go on with it. */
+const HANDOVER_CODE = 4000;
 
 /**
- * The tab that holds the real socket, for all tabs of its group, its own among them.
+ * The tab that holds the real socket for all tabs, its own included.
  *
- * `post(message)` reaches every tab; `watch(tab, onGone)` tells when one died without a word and
- * gives what ends that; `onIdle()` comes when the last tab has left. `link` is a socket that is
- * open already, or null; another goes on from `bookmark`. `guard` lets it act while it is the owner.
+ * `post(message)` reaches every tab. `observeTab(tab, onGone)` tells when a tab died, and returns a
+ * function that ends this. `onIdle()` comes when the last tab has left. `socket` is open already, or
+ * null: then a new one resumes `position`. `fencing` lets it act only while it is the leader.
  */
-export function createOwner({ id, place, link = null, bookmark = [], guard, ...hooks }) {
-  const { post, watch, onIdle } = hooks;
-  // `closed`: it was told that the socket closed, and is on its way out.
+export function createLeader({ id, endpoint, socket = null, position = [], fencing, ...hooks }) {
+  const { post, observeTab, onIdle } = hooks;
+  // `closed`: the tab was told that the socket closed, and is about to leave.
   const tabs = new Map();
-  // Messages that came a second time, from a tab whose first owner may have sent them already.
+  // The ids of messages that came again, because the last leader may have sent them already.
   const repeated = new Set();
-  let ledger = createLedger();
+  let router = createRouter();
   let connected = null;
   let connectedAt = 0;
   let listening = false;
-  // What came for rooms and for all, as long as it may be wanted by a tab on its way here.
+  // Frames for rooms and for all tabs, as long as a tab that joins may need them.
   let recent = [];
-  let read = bookmark;
-  // What came while it is in doubt whether the server is there.
+  // Messages that came while the socket is suspect.
   let held = [];
 
-  const say = (kind, details = {}) => post({ kind, owner: id, ...details });
+  const say = (kind, details = {}) => post({ kind, leader: id, ...details });
 
-  const listener = guarded({
+  const listener = fenced({
     onConnected(envelope) {
       connected = envelope;
       connectedAt = Date.now();
       recent = [];
-      ledger = createLedger();
+      router = createRouter();
       const to = [...tabs.keys()].filter((tab) => !tabs.get(tab).closed);
-      for (const tab of to) ledger.await(tab, tabs.get(tab).rooms ?? []);
+      for (const tab of to) router.expectRooms(tab, tabs.get(tab).rooms ?? []);
       say("open", { to, envelope });
-      // For those on no socket.
+      // For tabs that have no part in a socket at the moment.
       say("up");
     },
     onFrame(envelope, at) {
-      read = at;
-      ledger.frame(envelope).forEach(perform);
+      position = at;
+      router.frame(envelope).forEach(perform);
     },
-    onReady() {
+    onHealthy() {
       const messages = held;
       held = [];
       messages.forEach(take);
-      say("sure", { to: null });
+      say("healthy", { to: null });
     },
     onClose(code, reason, error) {
-      link = null;
+      socket = null;
       listening = false;
       connected = null;
       held = [];
       for (const tab of tabs.values()) tab.closed = true;
-      // What keeps this page from a socket may not hold for the others.
+      // The error may concern this page alone, so the others are not told of it.
       const others = [...tabs.keys()].filter((tab) => tab !== id);
       say("close", { to: others, code, reason });
       if (tabs.has(id)) say("close", { to: [id], code, reason, error });
     },
   });
 
-  function guarded({ onClose, ...rest }) {
+  function fenced({ onClose, ...rest }) {
     const all = {
       onClose(...why) {
-        // The server closes the socket of an owner that another has replaced.
-        guard.doubt();
-        guard.pass(() => onClose(...why));
+        // The server closes the socket of a leader that another tab has replaced.
+        fencing.recheck();
+        fencing.run(() => onClose(...why));
       },
     };
     for (const [name, hook] of Object.entries(rest)) {
-      all[name] = (...details) => guard.pass(() => hook(...details));
+      all[name] = (...details) => fencing.run(() => hook(...details));
     }
     return all;
   }
 
   function perform({ send, to, envelope }) {
     if (send) {
-      link.send(send);
+      socket.send(send);
       return;
     }
     const frame = { envelope, again: repeated.has(envelope.id) };
-    say("frame", { to, read, ...frame });
-    if (Date.now() - connectedAt > KEPT_FOR) recent = [];
+    say("frame", { to, position, ...frame });
+    if (Date.now() - connectedAt > KEEP_FRAMES_MS) recent = [];
     else if (to === null || envelope.room !== undefined) recent.push(frame);
   }
 
-  /** `rooms` are those that the tab was in on the last socket; null where it was on none. */
+  /** `rooms`: those that the tab was in on the last socket; null if it was on none. */
   function join(tab, rooms) {
     const isNew = !tabs.has(tab);
-    const onGone = () => guard.pass(() => leave(tab));
-    if (isNew) tabs.set(tab, { closed: false, rooms, unwatch: watch(tab, onGone) });
+    const onGone = () => fencing.run(() => leave(tab));
+    if (isNew) tabs.set(tab, { closed: false, rooms, stopObserving: observeTab(tab, onGone) });
     say("here", { to: [tab] });
     if (connected) {
-      ledger.await(tab, rooms ?? []);
-      const late = Date.now() - connectedAt > KEPT_FOR;
-      say("open", { to: [tab], envelope: late ? afresh(connected) : connected });
+      router.expectRooms(tab, rooms ?? []);
+      const late = Date.now() - connectedAt > KEEP_FRAMES_MS;
+      say("open", { to: [tab], envelope: late ? withoutResumed(connected) : connected });
       if (isNew && rooms) catchUp(tab, rooms);
     } else if (!listening) {
-      // Not before there is a tab to hear what came so far.
+      // Only now there is a tab for the frames that came so far.
       listening = true;
-      link ??= openLink(place, read);
-      link.listen(listener);
+      socket ??= openBufferedSocket(endpoint, position);
+      socket.listen(listener);
     }
   }
 
   function catchUp(tab, rooms) {
-    if (Date.now() - connectedAt > KEPT_FOR) return;
+    if (Date.now() - connectedAt > KEEP_FRAMES_MS) return;
     for (const { envelope, again } of recent) {
       const isFor = envelope.room === undefined || rooms.includes(envelope.room);
-      if (isFor) say("frame", { to: [tab], read, envelope, again });
+      if (isFor) say("frame", { to: [tab], position, envelope, again });
     }
   }
 
   function leave(tab) {
-    tabs.get(tab)?.unwatch();
+    tabs.get(tab)?.stopObserving();
     if (!tabs.delete(tab)) return;
-    if (connected) ledger.leave(tab).forEach(perform);
+    if (connected) router.leave(tab).forEach(perform);
     if (tabs.size === 0) onIdle();
   }
 
   function take(message) {
     const { from, number, envelope, again } = message;
     if (!connected || !tabs.has(from)) return;
-    if (!link.sure && envelope.type !== MessageType.SUBSCRIBE) {
+    if (!socket.healthy && envelope.type !== MessageType.SUBSCRIBE) {
       held.push(message);
       say("here", { to: [from] });
       return;
     }
     if (again) repeated.add(envelope.id);
-    // First, so that it comes before the reply.
+    // Before the effects, so that the tab hears of it before the reply.
     say("took", { to: [from], number });
-    ledger.command(from, envelope).forEach(perform);
+    router.command(from, envelope).forEach(perform);
   }
 
   function settle(tab) {
-    if (connected) ledger.settle(tab).forEach(perform);
+    if (connected) router.settle(tab).forEach(perform);
   }
 
   function check({ from, woken }) {
-    link?.doubt(woken);
-    if (link?.sure) say("sure", { to: [from] });
+    socket?.suspect(woken);
+    if (socket?.healthy) say("healthy", { to: [from] });
   }
 
   function receive(message) {
@@ -161,19 +160,19 @@ export function createOwner({ id, place, link = null, bookmark = [], guard, ...h
     else if (kind === "ask" && (to === id || to === null)) say("here", { to: [from] });
   }
 
-  say("owner");
+  say("leader");
 
   return {
-    receive: (message) => guard.pass(() => receive(message)),
+    receive: (message) => fencing.run(() => receive(message)),
 
-    /** Gives the socket up. */
+    /** Gives up the socket. */
     stop() {
-      const code = tabs.size > 0 ? HANDED_OVER : undefined;
-      for (const { unwatch } of tabs.values()) unwatch();
+      const code = tabs.size > 0 ? HANDOVER_CODE : undefined;
+      for (const { stopObserving } of tabs.values()) stopObserving();
       tabs.clear();
-      link?.listen(null);
-      link?.close(code);
-      link = null;
+      socket?.listen(null);
+      socket?.close(code);
+      socket = null;
       connected = null;
     },
   };

@@ -1,62 +1,63 @@
-/** How long an owner may take for an answer, in ms; it is asked twice before it is given up. */
-export const ANSWER_WITHIN = 2_000;
+/** How long a leader may take to answer. It is asked twice before it counts as silent. */
+const ANSWER_TIMEOUT_MS = 2_000;
 
-/** How often a tab that is seen asks its owner whether it is there, in ms. */
-export const ASK_EVERY = 5_000;
+/** How often a visible tab asks its leader if it is there. */
+const PROBE_INTERVAL_MS = 5_000;
 
 /**
- * Notices an owner that is there and does nothing: its page hangs, or is frozen without a word.
+ * Notices a leader that exists but does nothing: its page hangs, or was frozen without an event.
+ * A leader that closes or crashes loses its lock and needs no probe.
  *
- * One that is closed or crashes loses its lock, which needs no watch. `ask()` asks the owner for a
- * sign, `isSeen()` whether this tab is visible (hidden ones have slow timers, and time);
- * `onSilence()` comes where no sign did.
+ * `ask()` asks the leader to answer. `isObserving()` says if this tab probes; hidden tabs do not,
+ * as they have slow timers. `onSilence()` comes if the leader does not answer.
  */
-export function createWatch({ ask, isSeen, onSilence }) {
+export function createLiveness({ ask, isObserving, onSilence }) {
   let timer = null;
-  let strikes = 0;
+  let failures = 0;
   let paused = false;
-  const clock = setInterval(() => isSeen() && inquire(), ASK_EVERY);
+  const clock = setInterval(() => isObserving() && probe(), PROBE_INTERVAL_MS);
 
   function expect() {
-    if (!paused) timer ??= setTimeout(strike, ANSWER_WITHIN);
+    if (!paused) timer ??= setTimeout(fail, ANSWER_TIMEOUT_MS);
   }
 
-  function sign() {
+  function seen() {
     clearTimeout(timer);
     timer = null;
-    strikes = 0;
+    failures = 0;
   }
 
-  function inquire() {
+  function probe() {
     if (paused || timer !== null) return;
     ask();
     expect();
   }
 
-  function strike() {
+  function fail() {
     timer = null;
-    strikes += 1;
-    // After a sleep the answer may stand behind this timer: only the second silence counts.
-    if (strikes < 2) {
-      inquire();
+    failures += 1;
+    // After a sleep, this timer may run before the answer is read. So one failure is not enough.
+    if (failures < 2) {
+      probe();
     } else {
-      strikes = 0;
+      failures = 0;
       onSilence();
     }
   }
 
   return {
-    /** Something was sent that the owner acknowledges. */
+    /** A message was sent that the leader answers. */
     expect,
+
     /** Asks now. */
-    inquire,
+    probe,
 
-    /** The owner has said something. */
-    sign,
+    /** The leader said something. */
+    seen,
 
-    /** Nothing is expected, until `resume()`. */
+    /** Nothing is expected until `resume()`. */
     pause() {
-      sign();
+      seen();
       paused = true;
     },
 
@@ -66,7 +67,7 @@ export function createWatch({ ask, isSeen, onSilence }) {
 
     stop() {
       clearInterval(clock);
-      sign();
+      seen();
       paused = true;
     },
   };

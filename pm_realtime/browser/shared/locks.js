@@ -1,8 +1,8 @@
 /**
- * Asks for the Web Lock `name`, and holds it once granted until `release()`.
+ * Asks for the Web Lock `name`, and holds it from then on until `release()`.
  *
- * `onGranted()` comes when it is held; `onRefused()` where it is not and `ifAvailable` was asked;
- * `onLost()` when another took it by `steal`; `onDenied()` where the browser gives this page no
+ * `onGranted()`: the lock is held. `onRefused()`: another tab has it, and `ifAvailable` was asked
+ * for. `onLost()`: another tab took it with `steal`. `onDenied()`: the browser gives this page no
  * locks. None of them comes after `release()`.
  */
 export function requestLock(locks, name, { onGranted, onRefused, onLost, onDenied, ...options }) {
@@ -12,7 +12,7 @@ export function requestLock(locks, name, { onGranted, onRefused, onLost, onDenie
   const released = new Promise((resolve) => {
     letGo = resolve;
   });
-  // The platform refuses a signal along with the two others.
+  // Browsers refuse a signal together with these options.
   const signal = options.steal || options.ifAvailable ? {} : { signal: abort.signal };
   const hold = (lock) => {
     if (over) return undefined;

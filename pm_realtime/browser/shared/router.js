@@ -1,20 +1,20 @@
 import { ErrorCode, MessageType } from "../constants.js";
 
-/** How long the server's `subscribed` also answers other tabs that ask for the room, in ms. */
-export const FRESH_FOR = 5_000;
+/** How long the server's `subscribed` also answers other tabs that ask for the room. */
+const FRESH_MS = 5_000;
 
 /**
- * What each tab has asked for on one real socket, and so who is to have what comes in on it.
+ * Keeps the requests of each tab on one real socket, and so decides which tabs get which frame.
  *
- * Pure: every method gives a list of what to do, each `{ send: envelope }` (to the server) or
- * `{ to, envelope }` (to the tabs of that array, or to all where `to` is null).
+ * It is pure: every method returns a list of effects. Each is `{ send: envelope }`, for the server,
+ * or `{ to, envelope }`, for the tabs in that array, or for all tabs if `to` is null.
  */
-export function createLedger(now = Date.now) {
-  // By name, the rooms this connection is in or asks for.
+export function createRouter(now = Date.now) {
+  // By name, the rooms that this connection is in or asks for.
   const rooms = new Map();
-  // By the id of the one `subscribe` that went out: its room, and all commands it answers.
+  // By the id of a `subscribe` that was sent, the room and its name.
   const asking = new Map();
-  // By command id, the tabs waiting for its reply, first come first served; null for our own.
+  // By the id of a command, the tabs that wait for the reply, in order; null for our own commands.
   const pending = new Map();
   let count = 0;
 
@@ -45,12 +45,12 @@ export function createLedger(now = Date.now) {
     if (!rooms.has(name)) rooms.set(name, newRoom());
     const room = rooms.get(name);
     room.tabs.add(tab);
-    room.awaited.delete(tab);
+    room.expected.delete(tab);
     if (room.asking) {
       room.asking.push([tab, envelope.id]);
       return [];
     }
-    if (room.granted && now() - room.since < FRESH_FOR) {
+    if (room.granted && now() - room.grantedAt < FRESH_MS) {
       return answer(tab, envelope, MessageType.SUBSCRIBED, room.granted);
     }
     room.asking = [[tab, envelope.id]];
@@ -58,14 +58,14 @@ export function createLedger(now = Date.now) {
     return [{ send: envelope }];
   }
 
-  /** The server's answer goes to all that asked, each with the id of its own command. */
+  /** The server's reply answers all tabs that asked, each with the id of its own command. */
   function settleSubscribe({ name, room }, reply) {
     const waiting = room.asking;
     room.asking = null;
     asking.delete(reply.id);
     if (reply.type === MessageType.SUBSCRIBED) {
       room.granted = reply.payload;
-      room.since = now();
+      room.grantedAt = now();
     } else if (!room.granted && rooms.get(name) === room) {
       rooms.delete(name);
     }
@@ -78,13 +78,13 @@ export function createLedger(now = Date.now) {
     return answer(tab, envelope, MessageType.UNSUBSCRIBED, { room, success: true });
   }
 
-  /** Whether nobody here wants the room any more. */
+  /** Says if no tab wants the room any more. */
   function leaveRoom(tab, name) {
     const room = rooms.get(name);
     room?.tabs.delete(tab);
-    room?.awaited.delete(tab);
+    room?.expected.delete(tab);
     if (room?.tabs.size > 0 || room?.everyone) return false;
-    // Who asks from now on asks anew: the server will have left it by then.
+    // The next `subscribe` is sent to the server again, which has then left the room.
     rooms.delete(name);
     return true;
   }
@@ -106,7 +106,7 @@ export function createLedger(now = Date.now) {
     [MessageType.MESSAGE, message],
   ]);
 
-  /** What came through a room, or answers what went to one. */
+  /** A frame that came through a room, or answers a command for one. */
   function inRoom(name, asker, envelope) {
     const room = rooms.get(name);
     if (room?.everyone) return [{ to: null, envelope }];
@@ -115,7 +115,7 @@ export function createLedger(now = Date.now) {
     return to.size ? [{ to: [...to], envelope }] : [];
   }
 
-  /** Server code has put the connection into a room, or has taken it out of one. */
+  /** Server code put the connection into a room, or took it out; returns the tabs to tell. */
   function moved({ type, payload }) {
     const room = rooms.get(payload?.room);
     if (type === MessageType.UNSUBSCRIBED) {
@@ -126,7 +126,7 @@ export function createLedger(now = Date.now) {
     return null;
   }
 
-  /** The server is asked to take the connection out of what nobody wants any more. */
+  /** The tab leaves these rooms; the server is asked to leave those that no tab wants any more. */
   function leaveAll(tab, names) {
     const effects = [];
     for (const name of names) {
@@ -141,22 +141,22 @@ export function createLedger(now = Date.now) {
   }
 
   return {
-    /** A tab was in these rooms on the last socket, and is about to ask for them again. */
-    await(tab, names) {
+    /** The tab was in these rooms on the last socket, and is about to ask for them again. */
+    expectRooms(tab, names) {
       for (const name of names) {
         if (!rooms.has(name)) rooms.set(name, newRoom());
         const room = rooms.get(name);
-        if (!room.tabs.has(tab)) room.awaited.add(tab);
+        if (!room.tabs.has(tab)) room.expected.add(tab);
         room.tabs.add(tab);
       }
     },
 
-    /** It has asked for all that it wants. */
+    /** The tab has asked for all rooms that it wants. */
     settle(tab) {
-      return leaveAll(tab, [...rooms.keys()].filter((name) => rooms.get(name).awaited.has(tab)));
+      return leaveAll(tab, [...rooms.keys()].filter((name) => rooms.get(name).expected.has(tab)));
     },
 
-    /** A tab sends a command. */
+    /** The tab sends a command. */
     command(tab, envelope) {
       const isOfRoom = typeof envelope.payload?.room === "string" && envelope.id !== undefined;
       const command = isOfRoom ? commands.get(envelope.type) : undefined;
@@ -176,17 +176,17 @@ export function createLedger(now = Date.now) {
       return [{ to: isMove ? moved(envelope) : null, envelope }];
     },
 
-    /** A tab is gone. */
+    /** The tab is gone. */
     leave: (tab) => leaveAll(tab, [...rooms.keys()]),
   };
 }
 
 /**
- * `tabs`: in it or asking; `awaited`: those of them that have yet to ask. `asking`: the commands
- * that wait for the answer on its way. `granted`: what the server last answered, at `since`.
- * `everyone`: it is server code's wish.
+ * `tabs`: the tabs that are in the room or ask for it. `expected`: those of them that have yet to
+ * ask. `asking`: the commands that wait for a reply. `granted`: the server's last answer, given at
+ * `grantedAt`. `everyone`: server code put the connection into the room, so all tabs are in it.
  */
 function newRoom() {
-  const [tabs, awaited] = [new Set(), new Set()];
-  return { tabs, awaited, asking: null, granted: null, since: 0, everyone: false };
+  const [tabs, expected] = [new Set(), new Set()];
+  return { tabs, expected, asking: null, granted: null, grantedAt: 0, everyone: false };
 }

@@ -1,105 +1,107 @@
 import { newId } from "../core/envelope.js";
 import { createBus } from "./bus.js";
-import { createGuard } from "./fencing.js";
+import { createFencing } from "./fencing.js";
+import { createFollower } from "./follower.js";
+import { createLeader } from "./leader.js";
+import { createLiveness } from "./liveness.js";
 import { requestLock } from "./locks.js";
-import { createMember } from "./follower.js";
-import { createOwner } from "./leader.js";
-import { createWatch } from "./liveness.js";
 
 /**
- * One tab in the group `name`: a member of it, and its owner when the lock comes to this tab.
+ * One of the tabs that share the socket `name`: always a follower, and the leader as well while it
+ * holds the leader's lock.
  *
- * `link` is an open socket to be used where nobody is the owner, else closed; `done()` comes when
- * that is settled. `page` is the window.
+ * `socket` is open already. It is used if no tab is the leader, and closed otherwise. Then `done()`
+ * is called. `page` is the window.
  */
-export function takeSeat(options, page) {
-  const { name, place, userId, past, onConnected, onFrame, onReady, onEnd, onDenied } = options;
+export function createTab(options, page) {
+  const { name, endpoint, userId, past } = options;
+  const { onConnected, onFrame, onHealthy, onEnd, onDenied } = options;
   const id = newId();
   const { locks } = page.navigator;
-  const nameOf = (tab) => `${name} tab ${tab}`;
-  const ownerName = `${name} owner`;
-  let { link = null, done } = options;
-  let owner = null;
-  let ownership = null;
-  let guard = null;
-  // That of the newest owner: each takes a higher one than all it heard of.
+  const lockOf = (tab) => `${name} tab ${tab}`;
+  const leaderLock = `${name} leader`;
+  let { socket = null, done } = options;
+  let leader = null;
+  let leadership = null;
+  let fencing = null;
+  // Of the newest leader. Each leader takes a higher term than all it heard of.
   let term = 0;
   let frozen = false;
-  // `left`: this tab wants no more of it, but may still hold the socket for the others.
+  // The client has left, but this tab may still hold the socket for the others.
   let left = false;
   let over = false;
 
   const bus = createBus({ name, self: id, BroadcastChannel: page.BroadcastChannel, receive });
-  const hooks = { onConnected, onFrame, onReady, onEnd: finish };
-  const member = createMember({ id, userId, past, post, ...hooks });
-  const watch = createWatch({
-    ask: () => bus.post({ kind: "ask", from: id, to: member.owner }),
-    isSeen: () => owner === null && page.document?.visibilityState !== "hidden",
+  const hooks = { onConnected, onFrame, onHealthy, onEnd: finish };
+  const follower = createFollower({ id, userId, past, post, ...hooks });
+  const liveness = createLiveness({
+    ask: () => bus.post({ kind: "ask", from: id, to: follower.leader }),
+    isObserving: () => leader === null && page.document?.visibilityState !== "hidden",
     onSilence: () => compete({ steal: true }),
   });
-  // Held before anyone hears of this tab: who waits for it must not get it too early.
-  const life = requestLock(locks, nameOf(id), { onGranted: enter, onDenied: giveUp });
+  // Held before any tab hears of this one: the leader that waits for it must not get it too early.
+  const life = requestLock(locks, lockOf(id), { onGranted: enter, onDenied: giveUp });
   const listeners = { freeze, resume, pagehide: end };
   for (const [type, listener] of Object.entries(listeners)) {
     page.addEventListener?.(type, listener, true);
   }
 
   function enter() {
-    if (link) compete({ ifAvailable: true, onRefused: queue });
+    if (socket) compete({ ifAvailable: true, onRefused: queue });
     else queue();
-    member.join();
+    follower.join();
   }
 
   function queue() {
-    dropLink();
+    dropSocket();
     compete();
   }
 
-  function dropLink() {
-    link?.close();
-    link = null;
+  function dropSocket() {
+    socket?.close();
+    socket = null;
     done?.();
   }
 
-  /** Asks for the lock that makes the owner. */
-  function compete(options = {}) {
-    yieldSocket();
-    ownership?.release();
-    ownership = requestLock(locks, ownerName, {
-      onGranted: take,
+  /** Asks for the leader's lock. */
+  function compete(lockOptions = {}) {
+    stopLeading();
+    leadership?.release();
+    leadership = requestLock(locks, leaderLock, {
+      onGranted: win,
       onLost: depose,
       onDenied: giveUp,
-      ...options,
+      ...lockOptions,
     });
   }
 
-  /** Whether the lock is this tab's; where nobody says so, its loss is heard of all the same. */
-  async function isOwner() {
+  /** Says if this tab has the leader's lock. A browser that cannot tell still reports its loss. */
+  async function isLeader() {
     try {
       const { held } = await locks.query();
-      const holderOf = (lock) => held.find((each) => each.name === lock)?.clientId;
-      return holderOf(ownerName) === holderOf(nameOf(id));
+      const clientOf = (lock) => held.find((each) => each.name === lock)?.clientId;
+      return clientOf(leaderLock) === clientOf(lockOf(id));
     } catch {
       return true;
     }
   }
 
-  /** The lock has come, maybe long ago if this page hung. */
-  function take() {
-    guard = createGuard({ isOwner, onLost: depose, onWon: renew });
-    guard.doubt();
-    guard.pass(own);
+  /** The lock was granted; if this page hung, long ago. */
+  function win() {
+    fencing = createFencing({ isLeader, onLost: depose, onWon: renew });
+    fencing.recheck();
+    fencing.run(lead);
   }
 
-  /** Makes all follow this tab, which has the lock, and not the one that took itself for the owner. */
+  /** Makes all tabs follow this one, which has the lock, and not one that has lost it. */
   function renew() {
-    yieldSocket();
-    take();
+    stopLeading();
+    win();
   }
 
-  function own() {
-    const watchTab = (tab, onGone) => {
-      const { release } = requestLock(locks, nameOf(tab), {
+  function lead() {
+    const observeTab = (tab, onGone) => {
+      const { release } = requestLock(locks, lockOf(tab), {
         onGranted() {
           release();
           onGone();
@@ -107,51 +109,51 @@ export function takeSeat(options, page) {
       });
       return release;
     };
-    watch.sign();
-    const { bookmark } = member.past;
-    // The clock helps where not all owners were heard of.
+    liveness.seen();
+    const { position } = follower.past;
+    // The clock helps if this tab has not heard of all leaders.
     term = Math.max(term + 1, Date.now());
-    const mine = term;
-    const say = (message) => bus.post({ ...message, term: mine });
-    const hooks = { post: say, watch: watchTab, onIdle };
-    owner = createOwner({ id, place, link, bookmark, guard, ...hooks });
-    link = null;
+    const ownTerm = term;
+    const say = (message) => bus.post({ ...message, term: ownTerm });
+    const leaderHooks = { post: say, observeTab, onIdle };
+    leader = createLeader({ id, endpoint, socket, position, fencing, ...leaderHooks });
+    socket = null;
     done?.();
   }
 
   function post(message) {
     bus.post(message);
-    if (message.kind === "join" || message.kind === "send") watch.expect();
+    if (message.kind === "join" || message.kind === "send") liveness.expect();
   }
 
   function receive(message) {
-    if (message.owner) hear(message);
-    else owner?.receive(message);
-    if (owner) watch.sign();
+    if (message.leader) follow(message);
+    else leader?.receive(message);
+    if (leader) liveness.seen();
   }
 
-  /** What an owner says. */
-  function hear(message) {
-    // Another has replaced it, and it does not know yet.
+  /** Handles a message of a leader. */
+  function follow(message) {
+    // That leader has been replaced and does not know it yet.
     if (message.term < term) return;
     term = message.term;
-    if (message.owner !== id) {
-      watch.sign();
-      if (owner) guard.contest();
+    if (message.leader !== id) {
+      liveness.seen();
+      if (leader) fencing.contest();
     }
-    if (!left) member.receive(message);
+    if (!left) follower.receive(message);
   }
 
-  /** Gives the socket up, where this tab has it. */
-  function yieldSocket() {
-    guard?.stop();
-    owner?.stop();
-    owner = null;
-    // It may follow the next owner already.
-    if (frozen || member.owner === id) member.orphan();
+  /** Gives up the socket, if this tab has it. */
+  function stopLeading() {
+    fencing?.stop();
+    leader?.stop();
+    leader = null;
+    // It may already follow the next leader.
+    if (frozen || follower.leader === id) follower.loseLeader();
   }
 
-  /** Another took the lock: this tab did not answer in time. */
+  /** Another tab took the lock, because this one did not answer in time. */
   function depose() {
     if (left) end();
     else queue();
@@ -163,7 +165,7 @@ export function takeSeat(options, page) {
 
   function finish(code, reason, error) {
     leave();
-    onEnd(code, reason, error, member.past);
+    onEnd(code, reason, error, follower.past);
   }
 
   function giveUp() {
@@ -175,26 +177,26 @@ export function takeSeat(options, page) {
   function leave() {
     if (left) return;
     left = true;
-    watch.stop();
+    liveness.stop();
     bus.post({ kind: "leave", from: id });
-    // The owner leaves with the last tab it has the socket for.
-    if (!owner) end();
+    // A leader stays until the last tab has left.
+    if (!leader) end();
   }
 
   function freeze() {
     frozen = true;
-    yieldSocket();
-    ownership?.release();
-    watch.pause();
+    stopLeading();
+    leadership?.release();
+    liveness.pause();
     if (left) end();
   }
 
   function resume() {
     if (!frozen) return;
     frozen = false;
-    watch.resume();
+    liveness.resume();
     compete();
-    member.join();
+    follower.join();
   }
 
   function end() {
@@ -205,24 +207,24 @@ export function takeSeat(options, page) {
     for (const [type, listener] of Object.entries(listeners)) {
       page.removeEventListener?.(type, listener, true);
     }
-    watch.stop();
-    yieldSocket();
-    dropLink();
-    ownership?.release();
+    liveness.stop();
+    stopLeading();
+    dropSocket();
+    leadership?.release();
     life.release();
     bus.close();
   }
 
   return {
-    send: member.send,
+    send: follower.send,
     close: leave,
 
-    /** Asks for a sign of life, of the server and of the owner. */
-    doubt(woken) {
+    /** Asks the server and the leader if they are there. */
+    suspect(woken) {
       if (over || frozen) return;
-      member.doubt();
+      follower.suspect();
       bus.post({ kind: "check", from: id, woken });
-      watch.inquire();
+      liveness.probe();
     },
   };
 }

@@ -1,8 +1,8 @@
 /**
- * Waits, in a tab that has lost the shared socket, for word that another tab of the group `name`
- * has it again: `onWake()`. Returns what ends the wait.
+ * For a tab that lost the shared socket: calls `onWake()` when another tab has one again. Returns a
+ * function that ends the wait.
  */
-export function awaitSocket(name, onWake, page) {
+export function waitForSocket(name, onWake, page) {
   const channel = new page.BroadcastChannel(name);
 
   function stop() {

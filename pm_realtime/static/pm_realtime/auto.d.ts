@@ -1,6 +1,6 @@
 import type { Realtime } from "./client.js";
 
-/** The page's client, as `{% realtime_client %}` configures it. */
+/** The page's client, with the options of `{% realtime_client %}`. */
 export declare const realtime: Realtime;
 
 declare global {
@@ -8,7 +8,7 @@ declare global {
     realtime: Realtime;
   }
   interface DocumentEventMap {
-    /** Where `window.realtime` has been set. */
+    /** `window.realtime` has been set. */
     "realtime:ready": CustomEvent<Realtime>;
   }
 }

@@ -10,11 +10,11 @@ export interface Envelope<P = unknown> {
   /** Milliseconds since the epoch. */
   timestamp: number;
   id?: string;
-  /** On everything that came through a room. */
+  /** The room that the message came through. */
   room?: string;
-  /** Where that room keeps history. */
+  /** The position in the room's history, if the room has one. */
   offset?: number;
-  /** On what may have come before the break: which frame of the last connection it was. */
+  /** On a message that may have arrived before: its number on the last connection. */
   resent?: number;
 }
 
@@ -28,7 +28,7 @@ export interface ConnectedPayload {
   /** Milliseconds. */
   heartbeatInterval: number;
   heartbeatTimeout: number;
-  /** The connection that dropped, where what was pushed meanwhile comes now: nothing is missing. */
+  /** The id of the lost connection, if its missed messages follow now. Then nothing is missing. */
   resumed?: string;
 }
 
@@ -41,18 +41,18 @@ export interface RoomPayload {
 export interface UnsubscribedPayload {
   room: string;
   success: true;
-  /** Where the server took this connection out of the room. */
+  /** Why the server took this connection out of the room. */
   reason?: string;
 }
 
 export interface MessagePayload<C = any> {
   room: string;
   content: C;
-  /** Missing where the sender is anonymous. */
+  /** Missing if the sender is anonymous. */
   from?: { userId: UserId; name: string };
 }
 
-/** By convention. What a site sends besides, it declares by merging, as with its own messages. */
+/** A convention. A site declares further parts by merging, as with its own messages. */
 export interface NotificationPayload {
   title: string;
   body?: string;
@@ -79,7 +79,7 @@ export interface ErrorPayload {
  * }
  * ```
  *
- * The payload of a type that is not in here is `unknown`.
+ * The payload of any other type is `unknown`.
  */
 export interface RealtimeMessages {
   connected: ConnectedPayload;
@@ -94,177 +94,178 @@ export interface RealtimeMessages {
 
 /**
  * - `connecting`: a socket is opening.
- * - `connected`: the server's `connected` frame is in.
- * - `waiting`: lost; the next attempt comes by itself.
- * - `stopped`: not connected, and nothing comes by itself, except after a rest (`resting`).
+ * - `connected`: the server's `connected` frame has arrived.
+ * - `waiting`: lost; the client tries again by itself.
+ * - `stopped`: not connected, and the client does not try, except after a rest (`resting`).
  */
 export type Status = "connecting" | "connected" | "waiting" | "stopped";
 
 export interface StatusDetail {
   status: Status;
-  /** Of the close, with `waiting` and `stopped`. */
+  /** The close code, with `waiting` and `stopped`. */
   code?: number;
   reason?: string;
-  /** Milliseconds until the next attempt, with `waiting`; 0 where the page was left, once back. */
+  /** Milliseconds until the next attempt, with `waiting`; 0 if the user left the page. */
   delay?: number;
   /**
-   * With `stopped`: `maxReconnectAttempts` came to nothing. It goes on with `connect()`, when the
-   * network comes back, or when the page becomes visible.
+   * With `stopped`: `maxReconnectAttempts` have failed. The client goes on after `connect()`, when
+   * the network comes back, or when the page becomes visible.
    */
   resting?: boolean;
-  /** With `stopped`: the browser refused to open a socket at all, and why. */
+  /** With `stopped`: the browser refused to open a socket, for this reason. */
   error?: Error;
 }
 
 export interface CloseDetail {
-  /** 4001 also where this client gave a silent server up; 1000 after `disconnect()`. */
+  /** 4001 also if the server did not answer this client; 1000 after `disconnect()`. */
   code: number;
-  /** The code's name in `CloseCode`, such as `SESSION_ENDED`; null where it has none. */
+  /** The code's name in `CloseCode`, such as `SESSION_ENDED`; null if it has none. */
   name: string | null;
-  /** What the server said; some servers drop it, so look at the code. */
+  /** The server's reason. Some servers drop it, so look at the code. */
   reason: string;
   willReconnect: boolean;
-  /** Milliseconds until the next attempt, where one comes. */
+  /** Milliseconds until the next attempt, if there is one. */
   delay?: number;
   resting?: boolean;
   /**
-   * The browser refused to open a socket at all (`code` is then 1006): a wrong option, or a policy
-   * of the page. `connect()` throws it itself where it can, which is not so with `shared`.
+   * The browser refused to open a socket (`code` is then 1006), because of a wrong option or a
+   * policy of the page. The first `connect()` throws this error instead, except with `shared`.
    */
   error?: Error;
 }
 
 /**
- * Events of the client itself. A colon in front keeps them apart from the wire: a frame whose type
- * begins with one reaches only the handlers of "*", and "*" gets frames only.
+ * Events of the client itself. Their names begin with a colon. A frame whose type begins with a
+ * colon reaches only the handlers of "*". Those get frames only.
  */
 export interface RealtimeEvents {
-  /** Connected; the wanted rooms have been asked for and the queue is out. */
+  /** Connected. The wanted rooms were asked for, and the queue was sent. */
   ":open": ConnectedPayload;
-  /** A connection, or an attempt at one, is over, and why. */
+  /** A connection, or an attempt to connect, ended. */
   ":close": CloseDetail;
-  /** The status changed, or begins anew. */
+  /** The status changed, or a new attempt begins. */
   ":status": StatusDetail;
   /** Every frame, after the handlers of its own type. */
   "*": Envelope<any>;
 }
 
-/** What a handler of `type` gets. */
+/** The argument of a handler of `T`. */
 export type EventOf<T extends string> = T extends keyof RealtimeEvents
   ? RealtimeEvents[T]
   : T extends keyof RealtimeMessages
     ? Envelope<RealtimeMessages[T]>
     : Envelope<unknown>;
 
-/** The known names, for editors to offer, and any other. */
+/** The known names, which editors suggest, and any other. */
 export type EventName = keyof RealtimeEvents | keyof RealtimeMessages | (string & {});
 
 export interface RealtimeOptions {
   /** Connect at once. Default: false. */
   autoConnect?: boolean;
-  /** Come back by itself: after a close nobody asked for, and when the page is gone back to. Default: true. */
+  /** Reconnect by itself, also when the user comes back to the page. Default: true. */
   reconnect?: boolean;
   /**
-   * Attempts in a row that may fail, or connections that may end within 5 s, before it rests;
-   * `Infinity` never rests. Default: 5. */
+   * Failed attempts in a row before the client rests. A connection that ends within 5 s counts as
+   * failed. `Infinity` means it never rests. Default: 5. */
   maxReconnectAttempts?: number;
-  /** Bound of the first random wait in ms; it doubles with each attempt, up to 30 s. Default: 1000. */
+  /** Bound of the first random wait in ms. It doubles with each attempt up to 30 s. Default: 1000. */
   reconnectDelay?: number;
-  /** ws:, wss:, http: or https: address, or a path on this host. Default: "/api/ws" on this host. */
+  /** An address (ws:, wss:, http:, https:) or a path on this host. Default: "/api/ws". */
   url?: string;
-  /** Subprotocols to offer, in place of `pm-realtime.v1.batch` and `pm-realtime.v1`. */
+  /** Subprotocols to offer instead of `pm-realtime.v1.batch` and `pm-realtime.v1`. */
   protocols?: string | string[];
   /**
-   * One connection for all tabs of this site and user. `true` asks the server first whom it takes
-   * the page for; a text that only pages of this user have spares it that. Default: false. */
+   * One connection for all tabs of this site and user. With `true`, a page first asks the server
+   * for its user. A text that only pages of this user have saves that request. Default: false. */
   shared?: boolean | string;
-  /** Say on the console what is sent, received and becomes of the connection. Default: false. */
+  /** Log messages and statuses to the console. Default: false. */
   debug?: boolean;
-  /** The class to use in place of the global one. */
+  /** The class to use instead of the global one. */
   WebSocket?: typeof globalThis.WebSocket;
 }
 
 export interface RealtimeState {
   readonly status: Status;
   readonly connected: boolean;
-  /** The server's id of this connection; null while not connected, as with the next two. */
+  /** The server's id of this connection. This and the next two are null while not connected. */
   readonly connectionId: string | null;
   readonly userId: UserId | null;
   readonly role: string | null;
-  /** Of the last close; null while connected and before the first. */
+  /** The code of the last close; null while connected and before the first close. */
   readonly closeCode: number | null;
 }
 
-/** A state that frameworks can read, as React's `useSyncExternalStore` wants it. */
+/** A state that frameworks can subscribe to, for example with React's `useSyncExternalStore`. */
 export interface Store<T> {
-  /** Calls `listener()` after each change; returns what ends that. */
+  /** Calls `listener()` after each change. Returns a function that ends this. */
   subscribe(listener: () => void): () => void;
-  /** The state of now: frozen, and the same object until something in it changes. */
+  /** The present state. It is frozen, and the same object until something changes. */
   getSnapshot(): Readonly<T>;
 }
 
 export interface Realtime extends RealtimeState {
-  /** The rooms wanted: joined again after each reconnect. */
+  /** The wanted rooms. They are joined again after each reconnect. */
   readonly rooms: string[];
-  /** The state above for frameworks, to subscribe to. */
+  /** The state above, to subscribe to. */
   readonly store: Store<RealtimeState>;
 
   /**
-   * Connects, or tries anew at once; does nothing where a connection is there or opening. Throws
-   * where the options make no WebSocket.
+   * Connects, or tries again at once. Does nothing if a connection is open or opening. Throws if
+   * the browser refuses to open a socket.
    */
   connect(): void;
-  /** Closes for good, until `connect()`. The wanted rooms stay wanted, what was queued is refused. */
+  /** Closes until `connect()`. The rooms stay wanted, and queued messages are refused. */
   disconnect(): void;
 
   /**
-   * The promises below reject with a {@link RealtimeError} where a thing does not come about. They
-   * may be ignored: that raises no unhandled rejection.
+   * The promises below reject with a {@link RealtimeError}. They may be ignored; that raises no
+   * unhandled rejection.
    *
-   * What is sent without a connection waits for the next, up to {@link MAX_QUEUED}; then the oldest
-   * is refused. It goes out as it was when it was sent. What JSON cannot write, such as a BigInt,
-   * throws a TypeError at once.
+   * Messages that are sent without a connection wait for the next one, up to {@link MAX_QUEUED}.
+   * One more refuses the oldest. They are sent as they were when they were queued. A value that
+   * JSON cannot write, such as a BigInt, throws a TypeError at once.
    */
 
-  /** Sends an envelope, adding `timestamp` and `id`. Resolves as it goes out; replies are events. */
+  /** Sends an envelope with a `timestamp` and an `id`. Resolves when it was sent. */
   send(envelope: { type: string; payload?: unknown; timestamp?: number; id?: string }): Promise<void>;
-  /** The same, from its parts. */
+  /** The same, from type and payload. */
   sendMessage(type: string, payload?: unknown): Promise<void>;
-  /** Sends a message to a room. Resolves with the message as every subscriber gets it. */
+  /** Sends a message to a room. Resolves with the message that every subscriber gets. */
   sendToRoom<C = unknown>(room: string, content: C): Promise<Envelope<MessagePayload<C>>>;
   /**
    * Joins a room and stays in it over reconnects, until `unsubscribe` or until the server refuses
-   * or ends it. Without a connection the answer comes with the next. A room it has been in is asked
-   * for again after a refusal that may pass (`INTERNAL_ERROR`, `RATE_LIMITED`, `ROOM_FULL`) or no
-   * answer in time; the promise then waits for the outcome. What is no string rejects with a
-   * TypeError.
+   * or ends it. Without a connection the answer comes with the next one. Rejects with a TypeError
+   * if `room` is not a string.
+   *
+   * If the room was joined before, a temporary refusal (`INTERNAL_ERROR`, `RATE_LIMITED`,
+   * `ROOM_FULL`) or a timeout is retried, and the promise waits for the result.
    */
   subscribe(room: string): Promise<Envelope<RoomPayload>>;
-  /** Leaves a room. Without a connection that is done at once. */
+  /** Leaves a room. Without a connection, resolves at once. */
   unsubscribe(room: string): Promise<Envelope<UnsubscribedPayload>>;
-  /** The milliseconds to the server and back; rejects at once without a connection. */
+  /** Milliseconds to the server and back. Without a connection, rejects at once. */
   ping(): Promise<number>;
 
-  /** Calls the handler on each frame of that type, or event of the client. Returns what takes it off. */
+  /** Handles each frame of a type, or event of the client. Returns a function that ends this. */
   on<T extends EventName>(type: T, handler: (event: EventOf<T>) => void): () => void;
-  /** The same, for one time. */
+  /** The same, for one time only. */
   once<T extends EventName>(type: T, handler: (event: EventOf<T>) => void): () => void;
 }
 
-/** A client of one pm_realtime server. */
+/** Creates a client of one pm_realtime server. */
 export declare function createRealtime(options?: RealtimeOptions): Realtime;
 
-/** `code` of a rejection that this client decided on itself; never on the wire. */
+/** The codes of errors that the client raises itself. They are never on the wire. */
 export declare const LocalErrorCode: {
   /** Not connected, and not trying to be. */
   readonly NOT_CONNECTED: "NOT_CONNECTED";
-  /** The connection went away after sending and before the reply: it may have arrived, or not. */
+  /** The connection was lost before the reply. The message may have arrived. */
   readonly CONNECTION_LOST: "CONNECTION_LOST";
   /** Connected, and no reply in time. */
   readonly TIMEOUT: "TIMEOUT";
-  /** The oldest of too many that waited for a connection. */
+  /** The oldest of too many messages that waited for a connection. */
   readonly QUEUE_FULL: "QUEUE_FULL";
-  /** It waited for a connection, and that turned out to be another user's. */
+  /** The message waited for a connection, and the next one was another user's. */
   readonly USER_CHANGED: "USER_CHANGED";
   /** `unsubscribe` came before the answer to `subscribe`. */
   readonly CANCELLED: "CANCELLED";
@@ -274,21 +275,21 @@ export type LocalErrorCode = (typeof LocalErrorCode)[keyof typeof LocalErrorCode
 /** Why a command failed. */
 export declare class RealtimeError extends Error {
   constructor(code: ErrorCode | LocalErrorCode | (string & {}), envelope?: Envelope | null);
-  /** The server's code, or one this client decided on itself. */
+  /** The server's code, or one of the client's own. */
   readonly code: ErrorCode | LocalErrorCode | (string & {});
-  /** The server's `error` envelope; null where the client decided. */
+  /** The server's `error` envelope; null if the client raised the error. */
   readonly envelope: Envelope | null;
   readonly room: string | null;
   /** Milliseconds to wait, with `RATE_LIMITED`. */
   readonly retryAfter: number | null;
 }
 
-/** What may wait for a connection; one more refuses the oldest, with `QUEUE_FULL`. */
+/** How many messages may wait for a connection. One more refuses the oldest (`QUEUE_FULL`). */
 export declare const MAX_QUEUED: 100;
 
 /**
  * Milliseconds to wait before attempt number `attempt` (from 0): random between 0 and
- * `base * 2 ** attempt`, never over 30 s. From 0, so that the clients of a server that went away do
- * not come back as one.
+ * `base * 2 ** attempt`, and at most 30 s. The random part spreads the clients of a server that
+ * restarted.
  */
 export declare function backoffDelay(attempt: number, base?: number, random?: () => number): number;

@@ -45,30 +45,30 @@ export type ErrorCode = (typeof ErrorCode)[keyof typeof ErrorCode];
 /** The codes of `ErrorCode` after which the same command may succeed later. */
 export declare const TEMPORARY_ERRORS: readonly ["ROOM_FULL", "RATE_LIMITED", "INTERNAL_ERROR"];
 
-/** What the server closes with. */
+/** The codes with which the server closes a connection. */
 export declare const CloseCode: {
-  /** The client comes back by itself. */
+  /** The client reconnects by itself. */
   readonly HEARTBEAT_LOST: 4001;
-  /** The client comes back by itself. */
+  /** The client reconnects by itself. */
   readonly TOO_SLOW: 4002;
-  /** The client comes back by itself. */
+  /** The client reconnects by itself. */
   readonly RATE_LIMITED: 4003;
-  /** The client comes back by itself. */
+  /** The client reconnects by itself. */
   readonly RESTARTING: 4012;
-  /** The client comes back by itself. */
+  /** The client reconnects by itself. */
   readonly OVERLOADED: 4013;
-  /** The client stays away. */
+  /** The client does not reconnect. */
   readonly SESSION_ENDED: 4501;
-  /** The client stays away. */
+  /** The client does not reconnect. */
   readonly REPLACED: 4502;
-  /** The client stays away. */
+  /** The client does not reconnect. */
   readonly DISCONNECTED: 4503;
-  /** The client stays away. */
+  /** The client does not reconnect. */
   readonly USER_GONE: 4504;
-  /** The client stays away. */
+  /** The client does not reconnect. */
   readonly TOO_MANY_CONNECTIONS: 4505;
 };
 export type CloseCode = (typeof CloseCode)[keyof typeof CloseCode];
 
-/** Whether a client may come back by itself after a close it did not ask for. */
+/** Says if a client may reconnect by itself after a close that it did not ask for. */
 export declare function mayReconnect(code: number): boolean;

@@ -2,14 +2,14 @@ import type { InjectionKey, Ref } from "vue";
 
 import type { Realtime, RealtimeOptions, RealtimeState } from "./client.js";
 
-/** The state of the connection as readonly refs, the same for all components. */
+/** The state of the connection as readonly refs. All components share them. */
 export type RealtimeRefs = {
   readonly [Key in keyof RealtimeState]: Readonly<Ref<RealtimeState[Key]>>;
 };
 
 /**
- * What {@link Realtime} has, for one component: its handlers and rooms end as it is unmounted. A
- * room is left when no component is in it any more; `connect` and `disconnect` are for all of them.
+ * The client for one component. Its handlers end when the component is unmounted. A room is left
+ * when no component is in it any more. `connect` and `disconnect` concern all components.
  */
 export interface RealtimeInComponent
   extends RealtimeRefs,
@@ -30,9 +30,9 @@ export interface RealtimeInComponent
 /**
  * The page's one connection, in a component's `setup` or any other effect scope.
  *
- * The options of the first who asks are those of the page (`{% realtime_client %}` asks first).
- * With `autoConnect` it connects unless it has been connected before. On a server it is inert:
- * not connected, and what is asked of it is refused with `NOT_CONNECTED`.
+ * The first caller sets the options, and `{% realtime_client %}` comes first. With `autoConnect`
+ * it connects, unless it has been connected before. On a server (SSR) it is never connected, and
+ * its methods reject with `NOT_CONNECTED`.
  */
 export declare function useWebSocket(options?: RealtimeOptions): RealtimeInComponent;
 

@@ -2,11 +2,11 @@ import type { Envelope, UserId } from "../pm_realtime/client.js";
 
 export interface FakeServerOptions {
   /**
-   * Accepts connections and answers commands as the server does, each in a microtask. Default:
-   * true. With false the test does all that, by the methods of a connection.
+   * Accepts connections and answers commands as the real server does, each in a microtask.
+   * Default: true. With false, the test does that with the methods of a connection.
    */
   automatic?: boolean;
-  /** Who is logged in; `userId: null` for nobody. */
+  /** The user that is logged in; null for an anonymous connection. */
   userId?: UserId | null;
   name?: string;
   role?: string;
@@ -21,38 +21,38 @@ export interface FakeConnection {
   readonly url: string;
   readonly protocols: string | string[] | undefined;
   readonly open: boolean;
-  /** What the client sent on it, oldest first. */
+  /** The client's messages on this connection, oldest first. */
   readonly sent: Envelope<any>[];
   readonly lastSent: Envelope<any> | undefined;
   sentOf(type: string): Envelope<any>[];
-  /** The rooms it is in; the automatic server keeps them. */
+  /** The rooms that the connection is in, if the server is automatic. */
   readonly rooms: Set<string>;
-  /** What the client closed it with; null where it did not. */
+  /** The code with which the client closed it; null if it did not. */
   readonly closedWith: number | null;
   /** Opens it and sends the `connected` frame. */
   accept(payload?: Record<string, unknown>): void;
   /** Sends an envelope. */
   frame(type: string, payload?: unknown, rest?: Partial<Envelope>): void;
-  /** Sends a frame as it is. */
+  /** Sends a text frame unchanged. */
   text(data: unknown): void;
   /** Answers a command. */
   reply(command: { id?: string }, type: string, payload?: unknown): void;
   /** Answers a command with an error. */
   refuse(command: { id?: string }, code: string, details?: Record<string, unknown>): void;
-  /** Ends it from the server's side; 1006 where the network would. */
+  /** Closes it from the server's side; 1006 stands for a lost network. */
   close(code?: number, reason?: string): void;
 }
 
 export interface FakeServer {
   /** For the option `WebSocket` of `createRealtime`. */
   readonly WebSocket: typeof globalThis.WebSocket;
-  /** All that there were, oldest first. */
+  /** All connections so far, oldest first. */
   readonly connections: FakeConnection[];
   readonly last: FakeConnection | undefined;
-  /** What clients sent, over all connections. */
+  /** The clients' messages on all connections. */
   readonly sent: Envelope<any>[];
   sentOf(type: string): Envelope<any>[];
-  /** Who is logged in from the next connection on. */
+  /** Changes the user, from the next connection on. */
   logIn(user: Pick<FakeServerOptions, "userId" | "name" | "role">): void;
   /** Sends to every open connection, or to those in `room`. */
   push(type: string, payload?: unknown, options?: { room?: string; id?: string; offset?: number }): void;
@@ -63,10 +63,10 @@ export interface FakeServer {
   /** Closes every connection and refuses new ones, until `comeBack()`. */
   goDown(code?: number): void;
   comeBack(): void;
-  /** Puts its `WebSocket` in place of the global one, until `uninstall()`. */
+  /** Replaces the global `WebSocket` until `uninstall()`. */
   install(): FakeServer;
   uninstall(): void;
 }
 
-/** A server inside the page or process, to try code on without a network. */
+/** A server inside the page or process, for tests without a network. */
 export declare function createFakeServer(options?: FakeServerOptions): FakeServer;

@@ -11,7 +11,7 @@ const DEFAULTS = {
   heartbeatTimeout: 10_000,
 };
 
-/** A server in the page, for tests. See testing.d.ts. */
+/** A server inside the page or process, for tests. The types are in testing.d.ts. */
 export function createFakeServer(options = {}) {
   const settings = { ...DEFAULTS, ...options };
   const connections = [];

@@ -1,4 +1,4 @@
-/** The composable in real components of Vue, in a document, with a fake server. */
+/** The composable in Vue components, in a document, with a fake server. */
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 
@@ -23,7 +23,7 @@ afterEach(() => {
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-/** Mounts one component for each option, each of which may be taken away: `shown.value[index]`. */
+/** Mounts a component for each setup function; `hide(index)` unmounts one. */
 function mount(t, ...setups) {
   const shown = shallowRef(setups.map(() => true));
   const sockets = [];
@@ -62,7 +62,7 @@ const plain = () => useWebSocket();
 const automatic = () => useWebSocket({ autoConnect: true });
 const sentTypes = () => server.sent.map(({ type, payload }) => [type, payload?.room]);
 
-test("what it shows follows the connection", async (t) => {
+test("the refs follow the connection", async (t) => {
   const page = mount(t, automatic);
   assert.deepEqual(page.texts(), ["false   "]);
   await turn();
@@ -74,7 +74,7 @@ test("what it shows follows the connection", async (t) => {
   assert.equal(page.sockets[0].status.value, "stopped");
 });
 
-test("its state is readonly refs, and all its methods are there", (t) => {
+test("has the state as readonly refs, and all methods of the client", (t) => {
   const [socket] = mount(t, plain).sockets;
   for (const key of ["connected", "connectionId", "userId", "role", "status", "closeCode"]) {
     assert.ok(isRef(socket[key]) && isReadonly(socket[key]), key);
@@ -87,7 +87,7 @@ test("its state is readonly refs, and all its methods are there", (t) => {
   );
 });
 
-test("two components, and a page's own client, are one socket", async (t) => {
+test("components and the page share one socket", async (t) => {
   const page = mount(t, automatic, automatic, plain);
   await turn();
   assert.equal(server.connections.length, 1);
@@ -98,7 +98,7 @@ test("two components, and a page's own client, are one socket", async (t) => {
   assert.ok((await page.sockets[2].ping()) >= 0);
 });
 
-test("handlers end with their component, those of others stay", async (t) => {
+test("unmounting removes the handlers of this component only", async (t) => {
   const heard = [];
   const page = mount(
     t,
@@ -125,7 +125,7 @@ test("handlers end with their component, those of others stay", async (t) => {
   assert.deepEqual(heard, ["b"]);
 });
 
-test("off takes a handler off before", async (t) => {
+test("the function that on() returns removes the handler", async (t) => {
   const heard = [];
   const page = mount(t, automatic);
   const [socket] = page.sockets;
@@ -136,7 +136,7 @@ test("off takes a handler off before", async (t) => {
   assert.deepEqual(heard, []);
 });
 
-test("a room is left with the last component in it", async (t) => {
+test("a room is left when its last component is unmounted", async (t) => {
   const inRoom = () => {
     const socket = automatic();
     socket.subscribe("a");
@@ -152,10 +152,10 @@ test("a room is left with the last component in it", async (t) => {
   assert.deepEqual([...server.last.rooms], []);
   assert.equal(server.sentOf("unsubscribe").length, 1);
   assert.equal(server.connections.length, 1);
-  assert.ok(server.last.open, "the connection is the page's, not the component's");
+  assert.ok(server.last.open, "the connection belongs to the page");
 });
 
-test("unsubscribing counts too, and is answered as the server would", async (t) => {
+test("unsubscribe() leaves a room when the last component has left it", async (t) => {
   const page = mount(t, automatic, automatic);
   const [one, two] = page.sockets;
   await turn();
@@ -164,7 +164,7 @@ test("unsubscribing counts too, and is answered as the server would", async (t) 
   assert.deepEqual([type, payload], ["unsubscribed", { room: "a", success: true }]);
   assert.deepEqual([...server.last.rooms], ["a"]);
   await one.unsubscribe("a");
-  assert.deepEqual([...server.last.rooms], ["a"], "a second time is not another's");
+  assert.deepEqual([...server.last.rooms], ["a"], "a second time does not count for the other component");
   await two.unsubscribe("a");
   assert.deepEqual([...server.last.rooms], []);
   await page.hide(0, 1);
@@ -172,7 +172,7 @@ test("unsubscribing counts too, and is answered as the server would", async (t) 
   assert.equal(server.sentOf("unsubscribe").length, 1);
 });
 
-test("a room that the page joined itself outlives the components", async (t) => {
+test("a room that the page joined itself stays after its components", async (t) => {
   const page = mount(t, automatic);
   await turn();
   await globalThis[KEY].subscribe("a");
@@ -182,7 +182,7 @@ test("a room that the page joined itself outlives the components", async (t) => 
   assert.deepEqual([...server.last.rooms], ["a"]);
 });
 
-test("a room that was refused is nobody's", async (t) => {
+test("a refused room does not count for its component", async (t) => {
   const page = mount(t, automatic, automatic);
   const [one, two] = page.sockets;
   await turn();
@@ -197,7 +197,7 @@ test("a room that was refused is nobody's", async (t) => {
   assert.deepEqual([...server.last.rooms], []);
 });
 
-test("a room that a component was refused is not left for who joined it since", async (t) => {
+test("unmounting does not leave a room that was refused to the component and joined by the page", async (t) => {
   const page = mount(t, automatic);
   await turn();
   server.refuse("subscribe", "FORBIDDEN");
@@ -208,7 +208,7 @@ test("a room that a component was refused is not left for who joined it since", 
   assert.deepEqual([...server.last.rooms], ["a"]);
 });
 
-test("unmounted while nobody has answered, it leaves nothing behind", async (t) => {
+test("unmounting before the connection cancels the subscription", async (t) => {
   const page = mount(t, plain);
   const [socket] = page.sockets;
   const joined = socket.subscribe("a");
@@ -219,7 +219,7 @@ test("unmounted while nobody has answered, it leaves nothing behind", async (t) 
   assert.deepEqual(sentTypes(), []);
 });
 
-test("what a component asks after its end is not begun", async (t) => {
+test("calls after unmounting do nothing", async (t) => {
   const heard = [];
   const page = mount(t, automatic);
   const [socket] = page.sockets;
@@ -232,7 +232,7 @@ test("what a component asks after its end is not begun", async (t) => {
   assert.deepEqual([heard, sentTypes()], [[], []]);
 });
 
-test("over a reconnect the rooms of components are joined again", async (t) => {
+test("a reconnect joins the rooms of components again", async (t) => {
   t.mock.method(Math, "random", () => 0);
   const page = mount(t, automatic);
   await turn();
@@ -244,7 +244,7 @@ test("over a reconnect the rooms of components are joined again", async (t) => {
   assert.equal(server.connections.length, 2);
 });
 
-test("who has disconnected stays so when the next component comes", async (t) => {
+test("a new component does not undo disconnect()", async (t) => {
   const first = mount(t, automatic);
   await turn();
   first.sockets[0].disconnect();
@@ -253,7 +253,7 @@ test("who has disconnected stays so when the next component comes", async (t) =>
   assert.equal(server.connections.length, 1);
 });
 
-test("an app may have a client of its own", async (t) => {
+test("an app can have a client of its own", async (t) => {
   const realtime = createRealtime({ url: "ws://other/", WebSocket: server.WebSocket });
   t.after(() => realtime.disconnect());
   let socket;
@@ -272,7 +272,7 @@ test("an app may have a client of its own", async (t) => {
   app.unmount();
 });
 
-test("an effect scope is as good as a component, and without one it lasts", async () => {
+test("handlers end with their effect scope, and last without one", async () => {
   const heard = [];
   const scope = effectScope();
   scope.run(() => automatic().on("news", () => heard.push("scope")));

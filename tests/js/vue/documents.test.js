@@ -1,4 +1,4 @@
-/** The documentation's component, as it is written. */
+/** The component of the documentation, unchanged. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
@@ -9,7 +9,7 @@ import { document } from "./page.js";
 const VUE = new URL("../../../pm_realtime/static/pm_realtime/vue.js", import.meta.url).href;
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-test("the component shows what is said and says it", async (t) => {
+test("the component shows and sends messages", async (t) => {
   const server = createFakeServer({ role: "editor" }).install();
   const code = block("docs/client.md", "vue: component")
     .replace('"@pm-realtime/client/vue"', JSON.stringify(VUE))

@@ -1,4 +1,4 @@
-/** Lets tests import what `npm install` brings, from PM_REALTIME_NODE_MODULES where that is set. */
+/** Imports npm packages from the folder in PM_REALTIME_NODE_MODULES, if that is set. */
 import * as module from "node:module";
 import { pathToFileURL } from "node:url";
 

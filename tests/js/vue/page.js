@@ -1,4 +1,4 @@
-/** A document for Vue, which looks for it as it is loaded: import this before anything of Vue. */
+/** A document for Vue, which looks for one when it is loaded: import this before Vue. */
 import "./packages.js";
 
 const { Window } = await import("happy-dom");

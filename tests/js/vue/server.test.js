@@ -1,4 +1,4 @@
-/** The composable where pages are rendered on a server: nothing of a browser is touched. */
+/** The composable in server-side rendering, where nothing of a browser exists. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
@@ -19,14 +19,14 @@ const { createSSRApp, h, isReadonly } = await import("vue");
 const { renderToString } = await import("vue/server-renderer");
 const { useWebSocket } = await import("../../../pm_realtime/browser/vue.js");
 
-// What Vue itself looks for, it looks for as it is loaded and first renders.
+// Vue itself looks for these when it is loaded and at the first rendering.
 await renderToString(createSSRApp({ render: () => null }));
 
 function render(use) {
   return renderToString(createSSRApp({ setup: () => use(useWebSocket({ autoConnect: true })) }));
 }
 
-test("it renders as not connected, and touches no window", async () => {
+test("renders as not connected and touches nothing of a browser", async () => {
   touched.length = 0;
   const html = await render(({ connected, role }) => () => h("p", `${connected.value} ${role.value}`));
   assert.equal(html, "<p>false null</p>");
@@ -34,7 +34,7 @@ test("it renders as not connected, and touches no window", async () => {
   assert.equal(globalThis[Symbol.for("pm_realtime")], undefined);
 });
 
-test("everything is there and does nothing", async () => {
+test("all methods exist and do nothing", async () => {
   let socket;
   await render((given) => {
     socket = given;
@@ -54,7 +54,7 @@ test("everything is there and does nothing", async () => {
   await new Promise((resolve) => setImmediate(resolve));
 });
 
-test("nor where the server has a document, as some test environments have", async (t) => {
+test("is inert even if the server has a document", async (t) => {
   globalThis.document = {};
   t.after(() => delete globalThis.document);
   touched.length = 0;
@@ -62,6 +62,6 @@ test("nor where the server has a document, as some test environments have", asyn
   assert.deepEqual(touched, []);
 });
 
-test("nor in a scope outside of any app", () => {
+test("is inert outside of any app", () => {
   assert.equal(useWebSocket({ autoConnect: true }).connected.value, false);
 });

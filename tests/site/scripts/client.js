@@ -1,8 +1,8 @@
 import { createRealtime } from "/static/pm_realtime/client.js";
 
 /**
- * A tab with a socket of its own; `?rooms=a,b` are those it joins, `?attempts=` how often it tries
- * before it rests. What it hears it shows, as texts.
+ * A tab with a socket of its own. `?rooms=a,b` are its rooms, `?attempts=` is the number of attempts
+ * before it rests. It shows the messages that it gets.
  */
 const query = new URLSearchParams(location.search);
 const rooms = query.get("rooms");

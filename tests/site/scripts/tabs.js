@@ -1,6 +1,6 @@
 import { createRealtime } from "/static/pm_realtime/client.js";
 
-/** A tab that shares its socket; `?rooms=a,b` are those it joins, `?key=` what it shares by. */
+/** A tab that shares its socket. `?rooms=a,b` are its rooms, `?key=` is its option `shared`. */
 const query = new URLSearchParams(location.search);
 
 window.sockets = [];
@@ -16,7 +16,7 @@ class Socket extends WebSocket {
 
 const realtime = createRealtime({ shared: query.get("key") ?? true, WebSocket: Socket });
 window.realtime = realtime;
-window.isOwner = () => window.sockets.some(({ readyState }) => readyState === WebSocket.OPEN);
+window.isLeader = () => window.sockets.some(({ readyState }) => readyState === WebSocket.OPEN);
 for (const type of ["message", "own", "pushed", "burst", "streamed", "notification"]) {
   realtime.on(type, ({ payload, room }) => window.seen.push({ type, room, payload, at: Date.now() }));
 }
@@ -26,7 +26,7 @@ const rooms = query.get("rooms");
 window.joined = Promise.all((rooms ? rooms.split(",") : []).map((room) => realtime.subscribe(room)));
 realtime.connect();
 
-/** Says a number to the room each 100 ms, from 0 on. */
+/** Sends a number to the room each 100 ms, from 0 on. */
 window.startSaying = (room) => {
   let count = 0;
   window.refused = [];

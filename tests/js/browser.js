@@ -1,0 +1,56 @@
+/** A browser whose tabs share a socket, and the server's end of that. */
+import { fakeBrowser, rest } from "./fake_tabs.js";
+
+/** A browser with fake timers; `tick(ms)` also lets its tabs run. */
+export function createBrowser(t) {
+  t.mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"] });
+  const browser = fakeBrowser();
+  const tick = async (ms) => {
+    for (let past = 0; past < ms; past += 500) {
+      t.mock.timers.tick(Math.min(500, ms - past));
+      await rest();
+    }
+  };
+  return { browser, tick };
+}
+
+/** Opens `count` tabs, each with a client in the rooms, on one accepted socket. */
+export async function tabsIn(browser, count, rooms = []) {
+  const tabs = Array.from({ length: count }, () => browser.tab());
+  const clients = [];
+  for (const tab of tabs) {
+    const client = tab.join();
+    client.rooms = rooms;
+    clients.push(client);
+    await rest();
+    if (browser.sockets.length === 1 && tab === tabs[0]) await accept(browser);
+  }
+  await answerAll(browser.WebSocket.last);
+  return { tabs, clients, server: browser.WebSocket.last };
+}
+
+/** The server accepts the newest socket. */
+export async function accept(browser, payload) {
+  browser.WebSocket.last.accept({ connectionId: `c${browser.sockets.length}`, ...payload });
+  await rest();
+}
+
+/** The server grants each `subscribe` that it has not answered yet. */
+export async function answerAll(server) {
+  server.answered ??= new Set();
+  for (const command of server.sentOf("subscribe")) {
+    if (server.answered.has(command.id)) continue;
+    server.answered.add(command.id);
+    server.reply(command, "subscribed", { room: command.payload.room, success: true });
+  }
+  await rest();
+}
+
+/** The ids of the messages that a client got. */
+export const ids = (client, type = "message") => client.of(type).map(({ id }) => id);
+
+/** The query of the newest socket, which says from where it resumes. */
+export const lastAsked = (browser) => browser.WebSocket.last.url.replace("ws://site.test/", "");
+
+/** The payloads of the `news` that a client got. */
+export const numbers = (client) => client.of("news").map(({ payload }) => payload);

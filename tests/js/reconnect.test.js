@@ -1,0 +1,230 @@
+/** When a client connects again, and how long it waits. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { createClient } from "./clients.js";
+import { fakePage } from "./fake_page.js";
+
+for (const code of [1000, 1006, 4001, 4003, 4013]) {
+  test(`reconnects after ${code}`, (t) => {
+    const { WebSocket, realtime, tick } = createClient(t);
+    realtime.connect();
+    WebSocket.last.accept();
+    WebSocket.last.close(code);
+    tick(1000);
+    assert.equal(WebSocket.all.length, 2);
+  });
+}
+
+for (const code of [1002, 1008, 1009, 4501, 4502, 4503, 4504, 4505]) {
+  test(`stays stopped after ${code} until connect()`, (t) => {
+    const events = fakePage(t);
+    const { WebSocket, realtime, closes, tick } = createClient(t);
+    realtime.connect();
+    WebSocket.last.accept();
+    WebSocket.last.close(code);
+    events.online();
+    events.show("visible");
+    tick(600_000);
+    assert.equal(WebSocket.all.length, 1);
+    assert.deepEqual([closes[0].code, closes[0].willReconnect], [code, false]);
+    realtime.connect();
+    assert.equal(WebSocket.all.length, 2);
+  });
+}
+
+test("waits longer each time, then rests", (t) => {
+  const { WebSocket, realtime, closes, tick } = createClient(t);
+  realtime.connect();
+  WebSocket.last.accept();
+  tick(5000);
+  WebSocket.last.close();
+  for (const delay of [1000, 2000, 4000, 8000, 16_000]) {
+    assert.equal(closes.at(-1).delay, delay);
+    tick(delay);
+    WebSocket.last.close();
+  }
+  assert.equal(WebSocket.all.length, 6);
+  assert.deepEqual(
+    [realtime.status, closes.at(-1).willReconnect, closes.at(-1).resting],
+    ["stopped", false, true],
+  );
+  tick(3_600_000);
+  assert.equal(WebSocket.all.length, 6);
+  realtime.connect();
+  WebSocket.last.close();
+  assert.equal(closes.at(-1).delay, 1000);
+});
+
+test("never rests with Infinity", (t) => {
+  const { WebSocket, realtime, closes, tick } = createClient(t, { maxReconnectAttempts: Infinity });
+  realtime.connect();
+  for (let attempt = 0; attempt < 40; attempt += 1) {
+    WebSocket.last.close();
+    tick(30_000);
+  }
+  assert.equal(WebSocket.all.length, 41);
+  assert.equal(closes.at(-1).delay, 30_000);
+});
+
+test("keeps the queue over a rest", (t) => {
+  const { WebSocket, realtime } = createClient(t, { maxReconnectAttempts: 0 });
+  realtime.connect();
+  WebSocket.last.close();
+  realtime.send({ type: "a" });
+  realtime.connect();
+  WebSocket.last.accept();
+  assert.equal(WebSocket.last.lastSent.type, "a");
+});
+
+for (const [name, wake] of [
+  ["the network comes back", (events) => events.online()],
+  ["the page becomes visible", (events) => events.show("visible")],
+]) {
+  test(`a rest ends when ${name}`, (t) => {
+    const events = fakePage(t);
+    const { WebSocket, realtime } = createClient(t, { maxReconnectAttempts: 0 });
+    realtime.connect();
+    WebSocket.last.close();
+    events.show("hidden");
+    assert.equal(WebSocket.all.length, 1);
+    wake(events);
+    assert.equal(WebSocket.all.length, 2);
+  });
+
+  test(`a wait ends when ${name}`, (t) => {
+    const events = fakePage(t);
+    const { WebSocket, realtime, tick } = createClient(t);
+    realtime.connect();
+    WebSocket.last.close();
+    wake(events);
+    assert.equal(WebSocket.all.length, 2);
+    tick(1000);
+    assert.equal(WebSocket.all.length, 2);
+  });
+
+  test(`a connection is probed when ${name}`, (t) => {
+    const events = fakePage(t);
+    const { WebSocket, realtime, tick } = createClient(t);
+    realtime.connect();
+    WebSocket.last.accept();
+    wake(events);
+    assert.equal(WebSocket.last.sentOf("ping").length, 1);
+    tick(999);
+    assert.equal(realtime.connected, true);
+    tick(1);
+    assert.equal(WebSocket.all.length, 2, "at once, because it was lost earlier");
+  });
+}
+
+test("an attempt that is under way when the network comes back counts as the first", (t) => {
+  const events = fakePage(t);
+  const { WebSocket, realtime, closes, tick } = createClient(t, { maxReconnectAttempts: 1 });
+  realtime.connect();
+  WebSocket.last.close();
+  tick(1000);
+  assert.equal(realtime.status, "connecting");
+  events.online();
+  assert.equal(WebSocket.all.length, 2);
+  WebSocket.last.close();
+  assert.deepEqual([realtime.status, closes.at(-1).delay], ["waiting", 0]);
+});
+
+test("disconnect() in a :status handler removes all listeners", (t) => {
+  const events = fakePage(t);
+  const { WebSocket, realtime } = createClient(t);
+  realtime.once(":status", () => realtime.disconnect());
+  realtime.connect();
+  assert.equal(events.listeners, 0);
+  events.online();
+  assert.deepEqual([realtime.status, WebSocket.all.length], ["stopped", 1]);
+});
+
+test("events of the page do nothing after disconnect()", (t) => {
+  const events = fakePage(t);
+  const { WebSocket, realtime, tick } = createClient(t);
+  realtime.connect();
+  WebSocket.last.close();
+  realtime.disconnect();
+  events.online();
+  events.show("visible");
+  tick(60_000);
+  assert.equal(WebSocket.all.length, 1);
+});
+
+test("with reconnect: false it stays stopped", (t) => {
+  const events = fakePage(t);
+  const { WebSocket, realtime, closes, tick } = createClient(t, { reconnect: false });
+  realtime.connect();
+  WebSocket.last.accept();
+  WebSocket.last.close();
+  events.online();
+  tick(60_000);
+  assert.equal(WebSocket.all.length, 1);
+  assert.equal(closes[0].willReconnect, false);
+});
+
+test("undefined and null mean the default of an option", (t) => {
+  for (const none of [undefined, null]) {
+    const options = { reconnect: none, maxReconnectAttempts: none, reconnectDelay: none };
+    const { WebSocket, realtime, closes, tick } = createClient(t, options);
+    realtime.connect();
+    for (let attempt = 0; attempt < 6; attempt += 1) {
+      WebSocket.last.close();
+      tick(30_000);
+    }
+    assert.deepEqual(closes.map(({ delay }) => delay), [1000, 2000, 4000, 8000, 16_000, undefined]);
+    assert.equal(closes.at(-1).resting, true);
+    t.mock.timers.reset();
+  }
+});
+
+test("connections that end within 5 s count as failures", (t) => {
+  const { WebSocket, realtime, closes, tick } = createClient(t);
+  realtime.connect();
+  for (let attempt = 0; attempt < 5; attempt += 1) {
+    WebSocket.last.accept();
+    WebSocket.last.close(4013);
+    tick(30_000);
+  }
+  assert.deepEqual(closes.map(({ delay }) => delay), [1000, 2000, 4000, 8000, 16_000]);
+  WebSocket.last.accept();
+  tick(5000);
+  WebSocket.last.close();
+  assert.equal(closes.at(-1).delay, 1000);
+});
+
+test("asks to resume the last connection after the frames that were read", (t) => {
+  const { WebSocket, realtime, tick } = createClient(t, { url: "ws://site.test/?a=b" });
+  const asked = () => new URL(WebSocket.last.url).searchParams.get("resume");
+  realtime.connect();
+  assert.equal(WebSocket.last.url, "ws://site.test/?a=b&resume=");
+  WebSocket.last.accept({ connectionId: "one" });
+  WebSocket.last.frame("news", 1);
+  WebSocket.last.frame("news", 2);
+  WebSocket.last.close();
+  tick(1000);
+  assert.equal(asked(), "one,2");
+  WebSocket.last.frame("error", { code: "INTERNAL_ERROR" });
+  WebSocket.last.close(4013);
+  tick(2000);
+  assert.equal(asked(), "one,2");
+  WebSocket.last.accept({ connectionId: "two", resumed: "one" });
+  WebSocket.last.close();
+  tick(4000);
+  assert.equal(asked(), "two,0");
+});
+
+for (const [name, end] of [
+  ["disconnect()", ({ realtime }) => realtime.disconnect()],
+  ["a final close", ({ WebSocket }) => WebSocket.last.close(4503)],
+]) {
+  test(`does not ask to resume after ${name}`, (t) => {
+    const parts = createClient(t);
+    parts.realtime.connect();
+    parts.WebSocket.last.accept({ connectionId: "one" });
+    end(parts);
+    parts.realtime.connect();
+    assert.equal(parts.WebSocket.last.url, "ws://site.test/?resume=");
+  });
+}
