@@ -11,8 +11,6 @@ PACKAGE = Path(pm_realtime.__file__).parent
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
 CONTRACTS = SETTINGS["importlinter"]["contracts"]
-    "contracts"
-]
 
 
 def layers():
