@@ -63,17 +63,11 @@ def fresh_layer(chosen_layer):
 
 
 @pytest.fixture(autouse=True)
-def first_outage(monkeypatch):
-    """No outage of an earlier test makes that of another a repetition, which is not told."""
-    monkeypatch.setattr(outage, "_told_at", float("-inf"))
-    monkeypatch.setattr(outage, "_lost", {})
-
-
-@pytest.fixture(autouse=True)
 def fresh_counts():
-    """Nobody was counted, and nothing was told, in an earlier test."""
+    """Each test counts handshakes, log lines and outages from zero."""
     gate.forget()
-    throttle.forget()
+    throttle.clear()
+    outage.clear()
 
 
 @pytest.fixture

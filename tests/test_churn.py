@@ -31,7 +31,7 @@ from pm_realtime.connection.outbox import Outbox
 from pm_realtime.connection.revocation import Revocation
 from pm_realtime.hub import hub
 from pm_realtime.layer import sending
-from pm_realtime.observability import outages
+from pm_realtime.observability import outage
 from pm_realtime.protocol import CloseCode, ErrorCode
 from pm_realtime.push import outgoing
 from pm_realtime.rooms import run_site_code
@@ -373,7 +373,7 @@ async def assert_nothing_is_left():
     assert drain._drains._made == {}
     assert not any(gate._lines._made.values())
     assert outgoing._deliveries == slot._evictions == set()
-    assert outages.outage._lost == {}
+    assert outage.lost == ()
     assert await pm_realtime.aget_stats() == NO_CONNECTIONS
     await eventually(lambda: layer_groups() == {})
     assert not any(layer_channels().values())

@@ -30,7 +30,7 @@ from pm_realtime.layer import (
     user_group,
 )
 from pm_realtime.protocol import CloseCode
-from pm_realtime.push import control, tell, tell_change, user_key
+from pm_realtime.push import refresh_after_commit, send_control, user_key
 
 logger = logging.getLogger("pm_realtime.auth")
 
@@ -124,7 +124,7 @@ def _end_emptied(key: str, data: Mapping[str, Any], store: Any) -> None:
 
 def _end(target: str, session: str) -> None:
     on_commit = sessions.wait_for_commit()
-    tell(control(target, SessionEnded(session), on_commit=on_commit))
+    send_control(target, SessionEnded(session), on_commit=on_commit)
 
 
 @_harmless
@@ -134,10 +134,10 @@ def _follow_session(key: str, data: Mapping[str, Any], store: Any) -> None:
     if target is None or not store.session_key:
         return
     if sessions.are_in_cookies():
-        tell(control(target, CookieExpected(name)))
+        send_control(target, CookieExpected(name))
     elif store.session_key != key:
         on_commit = sessions.wait_for_commit()
-        tell(control(target, SessionRekeyed(name), on_commit=on_commit))
+        send_control(target, SessionRekeyed(name), on_commit=on_commit)
 
 
 @_harmless
@@ -148,7 +148,7 @@ def _follow_cookie(key: str, data: Mapping[str, Any], store: Any) -> None:
         return
     name, auth_hash = sessions.name_of(key, data), data.get(HASH_SESSION_KEY, "")
     renewed = CookieRenewed(name, auth_hash, sessions.expiry_of(store))
-    tell(control(target, renewed))
+    send_control(target, renewed)
 
 
 def _group_of(data: Mapping[str, Any]) -> str | None:
@@ -174,7 +174,7 @@ def _close_deleted(*, sender: Any, instance: Any, **kwargs: Any) -> None:
         return
     target = user_group(user_key(instance.pk))
     close = Close(int(CloseCode.USER_GONE), "the user is gone")
-    tell(control(target, close))
+    send_control(target, close)
 
 
 @_harmless
@@ -201,10 +201,10 @@ def _refresh_member(*, sender: Any, instance: Any, **kwargs: Any) -> None:
 
 
 def _refresh(user: Any) -> None:
-    tell_change(user_group(user_key(user)))
+    refresh_after_commit(user_group(user_key(user)))
 
 
 @_harmless
 def _refresh_all(**kwargs: Any) -> None:
     if not kwargs.get("created"):
-        tell_change(authenticated_group())
+        refresh_after_commit(authenticated_group())

@@ -20,15 +20,15 @@ class BoundedCalls:
         self._seconds: Final = seconds
         self._silent_at = 0.0
 
-    async def take(self, call: Callable[[], Awaitable[R]]) -> R:
+    async def run(self, call: Callable[[], Awaitable[R]]) -> R:
         """The result of ``call``. Raises ``TimeoutError``, and whatever ``call`` raises."""
         asked_at = time.monotonic()
         async with self._slots:
             if self._silent_at > asked_at:
                 raise TimeoutError(f"no answer within {self._seconds:g} s to those before")
-            return await self.go(call)
+            return await self.run_at_once(call)
 
-    async def go(self, call: Callable[[], Awaitable[R]]) -> R:
+    async def run_at_once(self, call: Callable[[], Awaitable[R]]) -> R:
         """The same, without waiting for a slot."""
         try:
             return await _within(self._seconds, call)

@@ -21,7 +21,7 @@ class FairQueue:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    async def take(self, limit: int | None = None) -> None:
+    async def wait(self, limit: int | None = None) -> None:
         """Return when it is this task's turn. Raises ``asyncio.QueueFull`` if ``limit`` wait."""
         if limit is not None and len(self) >= limit:
             raise asyncio.QueueFull

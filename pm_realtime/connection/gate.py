@@ -67,7 +67,7 @@ class Gate:
         """Serve one connection."""
         try:
             check_address(scope)
-            await _lines.get().take(MAX_WAITING)
+            await _lines.get().wait(MAX_WAITING)
         except HandshakeRefused as refusal:
             await _refuse(scope, receive, send, refusal)
         except asyncio.QueueFull:

@@ -80,7 +80,7 @@ class Inbox:
         line = _malformed.get()
         if count * (len(line) + 1) > self._limiter.MALFORMED_PATIENCE:
             raise CloseConnection(CloseCode.RATE_LIMITED, "a flood of malformed messages")
-        await line.take()
+        await line.wait()
 
     async def put(self, command: Command) -> None:
         """Carry out ``command`` after those before it; return when it is done or takes long.

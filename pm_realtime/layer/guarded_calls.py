@@ -36,7 +36,7 @@ class _Guard:
     """The way from one event loop to a layer outside of this process."""
 
     def __init__(self) -> None:
-        self.turns = BoundedCalls(SLOTS, TIMEOUT)
+        self.calls = BoundedCalls(SLOTS, TIMEOUT)
         #: Why nothing is sent for now.
         self.block: str | None = None
         self.start_from = 0.0
@@ -44,9 +44,9 @@ class _Guard:
     async def go(self, step: Callable[[], Awaitable[R]], *, is_probe: bool) -> R:
         try:
             if is_probe:
-                return await self.turns.go(step)
+                return await self.calls.run_at_once(step)
             self._check_block()
-            return await self.turns.take(partial(self._go_unless_blocked, step))
+            return await self.calls.run(partial(self._go_unless_blocked, step))
         except BackendError:
             raise
         except Exception as error:

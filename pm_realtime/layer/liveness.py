@@ -78,7 +78,7 @@ class LivenessProbe:
         if self._interval is not None:
             await self._listen()
         outage.end(SUBSCRIPTIONS)
-        outage.reach(LAYER)
+        outage.end(LAYER)
         self._adapter.report_lost_subscriptions()
         outage.watch(self, self.doubt)
 

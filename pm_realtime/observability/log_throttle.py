@@ -39,7 +39,7 @@ class LogThrottle:
         place = last and (last.tb_frame.f_code.co_filename, last.tb_lineno)
         return self.note((type(error), place, about))
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Begin anew."""
         self._known.clear()
 

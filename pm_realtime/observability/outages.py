@@ -30,6 +30,10 @@ class Outage:
     """Callable from any thread."""
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget every watcher and every outage."""
         self._lock = threading.RLock()
         self._watchers: dict[object, tuple[asyncio.AbstractEventLoop, Callable[[], None]]] = {}
         self._lost: dict[object, str] = {}
@@ -47,16 +51,12 @@ class Outage:
     def unwatch(self, watcher: object) -> None:
         """``watcher`` has nothing to lose any more.
 
-        What it lost stays lost until somebody reaches it: see :meth:`reach`.
+        Something that it lost stays lost until :meth:`end` is called with the name of that.
         """
         with self._lock:
             self._watchers.pop(watcher, None)
             if (what := self._lost.pop(watcher, None)) is not None:
                 self._lost[what] = what
-
-    def reach(self, what: str) -> None:
-        """Somebody just reached ``what``: nobody of those who have gone misses it any more."""
-        self.end(what)
 
     def begin(self, watcher: object, what: str, error: object) -> None:
         """``watcher`` lost ``what`` because of ``error``, or still misses it."""
@@ -97,6 +97,11 @@ class Outage:
             "Back after %.1f s: %s. Pushes that could not be sent: %d.", seconds, whats, unsent
         )
 
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """The names of all that is lost now."""
+        return tuple(self._lost.values())
+
     def suspect(self, watcher: object = None) -> None:
         """Have everyone but ``watcher`` look whether they lost something."""
         with self._lock:
@@ -117,4 +122,4 @@ class Outage:
 
 
 outage: Final = Outage()
-after_fork(outage.__init__)  # type: ignore[misc]
+after_fork(outage.clear)

@@ -33,7 +33,7 @@ from pm_realtime.push.helpers import (
     unsubscribe,
     user_key,
 )
-from pm_realtime.push.outgoing import control, tell, tell_change
+from pm_realtime.push.outgoing import refresh_after_commit, send_control
 
 __all__ = [
     "abroadcast",
@@ -52,22 +52,21 @@ __all__ = [
     "asubscribe",
     "aunsubscribe",
     "broadcast",
-    "control",
     "disconnect_connection",
     "disconnect_user",
     "get_connection",
     "get_stats",
     "get_user_connections",
     "is_online",
+    "refresh_after_commit",
     "refresh_room",
     "refresh_user",
+    "send_control",
     "send_to_connection",
     "send_to_role",
     "send_to_room",
     "send_to_user",
     "subscribe",
-    "tell",
-    "tell_change",
     "unsubscribe",
     "user_key",
 ]

@@ -164,25 +164,28 @@ def _later(target: str, message: ControlMessage) -> Message | None:
     return control_message(control_group(), later, target=target)
 
 
-def tell_change(target: str) -> None:
-    """Have the members of ``target`` refresh after the commit; otherwise as :func:`tell`.
+def refresh_after_commit(target: str) -> None:
+    """Have the members of ``target`` refresh after the commit; otherwise as :func:`send_control`.
 
     A :class:`ChangePending` goes out before the commit, so that nothing that is sent after the
     commit overtakes the refresh.
     """
     change = secrets.token_hex(8)
-    tell(
-        control(target, Refresh(change)),
-        before_commit=control(target, ChangePending(change), on_commit=False),
-    )
+    before_commit = control(target, ChangePending(change), on_commit=False)
+    _send_control(control(target, Refresh(change)), before_commit=before_commit)
 
 
-def tell(outgoing: Outgoing[None], *, before_commit: Outgoing[None] | None = None) -> None:
-    """Send ``outgoing`` from wherever Django sends a signal: any thread, or a running event loop.
+def send_control(target: str, message: ControlMessage, *, on_commit: bool = True) -> None:
+    """Send ``message`` to the members of ``target`` from any thread or running event loop.
 
-    If it waits for a commit, ``before_commit`` is sent at once. Never fails and never waits for
-    long: the log counts the messages that Redis does not take.
+    Receivers of Django's signals call it, so it never raises and never waits for long. The log
+    counts the messages that Redis does not take.
     """
+    _send_control(control(target, message, on_commit=on_commit))
+
+
+def _send_control(outgoing: Outgoing[None], *, before_commit: Outgoing[None] | None = None) -> None:
+    """Send ``outgoing``, and ``before_commit`` at once if ``outgoing`` waits for a commit."""
     if is_alone():
         return
     # The loop of an async view under WSGI ends before a task of it would run.

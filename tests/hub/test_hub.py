@@ -15,13 +15,13 @@ from pm_realtime.layer import (
     Refresh,
     RefreshRoom,
     Unsubscribe,
+    asend,
     control_group,
     control_message,
     get_layer,
     room_group,
 )
 from pm_realtime.layer.wire import CONTROL_TYPE, PROBE_TYPE, PUSH_TYPE
-from pm_realtime.push import outgoing
 from tests.support.helpers import Connection, errors_of, eventually, layer_channels, layer_groups
 from tests.support.hubs import LoggedLayer, Member, members, send, use
 
@@ -370,7 +370,7 @@ async def test_who_goes_while_held_leaves_nothing():
 
 
 async def control(target, message):
-    await outgoing.asend(outgoing.control(target, message, on_commit=False))
+    await asend(control_group(), control_message(control_group(), message, target=target))
 
 
 async def test_control_message_reaches_its_target_and_is_logged():

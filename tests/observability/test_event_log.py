@@ -6,7 +6,8 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from pm_realtime import asend_to_room, asend_to_user, asubscribe
-from pm_realtime.auth import RecheckResult, get_rechecker
+from pm_realtime.auth import RecheckResult
+from pm_realtime.consumers import RealtimeConsumer
 from pm_realtime.protocol import CloseCode
 from tests.support.helpers import Connection, eventually
 from tests.support.sessions import Browser
@@ -92,11 +93,17 @@ async def test_who_loses_a_right_is_in_the_log(log, user):
     assert found(log, "auth", **about, code=4501)[0] == "INFO"
 
 
-async def test_who_loses_a_right_for_two_reasons_is_in_the_log_once(log, user):
-    async with Connection(user=user) as connection:
-        (subject,) = get_rechecker()._subjects
-        subject.judge(RecheckResult(code=CloseCode.USER_GONE))
-        subject.judge(RecheckResult(code=CloseCode.SESSION_ENDED))
+async def test_connection_that_ends_for_two_reasons_is_logged_once(log, user):
+    consumers = []
+
+    class Consumer(RealtimeConsumer):
+        def __init__(self):
+            super().__init__()
+            consumers.append(self)
+
+    async with Connection(user=user, application=Consumer.as_asgi()) as connection:
+        consumers[0].apply(RecheckResult(code=CloseCode.USER_GONE))
+        consumers[0].apply(RecheckResult(code=CloseCode.SESSION_ENDED))
         await connection.assert_closed(4504)
     assert found(log, "auth", connection_id=connection.connection_id)[1]["code"] == 4504
 

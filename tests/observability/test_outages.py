@@ -88,7 +88,7 @@ async def test_what_one_has_lost_who_stops_watching_stays_lost_until_it_is_reach
     ours.begin("other", "the channel layer", "x")
     ours.end("other")
     assert len(lines(caplog)) == 1
-    ours.reach("the channel layer")
+    ours.end("the channel layer")
     assert lines(caplog)[-1][1].startswith("Back")
 
 

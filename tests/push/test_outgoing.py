@@ -9,7 +9,6 @@ from django.db import connections, transaction
 
 from pm_realtime.exceptions import OutageError
 from pm_realtime.layer import ChangePending, Control, Recheck, Refresh, RefreshRoom
-from pm_realtime.observability import outage
 from pm_realtime.push import outgoing
 from tests.site.models import Note
 from tests.support.helpers import errors_of, eventually
@@ -36,15 +35,15 @@ def in_thread(function):
 
 
 async def test_a_change_without_a_transaction_is_told_at_once_and_not_announced(far):
-    await in_thread(lambda: outgoing.tell_change("g"))
+    await in_thread(lambda: outgoing.refresh_after_commit("g"))
     assert kinds_in(far) == [Refresh]
 
 
 async def test_a_change_in_a_transaction_is_announced_at_once_and_told_after_the_commit(far):
     def change():
         with transaction.atomic():
-            outgoing.tell_change("g")
-            outgoing.tell_change("h")
+            outgoing.refresh_after_commit("g")
+            outgoing.refresh_after_commit("h")
             return control_in(far)
 
     pending = await in_thread(change)
@@ -58,7 +57,7 @@ async def test_a_change_in_a_transaction_is_announced_at_once_and_told_after_the
 async def test_of_a_change_that_is_rolled_back_nothing_is_told(far):
     def change_in_vain():
         with transaction.atomic():
-            outgoing.tell_change("g")
+            outgoing.refresh_after_commit("g")
             transaction.set_rollback(True)
 
     await in_thread(change_in_vain)
@@ -70,8 +69,8 @@ def test_where_no_socket_can_be_reached_nothing_waits_for_a_commit(
     django_capture_on_commit_callbacks,
 ):
     with django_capture_on_commit_callbacks() as waiting, transaction.atomic():
-        outgoing.tell_change("g")
-        outgoing.tell(outgoing.control("g", Recheck()))
+        outgoing.refresh_after_commit("g")
+        outgoing.send_control("g", Recheck())
     assert waiting == []
 
 
@@ -88,9 +87,8 @@ async def test_a_parcel_that_cannot_be_sent_at_once_is_an_error(far):
 
 
 async def test_a_parcel_that_cannot_be_sent_after_the_commit_fails_nobody_and_is_counted(
-    far, caplog, monkeypatch
+    far, caplog
 ):
-    monkeypatch.setattr(outage, "_unsent", 0)
 
     def save():
         with transaction.atomic():
@@ -128,7 +126,7 @@ async def test_only_the_refresh_of_a_change_is_sent_again(far):
 
     def change():
         with transaction.atomic():
-            outgoing.tell_change("g")
+            outgoing.refresh_after_commit("g")
 
     await in_thread(change)
     far.is_away = False

@@ -57,7 +57,7 @@ class Client:
         self._redis = driver.client(connection_pool=self._pools[0])
         self._timeout = timeout
         self._registered: dict[str, Any] = {}
-        self._turns = BoundedCalls(CONNECTIONS_PER_LOOP, timeout)
+        self._calls = BoundedCalls(CONNECTIONS_PER_LOOP, timeout)
         self._closing = asyncio.Lock()
         self._running = 0
 
@@ -78,7 +78,7 @@ class Client:
         key = f"{self._prefix}node:{node}"
         keys = (f"{self._prefix}nodes", key, f"{key}:rooms")
         try:
-            return await self._turns.take(partial(self._run, registered, keys, arguments))
+            return await self._calls.run(partial(self._run, registered, keys, arguments))
         except CLIENT_ERRORS as error:
             what = str(error) or f"no answer within {self._timeout:g} s"
             raise OutageError(f"Redis at {self.address}: {what}") from error

@@ -349,7 +349,7 @@ class Node:
             self._settle()
         self._is_away = False
         outage.end(self)
-        outage.reach(STATE)
+        outage.end(STATE)
 
     def _state(self) -> list[Any]:
         """The count of arguments for the first hash, then fields and values of both hashes."""
