@@ -63,14 +63,14 @@ class Identity:
 class RecheckResult:
     """What a re-check found: who it is now, and the ``code`` with which the connection ends if so.
 
-    Neither where it could not be found out. ``is_doubtful``: the password was changed, and this
+    Neither where it could not be found out. ``is_uncertain``: the password was changed, and this
     session may be the one that ``update_session_auth_hash`` is about to keep. ``is_whole`` is False
     where only the session was read.
     """
 
     identity: Identity | None = None
     code: CloseCode | None = None
-    is_doubtful: bool = False
+    is_uncertain: bool = False
     is_whole: bool = True
 
 
@@ -302,7 +302,7 @@ def _judge(
             return replace(verdict, identity=_identity(user, identity.session, role))
         session = verdict.identity.session
         if session is not None and not _is_verified(user, session.auth.get(HASH_SESSION_KEY)):
-            return RecheckResult(code=CloseCode.SESSION_ENDED, is_doubtful=True)
+            return RecheckResult(code=CloseCode.SESSION_ENDED, is_uncertain=True)
         return RecheckResult(_identity(user, session, role))
     except DatabaseError:
         raise

@@ -44,7 +44,7 @@ async def unsubscribe(connection: Connection, command: Command) -> None:
 
 async def message(connection: Connection, command: Command) -> None:
     name: str = command.payload["room"]
-    await connection.until_settled()
+    await connection.until_certain()
     if name not in connection.rooms:
         raise CommandError(
             ErrorCode.NOT_IN_ROOM, "Subscribe to the room before sending to it.", room=name

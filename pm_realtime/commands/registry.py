@@ -39,7 +39,7 @@ def check_form(command: Command) -> None:
 def is_instant(connection: Connection, command: Command) -> bool:
     """Whether :func:`handle` never waits for ``command``, so that it needs no task."""
     return (
-        command.type == MessageType.MESSAGE and connection.is_settled and is_in_process(get_layer())
+        command.type == MessageType.MESSAGE and connection.is_certain and is_in_process(get_layer())
     )
 
 

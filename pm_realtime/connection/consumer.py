@@ -316,7 +316,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     @property
     def owner_key(self) -> OwnerKey | None:
         """Who may go on where this connection drops; None while that is in doubt."""
-        if self._is_decided or not self.is_settled:
+        if self._is_decided or not self.is_certain:
             return None
         return owner_key_of(self.identity, self.scope)
 
@@ -407,13 +407,13 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         return self._rights.version if self._rights is not None else 0
 
     @property
-    def is_settled(self) -> bool:
-        return self._rights is None or self._rights.is_settled
+    def is_certain(self) -> bool:
+        return self._rights is None or self._rights.is_certain
 
-    async def until_settled(self) -> None:
+    async def until_certain(self) -> None:
         """Return when nothing about who this is, or may do, is in doubt."""
         if self._rights is not None:
-            await self._rights.until_settled()
+            await self._rights.until_certain()
 
     async def join_group(self, group: str) -> None:
         """Receive what is sent to ``group`` from now on."""

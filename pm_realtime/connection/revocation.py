@@ -99,10 +99,10 @@ class Revocation:
         self._lock = asyncio.Lock()
 
     @property
-    def is_settled(self) -> bool:
+    def is_certain(self) -> bool:
         return self._holds == 0
 
-    async def until_settled(self) -> None:
+    async def until_certain(self) -> None:
         """Return when nothing about the connection is in doubt."""
         while self._settled is not None:
             await self._settled.wait()
@@ -241,14 +241,14 @@ class Revocation:
             return False
         now = time.monotonic()
         if now - self._moved_at < MOVING and not self._has_expired():
-            if verdict.is_doubtful:
+            if verdict.is_uncertain:
                 self._refresh_later(SECOND_LOOK)
                 return True
             if verdict.identity is not None:
                 self._adopt(verdict.identity)
             self._look_again(PAUSE)
             return True
-        return (verdict.is_doubtful or self._is_in_doubt) and self._is_spared_once(now)
+        return (verdict.is_uncertain or self._is_in_doubt) and self._is_spared_once(now)
 
     def _has_expired(self) -> bool:
         session = self._connection.identity.session

@@ -35,13 +35,13 @@ class Connection(Protocol):
 
     @property
     def rights_version(self) -> int:
-        """A number that grows each time identity and rights were settled anew."""
+        """A number that grows each time identity and rights were decided anew."""
 
     @property
-    def is_settled(self) -> bool:
+    def is_certain(self) -> bool:
         """Whether identity and rights are certain."""
 
-    async def until_settled(self) -> None:
+    async def until_certain(self) -> None:
         """Return when identity and rights are certain."""
 
     def catch_up(self, moment: float, groups: Sequence[str]) -> None:
@@ -85,12 +85,12 @@ async def _join_if_allowed(connection: Connection, name: str, command: Command) 
     the rights that it was given for.
     """
     began = time.monotonic()
-    await connection.until_settled()
+    await connection.until_certain()
     version = connection.rights_version
     _check_room_limit(connection, name)
     await _authorize(connection, name)
     async with connection.room_lock:
-        if connection.rights_version != version or not connection.is_settled:
+        if connection.rights_version != version or not connection.is_certain:
             return False
         if name in connection.rooms:
             _reply_subscribed(connection, name, command)
