@@ -1,4 +1,4 @@
-"""What docs/client.md says in tables agrees with the client and the server."""
+"""The tables of docs/client.md agree with the client and the server."""
 
 import json
 import re
@@ -25,7 +25,7 @@ def evaluate(script):
     return json.loads(done.stdout)
 
 
-def test_every_error_code_is_explained():
+def test_error_table_has_every_code():
     local = evaluate(
         f'const {{ LocalErrorCode }} = await import("{CLIENT.as_uri()}");'
         "console.log(JSON.stringify(Object.values(LocalErrorCode)));"
@@ -34,14 +34,14 @@ def test_every_error_code_is_explained():
     assert sorted(named) == sorted([*ErrorCode, *local])
 
 
-def test_every_close_code_is_explained_with_what_the_client_does():
+def test_close_code_table_has_every_code_and_says_if_the_client_reconnects():
     assert [(row[0], row[1], row[3]) for row in rows("Close codes")] == [
         (str(int(code)), f"`{code.name}`", "yes" if may_reconnect(code) else "no")
         for code in CloseCode
     ]
 
 
-def test_what_a_client_has_is_in_the_table():
+def test_method_table_has_every_member_of_a_client():
     members = evaluate(
         f'const {{ createRealtime }} = await import("{CLIENT.as_uri()}");'
         "console.log(JSON.stringify(Object.keys(createRealtime())));"
@@ -50,7 +50,7 @@ def test_what_a_client_has_is_in_the_table():
     assert [name for name in members if not re.search(rf"`{name}\b", section)] == []
 
 
-def test_the_defaults_are_those_of_the_declarations():
+def test_default_options_are_those_of_the_declarations():
     declared = (CLIENT.parent / "client.d.ts").read_text()
     options = declared.split("export interface RealtimeOptions {", 1)[1].split("\n}", 1)[0]
     found = re.findall(r"Default: ([^*\s]+)\. \*/\s+(\w+)\?", options)
@@ -61,5 +61,5 @@ def test_the_defaults_are_those_of_the_declarations():
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)\)", TEXT))
-def test_links_lead_somewhere(target):
+def test_links_lead_to_files(target):
     assert (PAGE.parent / target).exists()

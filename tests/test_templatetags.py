@@ -1,4 +1,4 @@
-"""``{% realtime_client %}``: one script tag, from the settings, that needs nothing inline."""
+"""``{% realtime_client %}``: one script tag without inline code, from the settings."""
 
 import json
 import re
@@ -38,7 +38,7 @@ class Tags(HTMLParser):
 
 
 def attributes(arguments="", **context):
-    """The attributes of the one tag that it renders, which has nothing inside."""
+    """The attributes of the rendered tag, which has no content."""
     text = Template(f"{{% load pm_realtime %}}{{% realtime_client {arguments} %}}").render(
         Context(context)
     )
@@ -53,7 +53,7 @@ def options(arguments="", **context):
     return json.loads(attributes(arguments, **context)["data-pm-realtime"])
 
 
-def test_it_loads_the_module_and_names_the_path_of_the_settings():
+def test_tag_loads_the_module_and_has_the_path_of_the_settings():
     found = attributes()
     assert found["src"] == "/static/pm_realtime/auto.js"
     assert json.loads(found["data-pm-realtime"]) == {"url": "/api/ws"}
@@ -62,12 +62,12 @@ def test_it_loads_the_module_and_names_the_path_of_the_settings():
         assert options() == {"url": "/live/ws"}
 
 
-def test_the_example_of_the_documentation_renders():
+def test_example_of_the_documentation_renders():
     (written,) = re.findall(r"<!-- template: tag -->\n```html\n(.*?)```", DOCS, re.DOTALL)
     assert "&quot;autoConnect&quot;: true" in Template(written).render(Context())
 
 
-def test_a_site_under_a_prefix_has_its_socket_there_too():
+def test_url_has_the_script_prefix():
     set_script_prefix("/sub/")
     try:
         assert options() == {"url": "/sub/api/ws"}
@@ -75,7 +75,7 @@ def test_a_site_under_a_prefix_has_its_socket_there_too():
         set_script_prefix("/")
 
 
-def test_options_are_spelt_as_in_python_and_stand_above_the_settings():
+def test_options_override_the_settings():
     assert options("auto_connect=True shared=True max_reconnect_attempts=None") == {
         "url": "/api/ws",
         "autoConnect": True,
@@ -90,20 +90,20 @@ def test_options_are_spelt_as_in_python_and_stand_above_the_settings():
         }
 
 
-def test_what_python_and_json_do_not_share_is_written_for_javascript():
-    """Infinity has no word in JSON; ids of users may be UUIDs, addresses lazy."""
+def test_values_without_a_json_type_are_converted():
+    """JSON has no infinity; ids of users may be UUIDs; addresses may be lazy."""
     user = UUID(int=7)
     found = options("shared=user max_reconnect_attempts=endless", user=user, endless=inf)
     assert found == {"url": "/api/ws", "maxReconnectAttempts": None, "shared": str(user)}
     assert options("url=address", address=lazystr("/late")) == {"url": "/late"}
 
 
-def test_what_an_option_holds_stays_inside_its_attribute():
+def test_options_are_escaped():
     text = '"><script>alert(1)</script>'
     assert options("url=address", address=text) == {"url": text}
 
 
-def test_an_unknown_option_is_refused_in_words():
+def test_unknown_option_raises_an_error_that_names_the_options():
     with pytest.raises(TemplateSyntaxError, match=r"autoConnect; its options are auto_connect, "):
         options("autoConnect=True")
     with (
@@ -114,7 +114,7 @@ def test_an_unknown_option_is_refused_in_words():
 
 
 @pytest.mark.parametrize("none", [None, ""])
-def test_what_is_none_or_of_a_variable_that_is_not_there_is_not_given(none):
+def test_none_and_undefined_variables_are_left_out(none):
     names = ("auto_connect", "reconnect_delay", "url", "protocols", "shared", "debug")
     assert options(" ".join(f"{name}=none" for name in names), none=none) == {"url": "/api/ws"}
     with override_settings(PM_REALTIME={"CLIENT": {"protocols": None, "reconnect": False}}):
@@ -122,7 +122,7 @@ def test_what_is_none_or_of_a_variable_that_is_not_there_is_not_given(none):
 
 
 @pytest.mark.parametrize("user", [7, UUID(int=7), "anna", lazystr("anna")])
-def test_an_id_of_any_kind_names_who_shares(user):
+def test_shared_accepts_ids_of_any_type(user):
     assert options("shared=user", user=user) == {"url": "/api/ws", "shared": str(user)}
 
 
@@ -144,7 +144,7 @@ def test_an_id_of_any_kind_names_who_shares(user):
         ("shared", ["anna"], "True, False, or the id of the page's user"),
     ],
 )
-def test_an_option_that_cannot_be_that_is_refused_in_words(name, value, expected):
+def test_invalid_option_raises_an_error_that_names_valid_values(name, value, expected):
     with pytest.raises(TemplateSyntaxError) as caught:
         options(f"{name}=value", value=value)
     assert str(caught.value).startswith(f"realtime_client got {name}={value!r}; it must be ")
@@ -157,7 +157,7 @@ def test_an_option_that_cannot_be_that_is_refused_in_words(name, value, expected
 
 
 class LazyNonce(SimpleLazyObject):
-    """As Django 6 and django-csp have it: false until somebody reads it."""
+    """A nonce as in Django 6 and django-csp: false until it is read."""
 
     def __bool__(self):
         return False
@@ -179,11 +179,11 @@ def request_with_nonce(nonce):
         ("", {"request": RequestFactory().get("/")}, None),
     ],
 )
-def test_it_carries_the_nonce_of_the_page(arguments, context, nonce):
+def test_tag_has_the_nonce_of_the_page(arguments, context, nonce):
     assert attributes(arguments, **context).get("nonce") == nonce
 
 
-def test_a_cdn_is_named_in_full():
+def test_source_can_be_on_a_cdn():
     with override_settings(STATIC_URL="https://cdn.example.com/s/"):
         found = attributes()
     assert found["src"] == "https://cdn.example.com/s/pm_realtime/auto.js"

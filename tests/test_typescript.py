@@ -1,4 +1,4 @@
-"""The declarations of the browser client, as `tsc --strict` reads them from the npm package."""
+"""The declarations of the browser client, checked by `tsc --strict` in the npm package."""
 
 import json
 import re
@@ -28,7 +28,7 @@ RESOLUTIONS = {"bundler": "esnext", "nodenext": "nodenext"}
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory, node_modules):
-    """A folder of a site's TypeScript with the packed client and the compiler installed."""
+    """A folder with a site's TypeScript, the packed client and the compiler."""
     folder = tmp_path_factory.mktemp("site")
     (folder / "package.json").write_text('{"type": "module", "private": true}')
     packed = run(*npm(), "pack", "--silent", "--pack-destination", folder, cwd=ROOT)
@@ -48,7 +48,7 @@ def site(tmp_path_factory, node_modules):
     return folder
 
 
-def test_the_example_of_the_documentation_passes(site):
+def test_example_of_the_documentation_compiles(site):
     page = (ROOT / "docs" / "client.md").read_text()
     ((name, code),) = re.findall(r"<!-- typescript: (\S+) -->\n```ts\n(.*?)```", page, re.DOTALL)
     (site / name).write_text(code)
@@ -56,7 +56,7 @@ def test_the_example_of_the_documentation_passes(site):
 
 
 def compile_(site, *names, resolution="bundler"):
-    """The mistakes that the compiler finds: file, line and code."""
+    """Compile the files; return the file, line and code of each error."""
     module = {"module": RESOLUTIONS[resolution], "moduleResolution": resolution}
     project = site / "tsconfig.json"
     project.write_text(json.dumps({"compilerOptions": {**OPTIONS, **module}, "files": names}))
@@ -68,14 +68,14 @@ def compile_(site, *names, resolution="bundler"):
 
 
 @pytest.mark.parametrize("resolution", RESOLUTIONS)
-def test_a_sample_that_uses_everything_passes(site, resolution):
+def test_sample_compiles(site, resolution):
     assert compile_(site, "sample.ts", resolution=resolution) == []
 
 
 @pytest.mark.parametrize(
     "module", ["pm_realtime/client", "pm_realtime/vue", "pm_realtime_testing/testing"]
 )
-def test_the_sample_uses_every_export(module):
+def test_sample_uses_every_export(module):
     declared = (ROOT / f"pm_realtime/static/{module}.d.ts").read_text()
     names = set(re.findall(r"^export (?:declare )?(?:\w+) (\w+)", declared, re.MULTILINE))
     for listed in re.findall(r"^export (?:type )?\{([^}]+)\}", declared, re.MULTILINE):
@@ -86,21 +86,21 @@ def test_the_sample_uses_every_export(module):
 
 
 @pytest.fixture(scope="module")
-def mistakes(site):
+def errors(site):
     return compile_(site, "misuses.ts")
 
 
 @pytest.mark.parametrize(("line", "code"), MISUSES.items())
-def test_a_misuse_is_found_at_its_line(mistakes, line, code):
-    assert ("misuses.ts", line, code) in mistakes
+def test_misuse_is_an_error_at_its_line(errors, line, code):
+    assert ("misuses.ts", line, code) in errors
 
 
-def test_nothing_but_the_misuses_is_found(mistakes):
+def test_misuses_are_the_only_errors(errors):
     assert len(MISUSES) == 7
-    assert mistakes == [("misuses.ts", line, code) for line, code in MISUSES.items()]
+    assert errors == [("misuses.ts", line, code) for line, code in MISUSES.items()]
 
 
-def test_every_declaration_passes_by_itself(site):
+def test_every_declaration_compiles(site):
     declared = (site / "node_modules/@pm-realtime/client").rglob("*.d.ts")
     names = [str(path.relative_to(site)) for path in sorted(declared)]
     assert len(names) == 5

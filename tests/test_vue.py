@@ -1,4 +1,4 @@
-"""The composable for Vue: its tests in components, on a server, and in the documentation."""
+"""The composable for Vue: its tests in components, on a server and in the documentation."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from tests.support.node import ROOT, node, run
 TESTS = sorted(ROOT.glob("tests/js/vue/*.test.js"))
 
 
-def test_the_tests_of_the_composable_pass(node_modules):
+def test_vue_tests_pass(node_modules):
     assert len(TESTS) >= 3
     environment = {**os.environ, "PM_REALTIME_NODE_MODULES": str(node_modules)}
     done = run(node(), "--test", "--test-reporter=tap", *TESTS, cwd=ROOT, env=environment)

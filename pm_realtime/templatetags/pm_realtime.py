@@ -19,15 +19,14 @@ register = template.Library()
 
 @register.simple_tag(takes_context=True)
 def realtime_client(context: Context, nonce: object = None, **options: Any) -> SafeString:
-    """The script tag that makes the page's client, ``window.realtime``.
+    """Render the script tag that creates the page's client, ``window.realtime``.
 
-    ``options`` are those of ``createRealtime`` in Python's spelling (``auto_connect``,
-    ``max_reconnect_attempts``, None or infinity for no end of them, ...); they stand above
-    ``PM_REALTIME["CLIENT"]``. Any other that is None or empty is as if it were not there, so that
-    ``shared=user.pk`` does for everybody. The URL is ``PATH`` on the page's host unless ``url``
-    says another. ``nonce`` is that of the page's Content-Security-Policy; Django's and
-    django-csp's are found by themselves. Raises ``TemplateSyntaxError`` for an option that does
-    not exist, or cannot be that.
+    ``options`` are those of ``createRealtime`` in Python's spelling, such as ``auto_connect``. They
+    override ``PM_REALTIME["CLIENT"]``. For ``max_reconnect_attempts``, None and infinity mean an
+    unlimited number. Any other option that is None or empty is left out, so ``shared=user.pk``
+    also works on a page of an anonymous user. The URL is ``PATH`` on the page's host, or ``url``.
+    ``nonce`` is that of the page's Content-Security-Policy; those of Django and django-csp are used
+    by default. Raises ``TemplateSyntaxError`` if an option does not exist or has an invalid value.
     """
     if fault := fault_of(options):
         raise TemplateSyntaxError(f"realtime_client got {fault}")
@@ -42,12 +41,12 @@ def realtime_client(context: Context, nonce: object = None, **options: Any) -> S
 
 
 def _page_nonce(context: Context) -> object:
-    """Of Django's context processor, else of django-csp's middleware; None without either."""
+    """Return the nonce of Django's context processor, else of django-csp's middleware, or None."""
     found = context.get("csp_nonce")
     return getattr(context.get("request"), "csp_nonce", None) if found is None else found
 
 
 def _nonce_attribute(nonce: object) -> str:
-    # Both are lazy and count as false until they are read.
+    # Both are lazy, and false until they are read.
     text = "" if nonce is None else str(nonce)
     return format_html(' nonce="{}"', text) if text else ""

