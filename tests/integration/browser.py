@@ -1,4 +1,4 @@
-"""A Chromium for the tests: found on this machine, else obtained, else asked for in words."""
+"""Finds a Chromium for the tests, or installs one, or tells how to install one."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ INSTALL_TIMEOUT = 300
 
 
 def chromium_path(own: str) -> str:
-    """The Chromium to start; ``own`` is where Playwright keeps its own."""
+    """Return the path of a Chromium; ``own`` is that of Playwright's own."""
     found = find_chromium(own)
     if found is None:
         attempts = obtain_chromium(own)
@@ -34,7 +34,7 @@ def find_chromium(own: str) -> str | None:
 
 
 def obtain_chromium(own: str) -> list[str]:
-    """Try to get a Chromium; what was tried, and how each ended."""
+    """Try to install a Chromium; return the attempts with the end of their output."""
     is_root = os.geteuid() == 0
     commands = [[sys.executable, "-m", "playwright", "install", "chromium"]]
     if is_root:
@@ -53,7 +53,7 @@ def obtain_chromium(own: str) -> list[str]:
 
 
 def run(command: list[str]) -> str:
-    """Run ``command`` where it can ask nobody anything; the end of what it said."""
+    """Run ``command`` without a terminal; return the end of its output."""
     try:
         done = subprocess.run(
             command,

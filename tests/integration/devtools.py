@@ -1,6 +1,6 @@
-"""A Chromium driven by the DevTools protocol alone: its tabs are hidden and frozen as a user's are.
+"""A Chromium that is driven by the DevTools protocol alone, so that tabs can be hidden and frozen.
 
-Playwright's are not: it makes the browser take every tab for the one that is seen, and such a tab
+With Playwright they cannot: it makes the browser treat every tab as visible, and a visible tab
 cannot be frozen.
 """
 
@@ -32,7 +32,7 @@ class DevToolsError(Exception):
 
 
 class Tab:
-    """One tab; the newest is the one that is seen."""
+    """One tab; the newest one is visible."""
 
     def __init__(self, devtools, target, session):
         self._devtools = devtools
@@ -43,7 +43,7 @@ class Tab:
         return await self._devtools.send(method, self.session, **params)
 
     async def evaluate(self, expression):
-        """The value of ``expression``, or of the promise that it is, as JSON has it."""
+        """Return the value of ``expression``, which may be a promise, as JSON."""
         done = await self.send(
             "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
         )
@@ -62,19 +62,19 @@ class Tab:
         await self._devtools.send("Target.closeTarget", targetId=self.target)
 
     async def crash(self):
-        """The process of the tab ends, and with it the answer to this."""
+        """End the process of the tab, without waiting for an answer."""
         await self._devtools.post("Page.crash", self.session)
 
     async def freeze(self):
-        """The tab must be hidden."""
+        """Freeze the tab, which must be hidden."""
         await self.send("Page.setWebLifecycleState", state="frozen")
 
     async def thaw(self):
         await self.send("Page.setWebLifecycleState", state="active")
 
     async def set_offline(self, offline):
-        """What the switch in the browser's own tools does: no new connections, and the page is
-        told. Sockets that are open stay so.
+        """Set the page offline, as the switch in the browser's tools does. The page gets an event,
+        and new connections fail. Open sockets stay open.
         """
         limits = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
         await self.send("Network.enable")
@@ -82,14 +82,14 @@ class Tab:
 
 
 class Profile:
-    """What one person has open: its tabs share cookies, locks and channels."""
+    """A browser profile. Its tabs share cookies, locks and channels."""
 
     def __init__(self, devtools, context):
         self._devtools = devtools
         self._context = context
 
     async def open(self, url):
-        """A new tab at ``url``, which is the one that is seen."""
+        """Open a new, visible tab at ``url``."""
         send = self._devtools.send
         made = await send("Target.createTarget", url=url, browserContextId=self._context)
         target = made["targetId"]
@@ -97,7 +97,7 @@ class Profile:
         return Tab(self._devtools, target, session["sessionId"])
 
     async def visit(self, url):
-        """What the page at ``url`` says, in a tab that is closed again."""
+        """Return the text of the page at ``url``, from a tab that is then closed."""
         tab = await self.open(url)
         text = await tab.wait("document.readyState === 'complete' && document.body?.innerText")
         await tab.close()
@@ -108,7 +108,7 @@ class Profile:
 
 
 class DevTools:
-    """The protocol on one WebSocket to the browser."""
+    """The DevTools protocol on one WebSocket to the browser."""
 
     def __init__(self, socket, process):
         self._socket = socket
@@ -126,7 +126,7 @@ class DevTools:
                     answer.set_result(message)
 
     async def post(self, method, session=None, **params):
-        """Send a command; the future of its answer."""
+        """Send a command; return the future of its answer."""
         id = next(self._ids)
         answer = self._waiting[id] = asyncio.get_running_loop().create_future()
         message = {"id": id, "method": method, "params": params}
@@ -142,7 +142,7 @@ class DevTools:
 
     @contextlib.contextmanager
     def halted(self):
-        """All of the browser stands still, as on a machine that sleeps."""
+        """Stop the whole browser, as on a machine that sleeps."""
         os.killpg(self._process.pid, signal.SIGSTOP)
         try:
             yield
@@ -156,7 +156,7 @@ class DevTools:
 
 @contextlib.asynccontextmanager
 async def browser(path: str, folder: Path):
-    """A running Chromium, its profile in ``folder``."""
+    """Run a Chromium with its profile in ``folder``."""
     command = [path, *OPTIONS, f"--user-data-dir={folder}"]
     with subprocess.Popen(
         command,

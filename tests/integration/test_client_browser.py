@@ -1,4 +1,4 @@
-"""The client in a real Chromium: a server killed, a network gone, a page asleep, a user logged out.
+"""The client in a real Chromium when the server, the network, the page or the user goes away.
 
 The browser's own switch for being offline leaves open WebSockets as they are, so the wire to the
 server is cut as well.
@@ -19,11 +19,12 @@ from tests.integration.wire import Wire
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.browser,
-    # Of the test alone: a machine without a Chromium takes its time to get one.
+    # For the test alone: a machine without Chromium first has to install one.
     pytest.mark.timeout(180, func_only=True),
 ]
 
 PAGES = 10
+STATIC = "/static/pm_realtime"
 SAID = "window.seen.filter(([type]) => type === 'message').map(([, content]) => content)"
 OWN = "window.seen.filter(([type]) => type === 'own').map(([, { n }]) => n)"
 TOLD = "window.seen.filter(([type]) => type === 'told').map(([, payload]) => payload)"
@@ -47,7 +48,7 @@ ENDED = re.compile(r"^\S+ pm_realtime\.connection \S+ ended with (\d+)", re.MULT
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def profiles(chromium):
-    """A new person's browser: ``await profiles()``."""
+    """Open a new browser profile: ``await profiles()``."""
     async with contextlib.AsyncExitStack() as stack:
 
         async def make():
@@ -78,12 +79,26 @@ async def say(page, *contents):
 
 
 def most_within(seconds, times):
-    """How many of ``times`` at most lie within so many seconds of each other."""
+    """Return the largest number of ``times`` within that many seconds."""
     return max(sum(start <= at < start + seconds for at in times) for start in times)
 
 
+async def test_only_pages_that_share_load_the_code_for_it(serve, profiles):
+    server = serve("uvicorn")
+    profile = await profiles()
+    loaded = (
+        "performance.getEntriesByType('resource').map(({ name }) => new URL(name).pathname)"
+        ".filter((path) => path.startsWith('/static/'))"
+    )
+    page = await open_page(profile, server.url)
+    assert await page.evaluate(loaded) == [f"{STATIC}/client.js"]
+    tab = await profile.open(f"{server.url}/page/tabs/")
+    await tab.wait("window.realtime?.connected")
+    assert await tab.evaluate(loaded) == [f"{STATIC}/client.js", f"{STATIC}/shared.js"]
+
+
 @pytest.mark.slow
-async def test_ten_pages_of_a_server_that_was_killed_come_back_one_by_one(serve, profiles):
+async def test_ten_pages_reconnect_at_different_times_after_the_server_was_killed(serve, profiles):
     server = serve("uvicorn", environment=LOGGED)
     pages = []
     for number in range(PAGES):
@@ -94,14 +109,14 @@ async def test_ten_pages_of_a_server_that_was_killed_come_back_one_by_one(serve,
     assert len(set(users)) == PAGES
 
     server.kill()
-    # Two attempts of each have failed.
+    # Two attempts of each page have failed.
     await all_have(pages, "window.closes.length >= 3")
     for number, page in enumerate(pages):
         await say(page, *([number, count] for count in range(5)))
     written = len(server.log)
     await asyncio.to_thread(server.start)
     started = time.time()
-    # Where the server took its time, the last wait may be one of 30 s.
+    # If the server is slow to start, the last wait may be one of 30 s.
     await all_have(pages, "window.realtime.connected", 60)
 
     rooms = sorted([f"own:{number}" for number in range(PAGES)] + ["open"] * PAGES)
@@ -119,7 +134,7 @@ async def test_ten_pages_of_a_server_that_was_killed_come_back_one_by_one(serve,
     for number, said in enumerate(await each(pages, SAID)):
         for speaker in range(PAGES):
             heard = [what for who, what in said if who == speaker]
-            # Those who came back later have missed the beginning, and nothing else.
+            # Pages that came back later have missed the beginning, and nothing else.
             assert heard == [0, 1, 2, 3, 4, "end"][-len(heard) :]
             assert speaker != number or len(heard) == 6
     assert await each(pages, "window.refused") == [[]] * PAGES
@@ -135,14 +150,14 @@ async def test_ten_pages_of_a_server_that_was_killed_come_back_one_by_one(serve,
 
 @pytest.mark.parametrize(
     ("seconds", "bound"),
-    # After so short a time the socket may be a good one: it has a second to show it.
+    # After so short a time the socket may still work: it has a second to answer.
     [(3, RECOVERY + 1), pytest.param(30, RECOVERY, marks=pytest.mark.slow)],
 )
 async def test_pages_that_were_offline_are_back_within_two_seconds(serve, profiles, seconds, bound):
     server = serve("uvicorn")
     async with Wire(server.port) as wire:
         profile = await profiles()
-        # One of them rests before the end.
+        # The first one rests before the end.
         pages = [await open_page(profile, wire.url, attempts=some) for some in (1, 5, 99, 99)]
         wire.cut()
         for page in pages:
@@ -168,7 +183,7 @@ async def test_pages_that_were_offline_are_back_within_two_seconds(serve, profil
 
 
 @pytest.mark.slow
-async def test_a_page_misses_nothing_over_short_breaks(serve, profiles):
+async def test_no_message_is_lost_during_short_breaks(serve, profiles):
     server = serve("uvicorn")
     async with Wire(server.port) as wire:
         page = await open_page(await profiles(), wire.url)
@@ -178,7 +193,7 @@ async def test_a_page_misses_nothing_over_short_breaks(serve, profiles):
             if breaks < 3:
                 wire.snap()
             else:
-                # Nobody is told that the network has gone.
+                # No event tells that the network is gone.
                 wire.cut()
                 await page.set_offline(True)
                 await page.wait("!navigator.onLine")
@@ -194,7 +209,7 @@ async def test_a_page_misses_nothing_over_short_breaks(serve, profiles):
 
 @contextlib.asynccontextmanager
 async def frozen(chromium, profile, page):
-    """As a tab that was not looked at for long."""
+    """The tab is hidden and frozen."""
     await profile.open("about:blank")
     await page.wait("document.visibilityState === 'hidden'")
     await page.freeze()
@@ -204,7 +219,7 @@ async def frozen(chromium, profile, page):
 
 @contextlib.asynccontextmanager
 async def halted(chromium, profile, page):
-    """As on a laptop whose lid was closed: no event tells the page."""
+    """The whole browser stops, as on a laptop with a closed lid. No event tells the page."""
     with chromium.halted():
         yield
 
@@ -220,7 +235,7 @@ async def test_a_page_that_slept_over_a_heartbeat_is_back_within_two_seconds(
     async with Wire(server.port) as wire:
         profile = await profiles()
         page = await open_page(profile, wire.url)
-        # The server gives up only those who ping.
+        # The server closes silent connections only if they have pinged.
         await page.evaluate("window.realtime.ping()")
         if network == "goes":
             wire.cut()
@@ -243,7 +258,7 @@ async def test_a_page_that_slept_over_a_heartbeat_is_back_within_two_seconds(
         assert len(closes) == 1
 
 
-async def test_who_logs_out_is_told_in_all_tabs_and_the_next_user_has_them_anew(serve, profiles):
+async def test_a_logout_closes_all_tabs_and_the_next_user_can_connect_them(serve, profiles):
     server = serve("uvicorn")
     profile = await profiles()
     anna = await profile.visit(f"{server.url}/sign-in/anna/")
@@ -254,7 +269,7 @@ async def test_who_logs_out_is_told_in_all_tabs_and_the_next_user_has_them_anew(
     await profile.visit(f"{server.url}/sign-out/")
     await all_have(pages, "window.closes.length")
     told = {"code": 4501, "name": "SESSION_ENDED", "willReconnect": False}
-    # What wakes one that rests wakes none of these.
+    # Events that wake a resting client do not wake these.
     await each(pages, "window.dispatchEvent(new Event('online'))")
     for page in pages:
         await page.show()

@@ -20,7 +20,7 @@ STRICT = "default-src 'self'"
 
 
 def site(folder, policy=STRICT, host="", storage="tests.site.storage.ModuleStorage"):
-    """A site whose static files are collected, at ``host`` where that is another than its own."""
+    """A site with collected static files, which are at ``host`` if that is given."""
     server = Server("uvicorn", folder, settings={"ROOMS": {"open": {"public": True}}})
     origin = f"http://{host}:{server.port}" if host else ""
     server.environment = {
@@ -41,7 +41,7 @@ def site(folder, policy=STRICT, host="", storage="tests.site.storage.ModuleStora
 
 
 async def visit(browser, server):
-    """The page as an editor opens it, the addresses of the modules it loaded, its complaints."""
+    """Open the page as an editor; return it, the URLs of its modules, and its console errors."""
     cookie = (await asyncio.to_thread(server.make_sessions, "editor"))["editor"]
     name, _, value = cookie.partition("=")
     context = await browser.new_context()
@@ -71,7 +71,7 @@ async def visit(browser, server):
         pytest.param(STRICT + "; script-src 'self' {origin}", "localhost", id="cdn"),
     ],
 )
-async def test_the_page_talks_under_a_strict_policy(browser, tmp_path, policy, host):
+async def test_page_works_under_a_strict_policy(browser, tmp_path, policy, host):
     with site(tmp_path, policy, host) as server:
         page, modules, complaints = await visit(browser, server)
         await expect(page).to_have_title("editor: Hello", timeout=20_000)
@@ -82,8 +82,8 @@ async def test_the_page_talks_under_a_strict_policy(browser, tmp_path, policy, h
         await page.context.close()
 
 
-async def test_a_policy_that_forbids_it_is_told_on_the_console(browser, tmp_path):
-    """What the test above would see if the browser did not keep to the policy."""
+async def test_a_policy_that_forbids_scripts_is_reported_on_the_console(browser, tmp_path):
+    """This proves that the test above notices violations of a policy."""
     with site(tmp_path, "script-src 'none'") as server:
         page, _, complaints = await visit(browser, server)
         assert complaints != []
@@ -92,7 +92,7 @@ async def test_a_policy_that_forbids_it_is_told_on_the_console(browser, tmp_path
         await page.context.close()
 
 
-async def test_without_rewritten_imports_the_page_talks_all_the_same(browser, tmp_path):
+async def test_page_works_without_rewritten_imports(browser, tmp_path):
     storage = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
     with site(tmp_path, storage=storage) as server:
         page, modules, complaints = await visit(browser, server)

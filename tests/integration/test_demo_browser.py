@@ -1,4 +1,4 @@
-"""The demo in real browsers, as the people it is for meet it."""
+"""The demo in real browsers."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ from tests.integration.visits import Visits, join, notice, say, status, texts
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.browser,
-    # Of the test alone: a machine without a Chromium takes its time to get one.
+    # For the test alone: a machine without Chromium first has to install one.
     pytest.mark.timeout(120, func_only=True),
 ]
 
@@ -49,7 +49,7 @@ async def in_the_room(visits, *usernames):
     return await asyncio.gather(*map(join, pages))
 
 
-async def test_what_it_prints_signs_each_of_them_in(visits, demo):
+async def test_printed_credentials_sign_in(visits, demo):
     assert demo.url == f"http://127.0.0.1:{demo.port}"
     assert list(demo.people) == ["user", "editor", "admin", "master"]
     pages = await asyncio.gather(*(visits.open("/", username) for username in demo.people))
@@ -58,7 +58,7 @@ async def test_what_it_prints_signs_each_of_them_in(visits, demo):
         await expect(page.get_by_test_id("role")).to_have_text(person.role)
 
 
-async def test_one_click_fills_in_the_form_and_signing_out_ends_it(visits, demo):
+async def test_one_click_fills_in_the_login_form_and_signing_out_works(visits, demo):
     page = await visits.open("/support/")
     await page.get_by_test_id("fill-editor").click()
     await page.keyboard.press("Enter")
@@ -69,7 +69,7 @@ async def test_one_click_fills_in_the_form_and_signing_out_ends_it(visits, demo)
     await expect(page).to_have_url(f"{demo.url}/login/?next=/support/")
 
 
-async def test_a_wrong_password_is_said_in_words(visits):
+async def test_wrong_password_shows_an_error(visits):
     page = await visits.open("/login/")
     await page.get_by_label("Username").fill("editor")
     await page.get_by_label("Password").fill("wrong")
@@ -77,7 +77,7 @@ async def test_a_wrong_password_is_said_in_words(visits):
     await expect(page.get_by_role("alert")).to_contain_text("correct username and password")
 
 
-async def test_a_message_typed_in_one_browser_appears_in_the_other(visits, demo):
+async def test_chat_message_appears_in_another_browser(visits, demo):
     editor, admin = await in_the_room(visits, "editor", "admin")
     await say(editor, "Good morning")
     for page, name, mine in (editor, "You", "true"), (admin, "Eli Santos", "false"):
@@ -96,7 +96,7 @@ async def test_a_message_typed_in_one_browser_appears_in_the_other(visits, demo)
     await expect(editor.get_by_test_id("message-input")).to_have_value("")
 
 
-async def test_a_contact_form_of_someone_unknown_appears_in_both(visits):
+async def test_contact_form_of_an_anonymous_visitor_appears_in_the_support_room(visits):
     editor, admin = await in_the_room(visits, "editor", "admin")
     visitor = await visits.open("/contact/")
     await visitor.get_by_label("Name").fill("Ann Visitor")
@@ -112,7 +112,7 @@ async def test_a_contact_form_of_someone_unknown_appears_in_both(visits):
             await expect(card).to_contain_text(words)
 
 
-async def test_a_contact_form_that_is_not_right_says_so_and_tells_nobody(visits):
+async def test_invalid_contact_form_shows_errors_and_sends_nothing(visits):
     [editor] = await in_the_room(visits, "editor")
     visits.expect_complaint("422")
     visitor = await visits.open("/contact/")
@@ -129,7 +129,7 @@ async def test_a_contact_form_that_is_not_right_says_so_and_tells_nobody(visits)
     await expect(editor.get_by_test_id("contact-card")).to_have_count(0)
 
 
-async def test_a_user_is_told_that_the_support_room_is_not_for_them(visits):
+async def test_support_room_shows_a_user_that_it_is_forbidden(visits):
     [editor] = await in_the_room(visits, "editor")
     user = await visits.open("/support/", "user")
     told = notice(user, "forbidden")
@@ -156,7 +156,7 @@ async def notify(page, target, value, title):
     await page.get_by_test_id("send-notification").click()
 
 
-async def test_a_notification_reaches_whom_it_is_for_and_no_other(visits):
+async def test_notification_reaches_its_target_and_no_other_user(visits):
     user = await visits.open("/", "user")
     editor, master = await in_the_room(visits, "editor", "master")
     admin = await visits.open("/notifications/", "admin")
@@ -169,7 +169,7 @@ async def test_a_notification_reaches_whom_it_is_for_and_no_other(visits):
     ):
         await notify(admin, target, value, title)
         await expect(admin.get_by_test_id("send-result")).to_have_text(answer)
-    # The last one comes last: whoever has it has all that was for them.
+    # Messages arrive in order, so a user who has the last one has all.
     for page, titles in (
         (user, ["To all"]),
         (editor, ["To Eli", "To the room", "To all"]),
@@ -185,7 +185,7 @@ async def test_a_notification_reaches_whom_it_is_for_and_no_other(visits):
     await expect(user.get_by_test_id("toast")).to_have_count(0)
 
 
-async def test_what_is_missing_in_a_notification_is_said_at_its_field(visits):
+async def test_invalid_notification_shows_errors_at_the_fields(visits):
     visits.expect_complaint("422")
     admin = await visits.open("/notifications/", "admin")
     await admin.get_by_test_id("send-notification").click()
@@ -217,7 +217,7 @@ async def test_only_admins_can_send_a_notification(visits, demo, username, statu
         await expect(page.get_by_test_id("toast")).to_contain_text("Mine")
 
 
-async def test_markup_stays_text(visits):
+async def test_markup_in_messages_stays_text(visits):
     editor, admin = await in_the_room(visits, "editor", "admin")
     await say(admin, MARKUP)
     visitor = await visits.open("/contact/")
@@ -240,7 +240,7 @@ async def test_markup_stays_text(visits):
     await expect(editor).to_have_title("Support chat · Helpdesk")
 
 
-async def test_a_page_comes_back_by_itself_when_the_server_does(browser, tmp_path):
+async def test_page_reconnects_when_the_server_is_back(browser, tmp_path):
     demo = Demo(tmp_path)
     await asyncio.to_thread(demo.start)
     try:
@@ -272,7 +272,7 @@ async def test_a_page_comes_back_by_itself_when_the_server_does(browser, tmp_pat
     assert demo.log == ""
 
 
-async def test_too_many_messages_are_slowed_down_and_the_text_stays(visits):
+async def test_rate_limit_shows_an_error_and_keeps_the_text(visits):
     editor, admin = await in_the_room(visits, "editor", "admin")
     said = [f"Message {number}" for number in range(59)]  # Joining was one of the sixty.
     for text in said:
@@ -289,7 +289,7 @@ async def test_too_many_messages_are_slowed_down_and_the_text_stays(visits):
         await expect(texts(page)).to_have_text([*said, "Take your time"])
 
 
-async def test_the_sixth_tab_replaces_the_first_which_can_come_back(visits):
+async def test_sixth_tab_replaces_the_first_one_which_can_reconnect(visits):
     [first] = await in_the_room(visits, "editor")
     second, *_ = [await visits.tab(first.context) for _ in range(5)]
     await expect(status(first)).to_have_attribute("data-state", "replaced")
@@ -306,7 +306,7 @@ async def test_the_sixth_tab_replaces_the_first_which_can_come_back(visits):
     await expect(texts(first)).to_have_text("Welcome back")
 
 
-async def test_a_reload_keeps_what_was_said(visits):
+async def test_reload_keeps_the_messages(visits):
     editor, admin = await in_the_room(visits, "editor", "admin")
     await say(editor, "One")
     await expect(texts(admin)).to_have_text("One")
@@ -320,7 +320,7 @@ async def test_a_reload_keeps_what_was_said(visits):
     await expect(texts(editor)).to_have_text(["One", "Two", "Three"])
 
 
-async def test_all_of_it_works_from_the_keyboard(visits, demo):
+async def test_demo_works_with_the_keyboard(visits, demo):
     page = await visits.open("/login/")
     person = demo.people["editor"]
     await tab_to(page, page.get_by_label("Username"))
@@ -331,7 +331,7 @@ async def test_all_of_it_works_from_the_keyboard(visits, demo):
 
     await expect(page.get_by_role("heading", level=1)).to_have_text("Hello, Eli")
     await expect(status(page)).to_have_attribute("data-state", "connected")
-    # While a page loads, the browser itself sets the focus to where the skip link led.
+    # While a page loads, the browser sets the focus to the target of the skip link.
     await page.wait_for_load_state("load")
     await page.keyboard.press("Tab")
     await expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
@@ -366,7 +366,7 @@ PAGES = [
 
 
 @pytest.mark.parametrize(("username", "path"), PAGES)
-async def test_every_page_is_there_for_everyone(visits, username, path):
+async def test_every_page_is_accessible(visits, username, path):
     if (username, path) == ("user", "/notifications/"):
         visits.expect_complaint("403")
     page = await visits.open(path, username)
@@ -393,7 +393,7 @@ async def test_every_page_is_there_for_everyone(visits, username, path):
     assert await unreadable(page) == {}
 
 
-async def test_the_dark_scheme_is_dark_and_the_light_one_light(visits):
+async def test_colors_follow_the_color_scheme(visits):
     page = await visits.open("/login/")
     await page.emulate_media(color_scheme="dark")
     brightness = "() => getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)"

@@ -14,7 +14,7 @@ from tests.integration.visits import Visits, join, say
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.browser,
-    # Of the test alone: a machine without a Chromium takes its time to get one.
+    # For the test alone: a machine without Chromium first has to install one.
     pytest.mark.timeout(120, func_only=True),
 ]
 
@@ -34,7 +34,7 @@ async def visits(browser, demo):
 
 
 class Frames:
-    """What the sockets of a tab sent, from its next page on."""
+    """Record the frames that a tab sends, from its next page on."""
 
     def __init__(self, page):
         self.sockets = []
@@ -67,7 +67,7 @@ def texts(panel):
     return panel.get_by_test_id("panel-texts").locator("li")
 
 
-async def test_two_components_and_the_page_are_one_socket_and_one_subscription(visits):
+async def test_components_and_the_page_share_one_socket_and_one_subscription(visits):
     page, frames = await open_vue(visits)
     await expect(page.get_by_test_id("panel-state")).to_have_text(["In the room"] * 2)
     await panels(page).first.get_by_role("button", name="Say hello").click()
@@ -77,7 +77,7 @@ async def test_two_components_and_the_page_are_one_socket_and_one_subscription(v
     assert frames.count("message") == 1
 
 
-async def test_what_it_shows_follows_the_connection(visits, demo):
+async def test_components_show_the_state_of_the_connection(visits, demo):
     page, _ = await open_vue(visits, "admin")
     identity = page.get_by_test_id("identity")
     await expect(identity).to_have_text("User 3, as admin")
@@ -93,7 +93,7 @@ async def test_what_it_shows_follows_the_connection(visits, demo):
 
 
 @pytest.mark.slow
-async def test_unmounting_cleans_up_and_the_last_panel_leaves_the_room(visits):
+async def test_unmounting_the_last_panel_leaves_the_room(visits):
     page, frames = await open_vue(visits)
     await expect(page.get_by_test_id("panel-state")).to_have_text(["In the room"] * 2)
     close = page.get_by_role("button", name="Close a panel")
@@ -106,7 +106,7 @@ async def test_unmounting_cleans_up_and_the_last_panel_leaves_the_room(visits):
     await close.click()
     await expect(panels(page)).to_have_count(0)
     assert await page.evaluate("window.realtime.rooms") == []
-    # The server answers in order: by the answer to a ping it has dealt with the rest.
+    # The server answers in order, so after the pong it has handled all earlier commands.
     await page.evaluate("window.realtime.ping()")
     assert frames.count("unsubscribe") == 1
     await page.get_by_role("button", name="Open a panel").click()
@@ -117,7 +117,7 @@ async def test_unmounting_cleans_up_and_the_last_panel_leaves_the_room(visits):
 
 
 @pytest.mark.slow
-async def test_who_may_not_join_is_told(visits):
+async def test_a_refused_room_is_reported(visits):
     page, _ = await open_vue(visits, "user")
     refusal = "You may not join this room."
     await expect(page.get_by_test_id("panel-state")).to_have_text([refusal] * 2)
@@ -125,13 +125,13 @@ async def test_who_may_not_join_is_told(visits):
 
 
 @pytest.mark.slow
-async def test_it_can_be_read_on_every_screen(visits):
+async def test_page_is_accessible_on_every_screen(visits):
     page, _ = await open_vue(visits)
     await expect(page.get_by_test_id("panel-state")).to_have_text(["In the room"] * 2)
     assert await unreadable(page) == {}
 
 
-async def test_a_logout_is_told_to_every_component(visits):
+async def test_every_component_shows_a_logout(visits):
     page, _ = await open_vue(visits, "master")
     await expect(page.get_by_test_id("identity")).to_have_text("User 4, as master")
     other = await visits.tab(page.context, "/")
@@ -152,7 +152,7 @@ async def in_the_room(page, count=2):
 
 
 @pytest.mark.slow
-async def test_the_tag_the_components_and_two_tabs_are_one_socket_that_is_handed_over(
+async def test_tag_components_and_two_tabs_share_one_socket_that_is_handed_over(
     browser, tmp_path, node_modules
 ):
     environment = {
@@ -165,7 +165,7 @@ async def test_the_tag_the_components_and_two_tabs_are_one_socket_that_is_handed
             connection = await in_the_room(owner)
             other = await visits.tab(owner.context, "/vue/")
             assert await in_the_room(other) == connection
-            # That which the second asked with, who it is, is on its way out.
+            # The connection with which the second asked for its user is closing.
             await until(lambda: is_one_socket(other), "one socket")
 
             hello = "Eli Santos: Hello from panel 2"
@@ -195,7 +195,7 @@ async def test_the_tag_the_components_and_two_tabs_are_one_socket_that_is_handed
         assert demo.complaints == []
 
 
-async def test_without_vue_the_page_says_how_to_get_it(browser, tmp_path):
+async def test_page_without_vue_tells_how_to_install_it(browser, tmp_path):
     environment = {"PM_REALTIME_DEMO_VUE": str(tmp_path / "nowhere")}
     with Demo(tmp_path, environment=environment) as demo:
         async with Visits(browser, demo, {}) as visits:
