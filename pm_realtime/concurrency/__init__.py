@@ -1,4 +1,4 @@
-"""Tools for event loops, threads and forks. Nothing here knows of Django or of this package."""
+"""Tools for event loops, threads and forks. They depend neither on Django nor on this package."""
 
 from pm_realtime.concurrency.background import run_in_background
 from pm_realtime.concurrency.bounded_calls import BoundedCalls, note_result

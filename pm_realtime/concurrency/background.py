@@ -12,10 +12,9 @@ from pm_realtime.concurrency.forks import after_fork
 
 R = TypeVar("R")
 
-#: Seconds a sync caller may wait for the channel layer or the backend.
-TIMEOUT: Final = 10
-#: Seconds the loop may take to close its sockets when the process ends.
-CLOSE_TIMEOUT: Final = 1
+BACKGROUND_CALL_SECONDS: Final = 10.0
+#: Time in which the sockets of the loop may close when the process ends.
+BACKGROUND_CLOSE_SECONDS: Final = 1.0
 
 
 class _BackgroundLoop:
@@ -25,44 +24,47 @@ class _BackgroundLoop:
         threading.Thread(target=self.loop.run_forever, name="pm_realtime-push", daemon=True).start()
         atexit.register(self.close)
 
-    def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
+    def run(self, coroutine: Coroutine[Any, Any, R], timeout_seconds: float) -> R:
         running = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
         try:
-            return running.result(TIMEOUT)
+            return running.result(timeout_seconds)
         finally:
             running.cancel()
 
     def close(self) -> None:
-        """Give those who hold sockets in this loop a moment to close them."""
+        """Finalize the async generators of the loop, which close their sockets."""
         if self.pid == os.getpid():
             with contextlib.suppress(Exception):
                 closing = self.loop.shutdown_asyncgens()
-                asyncio.run_coroutine_threadsafe(closing, self.loop).result(CLOSE_TIMEOUT)
+                future = asyncio.run_coroutine_threadsafe(closing, self.loop)
+                future.result(BACKGROUND_CLOSE_SECONDS)
 
 
 _lock = threading.Lock()
 _background: _BackgroundLoop | None = None
 
 
-def run_in_background(coroutine: Coroutine[Any, Any, R]) -> R:
+def run_in_background(
+    coroutine: Coroutine[Any, Any, R], *, timeout_seconds: float = BACKGROUND_CALL_SECONDS
+) -> R:
     """The result of ``coroutine``, run in the one background loop of this process.
 
-    For threads without a running event loop. What takes longer than :data:`TIMEOUT` is cancelled
-    and raises ``TimeoutError``.
+    For threads without a running event loop. After ``timeout_seconds`` the coroutine is cancelled
+    and ``TimeoutError`` is raised.
     """
     global _background
     with _lock:
         if _background is None:
             _background = _BackgroundLoop()
         background = _background
-    return background.run(coroutine)
+    return background.run(coroutine, timeout_seconds)
 
 
-def _forget() -> None:
-    """A forked child has neither the thread nor, for certain, the lock; it makes its own."""
+def _reset() -> None:
+    """A forked child has no such thread, and the lock may be held for ever."""
     global _lock, _background
     _lock = threading.Lock()
     _background = None
 
 
-after_fork(_forget)
+after_fork(_reset)

@@ -1,4 +1,4 @@
-"""Calls to a server: few at once, each bounded in time, and none waits for a silent server."""
+"""Calls to a server, bounded in number and in time."""
 
 import asyncio
 import time
@@ -9,38 +9,38 @@ R = TypeVar("R")
 
 
 class BoundedCalls:
-    """At most ``count`` calls of one event loop are under way at once, for ``seconds`` each.
+    """At most ``max_calls`` calls of one event loop run at once, for ``timeout_seconds`` each.
 
-    The wait for a slot is not bounded in itself, as a long queue moves. But if a call gets no
-    answer in time, the calls that were waiting then fail too.
+    A call may wait for its start longer than that, as a long queue moves. But if a running call
+    times out, the calls that were waiting by then fail too: the server is silent.
     """
 
-    def __init__(self, count: int, seconds: float) -> None:
-        self._slots: Final = asyncio.Semaphore(count)
-        self._seconds: Final = seconds
-        self._silent_at = 0.0
+    def __init__(self, max_calls: int, timeout_seconds: float) -> None:
+        self._slots: Final = asyncio.Semaphore(max_calls)
+        self._timeout_seconds: Final = timeout_seconds
+        self._timed_out_at = 0.0
 
     async def run(self, call: Callable[[], Awaitable[R]]) -> R:
-        """The result of ``call``. Raises ``TimeoutError``, and whatever ``call`` raises."""
-        asked_at = time.monotonic()
+        """The result of ``call``. Raises ``TimeoutError``, and any error of ``call``."""
+        requested_at = time.monotonic()
         async with self._slots:
-            if self._silent_at > asked_at:
-                raise TimeoutError(f"no answer within {self._seconds:g} s to those before")
+            if self._timed_out_at > requested_at:
+                raise TimeoutError(f"no answer within {self._timeout_seconds:g} s to earlier calls")
             return await self.run_at_once(call)
 
     async def run_at_once(self, call: Callable[[], Awaitable[R]]) -> R:
-        """The same, without waiting for a slot."""
+        """As :meth:`run`, without waiting for other calls."""
         try:
-            return await _within(self._seconds, call)
+            return await _run_within(self._timeout_seconds, call)
         except TimeoutError:
-            self._silent_at = time.monotonic()
+            self._timed_out_at = time.monotonic()
             raise
 
 
-async def _within(seconds: float, call: Callable[[], Awaitable[R]]) -> R:
+async def _run_within(seconds: float, call: Callable[[], Awaitable[R]]) -> R:
     """The result of ``call``; ``TimeoutError`` in time even if it swallows its cancellation.
 
-    redis-py does so now and then, and goes on to the end of its own timeout.
+    redis-py sometimes does, and goes on until a timeout of its own.
     """
     task = asyncio.ensure_future(call())
     try:

@@ -1,4 +1,4 @@
-"""Whether a thread waits in ``async_to_sync`` for the code that runs in this event loop."""
+"""Detection of threads that wait in ``async_to_sync`` for the code of an event loop."""
 
 import asyncio
 
@@ -8,14 +8,14 @@ from asgiref.sync import AsyncToSync
 def may_have_waiting_caller() -> bool:
     """Whether a thread may be waiting in ``async_to_sync`` for this code.
 
-    The thread may also have gone by now, as tasks inherit the context that says so.
+    The thread may have gone on already: tasks inherit the context by which it is detected.
     """
     return getattr(AsyncToSync.executors, "current", None) is not None or is_loop_of_a_caller()
 
 
 def is_loop_of_a_caller() -> bool:
-    """Whether this loop runs for one ``async_to_sync`` only, as in Django's ``TestCase``.
+    """Whether the running loop serves one call of ``async_to_sync``, as in a ``TestCase``.
 
-    Sync code belongs into the thread that waits for it: the transaction of the test is there.
+    Sync code must then run in the waiting thread, which has the transaction of the test.
     """
     return asyncio.get_running_loop() in AsyncToSync.loop_thread_executors

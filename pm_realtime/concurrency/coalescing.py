@@ -1,7 +1,7 @@
-"""Questions that many ask at once, answered together.
+"""Coalescing of requests: those made at about the same time are answered by one call.
 
-What is asked first is answered at once. What is asked while an answer is on its way waits for it,
-and is then one question: a burst of handshakes asks the database three times, not three times each.
+The first request is passed on at once. Requests made during a call wait for it and are then one
+call together: a thousand handshakes read the database a few times, not a thousand times.
 """
 
 import asyncio
@@ -12,74 +12,81 @@ from typing import Any, Final, Generic, TypeVar
 Q = TypeVar("Q")
 A = TypeVar("A")
 
-#: Questions that are answered together; so an answer never takes long.
-MOST: Final = 64
-#: Seconds after which an answer is late, and nobody waits for it but those it is for.
-PATIENCE: Final = 0.05
+#: Larger batches would make every answer slow.
+MAX_BATCHED_REQUESTS: Final = 64
+#: A call that takes longer does not hold up the next batch.
+SLOW_BATCH_SECONDS: Final = 0.05
 
 
 class Coalescer(Generic[Q, A]):
     """Belongs to one event loop.
 
-    ``answer`` gives an answer, or the error in its place, for each question in turn; what it raises
-    is the answer to all of them.
+    ``answer_all`` returns an answer, or the error in its place, for each request. An error that it
+    raises is the answer to all requests of the batch.
     """
 
-    def __init__(self, answer: Callable[[Sequence[Q]], Awaitable[Sequence[A | Exception]]]) -> None:
-        self._answer: Final = answer
+    def __init__(
+        self,
+        answer_all: Callable[[Sequence[Q]], Awaitable[Sequence[A | Exception]]],
+        *,
+        max_batch: int = MAX_BATCHED_REQUESTS,
+        slow_batch_seconds: float = SLOW_BATCH_SECONDS,
+    ) -> None:
+        self._answer_all: Final = answer_all
+        self._max_batch: Final = max_batch
+        self._slow_batch_seconds: Final = slow_batch_seconds
         self._waiting: Final = deque[tuple[Q, asyncio.Future[A]]]()
-        #: Answers on their way, and that for which the next question waits.
         self._tasks: Final[set[asyncio.Task[None]]] = set()
+        #: The task that the waiting requests wait for.
         self._current: asyncio.Task[None] | None = None
 
-    async def ask(self, question: Q) -> A:
-        """The answer to ``question``."""
+    async def ask(self, request: Q) -> A:
+        """The answer to ``request``. Raises the error that is its answer."""
         loop = asyncio.get_running_loop()
-        answered: asyncio.Future[A] = loop.create_future()
-        self._waiting.append((question, answered))
-        # Not at once: who asks in the same turn of the loop is answered together.
-        loop.call_soon(self._go_on, None)
-        return await answered
+        future: asyncio.Future[A] = loop.create_future()
+        self._waiting.append((request, future))
+        # Not at once: requests of the same turn of the loop belong to one batch.
+        loop.call_soon(self._start_batch, None)
+        return await future
 
-    def _go_on(self, done: asyncio.Task[None] | None) -> None:
-        """Answer those who wait, unless they wait for another than ``done``."""
-        if self._current is not done or not self._waiting:
-            self._current = None if self._current is done else self._current
+    def _start_batch(self, released_by: asyncio.Task[None] | None) -> None:
+        """Start the next batch, unless it waits for another task than ``released_by``."""
+        if self._current is not released_by or not self._waiting:
+            self._current = None if self._current is released_by else self._current
             return
-        asked = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
+        batch = [self._waiting.popleft() for _ in range(min(self._max_batch, len(self._waiting)))]
         loop = asyncio.get_running_loop()
-        task = self._current = loop.create_task(self._answer_all(asked))
+        task = self._current = loop.create_task(self._run_batch(batch))
         self._tasks.add(task)
-        late = loop.call_later(PATIENCE, self._go_on, task)
-        task.add_done_callback(lambda _: late.cancel())
+        timer = loop.call_later(self._slow_batch_seconds, self._start_batch, task)
+        task.add_done_callback(lambda _: timer.cancel())
         task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(self._go_on)
+        task.add_done_callback(self._start_batch)
 
-    async def _answer_all(self, asked: Sequence[tuple[Q, "asyncio.Future[A]"]]) -> None:
-        wanted = [(question, answered) for question, answered in asked if not answered.done()]
-        if not wanted:
+    async def _run_batch(self, batch: Sequence[tuple[Q, "asyncio.Future[A]"]]) -> None:
+        batch = [(request, future) for request, future in batch if not future.done()]
+        if not batch:
             return
         try:
-            answers = await self._answer([question for question, _ in wanted])
+            answers = await self._answer_all([request for request, _ in batch])
         except Exception as error:
-            answers = [error] * len(wanted)
+            answers = [error] * len(batch)
         except asyncio.CancelledError:
-            _answer_rest(wanted)
+            _fail_rest(batch)
             raise
-        for (_, answered), answer in zip(wanted, answers, strict=False):
-            if answered.done():
-                continue  # Who asked has gone.
-            if isinstance(answer, StopIteration):  # Which no future takes.
-                answered.set_exception(RuntimeError(repr(answer)))
+        for (_, future), answer in zip(batch, answers, strict=False):
+            if future.done():
+                continue  # The caller was cancelled.
+            if isinstance(answer, StopIteration):  # A future does not take it.
+                future.set_exception(RuntimeError(repr(answer)))
             elif isinstance(answer, Exception):
-                answered.set_exception(answer)
+                future.set_exception(answer)
             else:
-                answered.set_result(answer)
-        _answer_rest(wanted)
+                future.set_result(answer)
+        _fail_rest(batch)
 
 
-def _answer_rest(asked: "Sequence[tuple[Any, asyncio.Future[Any]]]") -> None:
-    """Nobody is left waiting."""
-    for _, answered in asked:
-        if not answered.done():
-            answered.set_exception(RuntimeError("There was no answer."))
+def _fail_rest(batch: "Sequence[tuple[Any, asyncio.Future[Any]]]") -> None:
+    for _, future in batch:
+        if not future.done():
+            future.set_exception(RuntimeError("There was no answer."))

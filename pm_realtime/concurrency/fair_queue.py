@@ -1,4 +1,4 @@
-"""Turns in an event loop, so that many who want the same hold up the others no more than a few."""
+"""A queue of tasks that lets the rest of the event loop run between two of them."""
 
 import asyncio
 from collections import deque
@@ -7,23 +7,19 @@ from typing import Final
 
 
 class FairQueue:
-    """Lets ``count`` of the waiting tasks go on in each turn of the event loop, first come first.
+    """Lets the first ``tasks_per_turn`` waiting tasks go on in each turn of the event loop."""
 
-    While tasks wait, there are ``pause`` seconds between two turns.
-    """
-
-    def __init__(self, count: int = 1, pause: float = 0) -> None:
-        self._count: Final = count
-        self._pause: Final = pause
+    def __init__(self, tasks_per_turn: int = 1) -> None:
+        self._tasks_per_turn: Final = tasks_per_turn
         self._waiting: Final = deque[asyncio.Future[None]]()
         self._is_moving = False
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    async def wait(self, limit: int | None = None) -> None:
-        """Return when it is this task's turn. Raises ``asyncio.QueueFull`` if ``limit`` wait."""
-        if limit is not None and len(self) >= limit:
+    async def wait(self, max_waiting: int | None = None) -> None:
+        """Return in this task's turn. Raises ``asyncio.QueueFull`` if ``max_waiting`` wait."""
+        if max_waiting is not None and len(self) >= max_waiting:
             raise asyncio.QueueFull
         loop = asyncio.get_running_loop()
         turn = loop.create_future()
@@ -39,11 +35,11 @@ class FairQueue:
             raise
 
     def _move(self, loop: asyncio.AbstractEventLoop) -> None:
-        for _ in range(min(self._count, len(self))):
+        for _ in range(min(self._tasks_per_turn, len(self))):
             turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
         if self._waiting:
-            loop.call_later(self._pause, self._move, loop)
+            loop.call_soon(self._move, loop)
         else:
             self._is_moving = False

@@ -1,10 +1,10 @@
-"""What a forked child must not share with its parent."""
+"""Reset of state that a forked child must not share with its parent."""
 
 import os
 from collections.abc import Callable
 
 
-def after_fork(forget: Callable[[], None]) -> None:
-    """Have ``forget`` called in every forked child; where nothing forks, never."""
+def after_fork(reset: Callable[[], None]) -> None:
+    """Have ``reset`` called in every forked child, on systems that can fork."""
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=forget)
+        os.register_at_fork(after_in_child=reset)

@@ -8,14 +8,14 @@ T = TypeVar("T")
 
 
 class PerLoop(Generic[T]):
-    """One object for each event loop, made by ``make`` at its first use there."""
+    """One object for each event loop, made by ``make`` when it is first used there."""
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         self._made: dict[asyncio.AbstractEventLoop, T] = {}
 
     def get(self) -> T:
-        """The object of the running loop; objects of closed loops are dropped."""
+        """The object of the running loop. Objects of closed loops are dropped."""
         found = self.find()
         if found is None:
             for loop in [loop for loop in self._made if loop.is_closed()]:
@@ -33,6 +33,6 @@ class PerLoop(Generic[T]):
         self._made[asyncio.get_running_loop()] = thing
 
     def drop(self, thing: T) -> None:
-        """Forget ``thing`` if it is the object of the running loop: the next is made anew."""
+        """Forget ``thing`` if it is the object of the running loop; the next is made anew."""
         if self.find() is thing:
             del self._made[asyncio.get_running_loop()]

@@ -1,148 +1,143 @@
-"""Many questions, few answers: who is answered together, and that nobody spoils it for others."""
+"""Coalescing of requests into batches, each request with an answer of its own."""
 
 import asyncio
 
 import pytest
 
 from pm_realtime.concurrency import Coalescer
-from pm_realtime.concurrency import coalescing as desk_module
-from pm_realtime.concurrency.coalescing import MOST
+from pm_realtime.concurrency.coalescing import MAX_BATCHED_REQUESTS
 from tests.support.helpers import eventually
 
 
-class Office:
-    """Answers with the question in capitals, when it is let; ``asked`` has what came together."""
+class Server:
+    """Answers each request with its capitals once the batch is released; ``batches`` has all."""
 
     def __init__(self):
-        self.asked = []
+        self.batches = []
         self.gates = []
 
-    async def answer(self, questions):
-        self.asked.append(list(questions))
+    async def answer_all(self, requests):
+        self.batches.append(list(requests))
         gate = asyncio.get_running_loop().create_future()
         self.gates.append(gate)
         await gate
-        return [ValueError(each) if each.startswith("bad") else each.upper() for each in questions]
+        return [ValueError(each) if each.startswith("bad") else each.upper() for each in requests]
 
-    async def open(self, number):
+    async def release(self, number):
         await eventually(lambda: len(self.gates) > number)
         self.gates[number].set_result(None)
 
 
 @pytest.fixture
-async def office():
-    return Office()
+async def server():
+    return Server()
 
 
-@pytest.fixture(autouse=True)
-def patience(monkeypatch):
-    monkeypatch.setattr(desk_module, "PATIENCE", 60)
+@pytest.fixture
+async def coalescer(server):
+    return Coalescer(server.answer_all, slow_batch_seconds=60)
 
 
-def ask(desk, *questions):
-    return [asyncio.ensure_future(desk.ask(question)) for question in questions]
+def ask(coalescer, *requests):
+    return [asyncio.ensure_future(coalescer.ask(request)) for request in requests]
 
 
-async def test_those_who_ask_in_one_turn_are_answered_together(office):
-    asking = ask(Coalescer(office.answer), "a", "b", "c")
-    await office.open(0)
+async def test_requests_of_one_turn_are_one_batch(server, coalescer):
+    asking = ask(coalescer, "a", "b", "c")
+    await server.release(0)
     assert await asyncio.gather(*asking) == ["A", "B", "C"]
-    assert office.asked == [["a", "b", "c"]]
+    assert server.batches == [["a", "b", "c"]]
 
 
-async def test_who_asks_meanwhile_is_answered_next_together(office):
-    desk = Coalescer(office.answer)
-    first = ask(desk, "a")
-    await eventually(lambda: office.asked)
-    others = ask(desk, "b", "c")
-    await office.open(0)
-    await office.open(1)
+async def test_requests_made_during_a_batch_are_the_next_batch(server, coalescer):
+    first = ask(coalescer, "a")
+    await eventually(lambda: server.batches)
+    others = ask(coalescer, "b", "c")
+    await server.release(0)
+    await server.release(1)
     assert await asyncio.gather(*first, *others) == ["A", "B", "C"]
-    assert office.asked == [["a"], ["b", "c"]]
+    assert server.batches == [["a"], ["b", "c"]]
 
 
-async def test_no_more_than_so_many_are_answered_together(office):
-    desk = Coalescer(office.answer)
-    asking = ask(desk, *(str(number) for number in range(MOST + 1)))
-    await office.open(0)
-    await office.open(1)
-    assert await asyncio.gather(*asking) == [str(number) for number in range(MOST + 1)]
-    assert [len(each) for each in office.asked] == [MOST, 1]
+async def test_batch_has_a_maximum_size(server, coalescer):
+    requests = [str(number) for number in range(MAX_BATCHED_REQUESTS + 1)]
+    asking = ask(coalescer, *requests)
+    await server.release(0)
+    await server.release(1)
+    assert await asyncio.gather(*asking) == requests
+    assert [len(batch) for batch in server.batches] == [MAX_BATCHED_REQUESTS, 1]
 
 
-async def test_an_answer_that_is_late_is_waited_for_by_nobody_else(office, monkeypatch):
-    monkeypatch.setattr(desk_module, "PATIENCE", 0.01)
-    desk = Coalescer(office.answer)
-    (slow,) = ask(desk, "slow")
-    await eventually(lambda: office.asked)
-    (quick,) = ask(desk, "quick")
-    await office.open(1)
+async def test_slow_batch_does_not_hold_up_the_next(server):
+    coalescer = Coalescer(server.answer_all, slow_batch_seconds=0.01)
+    (slow,) = ask(coalescer, "slow")
+    await eventually(lambda: server.batches)
+    (quick,) = ask(coalescer, "quick")
+    await server.release(1)
     assert await quick == "QUICK"
     assert not slow.done()
-    await office.open(0)
+    await server.release(0)
     assert await slow == "SLOW"
 
 
-async def test_an_error_is_the_answer_to_its_own_question_only(office):
-    asking = ask(Coalescer(office.answer), "a", "bad", "c")
-    await office.open(0)
+async def test_error_as_answer_is_raised_for_its_request_only(server, coalescer):
+    asking = ask(coalescer, "a", "bad", "c")
+    await server.release(0)
     results = await asyncio.gather(*asking, return_exceptions=True)
     assert [str(each) for each in results] == ["A", "bad", "C"]
     assert isinstance(results[1], ValueError)
 
 
-async def test_what_is_raised_is_the_answer_to_all_and_the_next_are_answered():
+async def test_error_of_batch_is_raised_for_all_its_requests_and_no_later_ones():
     fail = True
 
-    async def answer(questions):
+    async def answer_all(requests):
         if fail:
             raise OSError("away")
-        return questions
+        return requests
 
-    desk = Coalescer(answer)
-    results = await asyncio.gather(*ask(desk, "a", "b"), return_exceptions=True)
+    coalescer = Coalescer(answer_all)
+    results = await asyncio.gather(*ask(coalescer, "a", "b"), return_exceptions=True)
     assert [str(each) for each in results] == ["away", "away"]
     fail = False
-    assert await desk.ask("c") == "c"
+    assert await coalescer.ask("c") == "c"
 
 
-async def test_who_has_gone_is_not_asked_about(office):
-    desk = Coalescer(office.answer)
-    (first,) = ask(desk, "a")
-    await eventually(lambda: office.asked)
-    gone, stays = ask(desk, "b", "c")
-    await asyncio.sleep(0)  # They ask.
-    gone.cancel()
-    await office.open(0)
-    await office.open(1)
-    assert (await first, await stays) == ("A", "C")
-    assert office.asked == [["a"], ["c"]]
+async def test_request_cancelled_before_its_batch_is_left_out(server, coalescer):
+    (first,) = ask(coalescer, "a")
+    await eventually(lambda: server.batches)
+    cancelled, other = ask(coalescer, "b", "c")
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    await server.release(0)
+    await server.release(1)
+    assert (await first, await other) == ("A", "C")
+    assert server.batches == [["a"], ["c"]]
 
 
-async def test_who_goes_while_the_answer_is_on_its_way_harms_nobody(office):
-    desk = Coalescer(office.answer)
-    gone, stays = ask(desk, "a", "b")
-    await eventually(lambda: office.asked)
-    gone.cancel()
-    await office.open(0)
-    assert await stays == "B"
+async def test_request_cancelled_during_its_batch_leaves_others_their_answers(server, coalescer):
+    cancelled, other = ask(coalescer, "a", "b")
+    await eventually(lambda: server.batches)
+    cancelled.cancel()
+    await server.release(0)
+    assert await other == "B"
 
 
 @pytest.mark.parametrize("error", [StopIteration("bad"), asyncio.CancelledError()])
-async def test_nobody_waits_for_ever_whatever_an_answer_is(error):
-    async def answer(questions):
-        return [error if each == "bad" else each for each in questions]
+async def test_every_request_ends_if_an_answer_cannot_be_raised(error):
+    async def answer_all(requests):
+        return [error if each == "bad" else each for each in requests]
 
-    asking = ask(Coalescer(answer), "bad", "b")
+    asking = ask(Coalescer(answer_all), "bad", "b")
     async with asyncio.timeout(5):
         results = await asyncio.gather(*asking, return_exceptions=True)
     assert results[1] == "b"
 
 
-async def test_nobody_waits_for_ever_where_what_answers_is_cancelled():
-    async def answer(questions):
+async def test_every_request_ends_if_the_batch_is_cancelled():
+    async def answer_all(requests):
         raise asyncio.CancelledError
 
     async with asyncio.timeout(5):
-        (result,) = await asyncio.gather(*ask(Coalescer(answer), "a"), return_exceptions=True)
+        (result,) = await asyncio.gather(*ask(Coalescer(answer_all), "a"), return_exceptions=True)
     assert isinstance(result, Exception)

@@ -1,4 +1,4 @@
-"""What each event loop has of its own, and what becomes of it."""
+"""One object for each event loop."""
 
 import asyncio
 import weakref
@@ -17,8 +17,8 @@ def things():
     return PerLoop(Thing)
 
 
-def in_a_loop_of_its_own(function, *args):
-    """What ``function`` returns in a loop that has ended after it."""
+def run_in_new_loop(function, *args):
+    """The result of ``function`` in a new loop, which is then closed."""
 
     async def call():
         return function(*args)
@@ -26,39 +26,39 @@ def in_a_loop_of_its_own(function, *args):
     return asyncio.run(call())
 
 
-async def test_a_loop_has_one_thing_and_another_loop_another(things):
+async def test_each_loop_has_one_object_of_its_own(things):
     ours = things.get()
-    theirs = await asyncio.to_thread(in_a_loop_of_its_own, things.get)
+    theirs = await asyncio.to_thread(run_in_new_loop, things.get)
     assert type(ours) is type(theirs) is Thing
     assert theirs is not ours
     assert things.get() is ours
 
 
-async def test_who_looks_for_it_makes_none(things):
+async def test_find_makes_no_object(things):
     assert things.find() is None
     ours = things.get()
     assert things.find() is ours
-    assert await asyncio.to_thread(in_a_loop_of_its_own, things.find) is None
+    assert await asyncio.to_thread(run_in_new_loop, things.find) is None
 
 
-async def test_after_one_is_dropped_the_next_is_made_anew(things):
+async def test_get_after_drop_makes_a_new_object(things):
     first = things.get()
     things.drop(first)
     assert things.find() is None
     assert things.get() is not first
 
 
-async def test_what_is_not_that_of_the_running_loop_is_not_dropped(things):
+async def test_drop_ignores_objects_of_other_loops(things):
     first = things.get()
     things.drop(first)
     things.drop(first)
     second = things.get()
     things.drop(first)
-    await asyncio.to_thread(in_a_loop_of_its_own, things.drop, second)
+    await asyncio.to_thread(run_in_new_loop, things.drop, second)
     assert things.find() is second
 
 
-def test_at_the_first_use_in_another_loop_those_of_closed_ones_go_and_no_others(things):
+def test_first_use_in_a_loop_drops_objects_of_closed_loops_only(things):
     async def get():
         return things.get()
 
@@ -73,7 +73,7 @@ def test_at_the_first_use_in_another_loop_those_of_closed_ones_go_and_no_others(
         assert lasting.run(get()) is kept
 
 
-async def test_where_the_making_fails_the_next_one_tries_anew():
+async def test_get_after_failed_get_tries_again():
     made = iter([ConnectionError, "a thing"])
 
     def make():
