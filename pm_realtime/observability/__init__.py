@@ -1,4 +1,4 @@
-"""Logs of events and outages, written once and not again and again."""
+"""Logs of events and outages, with repeated lines throttled."""
 
 from pm_realtime.observability.event_log import log_event, log_rate_limit
 from pm_realtime.observability.log_throttle import throttle

@@ -1,48 +1,58 @@
-"""What comes up again and again is told at once, and then now and then with how often."""
+"""A throttle for log lines: an event is logged at once, and a repeated one only now and then."""
 
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Final
 
-#: Seconds between two tellings of the same thing.
-PERIOD: Final = 60.0
-#: Different things that are known; the one that was told first is forgotten first.
-MEMORY: Final = 1000
+THROTTLE_PERIOD_SECONDS: Final = 60.0
+#: Different events that are remembered. The one that was logged first is forgotten first.
+MAX_THROTTLED_EVENTS: Final = 1000
 
 
 class LogThrottle:
-    """How often things came up that nobody was told of."""
+    """Counts the events that were not logged. One repeated event is logged once a period."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        *,
+        period_seconds: float = THROTTLE_PERIOD_SECONDS,
+        max_events: int = MAX_THROTTLED_EVENTS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._period_seconds = period_seconds
+        self._max_events = max_events
+        self._clock = clock
         self._known: dict[Hashable, tuple[float, int]] = {}
 
-    def note(self, thing: Hashable) -> int:
-        """Count ``thing``: how often it came up since it was told last, where it is to be told
-        now (1 at first), else 0.
+    def note(self, event: Hashable) -> int:
+        """Count ``event``. Returns 0 if it was logged less than a period ago.
+
+        Otherwise the caller logs it, and gets the number of events since it was logged last: 1 for
+        the first.
         """
-        now = time.monotonic()
-        told_at, count = self._known.get(thing, (float("-inf"), 0))
-        if now - told_at < PERIOD:
-            self._known[thing] = (told_at, count + 1)
+        now = self._clock()
+        logged_at, count = self._known.get(event, (float("-inf"), 0))
+        if now - logged_at < self._period_seconds:
+            self._known[event] = (logged_at, count + 1)
             return 0
-        self._known.pop(thing, None)
-        if len(self._known) >= MEMORY:
+        self._known.pop(event, None)
+        if len(self._known) >= self._max_events:
             del self._known[next(iter(self._known))]
-        self._known[thing] = (now, 0)
+        self._known[event] = (now, 0)
         return count + 1
 
-    def note_error(self, error: BaseException, *about: Hashable) -> int:
-        """The same for an exception: one of the same type from the same line is the same."""
+    def note_error(self, error: BaseException, *context: Hashable) -> int:
+        """As :meth:`note`. Errors of one type, raised in one line, are the same event."""
         last = error.__traceback__
         while last is not None and last.tb_next is not None:
             last = last.tb_next
-        place = last and (last.tb_frame.f_code.co_filename, last.tb_lineno)
-        return self.note((type(error), place, about))
+        line = last and (last.tb_frame.f_code.co_filename, last.tb_lineno)
+        return self.note((type(error), line, context))
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Forget every event."""
         self._known.clear()
 
 
-#: Those of this process.
+#: The throttle of this process.
 throttle: Final = LogThrottle()

@@ -1,7 +1,7 @@
-"""What of Redis is away, as one picture of this process, and the two lines the log has of it.
+"""Outages of Redis, as one picture of this process and two lines in its log.
 
-The channel layer and the shared state each watch over their own connection. What one of them
-notices the other looks into at once; the log says when the first was lost and when all are back.
+The channel layer and the shared state each watch their own connection. When one of them loses it,
+the others check theirs at once. The log says when the first was lost and when all are back.
 """
 
 import asyncio
@@ -16,20 +16,29 @@ from pm_realtime.concurrency import after_fork
 
 logger = logging.getLogger("pm_realtime.connection")
 
-
-#: What may be lost, as the log names it.
+#: The names of the parts in the log.
 LAYER: Final = "the channel layer"
 STATE: Final = "the shared state"
 
-#: Seconds in which short outages that follow each other are told once, and from which one is long.
-PAUSE: Final = 10.0
-LONG: Final = 2.0
+#: Time after a logged outage in which short ones are not logged.
+QUIET_OUTAGE_SECONDS: Final = 10.0
+#: An outage of this length is always logged.
+LONG_OUTAGE_SECONDS: Final = 2.0
 
 
 class Outage:
-    """Callable from any thread."""
+    """The parts that are lost now, each by a watcher. Callable from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        *,
+        quiet_seconds: float = QUIET_OUTAGE_SECONDS,
+        long_seconds: float = LONG_OUTAGE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._quiet_seconds = quiet_seconds
+        self._long_seconds = long_seconds
+        self._clock = clock
         self.clear()
 
     def clear(self) -> None:
@@ -37,87 +46,88 @@ class Outage:
         self._lock = threading.RLock()
         self._watchers: dict[object, tuple[asyncio.AbstractEventLoop, Callable[[], None]]] = {}
         self._lost: dict[object, str] = {}
-        self._since = 0.0
-        self._whats: dict[str, None] = {}
-        self._is_told = False
-        self._told_at = -PAUSE
+        self._began_at = 0.0
+        self._all_lost: dict[str, None] = {}
+        self._is_logged = False
+        self._logged_at = float("-inf")
         self._unsent = 0
 
-    def watch(self, watcher: object, look: Callable[[], None]) -> None:
-        """Have ``look`` called in the running loop when another watcher loses something."""
+    def watch(self, watcher: object, check: Callable[[], None]) -> None:
+        """Have ``check`` called in the running loop when another watcher loses its part."""
         with self._lock:
-            self._watchers[watcher] = (asyncio.get_running_loop(), look)
+            self._watchers[watcher] = (asyncio.get_running_loop(), check)
 
     def unwatch(self, watcher: object) -> None:
-        """``watcher`` has nothing to lose any more.
-
-        Something that it lost stays lost until :meth:`end` is called with the name of that.
-        """
+        """Forget ``watcher``. A part that it lost stays lost until ``end(part)`` is called."""
         with self._lock:
             self._watchers.pop(watcher, None)
-            if (what := self._lost.pop(watcher, None)) is not None:
-                self._lost[what] = what
+            if (part := self._lost.pop(watcher, None)) is not None:
+                self._lost[part] = part
 
-    def begin(self, watcher: object, what: str, error: object) -> None:
-        """``watcher`` lost ``what`` because of ``error``, or still misses it."""
+    def begin(self, watcher: object, part: str, error: object) -> None:
+        """Note that ``watcher`` lost ``part`` because of ``error``, or still misses it."""
         with self._lock:
             is_new = watcher not in self._lost
             if not self._lost:
-                self._since, self._whats, self._is_told = time.monotonic(), {}, False
-            self._lost[watcher] = what
-            self._whats[what] = None
-            is_to_be_told = self._is_to_be_told()
+                self._began_at, self._all_lost, self._is_logged = self._clock(), {}, False
+            self._lost[watcher] = part
+            self._all_lost[part] = None
+            must_log = self._must_log()
         # Without the lock: a handler of the log may push.
-        if is_to_be_told:
+        if must_log:
             logger.error(
-                "Lost %s: %s. Open connections stay; what needs it is refused meanwhile.",
-                what,
+                "Lost %s: %s. Open connections stay open; calls that need it fail until it is "
+                "back.",
+                part,
                 str(error).rstrip("."),
             )
         if is_new:
             self.suspect(watcher)
 
-    def _is_to_be_told(self) -> bool:
-        now = time.monotonic()
-        is_long = now - self._since > LONG
-        if self._is_told or not (is_long or now - self._told_at > PAUSE):
+    def _must_log(self) -> bool:
+        now = self._clock()
+        is_long = now - self._began_at > self._long_seconds
+        if self._is_logged or not (is_long or now - self._logged_at > self._quiet_seconds):
             return False
-        self._is_told, self._told_at = True, now
+        self._is_logged, self._logged_at = True, now
         return True
 
     def end(self, watcher: object) -> None:
-        """What ``watcher`` lost is back, if it lost anything."""
+        """Note that the part that ``watcher`` lost is back, if it lost one.
+
+        ``watcher`` may also be the name of a part that a forgotten watcher lost.
+        """
         with self._lock:
-            if self._lost.pop(watcher, None) is None or self._lost or not self._is_told:
+            if self._lost.pop(watcher, None) is None or self._lost or not self._is_logged:
                 return
-            seconds, unsent = time.monotonic() - self._since, self._unsent
+            seconds, unsent = self._clock() - self._began_at, self._unsent
             self._unsent = 0
-            whats = ", ".join(self._whats)
+            parts = ", ".join(self._all_lost)
         logger.warning(
-            "Back after %.1f s: %s. Pushes that could not be sent: %d.", seconds, whats, unsent
+            "Back after %.1f s: %s. Pushes that could not be sent: %d.", seconds, parts, unsent
         )
 
     @property
     def lost(self) -> tuple[str, ...]:
-        """The names of all that is lost now."""
+        """The names of all parts that are lost now."""
         return tuple(self._lost.values())
 
     def suspect(self, watcher: object = None) -> None:
-        """Have everyone but ``watcher`` look whether they lost something."""
+        """Have every watcher but ``watcher`` check its part."""
         with self._lock:
             others = [each for key, each in self._watchers.items() if key is not watcher]
-        for loop, look in others:
-            with contextlib.suppress(RuntimeError):  # That loop has ended.
-                loop.call_soon_threadsafe(look)
+        for loop, check in others:
+            with contextlib.suppress(RuntimeError):  # That loop is closed.
+                loop.call_soon_threadsafe(check)
 
     def count_unsent(self) -> None:
-        """Count a push that nobody will be told of otherwise."""
+        """Count a push that failed without an error for its sender."""
         with self._lock:
             self._unsent += 1
 
     @property
     def is_watched(self) -> bool:
-        """Whether somebody in this process notices by itself when Redis is back."""
+        """Whether a watcher in this process notices by itself when Redis is back."""
         return bool(self._watchers)
 
 

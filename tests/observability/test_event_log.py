@@ -1,4 +1,4 @@
-"""What the log says of connections, and what it never says."""
+"""The log of connections: its records and their fields, and the secrets it never has."""
 
 import logging
 
@@ -44,7 +44,7 @@ def found(log, logger, **fields):
     return record
 
 
-async def test_the_life_of_a_connection_is_in_the_log(log, editor):
+async def test_life_of_connection_is_logged(log, editor):
     async with Connection(user=editor) as connection:
         about = {"connection_id": connection.connection_id, "user_id": str(editor.pk)}
         await eventually(log)
@@ -61,7 +61,7 @@ async def test_the_life_of_a_connection_is_in_the_log(log, editor):
     assert 0 <= own["seconds"] < 60
 
 
-async def test_who_breaks_the_rate_is_in_the_log(log, configure, user):
+async def test_broken_rate_limit_is_logged(log, configure, user):
     configure(RATE_LIMIT="1/m")
     async with Connection(user=user) as connection:
         about = {"connection_id": connection.connection_id, "user_id": str(user.pk)}
@@ -74,7 +74,7 @@ async def test_who_breaks_the_rate_is_in_the_log(log, configure, user):
     assert ("pm_realtime.connection", "DEBUG", about) in log()
 
 
-async def test_who_is_refused_is_in_the_log(log, configure, user):
+async def test_refused_connection_is_logged(log, configure, user):
     configure(MAX_CONNECTIONS_PER_USER=1, CONNECTION_LIMIT_POLICY="refuse")
     async with Connection(user=user):
         browser = await Browser.of(user)
@@ -84,7 +84,7 @@ async def test_who_is_refused_is_in_the_log(log, configure, user):
     assert found(log, "connection", code=4505)[0] == "INFO"
 
 
-async def test_who_loses_a_right_is_in_the_log(log, user):
+async def test_revoked_connection_is_logged(log, user):
     browser = await Browser.of(user)
     async with Connection(headers=browser.headers) as connection:
         await browser.log_out()
@@ -93,7 +93,7 @@ async def test_who_loses_a_right_is_in_the_log(log, user):
     assert found(log, "auth", **about, code=4501)[0] == "INFO"
 
 
-async def test_connection_that_ends_for_two_reasons_is_logged_once(log, user):
+async def test_connection_revoked_for_two_reasons_is_logged_once(log, user):
     consumers = []
 
     class Consumer(RealtimeConsumer):
@@ -108,14 +108,14 @@ async def test_connection_that_ends_for_two_reasons_is_logged_once(log, user):
     assert found(log, "auth", connection_id=connection.connection_id)[1]["code"] == 4504
 
 
-async def test_a_push_is_in_the_log(log, user):
+async def test_push_is_logged(log, user):
     await asend_to_user(user, "news", {"a": 1})
     level, own = found(log, "push", type="news")
     assert level == "DEBUG"
     assert own["group"].startswith("pm_realtime.user.")
 
 
-async def test_neither_a_session_nor_what_is_said_is_in_the_log(log, caplog, user):
+async def test_sessions_and_contents_are_never_logged(log, caplog, user):
     secret = "5ecret"
     browser = await Browser.of(user)
     keys = [browser.key]

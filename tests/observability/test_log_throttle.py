@@ -1,17 +1,19 @@
-"""What comes up again and again is told at once, and then now and then."""
+"""The throttle for repeated log lines."""
 
 import pytest
 
-from pm_realtime.observability import log_throttle as module
-from pm_realtime.observability.log_throttle import MEMORY, PERIOD, LogThrottle
+from pm_realtime.observability.log_throttle import LogThrottle
 from tests.support.helpers import Clock
 
 
 @pytest.fixture
-def clock(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(module, "time", clock)
-    return clock
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def throttle(clock):
+    return LogThrottle(period_seconds=60, max_events=3, clock=clock.monotonic)
 
 
 def error_of(function, *arguments):
@@ -22,25 +24,28 @@ def error_of(function, *arguments):
     raise AssertionError("nothing was raised")
 
 
-def test_a_thing_is_told_at_first_and_then_once_a_period_with_how_often(clock):
-    throttle = LogThrottle()
+def test_event_is_logged_at_first_and_then_once_a_period_with_its_count(throttle, clock):
     assert [throttle.note("a") for _ in range(5)] == [1, 0, 0, 0, 0]
     assert throttle.note("b") == 1
-    clock.now += PERIOD
+    clock.now += 60
     assert [throttle.note("a") for _ in range(2)] == [5, 0]
-    clock.now += PERIOD
+    clock.now += 60
     assert throttle.note("a") == 2
 
 
-def test_not_more_things_are_known_than_fit(clock):
-    throttle = LogThrottle()
-    for number in range(MEMORY + 1):
-        assert throttle.note(number) == 1
-    assert throttle.note(MEMORY) == 0
+def test_oldest_event_is_forgotten_at_the_maximum(throttle):
+    assert [throttle.note(number) for number in range(4)] == [1] * 4
+    assert throttle.note(3) == 0
     assert throttle.note(0) == 1
 
 
-def test_an_exception_is_the_same_where_type_and_line_are(clock):
+def test_cleared_throttle_knows_no_event(throttle):
+    throttle.note("a")
+    throttle.clear()
+    assert throttle.note("a") == 1
+
+
+def test_errors_of_one_type_and_line_are_the_same_event():
     throttle = LogThrottle()
     assert throttle.note_error(error_of(int, "x")) == 1
     assert throttle.note_error(error_of(int, "y")) == 0

@@ -98,7 +98,7 @@ async def assert_refused_with(connection: Connection, code: int) -> None:
 
 
 class Clock:
-    """What stands for a module's ``time``, and goes on only when it is told."""
+    """A clock that a test sets: ``clock.now += 5``."""
 
     now = 1000.0
 
