@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import { inspect } from "node:util";
 
 const folder = new URL("../../pm_realtime/static/", import.meta.url);
 const read = (name) => readFileSync(new URL(name, folder), "utf8");
@@ -24,3 +25,8 @@ for (const name of PUBLIC) {
     assert.deepEqual((await exported(name)).sort(), declared.sort());
   });
 }
+
+test("errors keep their class name in the built file", async () => {
+  const { RealtimeError } = await import(new URL("pm_realtime/client.js", folder));
+  assert.match(inspect(new RealtimeError("TIMEOUT")), /^RealtimeError: The server did not answer/);
+});

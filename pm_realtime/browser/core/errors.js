@@ -24,3 +24,6 @@ export class RealtimeError extends Error {
     this.retryAfter = retryAfter ?? null;
   }
 }
+
+// The built file has a shorter name for the class, which consoles would show.
+Object.defineProperty(RealtimeError, "name", { value: "RealtimeError" });

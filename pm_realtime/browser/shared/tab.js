@@ -24,7 +24,7 @@ export function createTab(options, page) {
   let leader = null;
   let leadership = null;
   let fencing = null;
-  // Of the newest leader. Each leader takes a higher term than all it heard of.
+  // The term of the newest leader. Each leader takes a higher one than all it knows.
   let term = 0;
   let frozen = false;
   // The client has left, but this tab may still hold the socket for the others.
@@ -111,7 +111,7 @@ export function createTab(options, page) {
     };
     liveness.seen();
     const { position } = follower.past;
-    // The clock helps if this tab has not heard of all leaders.
+    // The clock helps if this tab does not know all leaders.
     term = Math.max(term + 1, Date.now());
     const ownTerm = term;
     const say = (message) => bus.post({ ...message, term: ownTerm });

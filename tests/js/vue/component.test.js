@@ -99,41 +99,41 @@ test("components and the page share one socket", async (t) => {
 });
 
 test("unmounting removes the handlers of this component only", async (t) => {
-  const heard = [];
+  const seen = [];
   const page = mount(
     t,
     () => {
       const socket = automatic();
-      socket.on("news", () => heard.push("a"));
-      socket.once("news", () => heard.push("a once"));
-      socket.once("rare", () => heard.push("a rare"));
+      socket.on("news", () => seen.push("a"));
+      socket.once("news", () => seen.push("a once"));
+      socket.once("rare", () => seen.push("a rare"));
       return socket;
     },
     () => {
       const socket = automatic();
-      socket.on("news", () => heard.push("b"));
+      socket.on("news", () => seen.push("b"));
       return socket;
     },
   );
   await turn();
   server.push("news");
   server.push("news");
-  assert.deepEqual(heard.splice(0), ["a", "a once", "b", "a", "b"]);
+  assert.deepEqual(seen.splice(0), ["a", "a once", "b", "a", "b"]);
   await page.hide(0);
   server.push("news");
   server.push("rare");
-  assert.deepEqual(heard, ["b"]);
+  assert.deepEqual(seen, ["b"]);
 });
 
 test("the function that on() returns removes the handler", async (t) => {
-  const heard = [];
+  const seen = [];
   const page = mount(t, automatic);
   const [socket] = page.sockets;
   await turn();
-  socket.on("news", () => heard.push(1))();
-  socket.once("news", () => heard.push(2))();
+  socket.on("news", () => seen.push(1))();
+  socket.once("news", () => seen.push(2))();
   server.push("news");
-  assert.deepEqual(heard, []);
+  assert.deepEqual(seen, []);
 });
 
 test("a room is left when its last component is unmounted", async (t) => {
@@ -220,16 +220,16 @@ test("unmounting before the connection cancels the subscription", async (t) => {
 });
 
 test("calls after unmounting do nothing", async (t) => {
-  const heard = [];
+  const seen = [];
   const page = mount(t, automatic);
   const [socket] = page.sockets;
   await turn();
   page.unmount();
   await assert.rejects(socket.subscribe("a"), { code: "CANCELLED" });
-  socket.on("news", () => heard.push(1));
-  socket.once("news", () => heard.push(1));
+  socket.on("news", () => seen.push(1));
+  socket.once("news", () => seen.push(1));
   server.push("news");
-  assert.deepEqual([heard, sentTypes()], [[], []]);
+  assert.deepEqual([seen, sentTypes()], [[], []]);
 });
 
 test("a reconnect joins the rooms of components again", async (t) => {
@@ -273,15 +273,15 @@ test("an app can have a client of its own", async (t) => {
 });
 
 test("handlers end with their effect scope, and last without one", async () => {
-  const heard = [];
+  const seen = [];
   const scope = effectScope();
-  scope.run(() => automatic().on("news", () => heard.push("scope")));
-  plain().on("news", () => heard.push("page"));
+  scope.run(() => automatic().on("news", () => seen.push("scope")));
+  plain().on("news", () => seen.push("page"));
   await turn();
   server.push("news");
   scope.stop();
   server.push("news");
-  assert.deepEqual(heard, ["scope", "page", "page"]);
+  assert.deepEqual(seen, ["scope", "page", "page"]);
 });
 
 test("a thousand components leave nothing behind", async (t) => {
