@@ -1,25 +1,38 @@
-"""Wire protocol, version 1: message types, codes, envelopes, and their encoding. No I/O."""
+"""Wire protocol, version 1: pure encoding and decoding, no I/O.
 
-from pm_realtime.protocol.envelope import (
+One JSON object (an envelope) a text frame, both ways. Names on the wire are camelCase.
+"""
+
+from pm_realtime.protocol.codes import (
     BATCH_SUBPROTOCOL,
     INTERNAL_ERROR,
     SUBPROTOCOL,
     CloseCode,
-    Command,
-    Envelope,
     ErrorCode,
     MessageType,
+    may_reconnect,
+)
+from pm_realtime.protocol.decoding import (
+    MAX_DEPTH,
+    MAX_EXPONENTS,
+    MAX_ROOM_LENGTH,
     check_room,
     decode,
+)
+from pm_realtime.protocol.envelope import (
+    Command,
+    Envelope,
     encode,
     error_payload,
     make_envelope,
-    may_reconnect,
 )
 
 __all__ = [
     "BATCH_SUBPROTOCOL",
     "INTERNAL_ERROR",
+    "MAX_DEPTH",
+    "MAX_EXPONENTS",
+    "MAX_ROOM_LENGTH",
     "SUBPROTOCOL",
     "CloseCode",
     "Command",

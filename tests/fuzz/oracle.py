@@ -7,8 +7,15 @@ from typing import NamedTuple
 
 from pm_realtime.commands import COMMANDS, check_form
 from pm_realtime.exceptions import CommandError
-from pm_realtime.protocol import Command, ErrorCode, decode, encode, error_payload, make_envelope
-from pm_realtime.protocol.envelope import MAX_DEPTH
+from pm_realtime.protocol import (
+    MAX_DEPTH,
+    Command,
+    ErrorCode,
+    decode,
+    encode,
+    error_payload,
+    make_envelope,
+)
 from tests.fuzz.site import MAX_MESSAGE_BYTES
 
 MARK = 0x1E
