@@ -1,6 +1,6 @@
 """The settings of this package and the options of its browser client."""
 
-from pm_realtime.conf.client_options import as_javascript, fault_of
+from pm_realtime.conf.client_options import as_javascript, describe_fault
 from pm_realtime.conf.settings import Conf, Setting, batch_window_seconds, conf
 
 __all__ = [
@@ -9,5 +9,5 @@ __all__ = [
     "as_javascript",
     "batch_window_seconds",
     "conf",
-    "fault_of",
+    "describe_fault",
 ]

@@ -1,4 +1,4 @@
-"""The options of the browser client in Python's spelling, and what each of them may be."""
+"""The options of the browser client, in Python's spelling, and their valid values."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -8,8 +8,8 @@ from uuid import UUID
 
 from django.utils.functional import Promise
 
-#: What RFC 6455 lets the name of a subprotocol be.
-PROTOCOL: Final = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
+#: The name of a subprotocol by RFC 6455.
+_SUBPROTOCOL_NAME: Final = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
 
 
 def _is_flag(value: object) -> bool:
@@ -36,7 +36,7 @@ def _is_protocols(value: object) -> bool:
     names = [value] if isinstance(value, str) else value
     return (
         isinstance(names, list | tuple)
-        and all(isinstance(name, str) and PROTOCOL.fullmatch(name) for name in names)
+        and all(isinstance(name, str) and _SUBPROTOCOL_NAME.fullmatch(name) for name in names)
         and len(set(names)) == len(names)
     )
 
@@ -46,7 +46,7 @@ def _is_shared(value: object) -> bool:
 
 
 _FLAG: Final = ("True or False", _is_flag)
-#: By name, what it must be, in words and as a test.
+#: By name: the valid values, in words and as a test.
 CLIENT_OPTIONS: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
     "auto_connect": _FLAG,
     "reconnect": _FLAG,
@@ -60,12 +60,15 @@ CLIENT_OPTIONS: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
 
 
 def is_given(name: str, value: object) -> bool:
-    """Whether it says anything: not None, nor the empty text of a variable that is not there."""
+    """Whether ``value`` is one: not None, nor the empty string of an undefined template variable.
+
+    For ``max_reconnect_attempts``, None is a value: no limit.
+    """
     return name == "max_reconnect_attempts" if value is None else value != ""
 
 
-def fault_of(options: Mapping[str, object]) -> str | None:
-    """What is wrong with options of the client, in words; None where nothing is."""
+def describe_fault(options: Mapping[str, object]) -> str | None:
+    """The first unknown or invalid option, with the valid ones, in words; None if all are valid."""
     for name, value in options.items():
         if name not in CLIENT_OPTIONS:
             return f"{name}; its options are {', '.join(sorted(CLIENT_OPTIONS))} and nonce."
@@ -76,7 +79,7 @@ def fault_of(options: Mapping[str, object]) -> str | None:
 
 
 def as_javascript(options: Mapping[str, object]) -> dict[str, object]:
-    """The options that are given, as ``createRealtime`` spells them, for JSON."""
+    """The options that have a value, as ``createRealtime`` spells them, for JSON."""
     return {
         _camel_case(name): _plain(name, value)
         for name, value in options.items()
@@ -86,8 +89,8 @@ def as_javascript(options: Mapping[str, object]) -> dict[str, object]:
 
 def _plain(name: str, value: object) -> object:
     if value == inf:
-        return None  # JSON has no word for infinity.
-    # A user's id may be a number, which is a name all the same.
+        return None  # JSON has no infinity.
+    # The client wants the id of a user as a string.
     is_id = name == "shared" and not isinstance(value, bool)
     return str(value) if is_id or isinstance(value, Promise) else value
 

@@ -1,4 +1,4 @@
-"""The settings of this package: the dict ``PM_REALTIME``, each key read live where it is used."""
+"""The settings of this package: the keys of ``PM_REALTIME``, each read live at its use."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, TypeVar, cast, overload
@@ -6,13 +6,13 @@ from typing import Any, Final, Generic, TypeVar, cast, overload
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from pm_realtime.conf.client_options import fault_of
+from pm_realtime.conf.client_options import describe_fault
 
 T = TypeVar("T")
 
 
 class Setting(Generic[T]):
-    """One key of ``PM_REALTIME``: its default and what a value of it must be."""
+    """One key of ``PM_REALTIME``: its default and its valid values."""
 
     name: str
 
@@ -39,7 +39,7 @@ class Setting(Generic[T]):
         return cast("T", value)
 
     def describe(self, value: object) -> str:
-        """The sentence that says what was expected and what was found."""
+        """The error message for an invalid ``value``."""
         return (
             f'PM_REALTIME["{self.name}"] must be {self.expected}, '
             f"got {value!r} ({type(value).__name__})."
@@ -95,7 +95,7 @@ def _is_optional_mapping(value: object) -> bool:
 
 
 def _is_client_options(value: object) -> bool:
-    return isinstance(value, Mapping) and fault_of(value) is None
+    return isinstance(value, Mapping) and describe_fault(value) is None
 
 
 def _is_names(value: object) -> bool:
@@ -119,10 +119,10 @@ _DOTTED: Final = "a dotted path as text"
 
 
 class Conf:
-    """``conf.NAME`` is ``settings.PM_REALTIME["NAME"]``, or its default, at this moment.
+    """``conf.NAME`` is the present value of ``settings.PM_REALTIME["NAME"]``, or its default.
 
-    Reading a key of a wrong type raises ``ImproperlyConfigured``; the system checks find all of
-    them beforehand.
+    Reading an invalid value raises ``ImproperlyConfigured``. The system checks find all of them
+    at once.
     """
 
     PATH = Setting("api/ws", "a URL path such as 'api/ws'", _is_path)
@@ -188,13 +188,13 @@ class Conf:
 
     @property
     def user_settings(self) -> Mapping[str, Any]:
-        """What the site wrote; empty where it wrote nothing (or not a dict: see the checks)."""
+        """The site's ``PM_REALTIME``; empty if there is none, or one that is not a dict."""
         found = getattr(settings, "PM_REALTIME", None)
         return found if isinstance(found, Mapping) else {}
 
     @classmethod
     def settings(cls) -> dict[str, Setting[Any]]:
-        """Every setting by its name, in the order of the documentation."""
+        """All settings by name, in the order of the documentation."""
         return {name: value for name, value in vars(cls).items() if isinstance(value, Setting)}
 
 
@@ -202,7 +202,7 @@ conf: Final = Conf()
 
 
 def batch_window_seconds() -> float:
-    """The seconds for which messages gather; 0 if they do not, or if the setting is wrong."""
+    """``BATCH_WINDOW`` in seconds; 0 if the setting is invalid."""
     try:
         return conf.BATCH_WINDOW / 1000
     except ImproperlyConfigured:

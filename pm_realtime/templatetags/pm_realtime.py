@@ -10,7 +10,7 @@ from django.urls import get_script_prefix
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from pm_realtime.conf import as_javascript, conf, fault_of
+from pm_realtime.conf import as_javascript, conf, describe_fault
 
 MODULE: Final = "pm_realtime/auto.js"
 
@@ -28,7 +28,7 @@ def realtime_client(context: Context, nonce: object = None, **options: Any) -> S
     ``nonce`` is that of the page's Content-Security-Policy; those of Django and django-csp are used
     by default. Raises ``TemplateSyntaxError`` if an option does not exist or has an invalid value.
     """
-    if fault := fault_of(options):
+    if fault := describe_fault(options):
         raise TemplateSyntaxError(f"realtime_client got {fault}")
     url = get_script_prefix() + conf.PATH.strip("/")
     given = {"url": url, **as_javascript(conf.CLIENT), **as_javascript(options)}

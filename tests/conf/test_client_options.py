@@ -1,4 +1,4 @@
-"""What an option of the browser client may be, and how JavaScript spells it."""
+"""Options of the browser client: valid values and the spelling in JavaScript."""
 
 import re
 from math import inf, nan
@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from django.utils.functional import lazystr
 
-from pm_realtime.conf import as_javascript, fault_of
+from pm_realtime.conf import as_javascript, describe_fault
 from pm_realtime.conf.client_options import CLIENT_OPTIONS
 from tests.support.node import ROOT
 
@@ -25,9 +25,9 @@ from tests.support.node import ROOT
         ("debug", [True, False]),
     ],
 )
-def test_an_option_may_be_what_it_can_be_or_not_be_given(name, values):
+def test_valid_and_missing_values_have_no_fault(name, values):
     for value in (*values, None, ""):
-        assert fault_of({name: value}) is None
+        assert describe_fault({name: value}) is None
 
 
 @pytest.mark.parametrize(
@@ -41,19 +41,19 @@ def test_an_option_may_be_what_it_can_be_or_not_be_given(name, values):
         ("shared", [1.5, b"anna", {"id": 7}]),
     ],
 )
-def test_what_an_option_cannot_be_is_said_with_what_it_can(name, values):
+def test_fault_names_option_value_and_valid_values(name, values):
     expected, _ = CLIENT_OPTIONS[name]
     for value in values:
-        assert fault_of({name: value}) == f"{name}={value!r}; it must be {expected}."
+        assert describe_fault({name: value}) == f"{name}={value!r}; it must be {expected}."
 
 
-def test_the_first_fault_of_several_is_said():
+def test_first_of_several_faults_is_described():
     faulty = {"debug": True, "url": 5, "no_such_option": 1, "shared": []}
-    assert fault_of(faulty).startswith("url=5; ")
-    assert fault_of({}) is None
+    assert describe_fault(faulty).startswith("url=5; ")
+    assert describe_fault({}) is None
 
 
-def test_the_options_are_those_of_the_client_in_the_spelling_of_python():
+def test_options_are_those_of_the_client():
     declared = (ROOT / "pm_realtime/static/pm_realtime/client.d.ts").read_text()
     options = declared.split("export interface RealtimeOptions {", 1)[1].split("\n}", 1)[0]
     known = set(re.findall(r"^  (\w+)\?:", options, re.MULTILINE))
@@ -61,7 +61,7 @@ def test_the_options_are_those_of_the_client_in_the_spelling_of_python():
     assert set(as_javascript(dict.fromkeys(CLIENT_OPTIONS, True))) == known - {"WebSocket"}
 
 
-def test_only_attempts_without_end_are_given_by_none():
+def test_none_is_a_value_of_max_reconnect_attempts_only():
     none = dict.fromkeys(CLIENT_OPTIONS)
     assert as_javascript(none) == {"maxReconnectAttempts": None}
     assert as_javascript(dict.fromkeys(CLIENT_OPTIONS, "")) == {}

@@ -1,4 +1,4 @@
-"""``PM_REALTIME``: the defaults to the letter, read live, wrong types refused in words."""
+"""``PM_REALTIME``: defaults, live reading, and errors for invalid values."""
 
 import types
 
@@ -116,7 +116,7 @@ def pairs(table):
 
 
 @pytest.mark.parametrize(("name", "default"), DEFAULTS.items())
-def test_the_default_of(name, default):
+def test_default_of(name, default):
     with override_settings(PM_REALTIME={}):
         assert getattr(conf, name) == default
         assert type(getattr(conf, name)) is type(default)
@@ -126,19 +126,19 @@ def test_there_are_no_other_settings():
     assert list(Conf.settings()) == list(DEFAULTS)
 
 
-def test_without_the_dict_all_is_default(settings):
+def test_all_defaults_hold_without_the_dict(settings):
     del settings.PM_REALTIME
     assert {name: getattr(conf, name) for name in DEFAULTS} == DEFAULTS
 
 
 @pytest.mark.parametrize(("name", "value"), pairs(GOOD))
-def test_a_good_value_is_taken_as_it_is(name, value):
+def test_valid_value_is_read_unchanged(name, value):
     with override_settings(PM_REALTIME={name: value}):
         assert getattr(conf, name) is value
 
 
 @pytest.mark.parametrize(("name", "value"), pairs(WRONG))
-def test_a_wrong_value_raises_naming_key_expected_and_found(name, value):
+def test_error_names_key_expected_and_found_value(name, value):
     with (
         override_settings(PM_REALTIME={name: value}),
         pytest.raises(ImproperlyConfigured) as raised,
@@ -149,11 +149,11 @@ def test_a_wrong_value_raises_naming_key_expected_and_found(name, value):
     assert message.endswith(f"got {value!r} ({type(value).__name__}).")
 
 
-def test_every_setting_is_tried_with_good_and_wrong_values():
+def test_every_setting_has_valid_and_invalid_values_here():
     assert set(GOOD) == set(WRONG) == set(DEFAULTS)
 
 
-def test_a_wrong_key_leaves_the_others_readable():
+def test_invalid_value_does_not_affect_other_keys():
     with override_settings(PM_REALTIME={"PATH": 5, "RATE_LIMIT": "1/s"}):
         assert conf.RATE_LIMIT == "1/s"
         assert conf.MAX_QUEUE_BYTES == 1048576
@@ -168,7 +168,7 @@ def test_settings_are_read_live():
     assert conf.MAX_ROOMS_PER_CONNECTION == 10
 
 
-def test_a_dict_changed_in_place_is_seen(settings):
+def test_changes_of_the_dict_in_place_are_read(settings):
     settings.PM_REALTIME = {}
     assert conf.ALLOW_ANONYMOUS is True
     settings.PM_REALTIME["ALLOW_ANONYMOUS"] = False
@@ -176,6 +176,6 @@ def test_a_dict_changed_in_place_is_seen(settings):
 
 
 @pytest.mark.parametrize("found", [None, [], "text", 5])
-def test_where_the_whole_is_no_dict_defaults_hold_and_the_check_speaks(found):
+def test_defaults_hold_if_the_setting_is_not_a_dict(found):
     with override_settings(PM_REALTIME=found):
         assert conf.PATH == "api/ws"
