@@ -16,7 +16,8 @@ const SOURCES = fileURLToPath(new URL(".", import.meta.url));
 const STATIC = fileURLToPath(new URL("../static/pm_realtime", import.meta.url));
 
 const { outdir } = parseArgs({ options: { outdir: { type: "string", default: STATIC } } }).values;
-const packages = process.env.PM_REALTIME_NODE_MODULES ?? fileURLToPath(new URL("../../node_modules", import.meta.url));
+const installed = fileURLToPath(new URL("../../node_modules", import.meta.url));
+const packages = process.env.PM_REALTIME_NODE_MODULES ?? installed;
 const { build } = createRequire(join(packages, "any.js"))("esbuild");
 
 const separateEntries = {
