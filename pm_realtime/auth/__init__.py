@@ -7,15 +7,24 @@ from pm_realtime.auth.identity import (
     anonymous,
     authenticate,
     owner_key_of,
+    recheck_identities,
     session_name,
 )
 from pm_realtime.auth.receivers import connect_receivers
-from pm_realtime.auth.rechecker import Subject, get_rechecker
-from pm_realtime.auth.sessions import Session, renewed
+from pm_realtime.auth.rechecker import (
+    Rechecker,
+    RecheckTimings,
+    Subject,
+    get_rechecker,
+    set_rechecker,
+)
+from pm_realtime.auth.sessions import Session
 
 __all__ = [
     "Identity",
     "RecheckResult",
+    "RecheckTimings",
+    "Rechecker",
     "Session",
     "Subject",
     "anonymous",
@@ -23,7 +32,8 @@ __all__ = [
     "connect_receivers",
     "get_rechecker",
     "owner_key_of",
-    "renewed",
+    "recheck_identities",
     "run_in_pool",
     "session_name",
+    "set_rechecker",
 ]

@@ -1,6 +1,6 @@
 """Who is at the other end: the user behind the session cookie of a handshake.
 
-And whether that is still so: :func:`recheck` judges many open connections at once.
+And whether that is still so: :func:`recheck_identities` judges many open connections at once.
 """
 
 import logging
@@ -61,17 +61,17 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class RecheckResult:
-    """What a re-check found: who it is now, and the ``code`` with which the connection ends if so.
+    """The present identity, or the ``code`` with which the connection has to end.
 
-    Neither where it could not be found out. ``is_uncertain``: the password was changed, and this
-    session may be the one that ``update_session_auth_hash`` is about to keep. ``is_whole`` is False
-    where only the session was read.
+    Without either, the recheck failed for this connection alone. ``is_uncertain``: the password was
+    changed, and ``update_session_auth_hash`` may be about to keep this session.
+    ``is_session_only``: the user and the role were not read.
     """
 
     identity: Identity | None = None
     code: CloseCode | None = None
     is_uncertain: bool = False
-    is_whole: bool = True
+    is_session_only: bool = False
 
 
 async def authenticate(scope: Scope) -> Identity:
@@ -262,7 +262,7 @@ def _name_of(user: Any) -> str:
     return str((get_full_name and get_full_name()) or user.get_username())
 
 
-def recheck(identities: Sequence[Identity]) -> list[RecheckResult]:
+def recheck_identities(identities: Sequence[Identity]) -> list[RecheckResult]:
     """Whether logged-in ``identities`` still have a right to their connections, in their order.
 
     Decided as Django decides for a request. Uses the database: a query each for the sessions,
@@ -279,7 +279,7 @@ def recheck_sessions(identities: Sequence[Identity]) -> list[RecheckResult]:
     """The same for their sessions only: whether those have ended, and if not when they will."""
     sessions_now = _read_sessions(identities)
     verdicts = (_judge_session(identity, sessions_now) for identity in identities)
-    return [replace(verdict, is_whole=False) for verdict in verdicts]
+    return [replace(verdict, is_session_only=True) for verdict in verdicts]
 
 
 def _read_sessions(identities: Sequence[Identity]) -> Mapping[str, Session]:
@@ -308,7 +308,7 @@ def _judge(
         raise
     except Exception as error:
         if throttle.note_error(error):
-            logger.exception("A connection could not be re-checked.")
+            logger.exception("A connection could not be rechecked.")
         return RecheckResult()
 
 

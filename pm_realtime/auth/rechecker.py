@@ -1,24 +1,29 @@
-"""When the right to a connection is looked at again, for all connections of one event loop.
+"""The schedule of rechecks for the connections of one event loop.
 
-Each interval all of them, in a few batches spread over it; at the moment a session runs out those
-it belongs to; and at once those of whom somebody says that something has changed. What is found is
-decided by :mod:`pm_realtime.auth`, in a thread, for many at once.
+In each ``SESSION_RECHECK_INTERVAL`` a sweep rechecks all connections, in batches that are spread
+over the interval. A connection is also rechecked when its session may have expired, and at once
+when something has changed. :mod:`pm_realtime.auth.recheck` decides, in a thread, for many at once.
 """
 
 import asyncio
-import heapq
-import itertools
 import logging
 import math
 import time
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from pm_realtime.auth import sessions
 from pm_realtime.auth.database import run_check
-from pm_realtime.auth.identity import Identity, RecheckResult, recheck, recheck_sessions
+from pm_realtime.auth.due_queue import DueQueue
+from pm_realtime.auth.identity import (
+    Identity,
+    RecheckResult,
+    recheck_identities,
+    recheck_sessions,
+)
 from pm_realtime.concurrency import PerLoop
 from pm_realtime.conf import conf
 
@@ -26,242 +31,224 @@ T = TypeVar("T")
 
 logger = logging.getLogger("pm_realtime.auth")
 
-#: Connections looked at together: where one query is for all of them, and where each is read alone.
-MANY: Final = 1000
-FEW: Final = 50
-#: Connections told what was found of them before other tasks of the loop get a turn.
-TURN: Final = 50
-#: The part of the interval over which a sweep is spread: each is looked at within an interval.
-SPREAD: Final = 0.9
-#: Seconds between two tries while the database does not answer, and for which a connection of whom
-#: something has changed waits for it.
-PAUSE: Final = 0.25
-PATIENCE: Final = 5.0
-#: Seconds that one batch of a sweep may take.
-SLOW: Final = 30.0
+#: Connections that are rechecked together if one query reads the sessions of all.
+SUBJECTS_PER_BATCH: Final = 1000
+#: The same if each session is read alone.
+SUBJECTS_PER_SLOW_BATCH: Final = 50
+#: Connections that get their results before other tasks of the loop have a turn.
+SUBJECTS_PER_TURN: Final = 50
+#: The part of the interval over which a sweep is spread.
+SWEEP_SPREAD: Final = 0.9
 
-Check = Callable[[Sequence[Identity]], list[RecheckResult]]
+Recheck = Callable[[Sequence[Identity]], list[RecheckResult]]
+
+
+@dataclass(frozen=True, slots=True)
+class RecheckTimings:
+    """How long rechecks may take."""
+
+    #: Between two attempts while rechecks fail.
+    retry_pause_seconds: float = 0.25
+    #: For one attempt of a recheck that was requested, and for all its attempts.
+    request_seconds: float = 5.0
+    #: For one batch of a sweep.
+    sweep_batch_seconds: float = 30.0
 
 
 class Subject(Protocol):
-    """What the checker knows of a connection."""
+    """The part of a connection that the rechecker uses."""
 
     identity: Identity
 
-    def apply(self, verdict: RecheckResult) -> None:
-        """Take note of what was found."""
+    def apply(self, result: RecheckResult) -> None:
+        """Follow the result of a recheck of ``identity``."""
 
-    def give_up(self) -> None:
-        """End where something has changed: nobody can find out what."""
-
-
-class _Date:
-    """When the session of ``subject`` has to be read again (epoch seconds); None where not then."""
-
-    __slots__ = ("at", "subject")
-
-    def __init__(self, at: float, subject: Subject) -> None:
-        self.at = at
-        self.subject: Subject | None = subject
+    def recheck_failed(self) -> None:
+        """No recheck succeeded in time after it was requested."""
 
 
 class Rechecker:
-    """Made by :func:`get_rechecker`. All methods belong to the event loop it was made in."""
+    """Belongs to the event loop in which it was made; see :func:`get_rechecker`."""
 
-    def __init__(self) -> None:
-        #: Each with its entry in ``_dates``, if it has one there.
-        self._subjects: dict[Subject, _Date | None] = {}
-        #: Those to be looked at now, and since when (monotonic seconds).
-        self._asked: dict[Subject, float] = {}
-        self._has_asked = asyncio.Event()
-        #: When sessions have to be read again, the next first.
-        self._dates: list[tuple[float, int, _Date]] = []
-        self._numbers = itertools.count()
-        self._has_date = asyncio.Event()
+    def __init__(
+        self,
+        *,
+        recheck: Recheck = recheck_identities,
+        recheck_sessions: Recheck = recheck_sessions,
+        timings: RecheckTimings | None = None,
+    ) -> None:
+        self._recheck: Final = recheck
+        self._recheck_sessions: Final = recheck_sessions
+        self._timings: Final = timings or RecheckTimings()
+        self._subjects: Final[set[Subject]] = set()
+        #: Requests, each with its time (monotonic seconds).
+        self._requests: dict[Subject, float] = {}
+        self._is_requested = asyncio.Event()
+        #: The times (epoch seconds) at which sessions have to be read again.
+        self._due: Final = DueQueue[Subject]()
+        self._is_due_earlier = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._is_failing = False
 
     def add(self, subject: Subject) -> None:
-        """From now on look at a logged-in ``subject`` each interval, and when its session ends."""
-        self._subjects[subject] = None
-        self._note_date(subject, subject.identity.session)
+        """Recheck the logged-in ``subject`` from now on."""
+        self._subjects.add(subject)
+        self._put_due(subject, subject.identity.session)
         if not self._tasks:
             loop = asyncio.get_running_loop()
-            steps = (self._sweep(), self._keep_dates(), self._answer())
-            self._tasks = [loop.create_task(_outlive(step)) for step in steps]
+            steps = (self._sweep(), self._follow_due(), self._follow_requests())
+            self._tasks = [loop.create_task(_log_failure(step)) for step in steps]
 
     def discard(self, subject: Subject) -> None:
-        """Look at ``subject`` no more; the last one ends the checker."""
-        self._forget_date(subject)
-        self._subjects.pop(subject, None)
-        self._asked.pop(subject, None)
+        """Do not recheck ``subject`` any more; without subjects the rechecker ends."""
+        self._due.discard(subject)
+        self._subjects.discard(subject)
+        self._requests.pop(subject, None)
         if not self._subjects:
             for task in self._tasks:
                 task.cancel()
             self._tasks = []
-            self._dates = []
             _rechecker_of_loop.drop(self)
 
-    def ask(self, subject: Subject) -> None:
-        """Look at ``subject`` now, together with all others who ask now."""
+    def recheck_soon(self, subject: Subject) -> None:
+        """Recheck ``subject`` now, together with all others for which this is called now."""
         if subject in self._subjects:
-            self._asked.setdefault(subject, time.monotonic())
-            self._has_asked.set()
+            self._requests.setdefault(subject, time.monotonic())
+            self._is_requested.set()
 
-    def note_session(self, subject: Subject) -> None:
-        """The session of ``subject`` is another, or lasts until another time."""
+    def update_session(self, subject: Subject) -> None:
+        """Follow a change of the session of ``subject``, or of the time at which it ends."""
         if subject in self._subjects:
-            self._note_date(subject, subject.identity.session)
+            self._put_due(subject, subject.identity.session)
 
-    def _note_date(self, subject: Subject, session: sessions.Session | None) -> None:
-        if session is None or math.isinf(session.look_at):
+    def _put_due(self, subject: Subject, session: sessions.Session | None) -> None:
+        if session is None or math.isinf(session.recheck_at):
             return
-        noted = self._subjects[subject]
-        if noted is not None and noted.at == session.look_at:
-            return
-        self._forget_date(subject)
-        if len(self._dates) > 2 * len(self._subjects) + FEW:
-            self._dates = [each for each in self._dates if each[2].subject is not None]
-            heapq.heapify(self._dates)
-        date = self._subjects[subject] = _Date(session.look_at, subject)
-        heapq.heappush(self._dates, (date.at, next(self._numbers), date))
-        if self._dates[0][2] is date:
-            self._has_date.set()
-
-    def _forget_date(self, subject: Subject) -> None:
-        """It was put off, or its connection has gone, of which nothing is kept then."""
-        if (date := self._subjects.get(subject)) is not None:
-            date.subject = self._subjects[subject] = None
+        if self._due.put(subject, session.recheck_at):
+            self._is_due_earlier.set()
 
     async def _sweep(self) -> None:
         while True:
-            size = MANY if sessions.are_read_at_once() else FEW
+            size = SUBJECTS_PER_BATCH if sessions.are_read_at_once() else SUBJECTS_PER_SLOW_BATCH
             known = weakref.WeakSet(self._subjects)
-            batches = _batched(_refer(known), size) or [[]]
+            batches = _batched(_weak(known), size) or [[]]
             for batch in batches:
-                await asyncio.sleep(SPREAD * conf.SESSION_RECHECK_INTERVAL / len(batches))
-                await self._look_at(self._present(batch), recheck, SLOW)
-            # For who has come meanwhile, another round would be too late.
-            came = _refer(subject for subject in self._subjects if subject not in known)
-            for batch in _batched(came, size):
-                await self._look_at(self._present(batch), recheck, SLOW)
+                pause = SWEEP_SPREAD * conf.SESSION_RECHECK_INTERVAL / len(batches)
+                await asyncio.sleep(pause)
+                await self._sweep_batch(batch)
+            # Subjects that were added meanwhile would wait for longer than an interval.
+            new = _weak(subject for subject in self._subjects if subject not in known)
+            for batch in _batched(new, size):
+                await self._sweep_batch(batch)
 
-    def _present(self, batch: Sequence[weakref.ref[Subject]]) -> list[Subject]:
+    async def _sweep_batch(self, batch: Sequence[weakref.ref[Subject]]) -> None:
         found = [each() for each in batch]
-        return [each for each in found if each is not None and each in self._subjects]
+        present = [each for each in found if each is not None and each in self._subjects]
+        await self._run(self._recheck, present, self._timings.sweep_batch_seconds)
 
-    async def _answer(self) -> None:
+    async def _follow_requests(self) -> None:
         while True:
-            await self._has_asked.wait()
-            self._has_asked.clear()
-            await self._answer_asked()
-            if self._asked:
-                await asyncio.sleep(PAUSE if self._is_failing else 0)
+            await self._is_requested.wait()
+            self._is_requested.clear()
+            await self._recheck_requested()
+            if self._requests:
+                pause = self._timings.retry_pause_seconds if self._is_failing else 0
+                await asyncio.sleep(pause)
 
-    async def _answer_asked(self) -> None:
-        asked, self._asked = self._asked, {}
-        for batch in _batched(list(asked), MANY):
+    async def _recheck_requested(self) -> None:
+        requests, self._requests = self._requests, {}
+        for batch in _batched(list(requests), SUBJECTS_PER_BATCH):
             present = [subject for subject in batch if subject in self._subjects]
-            if not await self._look_at(present, recheck, PATIENCE):
-                self._ask_again({subject: asked[subject] for subject in present})
+            if not await self._run(self._recheck, present, self._timings.request_seconds):
+                self._request_again({subject: requests[subject] for subject in present})
 
-    def _ask_again(self, asked: dict[Subject, float]) -> None:
+    def _request_again(self, requests: dict[Subject, float]) -> None:
         now = time.monotonic()
-        for subject, since in asked.items():
-            if now - since > PATIENCE:
-                subject.give_up()
+        for subject, requested_at in requests.items():
+            if now - requested_at > self._timings.request_seconds:
+                subject.recheck_failed()
             elif subject in self._subjects:
-                self._asked[subject] = since
-                self._has_asked.set()
+                self._requests[subject] = requested_at
+                self._is_requested.set()
 
-    async def _keep_dates(self) -> None:
+    async def _follow_due(self) -> None:
         while True:
-            self._has_date.clear()
-            seconds = self._dates[0][0] - time.time() if self._dates else None
+            self._is_due_earlier.clear()
+            next_at = self._due.next_at
+            seconds = None if next_at is None else next_at - time.time()
             if seconds is None or seconds > 0:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(seconds):
-                        await self._has_date.wait()
+                        await self._is_due_earlier.wait()
             else:
-                await self._look_at_due()
+                await self._recheck_due()
 
-    async def _look_at_due(self) -> None:
-        for batch in _batched(self._take_due(), MANY):
-            if not await self._look_at(batch, recheck_sessions, PATIENCE):
-                await asyncio.sleep(PAUSE)
+    async def _recheck_due(self) -> None:
+        for batch in _batched(self._due.take_due(time.time()), SUBJECTS_PER_BATCH):
+            if not await self._run(self._recheck_sessions, batch, self._timings.request_seconds):
+                await asyncio.sleep(self._timings.retry_pause_seconds)
                 for subject in batch:
-                    self.note_session(subject)
+                    self.update_session(subject)
 
-    def _take_due(self) -> list[Subject]:
-        """Whose session may have run out by now; dates that have been put off are passed over."""
-        now = time.time()
-        due: dict[Subject, None] = {}
-        while self._dates and self._dates[0][0] <= now:
-            subject = heapq.heappop(self._dates)[2].subject
-            if subject is not None:
-                self._subjects[subject] = None
-                due[subject] = None
-        return list(due)
-
-    async def _look_at(self, subjects: list[Subject], check: Check, seconds: float) -> bool:
-        """Read anew who ``subjects`` are and tell them; False where that fails or takes too long.
-
-        Who has become another meanwhile is not told: that verdict is about somebody else.
-        """
+    async def _run(self, recheck: Recheck, subjects: list[Subject], seconds: float) -> bool:
+        """Recheck ``subjects`` and apply the results; False if that fails or takes too long."""
         if not subjects:
             return True
         identities = [subject.identity for subject in subjects]
         try:
             async with asyncio.timeout(seconds):
-                verdicts = await run_check(check, identities)
+                results = await run_check(recheck, identities)
         except Exception as error:
-            self._fail(error)
+            if not self._is_failing:
+                self._is_failing = True
+                logger.error("Open connections could not be rechecked.", exc_info=error)
             return False
         self._is_failing = False
-        found = zip(subjects, identities, verdicts, strict=True)
-        for count, (subject, identity, verdict) in enumerate(found, 1):
+        found = zip(subjects, identities, results, strict=True)
+        for count, (subject, identity, result) in enumerate(found, 1):
             if subject in self._subjects:
-                self._tell(subject, identity, verdict)
-            if count % TURN == 0:
+                self._apply(subject, identity, result)
+            if count % SUBJECTS_PER_TURN == 0:
                 await asyncio.sleep(0)
         return True
 
-    def _tell(self, subject: Subject, identity: Identity, verdict: RecheckResult) -> None:
+    def _apply(self, subject: Subject, identity: Identity, result: RecheckResult) -> None:
+        """Hand ``subject`` the ``result`` for ``identity``, unless it has another by now."""
         if subject.identity is not identity:
-            self.ask(subject)
+            self.recheck_soon(subject)
             return
         try:
-            subject.apply(verdict)
+            subject.apply(result)
         except Exception:
-            logger.exception("A connection could not be told what was found of it.")
-        if verdict.identity is not None and verdict.identity.session is not identity.session:
-            self._note_date(subject, verdict.identity.session)
-
-    def _fail(self, error: Exception) -> None:
-        if not self._is_failing:
-            self._is_failing = True
-            logger.error("Open connections could not be re-checked.", exc_info=error)
+            logger.exception("A connection failed to apply the result of a recheck.")
+        if result.identity is not None and result.identity.session is not identity.session:
+            self._put_due(subject, result.identity.session)
 
 
-async def _outlive(step: Coroutine[Any, Any, None]) -> None:
+async def _log_failure(step: Coroutine[Any, Any, None]) -> None:
     try:
         await step
     except Exception:
-        logger.exception("Open connections are not re-checked any more.")
+        logger.exception("Open connections are not rechecked any more.")
 
 
-def _refer(subjects: Iterable[Subject]) -> list[weakref.ref[Subject]]:
-    """Who goes is not kept alive, with all that waits for it, by standing on a list."""
+def _weak(subjects: Iterable[Subject]) -> list[weakref.ref[Subject]]:
+    """Weak references, so that a sweep does not keep closed connections alive."""
     return [weakref.ref(subject) for subject in subjects]
 
 
-def _batched(subjects: list[T], size: int) -> list[list[T]]:
-    return [subjects[start : start + size] for start in range(0, len(subjects), size)]
+def _batched(items: list[T], size: int) -> list[list[T]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 _rechecker_of_loop: Final = PerLoop(Rechecker)
 
 
 def get_rechecker() -> Rechecker:
-    """The checker of the running event loop."""
+    """The rechecker of the running event loop."""
     return _rechecker_of_loop.get()
+
+
+def set_rechecker(rechecker: Rechecker) -> None:
+    """Make ``rechecker``, which has no subjects yet, that of the running event loop."""
+    _rechecker_of_loop.set(rechecker)

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from hashlib import sha256
@@ -51,7 +51,7 @@ _LOADS_OF_CACHES: Final = (cache.SessionStore.load,)
 class Session:
     """A session of a logged-in user as it was read.
 
-    ``auth`` is what Django's login wrote into it. ``expires_at`` is when it ends and ``look_at``
+    ``auth`` is what Django's login wrote into it. ``expires_at`` is when it ends and ``recheck_at``
     when it has to be read again for that, both in seconds since the epoch.
     """
 
@@ -59,11 +59,16 @@ class Session:
     name: str
     auth: Mapping[str, Any] = field(repr=False)
     expires_at: float
-    look_at: float
+    recheck_at: float
 
     @property
     def is_expired(self) -> bool:
         return self.expires_at <= time.time()
+
+    def renewed(self, auth_hash: str, expires_at: float) -> "Session":
+        """This signed-cookie session after the browser was handed a new cookie."""
+        auth = {**self.auth, HASH_SESSION_KEY: auth_hash}
+        return replace(self, auth=auth, expires_at=expires_at, recheck_at=expires_at)
 
 
 def read(key: str) -> Session | None:
@@ -112,12 +117,6 @@ def name_of(key: str, data: Mapping[str, Any]) -> str:
     A signed cookie changes whenever the session does, so such a session has a name of its own.
     """
     return str(data.get(NAME_KEY) or sha256(key.encode()).hexdigest())
-
-
-def renewed(session: Session, auth_hash: str, expires_at: float) -> Session:
-    """A signed-cookie session after the browser was handed a new cookie."""
-    auth = {**session.auth, HASH_SESSION_KEY: auth_hash}
-    return Session(session.key, session.name, auth, expires_at, expires_at)
 
 
 def expiry_of(store: Any) -> float:
@@ -255,11 +254,13 @@ def _change_nothing(*args: Any, **kwargs: Any) -> None:
     pass
 
 
-def _session(key: str, data: Any, expires_at: float, look_at: float = math.inf) -> Session | None:
+def _session(
+    key: str, data: Any, expires_at: float, recheck_at: float = math.inf
+) -> Session | None:
     if SESSION_KEY not in data:
         return None
     auth = {name: data[name] for name in _AUTH_KEYS if name in data}
-    return Session(key, name_of(key, data), auth, expires_at, min(expires_at, look_at))
+    return Session(key, name_of(key, data), auth, expires_at, min(expires_at, recheck_at))
 
 
 def _end_of(store: Any, modified: datetime) -> float:

@@ -392,15 +392,15 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         for message in self._hub.control_since(moment, groups):
             self.receive_control(message)
 
-    def apply(self, verdict: RecheckResult) -> None:
+    def apply(self, result: RecheckResult) -> None:
         """Take what a re-check found of this connection."""
         assert self._rights is not None
-        self._rights.apply(verdict)
+        self._rights.apply(result)
 
-    def give_up(self) -> None:
+    def recheck_failed(self) -> None:
         """End where something has changed: nobody can find out what."""
         assert self._rights is not None
-        self._rights.give_up()
+        self._rights.recheck_failed()
 
     @property
     def rights_version(self) -> int:

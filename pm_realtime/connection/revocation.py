@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 from django.db.models import Model
 
-from pm_realtime.auth import Identity, RecheckResult, get_rechecker, renewed
+from pm_realtime.auth import Identity, RecheckResult, get_rechecker
 from pm_realtime.backends import get_backend
 from pm_realtime.exceptions import BackendError
 from pm_realtime.hub import Hub, Member
@@ -54,9 +54,9 @@ class Connection(RoomConnection, Member, Protocol):
     def begin(self, order: Coroutine[Any, Any, None]) -> None:
         """Carry out ``order`` beside what the connection does, until it ends."""
 
-    def apply(self, verdict: RecheckResult) -> None: ...
+    def apply(self, result: RecheckResult) -> None: ...
 
-    def give_up(self) -> None: ...
+    def recheck_failed(self) -> None: ...
 
 
 class Revocation:
@@ -169,24 +169,24 @@ class Revocation:
         """The browser got another cookie for the signed-cookie session ``session``."""
         identity = self._connection.identity
         if self._is_mine(session) and identity.session is not None:
-            changed = renewed(identity.session, auth_hash, expires_at)
+            changed = identity.session.renewed(auth_hash, expires_at)
             self._connection.identity = replace(identity, session=changed)
-            get_rechecker().note_session(self._connection)
+            get_rechecker().update_session(self._connection)
 
-    def apply(self, verdict: RecheckResult) -> None:
+    def apply(self, result: RecheckResult) -> None:
         """Take what a re-check found: end, become another, or look again later."""
-        if verdict.code is not None:
-            if not self._is_spared(verdict):
-                self._end(verdict.code)
+        if result.code is not None:
+            if not self._is_spared(result):
+                self._end(result.code)
             return
-        if verdict.identity is None:
-            self.give_up()
+        if result.identity is None:
+            self.recheck_failed()
             return
-        if verdict.is_whole:
+        if not result.is_session_only:
             self._doubtful_since = None
-            self._adopt(verdict.identity)
+            self._adopt(result.identity)
         elif not self._is_in_doubt:
-            self._connection.identity = verdict.identity
+            self._connection.identity = result.identity
 
     def _adopt(self, identity: Identity) -> None:
         before, self._connection.identity = self._connection.identity, identity
@@ -198,7 +198,7 @@ class Revocation:
             self._connection.begin(self._reconsider_all())
         self._may_have_missed = False
 
-    def give_up(self) -> None:
+    def recheck_failed(self) -> None:
         """Nobody can find out who this is: where that is in doubt, its client is to come again."""
         if self._is_in_doubt:
             self._end(CloseCode.OVERLOADED)
@@ -207,7 +207,7 @@ class Revocation:
         """Have somebody look now; what was read before does not count any more."""
         # The checker tells nobody what it found of another identity than the present one.
         self._connection.identity = replace(self._connection.identity)
-        get_rechecker().ask(self._connection)
+        get_rechecker().recheck_soon(self._connection)
 
     async def _close_rekeyed(self) -> None:
         """Wait until the browser has the new cookie: a client must not come again with the old."""
@@ -235,20 +235,20 @@ class Revocation:
         )
         self._connection.end(code, REASONS[code])
 
-    def _is_spared(self, verdict: RecheckResult) -> bool:
+    def _is_spared(self, result: RecheckResult) -> bool:
         """Whether a session that seems to have ended may only be about to change."""
-        if verdict.code != CloseCode.SESSION_ENDED:
+        if result.code != CloseCode.SESSION_ENDED:
             return False
         now = time.monotonic()
         if now - self._moved_at < MOVING and not self._has_expired():
-            if verdict.is_uncertain:
+            if result.is_uncertain:
                 self._refresh_later(SECOND_LOOK)
                 return True
-            if verdict.identity is not None:
-                self._adopt(verdict.identity)
+            if result.identity is not None:
+                self._adopt(result.identity)
             self._look_again(PAUSE)
             return True
-        return (verdict.is_uncertain or self._is_in_doubt) and self._is_spared_once(now)
+        return (result.is_uncertain or self._is_in_doubt) and self._is_spared_once(now)
 
     def _has_expired(self) -> bool:
         session = self._connection.identity.session
@@ -268,7 +268,7 @@ class Revocation:
 
     def _look_again(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
-        loop.call_later(seconds, get_rechecker().ask, self._connection)
+        loop.call_later(seconds, get_rechecker().recheck_soon, self._connection)
 
     async def _settle(self, doubts: int) -> None:
         """Have groups and rooms follow what was found, and let go what was held, unless more has

@@ -25,7 +25,13 @@ from pm_realtime import (
     refresh_user,
     send_to_room,
 )
-from pm_realtime.auth import get_rechecker, rechecker, sessions
+from pm_realtime.auth import (
+    Rechecker,
+    get_rechecker,
+    recheck_identities,
+    sessions,
+    set_rechecker,
+)
 from pm_realtime.connection import consumer, revocation, slot
 from pm_realtime.hub import Hub, get_hub
 from pm_realtime.layer import role_group, room_group
@@ -194,8 +200,7 @@ async def test_who_changes_a_password_stays_however_long_the_answer_takes(
     """A mail may have to be sent first."""
     monkeypatch.setattr(revocation, "SECOND_LOOK", 0.05)
     looks = []
-    recheck = rechecker.recheck
-    monkeypatch.setattr(rechecker, "recheck", lambda found: looks.append(1) or recheck(found))
+    set_rechecker(Rechecker(recheck=lambda found: looks.append(1) or recheck_identities(found)))
 
     def send_mail():
         for _ in range(1000):
@@ -308,7 +313,7 @@ async def test_a_session_file_that_cannot_be_read_ends_no_session(often, setting
 
 async def looked_at_in_vain(caplog):
     """Return when a sweep has found out nothing."""
-    await eventually(lambda: "Open connections could not be re-checked." in caplog.messages)
+    await eventually(lambda: "Open connections could not be rechecked." in caplog.messages)
 
 
 async def assert_refused(browser, code):
@@ -580,38 +585,37 @@ async def test_what_was_said_of_a_room_during_an_outage_counts_when_it_is_over(
 
 
 @pytest.fixture
-def slow_looks(monkeypatch):
+async def slow_looks():
     """Each look at connections reads at once and tells only when it is let, one after another."""
     looks = []
-    recheck = rechecker.recheck
 
     def look(identities):
-        answer = SimpleNamespace(found=recheck(identities), may_tell=Future())
+        answer = SimpleNamespace(found=recheck_identities(identities), may_tell=Future())
         looks.append(answer)
         answer.may_tell.result(30)
         return answer.found
 
-    monkeypatch.setattr(rechecker, "recheck", look)
+    set_rechecker(Rechecker(recheck=look))
     yield looks
     for each in looks:
         each.may_tell.cancel()
 
 
-async def test_what_a_sweep_read_before_a_demotion_lets_nothing_through(editor, slow_looks):
+async def test_what_a_sweep_read_before_a_demotion_lets_nothing_through(
+    configure, editor, slow_looks
+):
+    configure(SESSION_RECHECK_INTERVAL=0.2)
     async with Connection(user=editor) as connection:
         await connection.subscribe("support")
-        subjects = list(get_rechecker()._subjects)
-        sweep = asyncio.create_task(get_rechecker()._look_at(subjects, rechecker.recheck, 30))
         await eventually(lambda: len(slow_looks) == 1)
         await editor.groups.aclear()
         await eventually(lambda: len(slow_looks) == 2)
         await asend_to_room("support", "secret")
         slow_looks[0].may_tell.set_result(None)
-        await sweep
+        await eventually(lambda: len(slow_looks) == 3)  # The sweep has gone on.
         assert await is_held(connection)
-        slow_looks[1].may_tell.set_result(None)
-        await eventually(lambda: len(slow_looks) == 3)
-        slow_looks[2].may_tell.set_result(None)
+        for look in slow_looks[1:]:
+            look.may_tell.set_result(None)
         assert (await connection.receive())["type"] == "unsubscribed"
 
 

@@ -108,7 +108,7 @@ async def test_a_database_that_restarts_costs_no_honest_client_anything(serve, p
         assert postgres.count_connections() > 8
 
         postgres.kill()
-        await eventually(lambda: "could not be re-checked" in server.log)
+        await eventually(lambda: "could not be rechecked" in server.log)
         async with websockets.connect(
             server.ws_url, additional_headers={"Cookie": cookies["user"]}
         ) as socket:
@@ -131,7 +131,7 @@ async def test_a_database_that_restarts_costs_no_honest_client_anything(serve, p
         assert await close_code(leaver) == 4501
         assert all(await asyncio.gather(*map(is_alive, honest)))
         assert [each.of_type("unsubscribed") for each in honest] == [[]] * len(honest)
-    assert server.log.count("could not be re-checked") == 1
+    assert server.log.count("could not be rechecked") == 1
 
 
 async def is_alive(listener):
