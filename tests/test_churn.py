@@ -372,7 +372,7 @@ async def assert_nothing_is_left():
     assert sending._handovers == {}
     assert drain._drains._made == {}
     assert not any(gate._lines._made.values())
-    assert outgoing._deliveries == slot._evictions == set()
+    assert outgoing._sending == slot._evictions == set()
     assert outage.lost == ()
     assert await pm_realtime.aget_stats() == NO_CONNECTIONS
     await eventually(lambda: layer_groups() == {})

@@ -1,39 +1,46 @@
-"""Pushes from server code, and control messages to connections in every process."""
+"""Pushes from server code, control messages to connections, and queries about them."""
 
-from pm_realtime.push.helpers import (
-    abroadcast,
+from pm_realtime.push.control import (
     adisconnect_connection,
     adisconnect_user,
-    aget_connection,
-    aget_stats,
-    aget_user_connections,
-    ais_online,
     arefresh_room,
     arefresh_user,
+    asubscribe,
+    aunsubscribe,
+    disconnect_connection,
+    disconnect_user,
+    refresh_after_commit,
+    refresh_room,
+    refresh_user,
+    send_control,
+    subscribe,
+    unsubscribe,
+)
+from pm_realtime.push.pushes import (
+    abroadcast,
     asend_to_connection,
     asend_to_role,
     asend_to_room,
     asend_to_user,
-    asubscribe,
-    aunsubscribe,
     broadcast,
-    disconnect_connection,
-    disconnect_user,
-    get_connection,
-    get_stats,
-    get_user_connections,
-    is_online,
-    refresh_room,
-    refresh_user,
     send_to_connection,
     send_to_role,
     send_to_room,
     send_to_user,
-    subscribe,
-    unsubscribe,
+)
+from pm_realtime.push.queries import (
+    aget_connection,
+    aget_stats,
+    aget_user_connections,
+    ais_online,
+    get_connection,
+    get_stats,
+    get_user_connections,
+    is_online,
+)
+from pm_realtime.push.targets import (
     user_key,
 )
-from pm_realtime.push.outgoing import refresh_after_commit, send_control
 
 __all__ = [
     "abroadcast",

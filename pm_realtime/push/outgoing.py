@@ -1,37 +1,22 @@
-"""Messages on their way into the channel layer: now or after the commit, from a thread or a loop.
-
-Control messages about rights must not be lost. They go to one group that every process listens to,
-so that they also reach connections that are just joining the group they are for.
-"""
+"""Outgoing messages: sent now or after the commit, from a thread or from an event loop."""
 
 import asyncio
 import functools
 import logging
-import secrets
 from collections.abc import Callable
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.db import connections, transaction
 
 from pm_realtime.concurrency import is_loop_of_a_caller, may_have_waiting_caller
 from pm_realtime.exceptions import BackendError, OutageError
-from pm_realtime.layer import (
-    ChangePending,
-    ControlMessage,
-    Message,
-    Recheck,
-    Refresh,
-    authenticated_group,
-    control_group,
-    control_message,
-    is_alone,
-)
+from pm_realtime.layer import Message, is_alone
 from pm_realtime.layer import asend as asend_to_layer
 from pm_realtime.layer import send as send_to_layer
 from pm_realtime.observability import outage
 from pm_realtime.protocol import Envelope
-from pm_realtime.push.retry_queue import RetryQueue
+from pm_realtime.push.retry_queue import retry_queue
 
 logger = logging.getLogger("pm_realtime.push")
 
@@ -39,7 +24,7 @@ R = TypeVar("R")
 
 
 class Outgoing(NamedTuple, Generic[R]):
-    """A message for a group of the channel layer, and the ``result`` its sender gets.
+    """A message for a group of the channel layer, and the ``result`` for its sender.
 
     ``retry`` is the message that is sent later if Redis does not take this one.
     """
@@ -68,6 +53,31 @@ async def asend(outgoing: Outgoing[R]) -> R:
     return outgoing.result
 
 
+def send_from_signal(
+    outgoing: Outgoing[None], *, before_commit: Outgoing[None] | None = None
+) -> None:
+    """Send ``outgoing`` from any thread or running event loop, without errors and long waits.
+
+    If it waits for a commit, ``before_commit`` is sent at once.
+    """
+    if is_alone():
+        return
+    # The loop of an async view under WSGI ends before a task of it would run.
+    send_with = _send_soon if _is_in_lasting_loop() else _send_now
+    deliver = functools.partial(send_with, outgoing)
+    if not (outgoing.on_commit and _after_commit(deliver)):
+        _deliver_or_count(deliver)
+    elif before_commit is not None:
+        _deliver_or_count(functools.partial(send_with, before_commit))
+
+
+def _is_in_lasting_loop() -> bool:
+    try:
+        return not is_loop_of_a_caller()
+    except RuntimeError:
+        return False
+
+
 def _send_now(outgoing: Outgoing[Any]) -> None:
     try:
         send_to_layer(outgoing.group, outgoing.message)
@@ -86,13 +96,23 @@ async def _asend_now(outgoing: Outgoing[Any]) -> None:
 
 def _retry(outgoing: Outgoing[Any]) -> None:
     if outgoing.retry is not None:
-        _retry_queue.add(outgoing.retry)
+        retry_queue.add(outgoing.retry)
 
 
-def _log(outgoing: Outgoing[Any]) -> None:
-    if isinstance(outgoing.result, Envelope) and logger.isEnabledFor(logging.DEBUG):
-        about = {"type": outgoing.result.type, "group": outgoing.group}
-        logger.debug("Pushes %(type)r to %(group)s.", about, extra=about)
+_sending: set[asyncio.Task[None]] = set()
+
+
+def _send_soon(outgoing: Outgoing[Any]) -> None:
+    task = asyncio.get_running_loop().create_task(_asend_or_count(outgoing))
+    _sending.add(task)
+    task.add_done_callback(_sending.discard)
+
+
+async def _asend_or_count(outgoing: Outgoing[Any]) -> None:
+    try:
+        await _asend_now(outgoing)
+    except BackendError as error:
+        _count_unsent(error)
 
 
 async def _after_commit_of_caller(outgoing: Outgoing[Any]) -> bool:
@@ -103,7 +123,7 @@ async def _after_commit_of_caller(outgoing: Outgoing[Any]) -> bool:
             if await sync_to_async(_after_commit)(deliver):
                 return True
         except RuntimeError:
-            # The caller has gone, or runs this very loop: its thread takes no calls.
+            # The caller has gone on, or runs this very loop: its thread takes no calls.
             logger.debug("A push could not ask its caller for a transaction.")
     return _after_commit(functools.partial(_send_soon, outgoing))
 
@@ -111,8 +131,8 @@ async def _after_commit_of_caller(outgoing: Outgoing[Any]) -> bool:
 def _after_commit(deliver: Callable[[], None]) -> bool:
     """Have ``deliver`` called when every transaction open in this thread is committed.
 
-    False if none is open. A later failure raises nothing: the data is saved, and the request that
-    saved it goes on. The log counts the pushes that Redis did not take.
+    Returns False if none is open. A failure after the commit does not raise: the data is saved, and
+    the request goes on. The log counts the pushes that Redis did not take.
     """
     deliver = _named(_deliver_or_count, deliver)
     opened = [db.alias for db in connections.all(initialized_only=True) if db.in_atomic_block]
@@ -140,86 +160,7 @@ def _count_unsent(error: BackendError) -> None:
     logger.debug("A push could not be sent: %s", error)
 
 
-def control(target: str, message: ControlMessage, *, on_commit: bool = True) -> Outgoing[None]:
-    """``message`` for the members of the group ``target``, sent to every process.
-
-    Hubs remember it for a while, so that it also reaches a connection that is just joining the
-    group. If Redis does not take it, it is sent again until Redis does.
-    """
-    group = control_group()
-    return Outgoing(
-        group,
-        control_message(group, message, target=target),
-        None,
-        on_commit,
-        _later(target, message),
-    )
-
-
-def _later(target: str, message: ControlMessage) -> Message | None:
-    """The message that is sent after an outage: a pending change is decided by then."""
-    if isinstance(message, ChangePending):
-        return None
-    later = Refresh() if isinstance(message, Refresh) else message
-    return control_message(control_group(), later, target=target)
-
-
-def refresh_after_commit(target: str) -> None:
-    """Have the members of ``target`` refresh after the commit; otherwise as :func:`send_control`.
-
-    A :class:`ChangePending` goes out before the commit, so that nothing that is sent after the
-    commit overtakes the refresh.
-    """
-    change = secrets.token_hex(8)
-    before_commit = control(target, ChangePending(change), on_commit=False)
-    _send_control(control(target, Refresh(change)), before_commit=before_commit)
-
-
-def send_control(target: str, message: ControlMessage, *, on_commit: bool = True) -> None:
-    """Send ``message`` to the members of ``target`` from any thread or running event loop.
-
-    Receivers of Django's signals call it, so it never raises and never waits for long. The log
-    counts the messages that Redis does not take.
-    """
-    _send_control(control(target, message, on_commit=on_commit))
-
-
-def _send_control(outgoing: Outgoing[None], *, before_commit: Outgoing[None] | None = None) -> None:
-    """Send ``outgoing``, and ``before_commit`` at once if ``outgoing`` waits for a commit."""
-    if is_alone():
-        return
-    # The loop of an async view under WSGI ends before a task of it would run.
-    send_with = _send_soon if _is_in_lasting_loop() else _send_now
-    deliver = functools.partial(send_with, outgoing)
-    if not (outgoing.on_commit and _after_commit(deliver)):
-        _deliver_or_count(deliver)
-    elif before_commit is not None:
-        _deliver_or_count(functools.partial(send_with, before_commit))
-
-
-def _is_in_lasting_loop() -> bool:
-    try:
-        return not is_loop_of_a_caller()
-    except RuntimeError:
-        return False
-
-
-_deliveries: set[asyncio.Task[None]] = set()
-
-
-def _send_soon(outgoing: Outgoing[Any]) -> None:
-    task = asyncio.get_running_loop().create_task(_asend_or_count(outgoing))
-    _deliveries.add(task)
-    task.add_done_callback(_deliveries.discard)
-
-
-async def _asend_or_count(outgoing: Outgoing[Any]) -> None:
-    try:
-        await _asend_now(outgoing)
-    except BackendError as error:
-        _count_unsent(error)
-
-
-_retry_queue: Final = RetryQueue(
-    control_group(), control_message(control_group(), Recheck(), target=authenticated_group())
-)
+def _log(outgoing: Outgoing[Any]) -> None:
+    if isinstance(outgoing.result, Envelope) and logger.isEnabledFor(logging.DEBUG):
+        fields = {"type": outgoing.result.type, "group": outgoing.group}
+        logger.debug("Pushes %(type)r to %(group)s.", fields, extra=fields)

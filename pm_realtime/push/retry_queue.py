@@ -1,7 +1,7 @@
 """Control messages that Redis did not take, sent again until it does.
 
-A short outage may go unnoticed in other processes, so that they recheck nobody after it. A right
-that ended meanwhile would then last until the next sweep.
+A short outage may go unnoticed in other processes, which then recheck no connection after it. A
+right that ended in the meantime would last until the next regular recheck.
 """
 
 import threading
@@ -9,41 +9,47 @@ import time
 from typing import Final
 
 from pm_realtime.concurrency import after_fork
-from pm_realtime.layer import Message, is_alone
+from pm_realtime.layer import (
+    Message,
+    Recheck,
+    authenticated_group,
+    control_group,
+    control_message,
+    is_alone,
+)
 from pm_realtime.layer import send as send_to_layer
 
 RETRY_INTERVAL_SECONDS: Final = 1.0
-#: Of more messages than these it is not known which still matter.
-MAX_WAITING_MESSAGES: Final = 1000
+MAX_RETRY_MESSAGES: Final = 1000
 
 
 class RetryQueue:
     """Sends messages to ``group``. Callable from any thread.
 
-    ``instead`` takes the place of all messages if more than ``max_messages`` wait. There are
-    ``interval`` seconds between two attempts.
+    ``overflow`` replaces all messages if more than ``max_messages`` wait. Two attempts are
+    ``interval_seconds`` apart.
     """
 
     def __init__(
         self,
         group: str,
-        instead: Message,
+        overflow: Message,
         *,
-        interval: float = RETRY_INTERVAL_SECONDS,
-        max_messages: int = MAX_WAITING_MESSAGES,
+        interval_seconds: float = RETRY_INTERVAL_SECONDS,
+        max_messages: int = MAX_RETRY_MESSAGES,
     ) -> None:
         self._group = group
-        self._instead = instead
-        self._interval = interval
+        self._overflow = overflow
+        self._interval_seconds = interval_seconds
         self._max_messages = max_messages
-        self._forget()
-        after_fork(self._forget)
+        self._reset()
+        after_fork(self._reset)
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def _forget(self) -> None:
-        """The parent of a forked child sends its messages itself."""
+    def _reset(self) -> None:
+        """Forget the messages in a forked child: its parent sends them."""
         self._lock = threading.Lock()
         self._waiting: list[Message] = []
         self._is_running = False
@@ -54,14 +60,14 @@ class RetryQueue:
             if message not in self._waiting:
                 self._waiting.append(message)
             if len(self._waiting) > self._max_messages:
-                self._waiting = [self._instead]
+                self._waiting = [self._overflow]
             if not self._is_running:
                 self._is_running = True
                 threading.Thread(target=self._run, name="pm_realtime-retry", daemon=True).start()
 
     def _run(self) -> None:
         while self._is_running:
-            time.sleep(self._interval)
+            time.sleep(self._interval_seconds)
             self._send_all()
 
     def _send_all(self) -> None:
@@ -74,8 +80,14 @@ class RetryQueue:
             try:
                 if not is_alone():
                     send_to_layer(self._group, message)
-            except Exception:  # The log has it already.
+            except Exception:  # The layer has logged it.
                 return
             with self._lock:
                 if message in self._waiting:
                     self._waiting.remove(message)
+
+
+#: The queue of this process. It overflows into a recheck of every connection.
+retry_queue: Final = RetryQueue(
+    control_group(), control_message(control_group(), Recheck(), target=authenticated_group())
+)

@@ -1,4 +1,4 @@
-"""Messages on their way into a layer outside of this process: when they leave, and what is owed."""
+"""Outgoing messages over a layer outside of this process: commits and outages."""
 
 import os
 import threading
@@ -8,8 +8,16 @@ from asgiref.sync import sync_to_async
 from django.db import connections, transaction
 
 from pm_realtime.exceptions import OutageError
-from pm_realtime.layer import ChangePending, Control, Recheck, Refresh, RefreshRoom
-from pm_realtime.push import outgoing
+from pm_realtime.layer import (
+    ChangePending,
+    Control,
+    Recheck,
+    Refresh,
+    RefreshRoom,
+    room_group,
+)
+from pm_realtime.push import arefresh_room, refresh_after_commit, refresh_room, send_control
+from pm_realtime.push.outgoing import Outgoing, asend, send
 from tests.site.models import Note
 from tests.support.helpers import errors_of, eventually
 
@@ -31,19 +39,19 @@ def in_thread(function):
     return sync_to_async(function)()
 
 
-# What changes the rights of somebody
+# Refreshes of access rights
 
 
-async def test_a_change_without_a_transaction_is_told_at_once_and_not_announced(far):
-    await in_thread(lambda: outgoing.refresh_after_commit("g"))
+async def test_refresh_without_a_transaction_is_sent_at_once(far):
+    await in_thread(lambda: refresh_after_commit("g"))
     assert kinds_in(far) == [Refresh]
 
 
-async def test_a_change_in_a_transaction_is_announced_at_once_and_told_after_the_commit(far):
+async def test_refresh_in_a_transaction_follows_a_pending_change(far):
     def change():
         with transaction.atomic():
-            outgoing.refresh_after_commit("g")
-            outgoing.refresh_after_commit("h")
+            refresh_after_commit("g")
+            refresh_after_commit("h")
             return control_in(far)
 
     pending = await in_thread(change)
@@ -54,10 +62,10 @@ async def test_a_change_in_a_transaction_is_announced_at_once_and_told_after_the
     assert changes[0] != changes[1]
 
 
-async def test_of_a_change_that_is_rolled_back_nothing_is_told(far):
+async def test_rolled_back_change_sends_no_refresh(far):
     def change_in_vain():
         with transaction.atomic():
-            outgoing.refresh_after_commit("g")
+            refresh_after_commit("g")
             transaction.set_rollback(True)
 
     await in_thread(change_in_vain)
@@ -65,54 +73,50 @@ async def test_of_a_change_that_is_rolled_back_nothing_is_told(far):
 
 
 @pytest.mark.usefixtures("memory_layer")
-def test_where_no_socket_can_be_reached_nothing_waits_for_a_commit(
+def test_no_callback_waits_for_the_commit_if_no_socket_can_be_reached(
     django_capture_on_commit_callbacks,
 ):
     with django_capture_on_commit_callbacks() as waiting, transaction.atomic():
-        outgoing.refresh_after_commit("g")
-        outgoing.send_control("g", Recheck())
+        refresh_after_commit("g")
+        send_control("g", Recheck())
     assert waiting == []
 
 
-# What Redis does not take
+# Outages
 
 
-async def test_a_parcel_that_cannot_be_sent_at_once_is_an_error(far):
+async def test_failure_to_send_at_once_raises(far):
     far.is_away = True
-    message = outgoing.Outgoing("g", {"type": "test"}, "result", on_commit=True)
+    message = Outgoing("g", {"type": "test"}, "result", on_commit=True)
     with pytest.raises(OutageError):
-        await in_thread(lambda: outgoing.send(message))
+        await in_thread(lambda: send(message))
     with pytest.raises(OutageError):
-        await outgoing.asend(message)
+        await asend(message)
 
 
-async def test_a_parcel_that_cannot_be_sent_after_the_commit_fails_nobody_and_is_counted(
-    far, caplog
-):
+async def test_failure_to_send_after_the_commit_is_counted_and_does_not_raise(far, caplog):
 
     def save():
         with transaction.atomic():
             Note.objects.create(text="saved")
             for _ in range(3):
-                outgoing.send(outgoing.Outgoing("g", {"type": "test"}, None, on_commit=True))
+                send(Outgoing("g", {"type": "test"}, None, on_commit=True))
             far.is_away = True
 
     await in_thread(save)
     far.is_away = False
     assert await Note.objects.acount() == 1
-    await in_thread(lambda: outgoing.send(outgoing.Outgoing("g", {"type": "test"}, None, True)))
+    await in_thread(lambda: send(Outgoing("g", {"type": "test"}, None, True)))
     assert caplog.messages[-1].endswith("Pushes that could not be sent: 3.")
 
 
-async def test_what_is_wrong_with_the_layer_at_the_commit_is_logged_and_fails_nobody(
-    settings, caplog
-):
+async def test_broken_layer_after_the_commit_is_logged_and_does_not_raise(settings, caplog):
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "not.installed.Layer"}}
     went_on = []
 
     def save():
         with transaction.atomic():
-            outgoing.send(outgoing.control("g", Recheck()))
+            refresh_room("a")
             transaction.on_commit(lambda: went_on.append(True))
 
     await in_thread(save)
@@ -120,13 +124,13 @@ async def test_what_is_wrong_with_the_layer_at_the_commit_is_logged_and_fails_no
     assert len(errors_of(caplog)) == 1
 
 
-async def test_only_the_refresh_of_a_change_is_sent_again(far):
-    """Without the change, as nothing announced it: it delays nothing that comes after it."""
+async def test_refresh_is_sent_again_without_its_pending_change(far):
+    """Without the id of the change: no pending change went out with it, so nothing waits for it."""
     far.is_away = True
 
     def change():
         with transaction.atomic():
-            outgoing.refresh_after_commit("g")
+            refresh_after_commit("g")
 
     await in_thread(change)
     far.is_away = False
@@ -136,7 +140,7 @@ async def test_only_the_refresh_of_a_change_is_sent_again(far):
     assert control_in(far) == [("g", Refresh())]
 
 
-# Transactions of other kinds
+# Several databases, and transactions in the event loop
 
 
 @pytest.fixture
@@ -149,25 +153,23 @@ def second_database():
     del connections["second"], connections.settings["second"]
 
 
-def test_a_parcel_waits_for_the_transactions_of_all_databases(far, second_database):
+def test_message_waits_for_the_transactions_of_all_databases(far, second_database):
     with transaction.atomic():
         with transaction.atomic(using=second_database):
-            outgoing.send(outgoing.control("g", RefreshRoom("both")))
+            refresh_room("both")
         assert far.sent == []
-    assert control_in(far) == [("g", RefreshRoom("both"))]
+    assert control_in(far) == [(room_group("both"), RefreshRoom("both"))]
     with transaction.atomic(), transaction.atomic(using=second_database):
-        outgoing.send(outgoing.control("g", RefreshRoom("neither")))
+        refresh_room("neither")
         transaction.set_rollback(True, using=second_database)
-    assert control_in(far) == [("g", RefreshRoom("both"))]
+    assert control_in(far) == [(room_group("both"), RefreshRoom("both"))]
 
 
-async def test_a_transaction_in_the_loop_itself_is_waited_for_where_django_allows_it(
-    far, monkeypatch
-):
-    """As in a notebook."""
+async def test_message_waits_for_a_transaction_in_the_event_loop(far, monkeypatch):
+    """``DJANGO_ALLOW_ASYNC_UNSAFE``, as in a notebook."""
     monkeypatch.setitem(os.environ, "DJANGO_ALLOW_ASYNC_UNSAFE", "true")
     with transaction.atomic():
-        await outgoing.asend(outgoing.control("g", RefreshRoom("saved")))
+        await arefresh_room("saved")
         assert far.sent == []
-    await eventually(lambda: control_in(far) == [("g", RefreshRoom("saved"))])
+    await eventually(lambda: control_in(far) == [(room_group("saved"), RefreshRoom("saved"))])
     connections.close_all()

@@ -1,4 +1,4 @@
-"""A control message that Redis did not take is sent again until it does."""
+"""The retry queue for control messages that Redis did not take."""
 
 import threading
 
@@ -34,7 +34,7 @@ def message(number):
     return control_message(control_group(), RefreshRoom(str(number)), target=f"g{number}")
 
 
-INSTEAD = control_message(control_group(), Recheck(), target=authenticated_group())
+OVERFLOW = control_message(control_group(), Recheck(), target=authenticated_group())
 
 
 async def test_control_messages_are_sent_again_after_an_outage_and_pushes_are_not(far, user):
@@ -59,7 +59,7 @@ async def test_control_messages_are_sent_again_after_an_outage_and_pushes_are_no
 
 async def test_messages_are_sent_in_order_after_several_attempts(far):
     far.is_away = True
-    queue = RetryQueue(control_group(), INSTEAD, interval=0.01)
+    queue = RetryQueue(control_group(), OVERFLOW, interval_seconds=0.01)
     for number in range(3):
         queue.add(message(number))
     await eventually(lambda: far.most_steps_at_once)
@@ -70,9 +70,9 @@ async def test_messages_are_sent_in_order_after_several_attempts(far):
     assert len(queue) == 0
 
 
-async def test_recheck_of_everybody_replaces_too_many_messages(far):
+async def test_one_recheck_replaces_too_many_messages(far):
     far.is_away = True
-    queue = RetryQueue(control_group(), INSTEAD, interval=0.01, max_messages=10)
+    queue = RetryQueue(control_group(), OVERFLOW, interval_seconds=0.01, max_messages=10)
     for number in range(11):
         queue.add(message(number))
     assert len(queue) == 1

@@ -1,0 +1,136 @@
+"""Control messages: server code that closes, moves or rechecks connections.
+
+A message about access rights must not be lost. It goes to one group that every process is in, whose
+hub remembers it for a while, so that it also reaches connections that are just joining its target.
+If Redis does not take it, it is sent again until Redis does.
+"""
+
+import secrets
+from typing import Any
+
+from pm_realtime.layer import (
+    ChangePending,
+    Close,
+    ControlMessage,
+    Message,
+    Refresh,
+    RefreshRoom,
+    Subscribe,
+    Unsubscribe,
+    control_group,
+    control_message,
+    room_group,
+)
+from pm_realtime.protocol import CloseCode
+from pm_realtime.push.outgoing import Outgoing, send_from_signal
+from pm_realtime.push.targets import connection_group, room_name, user_group
+from pm_realtime.push.twins import sending_twins
+
+
+def send_control(target: str, message: ControlMessage, *, on_commit: bool = True) -> None:
+    """Send ``message`` to the members of the group ``target`` in every process.
+
+    For receivers of Django's signals, in any thread or running event loop: it never raises and
+    never waits for long. The log counts the messages that Redis does not take.
+    """
+    send_from_signal(_to_every_process(target, message, on_commit))
+
+
+def refresh_after_commit(target: str) -> None:
+    """Have the members of ``target`` refresh after the commit; otherwise as :func:`send_control`.
+
+    A :class:`ChangePending` goes out before the commit, so that no push that is sent after the
+    commit overtakes the refresh.
+    """
+    change = secrets.token_hex(8)
+    send_from_signal(
+        _to_every_process(target, Refresh(change), on_commit=True),
+        before_commit=_to_every_process(target, ChangePending(change), on_commit=False),
+    )
+
+
+def _to_every_process(target: str, message: ControlMessage, on_commit: bool) -> Outgoing[None]:
+    return Outgoing(
+        control_group(),
+        control_message(control_group(), message, target=target),
+        None,
+        on_commit,
+        _retry_message(target, message),
+    )
+
+
+def _retry_message(target: str, message: ControlMessage) -> Message | None:
+    """The message to send after an outage. A pending change is decided by then."""
+    if isinstance(message, ChangePending):
+        return None
+    later = Refresh() if isinstance(message, Refresh) else message
+    return control_message(control_group(), later, target=target)
+
+
+def _to_members(group: str, message: ControlMessage) -> Outgoing[None]:
+    """``message`` for the present members of ``group``, sent at once and only once."""
+    return Outgoing(group, control_message(group, message), None, False)
+
+
+def _disconnect_user(
+    user: Any, *, code: int = CloseCode.DISCONNECTED, reason: str = ""
+) -> Outgoing[None]:
+    """Close every connection of ``user`` at once, with ``code`` (1000 or 3000 to 4999).
+
+    Clients reconnect by themselves after a code for which
+    :func:`pm_realtime.protocol.may_reconnect` is true; after the default, 4503, they do not.
+    """
+    return _to_members(user_group(user), _close(code, reason))
+
+
+def _disconnect_connection(
+    connection_id: str, *, code: int = CloseCode.DISCONNECTED, reason: str = ""
+) -> Outgoing[None]:
+    """Close one connection at once; otherwise as :func:`disconnect_user`."""
+    return _to_members(connection_group(connection_id), _close(code, reason))
+
+
+def _close(code: int, reason: str) -> Close:
+    if not isinstance(code, int) or not (code == 1000 or 3000 <= code <= 4999):
+        raise ValueError(f"expected a close code of 1000 or 3000 to 4999, got {code!r}")
+    return Close(int(code), str(reason))
+
+
+def _subscribe(connection_id: str, room: str) -> Outgoing[None]:
+    """Have a connection join ``room``, whatever its role; the client is told ``subscribed``.
+
+    The room's ``max_connections`` holds here too.
+    """
+    return _to_members(connection_group(connection_id), Subscribe(room_name(room)))
+
+
+def _unsubscribe(connection_id: str, room: str, *, reason: str | None = None) -> Outgoing[None]:
+    """Take a connection out of ``room``; the client is told ``unsubscribed`` with ``reason``."""
+    return _to_members(connection_group(connection_id), Unsubscribe(room_name(room), reason))
+
+
+def _refresh_user(user: Any, *, on_commit: bool = True) -> Outgoing[None]:
+    """Look again who ``user`` is and may do, on every connection of theirs in every process.
+
+    The session, the activity and the role are read again, and every joined room is checked again
+    with its ``authorize``. A connection leaves the rooms that it may no longer be in
+    (``unsubscribed`` with the reason ``forbidden``), or ends. This happens by itself when the
+    user, their Django groups or their session change through the ORM. Call it if roles or rules
+    depend on other data. Inside ``transaction.atomic()`` it waits for the commit, unless
+    ``on_commit`` is False.
+    """
+    return _to_every_process(user_group(user), Refresh(), on_commit)
+
+
+def _refresh_room(room: str, *, on_commit: bool = True) -> Outgoing[None]:
+    """Decide anew who may be in ``room``, for all in it; otherwise as :func:`refresh_user`."""
+    name = room_name(room)
+    return _to_every_process(room_group(name), RefreshRoom(name), on_commit)
+
+
+disconnect_user, adisconnect_user = sending_twins(_disconnect_user)
+disconnect_connection, adisconnect_connection = sending_twins(_disconnect_connection)
+subscribe, asubscribe = sending_twins(_subscribe)
+unsubscribe, aunsubscribe = sending_twins(_unsubscribe)
+refresh_user, arefresh_user = sending_twins(_refresh_user)
+refresh_room, arefresh_room = sending_twins(_refresh_room)

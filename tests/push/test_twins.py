@@ -1,0 +1,94 @@
+"""The public helpers: names, signatures, and the refusal of sync calls in an event loop."""
+
+import inspect
+import uuid
+
+import pytest
+from django.core.exceptions import SynchronousOnlyOperation
+
+import pm_realtime
+from tests.support.helpers import Connection
+
+HELPERS = [
+    "send_to_user",
+    "send_to_room",
+    "send_to_role",
+    "broadcast",
+    "send_to_connection",
+    "disconnect_user",
+    "disconnect_connection",
+    "refresh_user",
+    "refresh_room",
+    "subscribe",
+    "unsubscribe",
+    "get_connection",
+    "get_user_connections",
+    "is_online",
+    "get_stats",
+]
+
+
+def test_all_names_every_helper_and_its_twin():
+    twins = [f"a{name}" for name in HELPERS]
+    assert sorted(pm_realtime.__all__) == sorted(["__version__", *HELPERS, *twins])
+
+
+@pytest.mark.parametrize("name", HELPERS)
+def test_helper_and_twin_have_name_signature_and_docstring(name):
+    helper, twin = getattr(pm_realtime, name), getattr(pm_realtime, f"a{name}")
+    assert (helper.__name__, twin.__name__) == (name, f"a{name}")
+    assert inspect.iscoroutinefunction(twin)
+    assert not inspect.iscoroutinefunction(helper)
+    assert inspect.signature(helper) == inspect.signature(twin)
+    assert helper.__doc__
+    assert helper.__doc__ == twin.__doc__
+
+
+@pytest.mark.parametrize(
+    ("name", "signature"),
+    [
+        ("send_to_user", "(user, type, payload=None, *, id=None, exclude=None, on_commit=True)"),
+        ("send_to_room", "(room, type, payload=None, *, id=None, exclude=None, on_commit=True)"),
+        ("send_to_role", "(role, type, payload=None, *, id=None, exclude=None, on_commit=True)"),
+        ("broadcast", "(type, payload=None, *, id=None, exclude=None, on_commit=True)"),
+        ("send_to_connection", "(connection_id, type, payload=None, *, id=None, on_commit=True)"),
+        ("disconnect_user", "(user, *, code=4503, reason='')"),
+        ("disconnect_connection", "(connection_id, *, code=4503, reason='')"),
+        ("subscribe", "(connection_id, room)"),
+        ("unsubscribe", "(connection_id, room, *, reason=None)"),
+        ("get_connection", "(connection_id)"),
+        ("get_user_connections", "(user)"),
+        ("is_online", "(user)"),
+        ("get_stats", "()"),
+    ],
+)
+def test_signature_is_the_documented_one(name, signature):
+    found = inspect.signature(getattr(pm_realtime, name))
+    bare = [
+        parameter.replace(
+            annotation=parameter.empty,
+            default=int(parameter.default)
+            if name.startswith("dis") and parameter.name == "code"
+            else parameter.default,
+        )
+        for parameter in found.parameters.values()
+    ]
+    assert str(found.replace(parameters=bare, return_annotation=found.empty)) == signature
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+@pytest.mark.parametrize("name", HELPERS)
+async def test_sync_helper_in_a_running_loop_names_its_twin(name):
+    async with Connection() as connection:
+        function = getattr(pm_realtime, name)
+        arguments = {
+            "user": uuid.uuid4(),
+            "room": "lobby",
+            "role": "user",
+            "connection_id": connection.connection_id,
+            "type": "hello",
+        }
+        wanted = inspect.signature(function).parameters
+        with pytest.raises(SynchronousOnlyOperation, match=rf"await a{name}\("):
+            function(**{key: value for key, value in arguments.items() if key in wanted})
+        assert await connection.so_far() == []
