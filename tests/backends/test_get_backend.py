@@ -23,22 +23,22 @@ def other_backend(settings):
     settings.PM_REALTIME = {"BACKEND": f"{__name__}.OtherBackend"}
 
 
-def test_it_is_the_same_at_every_call():
+def test_backend_is_made_once():
     assert get_backend() is get_backend()
 
 
-def test_the_suite_runs_over_the_backend_of_its_layer(chosen_layer):
+def test_suite_runs_over_the_backend_of_its_layer(chosen_layer):
     assert backend_path() == (MEMORY if chosen_layer == "memory" else REDIS)
 
 
 @pytest.mark.usefixtures("memory_layer")
-def test_without_the_setting_it_is_memory():
+def test_default_is_memory():
     assert backend_path() == MEMORY
     assert type(get_backend()) is MemoryBackend
 
 
 @pytest.mark.usefixtures("memory_layer")
-def test_the_setting_names_another_and_takes_effect_at_once():
+def test_setting_takes_effect_at_once():
     assert type(get_backend()) is MemoryBackend
     with override_settings(PM_REALTIME={"BACKEND": f"{__name__}.OtherBackend"}):
         assert type(get_backend()) is OtherBackend
@@ -69,18 +69,18 @@ class OwnLayer(RedisPubSubChannelLayer):
         (None, MemoryBackend),
     ],
 )
-def test_without_the_setting_the_layer_decides(settings, path, expected):
+def test_layer_decides_without_the_setting(settings, path, expected):
     settings.CHANNEL_LAYERS = layer(path)
     assert type(get_backend()) is expected
 
 
-def test_the_setting_goes_before_the_layer(settings):
+def test_setting_takes_precedence_over_the_layer(settings):
     settings.CHANNEL_LAYERS = layer(PUBSUB)
     settings.PM_REALTIME = {"BACKEND": MEMORY}
     assert type(get_backend()) is MemoryBackend
 
 
-def test_a_change_of_the_layer_changes_the_backend_at_once(settings):
+def test_change_of_the_layer_changes_the_backend_at_once(settings):
     settings.CHANNEL_LAYERS = {}
     assert type(get_backend()) is MemoryBackend
     settings.CHANNEL_LAYERS = layer(PUBSUB, hosts=["redis://localhost:1"])
@@ -93,7 +93,7 @@ def test_a_change_of_the_layer_changes_the_backend_at_once(settings):
 
 
 @pytest.mark.usefixtures("memory_layer")
-def test_a_change_of_other_settings_keeps_the_backend_and_its_state():
+def test_change_of_other_settings_keeps_the_backend():
     before = get_backend()
     with override_settings(PM_REALTIME={"RATE_LIMIT": "1/s", "BACKEND": MEMORY}):
         assert get_backend() is before
@@ -101,12 +101,12 @@ def test_a_change_of_other_settings_keeps_the_backend_and_its_state():
 
 
 @pytest.mark.parametrize("path", ["no.such.Backend", "pm_realtime.backends.memory.Missing", "x"])
-def test_a_path_that_does_not_import_raises_import_error(path):
+def test_wrong_path_raises_import_error(path):
     with override_settings(PM_REALTIME={"BACKEND": path}), pytest.raises(ImportError):
         get_backend()
 
 
 @pytest.mark.usefixtures("other_backend")
-async def test_threads_that_ask_at_once_get_one_backend():
+async def test_concurrent_threads_get_one_backend():
     found = await asyncio.gather(*(asyncio.to_thread(get_backend) for _ in range(20)))
     assert len({id(backend) for backend in found}) == 1

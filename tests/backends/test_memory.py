@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from pm_realtime.backends.memory import MemoryBackend
-from tests.backends.contract import BackendContract
+from tests.contracts.backend import BackendContract
 
 
 class TestMemoryBackend(BackendContract):

@@ -29,13 +29,13 @@ def use(settings):
         (5, False),
     ],
 )
-def test_a_layer_of_channels_redis_is_one_by_its_name(use, path, expected):
+def test_layer_of_channels_redis_is_known_by_its_path(use, path, expected):
     use(BACKEND=path)
     assert is_on_redis() is expected
 
 
 @pytest.mark.parametrize("layers", [None, [], "text", {}, {"default": "text"}, {"default": {}}])
-def test_what_is_no_layer_has_neither_path_nor_options(settings, layers):
+def test_malformed_entry_has_neither_path_nor_options(settings, layers):
     settings.PM_REALTIME = {}
     settings.CHANNEL_LAYERS = layers
     assert layer_path() == ""

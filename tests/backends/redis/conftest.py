@@ -1,10 +1,16 @@
+import os
+
 import pytest
+import redis
 from channels.layers import channel_layers
+
+from tests.backends.redis.support import PATH
+from tests.support.valkey import Valkey
 
 
 @pytest.fixture
 def use(settings):
-    """Have a layer on these hosts, and rooms that are open to everybody."""
+    """Use a layer on these hosts, with rooms that are open to everybody."""
 
     def use(layer, *hosts):
         config = {"BACKEND": layer, "CONFIG": {"hosts": list(hosts)}}
@@ -13,3 +19,40 @@ def use(settings):
 
     yield use
     channel_layers.backends.clear()
+
+
+@pytest.fixture(scope="session")
+def shared_url():
+    """``REDIS_URL``, or a server for all tests that leave it running."""
+    if url := os.environ.get("REDIS_URL"):
+        yield url
+        return
+    server = Valkey()
+    yield server.url
+    server.kill()
+
+
+@pytest.fixture
+def url(shared_url, settings, memory_layer):
+    """The shared server without keys of this package; the settings name it."""
+    with redis.Redis.from_url(shared_url) as client:
+        for key in client.scan_iter("pm_realtime:*"):
+            client.delete(key)
+    settings.PM_REALTIME = {"BACKEND": PATH, "LOCATION": shared_url}
+    return shared_url
+
+
+@pytest.fixture
+def client(url):
+    """A client of that server."""
+    with redis.Redis.from_url(url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+def server(settings, memory_layer):
+    """A server for one test; the settings name it."""
+    server = Valkey()
+    settings.PM_REALTIME = {"BACKEND": PATH, "LOCATION": server.url}
+    yield server
+    server.kill()

@@ -10,12 +10,12 @@ from redis.asyncio.connection import SSLConnection
 from pm_realtime import aget_stats, send_to_room
 from pm_realtime.backends.redis import RedisBackend
 from pm_realtime.exceptions import BackendError
-from pm_realtime.layer import adapter_for, get_layer, sending
+from pm_realtime.layer import CORE_LAYER, PUBSUB_LAYER, adapter_for, get_layer, sending
 from pm_realtime.layer.guarded_calls import TIMEOUT
 from pm_realtime.observability import outage
 from pm_realtime.redis import driver_for_asyncio, driver_for_threads, open_pools
-from tests.backends.contract import add_all, ids_of, info
-from tests.backends.redis.site import CORE, PUBSUB, assert_pushes_arrive, until_heard_anew
+from tests.backends.redis.support import assert_pushes_arrive, until_heard_anew
+from tests.contracts.backend import add_all, ids_of, info
 from tests.support.helpers import Connection
 from tests.support.tls import Certificates, TlsProxy
 from tests.support.valkey import Sentinel, Valkey
@@ -136,22 +136,22 @@ async def assert_all_count(room, backend):
     await backend.remove("other")
 
 
-@pytest.mark.parametrize("layer", [PUBSUB, CORE])
+@pytest.mark.parametrize("layer", [PUBSUB_LAYER, CORE_LAYER])
 @pytest.mark.parametrize("form", FORMS)
-async def test_a_host_of_the_layer_carries_pushes_echo_and_counts(server, use, layer, form, caplog):
+async def test_host_of_the_layer_carries_pushes_and_counts(server, use, layer, form, caplog):
     use(layer, FORMS[form](server))
     async with Connection() as connection:
         await connection.subscribe("room")
         await until_heard_anew()
         await assert_pushes_arrive(connection, "room")
         await assert_all_count("room", RedisBackend())
-    publishes = layer == PUBSUB and "class of redis-py" not in form
+    publishes = layer == PUBSUB_LAYER and "class of redis-py" not in form
     assert (adapter_for(get_layer()).publisher(TIMEOUT) is not None) is publishes
     assert caplog.records == []
 
 
 @pytest.mark.parametrize("form", URLS)
-async def test_a_location_leads_to_the_counts(server, settings, form):
+async def test_location_carries_counts(server, settings, form):
     url = FORMS[form](server)
     settings.CHANNEL_LAYERS = {}
     settings.PM_REALTIME = {"LOCATION": url}
@@ -177,7 +177,7 @@ async def test_a_location_leads_to_the_counts(server, settings, form):
         "unix://:{s.password}@{s.path}.not",
     ],
 )
-async def test_what_goes_wrong_is_told_without_the_password(server, settings, url):
+async def test_error_never_shows_the_password(server, settings, url):
     settings.PM_REALTIME = {"LOCATION": url.format(s=server)}
     with pytest.raises(BackendError) as caught:
         await RedisBackend().get_stats()
@@ -186,7 +186,7 @@ async def test_what_goes_wrong_is_told_without_the_password(server, settings, ur
 
 
 @pytest.mark.parametrize("driver", [driver_for_threads(), driver_for_asyncio()])
-def test_tls_to_the_master_that_a_sentinel_names(driver):
+def test_master_of_a_sentinel_is_reached_over_tls(driver):
     host = {"sentinels": [("127.0.0.1", 1)], "master_name": "main", "ssl": True}
     pool, _ = open_pools(host, TIMEOUT, driver)
     connection = pool.make_connection()
@@ -194,12 +194,12 @@ def test_tls_to_the_master_that_a_sentinel_names(driver):
     assert type(connection).__name__ == "SentinelManagedSSLConnection"
 
 
-async def test_a_sentinel_that_says_nothing_does_not_use_up_the_time_of_the_others(server, use):
+async def test_silent_sentinel_leaves_time_for_the_others(server, use):
     silent = Sentinel(server.server)
     host = DICTS["Sentinel"](server)
     try:
         with silent.frozen():
-            use(PUBSUB, {**host, "sentinels": [("127.0.0.1", silent.port), server.sentinel]})
+            use(PUBSUB_LAYER, {**host, "sentinels": [("127.0.0.1", silent.port), server.sentinel]})
             backend = RedisBackend()
             await add_all(backend, "a")
             assert await ids_of(backend) == ["a"]
@@ -220,8 +220,8 @@ async def test_a_sentinel_that_says_nothing_does_not_use_up_the_time_of_the_othe
     ],
     ids=str,
 )
-def test_a_push_of_a_thread_to_a_wrong_host_is_an_error_of_ours(use, host, found):
-    use(PUBSUB, host)
+def test_push_of_a_thread_to_a_wrong_host_raises_backend_error(use, host, found):
+    use(PUBSUB_LAYER, host)
     try:
         with pytest.raises(BackendError) as caught:
             send_to_room("room", "hello")

@@ -10,8 +10,9 @@ import redis
 from pm_realtime import aget_stats, asend_to_room, send_to_room
 from pm_realtime.backends.redis import RedisBackend
 from pm_realtime.exceptions import BackendError
-from tests.backends.contract import add_all, ids_of
-from tests.backends.redis.site import CORE, PUBSUB, assert_pushes_arrive, until_heard_anew
+from pm_realtime.layer import CORE_LAYER, PUBSUB_LAYER
+from tests.backends.redis.support import assert_pushes_arrive, until_heard_anew
+from tests.contracts.backend import add_all, ids_of
 from tests.support.helpers import PATIENCE, Connection, errors_of, eventually
 from tests.support.valkey import Sentinel, Valkey
 
@@ -87,17 +88,15 @@ async def until_subscribed(connection, room):
 @pytest.mark.parametrize(
     ("layer", "fail_over"),
     [
-        (PUBSUB, crash),
-        (CORE, crash),
-        pytest.param(PUBSUB, hang, marks=pytest.mark.slow),
-        pytest.param(CORE, hang, marks=pytest.mark.slow),
-        pytest.param(PUBSUB, order, marks=pytest.mark.slow),
-        pytest.param(CORE, order, marks=pytest.mark.slow),
+        (PUBSUB_LAYER, crash),
+        (CORE_LAYER, crash),
+        pytest.param(PUBSUB_LAYER, hang, marks=pytest.mark.slow),
+        pytest.param(CORE_LAYER, hang, marks=pytest.mark.slow),
+        pytest.param(PUBSUB_LAYER, order, marks=pytest.mark.slow),
+        pytest.param(CORE_LAYER, order, marks=pytest.mark.slow),
     ],
 )
-async def test_after_a_failover_pushes_and_counts_come_back_by_themselves(
-    three, use, layer, fail_over, caplog
-):
+async def test_pushes_and_counts_work_again_after_a_failover(three, use, layer, fail_over, caplog):
     master, replica, sentinel = three
     sentinels = [("127.0.0.1", sentinel.connection_pool.connection_kwargs["port"])]
     use(layer, {"sentinels": sentinels, "master_name": "main", "password": SECRET})

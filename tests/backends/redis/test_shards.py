@@ -8,11 +8,8 @@ import pytest
 from pm_realtime import aget_stats, asend_to_room, send_to_room
 from pm_realtime.exceptions import BackendError
 from pm_realtime.hub import get_hub
-from pm_realtime.layer import adapter_for, get_layer, room_group
-from pm_realtime.layer.groups import probe_group
-from tests.backends.redis.site import (
-    CORE,
-    PUBSUB,
+from pm_realtime.layer import CORE_LAYER, PUBSUB_LAYER, get_layer, room_group
+from tests.backends.redis.support import (
     assert_pushes_arrive,
     is_healthy,
     until_heard_anew,
@@ -20,7 +17,7 @@ from tests.backends.redis.site import (
 from tests.support.helpers import Connection, errors_of, eventually
 from tests.support.valkey import Valkey
 
-LAYERS = [PUBSUB, CORE]
+LAYERS = [PUBSUB_LAYER, CORE_LAYER]
 
 
 @pytest.fixture
@@ -77,24 +74,7 @@ def choose(shards, what):
 
 
 @on_each_layer
-@pytest.mark.parametrize("count", [1, 2, 3])
-async def test_of_many_groups_one_is_chosen_for_each_server(site, use, request, count):
-    servers = site[:count]
-    use(request.node.callspec.params["site"], *(server.url for server in servers))
-    layer = get_layer()
-    for attempt in range(10):
-        groups = adapter_for(layer).one_group_of_each_server(
-            lambda n, a=attempt: probe_group(f"channel-{a}", n)
-        )
-        channel = await layer.new_channel()
-        for group in groups:
-            await layer.group_add(group, channel)
-        assert {shard_of(servers, group) for group in groups} == set(servers)
-        assert len(groups) == count
-
-
-@on_each_layer
-async def test_rooms_on_all_servers_get_what_is_sent(site, caplog):
+async def test_rooms_on_all_servers_receive_pushes(site, caplog):
     async with Connection() as connection:
         rooms = await join_a_room_on_each(connection, site)
         await until_heard_anew()
@@ -107,9 +87,7 @@ async def test_rooms_on_all_servers_get_what_is_sent(site, caplog):
 
 @on_each_layer
 @pytest.mark.parametrize("what", ["counts", "channel", "neither"])
-async def test_a_server_that_is_lost_is_noticed_and_when_it_is_back_empty_all_goes_on(
-    site, what, caplog
-):
+async def test_lost_server_is_noticed_and_used_again_once_it_is_back(site, what, caplog):
     async with Connection() as connection:
         rooms = await join_a_room_on_each(connection, site)
         lost = choose(site, what)
@@ -134,7 +112,7 @@ async def test_a_server_that_is_lost_is_noticed_and_when_it_is_back_empty_all_go
 
 @pytest.mark.slow
 @on_each_layer
-async def test_a_server_that_answers_nothing_is_noticed_and_comes_back(site, caplog):
+async def test_frozen_server_is_noticed_and_used_again(site, caplog):
     async with Connection() as connection:
         rooms = await join_a_room_on_each(connection, site)
         with site[1].frozen():
