@@ -1,4 +1,4 @@
-"""What the state shared between processes must offer: the contract of a backend."""
+"""The contract of a backend, which holds the state that processes share."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
@@ -14,7 +14,7 @@ Policy = Literal["close_oldest", "refuse"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionInfo:
-    """What all processes know of one connection.
+    """One connection, as all processes know it.
 
     ``user_id`` is the user's primary key as text, None for an anonymous connection;
     ``connected_at`` is in seconds since the epoch; ``rooms`` are in the order of joining.
@@ -29,7 +29,7 @@ class ConnectionInfo:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Whether a new connection was let in, and which of the user's older ones it pushed out."""
+    """Whether a new connection was admitted, and which older ones of its user were counted out."""
 
     admitted: bool
     replaced: tuple[str, ...] = ()
@@ -50,8 +50,8 @@ class Backend(ABC):
     Every method may raise :exc:`~pm_realtime.exceptions.BackendError`.
     """
 
-    #: Called in the loop of a connection that was counted out elsewhere, with its id, where it may
-    #: not have been told.
+    #: Called with the id of a connection that another process counted out, in the connection's
+    #: loop, if the message about it may have been lost.
     on_evicted: Callable[[str], None] | None = None
 
     @abstractmethod
@@ -63,36 +63,35 @@ class Backend(ABC):
         policy: Policy,
         instead_of: str | None = None,
     ) -> Admission:
-        """Count ``connection`` in, atomically against a ``limit``, None being none.
+        """Count ``connection`` in, atomically against ``limit``; None means no limit.
 
-        The connection called ``instead_of``, where it is one of the same user, is counted out
-        before: its client comes back, perhaps from a process that has died.
+        The limit is for the connections of one user, or for all anonymous connections together.
+        Over it, ``refuse`` leaves the connection out; ``close_oldest`` counts it in, and the oldest
+        of its user out. An anonymous connection over the limit is left out under both policies.
 
-        It is for the connections of its user or, where it is anonymous, for all anonymous ones
-        together. Over it, ``refuse`` leaves the connection out, and ``close_oldest`` counts it in
-        and the oldest of its user out. Whatever the policy, no anonymous one goes for another: it
-        is left out.
+        The connection with the id ``instead_of`` is counted out first, if it is of the same user:
+        its client reconnects, perhaps because the process of that connection died.
         """
 
     @abstractmethod
     async def remove(self, connection_id: str) -> None:
-        """Count a connection out, of its rooms too. Unknown ones are fine."""
+        """Count a connection out, of its rooms too. Its id may be unknown."""
 
     @abstractmethod
     async def set_role(self, connection_id: str, role: str | None) -> None:
-        """The user of a connection has another role. Unknown connections are fine."""
+        """Change the role of a connection. Its id may be unknown."""
 
     @abstractmethod
     async def join(self, connection_id: str, room: str, *, capacity: int | None) -> bool:
-        """Count a connection into ``room``; False where it holds ``capacity`` others already."""
+        """Count a connection into ``room``; False if ``capacity`` others are in it already."""
 
     @abstractmethod
     async def leave(self, connection_id: str, room: str) -> None:
-        """Count a connection out of ``room``. Unknown ones are fine."""
+        """Count a connection out of ``room``. Both may be unknown."""
 
     @abstractmethod
     async def get_connection(self, connection_id: str) -> ConnectionInfo | None:
-        """What is known of a connection, None where it is not open."""
+        """The connection with this id, None if it is not open."""
 
     @abstractmethod
     async def get_user_connections(self, user_id: str) -> list[ConnectionInfo]:
@@ -104,7 +103,7 @@ class Backend(ABC):
 
     @abstractmethod
     async def release(self) -> None:
-        """Forget all that the running loop holds here: its process ends."""
+        """Forget the connections of the running loop, whose process ends."""
 
     @abstractmethod
     def run(self, coroutine: Coroutine[Any, Any, R]) -> R:

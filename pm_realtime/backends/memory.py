@@ -11,9 +11,9 @@ R = TypeVar("R")
 
 
 class MemoryBackend(Backend):
-    """Plain dicts under a lock, so that threads may ask while the event loop writes.
+    """Plain dicts under a lock, so that threads may read while the event loop writes.
 
-    No method ever waits.
+    No method ever awaits anything.
     """
 
     def __init__(self) -> None:

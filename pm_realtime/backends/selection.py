@@ -1,4 +1,4 @@
-"""The backend in use: ``BACKEND``, or the one that fits the channel layer."""
+"""The backend in use: the one that ``BACKEND`` names, or the one that fits the channel layer."""
 
 import copy
 import threading
@@ -24,7 +24,7 @@ _made_for: Any = None
 def get_backend() -> Backend:
     """The backend of this process, made at its first use.
 
-    Raises ``ImportError`` where ``BACKEND`` names nothing that can be imported.
+    Raises ``ImportError`` if ``BACKEND`` cannot be imported.
     """
     global _backend, _made_for
     if _backend is None:
@@ -41,7 +41,7 @@ def backend_path() -> str:
 
 
 def _wanted() -> Any:
-    """What decides on the backend and on where it is."""
+    """The settings that decide which backend is used and where it is."""
     path = backend_path()
     if path == MEMORY:
         return path
@@ -61,7 +61,7 @@ def _reset(*, setting: str, **kwargs: Any) -> None:
 
 
 def _forget() -> None:
-    """In a forked child the lock may be held by a thread that is not there."""
+    """A forked child may inherit a lock that is held by a thread which it does not have."""
     global _lock
     _lock = threading.Lock()
 

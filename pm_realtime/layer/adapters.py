@@ -16,7 +16,7 @@ from pm_realtime.layer.local import LocalChannelLayer
 class InMemoryAdapter(LayerAdapter):
     """For the in-memory layer of Channels.
 
-    It does not show what waits: an expired message is dropped when it is to be received.
+    It does not show waiting messages: one that has expired is dropped instead of received.
     """
 
     confirms_joins = True

@@ -1,4 +1,4 @@
-"""What this package asks of a channel layer, beyond the interface that all layers share."""
+"""The contract of layer adapters: all that this package needs of a layer beyond its interface."""
 
 import asyncio
 from collections import deque
@@ -28,7 +28,7 @@ class LayerAdapter:
 
     #: Whether a channel is certainly in a group once ``group_add`` has returned.
     confirms_joins: ClassVar[bool] = False
-    #: Whether :meth:`receive_waiting` can tell what waits.
+    #: Whether :meth:`receive_waiting` receives anything.
     shows_waiting: ClassVar[bool] = False
 
     def __init__(self, layer: BaseChannelLayer) -> None:
@@ -65,10 +65,10 @@ class LayerAdapter:
         return None
 
     def forget_channel(self, channel: str) -> None:
-        """Drop what waits for ``channel``, which is not read any more."""
+        """Drop the messages for ``channel``, which is not read any more."""
 
     def forget_failed_channels(self, prefix: str) -> None:
-        """Drop what ``new_channel(prefix)`` left in the running loop when it failed."""
+        """Drop the queue that ``new_channel(prefix)`` left in the running loop when it failed."""
 
     async def reconnect(self) -> None:
         """Open the sockets on which the layer listens in the running loop anew."""
@@ -83,7 +83,7 @@ class LayerAdapter:
         """Close all sockets of the running loop, if no channel and no group is in use there."""
 
     def report_lost_subscriptions(self) -> None:
-        """From now on report what the layer logs of lost connections as an outage.
+        """Report lost connections, which the layer itself only logs, as an outage from now on.
 
         The outage is that of :data:`SUBSCRIPTIONS`.
         """

@@ -19,7 +19,7 @@ try:
     from redis.exceptions import RedisError
 except ImportError:
     is_installed = False
-    #: What redis-py raises; without it, nothing that is raised is one of these.
+    #: The base of all errors of redis-py; empty without it.
     REDIS_ERRORS: tuple[type[Exception], ...] = ()
 else:
     is_installed = True

@@ -5,7 +5,7 @@ from typing import Final
 
 from pm_realtime.redis.driver import REDIS_ERRORS
 
-#: What redis-py and the sockets below it raise.
+#: The errors of redis-py, and of the sockets below it.
 SERVER_ERRORS: Final[tuple[type[Exception], ...]] = (OSError, EOFError, *REDIS_ERRORS)
 
 

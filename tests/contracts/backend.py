@@ -1,4 +1,4 @@
-"""What every backend must do: the tests of the contract in ``pm_realtime/backends/base.py``.
+"""The tests of the contract in ``pm_realtime/backends/base.py``, for every backend.
 
 A test class of a backend inherits from :class:`BackendContract` and has a fixture ``backend`` that
 gives a fresh one.

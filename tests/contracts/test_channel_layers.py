@@ -1,4 +1,4 @@
-"""What this package relies on from every channel layer and its adapter, the tests' fakes included.
+"""The contract of every channel layer and its adapter, the tests' fakes included.
 
 A layer is used as the package uses it: one channel that receives, and groups to which is sent.
 """
@@ -69,7 +69,7 @@ class Subject:
             await self.until_markers_arrive(group)
 
     async def until_markers_arrive(self, group):
-        """Send markers to ``group`` until one of them is received; drop what comes before."""
+        """Send markers to ``group`` until one of them is received; drop all messages before it."""
         sent = set()
         receiving = asyncio.create_task(self._receive_one_of(sent))
         async with asyncio.timeout(PATIENCE):

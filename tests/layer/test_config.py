@@ -1,4 +1,4 @@
-"""What is read from ``CHANNEL_LAYERS``, however wrong it is."""
+"""``CHANNEL_LAYERS`` is read without an error, even if it is malformed."""
 
 import pytest
 
@@ -43,7 +43,7 @@ def test_malformed_entry_has_neither_path_nor_options(settings, layers):
     assert not is_on_redis()
 
 
-def test_options_that_are_no_dict_are_an_error_which_says_where(use):
+def test_error_about_options_names_the_entry(use):
     use(CONFIG=["x"])
     with pytest.raises(ValueError, match="must be a dict, got one of type list") as caught:
         layer_options()

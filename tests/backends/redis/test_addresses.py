@@ -21,7 +21,7 @@ from tests.support.tls import Certificates, TlsProxy
 from tests.support.valkey import Sentinel, Valkey
 
 SECRET = "s3cret: p@ss/wörd%41"
-#: What a site may allow the user of its Redis, and no more.
+#: The least that a site must allow the user of its Redis.
 RIGHTS = ("resetchannels", "~pm_realtime:{asgi}:*", "~asgi*", "&asgi*", "+@all", "-@admin")
 
 

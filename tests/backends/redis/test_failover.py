@@ -1,4 +1,4 @@
-"""Sentinel puts a replica in the place of the master, and a site on it goes on by itself."""
+"""Sentinel promotes a replica, and a site on it recovers by itself."""
 
 import asyncio
 import signal
@@ -21,7 +21,7 @@ PASSWORDS = ("--requirepass", SECRET, "--masterauth", SECRET)
 
 
 def info_of(server):
-    """What ``server`` says of its role; nothing where the sentinel just hung up on all of us."""
+    """The role of ``server``; empty if the sentinel has just closed all connections to it."""
     with suppress(redis.ConnectionError), server.client(password=SECRET) as client:
         return client.info("replication")
     return {}
@@ -57,19 +57,19 @@ async def crash(master, replica, sentinel):
 
 
 async def hang(master, replica, sentinel):
-    """The master goes without a word: no socket is closed."""
+    """The master freezes: no socket is closed."""
     master.process.send_signal(signal.SIGSTOP)
     await eventually(lambda: info_of(replica).get("role") == "master", 20)
 
 
-async def order(master, replica, sentinel):
-    """What an operator does; the sentinel lets the old master go on for eight seconds more."""
+async def switch(master, replica, sentinel):
+    """An operator switches servers; the sentinel demotes the old master eight seconds later."""
     sentinel.execute_command("SENTINEL FAILOVER", "main")
     await eventually(lambda: info_of(master).get("role") == "slave", 30)
 
 
 async def until_done(step):
-    """What ``step`` answers as soon as nothing is away any more."""
+    """The answer of ``step``, once it raises no ``BackendError`` any more."""
     async with asyncio.timeout(PATIENCE):
         while True:
             try:
@@ -92,8 +92,8 @@ async def until_subscribed(connection, room):
         (CORE_LAYER, crash),
         pytest.param(PUBSUB_LAYER, hang, marks=pytest.mark.slow),
         pytest.param(CORE_LAYER, hang, marks=pytest.mark.slow),
-        pytest.param(PUBSUB_LAYER, order, marks=pytest.mark.slow),
-        pytest.param(CORE_LAYER, order, marks=pytest.mark.slow),
+        pytest.param(PUBSUB_LAYER, switch, marks=pytest.mark.slow),
+        pytest.param(CORE_LAYER, switch, marks=pytest.mark.slow),
     ],
 )
 async def test_pushes_and_counts_work_again_after_a_failover(three, use, layer, fail_over, caplog):

@@ -1,4 +1,4 @@
-"""A layer that is spread over several servers, each of which may be lost."""
+"""A site whose layer is on several servers, each of which may be lost."""
 
 import asyncio
 import time
@@ -30,7 +30,7 @@ def shards():
 
 @pytest.fixture
 def site(use, shards, request):
-    """A site whose layer is on all of them."""
+    """The servers of a site whose layer is on all of them."""
     use(request.param, *(server.url for server in shards))
     return shards
 
@@ -39,7 +39,7 @@ on_each_layer = pytest.mark.parametrize("site", LAYERS, indirect=True)
 
 
 def knows(server, group):
-    """Whether ``server`` is the one that has a group, as channels-redis calls it."""
+    """Whether ``server`` has a group, under the name that channels-redis gives it."""
     with server.client() as client:
         names = [*client.pubsub_channels(), *client.scan_iter("*")]
     return any(name in names for name in (f"asgi__group__{group}", f"asgi:group:{group}"))
@@ -51,7 +51,7 @@ def shard_of(shards, group):
 
 
 async def join_a_room_on_each(connection, shards):
-    """Subscribe to rooms until each server has one; a room for each server."""
+    """Subscribe to rooms until each server has one. Returns one room for each server."""
     rooms = {}
     for number in range(100):
         room = f"room-{number}"
