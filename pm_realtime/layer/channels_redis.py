@@ -47,6 +47,8 @@ logger = logging.getLogger("pm_realtime.push")
 
 #: Connections of one process to each of the layer's servers, and so the threads that send at once.
 CONNECTIONS_PER_SERVER: Final = 4
+#: For closing sockets, as the layer may wait for a server that does not answer.
+RELEASE_TIMEOUT_SECONDS: Final = 1.0
 #: Names tried for each server to find a group that is on it.
 NAMES_PER_SERVER: Final = 100
 #: RedisChannelLayer waits this long for a message; a shorter socket timeout ends its receivers.
@@ -140,7 +142,8 @@ class PubSubAdapter(_RedisAdapter):
         with suppress(Exception):
             own = self._own()
             if not _is_used(own):
-                await own.flush()
+                async with asyncio.timeout(RELEASE_TIMEOUT_SECONDS):
+                    await own.flush()
 
     def report_lost_subscriptions(self) -> None:
         logging.getLogger("channels_redis.pubsub").addFilter(_lost_subscriptions)

@@ -15,8 +15,16 @@ def is_lost_connection(error: object) -> bool:
 
 
 def _is_raised_in_redis_py(error: object) -> bool:
-    """A connection of redis-py that is cut while it writes finds None in place of its socket."""
-    if not isinstance(error, AttributeError) or error.__traceback__ is None:
+    """Whether ``error`` comes from a connection of redis-py that was cut while it was in use.
+
+    A write then finds None in place of its socket. A task that reads may reconnect at the same time
+    as one that writes, and asyncio raises ``RuntimeError`` for the second of them.
+    """
+    if not isinstance(error, AttributeError | RuntimeError) or error.__traceback__ is None:
         return False
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return str(frame.f_globals.get("__name__")).startswith("redis.")
+    modules = [
+        str(frame.f_globals["__name__"]) for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    if isinstance(error, AttributeError):
+        modules = modules[-1:]
+    return any(module.startswith("redis.") for module in modules)

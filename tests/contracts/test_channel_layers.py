@@ -415,10 +415,33 @@ async def test_close_idle_closes_every_unused_socket(valkey, make, kind):
     assert before
     await subject.adapter.close_idle()
     await eventually(lambda: not before & sockets(valkey))
-    await subject.open()
+    await open_again(subject)
     await subject.join("g")
     await subject.send("g", 1)
     assert await subject.receive(1) == [1]
+
+
+@every_layer
+async def test_channel_is_opened_right_after_close_idle(subject):
+    for number in range(20):
+        subject.adapter.forget_channel(subject.channel)
+        await subject.adapter.close_idle()
+        await open_again(subject)
+        await subject.join("g")
+        await subject.send("g", number)
+        assert await subject.receive(1) == [number]
+        await subject.layer.group_discard("g", subject.channel)
+
+
+async def open_again(subject):
+    """Open a channel while the layer may be reconnecting, as the process channel does."""
+    try:
+        await subject.open()
+    except Exception as error:
+        if not is_lost_connection(error):
+            raise
+        await subject.adapter.close_idle()
+        await subject.open()
 
 
 async def test_release_ends_the_attempts_of_an_unused_layer(valkey, make, caplog):

@@ -1,5 +1,7 @@
 """Which exceptions mean that a server is away."""
 
+import asyncio
+
 import pytest
 import redis.asyncio
 from redis.exceptions import AuthenticationError, RedisError
@@ -31,7 +33,21 @@ async def test_redis_py_connection_cut_during_write_is_lost():
     assert is_lost_connection(caught.value)
 
 
-def test_attribute_error_of_our_own_is_a_mistake():
-    with pytest.raises(AttributeError) as caught:
-        None.writelines  # noqa: B018
+async def test_second_reader_of_a_redis_py_connection_is_lost(valkey):
+    connection = redis.asyncio.Connection(port=valkey.port)
+    await connection.connect()
+    reading = asyncio.create_task(connection.read_response())
+    await asyncio.sleep(0.01)
+    with pytest.raises(RuntimeError) as caught:
+        await connection.read_response()
+    assert is_lost_connection(caught.value)
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    await connection.disconnect()
+
+
+@pytest.mark.parametrize("error", [AttributeError, RuntimeError])
+def test_error_of_our_own_code_is_a_mistake(error):
+    with pytest.raises(error) as caught:
+        raise error
     assert not is_lost_connection(caught.value)
