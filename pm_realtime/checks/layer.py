@@ -1,0 +1,154 @@
+"""Checks of ``CHANNEL_LAYERS``."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error
+from django.core.checks import Warning as CheckWarning
+from django.utils.module_loading import import_string
+
+from pm_realtime.checks.hints import did_you_mean, is_installed
+from pm_realtime.conf import Conf, conf
+from pm_realtime.layer import (
+    BLOCKING_SECONDS,
+    CHANNELS_REDIS,
+    CORE_LAYER,
+    PUBSUB_LAYER,
+    layer_config,
+    layer_name,
+    short_socket_timeout,
+)
+
+_MEMORY: Final = "channels.layers.InMemoryChannelLayer"
+#: The keys that Channels reads. It refuses the old ROUTING.
+_LAYER_KEYS: Final = ("BACKEND", "CONFIG", "TEST_CONFIG")
+_EXAMPLE: Final = (
+    f'CHANNEL_LAYERS = {{"default": {{"BACKEND": "{PUBSUB_LAYER}", '
+    '"CONFIG": {"hosts": ["redis://localhost:6379"]}}}'
+)
+#: In messages. Below this, a burst overflows the one channel of a process, and messages are lost.
+_MIN_LAYER_CAPACITY: Final = 1000
+
+
+def check_layer() -> Iterator[CheckMessage]:
+    configured = getattr(settings, "CHANNEL_LAYERS", {})
+    config = layer_config()
+    if not isinstance(configured, Mapping):
+        yield Error(
+            f"CHANNEL_LAYERS must be a dict, got {type(configured).__name__}.",
+            hint=f"Write {_EXAMPLE}, or leave it out.",
+            id="pm_realtime.E011",
+        )
+    elif config is not None:
+        yield from _check_keys(config)
+        yield from _check_class(config)
+    elif conf.CHANNEL_LAYER in configured:
+        kind = type(configured[conf.CHANNEL_LAYER]).__name__
+        yield Error(
+            f"{layer_name()} must be a dict with the key BACKEND, got one of type {kind}.",
+            hint=f"Write {_EXAMPLE}.",
+            id="pm_realtime.E011",
+        )
+    elif configured or Conf.CHANNEL_LAYER.default != conf.CHANNEL_LAYER:
+        yield Error(
+            f'PM_REALTIME["CHANNEL_LAYER"]: {conf.CHANNEL_LAYER!r} is not in CHANNEL_LAYERS.',
+            hint=f"CHANNEL_LAYERS has: {', '.join(map(str, configured or ())) or 'nothing'}.",
+            id="pm_realtime.E011",
+        )
+    else:
+        yield from _check_memory_layer()
+
+
+def _check_keys(config: Mapping[Any, Any]) -> Iterator[CheckMessage]:
+    for key in config:
+        if key not in _LAYER_KEYS:
+            hint = did_you_mean(key, list(_LAYER_KEYS))
+            if not hint.startswith("Did"):
+                hint = f'Options of the layer stand inside: "CONFIG": {{{key!r}: ...}}. {hint}'
+            yield CheckWarning(
+                f"{layer_name()}[{key!r}] has no meaning to Channels.",
+                hint=hint,
+                id="pm_realtime.W008",
+            )
+    options = config.get("CONFIG", {})
+    if not isinstance(options, Mapping):
+        yield Error(
+            f'{layer_name()}["CONFIG"] must be a dict, got one of type {type(options).__name__}.',
+            hint=f"Write {_EXAMPLE}.",
+            id="pm_realtime.E011",
+        )
+
+
+def _check_class(config: Mapping[Any, Any]) -> Iterator[CheckMessage]:
+    path = config.get("BACKEND")
+    if problem := describe_import_problem(path):
+        yield Error(
+            f'{layer_name()}["BACKEND"] {problem}.',
+            hint=_hint_for_class(path),
+            id="pm_realtime.E017",
+        )
+        return
+    options = config.get("CONFIG")
+    options = options if isinstance(options, Mapping) else {}
+    if path == _MEMORY:
+        yield from _check_memory_layer()
+    if path in (_MEMORY, CORE_LAYER):
+        yield from _check_capacity(options.get("capacity", 100))
+    if path == CORE_LAYER:
+        yield from _check_socket_timeout(options.get("hosts"))
+
+
+def describe_import_problem(path: object) -> str:
+    """Why ``path`` names no channel layer, as the rest of a sentence; empty if it does."""
+    if path is None or path == "":
+        return "is missing"
+    if not isinstance(path, str):
+        return f"must be a dotted path as text, got {path!r} ({type(path).__name__})"
+    try:
+        found = import_string(path)
+    except Exception as error:
+        return f"cannot be imported: {path!r} ({str(error).rstrip('.')})"
+    return "" if callable(found) else f"cannot be made: {path!r} is no class"
+
+
+def _hint_for_class(path: object) -> str:
+    has_packages = is_installed("channels_redis") and is_installed("redis")
+    if str(path).startswith(CHANNELS_REDIS) and not has_packages:
+        return "pip install pm-realtime[redis]"
+    return did_you_mean(path, [PUBSUB_LAYER, CORE_LAYER, _MEMORY])
+
+
+def _check_memory_layer() -> Iterator[CheckMessage]:
+    if not settings.DEBUG:
+        yield CheckWarning(
+            "The in-memory channel layer is in use with DEBUG = False: pushes from other "
+            "processes (workers, shells, a second server) reach nobody.",
+            hint=f"Set CHANNEL_LAYERS to {PUBSUB_LAYER}; one process alone may silence this.",
+            id="pm_realtime.W002",
+        )
+
+
+def _check_capacity(capacity: object) -> Iterator[CheckMessage]:
+    if isinstance(capacity, int) and capacity < _MIN_LAYER_CAPACITY:
+        yield CheckWarning(
+            f"The channel layer drops what exceeds {capacity} waiting messages in silence; "
+            "here one channel carries all pushes of a process.",
+            hint=f"Set its capacity to {_MIN_LAYER_CAPACITY} or more, or use {PUBSUB_LAYER}.",
+            id="pm_realtime.W003",
+        )
+
+
+def _check_socket_timeout(hosts: Any) -> Iterator[CheckMessage]:
+    timeout = short_socket_timeout(hosts)
+    if timeout is not None:
+        yield CheckWarning(
+            f"RedisChannelLayer waits {BLOCKING_SECONDS} s for a message, but its socket "
+            f"times out after {timeout:g} s: a receiver with nothing to do dies of it. "
+            "pm_realtime keeps its own busy; other consumers on this layer are lost.",
+            hint=(
+                'Add "?socket_timeout=30" to the URL or "socket_timeout": None to the host '
+                f"dict, or use {PUBSUB_LAYER}."
+            ),
+            id="pm_realtime.W004",
+        )

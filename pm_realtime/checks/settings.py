@@ -1,0 +1,124 @@
+"""Checks of ``PM_REALTIME``."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error
+
+from pm_realtime.checks.backend import check_backend, check_location, check_memory_backend
+from pm_realtime.checks.hints import check_callable, did_you_mean
+from pm_realtime.checks.rooms import check_options, check_rooms
+from pm_realtime.conf import Conf, conf
+from pm_realtime.connection import is_pattern, parse_rate
+from pm_realtime.rooms import SERVER
+
+
+def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Every mistake in ``PM_REALTIME`` at once."""
+    found = getattr(settings, "PM_REALTIME", {})
+    if not isinstance(found, Mapping):
+        return [
+            Error(
+                f"PM_REALTIME must be a dict, got {found!r} ({type(found).__name__}).",
+                hint="Write PM_REALTIME = {...}, or leave it out for the defaults.",
+                id="pm_realtime.E001",
+            )
+        ]
+    broken = {
+        name
+        for name, setting in Conf.settings().items()
+        if name in found and not setting.is_valid(found[name])
+    }
+    messages = [*_check_keys(found), *_check_types(found, broken)]
+    for name in ("RATE_LIMIT", "CONNECT_RATE_PER_ADDRESS", "CONNECT_RATE_PER_USER"):
+        if name not in broken:
+            messages += _check_rate(name)
+    if "ROLE_RESOLVER" not in broken:
+        messages += check_callable(conf.ROLE_RESOLVER, 'PM_REALTIME["ROLE_RESOLVER"]', "E007")
+    if "ALLOWED_ORIGINS" not in broken:
+        messages += _check_origins()
+    if not {"BACKEND", "CHANNEL_LAYER"} & broken:
+        messages += check_backend()
+    if not {"BACKEND", "CHANNEL_LAYER", "LOCATION"} & broken:
+        messages += check_location()
+        messages += check_memory_backend()
+    roles = _possible_roles(found) if "ROLES" in broken else tuple(conf.ROLES)
+    if SERVER in roles:
+        messages.append(
+            Error(
+                f'PM_REALTIME["ROLES"]: {SERVER!r} is no name for a role.',
+                hint=f'As a publish_role, "{SERVER}" stands for server code. Choose another name.',
+                id="pm_realtime.E014",
+            )
+        )
+    if "ROOMS" not in broken:
+        messages += check_rooms(roles)
+    if "DEFAULT_ROOM" not in broken and conf.DEFAULT_ROOM is not None:
+        messages += check_options(conf.DEFAULT_ROOM, 'PM_REALTIME["DEFAULT_ROOM"]', roles)
+    return messages
+
+
+def _check_keys(found: Mapping[Any, Any]) -> Iterator[CheckMessage]:
+    known = list(Conf.settings())
+    for key in found:
+        if key not in known:
+            yield Error(
+                f"PM_REALTIME[{key!r}] is not a setting of pm_realtime.",
+                hint=did_you_mean(key, known),
+                id="pm_realtime.E002",
+            )
+
+
+def _check_types(found: Mapping[Any, Any], broken: set[str]) -> Iterator[CheckMessage]:
+    for name, setting in Conf.settings().items():
+        if name in broken:
+            yield Error(
+                setting.describe(found[name]),
+                hint=f"The default is {setting.default!r}; leave the key out to use it.",
+                id="pm_realtime.E003",
+            )
+
+
+def _check_rate(name: str) -> Iterator[CheckMessage]:
+    rate = getattr(conf, name)
+    if rate is None:
+        return
+    try:
+        parse_rate(rate)
+    except ValueError as error:
+        yield Error(
+            f'PM_REALTIME["{name}"]: {error}.',
+            hint="Write a count and a unit, as in '60/m', '5/s' or '1000/h'; None for no limit.",
+            id="pm_realtime.E005",
+        )
+
+
+def _check_origins() -> Iterator[CheckMessage]:
+    for origin in conf.ALLOWED_ORIGINS or ():
+        if not is_pattern(origin):
+            yield Error(
+                f'PM_REALTIME["ALLOWED_ORIGINS"]: expected scheme and host, got {origin!r}.',
+                hint=_hint_for_origin(origin),
+                id="pm_realtime.E012",
+            )
+
+
+def _hint_for_origin(origin: str) -> str:
+    if origin.lower() == "null":
+        return "Any site can make a page of the origin 'null', so it cannot be let in by itself."
+    host = re.sub(r"^(\w*:)?/*", "", origin).partition("/")[0]
+    scheme = "http" if origin.startswith(("http:", "ws:")) else "https"
+    suggestion = f"{scheme}://{re.sub(r'^[*]?[.]', '*.', host)}"
+    if host and is_pattern(suggestion):
+        return f"Did you mean {suggestion!r}?"
+    return "Write 'https://example.com', 'https://*.example.com' or '*', with no path."
+
+
+def _possible_roles(found: Mapping[Any, Any]) -> tuple[str, ...]:
+    """The default roles and every string in an invalid ``ROLES``."""
+    roles = found["ROLES"]
+    values = roles if isinstance(roles, list | tuple | set) else [roles]
+    names = (value for value in values if isinstance(value, str))
+    return tuple(dict.fromkeys([*Conf.ROLES.default, *names]))

@@ -1,0 +1,202 @@
+"""Checks of ``CHANNEL_LAYERS``."""
+
+import sys
+
+import pytest
+
+from pm_realtime.backends import backend_path
+from tests.checks.messages import (
+    CORE,
+    MEMORY,
+    PUBSUB,
+    URL,
+    entry,
+    layer,
+    only,
+)
+
+
+def test_e011_channel_layer_is_not_configured(check):
+    message = only(check({"CHANNEL_LAYER": "realtime"}), "E011")
+    assert message.msg == "PM_REALTIME[\"CHANNEL_LAYER\"]: 'realtime' is not in CHANNEL_LAYERS."
+    assert message.hint == "CHANNEL_LAYERS has: default."
+
+
+@pytest.mark.parametrize(
+    "layers", [{}, {"default": {"BACKEND": MEMORY, "CONFIG": {"capacity": 9999}}}]
+)
+def test_w002_in_memory_layer_without_debug(check, layers):
+    message = only(check({}, DEBUG=False, CHANNEL_LAYERS=layers), "W002")
+    assert "in-memory channel layer" in message.msg
+    assert PUBSUB in message.hint
+
+
+def test_redis_layer_without_debug_gets_no_message(check):
+    assert check({}, DEBUG=False) == []
+
+
+@pytest.mark.parametrize("backend", [MEMORY, CORE])
+@pytest.mark.parametrize(("config", "capacity"), [({}, 100), ({"capacity": 999}, 999)])
+def test_w003_capacity_is_too_low(check, backend, config, capacity):
+    hosts = {"hosts": [{"address": "redis://r", "socket_timeout": None}]} if backend == CORE else {}
+    message = only(check({}, CHANNEL_LAYERS=layer(backend, **config, **hosts)), "W003")
+    assert f"what exceeds {capacity} waiting messages" in message.msg
+    assert "1000" in message.hint
+
+
+def test_w003_default_capacity_is_too_low(check):
+    only(check({}, CHANNEL_LAYERS={"default": {"BACKEND": MEMORY}}), "W003")
+
+
+@pytest.mark.parametrize("backend", [MEMORY, PUBSUB])
+def test_layer_of_enough_capacity_gets_no_message(check, backend):
+    assert check({}, CHANNEL_LAYERS=layer(backend, capacity=1000)) == []
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"hosts": []},
+        {"hosts": [URL]},
+        {"hosts": [("localhost", 6379)]},
+        {"hosts": [f"{URL}?db=1"]},
+        {"hosts": [f"{URL}?socket_timeout=5"]},
+        {"hosts": [f"{URL}?socket_timeout=0.5"]},
+        {"hosts": [{"address": URL}]},
+        {"hosts": [{"host": "localhost", "port": 6379}]},
+        {"hosts": [{"address": URL, "socket_timeout": 3}]},
+        {"hosts": [{"sentinels": [("localhost", 26379)], "master_name": "m"}]},
+        {"hosts": [f"{URL}?socket_timeout=30", URL]},
+    ],
+    ids=str,
+)
+def test_w004_socket_times_out_before_the_layer(check, config):
+    message = only(check({}, CHANNEL_LAYERS=layer(CORE, capacity=1000, **config)), "W004")
+    assert "RedisChannelLayer waits 5 s" in message.msg
+    assert "?socket_timeout=30" in message.hint
+    assert '"socket_timeout": None' in message.hint
+    assert PUBSUB in message.hint
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        [f"{URL}?socket_timeout=30"],
+        [f"{URL}?db=1&socket_timeout=30.5"],
+        [{"address": URL, "socket_timeout": None}],
+        [{"address": URL, "socket_timeout": 30}],
+        [{"address": f"{URL}?socket_timeout=30"}],
+        [{"host": "localhost", "port": 6379, "socket_timeout": None}],
+        [f"{URL}?socket_timeout=30", {"address": URL, "socket_timeout": None}],
+    ],
+    ids=str,
+)
+def test_long_socket_timeout_gets_no_message(check, hosts):
+    assert check({}, CHANNEL_LAYERS=layer(CORE, capacity=1000, hosts=hosts)) == []
+
+
+def test_pubsub_layer_may_have_any_socket_timeout(check):
+    assert check({}, CHANNEL_LAYERS=layer(PUBSUB, hosts=[f"{URL}?socket_timeout=1"])) == []
+
+
+def test_layer_is_not_checked_if_its_alias_is_invalid(check):
+    only(check({"CHANNEL_LAYER": 5}, DEBUG=False, CHANNEL_LAYERS={}), "E003")
+
+
+def test_e011_alias_without_any_channel_layer(check):
+    message = only(check({"CHANNEL_LAYER": "zzz"}, CHANNEL_LAYERS={}), "E011")
+    assert "'zzz'" in message.msg
+    assert "nothing" in message.hint
+
+
+@pytest.mark.parametrize("layers", [[1], {"default": {"BACKEND": MEMORY, "CONFIG": None}}])
+def test_invalid_channel_layers_do_not_raise(check, layers):
+    check({}, CHANNEL_LAYERS=layers)
+
+
+@pytest.mark.parametrize(
+    ("path", "nearest"),
+    [
+        ("channels_redis.pubsub.RedisPubSubChannelLayr", PUBSUB),
+        ("channels_redis.cor.RedisChannelLayer", CORE),
+        ("channel_redis.core.RedisChannelLayer", CORE),
+        ("channels.layer.InMemoryChannelLayer", MEMORY),
+    ],
+)
+@pytest.mark.parametrize("more", [{}, {"LOCATION": URL}], ids=["", "LOCATION"])
+def test_e017_layer_cannot_be_imported(check, path, nearest, more):
+    message = only(check(more, CHANNEL_LAYERS=entry(BACKEND=path, CONFIG={})), "E017")
+    start = f'CHANNEL_LAYERS["default"]["BACKEND"] cannot be imported: \'{path}\' ('
+    assert message.msg.startswith(start)
+    assert message.hint == f"Did you mean '{nearest}'?"
+
+
+@pytest.mark.parametrize("package", ["channels_redis", "redis"])
+@pytest.mark.parametrize("path", [PUBSUB, CORE])
+def test_e017_hint_names_the_package_to_install(check, monkeypatch, package, path):
+    for name in [name for name in sys.modules if name.split(".")[0] in ("channels_redis", package)]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, package, None)
+    if package == "redis":
+        monkeypatch.setattr("pm_realtime.backends.redis.backend.is_installed", False)
+    message = only(check({"LOCATION": URL}, CHANNEL_LAYERS=entry(BACKEND=path)), "E017")
+    assert message.hint == "pip install pm-realtime[redis]"
+    assert backend_path().endswith("RedisBackend")
+
+
+@pytest.mark.parametrize("keys", [{"CONFIG": {}}, {"BACKEND": None}, {"BACKEND": ""}, {}])
+def test_e017_layer_without_a_backend(check, keys):
+    message = only(check({}, CHANNEL_LAYERS=entry(**keys)), "E017")
+    assert message.msg == 'CHANNEL_LAYERS["default"]["BACKEND"] is missing.'
+    assert PUBSUB in message.hint
+
+
+@pytest.mark.parametrize("path", [5, ["x"], b"x", "json.decoder", "tests.checks.messages.URL"])
+def test_e017_backend_is_not_a_layer(check, path):
+    only(check({}, CHANNEL_LAYERS=entry(BACKEND=path)), "E017")
+
+
+@pytest.mark.parametrize("found", ["text", None, 5, []])
+def test_e011_layer_is_not_a_dict(check, found):
+    message = only(check({}, CHANNEL_LAYERS={"default": found}), "E011")
+    assert message.msg == (
+        'CHANNEL_LAYERS["default"] must be a dict with the key BACKEND, '
+        f"got one of type {type(found).__name__}."
+    )
+    assert PUBSUB in message.hint
+
+
+@pytest.mark.parametrize("found", ["text", None, 5, [1]])
+def test_e011_channel_layers_are_not_a_dict(check, found):
+    message = only(check({}, CHANNEL_LAYERS=found), "E011")
+    assert message.msg == f"CHANNEL_LAYERS must be a dict, got {type(found).__name__}."
+
+
+@pytest.mark.parametrize("path", [PUBSUB, CORE, MEMORY])
+@pytest.mark.parametrize("config", [["x"], None, 5, "text"])
+def test_e011_config_is_not_a_dict(check, path, config):
+    found = check({}, CHANNEL_LAYERS=entry(BACKEND=path, CONFIG=config))
+    (message,) = [message for id, message in found if id.startswith("E")]
+    assert message.id == "pm_realtime.E011"
+    assert message.msg.startswith('CHANNEL_LAYERS["default"]["CONFIG"] must be a dict')
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("hosts", "\"CONFIG\": {'hosts': ...}"),
+        ("config", "Did you mean 'CONFIG'?"),
+        ("CONFG", "Did you mean 'CONFIG'?"),
+        ("ROUTING", "Known are: BACKEND, CONFIG, TEST_CONFIG."),
+        (5, "Known are: BACKEND"),
+    ],
+)
+def test_w008_unknown_key_of_a_layer(check, key, hint):
+    message = only(check({}, CHANNEL_LAYERS={"default": {"BACKEND": PUBSUB, key: [URL]}}), "W008")
+    assert message.msg == f'CHANNEL_LAYERS["default"][{key!r}] has no meaning to Channels.'
+    assert hint in message.hint
+
+
+def test_test_config_gets_no_message(check):
+    assert check({}, CHANNEL_LAYERS=entry(BACKEND=PUBSUB, CONFIG={}, TEST_CONFIG={})) == []
