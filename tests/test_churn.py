@@ -22,7 +22,7 @@ from django.http import HttpRequest
 
 import pm_realtime
 from pm_realtime.auth import rechecker
-from pm_realtime.auth.database import run_check, run_handshake
+from pm_realtime.auth.database import run_handshake, run_recheck
 from pm_realtime.auth.sessions import Session
 from pm_realtime.backends import get_backend
 from pm_realtime.backends.memory import MemoryBackend
@@ -353,7 +353,7 @@ async def test_twenty_thousand_operations_leave_nothing_of_anybody(make_user, co
 
 async def start_threads():
     """Have the pools start all their threads, which then keep what they take."""
-    pools = {run_handshake: 8, run_check: 2, run_site_code: 32}
+    pools = {run_handshake: 8, run_recheck: 2, run_site_code: 32}
     steps = [run(count_users) for run, size in pools.items() for _ in range(size)]
     steps += [asyncio.to_thread(time.sleep, 0.2) for _ in range(40)]  # What pushes are sent from.
     await asyncio.gather(*steps)

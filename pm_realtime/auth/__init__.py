@@ -1,16 +1,11 @@
-"""The user behind a connection, and whether that is still so."""
+"""The identity of a connection, found at the handshake and rechecked from then on."""
 
+from pm_realtime.auth.authentication import authenticate, owner_key_of
+from pm_realtime.auth.cookies import session_name
 from pm_realtime.auth.database import run_in_pool
-from pm_realtime.auth.identity import (
-    Identity,
-    RecheckResult,
-    anonymous,
-    authenticate,
-    owner_key_of,
-    recheck_identities,
-    session_name,
-)
+from pm_realtime.auth.identity import Identity, anonymous
 from pm_realtime.auth.receivers import connect_receivers
+from pm_realtime.auth.recheck import RecheckResult, recheck_identities
 from pm_realtime.auth.rechecker import (
     Rechecker,
     RecheckTimings,

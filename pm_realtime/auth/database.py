@@ -1,7 +1,7 @@
-"""Threads for code that uses the database, so that it holds up neither the event loop nor others.
+"""Thread pools for code that uses the database.
 
-Channels and Django send all sync code of a process through one shared thread. A query of three
-seconds there would hold up every handshake; so connecting and re-checking each have a pool.
+Channels and Django run all sync code of a process in one shared thread. A query of three seconds
+there would delay every handshake, so handshakes and rechecks have a pool each.
 """
 
 from collections.abc import Callable
@@ -18,20 +18,20 @@ from pm_realtime.concurrency import is_loop_of_a_caller
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: A handshake is one short hop, so a few threads do.
-_handshakes: Final = ThreadPoolExecutor(8, thread_name_prefix="pm_realtime-handshake")
-#: A re-check is for many connections at once.
-_checks: Final = ThreadPoolExecutor(2, thread_name_prefix="pm_realtime-check")
+#: A handshake takes a few short queries.
+_handshake_threads: Final = ThreadPoolExecutor(8, thread_name_prefix="pm_realtime-handshake")
+#: A recheck is for many connections at once.
+_recheck_threads: Final = ThreadPoolExecutor(2, thread_name_prefix="pm_realtime-recheck")
 
 
 async def run_handshake(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Run the one database hop of a handshake; its database connections are returned."""
-    return await run_in_pool(_handshakes, function, *args, **kwargs)
+    """Run the queries of a handshake, then release their database connections."""
+    return await run_in_pool(_handshake_threads, function, *args, **kwargs)
 
 
-async def run_check(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Run a re-check of many connections; its database connections are returned."""
-    return await run_in_pool(_checks, function, *args, **kwargs)
+async def run_recheck(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run a recheck of many connections, then release their database connections."""
+    return await run_in_pool(_recheck_threads, function, *args, **kwargs)
 
 
 async def run_in_pool(
@@ -40,27 +40,27 @@ async def run_in_pool(
     """Run ``function``, which may use the database, in a thread of ``pool``."""
     if is_loop_of_a_caller():
         return await database_sync_to_async(function)(*args, **kwargs)
-    hop = database_sync_to_async(_outlive_cut, thread_sensitive=False, executor=pool)
-    return await hop(function, *args, **kwargs)
+    run = database_sync_to_async(_retry_if_lost, thread_sensitive=False, executor=pool)
+    return await run(function, *args, **kwargs)
 
 
-def _outlive_cut(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call ``function``, and once more if a database connection kept from before has been cut.
+def _retry_if_lost(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call ``function``, and call it again if a database connection from before was lost.
 
-    Under ``CONN_MAX_AGE`` each thread keeps one, and a restart of the database cuts them all. A
-    request of Django's would fail once in each thread; here an honest client would be refused.
+    Under ``CONN_MAX_AGE`` each thread keeps a connection, and a restart of the database closes all
+    of them. Without the second call, the first handshake in each thread would be refused.
     """
     kept = [each for each in connections.all(initialized_only=True) if each.connection is not None]
     try:
         return function(*args, **kwargs)
     except DatabaseError:
-        if not _close_cut(kept):
+        if not _close_lost(kept):
             raise
     return function(*args, **kwargs)
 
 
-def _close_cut(kept: list[BaseDatabaseWrapper]) -> bool:
-    cut = [each for each in kept if each.connection is None or not each.is_usable()]
-    for connection in cut:
+def _close_lost(kept: list[BaseDatabaseWrapper]) -> bool:
+    lost = [each for each in kept if each.connection is None or not each.is_usable()]
+    for connection in lost:
         connection.close()
-    return bool(cut)
+    return bool(lost)

@@ -1,8 +1,8 @@
-"""What Django itself says of sessions, users and groups, passed on to the connections it is about.
+"""Receivers of Django's signals for users, groups and sessions, which send control messages.
 
-All of it waits for the commit, but for what happens to a session in a cache or a file, which does
-not wait either; and none of it can fail the request that caused it. What Django does not say (a raw
-``update()``, a row deleted by SQL) the sweep of :mod:`pm_realtime.auth` finds.
+The messages wait for the commit, except for a session in a cache or a file, which does not wait
+either. A failure here never fails the request. Changes without a signal (``QuerySet.update()``, a
+row deleted by SQL) are found by the sweep of the rechecker.
 """
 
 import logging
@@ -37,27 +37,27 @@ logger = logging.getLogger("pm_realtime.auth")
 P = ParamSpec("P")
 
 _NAME: Final = "pm_realtime.receivers"
-#: Users changed at once above which everybody is looked at rather than each of them told.
-MANY: Final = 50
+#: If one signal changes more users than this, a single message refreshes all connections.
+MAX_REFRESHED_USERS: Final = 50
 
 
 def _harmless(receive: Callable[P, None]) -> Callable[P, None]:
-    """``receive``, without a failure for whoever saved a user or logs out."""
+    """``receive`` with its errors logged, so that they do not reach the sender of the signal."""
 
     @wraps(receive)
     def harmless(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             receive(*args, **kwargs)
         except Exception:
-            logger.exception("Connections could not be told of a change.")
+            logger.exception("A change of a user or a session could not be sent to connections.")
 
     return harmless
 
 
 def connect_receivers() -> None:
-    """Listen to the signals of the user model and of what gives its users their roles.
+    """Connect the signals of the user model and of its relations, such as groups.
 
-    A site without ``django.contrib.auth`` has nothing to say.
+    Does nothing on a site without ``django.contrib.auth``.
     """
     try:
         get_user_model()
@@ -65,8 +65,8 @@ def connect_receivers() -> None:
         return
     user_logged_in.connect(_name_session, dispatch_uid=_NAME)
     user_logged_out.connect(_end_session, dispatch_uid=_NAME)
-    setting_changed.connect(_connect_anew, dispatch_uid=_NAME)
-    sessions.watch(on_move=_follow_session, on_renew=_follow_cookie, on_end=_end_emptied)
+    setting_changed.connect(_reconnect, dispatch_uid=_NAME)
+    sessions.connect_hooks(on_rekey=_follow_rekey, on_renew=_follow_renewal, on_end=_end_flushed)
     for model in _user_models():
         post_save.connect(_refresh_saved, sender=model, dispatch_uid=_NAME)
         post_delete.connect(_close_deleted, sender=model, dispatch_uid=_NAME)
@@ -79,30 +79,30 @@ def connect_receivers() -> None:
         post_delete.connect(_refresh_all, sender=model, dispatch_uid=_NAME)
 
 
-def _connect_anew(*, setting: str, **kwargs: Any) -> None:
+def _reconnect(*, setting: str, **kwargs: Any) -> None:
     if setting in ("AUTH_USER_MODEL", "SESSION_ENGINE"):
         connect_receivers()
 
 
 def _user_models() -> list[type[Model]]:
-    """The user model with its proxies and children, whose signals have a sender of their own."""
+    """The user model, its proxies and its child models: each is a sender of its own."""
     return [model for model in apps.get_models() if issubclass(model, get_user_model())]
 
 
 def _relations_of_users() -> list[Any]:
-    """The tables between users and what the user model itself relates them to, such as groups."""
+    """The tables of the user model's many-to-many fields, such as groups."""
     return [field.remote_field.through for field in get_user_model()._meta.many_to_many]
 
 
 def _group_models() -> list[Any]:
-    """The models of Django's groups, as the user model has them."""
+    """The models to which a field ``groups`` of the user model relates."""
     fields = get_user_model()._meta.many_to_many
     return [field.remote_field.model for field in fields if field.name == "groups"]
 
 
 @_harmless
 def _name_session(*, request: Any, **kwargs: Any) -> None:
-    """A session that is all in its cookie gets a name by which its connections are found."""
+    """Give a signed-cookie session the name by which its connections are found."""
     if sessions.are_in_cookies():
         request.session.setdefault(sessions.NAME_KEY, secrets.token_hex(16))
 
@@ -112,43 +112,40 @@ def _end_session(*, request: Any, user: Any, **kwargs: Any) -> None:
     session = getattr(request, "session", None)
     key = getattr(session, "session_key", None)
     if session is not None and key and user is not None:
-        _end(user_group(user_key(user)), sessions.name_of(key, session))
+        _send_ended(user_group(user_key(user)), sessions.name_of(key, session))
 
 
 @_harmless
-def _end_emptied(key: str, data: Mapping[str, Any], store: Any) -> None:
+def _end_flushed(key: str, data: Mapping[str, Any], store: Any) -> None:
     target = _group_of(data)
     if target is not None:
-        _end(target, sessions.name_of(key, data))
+        _send_ended(target, sessions.name_of(key, data))
 
 
-def _end(target: str, session: str) -> None:
-    on_commit = sessions.wait_for_commit()
-    send_control(target, SessionEnded(session), on_commit=on_commit)
+def _send_ended(target: str, session: str) -> None:
+    send_control(target, SessionEnded(session), on_commit=sessions.waits_for_commit())
 
 
 @_harmless
-def _follow_session(key: str, data: Mapping[str, Any], store: Any) -> None:
-    """A session has another key: its connections close, and their clients come back with it."""
+def _follow_rekey(key: str, data: Mapping[str, Any], store: Any) -> None:
+    """Close the connections of a session with a new key: their clients come back with it."""
     target, name = _group_of(data), sessions.name_of(key, data)
     if target is None or not store.session_key:
         return
     if sessions.are_in_cookies():
         send_control(target, CookieExpected(name))
     elif store.session_key != key:
-        on_commit = sessions.wait_for_commit()
-        send_control(target, SessionRekeyed(name), on_commit=on_commit)
+        send_control(target, SessionRekeyed(name), on_commit=sessions.waits_for_commit())
 
 
 @_harmless
-def _follow_cookie(key: str, data: Mapping[str, Any], store: Any) -> None:
-    """The browser is handed a new cookie with the session; it may be the same within a second."""
+def _follow_renewal(key: str, data: Mapping[str, Any], store: Any) -> None:
+    """Report the new cookie of a session. It may be equal to the old one within a second."""
     target = _group_of(data)
     if target is None or not store.session_key:
         return
     name, auth_hash = sessions.name_of(key, data), data.get(HASH_SESSION_KEY, "")
-    renewed = CookieRenewed(name, auth_hash, sessions.expiry_of(store))
-    send_control(target, renewed)
+    send_control(target, CookieRenewed(name, auth_hash, sessions.expiry_of(store)))
 
 
 def _group_of(data: Mapping[str, Any]) -> str | None:
@@ -162,7 +159,7 @@ def _group_of(data: Mapping[str, Any]) -> str | None:
 def _refresh_saved(
     *, instance: Any, created: bool, update_fields: frozenset[str] | None, **kwargs: Any
 ) -> None:
-    # A new user has no connection, and each login saves when it was.
+    # A new user has no connection, and each login saves its time.
     if not created and update_fields != frozenset({"last_login"}):
         _refresh(instance.pk)
 
@@ -170,11 +167,10 @@ def _refresh_saved(
 @_harmless
 def _close_deleted(*, sender: Any, instance: Any, **kwargs: Any) -> None:
     if sender._meta.concrete_model is not get_user_model()._meta.concrete_model:
-        _refresh(instance.pk)  # The row of a child: its user may stay.
+        _refresh(instance.pk)  # A row of a child model: its user may stay.
         return
-    target = user_group(user_key(instance.pk))
     close = Close(int(CloseCode.USER_GONE), "the user is gone")
-    send_control(target, close)
+    send_control(user_group(user_key(instance.pk)), close)
 
 
 @_harmless
@@ -184,7 +180,7 @@ def _refresh_related(
     if not action.startswith("post_"):
         return
     users = pk_set if reverse else {instance.pk}
-    if users is None or len(users) > MANY:
+    if users is None or len(users) > MAX_REFRESHED_USERS:
         _refresh_all()
         return
     for user in users:
@@ -193,7 +189,7 @@ def _refresh_related(
 
 @_harmless
 def _refresh_member(*, sender: Any, instance: Any, **kwargs: Any) -> None:
-    """A site has a model of its own between users and groups, and saves or deletes a row of it."""
+    """Follow a row of a site's own model between users and groups, saved or deleted."""
     fields: Any = get_user_model()._meta.many_to_many
     for field in fields:
         if field.remote_field.through is sender:

@@ -16,14 +16,10 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from pm_realtime.auth import sessions
-from pm_realtime.auth.database import run_check
+from pm_realtime.auth.database import run_recheck
 from pm_realtime.auth.due_queue import DueQueue
-from pm_realtime.auth.identity import (
-    Identity,
-    RecheckResult,
-    recheck_identities,
-    recheck_sessions,
-)
+from pm_realtime.auth.identity import Identity
+from pm_realtime.auth.recheck import RecheckResult, recheck_identities, recheck_sessions
 from pm_realtime.concurrency import PerLoop
 from pm_realtime.conf import conf
 
@@ -197,7 +193,7 @@ class Rechecker:
         identities = [subject.identity for subject in subjects]
         try:
             async with asyncio.timeout(seconds):
-                results = await run_check(recheck, identities)
+                results = await run_recheck(recheck, identities)
         except Exception as error:
             if not self._is_failing:
                 self._is_failing = True

@@ -1,8 +1,6 @@
-"""Django's sessions, engine by engine, as an open connection needs them.
+"""Django's sessions, engine by engine: reading them, and hooks for their changes.
 
-What is in a session now, until when it lasts, by what name processes speak of it, and what becomes
-of it when Django gives it another key. Reading here never writes: a handshake or a re-check cannot
-hand the browser a new cookie, and Django keeps what it would keep.
+Reading a session never writes it: a handshake or a recheck cannot hand the browser a new cookie.
 """
 
 import math
@@ -14,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import wraps
 from hashlib import sha256
 from importlib import import_module
+from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,33 +25,33 @@ from django.core.cache.backends.base import InvalidCacheKey
 from django.core.exceptions import SuspiciousOperation
 from django.utils import timezone
 
-#: Where a signed-cookie session keeps the name that stays when its cookie changes.
+#: The key of the name in a signed-cookie session. The name stays when the cookie changes.
 NAME_KEY: Final = "_pm_realtime_session"
 _AUTH_KEYS: Final = (SESSION_KEY, BACKEND_SESSION_KEY, HASH_SESSION_KEY)
 
-#: A cache does not tell when an entry expires. Sessions shorter than this (seconds) are looked at
-#: this often (seconds); longer ones when they would expire at the latest, and by the sweep.
-SHORT: Final = 3600.0
-PROBE: Final = 0.8
-#: Within the second that a signature names: a session ends hardly before its time, and not more
-#: than this after it.
-ALMOST_A_SECOND: Final = timedelta(seconds=0.9)
+#: A cache does not tell when an entry expires, so a session in a cache that may expire within
+#: `SHORT_SESSION_SECONDS` is read again after `CACHED_SESSION_SECONDS`. The others are read again
+#: when they expire at the latest, and by the sweep.
+SHORT_SESSION_SECONDS: Final = 3600.0
+CACHED_SESSION_SECONDS: Final = 0.8
+#: A signature names a full second. With this, a session ends hardly before its time, and less than
+#: a second after it.
+SIGNATURE_ROUNDING: Final = timedelta(seconds=0.9)
 
-#: Bytes that the name of a file can have; a cookie can say anything.
-MAX_NAME: Final = 255
+#: A cookie may hold any text, and a longer name of a file is an error.
+MAX_FILE_NAME_BYTES: Final = 255
 
-
-#: How Django's own engines read a session.
-_LOADS_OF_ROWS: Final = (db.SessionStore.load, cached_db.SessionStore.load)
-_LOADS_OF_CACHES: Final = (cache.SessionStore.load,)
+#: The loading methods of Django's own engines.
+_DATABASE_LOADS: Final = (db.SessionStore.load, cached_db.SessionStore.load)
+_CACHE_LOADS: Final = (cache.SessionStore.load,)
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
     """A session of a logged-in user as it was read.
 
-    ``auth`` is what Django's login wrote into it. ``expires_at`` is when it ends and ``recheck_at``
-    when it has to be read again for that, both in seconds since the epoch.
+    ``auth`` has the keys that Django's login wrote into it. ``expires_at`` is the time at which it
+    ends, and ``recheck_at`` the time at which it has to be read again, in seconds since the epoch.
     """
 
     key: str = field(repr=False)
@@ -72,7 +71,7 @@ class Session:
 
 
 def read(key: str) -> Session | None:
-    """The session behind ``key``; None where it is gone, has expired or nobody is logged in.
+    """The session with ``key``; None if it is gone, has expired or has no logged-in user.
 
     May use the database.
     """
@@ -80,15 +79,15 @@ def read(key: str) -> Session | None:
 
 
 def read_many(keys: Iterable[str]) -> dict[str, Session]:
-    """The sessions behind ``keys``; those that :func:`read` answers with None are left out.
+    """The sessions with ``keys``, without those for which :func:`read` returns None.
 
-    One query for all where sessions are in the database or a cache, one reading each elsewhere.
+    Sessions in the database or a cache are read with one query for all, others one by one.
     """
     store = _store_class()
     found: Iterable[Session | None]
-    if store.load in _LOADS_OF_ROWS:
+    if store.load in _DATABASE_LOADS:
         found = _read_rows(store(), list(keys))
-    elif store.load in _LOADS_OF_CACHES:
+    elif store.load in _CACHE_LOADS:
         found = _read_cached(store, list(keys))
     else:
         found = (_read_one(store(key), key) for key in keys)
@@ -96,98 +95,95 @@ def read_many(keys: Iterable[str]) -> dict[str, Session]:
 
 
 def are_read_at_once() -> bool:
-    """Whether :func:`read_many` asks once for all: not where a site's own engine has its say."""
-    return _store_class().load in (*_LOADS_OF_ROWS, *_LOADS_OF_CACHES)
+    """Whether :func:`read_many` takes one query. A site's own engine reads each session."""
+    return _store_class().load in (*_DATABASE_LOADS, *_CACHE_LOADS)
 
 
 def are_in_cookies() -> bool:
-    """Whether a session is all in its cookie, so that the server can neither read nor end it."""
+    """Whether sessions are in signed cookies, which the server can neither read nor end."""
     return issubclass(_store_class(), signed_cookies.SessionStore)
 
 
-def wait_for_commit() -> bool:
-    """Whether what is done to a session waits for the transaction of its request. A database can
-    take it back, and a cookie goes out with the answer; a cache or a folder has it at once."""
+def waits_for_commit() -> bool:
+    """Whether a change of a session counts only after the commit of its request's transaction.
+
+    A database can roll it back, and a cookie goes out with the response. A cache or a folder has
+    it at once.
+    """
     return issubclass(_store_class(), db.SessionStore) or are_in_cookies()
 
 
 def name_of(key: str, data: Mapping[str, Any]) -> str:
-    """What processes call a session among themselves: it does not give the key away.
+    """The name of a session in control messages, from which its key cannot be guessed.
 
-    A signed cookie changes whenever the session does, so such a session has a name of its own.
+    A signed cookie changes whenever its session does, so such a session holds a name of its own.
     """
     return str(data.get(NAME_KEY) or sha256(key.encode()).hexdigest())
 
 
 def expiry_of(store: Any) -> float:
-    """When the session in ``store``, which is being saved now, expires; epoch seconds."""
+    """The time at which the session in ``store``, just saved, expires; epoch seconds."""
     return float(store.get_expiry_date().timestamp())
 
 
-_WATCHED: Final = "_pm_realtime_watched"
+_HOOKED: Final = "_pm_realtime_hooked"
 
-Change = Callable[[str, Mapping[str, Any], Any], None]
+#: Called with the key and the data that a session had before a change, and its store.
+Hook = Callable[[str, Mapping[str, Any], Any], None]
 
 
-def watch(on_move: Change, on_renew: Change, on_end: Change) -> None:
-    """Have these called with the key and the data that a user's session had, and its store, when
-    Django has given it another key, a new cookie that holds it all, and when it has emptied it.
+def connect_hooks(*, on_rekey: Hook, on_renew: Hook, on_end: Hook) -> None:
+    """Have these called when Django changes the session of a logged-in user.
 
-    Django has no signal for that. Its engines change a key in ``cycle_key`` (a password was
-    changed, a ``SECRET_KEY`` rotated), and write what is in the session when the answer is ready;
-    somebody who logs in as another user loses the session in ``flush`` without a word.
+    ``on_rekey``: it got another key, in ``cycle_key`` (a password was changed, a ``SECRET_KEY``
+    rotated). ``on_renew``: it got a new cookie that holds all of it. ``on_end``: it was emptied, in
+    ``flush``, which a login as another user calls without a signal. Django has no signals for
+    these, so the methods of its session store are replaced.
     """
     store = _store_class()
-    _watch(store, "cycle_key", on_move)
+    _hook(store, "cycle_key", on_rekey)
     if issubclass(store, signed_cookies.SessionStore):
-        _watch(store, "save", on_renew)  # Which `asave` calls, as `acycle_key` does `cycle_key`.
+        _hook(store, "save", on_renew)  # `asave` calls it, as `acycle_key` calls `cycle_key`.
     else:
-        _watch_async(store, "acycle_key", on_move)
-    _watch(store, "flush", on_end)
-    _watch_async(store, "aflush", on_end)
+        _hook(store, "acycle_key", on_rekey)
+    _hook(store, "flush", on_end)
+    _hook(store, "aflush", on_end)
 
 
-def _watch(store: Any, name: str, on_change: Change) -> None:
+def _hook(store: Any, name: str, hook: Hook) -> None:
     original = getattr(store, name)
-    if hasattr(original, _WATCHED):
+    if hasattr(original, _HOOKED):
         return
 
+    # The data is read before the change: afterwards the user of the session is not known.
+
     @wraps(original)
-    def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def hooked(self: Any, *args: Any, **kwargs: Any) -> Any:
         key = self.session_key
-        # Read now where nobody has yet: afterwards nobody can say whose it was.
         data = dict(self._session) if key else {}
         if are_in_cookies() and SESSION_KEY in data:
-            # It keeps the name that it has, also where its login came before this app.
+            # It keeps its name, also if its login came before this app was installed.
             self._session.setdefault(NAME_KEY, name_of(key, data))
         result = original(self, *args, **kwargs)
-        _report(self, key, data, on_change)
+        _call_hook(hook, key, data, self)
         return result
 
-    setattr(watched, _WATCHED, True)
-    setattr(store, name, watched)
-
-
-def _watch_async(store: Any, name: str, on_change: Change) -> None:
-    original = getattr(store, name)
-    if hasattr(original, _WATCHED):
-        return
-
     @wraps(original)
-    async def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
+    async def async_hooked(self: Any, *args: Any, **kwargs: Any) -> Any:
         key = self.session_key
         data = dict(await self._aget_session()) if key else {}
         result = await original(self, *args, **kwargs)
-        _report(self, key, data, on_change)
+        _call_hook(hook, key, data, self)
         return result
 
-    setattr(watched, _WATCHED, True)
-    setattr(store, name, watched)
+    replacement = async_hooked if iscoroutinefunction(original) else hooked
+    setattr(replacement, _HOOKED, True)
+    setattr(store, name, replacement)
 
 
-def _report(store: Any, key: str | None, data: dict[str, Any], on_change: Change) -> None:
+def _call_hook(hook: Hook, key: str | None, data: dict[str, Any], store: Any) -> None:
     if key and SESSION_KEY in data:
-        on_change(key, data, store)
+        hook(key, data, store)
 
 
 def _store_class() -> type[SessionBase]:
@@ -208,7 +204,7 @@ def _read_rows(store: Any, keys: list[str]) -> list[Session | None]:
 def _read_cached(store_class: Any, keys: list[str]) -> Iterable[Session | None]:
     prefixed = {f"{store_class.cache_key_prefix}{key}": key for key in keys}
     with suppress(InvalidCacheKey):
-        # Not by `load`, which says of a cache that is away that there is nothing in it.
+        # Not with `load`, which finds nothing in a cache that is away.
         for name, data in store_class()._cache.get_many(prefixed).items():
             store = store_class(prefixed[name])
             store._session_cache = data
@@ -216,11 +212,11 @@ def _read_cached(store_class: Any, keys: list[str]) -> Iterable[Session | None]:
 
 
 def _read_one(store: Any, key: str) -> Session | None:
-    # An engine that finds nothing, or what has expired, would begin a new session.
+    # An engine that finds nothing, or an expired session, would begin a new one.
     store.create = store.delete = _change_nothing
     data = store.load()
     if not data:
-        _try_to_reach(store, key)
+        _raise_if_away(store, key)
     if SESSION_KEY not in data:
         return None
     store._session_cache = data
@@ -229,16 +225,16 @@ def _read_one(store: Any, key: str) -> Session | None:
             modified = store._last_modification()  # type: ignore[attr-defined]
         except FileNotFoundError:
             return None
-        return _session(key, data, _end_of(store, modified))
+        return _session(key, data, _expiry(store, modified))
     if isinstance(store, signed_cookies.SessionStore):
-        return _session(key, data, _end_of_cookie(store, key))
+        return _session(key, data, _cookie_expiry(store, key))
     return _cached_session(key, data, store)
 
 
-def _try_to_reach(store: Any, key: str) -> None:
-    """Raise what engines keep to themselves: where they cannot read, they say there is nothing.
+def _raise_if_away(store: Any, key: str) -> None:
+    """Raise the error of an engine that finds nothing because it cannot read.
 
-    Nobody is to be logged out because a cache is away, or no file can be opened.
+    A cache that is away, or a file that cannot be opened, must not log users out.
     """
     if isinstance(store, cache.SessionStore):
         with suppress(InvalidCacheKey):
@@ -246,7 +242,7 @@ def _try_to_reach(store: Any, key: str) -> None:
     elif isinstance(store, file.SessionStore):
         with suppress(FileNotFoundError, SuspiciousOperation):
             path = Path(store._key_to_file(key))  # type: ignore[attr-defined]
-            if len(path.name) <= MAX_NAME:
+            if len(path.name) <= MAX_FILE_NAME_BYTES:
                 path.open().close()
 
 
@@ -263,17 +259,19 @@ def _session(
     return Session(key, name_of(key, data), auth, expires_at, min(expires_at, recheck_at))
 
 
-def _end_of(store: Any, modified: datetime) -> float:
+def _expiry(store: Any, modified: datetime) -> float:
     return float(store.get_expiry_date(modification=modified).timestamp())
 
 
-def _end_of_cookie(store: Any, key: str) -> float:
-    """A cookie carries the second of its signature, and Django takes none that is too old."""
+def _cookie_expiry(store: Any, key: str) -> float:
+    """A cookie has the second of its signature, and Django accepts none that is too old."""
     signed = datetime.fromtimestamp(signing.b62_decode(key.rsplit(":", 2)[1]), UTC)
     oldest = signed + timedelta(seconds=store.get_session_cookie_age())
-    return min(_end_of(store, signed + ALMOST_A_SECOND), oldest.timestamp())
+    return min(_expiry(store, signed + SIGNATURE_ROUNDING), oldest.timestamp())
 
 
 def _cached_session(key: str, data: Any, store: Any) -> Session | None:
-    now, end = time.time(), _end_of(store, timezone.now())
-    return _session(key, data, end, now + PROBE if end - now < SHORT else end)
+    now, end = time.time(), _expiry(store, timezone.now())
+    return _session(
+        key, data, end, now + CACHED_SESSION_SECONDS if end - now < SHORT_SESSION_SECONDS else end
+    )

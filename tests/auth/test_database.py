@@ -1,6 +1,7 @@
-"""Blocking code in threads of its own, and the database connections it uses there."""
+"""Code that uses the database runs in thread pools, which keep or replace their connections."""
 
 import sqlite3
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -8,37 +9,33 @@ from django.contrib.auth import get_user_model
 from django.db import Error, connection, connections, transaction
 from django.db.backends.sqlite3.base import DatabaseWrapper
 
-from pm_realtime.auth import database
-from pm_realtime.auth.database import run_check, run_handshake
-from pm_realtime.rooms import run_site_code, site_code
+from pm_realtime.auth import run_in_pool
+from pm_realtime.auth.database import run_handshake, run_recheck
+from pm_realtime.rooms import run_site_code
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-POOLS = {
-    "_handshakes": (database, run_handshake),
-    "_checks": (database, run_check),
-    "_threads": (site_code, run_site_code),
-}
 
-
-@pytest.fixture(params=POOLS)
-async def run(request, monkeypatch):
-    """Run a function in one of the pools, which has a single thread for this test."""
+@pytest.fixture
+async def run():
+    """Run a function in a pool of one thread."""
     with ThreadPoolExecutor(1) as pool:
-        module, run = POOLS[request.param]
-        monkeypatch.setattr(module, request.param, pool)
+
+        async def run(function):
+            return await run_in_pool(pool, function)
+
         yield run
         pool.submit(connections.close_all).result()
 
 
 @pytest.fixture
 def keep(monkeypatch):
-    """Have connections kept, and a cut one noticed: what is in a file is never cut."""
+    """Keep connections, and notice lost ones: a connection to a file is never lost."""
     monkeypatch.setitem(connections.settings["default"], "CONN_MAX_AGE", 600)
-    monkeypatch.setattr(DatabaseWrapper, "is_usable", answers)
+    monkeypatch.setattr(DatabaseWrapper, "is_usable", is_usable)
 
 
-def answers(wrapper):
+def is_usable(wrapper):
     try:
         wrapper.connection.execute("SELECT 1")
     except sqlite3.Error:
@@ -46,8 +43,8 @@ def answers(wrapper):
     return True
 
 
-def cut():
-    """End the connection behind Django's back, as a database does that restarts."""
+def lose():
+    """End the connection without Django, as a database does that restarts."""
     connection.ensure_connection()
     connection.connection.close()
 
@@ -56,8 +53,8 @@ def raw_connection():
     return connection.connection
 
 
-class Question:
-    """Asks the database, and counts how often it was called."""
+class Query:
+    """Counts how often it was called."""
 
     def __init__(self):
         self.calls = 0
@@ -67,75 +64,92 @@ class Question:
         return get_user_model().objects.count()
 
 
-async def test_a_connection_is_closed_after_use_where_none_is_to_be_kept(run):
-    assert await run(Question()) == 0
+@pytest.mark.parametrize(
+    ("run", "prefix"),
+    [
+        (run_handshake, "pm_realtime-handshake"),
+        (run_recheck, "pm_realtime-recheck"),
+        (run_site_code, "pm_realtime-site"),
+    ],
+)
+async def test_each_kind_of_code_has_threads_of_its_own(run, prefix):
+    def use_the_database():
+        get_user_model().objects.count()
+        return threading.current_thread().name, connections["default"]
+
+    name, used = await run(use_the_database)
+    assert name.startswith(prefix)
+    assert used.connection is None
+
+
+async def test_connection_is_closed_after_use_without_a_max_age(run):
+    assert await run(Query()) == 0
     assert await run(raw_connection) is None
 
 
-async def test_a_connection_is_kept_as_long_as_it_may_be(run, keep):
-    await run(Question())
+async def test_connection_is_kept_for_its_max_age(run, keep):
+    await run(Query())
     kept = await run(raw_connection)
-    await run(Question())
+    await run(Query())
     assert await run(raw_connection) is kept
     await run(lambda: setattr(connection, "close_at", 0))
     assert await run(raw_connection) is None
-    assert await run(Question()) == 0
+    assert await run(Query()) == 0
 
 
-async def test_a_kept_connection_that_was_cut_is_replaced_and_the_question_asked_again(run, keep):
-    await run(cut)
-    question = Question()
-    assert await run(question) == 0
-    assert question.calls == 2
-    assert await run(question) == 0
-    assert question.calls == 3
+async def test_lost_connection_is_replaced_and_the_function_called_again(run, keep):
+    await run(lose)
+    query = Query()
+    assert await run(query) == 0
+    assert query.calls == 2
+    assert await run(query) == 0
+    assert query.calls == 3
 
 
-async def test_a_connection_that_was_cut_is_replaced_for_a_transaction_too(run, keep):
-    await run(cut)
+async def test_lost_connection_is_replaced_for_a_transaction(run, keep):
+    await run(lose)
     calls = []
 
-    def ask():
+    def query_in_transaction():
         calls.append(1)
         with transaction.atomic():
             return get_user_model().objects.count()
 
-    assert await run(ask) == 0
+    assert await run(query_in_transaction) == 0
     assert len(calls) == 2
 
 
-async def test_an_error_on_a_sound_connection_is_not_tried_again(run, keep):
-    await run(Question())
+async def test_error_on_a_usable_connection_is_not_tried_again(run, keep):
+    await run(Query())
     calls = []
 
-    def ask():
+    def fail():
         calls.append(1)
         connection.cursor().execute("SELECT * FROM no_such_table")
 
     with pytest.raises(Error, match="no such table"):
-        await run(ask)
+        await run(fail)
     assert len(calls) == 1
 
 
-async def test_a_connection_that_breaks_on_its_first_use_is_not_tried_again(run, keep):
-    calls = []
+async def test_connection_lost_during_its_first_use_is_not_tried_again(run, keep):
+    query = Query()
 
-    def ask():
-        calls.append(1)
-        cut()
-        Question()()
+    def fail():
+        lose()
+        query()
 
     with pytest.raises(Error, match="closed database"):
-        await run(ask)
-    assert len(calls) == 1
+        await run(fail)
+    assert query.calls == 1
 
 
-async def test_a_database_that_stays_away_is_an_error(run, keep, monkeypatch):
-    await run(cut)
+async def test_database_that_stays_away_is_an_error(run, keep, monkeypatch):
+    await run(lose)
 
     def fail(wrapper, parameters):
         raise Error("away")
 
     monkeypatch.setattr(DatabaseWrapper, "get_new_connection", fail)
     with pytest.raises(Error, match="away"):
-        await run(Question())
+        await run(Query())

@@ -1,4 +1,4 @@
-"""What Django says of users and sessions reaches connections, and harms nobody who says it."""
+"""Django's signals reach connections, and a failure there never fails their sender."""
 
 import asyncio
 
@@ -24,12 +24,12 @@ def rarely(configure):
 
 
 class Stranger:
-    """Whom an authentication backend of the site knows, and Django's user model does not."""
+    """A user of a site's own authentication backend, not of Django's user model."""
 
     is_authenticated = True
 
 
-async def test_who_is_no_user_of_the_user_model_can_log_out(rarely, user):
+async def test_user_of_another_model_can_log_out(rarely, user):
     def view(request):
         request.user = Stranger()
         logout(request)
@@ -42,12 +42,12 @@ async def test_who_is_no_user_of_the_user_model_can_log_out(rarely, user):
 
 @pytest.mark.parametrize("engine", ["db", "signed_cookies"])
 @pytest.mark.parametrize("signal", [user_logged_in, user_logged_out])
-def test_an_api_without_sessions_may_send_djangos_signals(settings, user, engine, signal):
+def test_signal_of_a_login_without_a_session_is_ignored(settings, user, engine, signal):
     settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{engine}"
     signal.send(sender=User, request=None, user=user)
 
 
-def test_a_user_is_saved_whatever_is_wrong_with_the_layer(settings, user, caplog):
+def test_user_is_saved_if_the_layer_is_broken(settings, user, caplog):
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "not.installed.Layer"}}
     user.first_name = "Another"
     user.save()
@@ -55,8 +55,8 @@ def test_a_user_is_saved_whatever_is_wrong_with_the_layer(settings, user, caplog
     assert [record.name for record in errors_of(caplog)] == ["pm_realtime.auth"]
 
 
-async def test_what_an_async_view_does_is_told_also_where_its_loop_ends_with_it(far, rarely, user):
-    """As under WSGI."""
+async def test_change_in_an_async_view_under_wsgi_is_sent(far, rarely, user):
+    """The loop of such a view ends with it."""
     browser = await Browser.of(user)
 
     async def view():
@@ -70,7 +70,7 @@ async def test_what_an_async_view_does_is_told_also_where_its_loop_ends_with_it(
         assert kinds.count("move_session") == 1
 
 
-def test_a_site_without_users_starts(settings):
+def test_site_without_users_starts(settings):
     settings.INSTALLED_APPS = ["pm_realtime"]
     receivers.connect_receivers()
 
@@ -94,7 +94,9 @@ def child_model(transactional_db, monkeypatch):
 
 
 @pytest.mark.parametrize("is_user_kept", [True, False])
-async def test_who_is_only_no_customer_any_more_stays(rarely, child_model, user, is_user_kept):
+async def test_deleting_only_the_child_row_keeps_the_connection(
+    rarely, child_model, user, is_user_kept
+):
     def become():
         customer = child_model(user_ptr=user)
         customer.save_base(raw=True)

@@ -1,4 +1,4 @@
-"""What is read from Django's sessions, and by what name they are spoken of."""
+"""Sessions of every engine are read without writing, and their names do not reveal their keys."""
 
 import time
 from unittest import mock
@@ -26,11 +26,11 @@ def engine(request, settings, tmp_path):
 
 def logged_in(user, age=None):
     browser = Browser(user, age)
-    browser.request_now(browser._log_in)
+    browser.log_in_now()
     return browser
 
 
-def test_a_session_is_read_with_whose_it_is_and_when_it_ends(engine, user):
+def test_session_is_read_with_its_user_and_expiry(engine, user):
     browser = logged_in(user, age=1000)
     session = sessions.read(browser.key)
     assert session.auth[SESSION_KEY] == str(user.pk)
@@ -38,25 +38,25 @@ def test_a_session_is_read_with_whose_it_is_and_when_it_ends(engine, user):
     assert not session.is_expired
 
 
-def test_a_session_without_an_age_lasts_as_the_site_says(engine, user):
+def test_session_without_an_age_has_that_of_the_settings(engine, user):
     session = sessions.read(logged_in(user).key)
     assert abs(session.expires_at - time.time() - django_settings.SESSION_COOKIE_AGE) < 5
 
 
-def test_what_is_no_session_is_none(engine, user):
+def test_text_that_is_no_session_key_is_none(engine, user):
     for key in ("", "x", "abcdefghijklmnopqrstuvwxyz012345", "a:b:c", "é", "../../etc/passwd"):
         assert sessions.read(key) is None
 
 
-def test_a_session_of_nobody_is_none(engine):
+def test_session_without_a_user_is_none(engine):
     store = store_of(None)
     store["cart"] = 1
     store.save()
     assert sessions.read(store.session_key) is None
 
 
-def test_many_are_read_from_a_cache_at_once(settings, users):
-    """Short ones are read again and again."""
+def test_cached_sessions_are_read_with_one_call(settings, users):
+    """Short ones are read often."""
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.cache"
     keys = [logged_in(user).key for user in users.values()]
     ask = BaseCache.get_many
@@ -65,7 +65,7 @@ def test_many_are_read_from_a_cache_at_once(settings, users):
     assert get_many.call_count == 1
 
 
-def test_an_engine_of_the_site_has_its_say(settings, user):
+def test_custom_engine_reads_its_own_sessions(settings, user):
     settings.SESSION_ENGINE = "tests.site.sessions"
     stays, goes = logged_in(user), logged_in(user)
     site_sessions.revoked.add(goes.key)
@@ -81,7 +81,7 @@ def test_reading_writes_nothing(engine, user):
     assert list(Row.objects.values()) == before
 
 
-def test_many_are_read_together(engine, users, django_assert_max_num_queries):
+def test_many_sessions_are_read_with_one_query(engine, users, django_assert_max_num_queries):
     keys = [logged_in(user).key for user in users.values()]
     queries = 1 if engine in ("db", "cached_db") else 0
     with django_assert_max_num_queries(queries):
@@ -90,7 +90,7 @@ def test_many_are_read_together(engine, users, django_assert_max_num_queries):
     assert [found[key].auth[SESSION_KEY] for key in keys] == [str(u.pk) for u in users.values()]
 
 
-def test_a_name_does_not_give_the_key_away_and_stays_when_a_cookie_changes(engine, user):
+def test_name_does_not_reveal_the_key_and_survives_a_new_cookie(engine, user):
     browser = logged_in(user)
     before = sessions.read(browser.key)
     assert browser.key not in before.name
@@ -102,11 +102,11 @@ def test_a_name_does_not_give_the_key_away_and_stays_when_a_cookie_changes(engin
     assert (browser.key != old_key) == (engine == "signed_cookies")
 
 
-def test_two_sessions_have_two_names(engine, user):
+def test_two_sessions_have_different_names(engine, user):
     assert sessions.read(logged_in(user).key).name != sessions.read(logged_in(user).key).name
 
 
-def test_a_cookie_ends_within_a_second_of_its_time_and_by_its_signature(settings, user):
+def test_signed_cookie_ends_within_a_second_and_by_its_signature(settings, user):
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
     browser = logged_in(user, age=100)
     assert -0.1 <= sessions.read(browser.key).expires_at - time.time() - 100 <= 1

@@ -13,7 +13,7 @@ from django.contrib.sessions.models import Session
 from django.utils import timezone
 
 from pm_realtime import abroadcast, adisconnect_user, aget_stats, asend_to_user
-from pm_realtime.auth import identity
+from pm_realtime.auth import authentication
 from pm_realtime.auth.database import run_handshake
 from pm_realtime.backends import get_backend
 from pm_realtime.backends.memory import MemoryBackend
@@ -302,7 +302,7 @@ async def test_who_is_on_the_way_in_is_looked_at_where_an_order_may_have_been_mi
     configure(SESSION_RECHECK_INTERVAL=600)
 
     async def authenticate(scope):
-        found = await identity.authenticate(scope)
+        found = await authentication.authenticate(scope)
         await Session.objects.all().adelete()
         await get_hub()._mend()
         return found
@@ -350,7 +350,7 @@ def hops(monkeypatch):
         hops.append(args)
         return await run_handshake(*args)
 
-    monkeypatch.setattr("pm_realtime.auth.identity.run_handshake", counted)
+    monkeypatch.setattr("pm_realtime.auth.authentication.run_handshake", counted)
     return hops
 
 

@@ -169,7 +169,7 @@ async def test_a_refused_address_costs_the_database_nothing_and_tells_nobody(
     async def fail(*args):
         raise AssertionError("the database was asked")
 
-    monkeypatch.setattr("pm_realtime.auth.identity.run_handshake", fail)
+    monkeypatch.setattr("pm_realtime.auth.authentication.run_handshake", fail)
     heard = []
     refused.connect(lambda **kwargs: heard.append(kwargs), weak=False, dispatch_uid="test")
     try:

@@ -1,4 +1,4 @@
-"""Django's session engines, and what a browser of a logged-in user does with its session."""
+"""Django's session engines, and a browser that uses a session of a logged-in user."""
 
 from importlib import import_module
 
@@ -12,7 +12,7 @@ ENGINES = ("db", "cached_db", "cache", "file", "signed_cookies")
 
 
 class Browser:
-    """Holds the session of a user, as the cookie of a browser does; each step is a request."""
+    """The cookie of one browser. Each method is a request."""
 
     def __init__(self, user, age=None):
         self.user = user
@@ -22,7 +22,7 @@ class Browser:
     @classmethod
     async def of(cls, user, age=None):
         browser = cls(user, age)
-        await browser.request(browser._log_in)
+        await sync_to_async(browser.log_in_now)()
         return browser
 
     @property
@@ -33,10 +33,15 @@ class Browser:
     def headers(self):
         return [self.cookie]
 
-    def _log_in(self, request):
-        if self.age is not None:
-            request.session.set_expiry(self.age)
-        login(request, self.user, backend=settings.AUTHENTICATION_BACKENDS[0])
+    def log_in_now(self):
+        """Log in from a thread that may use the database."""
+
+        def view(request):
+            if self.age is not None:
+                request.session.set_expiry(self.age)
+            login(request, self.user, backend=settings.AUTHENTICATION_BACKENDS[0])
+
+        self.request_now(view)
 
     async def request(self, view):
         """Run ``view(request)`` as the session middleware would."""
@@ -61,7 +66,7 @@ class Browser:
         )
 
     async def change_password(self, password="another", and_then=lambda: None):
-        """In one request, which does ``and_then()`` before it answers."""
+        """Change it in one request, which calls ``and_then()`` before its response."""
 
         def view(request):
             request.user.set_password(password)
@@ -72,7 +77,7 @@ class Browser:
         await self.request(view)
 
     async def lose(self):
-        """Have the session vanish without a word."""
+        """Delete the session without a signal."""
         await sync_to_async(lose)(self.key)
 
 
@@ -81,7 +86,7 @@ def store_of(key):
 
 
 def lose(key):
-    """Have the session behind ``key`` vanish from where it is kept, without a word."""
+    """Delete the session with ``key`` without a signal."""
     if settings.SESSION_ENGINE.endswith(".db"):
         row = Session.objects.filter(session_key=key)
         row._raw_delete(row.db)

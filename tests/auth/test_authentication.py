@@ -1,4 +1,4 @@
-"""Who a handshake is from: its cookies, and who many at once are."""
+"""Handshakes at the same time are authenticated together, as if each came alone."""
 
 import asyncio
 from collections import Counter
@@ -14,38 +14,12 @@ from django.db import OperationalError
 from django.test import override_settings
 
 from pm_realtime.auth import sessions
-from pm_realtime.auth.identity import cookies
 from pm_realtime.connection import RealtimeConsumer
 from tests.support.helpers import Connection
 
 
-def test_cookies_are_read_by_name():
-    assert cookies({"headers": [(b"cookie", b"sessionid=abc; theme=dark")]}) == {
-        "sessionid": "abc",
-        "theme": "dark",
-    }
-
-
-def test_a_handshake_without_cookies_has_none():
-    assert cookies({"headers": []}) == {}
-
-
-def test_cookies_of_several_headers_are_all_found():
-    headers = [(b"cookie", b"a=1; b=2"), (b"host", b"x"), (b"cookie", b"c=3")]
-    assert cookies({"headers": headers}) == {"a": "1", "b": "2", "c": "3"}
-
-
-@pytest.mark.parametrize("raw", [b"", b";;;", b"\xff\xfe", b"=", b"a", b"a=\x00", b"=;=;" * 100])
-def test_no_bytes_in_a_cookie_header_raise(raw):
-    assert isinstance(cookies({"headers": [(b"cookie", raw)]}), dict)
-
-
-def test_a_value_with_bytes_beyond_ascii_is_kept():
-    assert cookies({"headers": [(b"cookie", b"name=M\xfcller")]}) == {"name": "Müller"}
-
-
-class Doorkeeper(ModelBackend):
-    """An authentication backend of a site's own, which fails over one user."""
+class FailingBackend(ModelBackend):
+    """A site's own authentication backend, which fails for one user."""
 
     def get_user(self, user_id):
         user = super().get_user(user_id)
@@ -54,28 +28,28 @@ class Doorkeeper(ModelBackend):
         return user
 
 
-DOORKEEPER = f"{__name__}.Doorkeeper"
-BACKENDS = ["django.contrib.auth.backends.ModelBackend", DOORKEEPER]
+FAILING_BACKEND = f"{__name__}.FailingBackend"
+BACKENDS = ["django.contrib.auth.backends.ModelBackend", FAILING_BACKEND]
 
 
 @pytest.fixture
 def visitors(make_user, users, settings):
-    """Users by what becomes of them, and a cookie for each."""
+    """Users by what happened to them, and a cookie of each."""
     settings.AUTHENTICATION_BACKENDS = BACKENDS
     settings.PM_REALTIME = {**settings.PM_REALTIME, "MAX_CONNECTIONS_PER_USER": 100}
-    fates = ["fine", "gone", "idle", "changed", "over", "stray", "guarded", "unlucky"]
+    fates = ["fine", "deleted", "inactive", "changed", "expired", "unlisted", "guarded", "unlucky"]
     people = {fate: make_user("editor", fate) for fate in fates} | users
     keys = {
-        fate: log_in(user, DOORKEEPER if fate in ("guarded", "unlucky") else BACKENDS[0])
+        fate: log_in(user, FAILING_BACKEND if fate in ("guarded", "unlucky") else BACKENDS[0])
         for fate, user in people.items()
     }
-    keys["stray"] = log_in(people["stray"], "site.no_such.Backend")
-    people["gone"].delete()
-    change(people["idle"], is_active=False)
+    keys["unlisted"] = log_in(people["unlisted"], "site.no_such.Backend")
+    people["deleted"].delete()
+    change(people["inactive"], is_active=False)
     change(people["changed"], password="another")
-    Session.objects.filter(session_key=keys["over"]).delete()
+    Session.objects.filter(session_key=keys["expired"]).delete()
     keys["twin"], people["twin"] = keys["fine"], people["fine"]
-    keys["nobody"] = "0123456789abcdef0123456789abcdef"
+    keys["unknown"] = "0123456789abcdef0123456789abcdef"
     return people, {fate: (b"cookie", f"sessionid={key}".encode()) for fate, key in keys.items()}
 
 
@@ -93,7 +67,7 @@ def log_in(user, backend):
 
 
 @pytest.mark.parametrize("at_once", [1, 100])
-async def test_who_connects_among_others_is_found_out_as_if_alone(visitors, at_once):
+async def test_handshake_among_others_gets_the_identity_it_gets_alone(visitors, at_once):
     people, cookies = visitors
     found = {}
     at_a_time = asyncio.Semaphore(at_once)
@@ -108,13 +82,13 @@ async def test_who_connects_among_others_is_found_out_as_if_alone(visitors, at_o
 
     await asyncio.gather(*map(connect, cookies))
     expected = {fate: ("connected", str(people[fate].pk)) for fate in people}
-    for fate in ("gone", "idle", "changed", "over", "stray", "nobody"):
+    for fate in ("deleted", "inactive", "changed", "expired", "unlisted", "unknown"):
         expected[fate] = ("connected", None)
     expected["unlucky"] = ("error", None)
     assert found == expected
 
 
-async def test_a_hundred_who_connect_at_once_cost_few_questions(visitors, users, caplog):
+async def test_hundred_handshakes_at_once_take_few_queries(visitors, users, caplog):
     cookies = [cookie for fate, cookie in visitors[1].items() if fate in users] * 25
     connections = [Connection(headers=[cookie]) for cookie in cookies]
     async with AsyncExitStack() as stack:
@@ -125,8 +99,8 @@ async def test_a_hundred_who_connect_at_once_cost_few_questions(visitors, users,
     assert 3 <= len([r for r in caplog.records if r.name == "django.db.backends"]) < 150
 
 
-async def test_a_key_over_which_the_database_fails_spoils_no_others_answer(visitors, monkeypatch):
-    """As MySQL does over a letter that its column cannot hold; NUL does so with PostgreSQL."""
+async def test_key_that_the_database_cannot_read_fails_no_other_handshake(visitors, monkeypatch):
+    """MySQL fails over characters that its column cannot hold, and PostgreSQL over NUL."""
     read_many = sessions.read_many
 
     def picky(keys):
@@ -148,7 +122,7 @@ tenant = ContextVar("tenant", default=None)
 
 
 class TenantRouter:
-    """A database router of a site whose middleware says whose database it is."""
+    """A database router of a site whose middleware chooses a database for each handshake."""
 
     seen = []
 
@@ -157,7 +131,7 @@ class TenantRouter:
             self.seen.append(tenant.get())
 
 
-async def test_each_is_looked_for_where_a_router_sends_their_own_handshake(visitors, settings):
+async def test_database_router_sees_the_context_of_each_handshake(visitors, settings):
     settings.DATABASE_ROUTERS = [f"{__name__}.TenantRouter"]
     TenantRouter.seen.clear()
     application = RealtimeConsumer.as_asgi()

@@ -1,0 +1,159 @@
+"""Authentication of a handshake: the identity behind its session cookie."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from django.conf import settings
+from django.contrib.auth import (
+    BACKEND_SESSION_KEY,
+    HASH_SESSION_KEY,
+    SESSION_KEY,
+    get_user_model,
+)
+from django.db import InterfaceError, OperationalError
+
+from pm_realtime.auth import sessions
+from pm_realtime.auth.cookies import session_key, session_name
+from pm_realtime.auth.database import run_handshake
+from pm_realtime.auth.identity import Identity, Scope, anonymous, identity_of, user_of_session
+from pm_realtime.auth.users import CurrentUsers, is_default_resolver, is_verified
+from pm_realtime.auth.waiting import waiting_handshake
+from pm_realtime.concurrency import Coalescer, PerLoop
+from pm_realtime.conf import conf
+from pm_realtime.exceptions import CloseConnection, CommandError
+from pm_realtime.observability import throttle
+from pm_realtime.protocol import INTERNAL_ERROR, CloseCode, ErrorCode
+from pm_realtime.roles import role_of
+
+logger = logging.getLogger("pm_realtime.auth")
+
+
+async def authenticate(scope: Scope) -> Identity:
+    """The identity behind ``scope``, in one call in a database thread (none without a cookie).
+
+    A user that a middleware of the site has put into ``scope["user"]`` is taken as it is. Raises
+    ``CloseConnection`` for an anonymous user if ``ALLOW_ANONYMOUS`` is False, and
+    ``CommandError`` with ``INTERNAL_ERROR`` if the database or the role resolver fails.
+    """
+    try:
+        identity = await _identify(scope)
+    except CloseConnection:
+        raise
+    except Exception as error:
+        count = throttle.note_error(error)
+        if count:
+            logger.error("Handshakes that could not be authenticated: %d.", count, exc_info=error)
+        raise CommandError(ErrorCode.INTERNAL_ERROR, INTERNAL_ERROR) from None
+    if not identity.is_authenticated and not conf.ALLOW_ANONYMOUS:
+        raise CloseConnection(CloseCode.SESSION_ENDED, "log in first")
+    return identity
+
+
+def owner_key_of(identity: Identity, scope: Scope) -> tuple[int | str | None, str | None]:
+    """The key of a connection's resume buffer: the same user in the same session may resume it.
+
+    For an anonymous user, the session is that of the cookie, if there is one.
+    """
+    if identity.is_authenticated:
+        return identity.user_id, identity.session.name if identity.session else None
+    return None, session_name(scope)
+
+
+async def _identify(scope: Scope) -> Identity:
+    user, key = scope.get("user"), session_key(scope)
+    if user is None and not key:
+        return anonymous()
+    with waiting_handshake():
+        if user is not None:
+            return await run_handshake(_identify_user, user, scope.get("session"))
+        if _may_be_coalesced(key):
+            return await _coalescers.get().ask(key)
+        return await run_handshake(_identify_key, key)
+
+
+def _may_be_coalesced(key: str) -> bool:
+    """Whether the session ``key`` may be read together with those of other handshakes.
+
+    Not if a database router may choose another database for each handshake. Nor if the key is
+    none of Django's: a database fails over certain characters, and then for all of a batch.
+    """
+    return (
+        not settings.DATABASE_ROUTERS
+        and key.isascii()
+        and key.isalnum()
+        and sessions.are_read_at_once()
+        and is_default_resolver()
+    )
+
+
+async def _identify_batch(keys: Sequence[str]) -> Sequence[Identity | Exception]:
+    return await run_handshake(_identify_keys, keys)
+
+
+_coalescers: Final = PerLoop(lambda: Coalescer(_identify_batch))
+
+
+def _identify_keys(keys: Sequence[str]) -> Sequence[Identity | Exception]:
+    """The identities of the sessions ``keys``. An error over one leaves the others theirs."""
+    if len(keys) > 1:
+        try:
+            return _identify_together(keys)
+        except (OperationalError, InterfaceError):
+            raise  # The database is away, for each of them.
+        except Exception:
+            pass
+    return [_try_to_identify(key) for key in keys]
+
+
+def _try_to_identify(key: str) -> Identity | Exception:
+    try:
+        return _identify_key(key)
+    except Exception as error:
+        return error
+
+
+def _identify_key(key: str) -> Identity:
+    session = sessions.read(key)
+    if session is None:
+        return anonymous()
+    user = user_of_session(dict(session.auth))
+    return identity_of(user, session, role_of(user))
+
+
+def _identify_together(keys: Sequence[str]) -> list[Identity]:
+    """As :func:`_identify_key` for each, with one query for all sessions, users and groups."""
+    found = sessions.read_many(keys)
+    unknown = get_user_model()()
+    claims = {
+        key: Identity(unknown, session.auth[SESSION_KEY], session=session)
+        for key, session in found.items()
+    }
+    users = CurrentUsers(list(claims.values()))
+    return [_verify(claims[key], users) if key in claims else anonymous() for key in keys]
+
+
+def _verify(claim: Identity, users: CurrentUsers) -> Identity:
+    """The identity that a session claims, if Django would accept the session for a request."""
+    session = claim.session
+    if session is None or session.auth.get(BACKEND_SESSION_KEY) not in (
+        settings.AUTHENTICATION_BACKENDS
+    ):
+        return anonymous()
+    user = users.get(claim)
+    if user is None or not is_verified(user, session.auth.get(HASH_SESSION_KEY)):
+        return anonymous()
+    return identity_of(user, session, users.role_of(user))
+
+
+def _identify_user(user: Any, session: Any) -> Identity:
+    """The identity of a ``user`` from the scope, with ``session`` if it is a session of theirs."""
+    identity = identity_of(user, None, role_of(user))
+    key = getattr(session, "session_key", None)
+    if not identity.is_authenticated or not key:
+        return identity
+    found = sessions.read(key)
+    if found is None or found.auth[SESSION_KEY] != str(user.pk):
+        return identity
+    return replace(identity, session=found)

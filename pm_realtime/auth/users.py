@@ -1,0 +1,106 @@
+"""The users of many identities, read from the database together."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, get_user_model, load_backend
+from django.utils.crypto import constant_time_compare
+from django.utils.module_loading import import_string
+
+from pm_realtime.auth.identity import Identity
+from pm_realtime.conf import Conf, conf
+from pm_realtime.roles import role_of
+
+
+class CurrentUsers:
+    """The users of ``identities`` as they are now, each as its own authentication backend finds it.
+
+    The users of backends that find users as Django's own does are read with one query.
+    """
+
+    def __init__(self, identities: Sequence[Identity]) -> None:
+        self._backends: dict[str, Any] = {}
+        keys = (self._shared_key(identity) for identity in identities)
+        self._shared = _load_users({key for key in keys if key is not None})
+        #: By the id of the user object. The object is kept, so that its id stays its own.
+        self._roles: dict[int, tuple[Any, str | None]] = {}
+
+    def get(self, identity: Identity) -> Any:
+        """The user of ``identity``; None for one that is deleted or may not log in any more."""
+        backend = self._backend_of(identity)
+        if backend is not None and not _is_shared(backend):
+            return backend.get_user(_primary_key(identity))
+        if not isinstance(identity.user, get_user_model()):
+            return identity.user
+        user = self._shared.get(_primary_key(identity))
+        if user is None:
+            return None
+        may_log_in = backend.user_can_authenticate(user) if backend else _is_active(user)
+        return user if may_log_in else None
+
+    def role_of(self, user: Any) -> str | None:
+        """The role of a ``user`` that :meth:`get` returned. The resolver is called once a user."""
+        if id(user) not in self._roles:
+            self._roles[id(user)] = user, role_of(user)
+        return self._roles[id(user)][1]
+
+    def _shared_key(self, identity: Identity) -> Any:
+        backend = self._backend_of(identity)
+        if backend is not None and not _is_shared(backend):
+            return None
+        return _primary_key(identity) if isinstance(identity.user, get_user_model()) else None
+
+    def _backend_of(self, identity: Identity) -> Any:
+        """The authentication backend that logged ``identity`` in; None if that is not known."""
+        path = identity.session and identity.session.auth.get(BACKEND_SESSION_KEY)
+        if not path or path not in settings.AUTHENTICATION_BACKENDS:
+            return None
+        if path not in self._backends:
+            self._backends[path] = load_backend(path)
+        return self._backends[path]
+
+
+def is_verified(user: Any, session_hash: str | None) -> bool:
+    """Whether the password of ``user`` fits a session, under the present secret key or an old one.
+
+    As Django's ``get_user`` decides.
+    """
+    if not hasattr(user, "get_session_auth_hash"):
+        return True
+    if not session_hash:
+        return False
+    if constant_time_compare(session_hash, user.get_session_auth_hash()):
+        return True
+    return any(
+        constant_time_compare(session_hash, fallback)
+        for fallback in user.get_session_auth_fallback_hash()
+    )
+
+
+def is_default_resolver() -> bool:
+    """Whether ``ROLE_RESOLVER`` is our own."""
+    return bool(Conf.ROLE_RESOLVER.default == conf.ROLE_RESOLVER)
+
+
+def _is_shared(backend: Any) -> bool:
+    # Its module cannot be imported before Django's apps are loaded; `asgi.py` imports this one.
+    plain = import_string("django.contrib.auth.backends.ModelBackend")
+    return getattr(type(backend), "get_user", None) is plain.get_user
+
+
+def _is_active(user: Any) -> bool:
+    return bool(getattr(user, "is_active", True))
+
+
+def _primary_key(identity: Identity) -> Any:
+    return get_user_model()._meta.pk.to_python(identity.user_id)
+
+
+def _load_users(keys: Iterable[Any]) -> dict[Any, Any]:
+    model = get_user_model()
+    found = model._default_manager.filter(pk__in=keys)
+    has_groups = any(field.name == "groups" for field in model._meta.many_to_many)
+    if has_groups and is_default_resolver():
+        found = found.prefetch_related("groups")
+    return {user.pk: user for user in found} if keys else {}
