@@ -1,4 +1,4 @@
-"""A site's whole ASGI application: Django's HTTP and the WebSocket, in one call."""
+"""The ASGI application of a site, made in one call: Django's HTTP and the WebSocket."""
 
 import logging
 from typing import Any
@@ -16,7 +16,7 @@ logger = logging.getLogger("pm_realtime.connection")
 
 
 class Application:
-    """Sends each ASGI scope to whom it is for; nothing raises for a path that is not there."""
+    """Dispatches each ASGI scope. A WebSocket on another path is closed, without an exception."""
 
     def __init__(self, http: Any, websocket: Any) -> None:
         self.http = http

@@ -1,26 +1,26 @@
-"""Everything pm_realtime raises.
+"""The exceptions that pm_realtime raises.
 
 RealtimeError
 ├── CommandError        answers one command of a client with an ``error`` envelope
 ├── CloseConnection     ends a connection with a close code
-├── HandshakeRefused    answers a handshake by HTTP, before anything was done for it
+├── HandshakeRefused    answers a handshake by HTTP, before any work was done for it
 ├── PayloadError        a payload that JSON cannot hold (also a ``ValueError``)
-└── BackendError        what processes share, state or channel layer, cannot be reached
-    └── OutageError     the same, and the log says so already
+└── BackendError        the state or the channel layer that processes share is unreachable
+    └── OutageError     the same, and it is logged already
 """
 
 from typing import Any
 
 
 class RealtimeError(Exception):
-    """The root of the tree: catch this to catch whatever this package raises of its own."""
+    """The base class of all exceptions of this package."""
 
 
 class CommandError(RealtimeError):
-    """A client's command was refused; the connection goes on.
+    """A client's command was refused. The connection stays open.
 
-    ``code`` is one of :class:`pm_realtime.protocol.ErrorCode`, ``message`` is read by people and
-    says nothing of the inside. ``room`` and ``details`` are added to the payload of the reply.
+    ``code`` is one of :class:`pm_realtime.protocol.ErrorCode`. ``message`` is for people and must
+    not reveal internals. ``room`` and ``details`` are added to the payload of the reply.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class CloseConnection(RealtimeError):
 
 
 class HandshakeRefused(RealtimeError):
-    """A handshake is answered with the HTTP ``status``; come again in ``retry_after`` seconds."""
+    """A handshake is answered with the HTTP ``status``, and with ``retry_after`` in seconds."""
 
     def __init__(self, status: int, retry_after: int) -> None:
         super().__init__(f"{status}, retry after {retry_after} s")
@@ -59,12 +59,12 @@ class HandshakeRefused(RealtimeError):
 
 
 class PayloadError(RealtimeError, ValueError):
-    """A payload holds something that JSON cannot: an object, a lone surrogate, a circle."""
+    """A payload cannot be JSON: it holds an object, a lone surrogate or a circular reference."""
 
 
 class BackendError(RealtimeError):
-    """What processes share cannot be reached; clients see ``INTERNAL_ERROR``."""
+    """The shared state or the channel layer is unreachable. Clients get ``INTERNAL_ERROR``."""
 
 
 class OutageError(BackendError):
-    """Redis is away; the log has when it was lost, and will have when it is back."""
+    """Redis is unreachable. Its loss is logged once, and its return will be."""

@@ -1,4 +1,4 @@
-"""The hierarchy of roles, and who has which."""
+"""The hierarchy of roles, and the role of a user."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from pm_realtime.conf import conf
 
 
 def rank(role: str | None) -> int:
-    """The place of ``role`` in ``ROLES``, the lowest being 0; -1 for None.
+    """The index of ``role`` in ``ROLES``: 0 for the lowest, -1 for None.
 
     Raises ``ValueError`` for a name that is not in ``ROLES``.
     """
@@ -28,15 +28,16 @@ def has_role(role: str | None, needed: str) -> bool:
 
 
 def roles_up_to(role: str | None) -> tuple[str, ...]:
-    """``role`` and every lower one: what it counts as."""
+    """``role`` and every lower one, all of which it includes."""
     return tuple(conf.ROLES[: rank(role) + 1])
 
 
 def resolve_role(user: Any) -> str | None:
     """The default ``ROLE_RESOLVER``: the highest role that ``user`` has, from Django's own data.
 
-    A superuser has the highest; a member of a Django group named like a role has that role; staff
-    have ``admin`` where there is such a role; anyone else logged in has the lowest. One query.
+    A superuser has the highest role. A member of a Django group with the name of a role has that
+    role. Staff have ``admin``, if there is such a role. Any other logged-in user has the lowest.
+    One query.
     """
     if not user.is_authenticated:
         return None
@@ -52,7 +53,7 @@ def resolve_role(user: Any) -> str | None:
 
 
 def _group_names(user: Any) -> list[str]:
-    """From what was fetched for many users at once, where it was: and then it is forgotten."""
+    """The groups of ``user``, from its prefetch cache if they are there, which is then dropped."""
     fetched = getattr(user, "_prefetched_objects_cache", {}).pop("groups", None)
     if fetched is not None:
         return [group.name for group in fetched]
@@ -60,9 +61,9 @@ def _group_names(user: Any) -> list[str]:
 
 
 def role_of(user: Any) -> str | None:
-    """The role of ``user`` by ``ROLE_RESOLVER``, None for an anonymous one. May use the database.
+    """The role of ``user`` by ``ROLE_RESOLVER``, None for an anonymous one. May query the database.
 
-    Raises ``ImproperlyConfigured`` where the resolver answers something that is no role.
+    Raises ``ImproperlyConfigured`` if the resolver returns a value that is not a role.
     """
     if not user.is_authenticated:
         return None

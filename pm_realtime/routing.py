@@ -1,7 +1,7 @@
 """``websocket_urlpatterns``, for sites that compose their ASGI application themselves.
 
-Sites that do not use :func:`pm_realtime.asgi.get_asgi_application`. Origin check and session
-authentication happen in the consumer, so they hold here too.
+They do not use :func:`pm_realtime.asgi.get_asgi_application`. The consumer itself checks the origin
+and authenticates the session.
 """
 
 import re

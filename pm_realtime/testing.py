@@ -1,4 +1,4 @@
-"""What a site's own tests use: a connection of a logged-in user, and a record of pushes.
+"""Tools for the tests of a site: a connection of a logged-in user, and a record of pushes.
 
 ::
 
@@ -50,16 +50,17 @@ from pm_realtime.protocol import BATCH_SUBPROTOCOL, Envelope, MessageType
 from pm_realtime.push import user_key
 
 ANYTHING: Final = object()
-#: Seconds to wait for what is expected; only a test that fails waits so long.
-PATIENCE: Final = 5.0
+#: The wait of a test for an expected event. Only a failing test waits so long.
+RECEIVE_TIMEOUT_SECONDS: Final = 5.0
+PATIENCE: Final = RECEIVE_TIMEOUT_SECONDS  #: Its name in version 0.1.
 
 
 class RealtimeCommunicator(WebsocketCommunicator):
     """A connection to the site without a network, as an async context manager.
 
     ``user`` is logged in through a real Django session; None connects anonymously. Frames are read
-    in the order they come; the ``assert_…`` methods pass over those they do not look for. Several
-    in one, where ``subprotocols`` offer to read that, are read as if each had come alone.
+    in the order of their arrival. The ``assert_…`` methods skip frames that do not match. If
+    ``subprotocols`` contain the one for batches, the envelopes of a batch are read one by one.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class RealtimeCommunicator(WebsocketCommunicator):
         expect_sockets()
         self.user = user
         self.connected: dict[str, Any] = {}
-        self._may_come_together = BATCH_SUBPROTOCOL in (subprotocols or ())
+        self._may_be_batched = BATCH_SUBPROTOCOL in (subprotocols or ())
         self._unread: deque[dict[str, Any]] = deque()
         self._ids = itertools.count(1)
 
@@ -87,7 +88,7 @@ class RealtimeCommunicator(WebsocketCommunicator):
         if self.user is not None:
             cookie = (b"cookie", await session_cookie(self.user))
             self.scope["headers"] = [*(self.scope["headers"] or ()), cookie]
-        accepted, code = await self.connect(PATIENCE)
+        accepted, code = await self.connect(RECEIVE_TIMEOUT_SECONDS)
         if not accepted:
             raise AssertionError(f"Expected the handshake to be accepted, got a close ({code}).")
         first = await self.receive()
@@ -102,14 +103,14 @@ class RealtimeCommunicator(WebsocketCommunicator):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self.disconnect(timeout=PATIENCE)
+        await self.disconnect(timeout=RECEIVE_TIMEOUT_SECONDS)
 
     async def send_input(self, message: Any) -> None:
-        """Hand an ASGI event to the application.
+        """Pass an ASGI event to the application.
 
-        Channels meanwhile lets no thread close its database connections, for the sake of a
-        ``TestCase``, whose one connection all share. Elsewhere the application has threads of its
-        own, and where several wait at once Channels leaves it so for good.
+        Channels keeps threads from closing their database connections while it waits, because all
+        threads of a ``TestCase`` share one. Other tests do without: the application has its own
+        threads, and after two waits at once Channels would not restore the closing.
         """
         if is_loop_of_a_caller():
             await super().send_input(message)
@@ -117,13 +118,13 @@ class RealtimeCommunicator(WebsocketCommunicator):
             await cast("Any", ApplicationCommunicator).send_input(self, message)
 
     async def receive_output(self, timeout: float = 1) -> dict[str, Any]:
-        """The next ASGI event of the application; as :meth:`send_input`."""
+        """The next ASGI event of the application. See also :meth:`send_input`."""
         if not self._unread:
             self._unread.extend(self._split(await self._receive_event(timeout)))
         return self._unread.popleft()
 
     async def receive_nothing(self, timeout: float = 0.1, interval: float = 0.01) -> bool:
-        """Whether no event comes within ``timeout`` seconds."""
+        """Whether no event arrives within ``timeout`` seconds."""
         return not self._unread and await super().receive_nothing(timeout, interval)
 
     async def _receive_event(self, timeout: float) -> dict[str, Any]:
@@ -136,7 +137,7 @@ class RealtimeCommunicator(WebsocketCommunicator):
 
     def _split(self, event: dict[str, Any]) -> list[dict[str, Any]]:
         text = event.get("text") or ""
-        if not (self._may_come_together and text.startswith("[")):
+        if not (self._may_be_batched and text.startswith("[")):
             return [event]
         return [{**event, "text": bytes(each).decode()} for each in decode(text, type=list[Raw])]
 
@@ -145,8 +146,8 @@ class RealtimeCommunicator(WebsocketCommunicator):
         """The ``connectionId`` of the first frame."""
         return str(self.connected["connectionId"])
 
-    async def receive(self, timeout: float = PATIENCE) -> dict[str, Any]:
-        """The next envelope; fails after ``timeout`` seconds, and where the server closes."""
+    async def receive(self, timeout: float = RECEIVE_TIMEOUT_SECONDS) -> dict[str, Any]:
+        """The next envelope; fails after ``timeout`` seconds, or if the server closes."""
         event = await self.receive_output(timeout)
         if event["type"] == "websocket.close":
             raise AssertionError(f"Expected an envelope, got a close with {event.get('code')}.")
@@ -154,7 +155,7 @@ class RealtimeCommunicator(WebsocketCommunicator):
         return envelope
 
     async def command(self, type: str, payload: Any = None, *, id: str | None = None) -> str:
-        """Send a command; its id, made up where none is given, names the reply."""
+        """Send a command. Returns its id, by default a new one, which the reply also has."""
         id = id or f"test-{next(self._ids)}"
         envelope = {"type": type, "timestamp": time.time_ns() // 1_000_000, "id": id}
         if payload is not None:
@@ -163,12 +164,17 @@ class RealtimeCommunicator(WebsocketCommunicator):
         return id
 
     async def subscribe(self, room: str) -> dict[str, Any]:
-        """Join ``room``; fails where the server refuses."""
+        """Join ``room``; fails if the server refuses."""
         id = await self.command(MessageType.SUBSCRIBE, {"room": room})
         return await self.assert_reply(id, MessageType.SUBSCRIBED)
 
     async def assert_reply(
-        self, id: str, type: str, payload: Any = ANYTHING, *, timeout: float = PATIENCE
+        self,
+        id: str,
+        type: str,
+        payload: Any = ANYTHING,
+        *,
+        timeout: float = RECEIVE_TIMEOUT_SECONDS,
     ) -> dict[str, Any]:
         """The envelope that answers the command ``id``, of ``type`` and with ``payload``."""
         reply = await self._find(
@@ -179,7 +185,7 @@ class RealtimeCommunicator(WebsocketCommunicator):
         return _check_payload(reply, payload)
 
     async def assert_error(
-        self, id: str, code: str, *, timeout: float = PATIENCE
+        self, id: str, code: str, *, timeout: float = RECEIVE_TIMEOUT_SECONDS
     ) -> dict[str, Any]:
         """The ``error`` that answers the command ``id`` with ``code``."""
         reply = await self.assert_reply(id, MessageType.ERROR, timeout=timeout)
@@ -188,14 +194,14 @@ class RealtimeCommunicator(WebsocketCommunicator):
         return reply
 
     async def assert_push(
-        self, type: str, payload: Any = ANYTHING, *, timeout: float = PATIENCE
+        self, type: str, payload: Any = ANYTHING, *, timeout: float = RECEIVE_TIMEOUT_SECONDS
     ) -> dict[str, Any]:
         """The next envelope of ``type``, with ``payload``."""
         found = await self._find(lambda envelope: envelope["type"] == type, f"a {type!r}", timeout)
         return _check_payload(found, payload)
 
-    async def assert_closed(self, code: int, *, timeout: float = PATIENCE) -> None:
-        """The server closes with ``code``; envelopes before it are passed over."""
+    async def assert_closed(self, code: int, *, timeout: float = RECEIVE_TIMEOUT_SECONDS) -> None:
+        """The server closes with ``code``; envelopes before the close are skipped."""
         async with asyncio.timeout(timeout):
             while (event := await self.receive_output(timeout))["type"] != "websocket.close":
                 pass
@@ -203,22 +209,22 @@ class RealtimeCommunicator(WebsocketCommunicator):
             raise AssertionError(f"Expected a close with {code}, got {event}.")
 
     async def assert_nothing(self, timeout: float = 0.1) -> None:
-        """No frame comes within ``timeout`` seconds."""
+        """No frame arrives within ``timeout`` seconds."""
         if not await self.receive_nothing(timeout):
             raise AssertionError(f"Expected nothing, got {await self.receive()}.")
 
-    async def _find(self, wanted: Any, what: str, timeout: float) -> dict[str, Any]:
-        passed: list[dict[str, Any]] = []
+    async def _find(self, matches: Any, expected: str, timeout: float) -> dict[str, Any]:
+        skipped: list[dict[str, Any]] = []
         deadline = time.monotonic() + timeout
         while (left := deadline - time.monotonic()) > 0:
             try:
                 envelope = await self.receive(left)
             except TimeoutError:
                 break
-            if wanted(envelope):
+            if matches(envelope):
                 return envelope
-            passed.append(envelope)
-        raise AssertionError(f"Expected {what} within {timeout} s, got {passed or 'nothing'}.")
+            skipped.append(envelope)
+        raise AssertionError(f"Expected {expected} within {timeout} s, got {skipped or 'nothing'}.")
 
 
 def _check_payload(envelope: dict[str, Any], payload: Any) -> dict[str, Any]:
@@ -228,7 +234,7 @@ def _check_payload(envelope: dict[str, Any], payload: Any) -> dict[str, Any]:
 
 
 async def session_cookie(user: Any) -> bytes:
-    """The ``Cookie`` header of a browser in which ``user`` has just logged in."""
+    """The value of the ``Cookie`` header of a browser in which ``user`` has just logged in."""
     key = await sync_to_async(_log_in)(user)
     return f"{settings.SESSION_COOKIE_NAME}={key}".encode()
 
@@ -242,7 +248,7 @@ def _log_in(user: Any) -> str:
 
 
 class Pushes(list[Envelope]):
-    """The envelopes that were pushed, in order, and those among them for one target."""
+    """The pushed envelopes in order, and the ones for one target."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -258,21 +264,21 @@ class Pushes(list[Envelope]):
         return self._to(role_group(role))
 
     def to_all(self) -> list[Envelope]:
-        """Those of ``broadcast``."""
+        """The envelopes of ``broadcast``."""
         return self._to(authenticated_group())
 
     def record(self, group: str, text: str) -> None:
         self._groups.append(group)
         self.append(convert(decode(text), Envelope))
 
-    def _to(self, wanted: str) -> list[Envelope]:
+    def _to(self, group: str) -> list[Envelope]:
         return [
-            envelope for envelope, group in zip(self, self._groups, strict=True) if group == wanted
+            envelope for envelope, each in zip(self, self._groups, strict=True) if each == group
         ]
 
 
 class _RecordingLayer(BaseChannelLayer):
-    """A channel layer that keeps what is sent and delivers nothing."""
+    """A channel layer that records pushes and delivers nothing."""
 
     def __init__(self, pushes: Pushes) -> None:
         super().__init__()
@@ -285,10 +291,10 @@ class _RecordingLayer(BaseChannelLayer):
 
 @contextmanager
 def capture_pushes() -> Iterator[Pushes]:
-    """Record what is pushed inside the block instead of sending it.
+    """Record the pushes of the block instead of sending them.
 
-    Pushes wait for the commit as ever: in a ``TestCase``, wrap the request in
-    ``captureOnCommitCallbacks(execute=True)``; under pytest-django use
+    Pushes still wait for the commit: in a ``TestCase``, wrap the request in
+    ``captureOnCommitCallbacks(execute=True)``; with pytest-django, use
     ``django_capture_on_commit_callbacks``.
     """
     pushes = Pushes()

@@ -1,4 +1,4 @@
-"""``path("", include("pm_realtime.urls"))``: plain HTTP on the path of the WebSocket gets 426."""
+"""``path("", include("pm_realtime.urls"))``: 426 for plain HTTP on the path of the WebSocket."""
 
 import re
 

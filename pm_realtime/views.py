@@ -6,7 +6,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 @csrf_exempt
 def upgrade_required(request: HttpRequest) -> HttpResponse:
-    """426, naming the protocol that is spoken here."""
+    """426 Upgrade Required, with the protocol of this path."""
     response = HttpResponse(
         "Expected a WebSocket handshake: this path speaks WebSocket only, and only on an ASGI "
         "server (daphne, uvicorn).\n",
@@ -15,7 +15,7 @@ def upgrade_required(request: HttpRequest) -> HttpResponse:
     )
     server = request.META.get("SERVER_SOFTWARE", "")
     if not server or server.startswith("gunicorn"):
-        # WSGI leaves headers of this kind to the server, and most fail on them.
+        # Hop-by-hop headers: other WSGI servers fail if an application sets them.
         response.headers["Upgrade"] = "websocket"
         response.headers["Connection"] = "Upgrade"
     return response

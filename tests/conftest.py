@@ -50,14 +50,14 @@ def chosen_layer(pytestconfig):
 
 @pytest.fixture(scope="session")
 def node_modules():
-    """Where the npm packages are that the tests of the browser client need."""
+    """The folder with the npm packages for the tests of the browser client."""
     with installed_packages() as folder:
         yield folder
 
 
 @pytest.fixture(autouse=True)
 def fresh_layer(chosen_layer):
-    """What one test leaves in Redis is no other's fault."""
+    """Each test starts with an empty Redis."""
     if chosen_layer != "memory":
         redis_layer.forget_all()
 
@@ -72,7 +72,7 @@ def fresh_counts():
 
 @pytest.fixture
 def memory_layer(settings, monkeypatch):
-    """For tests of a site without ``CHANNEL_LAYERS``, whatever layer the others run over."""
+    """A site without ``CHANNEL_LAYERS``, also if the suite runs over another layer."""
     settings.CHANNEL_LAYERS = {}
     monkeypatch.delenv("TEST_CHANNEL_LAYERS", raising=False)
 
@@ -87,7 +87,7 @@ def valkey():
 
 @pytest.fixture
 async def far():
-    """A layer that counts as outside of this process, and fails as it is told."""
+    """A layer outside of this process, which fails on command."""
     layer = FarLayer()
     channel_layers.set("default", layer)
     yield layer
@@ -96,7 +96,7 @@ async def far():
 
 @pytest.fixture
 def make_user(transactional_db):
-    """Make a user of a role in the way the default resolver reads it."""
+    """Make a user to whom the default resolver gives a role."""
 
     def make(role="user", username=None, **fields):
         user = get_user_model().objects.create_user(
@@ -130,7 +130,7 @@ def users(make_user):
 
 @pytest.fixture
 def configure(settings):
-    """Set some keys of ``PM_REALTIME`` for this test, beside those that are set."""
+    """Set keys of ``PM_REALTIME`` for this test, in addition to those that are set."""
 
     def configure(**keys):
         settings.PM_REALTIME = {**settings.PM_REALTIME, **keys}
@@ -140,7 +140,7 @@ def configure(settings):
 
 @pytest.fixture
 async def leaves_nothing():
-    """After the test no task is left, no connection is counted and the layer has no group."""
+    """After the test no task runs, no connection is counted and the layer has no group."""
     yield
     try:
         await eventually(lambda: running_tasks() == {asyncio.current_task()})
@@ -149,4 +149,4 @@ async def leaves_nothing():
         await eventually(lambda: layer_groups() == {})
     finally:
         if is_in_process(get_layer()):
-            channel_layers.backends.clear()  # What one test leaves is no other's fault.
+            channel_layers.backends.clear()  # So that later tests do not fail for this one.

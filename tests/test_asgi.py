@@ -1,4 +1,4 @@
-"""How a site mounts the WebSocket, by the application of this package or by its own."""
+"""Mounting of the WebSocket, by the application of this package or one of the site."""
 
 import os
 import subprocess
@@ -74,14 +74,14 @@ async def request(path, method="GET", headers=(), app=application):
         ("/somewhere/else", "", False),
     ],
 )
-async def test_only_the_path_is_served_and_others_are_denied_quietly(
+async def test_only_the_path_is_served_and_others_are_closed_without_an_error(
     caplog, path, root_path, expected
 ):
     assert await is_served(websocket(path, root_path)) is expected
     assert errors_of(caplog) == []
 
 
-async def test_another_path_takes_effect_at_once(configure):
+async def test_changed_path_takes_effect_at_once(configure):
     configure(PATH="/live/")
     assert await is_served(websocket("/live"))
     assert await is_served(websocket("/live/"))
@@ -91,14 +91,14 @@ async def test_another_path_takes_effect_at_once(configure):
     assert await is_served(websocket("/api/ws"))
 
 
-async def test_a_logged_in_user_is_known_through_the_whole_application(user):
+async def test_application_authenticates_a_logged_in_user(user):
     async with Connection(user=user, application=application) as connection:
         assert connection.connected["userId"] == str(user.pk)
 
 
 @pytest.mark.parametrize("path", ["/api/ws", "/api/ws/"])
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS"])
-async def test_plain_http_on_the_path_is_told_to_upgrade(path, method):
+async def test_plain_http_on_the_path_gets_upgrade_required(path, method):
     status, headers, body = await request(path, method)
     assert status == 426
     assert headers[b"upgrade"] == b"websocket"
@@ -125,11 +125,11 @@ async def test_lifespan_is_answered():
 
 
 @pytest.mark.parametrize("path", ["/api/ws", "/api/ws/"])
-async def test_urlpatterns_serve_in_an_application_of_the_site_itself(path):
+async def test_urlpatterns_work_in_an_application_of_the_site(path):
     assert await is_served(websocket(path, app=composed))
 
 
-async def test_the_origin_is_checked_and_the_session_known_with_urlpatterns_too(user):
+async def test_urlpatterns_check_the_origin_and_authenticate_the_session(user):
     foreign = [(b"origin", b"https://evil.example"), (b"host", b"testserver")]
     refused = Connection(application=composed, headers=foreign)
     assert not (await refused.connect())[0]
@@ -142,7 +142,7 @@ async def test_the_origin_is_checked_and_the_session_known_with_urlpatterns_too(
     "code",
     [
         "import pm_realtime.asgi",
-        # What `asgi.py` of a new project does, in either order of its two imports.
+        # Like `asgi.py` of a new project, with its two imports in either order.
         "from pm_realtime.asgi import get_asgi_application\n"
         "import os\n"
         "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'tests.settings')\n"
@@ -150,7 +150,7 @@ async def test_the_origin_is_checked_and_the_session_known_with_urlpatterns_too(
         "from tests.site.asgi import application",
     ],
 )
-def test_the_asgi_module_can_be_imported_before_settings_are_known(code):
+def test_asgi_module_can_be_imported_before_the_settings(code):
     environment = {key: os.environ[key] for key in os.environ if key != "DJANGO_SETTINGS_MODULE"}
     done = subprocess.run(
         [sys.executable, "-W", "error::RuntimeWarning", "-c", code],
@@ -163,13 +163,13 @@ def test_the_asgi_module_can_be_imported_before_settings_are_known(code):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-async def test_a_prefix_that_django_is_told_of_is_taken_off(settings):
+async def test_force_script_name_is_removed_from_the_path(settings):
     settings.FORCE_SCRIPT_NAME = "/app/"
     assert await is_served(websocket("/app/api/ws"))
     assert not await is_served(websocket("/other/api/ws"))
 
 
-async def test_a_wrong_path_is_logged_with_the_right_one(caplog):
+async def test_wrong_path_is_logged_with_the_right_one(caplog):
     assert not await is_served(websocket("/api/websocket"))
     (record,) = caplog.records
     assert record.levelname == "WARNING"

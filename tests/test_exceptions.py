@@ -1,4 +1,4 @@
-"""Whatever the package raises of its own is in the tree that is documented."""
+"""The exceptions of the package are those of the documented tree."""
 
 import importlib
 import pkgutil
@@ -23,7 +23,7 @@ def documented_parents():
 
 
 def exceptions_of_the_package():
-    """Those that others may see, by name."""
+    """The public ones, by name."""
     found = {}
     for module in pkgutil.walk_packages(pm_realtime.__path__, "pm_realtime."):
         for name, value in vars(importlib.import_module(module.name)).items():
@@ -33,7 +33,7 @@ def exceptions_of_the_package():
     return found
 
 
-def test_the_documented_tree_is_that_of_the_classes():
+def test_documented_tree_is_that_of_the_classes():
     found = {name: each.__bases__[0].__name__ for name, each in exceptions_of_the_package().items()}
     assert found.pop("RealtimeError") == "Exception"
     parents = documented_parents()
@@ -41,6 +41,6 @@ def test_the_documented_tree_is_that_of_the_classes():
     assert found == parents
 
 
-def test_who_catches_the_root_catches_all():
+def test_all_exceptions_have_the_base_class():
     for each in exceptions_of_the_package().values():
         assert issubclass(each, RealtimeError)

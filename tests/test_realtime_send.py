@@ -36,7 +36,7 @@ def refusal(*arguments):
     return str(refused.value)
 
 
-def test_each_target_gets_what_is_for_it(user):
+def test_push_goes_to_the_target_given(user):
     for target, sent in (
         (["--user", user.username], lambda pushes: pushes.to_user(user)),
         (["--user-id", str(user.pk)], lambda pushes: pushes.to_user(user)),
@@ -60,13 +60,13 @@ def test_any_json_is_a_payload(payload):
     assert len(pushes) == 1
 
 
-def test_no_payload_is_fine_and_verbosity_0_silent():
+def test_payload_is_optional_and_verbosity_0_prints_nothing():
     with capture_pushes() as pushes:
         assert send("--all", "refresh", verbosity=0) == ""
     assert [envelope.payload for envelope in pushes] == [None]
 
 
-def test_the_payload_may_come_from_standard_input(monkeypatch):
+def test_payload_may_come_from_standard_input(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO('{"from": "a pipe"}\n'))
     with capture_pushes() as pushes:
         send("--all", "x", "-")
@@ -74,7 +74,7 @@ def test_the_payload_may_come_from_standard_input(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("payload", "said"),
+    ("payload", "expected"),
     [
         ("{'a': 1}", "double quotes: line 1 column 2"),
         ("hello", "got 'hello': Expecting value: line 1 column 1"),
@@ -84,21 +84,21 @@ def test_the_payload_may_come_from_standard_input(monkeypatch):
         ('"' + "x" * 5000, "Unterminated string"),
     ],
 )
-def test_what_is_no_json_is_said_with_its_place(payload, said):
+def test_invalid_json_is_an_error_with_its_position(payload, expected):
     message = refusal("--all", "x", payload)
     assert message.startswith("Expected PAYLOAD to be JSON")
-    assert said in message
+    assert expected in message
     assert len(message) < 400
 
 
-def test_a_standard_input_that_is_no_text_is_said(monkeypatch):
+def test_binary_standard_input_is_an_error(monkeypatch):
     binary = io.TextIOWrapper(io.BytesIO(b"\xff"), encoding="utf-8")
     monkeypatch.setattr(sys, "stdin", binary)
     assert refusal("--all", "x", "-").startswith("Standard input is no text")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (["--user", "nobody"], "no user with the username 'nobody'; --user-id takes a primary key"),
         (["--user-id", "7"], "no user with the primary key '7'; --user takes a username"),
@@ -112,44 +112,44 @@ def test_a_standard_input_that_is_no_text_is_said(monkeypatch):
         (["--connection", ""], "Expected the id of a connection"),
     ],
 )
-def test_a_target_that_is_none_is_said(arguments, said):
-    assert said in refusal(*arguments, "x")
+def test_invalid_target_is_an_error(arguments, expected):
+    assert expected in refusal(*arguments, "x")
 
 
-def test_a_type_that_is_none_is_said():
+def test_empty_type_is_an_error():
     assert "non-empty" in refusal("--all", "")
 
 
-def test_a_text_that_is_no_unicode_is_said():
+def test_lone_surrogate_is_an_error():
     assert "cannot be written as JSON" in refusal("--all", "x", '"\\ud800"')
 
 
-def test_exactly_one_target_is_asked_for():
+def test_exactly_one_target_is_required():
     assert "required" in refusal("x")
     assert "not allowed with" in refusal("--all", "--role=admin", "x")
 
 
 @pytest.mark.usefixtures("memory_layer")
-def test_in_memory_it_refuses_where_nobody_can_be_reached():
+def test_command_fails_in_memory_if_it_can_reach_no_connection():
     with pytest.raises(CommandError, match="Set CHANNEL_LAYERS to channels_redis"):
         send("--all", "x")
 
 
-async def test_in_memory_it_reaches_the_connections_of_its_own_process(user):
+async def test_command_in_memory_reaches_connections_of_its_process(user):
     async with RealtimeCommunicator(user=user) as connection:
         for target in ["--all"], ["--connection", connection.connection_id]:
             await sync_to_async(send)(*target, "x", '{"n": 1}')
             await connection.assert_push("x", {"n": 1})
 
 
-def test_a_redis_that_is_away_is_said_in_a_sentence(valkey, settings):
+def test_unreachable_redis_is_one_sentence(valkey, settings):
     settings.CHANNEL_LAYERS = pubsub_on(valkey)
     valkey.kill()
     with pytest.raises(CommandError, match=r"Nothing was sent: .*Connect"):
         send("--all", "x")
 
 
-def test_a_redis_that_is_away_is_said_once(valkey):
+def test_unreachable_redis_is_reported_once(valkey):
     valkey.kill()
     done = subprocess.run(
         [sys.executable, "-m", "django", "realtime_send", "--all", "x"],
@@ -169,19 +169,19 @@ def test_a_redis_that_is_away_is_said_once(valkey):
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(("name", "said"), [("email", "an email"), ("username", "a username")])
-def test_the_name_of_a_user_has_its_article(monkeypatch, name, said):
+@pytest.mark.parametrize(("name", "article"), [("email", "an email"), ("username", "a username")])
+def test_username_field_has_the_right_article(monkeypatch, name, article):
     monkeypatch.setattr(get_user_model(), "USERNAME_FIELD", name)
-    assert f"--user takes {said}." in refusal("--user-id", "7", "x")
+    assert f"--user takes {article}." in refusal("--user-id", "7", "x")
 
 
-def test_a_redis_that_does_not_answer_is_said_in_a_sentence(valkey, settings):
+def test_silent_redis_is_one_sentence(valkey, settings):
     settings.CHANNEL_LAYERS = pubsub_on(valkey)
     with valkey.frozen(), pytest.raises(CommandError, match="Nothing was sent: "):
         send("--all", "x")
 
 
-async def test_another_process_reaches_a_connection_of_this_one(valkey, settings, user):
+async def test_command_reaches_connections_of_another_process(valkey, settings, user):
     settings.CHANNEL_LAYERS = pubsub_on(valkey)
     async with RealtimeCommunicator(user=user) as connection:
         await connection.subscribe("project:42")
@@ -202,7 +202,7 @@ async def test_another_process_reaches_a_connection_of_this_one(valkey, settings
             await connection.assert_push("x", [1])
 
 
-def test_the_commands_of_the_readme_are_taken_as_they_stand():
+def test_commands_of_the_readme_work():
     [line] = re.findall(r"`manage\.py (realtime_send .+?)`", readme.README.read_text())
     command, *arguments = shlex.split(line)
     with capture_pushes() as pushes:

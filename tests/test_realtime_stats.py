@@ -40,7 +40,7 @@ astats = sync_to_async(stats, thread_sensitive=False)
 
 
 async def fill(rooms):
-    """Hold connections in the shared state: ``rooms`` by name, with how many are in each."""
+    """Add connections to the shared state; ``rooms`` has the number of each room by its name."""
     backend = get_backend()
     for number in range(max(rooms.values())):
         user = "7" if number == 0 else None
@@ -56,12 +56,12 @@ async def empty(count):
         await get_backend().remove(f"c{number}")
 
 
-def test_nobody_connected_is_three_zeros(on_redis):
+def test_no_connections_are_three_zeros(on_redis):
     assert [line.split()[-1] for line in stats().splitlines()] == ["0", "0", "0"]
     assert json.loads(stats("--json")) == NO_CONNECTIONS
 
 
-async def test_the_fullest_rooms_come_first_and_the_rest_is_counted(on_redis):
+async def test_fullest_rooms_are_first_and_the_rest_is_counted(on_redis):
     rooms = {f"room:{number:04}": 1 for number in range(30)} | {"zzz": 3, "support": 2}
     await fill(rooms)
     lines = (await astats("--rooms=4")).splitlines()
@@ -83,7 +83,7 @@ async def test_the_fullest_rooms_come_first_and_the_rest_is_counted(on_redis):
     await empty(3)
 
 
-async def test_json_is_what_get_stats_returns_on_one_line(on_redis):
+async def test_json_is_one_line_with_the_result_of_get_stats(on_redis):
     await fill({"é 部屋 😀": 2, "a": 1})
     text = await astats("--json")
     assert text.count("\n") == 1
@@ -91,7 +91,7 @@ async def test_json_is_what_get_stats_returns_on_one_line(on_redis):
     await empty(2)
 
 
-async def test_a_room_name_can_neither_break_a_line_nor_steer_the_terminal(on_redis):
+async def test_room_name_can_neither_break_a_line_nor_control_the_terminal(on_redis):
     names = ["部屋", "\u202eabc", "a\u2028b", "e\u0301", "\ue000", " ", "x" * 200]
     await fill(dict.fromkeys(names, 1))
     text = await astats()
@@ -100,7 +100,7 @@ async def test_a_room_name_can_neither_break_a_line_nor_steer_the_terminal(on_re
     await empty(1)
 
 
-async def test_an_output_of_ascii_alone_gets_escapes(on_redis):
+async def test_ascii_output_gets_escapes(on_redis):
     await fill({"部屋": 1})
     for arguments, expected in ((), "\\u90e8\\u5c4b"), (("--json",), '"\\u90e8\\u5c4b": 1'):
         raw = io.BytesIO()
@@ -113,32 +113,32 @@ async def test_an_output_of_ascii_alone_gets_escapes(on_redis):
 
 
 @pytest.mark.usefixtures("memory_layer")
-def test_what_cannot_be_seen_is_no_zero():
+def test_command_fails_in_memory_if_it_can_see_no_connection():
     with pytest.raises(CommandError, match="Set CHANNEL_LAYERS to channels_redis"):
         stats()
     with pytest.raises(CommandError, match="CHANNEL_LAYERS"):
         stats("--watch", "--json")
 
 
-def test_a_backend_that_is_told_to_stay_in_memory_is_named(on_redis, configure):
+def test_memory_backend_of_the_settings_is_named(on_redis, configure):
     configure(BACKEND="pm_realtime.backends.memory.MemoryBackend")
     with pytest.raises(CommandError, match="leave out PM_REALTIME"):
         stats()
 
 
-async def test_a_process_that_holds_connections_sees_its_own(user):
+async def test_command_in_memory_counts_connections_of_its_process(user):
     async with RealtimeCommunicator(user=user) as connection:
         await connection.subscribe("here")
         assert json.loads(await astats("--json"))["roomStats"] == {"here": 1}
 
 
-def test_a_redis_that_is_away_is_said_in_a_sentence(on_redis, valkey):
+def test_unreachable_redis_is_one_sentence(on_redis, valkey):
     valkey.kill()
     with pytest.raises(CommandError, match=f"cannot be reached. Redis at 127.0.0.1:{valkey.port}"):
         stats()
 
 
-def test_settings_that_cannot_be_read_are_said_in_a_sentence(settings):
+def test_invalid_settings_are_one_sentence(settings):
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "nowhere.Layer"}}
     settings.PM_REALTIME = {"BACKEND": "nowhere.Backend"}
     with pytest.raises(CommandError, match="No module named 'nowhere'"):
@@ -146,7 +146,7 @@ def test_settings_that_cannot_be_read_are_said_in_a_sentence(settings):
 
 
 @pytest.mark.parametrize(
-    ("layers", "said"),
+    ("layers", "expected"),
     [
         ("text", "CHANNEL_LAYERS must describe .* but got a str.$"),
         (["redis://"], "CHANNEL_LAYERS must describe .* but got a list.$"),
@@ -166,15 +166,15 @@ def test_settings_that_cannot_be_read_are_said_in_a_sentence(settings):
         ),
     ],
 )
-def test_a_layer_that_is_none_is_said_in_a_sentence(settings, layers, said):
+def test_invalid_layer_is_one_sentence(settings, layers, expected):
     settings.CHANNEL_LAYERS = layers
     for command in ["realtime_stats"], ["realtime_send", "--all", "x"]:
-        with pytest.raises(CommandError, match=said):
+        with pytest.raises(CommandError, match=expected):
             call_command(*command, stdout=io.StringIO())
 
 
 class NoChannelsRedis:
-    """What looks for modules where channels-redis is not installed."""
+    """A module finder without channels-redis."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):
@@ -182,7 +182,7 @@ class NoChannelsRedis:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
-def test_a_layer_of_channels_redis_says_what_to_install(settings, monkeypatch):
+def test_missing_channels_redis_names_the_package_to_install(settings, monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == "channels_redis"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [NoChannelsRedis, *sys.meta_path])
@@ -196,7 +196,7 @@ def test_a_layer_of_channels_redis_says_what_to_install(settings, monkeypatch):
 @pytest.mark.parametrize(
     "arguments", [["--rooms=-1"], ["--rooms=x"], ["--watch=0"], ["--watch=nan"], ["--watch=x"]]
 )
-def test_numbers_that_are_none_are_refused(arguments):
+def test_invalid_numbers_are_errors(arguments):
     with pytest.raises(CommandError, match="expected a number of"):
         stats(*arguments)
 
@@ -222,20 +222,20 @@ def watching(valkey, *arguments, **options):
 
 
 def end(process):
-    """What Ctrl-C makes of it: its exit code and what it said last on stderr."""
+    """Send Ctrl-C; the exit code and the rest of stderr."""
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=PATIENCE)
-    return process.returncode, said.decode()
+    _, errors = process.communicate(timeout=PATIENCE)
+    return process.returncode, errors.decode()
 
 
-def test_watching_prints_an_object_a_line_until_ctrl_c_ends_it_quietly(valkey):
+def test_watch_prints_a_line_of_json_until_ctrl_c(valkey):
     with watching(valkey, "--json") as process:
         for _ in range(3):
             assert json.loads(process.stdout.readline()) == NO_CONNECTIONS
         assert end(process) == (0, "")
 
 
-def test_watching_prints_one_table_after_another_where_no_terminal_is(valkey):
+def test_watch_prints_one_table_after_another_without_a_terminal(valkey):
     with watching(valkey) as process:
         lines = [process.stdout.readline().decode() for _ in range(10)]
         assert end(process) == (0, "")
@@ -247,20 +247,20 @@ def test_watching_prints_one_table_after_another_where_no_terminal_is(valkey):
 
 
 @pytest.mark.slow
-def test_watching_goes_on_while_redis_is_away_and_says_so(valkey):
+def test_watch_goes_on_while_redis_is_unreachable(valkey):
     with watching(valkey, "--json") as process:
         process.stdout.readline()
         valkey.kill()
-        while b"Connect call failed" not in (said := process.stderr.readline()):
-            assert said.startswith(b"The shared state cannot be reached. Redis at 127.0.0.1:")
+        while b"Connect call failed" not in (line := process.stderr.readline()):
+            assert line.startswith(b"The shared state cannot be reached. Redis at 127.0.0.1:")
         valkey.start()
-        # What was printed before the kill may still wait in the pipe; the new one is empty too.
+        # Lines from before the kill may still be in the pipe; they are the same.
         for _ in range(100):
             assert json.loads(process.stdout.readline()) == NO_CONNECTIONS
         assert end(process) == (0, "")
 
 
-def test_watching_redraws_a_terminal(valkey):
+def test_watch_redraws_a_terminal(valkey):
     leader, terminal = pty.openpty()
     try:
         with watching(valkey, stdout=terminal) as process:
@@ -279,7 +279,7 @@ def test_watching_redraws_a_terminal(valkey):
     assert screen.endswith(b"\x1b[J")
 
 
-def test_a_reader_that_goes_away_is_no_error(valkey):
+def test_closed_pipe_is_not_an_error(valkey):
     with watching(valkey, "--json") as process:
         process.stdout.readline()
         process.stdout.close()
@@ -288,7 +288,7 @@ def test_a_reader_that_goes_away_is_no_error(valkey):
         process.stdout = None
 
 
-async def test_five_thousand_rooms_are_a_page(on_redis):
+async def test_five_thousand_rooms_fit_on_a_page(on_redis):
     backend = get_backend()
     for first in range(0, 5000, 100):
         info = ConnectionInfo(

@@ -1,4 +1,4 @@
-"""Who has which role, and what a role counts as."""
+"""The role of a user, and the roles that it includes."""
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -23,26 +23,26 @@ def make_member(db):
     return make
 
 
-@pytest.mark.parametrize(("role", "place"), [(None, -1), *((r, i) for i, r in enumerate(ROLES))])
-def test_rank_is_the_place_in_roles(role, place):
-    assert rank(role) == place
+@pytest.mark.parametrize(("role", "index"), [(None, -1), *((r, i) for i, r in enumerate(ROLES))])
+def test_rank_is_the_index_in_roles(role, index):
+    assert rank(role) == index
 
 
 @pytest.mark.parametrize("name", ["nobody", "Admin", "", "server"])
-def test_rank_of_an_unknown_role_raises_naming_the_known_ones(name):
+def test_rank_of_an_unknown_role_raises_and_names_the_known_ones(name):
     with pytest.raises(ValueError, match="user, editor, admin, master"):
         rank(name)
 
 
 @pytest.mark.parametrize("needed", ROLES)
 @pytest.mark.parametrize("role", [None, *ROLES])
-def test_a_role_may_what_it_and_the_lower_ones_may(role, needed):
+def test_role_has_the_rights_of_lower_roles(role, needed):
     order = [None, *ROLES]
     assert has_role(role, needed) is (order.index(role) >= order.index(needed))
 
 
 @pytest.mark.parametrize(
-    ("role", "counts_as"),
+    ("role", "included"),
     [
         (None, ()),
         ("user", ("user",)),
@@ -50,8 +50,8 @@ def test_a_role_may_what_it_and_the_lower_ones_may(role, needed):
         ("master", ROLES),
     ],
 )
-def test_a_role_counts_as_itself_and_every_lower_one(role, counts_as):
-    assert roles_up_to(role) == counts_as
+def test_role_includes_itself_and_every_lower_one(role, included):
+    assert roles_up_to(role) == included
 
 
 def test_other_roles_have_ranks_of_their_own(settings):
@@ -82,7 +82,7 @@ def test_other_roles_have_ranks_of_their_own(settings):
         (("user",), {"is_superuser": True, "is_staff": True}, "master"),
     ],
 )
-def test_the_highest_role_that_django_knows_of_wins(make_member, groups, fields, role):
+def test_highest_role_of_groups_and_flags_wins(make_member, groups, fields, role):
     assert resolve_role(make_member(*groups, **fields)) == role
 
 
@@ -97,37 +97,39 @@ def test_the_highest_role_that_django_knows_of_wins(make_member, groups, fields,
         ((), {"is_superuser": True}, "owner"),
     ],
 )
-def test_without_an_admin_role_staff_are_as_anyone(settings, make_member, groups, fields, role):
+def test_staff_have_no_special_role_without_an_admin_role(
+    settings, make_member, groups, fields, role
+):
     settings.PM_REALTIME = {"ROLES": ["guest", "host", "owner"]}
     assert resolve_role(make_member(*groups, **fields)) == role
 
 
-def test_where_admin_is_the_lowest_role_staff_with_a_higher_one_keep_it(settings, make_member):
+def test_staff_keep_a_higher_role_if_admin_is_the_lowest(settings, make_member):
     settings.PM_REALTIME = {"ROLES": ["admin", "owner"]}
     assert resolve_role(make_member("owner", is_staff=True)) == "owner"
 
 
 @pytest.mark.django_db
-def test_an_anonymous_user_has_no_role(django_assert_num_queries):
+def test_anonymous_user_has_no_role(django_assert_num_queries):
     with django_assert_num_queries(0):
         assert resolve_role(AnonymousUser()) is None
         assert role_of(AnonymousUser()) is None
 
 
 @pytest.mark.parametrize("groups", [(), ("editor",), ("editor", "admin", "sales")])
-def test_a_role_costs_one_query(make_member, django_assert_num_queries, groups):
+def test_role_costs_one_query(make_member, django_assert_num_queries, groups):
     user = make_member(*groups, is_staff=True)
     with django_assert_num_queries(1):
         role_of(user)
 
 
-def test_the_role_of_a_superuser_costs_no_query(make_member, django_assert_num_queries):
+def test_role_of_a_superuser_costs_no_query(make_member, django_assert_num_queries):
     user = make_member("editor", is_superuser=True)
     with django_assert_num_queries(0):
         assert role_of(user) == "master"
 
 
-def test_a_user_model_without_groups_or_flags_has_the_lowest_role():
+def test_user_model_without_groups_and_flags_has_the_lowest_role():
     class Plain(AbstractBaseUser):
         class Meta:
             app_label = "plain"
@@ -140,20 +142,20 @@ def use_resolver(settings, name):
     settings.PM_REALTIME = {"ROLE_RESOLVER": f"tests.site.rules.{name}"}
 
 
-def test_the_resolver_of_the_site_decides(settings):
+def test_resolver_of_the_site_decides(settings):
     use_resolver(settings, "by_name")
     user_model = get_user_model()
     assert role_of(user_model(username="editor", is_superuser=True)) == "editor"
     assert role_of(user_model(username="nobody")) is None
 
 
-def test_the_resolver_is_not_asked_about_anonymous_users(settings):
+def test_resolver_is_not_called_for_anonymous_users(settings):
     use_resolver(settings, "missing")
     assert role_of(AnonymousUser()) is None
 
 
 @pytest.mark.parametrize("answer", ["emperor", "", "server", 5, True, ("admin",)])
-def test_a_resolver_that_answers_no_role_is_named_with_what_it_answered(settings, answer):
+def test_invalid_result_of_a_resolver_raises_and_is_named(settings, answer):
     use_resolver(settings, "by_name")
     user = get_user_model()()
     user.username = answer

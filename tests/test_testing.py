@@ -1,3 +1,5 @@
+"""The tools for the tests of a site."""
+
 import asyncio
 
 import channels.db
@@ -18,7 +20,7 @@ from pm_realtime.protocol import BATCH_SUBPROTOCOL
 from pm_realtime.testing import RealtimeCommunicator, capture_pushes
 
 
-async def test_a_logged_in_connection_joins_and_receives(editor):
+async def test_logged_in_connection_joins_and_receives(editor):
     async with RealtimeCommunicator(user=editor) as connection:
         assert connection.connected["userId"] == str(editor.pk)
         await connection.subscribe("support")
@@ -27,7 +29,7 @@ async def test_a_logged_in_connection_joins_and_receives(editor):
         await connection.assert_nothing()
 
 
-async def test_what_was_expected_and_what_came_is_said(user):
+async def test_failed_assertion_names_expected_and_received(user):
     async with RealtimeCommunicator(user=user) as connection:
         id = await connection.command("subscribe", {"room": "support"})
         with pytest.raises(AssertionError, match="Expected 'subscribed' in reply"):
@@ -65,7 +67,7 @@ class InATestCase(TestCase):
     def setUp(self):
         self.user = get_user_model().objects.create_user("tess", first_name="Tess")
 
-    async def test_a_connection_sees_what_the_test_has_saved(self):
+    async def test_connection_sees_uncommitted_data_of_the_test(self):
         async with RealtimeCommunicator(user=self.user) as connection:
             assert connection.connected["userId"] == str(self.user.pk)
             await connection.subscribe("project:2")
@@ -75,12 +77,12 @@ class InATestCase(TestCase):
     @override_settings(
         PM_REALTIME={"ROOMS": {"p:<int:pk>": {"authorize": "tests.site.rules.even_only_async"}}}
     )
-    async def test_a_rule_sees_it_too(self):
+    async def test_rule_sees_uncommitted_data_of_the_test(self):
         async with RealtimeCommunicator(user=self.user) as connection:
             await connection.subscribe("p:2")
 
 
-async def test_connections_that_wait_at_once_leave_the_closing_of_databases_as_it_is(user):
+async def test_connections_that_wait_at_once_restore_the_closing_of_databases(user):
     before = channels.db.close_old_connections
     async with RealtimeCommunicator(user=user) as one, RealtimeCommunicator(user=user) as two:
         for connection in (one, two):
@@ -92,7 +94,7 @@ async def test_connections_that_wait_at_once_leave_the_closing_of_databases_as_i
     assert channels.db.close_old_connections is before
 
 
-async def test_what_comes_in_one_frame_is_read_one_by_one(settings, user):
+async def test_envelopes_of_a_batch_are_read_one_by_one(settings, user):
     settings.PM_REALTIME = {"BATCH_WINDOW": 1000}
     async with RealtimeCommunicator(user=user, subprotocols=[BATCH_SUBPROTOCOL]) as connection:
         for number in range(4):

@@ -1,4 +1,4 @@
-"""Plain HTTP on the path of the WebSocket, where Django's own urls answer it."""
+"""Plain HTTP on the path of the WebSocket, answered by the site's URLs."""
 
 import pytest
 from django.test import Client
@@ -7,7 +7,7 @@ from django.urls import reverse
 
 @pytest.mark.parametrize("path", ["/api/ws", "/api/ws/"])
 @pytest.mark.parametrize("method", ["get", "post", "head", "put", "delete", "options"])
-def test_plain_http_is_told_to_upgrade(path, method):
+def test_plain_http_gets_upgrade_required(path, method):
     response = getattr(Client(enforce_csrf_checks=True), method)(path)
     assert response.status_code == 426
     assert response.headers["Upgrade"] == "websocket"
@@ -17,16 +17,16 @@ def test_plain_http_is_told_to_upgrade(path, method):
 
 
 @pytest.mark.parametrize("path", ["/api/ws/more", "/api/wss", "/api/"])
-def test_other_paths_are_not_ours(client, path):
+def test_other_paths_are_not_found(client, path):
     assert client.get(path).status_code == 404
 
 
-def test_the_path_has_a_name():
+def test_path_has_a_name():
     assert reverse("pm_realtime:websocket") in ("/api/ws", "/api/ws/")
 
 
 @pytest.mark.parametrize(
-    ("server", "may_have_them"),
+    ("server", "has_headers"),
     [
         ("WSGIServer/0.2 CPython/3.11.7", False),
         ("waitress", False),
@@ -34,8 +34,8 @@ def test_the_path_has_a_name():
         ("", True),
     ],
 )
-def test_a_wsgi_server_that_fails_on_them_gets_no_hop_by_hop_headers(client, server, may_have_them):
+def test_only_some_wsgi_servers_get_hop_by_hop_headers(client, server, has_headers):
     response = client.get("/api/ws", SERVER_SOFTWARE=server)
     assert response.status_code == 426
     for name in ("Upgrade", "Connection"):
-        assert response.has_header(name) is may_have_them
+        assert response.has_header(name) is has_headers

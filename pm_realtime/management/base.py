@@ -1,4 +1,4 @@
-"""What the management commands share: whom they can see and reach, and how they print."""
+"""The base of the management commands: access to other processes, errors and output."""
 
 import json
 from collections.abc import Mapping
@@ -17,12 +17,12 @@ from pm_realtime.layer import PUBSUB_LAYER, get_layer, is_in_process
 
 
 class RealtimeCommand(BaseCommand):
-    """A command about connections that other processes hold.
+    """A command about connections of other processes.
 
-    Inside a process that holds some itself, by ``call_command``, it works in memory too.
+    In memory it works for the connections of its own process, by ``call_command``.
     """
 
-    # What is wrong with the settings that matter here is said in one sentence instead.
+    # Relevant mistakes in the settings end in one sentence instead.
     requires_system_checks: list[str] = []
 
     def execute(self, *args: Any, **options: Any) -> str | None:
@@ -34,15 +34,15 @@ class RealtimeCommand(BaseCommand):
     def ask_stats(self) -> Stats:
         """The counts over all processes.
 
-        Raises ``BackendError`` while they cannot be had, and Django's ``CommandError`` where these
-        settings never let this process see any.
+        Raises ``BackendError`` if the state is unreachable, and Django's ``CommandError`` if this
+        process can never see any connection with these settings.
         """
-        # A layer that cannot be used would look like one in memory.
+        # Otherwise an invalid layer would look like one in memory.
         find_layer()
         backend = get_backend()
         stats = backend.run(backend.get_stats())
         if isinstance(backend, MemoryBackend) and not stats["totalConnections"]:
-            # A backend named in the settings stays in memory whatever the layer is.
+            # A backend named in the settings stays in memory with any layer.
             named = ' and leave out PM_REALTIME["BACKEND"]' if conf.BACKEND else ""
             raise CommandError(
                 "The connections cannot be counted from here: this process holds none, and state "
@@ -52,7 +52,7 @@ class RealtimeCommand(BaseCommand):
         return stats
 
     def require_reach(self) -> None:
-        """Raise Django's ``CommandError`` where nothing sent from this process can arrive."""
+        """Raise Django's ``CommandError`` if pushes of this process can reach no connection."""
         layer = find_layer()
         if is_in_process(layer) and not any(getattr(layer, "groups", {}).values()):
             raise CommandError(
@@ -62,7 +62,7 @@ class RealtimeCommand(BaseCommand):
             )
 
     def write_json(self, data: Any) -> None:
-        """Print ``data`` as JSON on one line, in ASCII where that is all the output takes."""
+        """Print ``data`` as JSON on one line, in ASCII if the output cannot encode it."""
         line = json.dumps(data, ensure_ascii=False)
         if shown_on(self.stdout, line) != line:
             line = json.dumps(data)
@@ -71,7 +71,7 @@ class RealtimeCommand(BaseCommand):
 
 
 def find_layer() -> BaseChannelLayer:
-    """The channel layer; Django's ``CommandError`` where the settings name none that is one."""
+    """The channel layer. Raises Django's ``CommandError`` if the settings have no valid one."""
     alias = conf.CHANNEL_LAYER
     layers = getattr(settings, "CHANNEL_LAYERS", None) or {}
     if not isinstance(layers, Mapping):
@@ -92,7 +92,7 @@ def find_layer() -> BaseChannelLayer:
         raise CommandError(
             f"{name} names a BACKEND that cannot be imported, {config['BACKEND']!r}: {why}.{advice}"
         ) from error
-    except Exception as error:  # Whatever the class makes of what it is given.
+    except Exception as error:  # The class may raise anything for its CONFIG.
         raise _no_layer(name, f"this one cannot be made: {error}") from error
     if not hasattr(layer, "group_send"):
         raise _no_layer(name, f"{config.get('BACKEND')!r} makes no channel layer")
@@ -109,14 +109,14 @@ def _no_layer(name: str, found: str) -> CommandError:
 
 
 def unreachable(error: BackendError) -> CommandError:
-    """The sentence about the state that cannot be reached."""
+    """The error for a shared state that is unreachable."""
     return CommandError(f"The shared state cannot be reached. {error}")
 
 
 def shown_on(output: OutputWrapper, text: str) -> str:
-    """``text`` with escapes in place of what has no picture or no place in ``output``'s encoding.
+    """``text`` with escapes for characters that ``output`` cannot show or encode.
 
-    So a name can neither break a line nor steer the terminal.
+    So a name can neither break a line nor control the terminal.
     """
     plain = "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text

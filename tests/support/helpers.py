@@ -1,4 +1,4 @@
-"""What the tests of connections share."""
+"""Shared helpers of the tests."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from pm_realtime.layer import get_layer
 from pm_realtime.testing import RealtimeCommunicator, session_cookie
 from tests.support import redis_layer
 
-#: Seconds a test waits for something that must happen, however busy the machine is.
+#: Seconds that a test waits for an expected event, even on a busy machine.
 PATIENCE = 10
 
 NO_CONNECTIONS = {
@@ -26,7 +26,7 @@ NO_CONNECTIONS = {
 
 
 class Connection(RealtimeCommunicator):
-    """A connection with patience, raw frames, and a way to say "all that has come so far"."""
+    """A communicator with long timeouts, raw frames, and reading of everything sent so far."""
 
     async def receive_output(self, timeout: float = PATIENCE) -> dict[str, Any]:
         return await super().receive_output(max(timeout, PATIENCE))
@@ -37,15 +37,15 @@ class Connection(RealtimeCommunicator):
     async def assert_closed(self, code: int, *, timeout: float = PATIENCE) -> None:
         await super().assert_closed(code, timeout=timeout)
 
-    async def _find(self, wanted: Any, what: str, timeout: float) -> dict[str, Any]:
-        return await super()._find(wanted, what, max(timeout, PATIENCE))
+    async def _find(self, matches: Any, expected: str, timeout: float) -> dict[str, Any]:
+        return await super()._find(matches, expected, max(timeout, PATIENCE))
 
     async def send_frame(self, frame: str | bytes) -> None:
         kind = "text" if isinstance(frame, str) else "bytes"
         await self.send_input({"type": "websocket.receive", kind: frame})
 
     async def ask(self, type: str, payload: Any = None, *, id: str | None = None) -> dict[str, Any]:
-        """The envelope that answers a command; others before it are passed over."""
+        """The envelope that answers a command; envelopes before it are skipped."""
         id = await self.command(type, payload, id=id)
         while (envelope := await self.receive()).get("id") != id:
             pass
@@ -59,7 +59,7 @@ class Connection(RealtimeCommunicator):
         return (await self.ask("ping"))["type"] == "pong"
 
     async def so_far(self) -> list[dict[str, Any]]:
-        """All envelopes that were pushed before now: what a thread pushes last comes last."""
+        """All envelopes that were pushed before this call: the one pushed last arrives last."""
         await asyncio.to_thread(send_to_connection, self.connection_id, "fence")
         found = []
         while (envelope := await self.receive())["type"] != "fence":
@@ -70,16 +70,16 @@ class Connection(RealtimeCommunicator):
         return [envelope["type"] for envelope in await self.so_far()]
 
     def unread(self) -> list[dict[str, Any]]:
-        """The ASGI events that are there already, read by nobody."""
+        """The ASGI events that have arrived and were not read."""
         return [self.output_queue.get_nowait() for _ in range(self.output_queue.qsize())]
 
     async def assert_ended(self) -> None:
-        """The application is done with this connection, by itself and without an exception."""
+        """The application ends by itself and without an exception."""
         await asyncio.wait_for(asyncio.shield(self.future), PATIENCE)
 
 
 async def cookie_of(user: Any) -> tuple[bytes, bytes]:
-    """The header with which a browser shows that it is logged in as ``user``."""
+    """The ``Cookie`` header of a browser in which ``user`` is logged in."""
     return (b"cookie", await session_cookie(user))
 
 
@@ -90,7 +90,7 @@ async def connect_many(
 
 
 async def assert_refused_with(connection: Connection, code: int) -> None:
-    """Accepted so that a browser sees the code, closed with it, and done."""
+    """The connection is accepted, so that a browser sees the code, and closed with ``code``."""
     assert (await connection.connect())[0]
     await connection.assert_closed(code)
     await connection.assert_ended()
@@ -114,7 +114,7 @@ async def eventually(condition: Callable[[], object], seconds: float = PATIENCE)
 
 
 def assert_envelope(envelope: dict[str, Any], **expected: Any) -> None:
-    """``envelope`` has these fields and a timestamp of just now, and no other."""
+    """``envelope`` has exactly these fields and a present timestamp."""
     timestamp = envelope["timestamp"]
     assert type(timestamp) is int
     assert abs(timestamp - time.time() * 1000) < PATIENCE * 1000
@@ -122,7 +122,7 @@ def assert_envelope(envelope: dict[str, Any], **expected: Any) -> None:
 
 
 def assert_refusal(envelope: dict[str, Any], code: str, *, id: str | None, **more: Any) -> None:
-    """``envelope`` is an ``error`` with ``code`` and a sentence, and ``more`` in its payload."""
+    """``envelope`` is an ``error`` with ``code``, a message, and ``more`` in its payload."""
     payload = dict(envelope["payload"])
     assert len(payload.pop("message")) > 10
     assert payload == {"code": code, **more}
@@ -140,7 +140,7 @@ def layer_groups() -> dict[str, Any]:
 
 
 def layer_channels() -> dict[str, Any]:
-    """The channels for which the layer in use keeps messages, each with those."""
+    """The channels of the layer in use that have messages, with these."""
     layer = get_layer()
     if isinstance(layer, InMemoryChannelLayer):
         return layer.channels
@@ -148,12 +148,12 @@ def layer_channels() -> dict[str, Any]:
 
 
 def running_tasks() -> set[asyncio.Task[Any]]:
-    """The tasks of the running loop, all but the one that the layer has for itself."""
+    """The tasks of the running loop, without those of the layer itself."""
     return {task for task in asyncio.all_tasks() if not redis_layer.is_layers_own(task)}
 
 
 def errors_of(caplog: Any) -> list[Any]:
-    """What was logged as an error, or worse."""
+    """The log records of level ERROR and above."""
     return [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
 
 
@@ -168,7 +168,7 @@ class _Complaints(logging.Handler):
 
 @contextlib.contextmanager
 def complaints(level: int = logging.WARNING) -> Iterator[list[str]]:
-    """The texts of what is logged meanwhile; nobody else keeps it, with the frames it came from."""
+    """The log lines of the block. No other handler keeps them, with the frames they refer to."""
     handler, root = _Complaints(level), logging.getLogger()
     others, root.handlers = root.handlers, [handler]
     try:

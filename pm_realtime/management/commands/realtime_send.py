@@ -16,8 +16,8 @@ from pm_realtime import broadcast, send_to_connection, send_to_role, send_to_roo
 from pm_realtime.management.base import RealtimeCommand
 from pm_realtime.protocol import Envelope, encode
 
-#: How much of a text that is not JSON an error shows.
-SHOWN = 80
+#: The length of an invalid payload in an error message.
+MAX_SHOWN_CHARACTERS = 80
 
 
 class Command(RealtimeCommand):
@@ -53,13 +53,13 @@ class Command(RealtimeCommand):
         push = _push_to(**options)
         self.require_reach()
         if getattr(self, "_called_from_command_line", False):
-            # An outage is said below, and what the log says of open connections is not for here.
+            # The error below reports an outage; log lines about connections would only confuse.
             logging.getLogger("pm_realtime").setLevel(logging.CRITICAL)
         try:
             envelope = push(type, content)
         except ValueError as error:
             raise CommandError(_sentence(str(error))) from error
-        except Exception as error:  # Each layer has its own; that nothing went out is all one.
+        except Exception as error:  # Each layer has errors of its own.
             why = str(error) or f"no answer in time ({error.__class__.__name__})"
             raise CommandError(_sentence(f"nothing was sent: {why}")) from error
         if verbosity:
@@ -75,7 +75,7 @@ def _push_to(
     connection: str | None,
     **options: Any,
 ) -> Callable[[str, Any], Envelope]:
-    """The helper that pushes to the one target that is given."""
+    """The push helper for the one target that is given."""
     if user is not None:
         return partial(send_to_user, _find_user(get_user_model().USERNAME_FIELD, user))
     if user_id is not None:
@@ -116,7 +116,7 @@ def _parse(payload: str) -> Any:
         why = "it is nested too deeply"
     except ValueError as error:
         why = str(error)
-    shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+    shown = text if len(text) <= MAX_SHOWN_CHARACTERS else f"{text[:MAX_SHOWN_CHARACTERS]}…"
     raise CommandError(
         f'Expected PAYLOAD to be JSON, such as \'{{"title": "Hi"}}\' or \'"a text"\', '
         f"got {shown!r}: {why}."

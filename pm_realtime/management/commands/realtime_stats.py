@@ -1,4 +1,4 @@
-"""`manage.py realtime_stats`: who is connected, over all processes."""
+"""`manage.py realtime_stats`: the connections and rooms of all processes."""
 
 import argparse
 import contextlib
@@ -15,11 +15,11 @@ from pm_realtime.backends import Stats
 from pm_realtime.exceptions import BackendError
 from pm_realtime.management.base import RealtimeCommand, shown_on, unreachable
 
-#: Seconds between two looks of ``--watch``.
-INTERVAL = 2.0
-#: Rooms that the table shows where ``--rooms`` does not say.
-ROOMS = 20
-#: Go home; end of each line is cleared as it is written, the rest of the screen below the last.
+#: The default of ``--watch``.
+WATCH_INTERVAL_SECONDS = 2.0
+#: The default of ``--rooms``.
+DEFAULT_ROOMS_SHOWN = 20
+#: Terminal sequences: to the top left; clear the rest of the line; clear the screen below.
 HOME, CLEAR_LINE, CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
@@ -36,7 +36,7 @@ class Command(RealtimeCommand):
         parser.add_argument(
             "--rooms",
             type=_count,
-            default=ROOMS,
+            default=DEFAULT_ROOMS_SHOWN,
             metavar="N",
             help="rooms in the table, the fullest first (default: %(default)s)",
         )
@@ -44,9 +44,9 @@ class Command(RealtimeCommand):
             "--watch",
             type=_seconds,
             nargs="?",
-            const=INTERVAL,
+            const=WATCH_INTERVAL_SECONDS,
             metavar="SECONDS",
-            help=f"look again and again until Ctrl-C (every {INTERVAL:g} s by default)",
+            help=f"repeat until Ctrl-C (every {WATCH_INTERVAL_SECONDS:g} s by default)",
         )
 
     def handle(
@@ -60,10 +60,10 @@ class Command(RealtimeCommand):
                     self._watch(json, rooms, watch)
                 except KeyboardInterrupt:
                     if self.stdout.isatty():
-                        # What comes next is not to stand beside the terminal's ^C.
+                        # So that the shell's prompt does not stand beside the terminal's ^C.
                         self.stdout.write()
         except BrokenPipeError:
-            # Whoever reads has gone, as `head` does; Python itself must not find it out again.
+            # The reader closed the pipe, as `head` does. Python must not flush to it at exit.
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -75,15 +75,15 @@ class Command(RealtimeCommand):
 
     def _watch(self, json: bool, rooms: int, interval: float) -> None:
         redraws = not json and self.stdout.isatty() and os.environ.get("TERM") != "dumb"
-        said = None
+        last_error = None
         while True:
             try:
                 stats = self.ask_stats()
             except BackendError as error:
-                if said != (said := str(unreachable(error))):
-                    self.stderr.write(f"{said} Trying on, every {interval:g} s.")
+                if last_error != (last_error := str(unreachable(error))):
+                    self.stderr.write(f"{last_error} Trying on, every {interval:g} s.")
             else:
-                said = None
+                last_error = None
                 if redraws:
                     self._redraw(stats, rooms, interval)
                 else:
@@ -101,11 +101,11 @@ class Command(RealtimeCommand):
         self.stdout.flush()
 
     def _redraw(self, stats: Stats, rooms: int, interval: float) -> None:
-        """Write over the screen, no more than it holds."""
+        """Overwrite the screen, with no more lines than fit."""
         columns, height = shutil.get_terminal_size()
         head = f"{time.strftime('%H:%M:%S')}, every {interval:g} s. Ctrl-C ends it."
-        # Beside the rooms: the head, three counts, two gaps, the heading, what is left out, a last
-        # line for the cursor.
+        # Nine other lines: the head, three counts, two gaps, the heading, the number of rooms left
+        # out, and one for the cursor.
         lines = [head, "", *self._table(stats, min(rooms, max(0, height - 9)))]
         shown = "".join(f"{_cut(line, columns)}{CLEAR_LINE}\n" for line in lines[: height - 1])
         self.stdout.write(f"{HOME}{shown}{CLEAR_BELOW}", ending="")
@@ -126,7 +126,7 @@ class Command(RealtimeCommand):
 
 
 def _cut(line: str, columns: int) -> str:
-    """``line``, no wider than the screen."""
+    """``line``, cut to the width of the screen."""
     width = 0
     for index, char in enumerate(line):
         width += 0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1
