@@ -1,19 +1,19 @@
 """The state of one event loop in Redis, under a lease that ends with its process."""
 
 import asyncio
-import json
 import logging
 import time
 import uuid
-from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, cast
 
 from pm_realtime.backends.base import Admission, ConnectionInfo, Policy
 from pm_realtime.backends.redis import scripts
 from pm_realtime.backends.redis.client import CONNECTIONS_PER_LOOP, Client
+from pm_realtime.backends.redis.state import NodeState, record_of
 from pm_realtime.exceptions import BackendError, OutageError
 from pm_realtime.observability import STATE, outage
 
@@ -63,8 +63,7 @@ class Node:
         self._on_evicted = on_evicted
         self._id = uuid.uuid4().hex
         self._generation = 0
-        #: The connections of this node, each with its arrival as Redis told it.
-        self._connections: dict[str, tuple[ConnectionInfo, str]] = {}
+        self._state = NodeState()
         self._adding = 0
         self._locks = [asyncio.Lock() for _ in range(CONNECTIONS_PER_LOOP)]
         #: Pending while the state is written. Done with a result if Redis has the state, with an
@@ -79,12 +78,12 @@ class Node:
     ) -> Admission:
         def apply(answer: list[Any]) -> None:
             for replaced in answer[2:]:
-                self._connections.pop(replaced, None)
+                self._state.remove(replaced)
             if answer[0]:
-                self._connections[connection.connection_id] = (connection, answer[1])
+                self._state.add(connection, answer[1])
 
         connection_id, time = connection.connection_id, repr(connection.connected_at)
-        about = (connection_id, _record(connection), time)
+        about = (connection_id, record_of(connection), time)
         arguments = (*about, _number(limit), policy, instead_of or "")
         self._adding += 1
         try:
@@ -95,41 +94,26 @@ class Node:
         return Admission(bool(answer[0]), tuple(answer[2:]))
 
     async def remove(self, connection_id: str) -> None:
-        def apply() -> None:
-            self._connections.pop(connection_id, None)
-
+        apply = partial(self._state.remove, connection_id)
         await self._write_out(connection_id, apply, scripts.REMOVE)
 
     async def set_role(self, connection_id: str, role: str | None) -> None:
-        known = self._connections.get(connection_id)
-        if known is None:
-            return
-
-        def apply() -> None:
-            connection, arrival = self._connections.get(connection_id, (None, ""))
-            if connection is not None:
-                self._connections[connection_id] = (replace(connection, role=role), arrival)
-
-        record = _record(replace(known[0], role=role))
-        await self._write_out(connection_id, apply, scripts.SET_RECORD, record)
+        known = self._state.get(connection_id)
+        if known is not None:
+            apply = partial(self._state.set_role, connection_id, role)
+            record = record_of(replace(known, role=role))
+            await self._write_out(connection_id, apply, scripts.SET_RECORD, record)
 
     async def join(self, connection_id: str, room: str, capacity: int | None) -> bool:
         def apply(is_joined: int) -> None:
-            connection, arrival = self._connections.get(connection_id, (None, ""))
-            if is_joined and connection is not None and room not in connection.rooms:
-                joined = replace(connection, rooms=(*connection.rooms, room))
-                self._connections[connection_id] = (joined, arrival)
+            if is_joined:
+                self._state.join(connection_id, room)
 
         arguments = (self._lease_ms, connection_id, room, _number(capacity))
         return bool(await self._write(connection_id, apply, scripts.JOIN, *arguments))
 
     async def leave(self, connection_id: str, room: str) -> None:
-        def apply() -> None:
-            connection, arrival = self._connections.get(connection_id, (None, ""))
-            if connection is not None:
-                rooms = tuple(name for name in connection.rooms if name != room)
-                self._connections[connection_id] = (replace(connection, rooms=rooms), arrival)
-
+        apply = partial(self._state.leave, connection_id, room)
         await self._write_out(connection_id, apply, scripts.LEAVE, room)
 
     async def ask(self, script: str, *arguments: Any) -> Any:
@@ -200,7 +184,7 @@ class Node:
             return answer
 
     async def _write_out(
-        self, connection_id: str, apply: Callable[[], None], script: str, *arguments: Any
+        self, connection_id: str, apply: Callable[[], object], script: str, *arguments: Any
     ) -> None:
         """Change our copy now, and Redis now or with the next write of the whole state."""
 
@@ -251,7 +235,7 @@ class Node:
         outage.watch(self, self._woken.set)
 
     async def _end_if_empty(self) -> None:
-        if not self._connections and not self._adding:
+        if not self._state and not self._adding:
             await self.release()
 
     async def release(self) -> None:
@@ -265,7 +249,7 @@ class Node:
         self._is_away = self._was_written_before = False
         if not self._written.done():
             self._settle(OutageError("The last connection of this process has left."))
-        self._connections.clear()
+        self._state.clear()
         # Writes of the old generation that are under way find no lease, which is then no loss.
         generation, self._generation = self._generation, self._generation + 1
         if was_written:
@@ -305,7 +289,7 @@ class Node:
         Those nodes told this one at once; this is for a message that was lost while Redis was away.
         """
         for connection_id in await self._call_own(scripts.RENEW, self._lease_ms) or ():
-            if self._connections.pop(connection_id, None) is not None:
+            if self._state.remove(connection_id):
                 self._on_evicted(connection_id)
 
     def _lose(self, error: BackendError | None) -> None:
@@ -335,11 +319,11 @@ class Node:
             # A socket that broke unnoticed would look like the next outage.
             await self._client.close_idle()
             self._generation += 1
-            is_rewrite = self._was_written_before and bool(self._connections)
+            is_rewrite = self._was_written_before and bool(self._state)
             settling_ms = round(self._timings.settling * 1000) if is_rewrite else 0
-            state = (self._generation, self._lease_ms, settling_ms, *self._state())
+            times, state = (self._lease_ms, settling_ms), self._state.for_redis(self._generation)
             try:
-                answer = await self._call(scripts.WRITE, *state)
+                answer = await self._call(scripts.WRITE, self._generation, *times, *state)
             except BackendError as error:
                 self._lose(error)
                 return
@@ -351,30 +335,7 @@ class Node:
         outage.end(self)
         outage.end(STATE)
 
-    def _state(self) -> list[Any]:
-        """The count of arguments for the first hash, then fields and values of both hashes."""
-        users: dict[str, list[tuple[str, str, str]]] = {}
-        rooms: Counter[str] = Counter()
-        fields: dict[str, Any] = {"generation": self._generation}
-        for connection_id, (connection, arrival) in self._connections.items():
-            fields[f"c:{connection_id}"] = _record(connection)
-            if connection.rooms:
-                fields[f"r:{connection_id}"] = json.dumps(connection.rooms)
-                rooms.update(connection.rooms)
-            if connection.user_id is not None:
-                entry = (connection_id, repr(connection.connected_at), arrival)
-                users.setdefault(connection.user_id, []).append(entry)
-        fields |= {f"u:{user}": json.dumps(entries) for user, entries in users.items()}
-        fields["connections"] = len(self._connections)
-        fields["authenticated"] = sum(map(len, users.values()))
-        pairs = [*fields.items(), *rooms.items()]
-        return [2 * len(fields), *(part for pair in pairs for part in pair)]
-
 
 def _number(limit: int | None) -> int | str:
     """``limit`` for a script, which takes an empty text as no limit."""
     return "" if limit is None else limit
-
-
-def _record(connection: ConnectionInfo) -> str:
-    return json.dumps([connection.user_id, connection.role, connection.connected_at])
