@@ -54,8 +54,7 @@ class RecheckTimings:
 class Subject(Protocol):
     """The part of a connection that the rechecker uses."""
 
-    @property
-    def identity(self) -> Identity: ...
+    identity: Identity
 
     def apply(self, result: RecheckResult) -> None:
         """Follow the result of a recheck of ``identity``."""

@@ -209,7 +209,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     def _check_cookie(self, hub: Hub) -> None:
         """Have the client come again if its cookie is one that the browser is just replacing."""
         name = None if self.identity.is_authenticated else session_name(self.scope)
-        if name is not None and hub.has_received(SessionRekeyed(name), COOKIE_PERIOD_SECONDS):
+        if name is not None and hub.control_log.has(SessionRekeyed(name), COOKIE_PERIOD_SECONDS):
             raise CloseConnection(CloseCode.OVERLOADED, "the session has a new cookie")
 
     def _welcome(self) -> None:
@@ -237,8 +237,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         if bookmark is None:
             return
         if conf.RESUME_PERIOD:
-            hub.offer_place(self)
-            is_whole, self._former = hub.resume(self, bookmark)
+            hub.missed.begin(self)
+            is_whole, self._former = hub.missed.resume(self, bookmark)
             self._resumed = bookmark.connection_id if is_whole else None
         if not hub.knows(bookmark.connection_id):
             self._claimed = bookmark.connection_id or None
@@ -389,7 +389,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     def catch_up(self, moment: float, groups: Sequence[str]) -> None:
         """Follow the orders for ``groups`` that were heard since ``moment``, monotonic seconds."""
         assert self._hub is not None
-        for message in self._hub.control_since(moment, groups):
+        for message in self._hub.control_log.since(moment, groups):
             self.receive_control(message)
 
     def apply(self, result: RecheckResult) -> None:

@@ -20,7 +20,7 @@ from pm_realtime.backends import get_backend
 from pm_realtime.concurrency import PerLoop
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError, CloseConnection
-from pm_realtime.hub import get_hub, keeps_resume_buffers
+from pm_realtime.hub import get_hub, keeps_missed
 from pm_realtime.protocol import CloseCode
 
 logger = logging.getLogger("pm_realtime.connection")
@@ -93,7 +93,7 @@ class Shutdown:
             self._leaving.discard(connection)
             if not self._leaving:
                 self._have_left.set()
-            if not self._connections and not self.is_draining and not keeps_resume_buffers():
+            if not self._connections and not self.is_draining and not keeps_missed():
                 self._unlisten()
                 _drains.drop(self)
 
@@ -125,7 +125,7 @@ class Shutdown:
         if self._draining:
             return not self._draining.done()
         # The layer would go on having us in the groups of a place.
-        return bool(self._connections) or keeps_resume_buffers()
+        return bool(self._connections) or keeps_missed()
 
     def _begin(self) -> None:
         now = time.monotonic()
@@ -138,7 +138,7 @@ class Shutdown:
     async def _drain(self, began: float) -> None:
         try:
             await self._close_all(began, conf.SHUTDOWN_PERIOD)
-            await _try(get_hub().forget_places())
+            await _try(get_hub().forget_missed())
             await _try(get_backend().release())
         except Exception:
             logger.exception("The connections could not be closed one after another.")
@@ -157,7 +157,7 @@ class Shutdown:
             "SIGTERM: closing %d connections over %.1f s.", len(connections), len(sizes) * TICK
         )
         closed = 0
-        await _try(get_hub().catch_up())
+        await _try(get_hub().channel.catch_up())
         for number, size in enumerate(sizes, 1):
             await self._pause(began + number * TICK, began + period)
             for connection in connections[closed : closed + size]:

@@ -1,22 +1,23 @@
-"""What comes from the layer for a group, and what of it goes to a member in one go."""
+"""The messages of the layer as a hub delivers them."""
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Self
 
-#: The number of what a connection was never sent, as it had dropped.
+#: The frame number of a message that was not sent, as the connection had dropped.
 NEVER_SENT: Final = math.inf
 
-#: Bytes of messages that a member is handed in one go, where it is more than one.
-MAX_BYTES: Final = 65536
+#: Bytes of messages that a member is given at once, if it is more than one message.
+MAX_BURST_BYTES: Final = 65536
 
 
 class Message(NamedTuple):
-    """What came from the layer for ``group``, as the ``serial``-th message of its hub."""
+    """A push to ``group``, the ``serial``-th message of its hub. ``size`` is in bytes."""
 
     serial: int
-    came_at: float
+    #: Monotonic seconds.
+    arrived_at: float
     group: str
     text: str
     size: int
@@ -24,23 +25,23 @@ class Message(NamedTuple):
 
     @classmethod
     def of(cls, serial: int, group: str, text: str, exclude: str | None) -> Self:
-        """What has come just now."""
+        """A message that has arrived just now."""
         size = len(text) if text.isascii() else len(text.encode())
         return cls(serial, time.monotonic(), group, text, size, exclude)
 
-    def again(self, number: float) -> Self:
-        """This message, saying which frame of the last connection it was."""
+    def resent(self, number: float) -> Self:
+        """This message, marked as frame ``number`` of the last connection if it was sent there."""
         if number == NEVER_SENT:
             return self
         return self._replace(text=f'{self.text[:-1]},"resent":{number}}}')
 
 
 class Burst(NamedTuple):
-    """Messages for one group that have come together."""
+    """Messages for one group that arrived together."""
 
     messages: Sequence[Message]
     texts: tuple[str, ...]
-    #: The connections that are not to get one or the other.
+    #: The connections that do not get all of them.
     excluded: frozenset[str | None]
 
     @classmethod
@@ -50,14 +51,46 @@ class Burst(NamedTuple):
 
 
 def bursts(group: str, pushes: Sequence[Mapping[str, Any]], serial: int) -> Iterator[Burst]:
-    """The ``pushes`` to ``group`` as messages that are counted from ``serial`` on."""
+    """The ``pushes`` to ``group`` as messages, which follow number ``serial``."""
     together: list[Message] = []
     size = 0
     for number, push in enumerate(pushes, serial + 1):
         message = Message.of(number, group, push["text"], push.get("exclude"))
-        if together and size + message.size > MAX_BYTES:
+        if together and size + message.size > MAX_BURST_BYTES:
             yield Burst.of(together)
             together, size = [], 0
         together.append(message)
         size += message.size
     yield Burst.of(together)
+
+
+class MessageBuffer:
+    """Messages for one connection, each with a frame number that never decreases."""
+
+    __slots__ = ("bytes", "messages")
+
+    def __init__(self) -> None:
+        #: A list: most buffers are empty, and an empty deque is ten times the size.
+        self.messages: list[tuple[float, Message]] = []
+        self.bytes = 0
+
+    def add(self, number: float, message: Message) -> None:
+        self.messages.append((number, message))
+        self.bytes += message.size
+
+    def drop_first(self) -> float:
+        """Drop the oldest message; its number."""
+        number, message = self.messages.pop(0)
+        self.bytes -= message.size
+        return number
+
+    def take(self, groups: Collection[str]) -> list[tuple[float, Message]]:
+        """Remove and return the messages of ``groups``."""
+        taken = [each for each in self.messages if each[1].group in groups]
+        self.replace([each for each in self.messages if each[1].group not in groups])
+        return taken
+
+    def replace(self, messages: list[tuple[float, Message]]) -> None:
+        """Hold ``messages`` instead of the present ones."""
+        self.messages = messages
+        self.bytes = sum(message.size for _, message in messages)

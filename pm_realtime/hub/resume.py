@@ -1,34 +1,34 @@
-"""The places of connections: what a connection missed, for the one that goes on where it broke off.
+"""Resume buffers: the messages that a connection missed, for the next connection of its client.
 
-While a connection that asked for it is open, its place remembers what it was sent lately, as it may
-not have arrived. Once the connection has dropped, its place is in its groups instead of it.
+While a connection that asked for one is open, its buffer has the messages that it was sent lately,
+as they may not have arrived. Once it has dropped, its buffer is in its groups instead of it.
 """
 
 import math
+import time
 from bisect import bisect_left
-from collections.abc import Collection
-from typing import NamedTuple
+from collections.abc import Collection, Iterator
 from urllib.parse import parse_qs
 
-from pm_realtime.hub.messages import NEVER_SENT, Message
-from pm_realtime.layer import ControlMessage, RefreshRoom, Unsubscribe, room_group
-
-#: Whose place it is: a user and the digest of a session, each None where there is none.
-OwnerKey = tuple[int | str | None, str | None]
-
-
-class ResumePosition(NamedTuple):
-    """How far a client has read: on which connection, and how many frames after ``connected``."""
-
-    connection_id: str
-    seen: int
+from pm_realtime.conf import conf
+from pm_realtime.hub.members import Member, OwnerKey, SilentMember
+from pm_realtime.hub.messages import NEVER_SENT, Message, MessageBuffer
+from pm_realtime.hub.missed import Resumed, ResumePosition
+from pm_realtime.hub.registry import Registry
+from pm_realtime.layer import (
+    ControlMessage,
+    RefreshRoom,
+    Unsubscribe,
+    connection_group,
+    room_group,
+)
 
 
 def read_resume_position(query: bytes) -> ResumePosition | None:
-    """The ``resume`` of a handshake; None where the client does not ask for a place.
+    """The ``resume`` of a handshake; None if the client does not ask for a resume buffer.
 
-    A client without a connection before, or with one that nobody can have had, only asks that a
-    place be kept from now on: its ``connection_id`` is empty.
+    A client without a last connection, or with one that cannot exist, only asks for a buffer from
+    now on: its ``connection_id`` is empty.
     """
     if b"resume=" not in query:
         return None
@@ -41,234 +41,232 @@ def read_resume_position(query: bytes) -> ResumePosition | None:
     return ResumePosition(connection_id, int(seen))
 
 
-class MessageBuffer:
-    """Messages for one connection, each with a number that never gets smaller."""
-
-    __slots__ = ("bytes", "messages")
-
-    def __init__(self) -> None:
-        #: A list, as most have nothing to keep, and an empty deque is ten times its size.
-        self.messages: list[tuple[float, Message]] = []
-        self.bytes = 0
-
-    def add(self, number: float, message: Message) -> None:
-        self.messages.append((number, message))
-        self.bytes += message.size
-
-    def pop(self) -> float:
-        """Forget the oldest message; its number."""
-        number, message = self.messages.pop(0)
-        self.bytes -= message.size
-        return number
-
-    def take(self, groups: Collection[str]) -> list[tuple[float, Message]]:
-        """The messages of ``groups``, which are not here any more."""
-        taken = [each for each in self.messages if each[1].group in groups]
-        self._leave([each for each in self.messages if each[1].group not in groups])
-        return taken
-
-    def _leave(self, messages: list[tuple[float, Message]]) -> None:
-        self.messages = messages
-        self.bytes = sum(message.size for _, message in messages)
-
-
-class ResumeBuffer(MessageBuffer):
-    """What one connection was sent lately; after :meth:`keep`, a member that gathers for it."""
+class ResumeBuffer(MessageBuffer, SilentMember):
+    """The messages of one connection. After :meth:`keep` it is a member that gathers more."""
 
     __slots__ = (
-        "_lost",
-        "_outdated",
-        "_taken",
-        "_wanted",
+        "_earlier_successors",
+        "_groups",
+        "_handed_over",
+        "_last_dropped",
         "connection_id",
+        "expires_at",
         "owner_key",
         "successor",
-        "until",
     )
 
     def __init__(self, connection_id: str) -> None:
         super().__init__()
         self.connection_id = connection_id
-        #: None while the connection is open, and when nobody is to have this place.
+        #: None while the connection is open, and if no other may get its messages.
         self.owner_key: OwnerKey | None = None
-        #: When it is over, monotonic seconds.
-        self.until = math.inf
-        #: The connection that goes on here.
+        #: Monotonic seconds.
+        self.expires_at = math.inf
+        #: The connection that goes on from here.
         self.successor: str | None = None
-        #: The number of the last message that was forgotten.
-        self._lost: float = 0
-        #: The groups whose messages are gathered; None for all.
-        self._wanted: set[str] | None = None
-        #: By group that a successor has joined: which, and the last message before it had.
-        self._taken: dict[str, tuple[str, int]] | None = None
-        #: The connections that went on here and dropped before all was theirs.
-        self._outdated: frozenset[str] = frozenset()
+        #: The number of the last message that was dropped.
+        self._last_dropped: float = 0
+        #: The groups whose messages are gathered; None while the connection is open.
+        self._groups: set[str] | None = None
+        #: By group that a successor has joined: that one, and the last serial before it joined.
+        self._handed_over: dict[str, tuple[str, int]] | None = None
+        #: Successors that dropped before they got everything.
+        self._earlier_successors: frozenset[str] = frozenset()
 
-    def note(self, number: float, message: Message, limit: int) -> None:
-        """A message was sent as the ``number``-th frame; at most ``limit`` bytes are kept."""
-        if self._wanted is not None and message.group not in self._wanted:
-            return
-        # Once for each message and connection: as little as can be.
+    def note(self, number: float, message: Message, max_bytes: int) -> str | None:
+        """See :meth:`SentMessages.note`. Called for each message and connection."""
+        groups = self._groups
+        if groups is not None:
+            if self._handed_over is not None and message.group in self._handed_over:
+                successor, serial = self._handed_over[message.group]
+                if message.serial <= serial:
+                    return successor
+            if message.group not in groups:
+                return None
         self.messages.append((number, message))
         self.bytes += message.size
-        while self.bytes > limit:
-            self._lost = self.pop()
-            if self._wanted is not None:
+        while self.bytes > max_bytes:
+            self._last_dropped = self.drop_first()
+            if groups is not None:
                 self.end()
+        return None
 
     def trim(self, oldest: float) -> None:
-        """While the connection is open, forget what came before ``oldest``, monotonic seconds."""
-        if self._wanted is not None:
+        """Drop what arrived before ``oldest`` (monotonic seconds), if the connection is open."""
+        if self.is_kept:
             return
-        count = bisect_left(self.messages, oldest, key=lambda each: each[1].came_at)
+        count = bisect_left(self.messages, oldest, key=lambda each: each[1].arrived_at)
         if count:
-            self._lost = self.messages[count - 1][0]
-            self._leave(self.messages[count:])
+            self._last_dropped = self.messages[count - 1][0]
+            self.replace(self.messages[count:])
 
-    def keep(self, owner_key: OwnerKey, groups: Collection[str], until: float) -> None:
-        """The connection has dropped: gather what comes for ``groups`` until that moment."""
-        self.owner_key, self.until, self._wanted = owner_key, until, set(groups)
-        self.take({message.group for _, message in self.messages} - self._wanted)
+    def keep(self, owner_key: OwnerKey, groups: Collection[str], expires_at: float) -> None:
+        """The connection has dropped: gather the messages of ``groups``."""
+        self.owner_key, self.expires_at, self._groups = owner_key, expires_at, set(groups)
+        self.take({message.group for _, message in self.messages} - self._groups)
 
-    def give_to(self, successor: str, seen: int, until: float) -> bool:
-        """Have another connection go on here, whose client saw the first ``seen`` frames.
+    @property
+    def is_kept(self) -> bool:
+        """Whether the connection has dropped."""
+        return self._groups is not None
 
-        False where more is missing than was kept.
+    def give_to(self, successor: str, seen: int, expires_at: float) -> bool:
+        """Let another connection go on, whose client has received the first ``seen`` frames.
+
+        False if more is missing than was kept.
         """
-        if seen < self._lost:
+        if seen < self._last_dropped:
             return False
-        self.successor, self.until = successor, until
-        self._leave([each for each in self.messages if each[0] > seen])
+        self.successor, self.expires_at = successor, expires_at
+        self.replace([each for each in self.messages if each[0] > seen])
         return True
 
-    def pass_on(self, successor: str, until: float) -> None:
-        """The connection that went on here has dropped as well: another gets the rest."""
+    def pass_on(self, successor: str, expires_at: float) -> None:
+        """The successor has dropped as well: another one gets the rest."""
         if self.owner_key is None or self.successor is None:
             return
-        if self._wanted:
-            # What has nothing more to give only says for a while who has it: without an end, who
-            # comes back all the time would leave a trail of such.
-            self.until = until
-            self._outdated |= {self.successor}
+        if self._groups:
+            # An empty buffer only names its successor for a while. If it lived longer, a client
+            # that comes back all the time would leave more and more of them.
+            self.expires_at = expires_at
+            self._earlier_successors |= {self.successor}
         self.successor = successor
         self.forget_numbers()
 
     def forget_numbers(self) -> None:
-        """To who goes on they mean nothing: they are of a connection that its client never saw."""
+        """The successor's client has never seen the connection that the numbers are of."""
         self.messages = [(NEVER_SENT, message) for _, message in self.messages]
 
     def hand_over(self, group: str, serial: int) -> list[Message]:
-        """What is to be sent to the successor, who has just joined ``group``.
+        """The messages for the successor, which has just joined ``group``.
 
-        ``serial`` is that of the last message that the hub has begun to hand out.
+        ``serial`` is that of the last message whose fan-out has begun.
         """
         successor = self.successor
-        if successor is None or self._wanted is None or group not in self._wanted:
+        if successor is None or self._groups is None or group not in self._groups:
             return []
         self._drop(group)
-        self._taken = {**(self._taken or {}), group: (successor, serial)}
+        self._handed_over = {**(self._handed_over or {}), group: (successor, serial)}
         return [
-            message.again(number)
+            message.resent(number)
             for number, message in self.take({group})
-            if message.exclude != successor and message.exclude not in self._outdated
+            if message.exclude != successor and message.exclude not in self._earlier_successors
         ]
 
-    def taker_of(self, message: Message) -> str | None:
-        """Who joined while ``message`` was being handed out, and so would never get it."""
-        if self._taken is None or message.group not in self._taken:
-            return None
-        taker, serial = self._taken[message.group]
-        return taker if message.serial <= serial else None
-
-    def forget(self, group: str) -> None:
-        """Nobody is to get what came for ``group``."""
+    def forget_group(self, group: str) -> None:
+        """Drop the messages of ``group`` and gather no more."""
         self._drop(group)
         self.take({group})
 
     def end(self) -> None:
-        """Nobody is to have this place."""
-        self.owner_key, self.until, self._wanted = None, -math.inf, set()
-        self._taken = None
-        self._leave([])
-
-    def is_over(self, now: float) -> bool:
-        return self.until <= now
+        """Drop everything: no connection gets it."""
+        self.owner_key, self.expires_at, self._groups = None, -math.inf, set()
+        self._handed_over = None
+        self.replace([])
 
     def _drop(self, group: str) -> None:
-        if self._wanted is not None:
-            self._wanted.discard(group)
-        if self._taken is not None:
-            self._taken.pop(group, None)
-
-    def deliver(self, text: str) -> float:
-        """As a connection would: see :meth:`note`."""
-        return NEVER_SENT
-
-    def deliver_all(self, texts: tuple[str, ...]) -> float:
-        return NEVER_SENT
+        if self._groups is not None:
+            self._groups.discard(group)
+        if self._handed_over is not None:
+            self._handed_over.pop(group, None)
 
     def receive_control(self, message: ControlMessage) -> None:
-        """Whatever may touch rights ends the place, or what it has of the room in question."""
+        """A message that may end a right ends the buffer, or what it has of the room."""
         if isinstance(message, Unsubscribe | RefreshRoom):
-            self.forget(room_group(message.room))
+            self.forget_group(room_group(message.room))
         elif message.affects_rights:
             self.end()
 
-    def check_heartbeat(self, deadline: float) -> None:
-        pass
 
-    def give_way(self) -> None:
-        pass
+class ResumeBuffers:
+    """The resume buffers of one hub: see :class:`MissedMessages`."""
 
-
-class ResumeBuffers(dict[str, ResumeBuffer]):
-    """The places of the connections of one hub, by connection."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        #: Those that were given away, by who has them; the oldest first.
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self.noted: dict[str, ResumeBuffer] = {}
+        #: The buffers of earlier connections by their successor, the oldest first.
         self._given: dict[str, list[ResumeBuffer]] = {}
 
-    def offer(self, connection_id: str) -> None:
-        """Remember from now on what an open connection is sent."""
-        self[connection_id] = ResumeBuffer(connection_id)
+    def begin(self, member: Member) -> None:
+        self.noted[member.connection_id] = ResumeBuffer(member.connection_id)
 
-    def find(self, bookmark: ResumePosition) -> tuple[ResumeBuffer, int] | None:
-        """Where a client goes on, and how many frames it saw there.
-
-        Where another connection of it has been given the place already, it goes on after that one,
-        of which it never heard.
-        """
-        place, seen = self.get(bookmark.connection_id), bookmark.seen
-        while place is not None and place.successor is not None:
-            place, seen = self.get(place.successor), 0
-        return (place, seen) if place is not None else None
-
-    def discard(self, connection_id: str) -> None:
-        """Forget what a connection has, of its own and of another."""
-        self.pop(connection_id, None)
-        self._given.pop(connection_id, None)
-
-    def give(
-        self, place: ResumeBuffer, connection_id: str, owner_key: OwnerKey, seen: int, until: float
-    ) -> bool:
-        """Have another connection go on at ``place``: see :meth:`ResumeBuffer.give_to`."""
-        if place.owner_key != owner_key or not place.give_to(connection_id, seen, until):
+    def keep(self, member: Member) -> bool:
+        connection_id, owner_key = member.connection_id, member.owner_key
+        buffer = self.noted.get(connection_id)
+        if buffer is None or owner_key is None:
             return False
-        earlier = self._given.pop(place.connection_id, [])
-        earlier = [each for each in earlier if self.get(each.connection_id) is each]
-        for each in earlier:
-            each.pass_on(connection_id, until)
-        self._given[connection_id] = [*earlier, place]
+        groups = self._registry.groups_of(connection_id) - {connection_group(connection_id)}
+        buffer.keep(owner_key, groups, _expiry())
+        self._registry.replace(buffer)
         return True
 
-    def hand_over(self, connection_id: str, group: str, serial: int) -> list[Message]:
-        """What a connection gets of the place that it has: see :meth:`ResumeBuffer.hand_over`."""
-        places = self._given.get(connection_id, ())
-        return [message for place in places for message in place.hand_over(group, serial)]
+    def resume(self, member: Member, position: ResumePosition) -> Resumed:
+        found, owner_key = self._find(position), member.owner_key
+        if found is None or owner_key is None:
+            return Resumed(False, None)
+        buffer, seen = found
+        former = self._registry.find(buffer.connection_id)
+        if former and former is not buffer and former.owner_key == owner_key and self.keep(former):
+            # The server has not noticed yet that it dropped.
+            former.give_way()
+        if buffer.owner_key != owner_key:
+            return Resumed(False, None)
+        if not buffer.give_to(member.connection_id, seen, _expiry()):
+            return Resumed(False, buffer.connection_id)
+        self._give(buffer, member.connection_id)
+        if buffer.connection_id != position.connection_id:
+            buffer.forget_numbers()
+            # Its client may not have received the id of this one either.
+            self.noted[position.connection_id].expires_at = buffer.expires_at
+        return Resumed(True, buffer.connection_id)
 
-    def sweep(self, now: float, period: float) -> list[ResumeBuffer]:
-        """Forget what is older than ``period`` seconds; the places that are over, to be left."""
-        for place in self.values():
-            place.trim(now - period)
-        return [place for place in self.values() if place.is_over(now)]
+    def _find(self, position: ResumePosition) -> tuple[ResumeBuffer, int] | None:
+        """The buffer from which a client goes on, and the number of frames that it has received.
+
+        If another connection has got the buffer already, of which the client never heard, that one
+        has the next buffer.
+        """
+        buffer, seen = self.noted.get(position.connection_id), position.seen
+        while buffer is not None and buffer.successor is not None:
+            buffer, seen = self.noted.get(buffer.successor), 0
+        return (buffer, seen) if buffer is not None else None
+
+    def _give(self, buffer: ResumeBuffer, successor: str) -> None:
+        """Give ``successor`` a buffer, with all that its former connection had not yet got."""
+        earlier = [
+            each
+            for each in self._given.pop(buffer.connection_id, [])
+            if self.noted.get(each.connection_id) is each
+        ]
+        for each in earlier:
+            each.pass_on(successor, buffer.expires_at)
+        self._given[successor] = [*earlier, buffer]
+
+    def hand_over(self, connection_id: str, group: str, serial: int) -> list[Message]:
+        buffers = self._given.get(connection_id, ())
+        return [message for buffer in buffers for message in buffer.hand_over(group, serial)]
+
+    def forget_group(self, connection_id: str, group: str) -> None:
+        if buffer := self.noted.get(connection_id):
+            buffer.forget_group(group)
+
+    def forget(self, connection_id: str) -> None:
+        self.noted.pop(connection_id, None)
+        self._given.pop(connection_id, None)
+
+    def kept(self) -> list[ResumeBuffer]:
+        return [buffer for buffer in self.noted.values() if buffer.is_kept]
+
+    def sweep(self, now: float) -> None:
+        oldest = now - conf.RESUME_PERIOD
+        for buffer in self.noted.values():
+            buffer.trim(oldest)
+
+    def expired(self) -> Iterator[ResumeBuffer]:
+        for buffer in list(self.noted.values()):
+            if buffer.expires_at <= time.monotonic():
+                yield buffer
+
+
+def _expiry() -> float:
+    return time.monotonic() + conf.RESUME_PERIOD

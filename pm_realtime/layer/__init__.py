@@ -21,6 +21,7 @@ from pm_realtime.layer.groups import (
     room_group,
     user_group,
 )
+from pm_realtime.layer.liveness import DEFAULT_TIMINGS, ProbeTimings
 from pm_realtime.layer.local import LocalChannelLayer, get_layer, is_in_process
 from pm_realtime.layer.memberships import Group, Groups
 from pm_realtime.layer.process_channel import ProcessChannel
@@ -49,6 +50,7 @@ __all__ = [
     "BLOCKING_SECONDS",
     "CHANNELS_REDIS",
     "CORE_LAYER",
+    "DEFAULT_TIMINGS",
     "PUBSUB_LAYER",
     "SUBSCRIPTIONS",
     "ChangePending",
@@ -62,6 +64,7 @@ __all__ = [
     "LayerAdapter",
     "LocalChannelLayer",
     "Message",
+    "ProbeTimings",
     "ProcessChannel",
     "Recheck",
     "Refresh",

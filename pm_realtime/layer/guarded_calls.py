@@ -1,19 +1,17 @@
-"""Each step that an event loop takes with the channel layer: bounded in time, refused in an outage.
+"""Calls of an event loop to the channel layer: few at once, bounded in time, refused in an outage.
 
-A layer outside of this process may fail or not answer. Every step raises ``BackendError`` then, and
-while the layer is known to be away it does so at once.
+A layer outside of this process may fail or not answer. Every call raises ``BackendError`` then, and
+at once while the circuit breaker is open.
 """
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final, TypeVar, cast
-from weakref import WeakKeyDictionary
 
 from channels.layers import BaseChannelLayer
 
-from pm_realtime.concurrency import BoundedCalls
+from pm_realtime.concurrency import BoundedCalls, PerLoop
 from pm_realtime.exceptions import BackendError, OutageError
 from pm_realtime.layer.adapters import adapter_for
 from pm_realtime.layer.local import is_in_process
@@ -22,112 +20,118 @@ from pm_realtime.redis import is_lost_connection
 
 R = TypeVar("R")
 
-#: Seconds that one step may take with a layer outside of this process.
-TIMEOUT: Final = 1.5
-#: Steps of one event loop that may be under way at once; each may need a connection of its own.
-SLOTS: Final = 6
-#: How the names of our channels begin.
-PREFIX: Final = "pm_realtime."
-#: Seconds after a vain try to begin before the next one.
-PAUSE: Final = 0.5
+LAYER_CALL_TIMEOUT_SECONDS: Final = 1.5
+#: Calls of one event loop at once; each may need a connection of its own.
+MAX_LAYER_CALLS: Final = 6
+#: Seconds between an attempt to open a channel that failed and the next one.
+OPEN_RETRY_SECONDS: Final = 0.5
+#: The beginning of the names of our channels.
+CHANNEL_PREFIX: Final = "pm_realtime."
+#: The beginning of each error text: a site that pushes sees what failed.
+_ERROR_PREFIX: Final = "The channel layer: "
 
 
-class _Guard:
-    """The way from one event loop to a layer outside of this process."""
+class GuardedCalls:
+    """The calls of one event loop to a layer outside of this process."""
 
-    def __init__(self) -> None:
-        self.calls = BoundedCalls(SLOTS, TIMEOUT)
-        #: Why nothing is sent for now.
-        self.block: str | None = None
-        self.start_from = 0.0
+    def __init__(self, timeout_seconds: float = LAYER_CALL_TIMEOUT_SECONDS) -> None:
+        self._calls = BoundedCalls(MAX_LAYER_CALLS, timeout_seconds)
+        #: The reason why calls are refused; None while the circuit breaker is closed.
+        self.outage_reason: str | None = None
+        self.may_open_at = 0.0
 
-    async def go(self, step: Callable[[], Awaitable[R]], *, is_probe: bool) -> R:
+    async def run(self, call: Callable[[], Awaitable[R]], *, is_probe: bool) -> R:
         try:
             if is_probe:
-                return await self.calls.run_at_once(step)
-            self._check_block()
-            return await self.calls.run(partial(self._go_unless_blocked, step))
+                return await self._calls.run_at_once(call)
+            self._check_breaker()
+            return await self._calls.run(partial(self._run_if_closed, call))
         except BackendError:
             raise
         except Exception as error:
             kind = OutageError if is_lost_connection(error) else BackendError
-            what = str(error) if isinstance(error, TimeoutError) else _describe(error)
-            raise kind(f"The channel layer: {what}") from error
+            raise kind(_ERROR_PREFIX + reason_of(error)) from error
 
-    async def _go_unless_blocked(self, step: Callable[[], Awaitable[R]]) -> R:
-        self._check_block()
-        return await step()
+    async def _run_if_closed(self, call: Callable[[], Awaitable[R]]) -> R:
+        self._check_breaker()
+        return await call()
 
-    def _check_block(self) -> None:
-        if self.block is not None:
-            raise OutageError(self.block)
-
-
-def _describe(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+    def _check_breaker(self) -> None:
+        if self.outage_reason is not None:
+            raise outage_error(self.outage_reason)
 
 
-_guards: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, _Guard]] = WeakKeyDictionary()
+#: The guarded calls of each event loop.
+calls_of_loop: Final = PerLoop(GuardedCalls)
 
 
-def _guard() -> _Guard:
-    loop = asyncio.get_running_loop()
-    road = _guards.get(loop)
-    if road is None:
-        road = _guards[loop] = _Guard()
-    return road
+def outage_error(reason: str) -> OutageError:
+    """An error for callers that the layer fails because of ``reason``."""
+    return OutageError(_ERROR_PREFIX + reason)
 
 
-def block(reason: str | None) -> None:
-    """Refuse at once what the running loop would do with the layer, until ``None`` is given."""
-    _guard().block = reason
+def reason_of(error: Exception) -> str:
+    """The text of ``error`` for a log line that already names the layer."""
+    if isinstance(error, BackendError):
+        return str(error).removeprefix(_ERROR_PREFIX)
+    return str(error) if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"
+
+
+def open_breaker(reason: str) -> None:
+    """Refuse the calls of the running loop from now on, except for probes."""
+    calls_of_loop.get().outage_reason = reason
+
+
+def close_breaker() -> None:
+    """Let the calls of the running loop through again."""
+    calls_of_loop.get().outage_reason = None
 
 
 async def group_add(
     layer: BaseChannelLayer, group: str, channel: str, *, is_probe: bool = False
 ) -> None:
-    """Add ``channel`` to ``group``, in time. As all of these, raises ``BackendError``.
+    """Add ``channel`` to ``group``. Like all calls here, raises ``BackendError``.
 
-    A probe is tried even while the layer is known to be away.
+    A probe is tried even if the circuit breaker is open.
     """
-    await _go(layer, partial(layer.group_add, group, channel), is_probe)
+    await _run(layer, partial(layer.group_add, group, channel), is_probe)
 
 
 async def group_discard(
     layer: BaseChannelLayer, group: str, channel: str, *, is_probe: bool = False
 ) -> None:
-    """Take ``channel`` out of ``group``, in time."""
-    await _go(layer, partial(layer.group_discard, group, channel), is_probe)
+    """Take ``channel`` out of ``group``."""
+    await _run(layer, partial(layer.group_discard, group, channel), is_probe)
 
 
 async def group_send(
     layer: BaseChannelLayer, group: str, message: Message, *, is_probe: bool = False
 ) -> None:
-    """Send ``message`` to ``group``, in time."""
-    await _go(layer, partial(layer.group_send, group, message), is_probe)
+    """Send ``message`` to ``group``."""
+    await _run(layer, partial(layer.group_send, group, message), is_probe)
 
 
 async def new_channel(layer: BaseChannelLayer) -> str:
-    """A channel for the hub of the running loop, which has no other, in time."""
+    """A channel for the hub of the running loop, which has no other."""
     try:
-        return await _go(layer, partial(cast("Any", layer).new_channel, PREFIX), False)
+        return await _run(layer, partial(cast("Any", layer).new_channel, CHANNEL_PREFIX), False)
     except BaseException:
-        adapter_for(layer).forget_failed_channels(PREFIX)
+        adapter_for(layer).forget_failed_channels(CHANNEL_PREFIX)
         raise
 
 
-def check_start() -> None:
-    """Raise ``BackendError`` where somebody tried in vain to begin with the layer just now."""
-    if time.monotonic() < _guard().start_from:
-        raise OutageError("The channel layer was away a moment ago.")
+def check_may_open() -> None:
+    """Raise ``BackendError`` if a channel could not be opened a moment ago."""
+    if time.monotonic() < calls_of_loop.get().may_open_at:
+        raise outage_error("it was away a moment ago")
 
 
-def note_vain_start() -> None:
-    """Nobody is to try for a moment: each vain try leaves something in the layer."""
-    _guard().start_from = time.monotonic() + PAUSE
+def note_failed_open() -> None:
+    """Refuse further attempts for a moment: each that fails leaves something in the layer."""
+    calls_of_loop.get().may_open_at = time.monotonic() + OPEN_RETRY_SECONDS
 
 
-async def _go(layer: BaseChannelLayer, step: Callable[[], Awaitable[R]], is_probe: bool) -> R:
+async def _run(layer: BaseChannelLayer, call: Callable[[], Awaitable[R]], is_probe: bool) -> R:
     if is_in_process(layer):
-        return await step()
-    return await _guard().go(step, is_probe=is_probe)
+        return await call()
+    return await calls_of_loop.get().run(call, is_probe=is_probe)

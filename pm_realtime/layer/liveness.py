@@ -1,50 +1,62 @@
-"""Whether what is sent through the channel layer still arrives at this hub.
+"""Whether messages that are sent through the channel layer still arrive at this hub.
 
-A layer may have lost its groups, its subscriptions or its server without telling anybody: pub/sub
-reconnects by itself, and what was sent meanwhile is gone. So a hub sends itself a message every
-few seconds, and whoever joins a group while that is in doubt waits until it is heard again.
+A layer may lose its groups, its subscriptions or its server without an error: pub/sub reconnects by
+itself, and everything that was sent meanwhile is gone. So a hub sends itself a probe every few
+seconds. While the layer is suspect, a join waits until a probe has arrived.
 """
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 from channels.layers import BaseChannelLayer
 
-from pm_realtime.exceptions import OutageError
-from pm_realtime.layer import guarded_calls, local
+from pm_realtime.layer import guarded_calls
 from pm_realtime.layer.adapters import adapter_for
 from pm_realtime.layer.contract import SUBSCRIPTIONS
 from pm_realtime.layer.groups import probe_group
-from pm_realtime.layer.wire import probe_message
+from pm_realtime.layer.local import is_in_process
+from pm_realtime.layer.wire import Message, probe_message
 from pm_realtime.observability import LAYER, outage
 
-#: Seconds between two echoes; short enough that RedisChannelLayer, which may not wait for longer
-#: than redis-py's socket timeout of 5 s, never does.
-INTERVAL: Final = 2.0
-#: Seconds for which an echo is awaited before the next is sent, and between two tries.
-PATIENCE: Final = 0.5
-#: Echoes in a row that must be missing, and seconds that must pass, before the layer counts as
-#: lost: an event loop that was held up hears late.
-TRIES: Final = 2
-TIMEOUT: Final = 2.0
-#: Seconds for which who joins a group waits for its confirmation behind other messages.
-GRACE: Final = 10.0
-#: Seconds after which a group that was joined is asked again whether it is; doubled each time.
-CONFIRMATION: Final = 0.005
-#: Seconds of silence, while what is sent is taken, after which the layer is to dial anew.
-REDIAL: Final = 3.0
-#: Seconds between two echoes while doubts keep coming in.
-SETTLING: Final = 0.05
+#: Missed probes in a row before the layer counts as down.
+MISSED_PROBES_UNTIL_DOWN: Final = 2
+NOT_ARRIVING: Final = "messages that are sent do not arrive"
+
+
+@dataclass(frozen=True)
+class ProbeTimings:
+    """The times of a liveness probe, in seconds."""
+
+    #: Between two probes. With less than redis-py's socket timeout of 5 s, RedisChannelLayer, which
+    #: may not wait longer for a message, never does.
+    interval_seconds: float = 2.0
+    #: A probe that takes longer is missed and the next one is sent.
+    timeout_seconds: float = 0.5
+    #: The time without a probe, at least, after which the layer is down. An event loop that was
+    #: held up receives late.
+    down_after_seconds: float = 2.0
+    #: The time that the confirmation of a join may take behind other messages.
+    confirmation_seconds: float = 10.0
+    #: Until the first question whether a join is confirmed is repeated; doubled each time.
+    first_confirmation_seconds: float = 0.005
+    #: The time that the layer is down, while it takes messages, before its sockets are reopened.
+    reconnect_after_seconds: float = 3.0
+    #: Between two probes while something goes on to fail.
+    suspect_interval_seconds: float = 0.05
+
+
+DEFAULT_TIMINGS: Final = ProbeTimings()
 
 
 class LivenessProbe:
     """Belongs to one hub: ``channel`` is the hub's.
 
-    ``mend`` puts its groups into the layer anew, ``tidy`` takes out what it left there. A layer of
-    this process is asked only where there is a doubt.
+    ``resubscribe`` adds the hub's groups to the layer again, ``unsubscribe_stale`` removes what a
+    failed call left there. A layer of this process is probed only while it is suspect.
     """
 
     def __init__(
@@ -52,66 +64,70 @@ class LivenessProbe:
         layer: BaseChannelLayer,
         channel: str,
         *,
-        mend: Callable[[], Awaitable[None]],
-        tidy: Callable[[], Awaitable[None]],
+        resubscribe: Callable[[], Awaitable[None]],
+        unsubscribe_stale: Callable[[], Awaitable[None]],
+        timings: ProbeTimings = DEFAULT_TIMINGS,
     ) -> None:
         self._layer = layer
         self._channel = channel
-        self._mend = mend
-        self._tidy = tidy
+        self._resubscribe_hub = resubscribe
+        self._unsubscribe_stale = unsubscribe_stale
+        self._timings = timings
         self._adapter = adapter_for(layer)
         self._groups = self._adapter.one_group_of_each_server(lambda n: probe_group(channel, n))
-        self._interval = None if local.is_in_process(layer) else INTERVAL
+        self._interval = None if is_in_process(layer) else timings.interval_seconds
+        #: The number of the last probe, and of the first one since the layer became suspect.
         self._number = self._first = 0
+        #: The groups from which the last probe has not arrived.
         self._missing: set[str] = set()
-        self._all_back = asyncio.Event()
+        self._has_arrived = asyncio.Event()
         self._is_healthy = asyncio.Event()
         self._is_healthy.set()
-        self._is_broken = self._is_listening = False
-        self._error: str | None = None
-        self._woken = asyncio.Event()
-        self.arrivals = 0
+        self._must_resubscribe = self._is_subscribed = False
+        #: Why the layer is down; None if it is not.
+        self._down_reason: str | None = None
+        self._is_due = asyncio.Event()
         self._confirmations: dict[int, asyncio.Event] = {}
+        #: Messages that have arrived, and whether they are being delivered: a probe behind other
+        #: messages is late, not lost.
+        self.arrivals = 0
+        self.is_delivering = False
 
     async def start(self) -> None:
-        """Begin to listen. Raises ``BackendError``."""
+        """Subscribe to the probes. Raises ``BackendError``."""
         if self._interval is not None:
-            await self._listen()
+            await self._subscribe()
         outage.end(SUBSCRIPTIONS)
         outage.end(LAYER)
         self._adapter.report_lost_subscriptions()
-        outage.watch(self, self.doubt)
+        outage.watch(self, self.suspect)
 
     async def stop(self) -> None:
-        """Listen no more."""
         outage.unwatch(self)
-        guarded_calls.block(None)
-        await self._listen_no_more()
+        guarded_calls.close_breaker()
+        await self._unsubscribe()
 
-    def doubt(self) -> None:
-        """Something failed: let nobody join before the next echo, which is sent now."""
+    def suspect(self) -> None:
+        """Something failed: send a probe now and let nothing join before it has arrived."""
         self._is_healthy.clear()
-        self._woken.set()
+        self._is_due.set()
 
-    def wake(self) -> None:
-        """Send an echo now, and tidy up before."""
-        self._woken.set()
+    def probe_now(self) -> None:
+        """Send a probe now, and unsubscribe what is stale before."""
+        self._is_due.set()
 
-    def lose(self, error: object) -> None:
+    def mark_down(self, error: Exception) -> None:
         """The layer failed with ``error``."""
-        self._is_broken = True
-        self.doubt()
-        if self._error is None:
-            self._error = str(error)
-            guarded_calls.block(self._error)
-        outage.begin(self, LAYER, error)
+        self._must_resubscribe = True
+        self.suspect()
+        reason = guarded_calls.reason_of(error)
+        if self._down_reason is None:
+            self._down_reason = reason
+            guarded_calls.open_breaker(reason)
+        outage.begin(self, LAYER, reason)
 
-    def note_arrival(self) -> None:
-        """Something arrived: what is behind it in the queue is late, not lost."""
-        self.arrivals += 1
-
-    def hear(self, message: dict[str, Any]) -> None:
-        """An echo arrived, perhaps of another hub in the same group."""
+    def receive(self, message: Message) -> None:
+        """A probe arrived, perhaps one of another hub in the same group."""
         if message["channel"] != self._channel:
             return
         if confirmation := self._confirmations.get(message["number"]):
@@ -119,168 +135,167 @@ class LivenessProbe:
         elif message["number"] >= self._first:
             self._missing.discard(message["group"])
             if not self._missing:
-                self._all_back.set()
+                self._has_arrived.set()
 
     @property
     def is_healthy(self) -> bool:
-        """Whether the last echo came back and nothing has failed since."""
+        """Whether the last probe arrived and nothing has failed since."""
         return self._is_healthy.is_set()
 
-    async def until_healthy(self) -> None:
-        """Return when the layer brings what is sent; raise ``BackendError`` while it is away."""
+    async def wait_healthy(self) -> None:
+        """Return when messages arrive. Raises ``BackendError`` if they do not."""
         if self._is_healthy.is_set():
             return
-        if self._error is not None:
-            raise OutageError(self._error)
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                await self._is_healthy.wait()
-        except TimeoutError:
-            raise OutageError("The channel layer does not bring what is sent.") from None
+        if self._down_reason is not None:
+            raise guarded_calls.outage_error(self._down_reason)
+        if not await _is_set(self._is_healthy, self._timings.down_after_seconds):
+            raise guarded_calls.outage_error(NOT_ARRIVING)
 
     async def catch_up(self) -> None:
-        """Return when what was sent before now has arrived; raise ``BackendError`` in doubt.
+        """Return when everything that was sent before now has arrived.
 
-        What a layer of this process brings has no way to go.
+        Raises ``BackendError`` if that is uncertain. Does nothing for a layer of this process.
         """
         if self._interval is not None:
-            self.doubt()
-            await self.until_healthy()
+            self.suspect()
+            await self.wait_healthy()
 
     async def confirm(self, group: str) -> None:
-        """Return when what is sent to ``group`` arrives; raise ``BackendError`` where nothing does.
+        """Return when messages for ``group`` arrive. Raises ``BackendError`` if none does.
 
-        Pub/sub writes SUBSCRIBE to one socket and PUBLISH to another, which may be read first. On
-        one server all that was subscribed to before is confirmed as well.
+        Pub/sub writes SUBSCRIBE to one socket and PUBLISH to another, which the server may read
+        first. On one server this confirms all earlier subscriptions as well.
         """
         if self._adapter.confirms_joins:
             return
         self._number += 1
-        number, pause = self._number, CONFIRMATION
+        number, pause = self._number, self._timings.first_confirmation_seconds
         confirmation = self._confirmations[number] = asyncio.Event()
-        wait = _Wait(self)
+        misses = _Misses(self, self._timings.down_after_seconds)
         try:
-            while not wait.is_vain and wait.seconds < GRACE:
+            while not misses.are_final and misses.seconds < self._timings.confirmation_seconds:
                 await self._send(group, number)
                 if await _is_set(confirmation, pause):
                     return
-                wait.note_miss()
-                pause = min(2 * pause, PATIENCE)
+                misses.add()
+                pause = min(2 * pause, self._timings.timeout_seconds)
         finally:
             del self._confirmations[number]
-        raise OutageError("The channel layer does not bring what is sent.")
+        raise guarded_calls.outage_error(NOT_ARRIVING)
 
     @property
     def is_on_one_server(self) -> bool:
-        """Whether all groups take the same way."""
         return len(self._groups) == 1
 
-    async def listen_forever(self) -> None:
-        """Send an echo every :data:`INTERVAL` seconds, and at once where there is a doubt."""
+    async def run(self) -> None:
+        """Send a probe at each interval, and at once while the layer is suspect."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._interval):
-                    await self._woken.wait()
-            await self._until_back()
+                    await self._is_due.wait()
+            await self._probe_until_healthy()
 
-    async def _until_back(self) -> None:
-        """Send echoes until all of them come back, however long that takes."""
-        wait, dialled = _Wait(self), time.monotonic()
+    async def _probe_until_healthy(self) -> None:
+        misses = _Misses(self, self._timings.down_after_seconds)
+        reconnected_at = time.monotonic()
         self._first = self._number + 1
         while True:
-            self._woken.clear()
+            self._is_due.clear()
             try:
-                if self._is_broken:
-                    await self._mend_all()
-                elif not self._is_listening:
-                    await self._listen()
-                await self._tidy()
-                await self._call()
+                if self._must_resubscribe:
+                    await self._resubscribe()
+                elif not self._is_subscribed:
+                    await self._subscribe()
+                await self._unsubscribe_stale()
+                await self._probe()
             except Exception as error:
-                wait.note_miss()
-                if wait.is_vain or not _is_late(error):
-                    self.lose(error)
-                elif not wait.is_in_queue:
-                    self._is_broken = True
+                misses.add()
+                if misses.are_final or not _is_timeout(error):
+                    self.mark_down(error)
+                elif not misses.are_late:
+                    self._must_resubscribe = True
                     self._is_healthy.clear()
-                if wait.is_vain and time.monotonic() - dialled >= REDIAL:
+                seconds = time.monotonic() - reconnected_at
+                if misses.are_final and seconds >= self._timings.reconnect_after_seconds:
                     await self._adapter.reconnect()
-                    dialled = time.monotonic()
-                await asyncio.sleep(0 if isinstance(error, TimeoutError) else PATIENCE)
+                    reconnected_at = time.monotonic()
+                has_waited = isinstance(error, TimeoutError)
+                await asyncio.sleep(0 if has_waited else self._timings.timeout_seconds)
             else:
-                if not self._woken.is_set():
-                    await self._find()
+                if not self._is_due.is_set():
+                    await self._mark_up()
                     return
-                await asyncio.sleep(SETTLING)
+                await asyncio.sleep(self._timings.suspect_interval_seconds)
 
-    async def _mend_all(self) -> None:
+    async def _resubscribe(self) -> None:
         await self._adapter.close_idle()
-        await self._listen()
-        await self._mend()
-        self._is_broken = False
+        await self._subscribe()
+        await self._resubscribe_hub()
+        self._must_resubscribe = False
 
-    async def _call(self) -> None:
-        """Send an echo to each server and wait for it; ``TimeoutError`` where one is missing."""
+    async def _probe(self) -> None:
+        """Send a probe through each server. Raises ``TimeoutError`` if one does not arrive."""
         self._number += 1
         self._missing = set(self._groups)
-        self._all_back.clear()
+        self._has_arrived.clear()
         number = self._number
         for group in self._groups:
             await self._send(group, number, is_probe=True)
-        if not await _is_set(self._all_back, PATIENCE):
-            raise TimeoutError("what is sent to the channel layer does not arrive")
+        if not await _is_set(self._has_arrived, self._timings.timeout_seconds):
+            raise TimeoutError(NOT_ARRIVING)
 
     async def _send(self, group: str, number: int, *, is_probe: bool = False) -> None:
         message = probe_message(group, number, self._channel)
         await guarded_calls.group_send(self._layer, group, message, is_probe=is_probe)
 
-    async def _find(self) -> None:
-        self._error = None
-        guarded_calls.block(None)
+    async def _mark_up(self) -> None:
+        self._down_reason = None
+        guarded_calls.close_breaker()
         self._is_healthy.set()
         outage.end(self)
         outage.end(SUBSCRIPTIONS)
         if self._interval is None:
-            await self._listen_no_more()
+            await self._unsubscribe()
 
-    async def _listen(self) -> None:
+    async def _subscribe(self) -> None:
         for group in self._groups:
             await guarded_calls.group_add(self._layer, group, self._channel, is_probe=True)
-        self._is_listening = True
+        self._is_subscribed = True
 
-    async def _listen_no_more(self) -> None:
-        if self._is_listening:
-            self._is_listening = False
+    async def _unsubscribe(self) -> None:
+        if self._is_subscribed:
+            self._is_subscribed = False
             for group in self._groups:
                 with suppress(Exception):
                     await guarded_calls.group_discard(self._layer, group, self._channel)
 
 
-class _Wait:
-    """For an echo: behind other messages it is late, not lost."""
+class _Misses:
+    """The probes in a row that did not arrive in time."""
 
-    def __init__(self, echo: LivenessProbe) -> None:
-        self._probe = echo
-        self._started = time.monotonic()
-        self._arrivals = echo.arrivals
-        self._misses = 0
-        self.is_in_queue = False
+    def __init__(self, probe: LivenessProbe, down_after_seconds: float) -> None:
+        self._probe = probe
+        self._down_after_seconds = down_after_seconds
+        self._began_at = time.monotonic()
+        self._arrivals = probe.arrivals
+        self._count = 0
+        #: Whether other messages arrived meanwhile, so that the probe may be behind them.
+        self.are_late = False
 
-    def note_miss(self) -> None:
-        """Once more it did not come in time."""
-        self.is_in_queue = self._arrivals != self._probe.arrivals
+    def add(self) -> None:
+        self.are_late = self._probe.is_delivering or self._arrivals != self._probe.arrivals
         self._arrivals = self._probe.arrivals
-        self._misses = 0 if self.is_in_queue else self._misses + 1
+        self._count = 0 if self.are_late else self._count + 1
 
     @property
-    def is_vain(self) -> bool:
-        """Whether it was missed for too long; an event loop that was held up hears late."""
-        return self._misses >= TRIES and self.seconds >= TIMEOUT
+    def are_final(self) -> bool:
+        """Whether so many are missing, for so long, that the layer is down."""
+        is_long = self.seconds >= self._down_after_seconds
+        return is_long and self._count >= MISSED_PROBES_UNTIL_DOWN
 
     @property
     def seconds(self) -> float:
-        """How long it is awaited."""
-        return time.monotonic() - self._started
+        return time.monotonic() - self._began_at
 
 
 async def _is_set(event: asyncio.Event, seconds: float) -> bool:
@@ -290,6 +305,6 @@ async def _is_set(event: asyncio.Event, seconds: float) -> bool:
     return event.is_set()
 
 
-def _is_late(error: Exception) -> bool:
+def _is_timeout(error: Exception) -> bool:
     """Whether something has taken too long, rather than failed."""
     return isinstance(error, TimeoutError) or isinstance(error.__cause__, TimeoutError)

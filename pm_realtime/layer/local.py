@@ -14,9 +14,9 @@ from pm_realtime.layer.wire import Message
 class LocalChannelLayer(InMemoryChannelLayer):
     """The layer of a site without ``CHANNEL_LAYERS``: one process, nothing dropped, no expiry.
 
-    Channels' own in-memory layer drops what exceeds 100 waiting messages, copies each message in
-    depth and looks through every group on every send. The hub takes messages as fast as they come
-    and changes none, so here a send is one append.
+    Channels' own in-memory layer drops messages if 100 wait, makes a deep copy of each and looks
+    through every group on every send. The hub receives messages at once and changes none, so here
+    a send is one append.
     """
 
     def __init__(self) -> None:
@@ -38,13 +38,13 @@ class LocalChannelLayer(InMemoryChannelLayer):
         return queue
 
     def _clean_expired(self) -> None:
-        """Nothing here expires: the one channel of a process leaves its groups when it stops."""
+        """Nothing expires: the one channel of a process leaves its groups when it stops."""
 
 
 def get_layer() -> BaseChannelLayer:
-    """The layer behind ``CHANNEL_LAYER``; one of our own where ``CHANNEL_LAYERS`` is not set.
+    """The layer behind ``CHANNEL_LAYER``; one of our own if ``CHANNEL_LAYERS`` is not set.
 
-    Raises ``ImproperlyConfigured`` where ``CHANNEL_LAYERS`` is set and lacks the alias.
+    Raises ``ImproperlyConfigured`` if ``CHANNEL_LAYERS`` is set and lacks the alias.
     """
     alias = conf.CHANNEL_LAYER
     try:

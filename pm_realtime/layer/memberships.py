@@ -1,4 +1,4 @@
-"""The groups that an event loop is in, with their local members."""
+"""The groups of an event loop, with their local members."""
 
 import asyncio
 from collections.abc import Iterator
@@ -9,17 +9,17 @@ M = TypeVar("M")
 
 
 class Group(Generic[M]):
-    """The members of one group, by connection id.
+    """The members of one group by connection id.
 
-    ``lock`` is held while the layer adds or discards the group.
+    ``lock`` is held while the group is added to the layer or discarded.
     """
 
-    __slots__ = ("lock", "members", "users")
+    __slots__ = ("lock", "members", "use_count")
 
     def __init__(self) -> None:
         self.members: dict[str, M] = {}
         self.lock = asyncio.Lock()
-        self.users = 0
+        self.use_count = 0
 
 
 class Groups(dict[str, Group[M]]):
@@ -31,10 +31,10 @@ class Groups(dict[str, Group[M]]):
         group = self.get(name)
         if group is None:
             group = self[name] = Group()
-        group.users += 1
+        group.use_count += 1
         try:
             yield group
         finally:
-            group.users -= 1
-            if not group.users and not group.members:
+            group.use_count -= 1
+            if not group.use_count and not group.members:
                 del self[name]

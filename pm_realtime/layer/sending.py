@@ -1,8 +1,8 @@
-"""How a message gets into the channel layer, from the loop that serves sockets or from anywhere.
+"""Sends messages through the channel layer, from the loop that serves sockets or from anywhere.
 
-In-memory layers belong to one event loop and reach one process. Whoever sends from another thread
-or loop hands the message over to the loop that serves the sockets. To layers outside of this
-process a thread sends through its own kept connections.
+An in-memory layer belongs to one event loop and reaches one process. Other threads and loops hand
+their messages over to the loop that serves the sockets. Threads send to layers outside of this
+process over connections of their own, which are kept.
 """
 
 import asyncio
@@ -20,21 +20,23 @@ from pm_realtime.concurrency import after_fork, run_in_background
 from pm_realtime.exceptions import BackendError, OutageError
 from pm_realtime.layer.adapters import adapter_for
 from pm_realtime.layer.config import PUBSUB_LAYER
-from pm_realtime.layer.guarded_calls import TIMEOUT, group_send
+from pm_realtime.layer.guarded_calls import LAYER_CALL_TIMEOUT_SECONDS, group_send, reason_of
 from pm_realtime.layer.local import get_layer, is_in_process
 from pm_realtime.layer.wire import Message
-from pm_realtime.observability import outage
+from pm_realtime.observability import LAYER, outage
 
 logger = logging.getLogger("pm_realtime.push")
 
-#: Seconds for which threads are told at once what one of them waited for in vain.
-REFUSAL: Final = 1.0
-#: Seconds from which a failure was a wait.
-LONG: Final = 0.5
+#: Seconds for which the messages of all threads are refused after one has waited in vain.
+THREADS_REFUSED_SECONDS: Final = 1.0
+#: A message that failed after at least so long has waited.
+SLOW_FAILURE_SECONDS: Final = 0.5
+#: The watcher of outages that threads notice.
+THREADS: Final = "sending threads"
 
 
 class _Handover:
-    """Messages from other threads on their way into the loop that serves the sockets."""
+    """Messages of other threads for the loop that serves the sockets."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -42,7 +44,7 @@ class _Handover:
         self._sender: asyncio.Task[None] | None = None
 
     def put(self, layer: BaseChannelLayer, group: str, message: Message) -> None:
-        """Pass on one message, from any thread, without waiting. ``RuntimeError``: loop closed."""
+        """Hand over one message, from any thread. Raises ``RuntimeError`` if the loop is closed."""
         self._waiting.append((layer, group, message))
         self.loop.call_soon_threadsafe(self._wake)
 
@@ -64,19 +66,20 @@ class _Handover:
 
 _lock = threading.Lock()
 _handovers: Final[dict[asyncio.AbstractEventLoop, _Handover]] = {}
-_refusal: tuple[float, str] | None = None
+#: Until when (monotonic seconds) and why the messages of threads are refused.
+_refused: tuple[float, str] | None = None
 _expects_sockets = False
 _has_warned = False
 
 
 def expect_sockets() -> None:
-    """Say that this process is there to serve sockets, even while it holds none."""
+    """Declare that this process is there to serve sockets, even while it has none."""
     global _expects_sockets
     _expects_sockets = True
 
 
 def start_serving(loop: asyncio.AbstractEventLoop) -> None:
-    """From now on ``loop`` holds sockets: threads hand their in-memory messages to it."""
+    """``loop`` has sockets now: threads hand their in-memory messages over to it."""
     with _lock:
         for other in [other for other in _handovers if other.is_closed()]:
             del _handovers[other]
@@ -84,7 +87,7 @@ def start_serving(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def stop_serving(loop: asyncio.AbstractEventLoop) -> None:
-    """``loop`` holds no sockets any more."""
+    """``loop`` has no sockets any more."""
     with _lock:
         _handovers.pop(loop, None)
 
@@ -99,38 +102,35 @@ def send(group: str, message: Message) -> None:
 
 
 def _send_outside(layer: BaseChannelLayer, group: str, message: Message) -> None:
-    """Send to other processes; where one thread waited in vain, the next are told at once."""
-    global _refusal
+    """Send to other processes. If one thread has waited in vain, others are refused at once."""
+    global _refused
     started = time.monotonic()
-    refusal = _refusal
-    if refusal is not None:
-        if started < refusal[0]:
-            raise OutageError(refusal[1])
-        _refusal = (started + TIMEOUT, refusal[1])
+    refused = _refused
+    if refused is not None:
+        if started < refused[0]:
+            raise OutageError(refused[1])
+        _refused = (started + LAYER_CALL_TIMEOUT_SECONDS, refused[1])
     try:
         _publish(layer, group, message)
     except BackendError as error:
-        has_waited = time.monotonic() - started > LONG
-        _refusal = (time.monotonic() + REFUSAL, str(error)) if has_waited else None
-        _report(error)
+        ended = time.monotonic()
+        is_slow = ended - started > SLOW_FAILURE_SECONDS
+        _refused = (ended + THREADS_REFUSED_SECONDS, str(error)) if is_slow else None
+        if outage.is_watched:
+            outage.suspect()
+        else:
+            outage.begin(THREADS, LAYER, reason_of(error))
         raise
-    _refusal = None
-    outage.end(_publish)
+    _refused = None
+    outage.end(THREADS)
 
 
 def _publish(layer: BaseChannelLayer, group: str, message: Message) -> None:
-    publisher = adapter_for(layer).publisher(TIMEOUT)
+    publisher = adapter_for(layer).publisher(LAYER_CALL_TIMEOUT_SECONDS)
     if publisher is not None:
         publisher.send(group, message)
     else:
         run_in_background(group_send(layer, group, message))
-
-
-def _report(error: BackendError) -> None:
-    if outage.is_watched:
-        outage.suspect()
-    else:
-        outage.begin(_publish, "the way to other processes", error)
 
 
 async def asend(group: str, message: Message) -> None:
@@ -147,12 +147,12 @@ async def asend(group: str, message: Message) -> None:
 
 
 def is_alone() -> bool:
-    """Whether no socket can be reached from here."""
+    """Whether no socket can be reached from this process."""
     return not _handovers and is_in_process(get_layer())
 
 
 def warn_if_alone() -> None:
-    """Warn, once a process, where no socket can be reached from here and none will be."""
+    """Warn once in a process that reaches no socket and is not there to serve any."""
     global _has_warned
     if _has_warned or _expects_sockets or not is_alone():
         return
@@ -167,7 +167,7 @@ def warn_if_alone() -> None:
 
 
 def _callers_level() -> int:
-    """How far up from :func:`warn_if_alone` the site's own code is."""
+    """The number of frames from :func:`warn_if_alone` up to the site's own code."""
     level = 1
     frame = inspect.currentframe()
     while (frame := frame and frame.f_back) and frame.f_globals.get("__name__", "").startswith(
@@ -177,15 +177,16 @@ def _callers_level() -> int:
     return level
 
 
-def _forget() -> None:
-    """In a forked child no loop runs but those it makes itself."""
-    global _lock, _refusal
+def forget() -> None:
+    """Forget loops and outages: in a forked child only its own loops run."""
+    global _lock, _refused
     _lock = threading.Lock()
-    _refusal = None
+    _refused = None
     _handovers.clear()
+    outage.end(THREADS)
 
 
-after_fork(_forget)
+after_fork(forget)
 
 
 def _hand_over(layer: BaseChannelLayer, group: str, message: Message) -> None:

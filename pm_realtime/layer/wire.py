@@ -23,7 +23,7 @@ CONTROL_VERSION: Final = 1
 
 
 class ControlMessage(msgspec.Struct, frozen=True, tag_field="instruction"):
-    """What server code in one process tells the members of a group in all processes."""
+    """A message from server code in one process to the members of a group in all processes."""
 
     #: Whether a connection whose resume buffer is kept may have lost a right by this message.
     affects_rights: ClassVar[bool] = True
@@ -182,7 +182,7 @@ def control_message(group: str, control: ControlMessage, *, target: str | None =
 
 
 def probe_message(group: str, number: int, channel: str) -> Message:
-    """The message with which the hub behind ``channel`` finds out whether it gets ``group``."""
+    """A probe of the hub behind ``channel``, which tests whether messages for ``group`` arrive."""
     return {"type": PROBE_TYPE, "group": group, "number": number, "channel": channel}
 
 

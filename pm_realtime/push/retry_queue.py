@@ -24,17 +24,22 @@ MAX_RETRY_MESSAGES: Final = 1000
 
 
 class RetryQueue:
-    """Control messages that wait for Redis. Callable from any thread.
+    """Sends messages to ``group``. Callable from any thread.
 
-    If more than ``max_messages`` wait, a recheck of every connection replaces them.
+    ``overflow`` replaces all messages if more than ``max_messages`` wait. Two attempts are
+    ``interval_seconds`` apart.
     """
 
     def __init__(
         self,
+        group: str,
+        overflow: Message,
         *,
         interval_seconds: float = RETRY_INTERVAL_SECONDS,
         max_messages: int = MAX_RETRY_MESSAGES,
     ) -> None:
+        self._group = group
+        self._overflow = overflow
         self._interval_seconds = interval_seconds
         self._max_messages = max_messages
         self._reset()
@@ -55,8 +60,7 @@ class RetryQueue:
             if message not in self._waiting:
                 self._waiting.append(message)
             if len(self._waiting) > self._max_messages:
-                group = control_group()
-                self._waiting = [control_message(group, Recheck(), target=authenticated_group())]
+                self._waiting = [self._overflow]
             if not self._is_running:
                 self._is_running = True
                 threading.Thread(target=self._run, name="pm_realtime-retry", daemon=True).start()
@@ -75,7 +79,7 @@ class RetryQueue:
                 message = self._waiting[0]
             try:
                 if not is_alone():
-                    send_to_layer(control_group(), message)
+                    send_to_layer(self._group, message)
             except Exception:  # The layer has logged it.
                 return
             with self._lock:
@@ -83,5 +87,7 @@ class RetryQueue:
                     self._waiting.remove(message)
 
 
-#: The queue of this process.
-retry_queue: Final = RetryQueue()
+#: The queue of this process. It overflows into a recheck of every connection.
+retry_queue: Final = RetryQueue(
+    control_group(), control_message(control_group(), Recheck(), target=authenticated_group())
+)

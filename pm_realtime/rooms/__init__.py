@@ -1,4 +1,4 @@
-"""Rooms: their options, their rules, and joining and leaving them."""
+"""The options and rules of rooms, and which connection is in which."""
 
 from pm_realtime.rooms.membership import (
     Connection,

@@ -1,4 +1,4 @@
-"""Joining and leaving rooms, as a client asks, as server code asks, or as rights change."""
+"""A connection in its rooms: join, leave, and whether it may stay."""
 
 import asyncio
 import logging
@@ -10,31 +10,32 @@ from typing import Any, Final, Protocol
 from pm_realtime import signals
 from pm_realtime.auth import Identity
 from pm_realtime.backends import get_backend
+from pm_realtime.conf import conf
 from pm_realtime.exceptions import CommandError, OutageError
 from pm_realtime.layer import room_group
 from pm_realtime.observability import throttle
 from pm_realtime.protocol import Command, ErrorCode, MessageType
 from pm_realtime.rooms.authorize import is_authorized
-from pm_realtime.rooms.options import check_join, check_room_count, find_room, forbidden
+from pm_realtime.rooms.options import check_join, find_room, forbidden
 
 logger = logging.getLogger("pm_realtime.room")
 
-#: The ``reason`` in `unsubscribed` when a connection may not be in a room any more.
-FORBIDDEN_REASON: Final = "forbidden"
+#: The reason a client is told when it may not be in a room any more.
+FORBIDDEN: Final = "forbidden"
 
 
 class Connection(Protocol):
-    """The part of a connection that rooms and commands use."""
+    """What rooms and commands know of a connection."""
 
     connection_id: str
     identity: Identity
-    #: The joined rooms, each with whether server code joined it.
+    #: The rooms that were joined, each with whether server code asked for it.
     rooms: dict[str, bool]
     room_lock: asyncio.Lock
 
     @property
     def rights_version(self) -> int:
-        """A number that grows each time identity and rights have been decided anew."""
+        """A number that grows each time identity and rights were decided anew."""
 
     @property
     def is_certain(self) -> bool:
@@ -44,28 +45,26 @@ class Connection(Protocol):
         """Return when identity and rights are certain."""
 
     def catch_up(self, moment: float, groups: Sequence[str]) -> None:
-        """Carry out the control messages for ``groups`` since ``moment`` (monotonic seconds)."""
+        """Carry out the control messages for ``groups`` since ``moment``, monotonic seconds."""
 
     def reply(self, type: str, payload: Any = None, *, to: Command | None = None) -> None:
-        """Send an envelope, with the id of the command ``to``. Never waits."""
+        """Send an envelope with the id of ``to``. Never waits."""
 
-    async def join_group(self, group: str) -> None:
-        """Receive the messages to ``group``."""
+    async def join_group(self, group: str) -> None: ...
 
-    async def leave_group(self, group: str) -> None:
-        """Receive no more messages to ``group``."""
+    async def leave_group(self, group: str) -> None: ...
 
     def deliver_missed(self, group: str) -> None:
-        """Send the missed messages of ``group``, which has just been joined."""
+        """Send what was missed of ``group``, which was joined in this instant."""
 
     async def notify(self, signal: Any, **arguments: Any) -> None:
-        """Log an event and send its Django signal, with the id and the user of the connection."""
+        """Send a Django signal with the connection's id and user."""
 
 
 async def join(connection: Connection, name: str, command: Command) -> None:
-    """Join the room ``name`` in reply to ``command``.
+    """Join the room ``name`` as the client's ``command`` asks.
 
-    Raises ``CommandError`` if the role, the rule or a limit of the room refuses.
+    Raises ``CommandError`` if the role, the rule or a limit of the room says no.
     """
     if name in connection.rooms:
         _reply_subscribed(connection, name, command)
@@ -80,15 +79,15 @@ async def join(connection: Connection, name: str, command: Command) -> None:
 
 
 async def _join_if_allowed(connection: Connection, name: str, command: Command) -> bool:
-    """Join ``name``; False if the rights have changed meanwhile.
+    """Join ``name``; False if the rights have changed while that was decided.
 
-    A rule of the site may be slow, so it is called without the lock. Its answer counts only for the
-    rights that the connection had then.
+    A rule of the site may take long. It is asked without the lock, and its answer counts only for
+    the rights that it was given for.
     """
-    began_at = time.monotonic()
+    began = time.monotonic()
     await connection.until_certain()
     version = connection.rights_version
-    check_room_count(len(connection.rooms), name)
+    _check_room_limit(connection, name)
     await _authorize(connection, name)
     async with connection.room_lock:
         if connection.rights_version != version or not connection.is_certain:
@@ -96,21 +95,21 @@ async def _join_if_allowed(connection: Connection, name: str, command: Command) 
         if name in connection.rooms:
             _reply_subscribed(connection, name, command)
         else:
-            check_room_count(len(connection.rooms), name)
+            _check_room_limit(connection, name)
             await _join(connection, name, command)
-            connection.catch_up(began_at, [room_group(name)])
+            connection.catch_up(began, [room_group(name)])
         return True
 
 
 async def leave(connection: Connection, name: str, command: Command) -> None:
-    """Leave the room ``name`` in reply to ``command``."""
+    """Leave the room ``name`` as the client's ``command`` asks."""
     async with connection.room_lock:
         await _leave(connection, name)
         _reply_unsubscribed(connection, name, command)
 
 
 async def force_join(connection: Connection, name: str) -> None:
-    """Join ``name`` for server code, within ``max_connections`` but for any role."""
+    """Join ``name`` because server code says so: no role is asked for, its capacity holds."""
     with _logging_failures("subscribe"):
         async with connection.room_lock:
             if name in connection.rooms:
@@ -121,7 +120,7 @@ async def force_join(connection: Connection, name: str) -> None:
 
 
 async def force_leave(connection: Connection, name: str, reason: str | None) -> None:
-    """Leave ``name`` for server code. The client gets ``reason``."""
+    """Leave ``name`` because server code says so; the client is told ``reason``."""
     with _logging_failures("unsubscribe"):
         async with connection.room_lock:
             if name in connection.rooms:
@@ -131,7 +130,7 @@ async def force_leave(connection: Connection, name: str, reason: str | None) -> 
 
 @contextmanager
 def _logging_failures(action: str) -> Iterator[None]:
-    """Log an error, as server code does not wait for the result."""
+    """Log a failure: server code does not wait for an answer."""
     try:
         yield
     except CommandError as error:
@@ -143,18 +142,19 @@ def _logging_failures(action: str) -> Iterator[None]:
 
 
 async def reconsider(connection: Connection, names: Sequence[str] | None = None) -> None:
-    """Leave those of the rooms ``names``, by default all, that are not allowed any more.
+    """Leave those of the rooms ``names`` that the connection may not be in any more.
 
-    A room that is just being joined is included. Rooms that server code joined are not decided.
+    By default all its rooms are decided anew, the one it is just joining included. It stays in
+    rooms that server code put it into, whatever its role is.
     """
     async with connection.room_lock:
         names = list(connection.rooms) if names is None else names
-        own = [name for name in names if connection.rooms.get(name) is False]
-        allowed = await asyncio.gather(*(_may_stay(connection, name) for name in own))
-        for name, is_allowed in zip(own, allowed, strict=True):
-            if not is_allowed:
-                await _leave(connection, name, FORBIDDEN_REASON)
-                _reply_unsubscribed(connection, name, None, FORBIDDEN_REASON)
+        asked = [name for name in names if connection.rooms.get(name) is False]
+        may_stay = await asyncio.gather(*(_may_stay(connection, name) for name in asked))
+        for name, may in zip(asked, may_stay, strict=True):
+            if not may:
+                await _leave(connection, name, FORBIDDEN)
+                _reply_unsubscribed(connection, name, None, FORBIDDEN)
 
 
 async def _may_stay(connection: Connection, name: str) -> bool:
@@ -164,13 +164,22 @@ async def _may_stay(connection: Connection, name: str) -> bool:
         return False
     except Exception as error:
         if throttle.note_error(error):
-            logger.exception("A room could not be decided anew, so its connection leaves it.")
+            logger.exception("Whether a connection may stay in a room could not be decided.")
         return False
     return True
 
 
+def _check_room_limit(connection: Connection, name: str) -> None:
+    if len(connection.rooms) >= conf.MAX_ROOMS_PER_CONNECTION:
+        raise CommandError(
+            ErrorCode.ROOM_LIMIT,
+            f"A connection may be in {conf.MAX_ROOMS_PER_CONNECTION} rooms at a time.",
+            room=name,
+        )
+
+
 async def _authorize(connection: Connection, name: str) -> None:
-    """Raise ``CommandError`` if the role or the rule of the room refuses."""
+    """Raise ``CommandError`` if the role or the rule of the room says no."""
     identity = connection.identity
     room = find_room(name)
     if room is None:
@@ -183,7 +192,7 @@ async def _authorize(connection: Connection, name: str) -> None:
 async def _join(
     connection: Connection, name: str, command: Command | None, *, is_forced: bool = False
 ) -> None:
-    """Count the connection in, join the group and reply, before any message of the room."""
+    """Count in, join the group, answer; nothing of the room arrives before the answer."""
     room = find_room(name)
     capacity = None if room is None else room.options.max_connections
     backend = get_backend()

@@ -304,7 +304,7 @@ async def test_who_is_on_the_way_in_is_looked_at_where_an_order_may_have_been_mi
     async def authenticate(scope):
         found = await authentication.authenticate(scope)
         await Session.objects.all().adelete()
-        await get_hub()._mend()
+        await get_hub().channel.resubscribe()
         return found
 
     monkeypatch.setattr(consumer, "authenticate", authenticate)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pm_realtime.hub.messages import MAX_BYTES, bursts
+from pm_realtime.hub.messages import MAX_BURST_BYTES, bursts
 from pm_realtime.layer import group_of_push, push_message
 from pm_realtime.layer.wire import CONTROL_TYPE, PUSH_TYPE
 
@@ -37,9 +37,9 @@ def test_a_push_has_a_group():
     [
         ([1], [1]),
         ([1, 2, 3], [3]),
-        ([MAX_BYTES // 2] * 5, [2, 2, 1]),
-        ([1, MAX_BYTES + 1, 1], [1, 1, 1]),
-        ([MAX_BYTES - 1, 1, 1], [2, 1]),
+        ([MAX_BURST_BYTES // 2] * 5, [2, 2, 1]),
+        ([1, MAX_BURST_BYTES + 1, 1], [1, 1, 1]),
+        ([MAX_BURST_BYTES - 1, 1, 1], [2, 1]),
     ],
 )
 def test_pushes_go_together_up_to_a_size(sizes, expected):

@@ -50,8 +50,7 @@ def use(settings):
 
     yield use
     channel_layers.backends.clear()
-    sending._refusal = None
-    outage.end(sending._publish)
+    sending.forget()
 
 
 async def received_by(layer, count, send):

@@ -1,4 +1,4 @@
-"""Whether a hub notices that the layer does not bring what is sent, and what it does then."""
+"""A hub notices that its messages do not arrive, and adds its groups again."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -7,144 +7,173 @@ import pytest
 
 from pm_realtime import asend_to_room
 from pm_realtime.exceptions import OutageError
-from pm_realtime.hub import get_hub
-from pm_realtime.layer import control_group, guarded_calls, liveness, local, room_group
-from pm_realtime.layer.wire import PROBE_TYPE, PUSH_TYPE
+from pm_realtime.hub import Hub, get_hub, use_hub
+from pm_realtime.layer import ProbeTimings, control_group, get_layer, guarded_calls, room_group
+from pm_realtime.layer.guarded_calls import GuardedCalls, calls_of_loop
+from pm_realtime.layer.wire import PROBE_TYPE
 from pm_realtime.observability import outage
 from tests.support.helpers import Connection, assert_refusal, eventually
-from tests.support.hubs import Member
+from tests.support.hubs import Member, send
 
-pytestmark = pytest.mark.usefixtures("hasty")
+PROBE_TIMEOUT_SECONDS = 0.05
 
 
-@pytest.fixture
-def hasty(monkeypatch):
-    """Everything of an echo takes a tenth of its time."""
-    for name in ("INTERVAL", "PATIENCE", "TIMEOUT"):
-        monkeypatch.setattr(liveness, name, getattr(liveness, name) / 10)
-    monkeypatch.setattr(guarded_calls, "TIMEOUT", guarded_calls.TIMEOUT / 10)
+@pytest.fixture(autouse=True)
+async def fast():
+    """The hub of this loop probes ten times as fast."""
+    timings = ProbeTimings(
+        interval_seconds=0.2, timeout_seconds=PROBE_TIMEOUT_SECONDS, down_after_seconds=0.2
+    )
+    use_hub(Hub(probe_timings=timings))
+    calls_of_loop.set(GuardedCalls(timeout_seconds=0.15))
 
 
 @asynccontextmanager
 async def member_of(*groups):
-    """A member of the hub of this loop."""
+    """The hub of this loop with one member."""
     hub, member = get_hub(), Member("1")
-    await hub.add(member, groups)
+    await hub.add(member)
+    await hub.join_all(member, groups)
     yield hub, member
     await hub.remove(member)
     assert not outage.is_watched
 
 
-def echoes(layer):
+def probes(layer):
     return [message for _, message in layer.sent if message["type"] == PROBE_TYPE]
 
 
-async def lost(hub):
-    await eventually(lambda: not hub._channel.probe.is_healthy and hub._channel.probe._error)
+async def until_down(hub):
+    await eventually(lambda: not hub.channel.is_healthy and outage.lost)
 
 
-async def heard(hub):
-    await eventually(lambda: hub._channel.probe.is_healthy)
+async def until_healthy(hub):
+    await eventually(lambda: hub.channel.is_healthy)
+
+
+async def suspect(hub):
+    outage.suspect()
+    await asyncio.sleep(0)
+    assert not hub.channel.is_healthy
 
 
 def lines(caplog):
     return [record.getMessage() for record in caplog.records if record.levelname != "DEBUG"]
 
 
-async def test_a_hub_hears_itself_again_and_again(far):
+async def test_hub_probes_again_and_again(far):
     async with member_of("g") as (hub, _):
-        await eventually(lambda: len(echoes(far)) >= 3)
-        assert hub._channel.probe.is_healthy
-        assert far.groups.keys() - {control_group(), "g"} == set(hub._channel.probe._groups)
+        await eventually(lambda: len(probes(far)) >= 6)
+        assert hub.channel.is_healthy
+        (group,) = far.groups.keys() - {control_group(), "g"}
+        assert [message["group"] for message in probes(far)].count(group) >= 3
 
 
-async def test_a_doubt_that_was_none_has_nobody_looked_at():
+async def test_unfounded_suspicion_causes_no_recheck():
     async with member_of("g") as (hub, member):
-        hub._channel.probe.doubt()
-        await heard(hub)
+        await suspect(hub)
+        await until_healthy(hub)
         assert member.rechecks == 0
 
 
-async def test_a_hub_that_stops_leaves_nothing(far):
+async def test_hub_that_stops_leaves_nothing(far):
     async with member_of("g"):
         pass
     assert far.groups == {}
     await eventually(lambda: asyncio.all_tasks() == {asyncio.current_task()})
 
 
-async def test_a_layer_of_this_process_is_sent_no_echo(settings):
+async def test_layer_of_this_process_is_not_probed(settings):
     settings.CHANNEL_LAYERS = {}
     async with member_of("g"):
-        assert set(local.get_layer().groups) == {control_group(), "g"}
+        assert set(get_layer().groups) == {control_group(), "g"}
 
 
-@pytest.mark.parametrize("way", ["is_away", "is_frozen", "is_deaf"])
-async def test_a_layer_that_is_lost_is_noticed_and_its_groups_are_added_anew(far, caplog, way):
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        ("is_away", "ConnectionError: the layer is away"),
+        ("is_frozen", "no answer within 0.15 s"),
+        ("is_deaf", "messages that are sent do not arrive"),
+    ],
+)
+async def test_groups_are_added_again_after_an_outage(far, caplog, failure, reason):
     async with member_of("g") as (hub, member):
-        setattr(far, way, True)
-        await lost(hub)
+        setattr(far, failure, True)
+        await until_down(hub)
         far.forget_groups()
-        setattr(far, way, False)
-        await heard(hub)
-        await guarded_calls.group_send(far, "g", {"type": PUSH_TYPE, "group": "g", "text": "after"})
+        setattr(far, failure, False)
+        await until_healthy(hub)
+        assert member.rechecks >= 1
+        await send("g", "after")
         await eventually(lambda: member.received == ["after"])
     first, last = lines(caplog)
-    assert first.startswith("Lost the channel layer: ")
+    assert first.startswith(f"Lost the channel layer: {reason}. Open connections stay open; ")
     assert last.startswith("Back after 0.")
 
 
-async def test_groups_forgotten_in_silence_are_noticed(far):
+async def test_groups_lost_without_an_error_are_added_again(far):
     async with member_of("g") as (hub, _):
-        before = len(echoes(far))
+        before = len(probes(far))
         far.forget_groups()
         await eventually(lambda: "g" in far.groups)
-        await heard(hub)
-        assert len(echoes(far)) > before
+        await until_healthy(hub)
+        assert len(probes(far)) > before
 
 
-async def test_a_late_echo_is_no_outage(far, caplog):
+async def test_late_probe_is_no_outage(far, caplog):
     async with member_of("g") as (hub, _):
         far.is_deaf = True
-        await eventually(lambda: not hub._channel.probe.is_healthy)
+        await eventually(lambda: not hub.channel.is_healthy)
         far.is_deaf = False
-        await heard(hub)
+        await until_healthy(hub)
     assert lines(caplog) == []
 
 
-async def test_while_it_is_lost_steps_fail_at_once(far):
+async def test_probe_behind_other_messages_is_late_and_not_lost(far, caplog):
+    async with member_of("g") as (hub, member):
+        far.lost_types = {PROBE_TYPE}
+        for number in range(30):
+            await send("g", str(number))
+            await asyncio.sleep(PROBE_TIMEOUT_SECONDS / 2)
+        assert hub.channel.is_healthy
+        far.lost_types = ()
+        assert len(member.received) == 30
+    assert lines(caplog) == []
+
+
+async def test_calls_fail_at_once_during_an_outage(far):
     async with member_of("g") as (hub, member):
         far.is_frozen = True
-        await lost(hub)
+        await until_down(hub)
         async with asyncio.timeout(0.05):
-            for step in (
+            for call in (
                 lambda: guarded_calls.group_send(far, "g", {}),
                 lambda: guarded_calls.group_add(far, "h", "channel"),
                 lambda: hub.join(member, "h"),
                 lambda: asend_to_room("r", "news"),
             ):
-                with pytest.raises(OutageError):
-                    await step()
+                with pytest.raises(OutageError, match=r"^The channel layer: "):
+                    await call()
         far.is_frozen = False
-        await heard(hub)
+        await until_healthy(hub)
         await hub.join(member, "h")
         assert "h" in far.groups
 
 
-async def test_who_joins_while_there_is_a_doubt_waits_for_the_echo(far):
+async def test_join_waits_for_a_probe_while_the_layer_is_suspect(far):
     async with member_of("g") as (hub, _):
         second = Member("2")
-        await hub.add(second, [])
-        outage.suspect()
-        await asyncio.sleep(0)
-        assert not hub._channel.probe.is_healthy
-        before = len(echoes(far))
+        await hub.add(second)
+        await suspect(hub)
+        before = len(probes(far))
         await hub.join(second, "g")
-        assert hub._channel.probe.is_healthy
-        assert len(echoes(far)) > before
+        assert hub.channel.is_healthy
+        assert len(probes(far)) > before
         await hub.remove(second)
 
 
-async def test_a_group_whose_leaving_failed_is_left_when_the_layer_is_back(far):
+async def test_group_whose_leave_failed_is_left_after_the_outage(far):
     async with member_of("g", "h") as (hub, member):
         far.is_away = True
         await hub.leave(member, "h")
@@ -153,16 +182,14 @@ async def test_a_group_whose_leaving_failed_is_left_when_the_layer_is_back(far):
         await eventually(lambda: "h" not in far.groups)
 
 
-# Seen by a client
+# For a client
 
 
-async def test_commands_are_refused_while_the_layer_is_away_and_work_when_it_is_back(
-    far, user, caplog
-):
+async def test_commands_are_refused_during_an_outage_and_work_after_it(far, user, caplog):
     async with Connection(user=user) as connection:
         await connection.subscribe("here")
         far.is_away = True
-        await lost(get_hub())
+        await until_down(get_hub())
         refusal = await connection.ask("subscribe", {"room": "there"}, id="1")
         assert_refusal(refusal, "INTERNAL_ERROR", id="1")
         refusal = await connection.ask("message", {"room": "here", "content": 1}, id="2")
@@ -171,7 +198,7 @@ async def test_commands_are_refused_while_the_layer_is_away_and_work_when_it_is_
         assert (await connection.ask("unsubscribe", {"room": "here"}))["type"] == "unsubscribed"
         far.forget_groups()
         far.is_away = False
-        await heard(get_hub())
+        await until_healthy(get_hub())
         await connection.subscribe("here")
         await asend_to_room("here", "news", 1)
         await connection.assert_push("news", 1)
@@ -179,29 +206,14 @@ async def test_commands_are_refused_while_the_layer_is_away_and_work_when_it_is_
     assert len(lines(caplog)) == 2
 
 
-async def test_a_handshake_while_the_layer_is_away_is_told_to_come_back(far, user):
+async def test_handshake_during_an_outage_closes_with_4013(far, user):
     async with Connection(user=user):
         far.is_away = True
-        await lost(get_hub())
+        await until_down(get_hub())
         second = Connection(user=user)
         await second.connect()
         await second.assert_closed(4013)
         far.is_away = False
-        await heard(get_hub())
+        await until_healthy(get_hub())
         async with Connection(user=user) as third:
             assert await third.is_alive()
-
-
-async def test_an_echo_behind_other_messages_is_late_and_not_lost(far, caplog, monkeypatch):
-    async with member_of("g") as (hub, member):
-        arrived = hub._channel.probe.hear
-        monkeypatch.setattr(hub._channel.probe, "hear", lambda message: None)
-        for n in range(30):
-            await guarded_calls.group_send(
-                far, "g", {"type": PUSH_TYPE, "group": "g", "text": str(n)}
-            )
-            await asyncio.sleep(liveness.PATIENCE / 2)
-        assert hub._channel.probe.is_healthy
-        monkeypatch.setattr(hub._channel.probe, "hear", arrived)
-        assert len(member.received) == 30
-    assert lines(caplog) == []

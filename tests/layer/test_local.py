@@ -1,4 +1,4 @@
-"""The layer in use, the one of a site without ``CHANNEL_LAYERS``, and steps with others."""
+"""The layer in use, and the one of a site without ``CHANNEL_LAYERS``."""
 
 import asyncio
 import time
@@ -24,21 +24,21 @@ async def receive(layer, channel, count):
 
 
 async def is_empty(layer, channel):
-    """Whether nothing waits: a marker sent now is the next thing that comes."""
+    """Whether nothing waits: a marker that is sent now is the next message."""
     await layer.send(channel, {"n": "marker"})
     return await receive(layer, channel, 1) == ["marker"]
 
 
-# --- the layer itself
+# The layer itself
 
 
-async def test_of_ten_thousand_messages_none_is_lost_and_all_are_in_order(layer):
+async def test_channel_gets_ten_thousand_messages_in_order(layer):
     for number in range(10_000):
         await layer.send("channel", {"n": number})
     assert await receive(layer, "channel", 10_000) == list(range(10_000))
 
 
-async def test_of_ten_thousand_to_a_group_none_is_lost_and_all_are_in_order(layer):
+async def test_group_gets_ten_thousand_messages_in_order(layer):
     for channel in ("a", "b"):
         await layer.group_add("g", channel)
     for number in range(10_000):
@@ -47,7 +47,7 @@ async def test_of_ten_thousand_to_a_group_none_is_lost_and_all_are_in_order(laye
         assert await receive(layer, channel, 10_000) == list(range(10_000))
 
 
-async def test_a_message_reaches_the_members_of_its_group_only(layer):
+async def test_message_reaches_only_the_members_of_its_group(layer):
     await layer.group_add("g", "a")
     await layer.group_add("other", "b")
     await layer.group_send("g", {"n": 1})
@@ -55,7 +55,7 @@ async def test_a_message_reaches_the_members_of_its_group_only(layer):
     assert await is_empty(layer, "b")
 
 
-async def test_a_channel_added_twice_receives_once(layer):
+async def test_channel_added_twice_receives_once(layer):
     await layer.group_add("g", "a")
     await layer.group_add("g", "a")
     await layer.group_send("g", {"n": 1})
@@ -63,7 +63,7 @@ async def test_a_channel_added_twice_receives_once(layer):
     assert await is_empty(layer, "a")
 
 
-async def test_a_channel_that_left_receives_nothing(layer):
+async def test_channel_that_left_receives_nothing(layer):
     await layer.group_add("g", "a")
     await layer.group_discard("g", "a")
     await layer.group_send("g", {"n": 1})
@@ -71,12 +71,12 @@ async def test_a_channel_that_left_receives_nothing(layer):
     assert "g" not in layer.groups
 
 
-async def test_a_group_without_members_swallows_its_messages(layer):
+async def test_group_without_members_drops_its_messages(layer):
     await layer.group_send("nobody", {"n": 1})
     assert layer.channels == {}
 
 
-async def test_a_receiver_that_waits_is_woken_and_loses_nothing_of_a_burst(layer):
+async def test_waiting_receiver_gets_all_of_a_burst(layer):
     waiting = asyncio.create_task(receive(layer, "a", 10_000))
     await asyncio.sleep(0)
     for number in range(10_000):
@@ -84,7 +84,7 @@ async def test_a_receiver_that_waits_is_woken_and_loses_nothing_of_a_burst(layer
     assert await waiting == list(range(10_000))
 
 
-async def test_a_receiver_that_is_cancelled_loses_nothing(layer):
+async def test_cancelled_receiver_loses_nothing(layer):
     waiting = asyncio.create_task(layer.receive("a"))
     await asyncio.sleep(0)
     waiting.cancel()
@@ -93,7 +93,7 @@ async def test_a_receiver_that_is_cancelled_loses_nothing(layer):
     assert await receive(layer, "a", 1) == [1]
 
 
-async def test_neither_messages_nor_members_expire(layer, monkeypatch):
+async def test_messages_and_members_do_not_expire(layer, monkeypatch):
     await layer.group_add("g", "a")
     await layer.group_send("g", {"n": 1})
     now = time.time()
@@ -104,7 +104,7 @@ async def test_neither_messages_nor_members_expire(layer, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["project:1", "two words", "é", "", "x" * 100])
-async def test_names_that_other_layers_refuse_are_refused_here_too(layer, name):
+async def test_name_that_other_layers_refuse_is_refused(layer, name):
     with pytest.raises(TypeError):
         await layer.group_send(name, {})
     with pytest.raises(TypeError):
@@ -113,36 +113,36 @@ async def test_names_that_other_layers_refuse_are_refused_here_too(layer, name):
         await layer.send(name, {})
 
 
-# --- which layer
+# The layer in use
 
 
-def test_without_channel_layers_it_is_one_of_our_own_and_stays_the_same(settings):
+def test_empty_channel_layers_mean_one_local_layer(settings):
     settings.CHANNEL_LAYERS = {}
     assert isinstance(get_layer(), LocalChannelLayer)
     assert get_layer() is get_layer()
 
 
-def test_without_the_setting_it_is_one_of_our_own(settings):
+def test_missing_channel_layers_mean_a_local_layer(settings):
     settings.CHANNEL_LAYERS = {}
     del settings.CHANNEL_LAYERS
     assert isinstance(get_layer(), LocalChannelLayer)
 
 
-def test_with_channel_layers_it_is_the_one_named(settings):
+def test_layer_is_the_one_that_channel_layer_names(settings):
     settings.CHANNEL_LAYERS = {"default": REDIS, "realtime": MEMORY}
     settings.PM_REALTIME = {"CHANNEL_LAYER": "realtime"}
     assert type(get_layer()) is InMemoryChannelLayer
     assert layer_config() == MEMORY
 
 
-def test_a_change_of_the_settings_takes_effect_at_once(settings):
+def test_change_of_the_settings_takes_effect_at_once(settings):
     settings.CHANNEL_LAYERS = {}
     assert isinstance(get_layer(), LocalChannelLayer)
     settings.CHANNEL_LAYERS = {"default": MEMORY}
     assert type(get_layer()) is InMemoryChannelLayer
 
 
-def test_an_alias_that_is_not_there_raises_naming_it_and_those_that_are(settings):
+def test_unknown_alias_is_an_error_that_names_the_known_ones(settings):
     settings.CHANNEL_LAYERS = {"default": MEMORY, "other": MEMORY}
     settings.PM_REALTIME = {"CHANNEL_LAYER": "realtime"}
     with pytest.raises(ImproperlyConfigured, match=r"'realtime'.*default, other"):

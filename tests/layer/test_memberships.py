@@ -1,4 +1,4 @@
-"""The groups of a hub: one of a name at a time, kept while anybody needs it."""
+"""A group of a hub: one for each name, kept while it has members or is in use."""
 
 import pytest
 
@@ -11,7 +11,7 @@ def groups():
     return Groups()
 
 
-def test_a_name_stands_for_the_same_group_while_it_is_used(groups):
+def test_name_is_the_same_group_while_it_is_in_use(groups):
     with groups.using("g") as outer:
         with groups.using("g") as inner, groups.using("h") as other:
             assert inner is outer
@@ -22,7 +22,7 @@ def test_a_name_stands_for_the_same_group_while_it_is_used(groups):
     assert groups == {}
 
 
-def test_the_first_of_two_to_end_leaves_the_group_to_the_other(groups):
+def test_group_stays_until_its_last_use_ends(groups):
     first, second = groups.using("g"), groups.using("g")
     group = first.__enter__()
     assert second.__enter__() is group
@@ -32,7 +32,7 @@ def test_the_first_of_two_to_end_leaves_the_group_to_the_other(groups):
     assert groups == {}
 
 
-def test_a_group_stays_while_it_has_members_and_goes_with_the_next_use_after_the_last(groups):
+def test_group_stays_while_it_has_members(groups):
     with groups.using("g") as group:
         group.members["1"] = Member("1")
     assert groups == {"g": group}
@@ -44,7 +44,7 @@ def test_a_group_stays_while_it_has_members_and_goes_with_the_next_use_after_the
         assert new is not group
 
 
-def test_a_group_goes_also_where_the_use_of_it_fails(groups):
+def test_group_goes_after_a_use_that_fails(groups):
     with pytest.raises(ConnectionError), groups.using("g"):
         raise ConnectionError
     assert groups == {}

@@ -1,13 +1,13 @@
-"""The one channel over which a layer reaches a hub, and its groups there."""
+"""The one channel of a hub: its groups in the layer, and a layer that fails."""
 
 import asyncio
-import time
+import itertools
 from types import SimpleNamespace
 
 import pytest
 
 from pm_realtime import aget_stats
-from pm_realtime.layer import control_group, get_layer, liveness, local
+from pm_realtime.layer import control_group, get_layer
 from tests.support.helpers import PATIENCE, Connection, errors_of, eventually, layer_groups
 from tests.support.hubs import LoggedLayer, Member, members, send, use
 
@@ -33,26 +33,26 @@ def gate(monkeypatch):
 # Groups in the layer
 
 
-async def test_a_group_that_nobody_is_in_is_left_at_its_first_message():
+async def test_stale_group_is_left_at_its_first_message():
     member = Member("1")
     async with members(member, groups=["g"]):
         (channel,) = layer_groups()["g"]
-        await get_layer().group_add("stray", channel)
-        await send("stray", "tick")
-        await eventually(lambda: "stray" not in layer_groups())
+        await get_layer().group_add("stale", channel)
+        await send("stale", "tick")
+        await eventually(lambda: "stale" not in layer_groups())
         await send("g", "tick")
         await eventually(lambda: member.received == ["tick"])
 
 
-async def test_one_who_joins_while_a_stray_group_is_left_still_gets_its_messages(gate):
+async def test_join_while_a_stale_group_is_left_gets_its_messages(gate):
     member = Member("1")
     async with members(member, groups=["other"]) as hub:
         (channel,) = layer_groups()["other"]
         await get_layer().group_add("g", channel)
-        await send("g", "stray")
+        await send("g", "stale")
         await gate.was_asked.wait()
         joining = asyncio.create_task(hub.join(member, "g"))
-        await asyncio.wait([joining], timeout=0.05)  # It may have to wait for the leaving.
+        await asyncio.wait([joining], timeout=0.05)  # It may have to wait for the discard.
         gate.may_discard.set()
         await joining
         await send("other", "fence")
@@ -74,65 +74,25 @@ async def test_groups_are_added_again_before_the_layer_forgets_them(configure):
         assert set(layer.log) == {("add", "g")}
 
 
-# A busy group, and messages that come from a server one by one
+async def test_groups_may_become_stale_while_the_channel_closes(memory_layer, monkeypatch):
+    numbers = itertools.count()
+    async with members(Member("m"), groups=["g"]) as hub:
+        layer = get_layer()
+        discard = layer.group_discard
 
+        async def fail(group, channel):
+            await discard(group, channel)
+            await asyncio.sleep(0)
+            hub.channel.note_stale(f"stale {next(numbers)}")
+            raise ConnectionError("the layer is away")
 
-class SlowMember(Member):
-    """Whom to serve takes as long as serving a big room."""
-
-    seconds = 0.0
-
-    def deliver(self, text):
-        time.sleep(self.seconds)
-        super().deliver(text)
-
-
-@pytest.fixture
-async def busy(memory_layer, monkeypatch, configure):
-    """A member of ``g`` and ``h``, to whom a message has just been handed, which took a second."""
-    configure(BATCH_WINDOW=1000)
-    monkeypatch.setattr(local, "is_in_process", lambda layer: False)
-    member = SlowMember("m")
-    async with members(member, groups=["g", "h"]):
-        member.seconds = 1.0
-        await send("g", "0")
-        await eventually(lambda: member.received == ["0"])
-        member.seconds = 0.0
-        yield member
-
-
-async def test_what_comes_a_moment_later_for_a_busy_group_goes_with_it(busy):
-    await send("g", "1")
-    await asyncio.sleep(0.01)
-    await send("g", "2")
-    assert busy.received == ["0"]
-    await eventually(lambda: busy.received == ["0", "1", "2"])
-    assert busy.together == [2]
-
-
-async def test_what_comes_for_another_group_ends_the_wait(busy):
-    await send("g", "1")
-    await asyncio.sleep(0.01)
-    await send("h", "2")
-    await eventually(lambda: busy.received == ["0", "1", "2"], seconds=0.7)
-
-
-async def test_what_comes_for_another_group_does_not_wait(busy):
-    await send("h", "1")
-    await eventually(lambda: busy.received == ["0", "1"], seconds=0.7)
-
-
-@pytest.mark.parametrize("milliseconds", [0, 20])
-async def test_nothing_waits_longer_than_a_window(busy, configure, milliseconds):
-    configure(BATCH_WINDOW=milliseconds)
-    await send("g", "1")
-    await eventually(lambda: busy.received == ["0", "1"], seconds=0.7)
+        monkeypatch.setattr(layer, "group_discard", fail)
 
 
 # A layer that fails
 
 
-async def test_the_loop_outlives_the_layer_and_joins_its_groups_again(caplog):
+async def test_receiver_outlives_the_layer_and_its_groups_are_added_again(caplog):
     layer = use(LoggedLayer())
     member = Member("1")
     async with members(member, groups=["g", "h"]):
@@ -147,88 +107,7 @@ async def test_the_loop_outlives_the_layer_and_joins_its_groups_again(caplog):
     assert len(errors_of(caplog)) == 1
 
 
-async def test_while_a_lot_is_handed_out_the_layer_does_not_count_as_lost(
-    memory_layer, monkeypatch, caplog
-):
-    monkeypatch.setattr(local, "is_in_process", lambda layer: False)
-    for name, seconds in {"INTERVAL": 0.1, "PATIENCE": 0.05, "TIMEOUT": 0.2}.items():
-        monkeypatch.setattr(liveness, name, seconds)
-    crowd = [SlowMember(str(number)) for number in range(30)]
-    async with members(*crowd, groups=["g", "h"]):
-        for member in crowd:
-            member.seconds = 0.005
-        for number in range(10):
-            await send("gh"[number % 2], str(number))
-        await eventually(lambda: len(crowd[-1].received) == 10)
-        assert [member.rechecks for member in crowd] == [0] * 30
-    assert errors_of(caplog) == []
-
-
-async def test_what_has_come_is_handed_on_where_somebody_cancels_who_does_that(
-    memory_layer, caplog
-):
-    class Cancelling(Member):
-        def deliver(self, text):
-            super().deliver(text)
-            if text == "0":
-                asyncio.current_task().cancel()
-
-    cancelling, other = Cancelling("1"), Member("2")
-    async with members(cancelling, groups=["g"]), members(other, groups=["h"]):
-        await send("g", "0")
-        for number in range(1, 4):
-            await send("h", str(number))
-        await eventually(lambda: other.received == ["1", "2", "3"])
-        await eventually(lambda: errors_of(caplog))
-        await send("h", "4")
-        await eventually(lambda: other.received == ["1", "2", "3", "4"])
-    assert "was cancelled" in errors_of(caplog)[0].message
-    caplog.clear()
-
-
-async def test_strays_may_come_while_the_link_closes(memory_layer, monkeypatch):
-    member = Member("m")
-    async with members(member, groups=["g"]) as hub:
-        layer, link = get_layer(), hub._channel
-        discard = layer.group_discard
-
-        async def fail(group, channel):
-            await discard(group, channel)
-            await asyncio.sleep(0)
-            link.note_stale(f"stray {len(link._stale)}")
-            raise ConnectionError("the layer is away")
-
-        monkeypatch.setattr(layer, "group_discard", fail)
-
-
-async def test_what_came_before_the_layer_failed_is_delivered(monkeypatch, memory_layer, caplog):
-    member = Member("m")
-    async with members(member, groups=["g"]):
-        await send("g", "0")
-        await eventually(lambda: member.received == ["0"])
-        layer = get_layer()
-        receive = layer.receive
-        count = 0
-
-        async def receive_twice(channel):
-            nonlocal count
-            count += 1
-            if count == 3:
-                raise ConnectionError("the layer is away")
-            return await receive(channel)
-
-        monkeypatch.setattr(layer, "receive", receive_twice)
-        await send("g", "1")  # For which it waits already.
-        await eventually(lambda: len(member.received) == 2)
-        for number in range(2, 7):
-            await send("g", str(number))
-        await eventually(lambda: len(member.received) == 7)
-        assert member.received == [str(number) for number in range(7)]
-        assert member.together == [2, 3]
-    caplog.clear()
-
-
-async def test_a_failing_layer_is_logged_once_however_often_it_fails(caplog):
+async def test_layer_that_fails_several_times_is_logged_once(caplog):
     layer = use(LoggedLayer())
     member = Member("1")
     async with members(member, groups=["g"]):
@@ -240,7 +119,7 @@ async def test_a_failing_layer_is_logged_once_however_often_it_fails(caplog):
     assert len(errors_of(caplog)) == 1
 
 
-async def test_a_layer_that_is_wholly_away_is_logged_once_and_taken_up_when_it_is_back(caplog):
+async def test_layer_that_is_away_is_logged_once_and_used_again_when_it_is_back(caplog):
     layer = use(LoggedLayer())
     member = Member("1")
     async with members(member, groups=["g"]):
@@ -255,7 +134,7 @@ async def test_a_layer_that_is_wholly_away_is_logged_once_and_taken_up_when_it_i
     assert len(errors_of(caplog)) == 1
 
 
-async def test_who_leaves_while_the_layer_fails_is_gone(caplog):
+async def test_group_that_is_left_while_the_layer_fails_is_not_added_again(caplog):
     layer = use(LoggedLayer())
     stays, leaves = Member("1"), Member("2")
     async with members(stays, leaves, groups=["g"]) as hub:
@@ -267,17 +146,15 @@ async def test_who_leaves_while_the_layer_fails_is_gone(caplog):
     assert len(errors_of(caplog)) == 1
 
 
-async def subscribe_when_heard(connection, room):
-    """Join ``room``; until the layer is known to work again nobody joins anything."""
+async def subscribe_when_healthy(connection, room):
+    """Join ``room`` as soon as the layer is known to work again."""
     async with asyncio.timeout(PATIENCE):
         while (answer := await connection.ask("subscribe", {"room": room}))["type"] == "error":
             assert answer["payload"]["code"] == "INTERNAL_ERROR"
             await asyncio.sleep(0.2)
 
 
-async def test_a_seat_is_free_again_where_the_layer_fails_at_the_leaving_or_the_joining(
-    configure, monkeypatch
-):
+async def test_room_has_space_again_if_the_layer_fails_at_a_leave_or_a_join(configure, monkeypatch):
     configure(ROOMS={"one": {"public": True, "max_connections": 1}})
 
     async def fail(group, channel):
@@ -291,5 +168,5 @@ async def test_a_seat_is_free_again_where_the_layer_fails_at_the_leaving_or_the_
                 command = "unsubscribe" if method == "group_discard" else "subscribe"
                 await first.ask(command, {"room": "one"})
             assert (await aget_stats())["totalRooms"] == 0
-            await subscribe_when_heard(second, "one")
+            await subscribe_when_healthy(second, "one")
             await second.ask("unsubscribe", {"room": "one"})

@@ -1,4 +1,4 @@
-"""How a message gets into the layer: from threads, other loops and processes of their own."""
+"""Messages reach the layer from threads, from other loops and from other processes."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ from pm_realtime.layer import get_layer, sending
 
 @pytest.fixture
 async def serving(settings):
-    """This test's loop holds sockets; a channel of a fresh layer, in the group ``g``."""
+    """The loop of the test has sockets; the name of a channel in the group ``g``."""
     settings.CHANNEL_LAYERS = {}
     loop = asyncio.get_running_loop()
     sending.start_serving(loop)
@@ -28,10 +28,10 @@ async def receive(layer, channel, count):
         return [(await layer.receive(channel))["n"] for _ in range(count)]
 
 
-# --- from threads to the loop
+# From threads and other loops
 
 
-async def test_what_a_thread_sends_arrives_in_order(serving):
+async def test_messages_of_a_thread_arrive_in_order(serving):
     def send_all():
         for number in range(2000):
             sending.send("g", {"n": number})
@@ -40,7 +40,7 @@ async def test_what_a_thread_sends_arrives_in_order(serving):
     assert await receive(get_layer(), serving, 2000) == list(range(2000))
 
 
-async def test_what_many_threads_send_arrives_whole_and_each_in_its_order(serving):
+async def test_messages_of_many_threads_arrive_in_the_order_of_each(serving):
     def send_all(sender):
         for number in range(200):
             sending.send("g", {"n": (sender, number)})
@@ -48,11 +48,11 @@ async def test_what_many_threads_send_arrives_whole_and_each_in_its_order(servin
     await asyncio.gather(*(asyncio.to_thread(send_all, sender) for sender in range(5)))
     received = await receive(get_layer(), serving, 1000)
     for sender in range(5):
-        assert [n for who, n in received if who == sender] == list(range(200))
+        assert [n for source, n in received if source == sender] == list(range(200))
 
 
-async def test_an_idle_loop_is_woken_by_a_thread(serving):
-    asyncio.get_running_loop().set_debug(True)  # refuses what would not wake it
+async def test_thread_wakes_an_idle_loop(serving):
+    asyncio.get_running_loop().set_debug(True)  # It refuses calls that would not wake it.
     waiting = asyncio.create_task(get_layer().receive(serving))
     await asyncio.sleep(0)
     threading.Thread(target=sending.send, args=("g", {"n": 1})).start()
@@ -60,12 +60,12 @@ async def test_an_idle_loop_is_woken_by_a_thread(serving):
         assert await waiting == {"n": 1}
 
 
-async def test_the_serving_loop_itself_sends_without_a_detour(serving):
+async def test_serving_loop_sends_directly(serving):
     await sending.asend("g", {"n": 1})
     assert not get_layer().channels[serving].empty()
 
 
-async def test_another_loop_hands_its_messages_over(serving):
+async def test_other_loop_hands_its_messages_over(serving):
     def in_a_loop_of_its_own():
         asyncio.run(sending.asend("g", {"n": 1}))
 
@@ -73,14 +73,14 @@ async def test_another_loop_hands_its_messages_over(serving):
     assert await receive(get_layer(), serving, 1) == [1]
 
 
-async def test_a_message_the_layer_refuses_is_logged_and_the_next_one_arrives(serving, caplog):
+async def test_message_that_the_layer_refuses_is_logged_and_the_next_arrives(serving, caplog):
     await asyncio.to_thread(sending.send, "not a group", {"n": 0})
     await asyncio.to_thread(sending.send, "g", {"n": 1})
     assert await receive(get_layer(), serving, 1) == [1]
     assert "could not be handed to the channel layer" in caplog.text
 
 
-async def test_a_loop_that_was_closed_is_passed_over(serving):
+async def test_closed_loop_is_passed_over(serving):
     closed, ours = asyncio.new_event_loop(), asyncio.get_running_loop()
     sending.stop_serving(ours)
     for loop in (closed, ours):
@@ -90,7 +90,7 @@ async def test_a_loop_that_was_closed_is_passed_over(serving):
     assert await receive(get_layer(), serving, 1) == [1]
 
 
-# --- where nobody can be reached
+# In a process that reaches no socket
 
 TWO_PUSHES = """
 from pm_realtime import broadcast, get_stats, send_to_room
@@ -101,7 +101,7 @@ get_stats()
 
 
 def shell(code, **environment):
-    """What ``django-admin shell`` says on stderr."""
+    """The output of ``django-admin shell`` on stderr."""
     command = [sys.executable, "-m", "django", "shell", "-c", code]
     variables = {
         **os.environ,
@@ -118,23 +118,23 @@ def shell(code, **environment):
 
 
 @pytest.mark.usefixtures("memory_layer")
-def test_a_shell_that_reaches_nobody_is_told_once_and_how_to_mend_it():
-    said = shell(TWO_PUSHES)
-    assert said.count("RuntimeWarning: pm_realtime: this process serves no WebSockets") == 1
-    assert "CHANNEL_LAYERS to channels_redis.pubsub.RedisPubSubChannelLayer" in said
+def test_shell_that_reaches_no_socket_is_warned_once():
+    output = shell(TWO_PUSHES)
+    assert output.count("RuntimeWarning: pm_realtime: this process serves no WebSockets") == 1
+    assert "CHANNEL_LAYERS to channels_redis.pubsub.RedisPubSubChannelLayer" in output
 
 
 @pytest.mark.usefixtures("memory_layer")
-def test_a_process_that_expects_sockets_is_not_warned():
+def test_process_that_expects_sockets_is_not_warned():
     assert "RuntimeWarning" not in shell("import tests.site.asgi\n" + TWO_PUSHES)
 
 
 @pytest.mark.usefixtures("memory_layer")
-def test_the_warning_names_the_line_of_the_site():
+def test_warning_names_the_line_of_the_site():
     assert "<string>:3: RuntimeWarning" in shell(TWO_PUSHES)
 
 
 @pytest.mark.usefixtures("memory_layer")
-def test_code_without_a_module_is_warned_too():
+def test_code_without_a_module_is_warned():
     push = "import pm_realtime; exec('push()', {'push': lambda: pm_realtime.broadcast('hello')})"
     assert "RuntimeWarning: pm_realtime" in shell(push)

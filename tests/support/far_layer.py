@@ -1,4 +1,4 @@
-"""A channel layer that counts as outside of this process, and fails in the ways such layers do."""
+"""A channel layer that counts as outside of this process, and fails as such layers do."""
 
 import asyncio
 import contextlib
@@ -8,18 +8,22 @@ from channels.layers import BaseChannelLayer
 
 
 class FarLayer(BaseChannelLayer):
-    """``is_away``: every step raises. ``is_frozen``: none returns. ``is_deaf``: all is lost."""
+    """``is_away``: every call raises. ``is_frozen``: no call returns.
+
+    ``is_deaf``: every message is lost; ``lost_types``: messages of these types are lost.
+    """
 
     def __init__(self):
         super().__init__(capacity=10_000)
         self.is_away = self.is_frozen = self.is_deaf = False
+        self.lost_types = ()
         self.groups = defaultdict(set)
         self.queues = {}
         self.sent = []
-        self.steps_at_once = self.most_steps_at_once = 0
+        self.calls = self.most_calls = 0
 
     async def new_channel(self, prefix="specific"):
-        async with self.step():
+        async with self.call():
             name = f"{prefix}.{len(self.queues)}"
             self.queues[name] = asyncio.Queue()
             return name
@@ -28,26 +32,26 @@ class FarLayer(BaseChannelLayer):
         return await self.queues[channel].get()
 
     async def group_add(self, group, channel):
-        async with self.step():
+        async with self.call():
             self.groups[group].add(channel)
 
     async def group_discard(self, group, channel):
-        async with self.step():
+        async with self.call():
             self.groups[group].discard(channel)
             if not self.groups[group]:
                 del self.groups[group]
 
     async def group_send(self, group, message):
-        async with self.step():
+        async with self.call():
             self.sent.append((group, message))
-            if not self.is_deaf:
+            if not self.is_deaf and message.get("type") not in self.lost_types:
                 for channel in self.groups.get(group, ()):
                     self.queues[channel].put_nowait(message)
 
     @contextlib.asynccontextmanager
-    async def step(self):
-        self.steps_at_once += 1
-        self.most_steps_at_once = max(self.most_steps_at_once, self.steps_at_once)
+    async def call(self):
+        self.calls += 1
+        self.most_calls = max(self.most_calls, self.calls)
         try:
             await asyncio.sleep(0)
             if self.is_frozen:
@@ -56,8 +60,8 @@ class FarLayer(BaseChannelLayer):
                 raise ConnectionError("the layer is away")
             yield
         finally:
-            self.steps_at_once -= 1
+            self.calls -= 1
 
     def forget_groups(self):
-        """What an empty restart leaves."""
+        """Lose all groups, as in a restart of a server without persistence."""
         self.groups.clear()

@@ -1,4 +1,4 @@
-"""Members of a hub, and a layer that notes what the hub asks of it."""
+"""Fake members of a hub, and a layer that records its groups."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -6,26 +6,36 @@ from contextlib import asynccontextmanager
 from channels.layers import InMemoryChannelLayer, channel_layers
 
 from pm_realtime.hub import get_hub
-from pm_realtime.layer import Recheck, control_group, get_layer, push_message
+from pm_realtime.layer import Recheck, control_group, control_message, get_layer, push_message
 
 
 class Member:
-    """A connection as the hub sees it, and what has reached it."""
+    """A connection of a hub; it records everything that it gets.
 
-    def __init__(self, name):
-        self.connection_id = name
+    It passes ``tests/contracts/test_hub_members.py``.
+    """
+
+    owner_key = None
+
+    def __init__(self, connection_id):
+        self.connection_id = connection_id
+        #: Texts and control messages, without rechecks.
         self.received = []
-        #: How many there were of what came in one go.
-        self.together = []
+        #: The number of texts in each call of ``deliver_all``.
+        self.bursts = []
         self.rechecks = 0
+        self._frames = 0
 
     def deliver(self, text):
         self.received.append(text)
+        self._frames += 1
+        return self._frames
 
     def deliver_all(self, texts):
-        self.together.append(len(texts))
+        self.bursts.append(len(texts))
         for text in texts:
             self.deliver(text)
+        return self._frames
 
     def receive_control(self, message):
         if isinstance(message, Recheck):
@@ -36,9 +46,12 @@ class Member:
     def check_heartbeat(self, deadline):
         pass
 
+    def give_way(self):
+        pass
+
 
 class LoggedLayer(InMemoryChannelLayer):
-    """Notes what becomes of groups, and fails at receiving as often as it is told."""
+    """Records each change of a group, and fails to receive if told so."""
 
     def __init__(self, **kwargs):
         super().__init__(capacity=10_000, **kwargs)
@@ -50,15 +63,15 @@ class LoggedLayer(InMemoryChannelLayer):
     async def group_add(self, group, channel):
         if self.is_away:
             raise ConnectionError("the layer is away")
-        self._note("add", group)
+        self._record("add", group)
         await super().group_add(group, channel)
 
-    def _note(self, step, group):
+    def _record(self, step, group):
         if group != control_group():
             self.log.append((step, group))
 
     async def group_discard(self, group, channel):
-        self._note("discard", group)
+        self._record("discard", group)
         await super().group_discard(group, channel)
 
     async def receive(self, channel):
@@ -77,7 +90,7 @@ class LoggedLayer(InMemoryChannelLayer):
         raise ConnectionError("the layer is away")
 
     def fail(self, times):
-        """Fail ``times`` times, from now on, having lost all groups."""
+        """Fail ``times`` times from now on, and lose all groups."""
         self.failures = times
         self.groups.clear()
         self.broke.set()
@@ -90,9 +103,11 @@ def use(layer):
 
 @asynccontextmanager
 async def members(*everyone, groups=()):
+    """The hub of this loop, with these members in ``groups``."""
     hub = get_hub()
     for member in everyone:
-        await hub.add(member, groups)
+        await hub.add(member)
+        await hub.join_all(member, groups)
     try:
         yield hub
     finally:
@@ -102,3 +117,9 @@ async def members(*everyone, groups=()):
 
 async def send(group, text, exclude=None):
     await get_layer().group_send(group, push_message(group, text, exclude))
+
+
+async def send_control(target, message):
+    """Send a control message to all hubs, for the members of ``target``."""
+    control = control_message(control_group(), message, target=target)
+    await get_layer().group_send(control_group(), control)

@@ -8,6 +8,7 @@ import sys
 from pm_realtime import asend_to_room, send_to_room
 from pm_realtime.backends.redis import NodeTimings
 from pm_realtime.hub import get_hub
+from pm_realtime.observability import outage
 from tests.support.helpers import eventually
 
 PATH = "pm_realtime.backends.redis.RedisBackend"
@@ -33,12 +34,13 @@ def node_of(backend):
 
 
 def is_healthy():
-    return get_hub()._channel.probe.is_healthy
+    return get_hub().channel.is_healthy
 
 
 async def until_heard_anew(seconds=5):
     """Wait for a probe that is sent now to come back from all servers."""
-    get_hub()._channel.probe.doubt()
+    outage.suspect()
+    await asyncio.sleep(0)
     await eventually(is_healthy, seconds)
 
 

@@ -7,8 +7,7 @@ import pytest
 
 from pm_realtime import aget_stats, asend_to_room, send_to_room
 from pm_realtime.exceptions import BackendError
-from pm_realtime.hub import get_hub
-from pm_realtime.layer import CORE_LAYER, PUBSUB_LAYER, get_layer, room_group
+from pm_realtime.layer import CORE_LAYER, PUBSUB_LAYER, control_group, get_layer, room_group
 from tests.backends.redis.support import (
     assert_pushes_arrive,
     is_healthy,
@@ -45,6 +44,12 @@ def knows(server, group):
     return any(name in names for name in (f"asgi__group__{group}", f"asgi:group:{group}"))
 
 
+def count_probe_groups(server):
+    with server.client() as client:
+        names = [*client.pubsub_channels(), *client.scan_iter("*")]
+    return sum("pm_realtime.probe." in name for name in names)
+
+
 def shard_of(shards, group):
     (found,) = [server for server in shards if knows(server, group)]
     return found
@@ -62,9 +67,18 @@ async def join_a_room_on_each(connection, shards):
     raise AssertionError(f"no room is on some of the servers: {rooms}")
 
 
+def channels_of_group(layer, group, shards):
+    """The channels that ``layer`` has in ``group``."""
+    if hasattr(layer, "groups"):
+        return layer.groups[f"asgi__group__{group}"]
+    with shard_of(shards, group).client() as client:
+        return client.zrange(f"asgi:group:{group}", 0, -1)
+
+
 def choose(shards, what):
     """The server to lose: of the counts, of the hub's own channel, or of neither."""
-    layer, channel = get_layer(), get_hub()._channel._channel
+    layer = get_layer()
+    (channel,) = channels_of_group(layer, control_group(), shards)
     if hasattr(layer, "consistent_hash"):
         index = layer.consistent_hash(layer.non_local_name(channel))
     else:
@@ -80,7 +94,7 @@ async def test_rooms_on_all_servers_receive_pushes(site, caplog):
         await until_heard_anew()
         for room in rooms.values():
             await assert_pushes_arrive(connection, room)
-        assert len(get_hub()._channel.probe._groups) == len(site)
+        assert sum(count_probe_groups(server) for server in site) == len(site)
         assert (await aget_stats())["totalConnections"] == 1
     assert caplog.records == []
 

@@ -1,0 +1,179 @@
+"""Receives the messages of a process channel and hands them to its hub."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+from channels.layers import BaseChannelLayer
+
+from pm_realtime.conf import batch_window_seconds
+from pm_realtime.layer.adapters import adapter_for
+from pm_realtime.layer.liveness import LivenessProbe
+from pm_realtime.layer.local import is_in_process
+from pm_realtime.layer.memberships import Groups
+from pm_realtime.layer.wire import Control, Message, group_of_push, is_probe
+from pm_realtime.observability import throttle
+
+logger = logging.getLogger("pm_realtime.push")
+
+#: Seconds between two attempts to receive from a layer that fails: the first and the longest.
+FIRST_RETRY_SECONDS: Final = 0.1
+MAX_RETRY_SECONDS: Final = 1.0
+#: Messages that are received before any of them is handed on.
+MAX_RECEIVED_MESSAGES: Final = 64
+#: A group is busy if the delivery of its last message took at least so long.
+BUSY_DELIVERY_SECONDS: Final = 0.001
+#: Seconds between two looks at what has arrived for a busy group.
+GATHER_POLL_SECONDS: Final = 0.0005
+
+
+class MessageHandler(Protocol):
+    """The hub, as its process channel knows it."""
+
+    def begin_turn(self) -> None:
+        """Other tasks of the event loop have just had a turn."""
+
+    async def deliver(self, group: str, members: dict[str, Any], pushes: Sequence[Message]) -> None:
+        """Deliver pushes that arrived together to the ``members`` of ``group``."""
+
+    def deliver_control(self, control: Control) -> None:
+        """Deliver a control message to the members of its target."""
+
+    def recheck_all(self) -> None:
+        """Control messages may have been lost."""
+
+
+class _Delivery(NamedTuple):
+    """A push that was delivered: its group, how long that took and when it ended."""
+
+    group: str | None
+    seconds: float
+    ended_at: float
+
+
+class Receiver:
+    """Belongs to an open process channel.
+
+    ``note_stale`` gets each group without members from which a message arrives: a join was
+    cancelled, or a leave failed.
+    """
+
+    def __init__(
+        self,
+        layer: BaseChannelLayer,
+        channel: str,
+        probe: LivenessProbe,
+        *,
+        groups: Groups[Any],
+        handler: MessageHandler,
+        note_stale: Callable[[str], None],
+    ) -> None:
+        self._adapter = adapter_for(layer)
+        self._is_remote = not is_in_process(layer)
+        self._channel = channel
+        self._probe = probe
+        self._groups = groups
+        self._handler = handler
+        self._note_stale = note_stale
+        #: Received and not yet handed on, perhaps by a task that was cancelled.
+        self._arrived: deque[Message] = deque()
+        self._last = _Delivery(None, 0.0, 0.0)
+
+    async def run(self) -> None:
+        """Receive until cancelled, whatever the layer raises."""
+        delay = FIRST_RETRY_SECONDS
+        while True:
+            error = await self._receive()
+            self._handler.begin_turn()
+            await self._hand_on()
+            await asyncio.sleep(0)
+            if error is None:
+                delay = FIRST_RETRY_SECONDS
+                continue
+            self._probe.mark_down(error)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, MAX_RETRY_SECONDS)
+
+    async def _receive(self) -> Exception | None:
+        """Wait for a message, unless some are here already; the error of the layer, if any."""
+        adapter, channel = self._adapter, self._channel
+        try:
+            if not self._arrived:
+                self._arrived.append(await adapter.receive(channel))
+            await adapter.receive_waiting(channel, self._arrived, MAX_RECEIVED_MESSAGES)
+            is_slow = self._last.seconds >= BUSY_DELIVERY_SECONDS
+            if is_slow and self._is_remote and adapter.shows_waiting:
+                await self._gather()
+        except Exception as error:
+            return error
+        return None
+
+    async def _gather(self) -> None:
+        """Wait a moment for further messages of a busy group, to deliver them together.
+
+        A server sends messages one by one, a round trip apart. The moment is as long as the last
+        delivery took, at most a batch window. A message of another group ends it.
+        """
+        group, began = group_of_push(self._arrived[-1]), time.monotonic()
+        window = batch_window_seconds()
+        is_busy = group == self._last.group and began - self._last.ended_at < window
+        if group is None or not is_busy:
+            return
+        until = began + min(self._last.seconds, window)
+        while len(self._arrived) < MAX_RECEIVED_MESSAGES and time.monotonic() < until:
+            await asyncio.sleep(GATHER_POLL_SECONDS)
+            await self._adapter.receive_waiting(self._channel, self._arrived, MAX_RECEIVED_MESSAGES)
+            if group_of_push(self._arrived[-1]) != group:
+                break
+
+    async def _hand_on(self) -> None:
+        """Hand on all messages in order: a probe counts once those before it are delivered."""
+        while self._arrived:
+            group, messages = self._take()
+            began = time.monotonic()
+            try:
+                if is_probe(messages[0]):
+                    self._probe.receive(messages[0])
+                else:
+                    self._probe.arrivals += 1
+                    self._probe.is_delivering = True
+                    await self._deliver(group, messages)
+            except Exception:
+                logger.exception("A message of the channel layer could not be delivered.")
+            finally:
+                self._probe.is_delivering = False
+            ended = time.monotonic()
+            self._last = _Delivery(group, ended - began, ended)
+
+    def _take(self) -> tuple[str | None, list[Message]]:
+        """The next pushes, if they are for one group, or one message of another kind."""
+        message = self._arrived.popleft()
+        group, messages = group_of_push(message), [message]
+        while group and self._arrived and group_of_push(self._arrived[0]) == group:
+            messages.append(self._arrived.popleft())
+        return group, messages
+
+    async def _deliver(self, group: str | None, messages: Sequence[Message]) -> None:
+        if group is None:
+            self._deliver_control(messages[0])
+            # A connection that this closes is gone before the next message.
+            await asyncio.sleep(0)
+        elif (entry := self._groups.get(group)) is None:
+            self._note_stale(group)
+        else:
+            await self._handler.deliver(group, entry.members, messages)
+
+    def _deliver_control(self, message: Message) -> None:
+        try:
+            control = Control.read(message)
+        except LookupError as error:
+            if throttle.note(("control", str(error))):
+                logger.warning("Ignored an unknown control message: %s.", error)
+            return
+        if control.group in self._groups:
+            self._handler.deliver_control(control)
+        else:
+            self._note_stale(control.group)
