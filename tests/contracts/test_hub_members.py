@@ -1,0 +1,254 @@
+"""The contract between a hub and its members, the tests' fake included."""
+
+import inspect
+import itertools
+import json
+import time
+from contextlib import AsyncExitStack
+
+import pytest
+
+from pm_realtime import asend_to_connection
+from pm_realtime.connection import RealtimeConsumer
+from pm_realtime.hub import get_hub
+from pm_realtime.hub.members import ControlSubscriber
+from pm_realtime.hub.messages import NEVER_SENT
+from pm_realtime.hub.resume import ResumeBuffer
+from pm_realtime.layer import (
+    ChangePending,
+    Close,
+    CookieExpected,
+    CookieRenewed,
+    Recheck,
+    Refresh,
+    RefreshRoom,
+    SessionEnded,
+    SessionRekeyed,
+    Subscribe,
+    Unsubscribe,
+)
+from tests.support.helpers import Connection, eventually
+from tests.support.hubs import Member, send
+from tests.support.sessions import Browser
+
+pytestmark = pytest.mark.usefixtures("leaves_nothing")
+
+CONTROL_MESSAGES = [
+    ChangePending("change"),
+    Close(4503, "reason"),
+    CookieExpected("session"),
+    CookieRenewed("session", "hash", 0.0),
+    Recheck(),
+    Refresh(),
+    RefreshRoom("room"),
+    SessionEnded("session"),
+    SessionRekeyed("session"),
+    Subscribe("room"),
+    Unsubscribe("room"),
+]
+KINDS = {
+    "consumer": None,
+    "batching consumer": "pm-realtime.v1.batch",
+    "consumer with its own deliver": None,
+    "fake": Member,
+    "control subscriber": lambda name: ControlSubscriber(),
+    "resume buffer": ResumeBuffer,
+}
+CONSUMERS = [kind for kind in KINDS if "consumer" in kind]
+SILENT = ["control subscriber", "resume buffer"]
+every_member = pytest.mark.parametrize("kind", KINDS)
+every_consumer = pytest.mark.parametrize("kind", CONSUMERS)
+
+
+def text(number):
+    return json.dumps({"type": "news", "payload": number, "timestamp": 0})
+
+
+class Subject:
+    """A member, and what it was sent."""
+
+    def __init__(self, member, connection=None):
+        self.member = member
+        self.connection = connection
+
+    async def received(self, count):
+        """The numbers of the first ``count`` texts, none of a silent member."""
+        if self.connection is not None:
+            return [(await self.connection.receive())["payload"] for _ in range(count)]
+        return [json.loads(each)["payload"] for each in getattr(self.member, "received", [])]
+
+
+@pytest.fixture
+async def make(user):
+    """``await make(kind)``: a subject; all consumers are of one user and session."""
+    browser = await Browser.of(user)
+    numbers = itertools.count()
+    async with AsyncExitStack() as stack:
+
+        async def make(kind):
+            if kind not in CONSUMERS:
+                return Subject(KINDS[kind](f"member {next(numbers)}"))
+            consumers = []
+
+            class Consumer(RealtimeConsumer):
+                async def __call__(self, *args):
+                    consumers.append(self)
+                    await super().__call__(*args)
+
+            class WithOwnDeliver(Consumer):
+                def deliver(self, text):
+                    return super().deliver(text)
+
+            consumer = WithOwnDeliver if "own deliver" in kind else Consumer
+            protocols = [KINDS[kind]] if KINDS[kind] else None
+            connection = Connection(
+                headers=browser.headers, application=consumer.as_asgi(), subprotocols=protocols
+            )
+            await stack.enter_async_context(connection)
+            return Subject(consumers[0], connection)
+
+        yield make
+
+
+@pytest.fixture
+async def subject(make, kind):
+    return await make(kind)
+
+
+@every_member
+async def test_connection_id_is_text_and_stays_the_same(subject):
+    before = subject.member.connection_id
+    assert isinstance(before, str)
+    assert before
+    subject.member.deliver(text(1))
+    assert subject.member.connection_id == before
+
+
+@every_member
+async def test_texts_are_delivered_in_order(subject, kind):
+    numbers = [subject.member.deliver(text(number)) for number in range(100)]
+    expected = [] if kind in SILENT else list(range(100))
+    assert await subject.received(len(expected)) == expected
+    if kind in SILENT:
+        assert numbers == [NEVER_SENT] * 100
+    else:
+        assert numbers == list(range(numbers[0], numbers[0] + 100))
+
+
+@every_member
+async def test_deliver_all_equals_deliver_in_turn(make, kind):
+    one, other = await make(kind), await make(kind)
+    first = one.member.deliver(text(0))
+    assert other.member.deliver(text(0)) == first
+    texts = tuple(text(number) for number in range(1, 20))
+    for each in texts:
+        last = one.member.deliver(each)
+    assert other.member.deliver_all(texts) == last
+    count = 0 if kind in SILENT else 20
+    received = await one.received(count)
+    assert await other.received(count) == received == list(range(count))
+
+
+@every_member
+@pytest.mark.parametrize("message", CONTROL_MESSAGES, ids=lambda each: type(each).__name__)
+async def test_control_message_neither_waits_nor_raises(subject, message):
+    assert not inspect.iscoroutinefunction(subject.member.receive_control)
+    assert subject.member.receive_control(message) is None
+    subject.member.deliver(text(1))
+    subject.member.deliver_all((text(2), text(3)))
+
+
+@every_member
+async def test_old_deadline_ends_nothing(subject, kind):
+    subject.member.check_heartbeat(time.monotonic() - 1000)
+    subject.member.deliver(text(1))
+    expected = [] if kind in SILENT else [1]
+    assert await subject.received(len(expected)) == expected
+
+
+@every_member
+async def test_missed_deadline_does_not_raise(subject):
+    subject.member.check_heartbeat(time.monotonic() + 1000)
+    subject.member.deliver(text(1))
+
+
+@every_consumer
+async def test_consumer_that_has_pinged_ends_at_its_deadline(subject):
+    assert await subject.connection.is_alive()
+    subject.member.check_heartbeat(time.monotonic() + 1000)
+    await subject.connection.assert_closed(4001)
+
+
+@every_member
+async def test_member_that_gives_way_may_still_be_called(subject):
+    subject.member.give_way()
+    subject.member.give_way()
+    subject.member.deliver(text(1))
+    subject.member.deliver_all((text(2), text(3)))
+    subject.member.receive_control(Recheck())
+    subject.member.check_heartbeat(time.monotonic() + 1000)
+
+
+@every_consumer
+async def test_consumer_ends_if_it_gives_way(subject):
+    subject.member.give_way()
+    await subject.connection.assert_closed(4001)
+    await subject.connection.assert_ended()
+    assert subject.member.owner_key is None
+
+
+@every_member
+async def test_owner_key_is_a_pair_or_none(subject, kind):
+    key = subject.member.owner_key
+    assert key is None or (isinstance(key, tuple) and len(key) == 2 and hash(key))
+    assert (key is not None) is (kind in CONSUMERS)
+
+
+@every_consumer
+async def test_owner_key_is_the_same_for_all_connections_of_a_session(make, kind):
+    one, other = await make(kind), await make(kind)
+    assert one.member.owner_key == other.member.owner_key
+
+
+@every_consumer
+async def test_owner_key_is_none_while_messages_are_held(subject):
+    subject.member.receive_control(ChangePending("change"))
+    assert subject.member.owner_key is None
+    await asend_to_connection(subject.member.connection_id, "news", 1)
+    subject.member.receive_control(Refresh("change"))
+    assert await subject.received(1) == [1]
+    assert subject.member.owner_key is not None
+
+
+@every_consumer
+async def test_owner_key_is_none_once_a_connection_is_to_end(subject):
+    subject.member.receive_control(Close(4503))
+    assert subject.member.owner_key is None
+
+
+async def test_owner_key_of_a_resume_buffer_is_that_of_its_connection():
+    buffer = ResumeBuffer("first")
+    buffer.keep(("user", "session"), {"g"}, time.monotonic() + 10)
+    assert buffer.owner_key == ("user", "session")
+    buffer.receive_control(Refresh())
+    assert buffer.owner_key is None
+
+
+@pytest.mark.parametrize("kind", [*CONSUMERS, "fake", "resume buffer"])
+async def test_hub_delivers_to_its_members_in_order(subject, kind):
+    hub = get_hub()
+    if kind not in CONSUMERS:
+        await hub.add(subject.member)
+    await hub.join(subject.member, "g")
+    watcher = Member("watcher")
+    await hub.add(watcher)
+    await hub.join(watcher, "g")
+    for number in range(50):
+        await send("g", text(number))
+    await send("g", text(50), exclude=subject.member.connection_id)
+    await eventually(lambda: len(watcher.received) == 51)
+    expected = [] if kind in SILENT else list(range(50))
+    assert await subject.received(len(expected)) == expected
+    await hub.leave(subject.member, "g")
+    for member in (watcher, subject.member):
+        await hub.remove(member)
