@@ -1,4 +1,4 @@
-"""What comes from the layer for a group, and what of it goes out together."""
+"""Messages of the layer, and which of them are delivered together."""
 
 import pytest
 
@@ -24,11 +24,11 @@ def push(text, exclude=None):
         "text",
     ],
 )
-def test_what_is_no_push_has_no_group(message):
+def test_other_messages_have_no_group_of_a_push(message):
     assert group_of_push(message) is None
 
 
-def test_a_push_has_a_group():
+def test_push_has_a_group():
     assert group_of_push(push("text")) == "g"
 
 
@@ -42,7 +42,7 @@ def test_a_push_has_a_group():
         ([MAX_BURST_BYTES - 1, 1, 1], [2, 1]),
     ],
 )
-def test_pushes_go_together_up_to_a_size(sizes, expected):
+def test_pushes_are_delivered_together_up_to_a_size(sizes, expected):
     found = list(bursts("g", [push("x" * size) for size in sizes], 7))
     assert [len(burst.messages) for burst in found] == expected
     messages = [message for burst in found for message in burst.messages]
@@ -53,10 +53,10 @@ def test_pushes_go_together_up_to_a_size(sizes, expected):
     ]
 
 
-def test_the_size_is_that_in_bytes():
+def test_size_is_in_bytes():
     assert [len(burst.messages) for burst in bursts("g", [push("é" * 30_000)] * 2, 0)] == [1, 1]
 
 
-def test_a_burst_names_whom_one_of_its_messages_excludes():
+def test_burst_names_the_connections_that_its_messages_exclude():
     [burst] = bursts("g", [push("a", "one"), push("b"), push("c", "two")], 0)
     assert {"one", "two"} <= burst.excluded
