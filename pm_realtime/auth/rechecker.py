@@ -54,7 +54,8 @@ class RecheckTimings:
 class Subject(Protocol):
     """The part of a connection that the rechecker uses."""
 
-    identity: Identity
+    @property
+    def identity(self) -> Identity: ...
 
     def apply(self, result: RecheckResult) -> None:
         """Follow the result of a recheck of ``identity``."""

@@ -1,4 +1,4 @@
-"""The commands that this package itself defines."""
+"""The built-in commands: the form of their payloads, and their handlers."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from pm_realtime.rooms import Connection, check_publish, find_room, join, leave
 
 
 def any_payload(payload: Any) -> None:
-    """Accept whatever a ``ping`` carries."""
+    """Accept any payload of a ``ping``."""
 
 
 def room_payload(payload: Any) -> None:

@@ -1,4 +1,4 @@
-"""The table of commands: the form of each, and its handler."""
+"""The table of commands."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
@@ -13,7 +13,10 @@ Handler = Callable[[Connection, Command], Awaitable[None]]
 
 
 class Definition(NamedTuple):
-    """A command: ``check_payload`` raises ``CommandError`` for a malformed payload."""
+    """The form of a command, and its handler.
+
+    ``check_payload`` raises ``CommandError`` for a malformed payload.
+    """
 
     check_payload: Callable[[Any], None]
     handler: Handler
@@ -28,7 +31,7 @@ COMMANDS: Final[dict[str, Definition]] = {
 
 
 def check_form(command: Command) -> None:
-    """Raise ``CommandError`` if ``command`` is unknown or malformed, whoever sends it."""
+    """Raise ``CommandError`` if ``command`` is unknown or malformed."""
     definition = COMMANDS.get(command.type)
     if definition is None:
         known = ", ".join(COMMANDS)
@@ -37,15 +40,12 @@ def check_form(command: Command) -> None:
 
 
 def is_instant(connection: Connection, command: Command) -> bool:
-    """Whether :func:`handle` never waits for ``command``, so that it needs no task."""
+    """Whether :func:`handle` carries ``command`` out without waiting, so that it needs no task."""
     return (
         command.type == MessageType.MESSAGE and connection.is_certain and is_in_process(get_layer())
     )
 
 
 async def handle(connection: Connection, command: Command) -> None:
-    """Carry out a ``command`` that :func:`check_form` accepted.
-
-    Raises ``CommandError`` if it is refused.
-    """
+    """Carry out a ``command`` that :func:`check_form` accepted. Raises ``CommandError``."""
     await COMMANDS[command.type].handler(connection, command)

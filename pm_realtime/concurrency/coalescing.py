@@ -29,11 +29,9 @@ class Coalescer(Generic[Q, A]):
         self,
         answer_all: Callable[[Sequence[Q]], Awaitable[Sequence[A | Exception]]],
         *,
-        max_batch: int = MAX_BATCHED_REQUESTS,
         slow_batch_seconds: float = SLOW_BATCH_SECONDS,
     ) -> None:
         self._answer_all: Final = answer_all
-        self._max_batch: Final = max_batch
         self._slow_batch_seconds: Final = slow_batch_seconds
         self._waiting: Final = deque[tuple[Q, asyncio.Future[A]]]()
         self._tasks: Final[set[asyncio.Task[None]]] = set()
@@ -54,7 +52,9 @@ class Coalescer(Generic[Q, A]):
         if self._current is not released_by or not self._waiting:
             self._current = None if self._current is released_by else self._current
             return
-        batch = [self._waiting.popleft() for _ in range(min(self._max_batch, len(self._waiting)))]
+        batch = [
+            self._waiting.popleft() for _ in range(min(MAX_BATCHED_REQUESTS, len(self._waiting)))
+        ]
         loop = asyncio.get_running_loop()
         task = self._current = loop.create_task(self._run_batch(batch))
         self._tasks.add(task)

@@ -46,12 +46,12 @@ class Setting(Generic[T]):
         )
 
 
+def _optional(is_valid: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or is_valid(value)
+
+
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value)
-
-
-def _is_optional_text(value: object) -> bool:
-    return value is None or _is_text(value)
 
 
 def _is_path(value: object) -> bool:
@@ -66,12 +66,8 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
-def _is_optional_count(value: object) -> bool:
-    return value is None or _is_count(value)
-
-
-def _is_optional_number_of_proxies(value: object) -> bool:
-    return value is None or (type(value) is int and value >= 0)
+def _is_number_of_proxies(value: object) -> bool:
+    return type(value) is int and value >= 0
 
 
 def _is_seconds(value: object) -> bool:
@@ -90,10 +86,6 @@ def _is_mapping(value: object) -> bool:
     return isinstance(value, Mapping)
 
 
-def _is_optional_mapping(value: object) -> bool:
-    return value is None or _is_mapping(value)
-
-
 def _is_client_options(value: object) -> bool:
     return isinstance(value, Mapping) and describe_fault(value) is None
 
@@ -107,10 +99,8 @@ def _is_names(value: object) -> bool:
     )
 
 
-def _is_optional_list_of_texts(value: object) -> bool:
-    return value is None or (
-        isinstance(value, list | tuple | set | frozenset) and all(_is_text(item) for item in value)
-    )
+def _is_text_list(value: object) -> bool:
+    return isinstance(value, list | tuple | set | frozenset) and all(map(_is_text, value))
 
 
 _COUNT: Final = "a whole number of at least 1"
@@ -142,9 +132,9 @@ class Conf:
         _is_mapping,
     )
     DEFAULT_ROOM = Setting[Mapping[str, Any] | None](
-        {}, "a dict of room options, or None", _is_optional_mapping
+        {}, "a dict of room options, or None", _optional(_is_mapping)
     )
-    RATE_LIMIT = Setting[str | None]("60/m", "a rate such as '60/m', or None", _is_optional_text)
+    RATE_LIMIT = Setting[str | None]("60/m", "a rate such as '60/m', or None", _optional(_is_text))
     MAX_CONNECTIONS_PER_USER = Setting(5, _COUNT, _is_count)
     CONNECTION_LIMIT_POLICY = Setting(
         "close_oldest",
@@ -152,16 +142,16 @@ class Conf:
         lambda value: value in ("close_oldest", "refuse"),
     )
     MAX_ANONYMOUS_CONNECTIONS = Setting[int | None](
-        10_000, f"{_COUNT}, or None", _is_optional_count
+        10_000, f"{_COUNT}, or None", _optional(_is_count)
     )
     CONNECT_RATE_PER_ADDRESS = Setting[str | None](
-        "1200/m", "a rate such as '60/m', or None", _is_optional_text
+        "1200/m", "a rate such as '60/m', or None", _optional(_is_text)
     )
     CONNECT_RATE_PER_USER = Setting[str | None](
-        "1200/m", "a rate such as '60/m', or None", _is_optional_text
+        "1200/m", "a rate such as '60/m', or None", _optional(_is_text)
     )
     PROXIES = Setting[int | None](
-        None, "the number of proxies in front, or None", _is_optional_number_of_proxies
+        None, "the number of proxies in front, or None", _optional(_is_number_of_proxies)
     )
     MAX_ROOMS_PER_CONNECTION = Setting(10, _COUNT, _is_count)
     HEARTBEAT_INTERVAL = Setting[float](30, _SECONDS, _is_seconds)
@@ -171,7 +161,9 @@ class Conf:
     BATCH_WINDOW = Setting[float](10, "a number of milliseconds from 0 to 1000", _is_window)
     ALLOW_ANONYMOUS = Setting(True, "True or False", _is_bool)
     ALLOWED_ORIGINS = Setting[tuple[str, ...] | None](
-        None, "a list of origins such as 'https://example.com', or None", _is_optional_list_of_texts
+        None,
+        "a list of origins such as 'https://example.com', or None",
+        _optional(_is_text_list),
     )
     SESSION_RECHECK_INTERVAL = Setting[float](60, _SECONDS, _is_seconds)
     AUTHORIZE_TIMEOUT = Setting[float](5, _SECONDS, _is_seconds)
@@ -183,8 +175,8 @@ class Conf:
         _is_client_options,
     )
     CHANNEL_LAYER = Setting("default", "an alias in CHANNEL_LAYERS", _is_text)
-    BACKEND = Setting[str | None](None, f"{_DOTTED}, or None", _is_optional_text)
-    LOCATION = Setting[str | None](None, "a Redis URL as text, or None", _is_optional_text)
+    BACKEND = Setting[str | None](None, f"{_DOTTED}, or None", _optional(_is_text))
+    LOCATION = Setting[str | None](None, "a Redis URL as text, or None", _optional(_is_text))
 
     @property
     def user_settings(self) -> Mapping[str, Any]:

@@ -20,10 +20,11 @@ from pm_realtime.layer import (
     control_group,
     control_message,
     room_group,
+    user_group,
 )
 from pm_realtime.protocol import CloseCode
 from pm_realtime.push.outgoing import Outgoing, send_from_signal
-from pm_realtime.push.targets import connection_group, room_name, user_group
+from pm_realtime.push.targets import connection_group, room_name, user_key
 from pm_realtime.push.twins import sending_twins
 
 
@@ -80,7 +81,7 @@ def _disconnect_user(
     Clients reconnect by themselves after a code for which
     :func:`pm_realtime.protocol.may_reconnect` is true; after the default, 4503, they do not.
     """
-    return _to_members(user_group(user), _close(code, reason))
+    return _to_members(user_group(user_key(user)), _close(code, reason))
 
 
 def _disconnect_connection(
@@ -119,7 +120,7 @@ def _refresh_user(user: Any, *, on_commit: bool = True) -> Outgoing[None]:
     depend on other data. Inside ``transaction.atomic()`` it waits for the commit, unless
     ``on_commit`` is False.
     """
-    return _to_every_process(user_group(user), Refresh(), on_commit)
+    return _to_every_process(user_group(user_key(user)), Refresh(), on_commit)
 
 
 def _refresh_room(room: str, *, on_commit: bool = True) -> Outgoing[None]:

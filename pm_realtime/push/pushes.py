@@ -8,10 +8,10 @@ process delivers it to its members.
 from typing import Any
 
 from pm_realtime.conf import conf
-from pm_realtime.layer import authenticated_group, push_message, role_group, room_group
+from pm_realtime.layer import authenticated_group, push_message, role_group, room_group, user_group
 from pm_realtime.protocol import Envelope, encode, make_envelope
 from pm_realtime.push.outgoing import Outgoing
-from pm_realtime.push.targets import connection_group, room_name, user_group
+from pm_realtime.push.targets import connection_group, room_name, user_key
 from pm_realtime.push.twins import sending_twins
 
 
@@ -44,7 +44,7 @@ def _send_to_user(
     running event loop.
     """
     envelope = make_envelope(type, payload, id=id)
-    return _push(user_group(user), envelope, exclude, on_commit)
+    return _push(user_group(user_key(user)), envelope, exclude, on_commit)
 
 
 def _send_to_room(

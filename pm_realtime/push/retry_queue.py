@@ -24,22 +24,17 @@ MAX_RETRY_MESSAGES: Final = 1000
 
 
 class RetryQueue:
-    """Sends messages to ``group``. Callable from any thread.
+    """Control messages that wait for Redis. Callable from any thread.
 
-    ``overflow`` replaces all messages if more than ``max_messages`` wait. Two attempts are
-    ``interval_seconds`` apart.
+    If more than ``max_messages`` wait, a recheck of every connection replaces them.
     """
 
     def __init__(
         self,
-        group: str,
-        overflow: Message,
         *,
         interval_seconds: float = RETRY_INTERVAL_SECONDS,
         max_messages: int = MAX_RETRY_MESSAGES,
     ) -> None:
-        self._group = group
-        self._overflow = overflow
         self._interval_seconds = interval_seconds
         self._max_messages = max_messages
         self._reset()
@@ -60,7 +55,8 @@ class RetryQueue:
             if message not in self._waiting:
                 self._waiting.append(message)
             if len(self._waiting) > self._max_messages:
-                self._waiting = [self._overflow]
+                group = control_group()
+                self._waiting = [control_message(group, Recheck(), target=authenticated_group())]
             if not self._is_running:
                 self._is_running = True
                 threading.Thread(target=self._run, name="pm_realtime-retry", daemon=True).start()
@@ -79,7 +75,7 @@ class RetryQueue:
                 message = self._waiting[0]
             try:
                 if not is_alone():
-                    send_to_layer(self._group, message)
+                    send_to_layer(control_group(), message)
             except Exception:  # The layer has logged it.
                 return
             with self._lock:
@@ -87,7 +83,5 @@ class RetryQueue:
                     self._waiting.remove(message)
 
 
-#: The queue of this process. It overflows into a recheck of every connection.
-retry_queue: Final = RetryQueue(
-    control_group(), control_message(control_group(), Recheck(), target=authenticated_group())
-)
+#: The queue of this process.
+retry_queue: Final = RetryQueue()

@@ -32,11 +32,6 @@ def user_key(user: Any) -> str:
     return str(key)
 
 
-def user_group(user: Any) -> str:
-    """The group of ``user``, an object or a primary key. Raises ``ValueError``."""
-    return layer.user_group(user_key(user))
-
-
 def room_name(room: object) -> str:
     """``room``, if it can be the name of a room. Raises ``ValueError``."""
     try:

@@ -1,4 +1,4 @@
-"""The options and rules of rooms, and which connection is in which."""
+"""Rooms: their options, their rules, and joining and leaving them."""
 
 from pm_realtime.rooms.membership import (
     Connection,

@@ -1,8 +1,7 @@
-"""A room's own rule, ``authorize``: code of the site that may be slow, wrong or stuck.
+"""The rule of a room, ``authorize``: code of the site that may be slow, stuck or broken.
 
-A thread in which a rule is stuck cannot be stopped. So no rule has more than :data:`PLACES` at a
-time: where one fills them, whoever it is asked about is denied after ``AUTHORIZE_TIMEOUT``, and
-other rooms go on.
+A thread in which a rule is stuck cannot be stopped. The calls of each rule are therefore limited:
+a rule that is stuck in all of them refuses its own rooms, and other rooms go on.
 """
 
 import asyncio
@@ -22,23 +21,23 @@ from pm_realtime.rooms.site_code import run_site_code
 
 logger = logging.getLogger("pm_realtime.room")
 
-#: Users about whom an event loop asks one rule at the same time.
-PLACES: Final = 16
+#: Calls of one rule that are under way at the same time in an event loop.
+MAX_CALLS_PER_RULE: Final = 16
 
-#: Those places, by the dotted path of the rule.
-_places: Final = PerLoop[dict[str, asyncio.Semaphore]](dict)
+#: By the dotted path of the rule.
+_free_calls: Final = PerLoop[dict[str, asyncio.Semaphore]](dict)
 
 
 async def is_authorized(room: Room, user: Any) -> bool:
-    """Whether the rule of ``room`` lets ``user`` in; what takes too long means no.
+    """Whether the rule of ``room`` lets ``user`` in; False after ``AUTHORIZE_TIMEOUT``.
 
-    Raises ``CommandError`` with ``INTERNAL_ERROR`` where the rule fails.
+    Raises ``CommandError`` with ``INTERNAL_ERROR`` if the rule raises.
     """
     path, seconds = room.options.authorize, conf.AUTHORIZE_TIMEOUT
     assert path is not None
     try:
         async with asyncio.timeout(seconds) as limit:
-            return bool(await _ask(path, room, user))
+            return bool(await _call(path, room, user))
     except (CommandError, OutageError):
         raise
     except Exception as error:
@@ -49,29 +48,30 @@ async def is_authorized(room: Room, user: Any) -> bool:
         raise CommandError(ErrorCode.INTERNAL_ERROR, INTERNAL_ERROR, room=room.name) from None
 
 
-async def _ask(path: str, room: Room, user: Any) -> Any:
+async def _call(path: str, room: Room, user: Any) -> Any:
     rule = import_string(path)
-    places = _places.get().setdefault(path, asyncio.Semaphore(PLACES))
-    await places.acquire()
-    work = asyncio.ensure_future(run_site_code(rule, user, room.name, **room.kwargs))
-    work.add_done_callback(lambda done: places.release())
-    work.add_done_callback(note_result)
+    free_calls = _free_calls.get().setdefault(path, asyncio.Semaphore(MAX_CALLS_PER_RULE))
+    await free_calls.acquire()
+    call = asyncio.ensure_future(run_site_code(rule, user, room.name, **room.kwargs))
+    # After a timeout the call goes on in its thread, and stays one of those under way.
+    call.add_done_callback(lambda _: free_calls.release())
+    call.add_done_callback(note_result)
     try:
-        await asyncio.wait({work})
+        await asyncio.wait({call})
     except asyncio.CancelledError:
         if inspect.iscoroutinefunction(rule):
-            work.cancel()
+            call.cancel()
         raise
-    if work.cancelled():
+    if call.cancelled():
         raise RuntimeError(f"{path} was cancelled")
-    return work.result()
+    return call.result()
 
 
 def _log_slow(path: str, room: Room, seconds: float) -> None:
     count = throttle.note(("slow", room.options))
     if count:
         logger.warning(
-            "%s did not answer within %g s (AUTHORIZE_TIMEOUT), which means no; %d times.",
+            "%s did not answer within %g s (AUTHORIZE_TIMEOUT). Connections refused: %d.",
             path,
             seconds,
             count,
@@ -82,4 +82,6 @@ def _log_slow(path: str, room: Room, seconds: float) -> None:
 def _log_failure(path: str, error: Exception) -> None:
     count = throttle.note_error(error, path)
     if count:
-        logger.error("%s failed, so nobody gets in; %d times.", path, count, exc_info=error)
+        logger.error(
+            "%s raised an exception. Connections refused: %d.", path, count, exc_info=error
+        )

@@ -1,4 +1,4 @@
-"""A connection in its rooms: join, leave, and whether it may stay."""
+"""Joining and leaving rooms, as a client asks, as server code asks, or as rights change."""
 
 import asyncio
 import logging
@@ -10,32 +10,31 @@ from typing import Any, Final, Protocol
 from pm_realtime import signals
 from pm_realtime.auth import Identity
 from pm_realtime.backends import get_backend
-from pm_realtime.conf import conf
 from pm_realtime.exceptions import CommandError, OutageError
 from pm_realtime.layer import room_group
 from pm_realtime.observability import throttle
 from pm_realtime.protocol import Command, ErrorCode, MessageType
 from pm_realtime.rooms.authorize import is_authorized
-from pm_realtime.rooms.options import check_join, find_room, forbidden
+from pm_realtime.rooms.options import check_join, check_room_count, find_room, forbidden
 
 logger = logging.getLogger("pm_realtime.room")
 
-#: The reason a client is told when it may not be in a room any more.
-FORBIDDEN: Final = "forbidden"
+#: The ``reason`` in `unsubscribed` when a connection may not be in a room any more.
+FORBIDDEN_REASON: Final = "forbidden"
 
 
 class Connection(Protocol):
-    """What rooms and commands know of a connection."""
+    """The part of a connection that rooms and commands use."""
 
     connection_id: str
     identity: Identity
-    #: The rooms that were joined, each with whether server code asked for it.
+    #: The joined rooms, each with whether server code joined it.
     rooms: dict[str, bool]
     room_lock: asyncio.Lock
 
     @property
     def rights_version(self) -> int:
-        """A number that grows each time identity and rights were decided anew."""
+        """A number that grows each time identity and rights have been decided anew."""
 
     @property
     def is_certain(self) -> bool:
@@ -45,26 +44,28 @@ class Connection(Protocol):
         """Return when identity and rights are certain."""
 
     def catch_up(self, moment: float, groups: Sequence[str]) -> None:
-        """Carry out the control messages for ``groups`` since ``moment``, monotonic seconds."""
+        """Carry out the control messages for ``groups`` since ``moment`` (monotonic seconds)."""
 
     def reply(self, type: str, payload: Any = None, *, to: Command | None = None) -> None:
-        """Send an envelope with the id of ``to``. Never waits."""
+        """Send an envelope, with the id of the command ``to``. Never waits."""
 
-    async def join_group(self, group: str) -> None: ...
+    async def join_group(self, group: str) -> None:
+        """Receive the messages to ``group``."""
 
-    async def leave_group(self, group: str) -> None: ...
+    async def leave_group(self, group: str) -> None:
+        """Receive no more messages to ``group``."""
 
     def deliver_missed(self, group: str) -> None:
-        """Send what was missed of ``group``, which was joined in this instant."""
+        """Send the missed messages of ``group``, which has just been joined."""
 
     async def notify(self, signal: Any, **arguments: Any) -> None:
-        """Send a Django signal with the connection's id and user."""
+        """Log an event and send its Django signal, with the id and the user of the connection."""
 
 
 async def join(connection: Connection, name: str, command: Command) -> None:
-    """Join the room ``name`` as the client's ``command`` asks.
+    """Join the room ``name`` in reply to ``command``.
 
-    Raises ``CommandError`` if the role, the rule or a limit of the room says no.
+    Raises ``CommandError`` if the role, the rule or a limit of the room refuses.
     """
     if name in connection.rooms:
         _reply_subscribed(connection, name, command)
@@ -79,15 +80,15 @@ async def join(connection: Connection, name: str, command: Command) -> None:
 
 
 async def _join_if_allowed(connection: Connection, name: str, command: Command) -> bool:
-    """Join ``name``; False if the rights have changed while that was decided.
+    """Join ``name``; False if the rights have changed meanwhile.
 
-    A rule of the site may take long. It is asked without the lock, and its answer counts only for
-    the rights that it was given for.
+    A rule of the site may be slow, so it is called without the lock. Its answer counts only for the
+    rights that the connection had then.
     """
-    began = time.monotonic()
+    began_at = time.monotonic()
     await connection.until_certain()
     version = connection.rights_version
-    _check_room_limit(connection, name)
+    check_room_count(len(connection.rooms), name)
     await _authorize(connection, name)
     async with connection.room_lock:
         if connection.rights_version != version or not connection.is_certain:
@@ -95,21 +96,21 @@ async def _join_if_allowed(connection: Connection, name: str, command: Command) 
         if name in connection.rooms:
             _reply_subscribed(connection, name, command)
         else:
-            _check_room_limit(connection, name)
+            check_room_count(len(connection.rooms), name)
             await _join(connection, name, command)
-            connection.catch_up(began, [room_group(name)])
+            connection.catch_up(began_at, [room_group(name)])
         return True
 
 
 async def leave(connection: Connection, name: str, command: Command) -> None:
-    """Leave the room ``name`` as the client's ``command`` asks."""
+    """Leave the room ``name`` in reply to ``command``."""
     async with connection.room_lock:
         await _leave(connection, name)
         _reply_unsubscribed(connection, name, command)
 
 
 async def force_join(connection: Connection, name: str) -> None:
-    """Join ``name`` because server code says so: no role is asked for, its capacity holds."""
+    """Join ``name`` for server code, within ``max_connections`` but for any role."""
     with _logging_failures("subscribe"):
         async with connection.room_lock:
             if name in connection.rooms:
@@ -120,7 +121,7 @@ async def force_join(connection: Connection, name: str) -> None:
 
 
 async def force_leave(connection: Connection, name: str, reason: str | None) -> None:
-    """Leave ``name`` because server code says so; the client is told ``reason``."""
+    """Leave ``name`` for server code. The client gets ``reason``."""
     with _logging_failures("unsubscribe"):
         async with connection.room_lock:
             if name in connection.rooms:
@@ -130,7 +131,7 @@ async def force_leave(connection: Connection, name: str, reason: str | None) -> 
 
 @contextmanager
 def _logging_failures(action: str) -> Iterator[None]:
-    """Log a failure: server code does not wait for an answer."""
+    """Log an error, as server code does not wait for the result."""
     try:
         yield
     except CommandError as error:
@@ -142,19 +143,18 @@ def _logging_failures(action: str) -> Iterator[None]:
 
 
 async def reconsider(connection: Connection, names: Sequence[str] | None = None) -> None:
-    """Leave those of the rooms ``names`` that the connection may not be in any more.
+    """Leave those of the rooms ``names``, by default all, that are not allowed any more.
 
-    By default all its rooms are decided anew, the one it is just joining included. It stays in
-    rooms that server code put it into, whatever its role is.
+    A room that is just being joined is included. Rooms that server code joined are not decided.
     """
     async with connection.room_lock:
         names = list(connection.rooms) if names is None else names
-        asked = [name for name in names if connection.rooms.get(name) is False]
-        may_stay = await asyncio.gather(*(_may_stay(connection, name) for name in asked))
-        for name, may in zip(asked, may_stay, strict=True):
-            if not may:
-                await _leave(connection, name, FORBIDDEN)
-                _reply_unsubscribed(connection, name, None, FORBIDDEN)
+        own = [name for name in names if connection.rooms.get(name) is False]
+        allowed = await asyncio.gather(*(_may_stay(connection, name) for name in own))
+        for name, is_allowed in zip(own, allowed, strict=True):
+            if not is_allowed:
+                await _leave(connection, name, FORBIDDEN_REASON)
+                _reply_unsubscribed(connection, name, None, FORBIDDEN_REASON)
 
 
 async def _may_stay(connection: Connection, name: str) -> bool:
@@ -164,22 +164,13 @@ async def _may_stay(connection: Connection, name: str) -> bool:
         return False
     except Exception as error:
         if throttle.note_error(error):
-            logger.exception("Whether a connection may stay in a room could not be decided.")
+            logger.exception("A room could not be decided anew, so its connection leaves it.")
         return False
     return True
 
 
-def _check_room_limit(connection: Connection, name: str) -> None:
-    if len(connection.rooms) >= conf.MAX_ROOMS_PER_CONNECTION:
-        raise CommandError(
-            ErrorCode.ROOM_LIMIT,
-            f"A connection may be in {conf.MAX_ROOMS_PER_CONNECTION} rooms at a time.",
-            room=name,
-        )
-
-
 async def _authorize(connection: Connection, name: str) -> None:
-    """Raise ``CommandError`` if the role or the rule of the room says no."""
+    """Raise ``CommandError`` if the role or the rule of the room refuses."""
     identity = connection.identity
     room = find_room(name)
     if room is None:
@@ -192,7 +183,7 @@ async def _authorize(connection: Connection, name: str) -> None:
 async def _join(
     connection: Connection, name: str, command: Command | None, *, is_forced: bool = False
 ) -> None:
-    """Count in, join the group, answer; nothing of the room arrives before the answer."""
+    """Count the connection in, join the group and reply, before any message of the room."""
     room = find_room(name)
     capacity = None if room is None else room.options.max_connections
     backend = get_backend()

@@ -1,4 +1,4 @@
-"""The options of rooms, and the pure decisions: may this role join, may it publish."""
+"""The options of rooms, and the decisions that need nothing else: may a role join, or publish."""
 
 import copy
 import re
@@ -14,13 +14,13 @@ from pm_realtime.exceptions import CommandError
 from pm_realtime.protocol import ErrorCode
 from pm_realtime.roles import has_role
 
-#: The ``publish_role`` of a room in which only server code speaks.
+#: The ``publish_role`` of a room to which only server code sends.
 SERVER: Final = "server"
 
 
 @dataclass(frozen=True, slots=True)
 class RoomOptions:
-    """What ``ROOMS`` says of one room."""
+    """The options of one room in ``ROOMS``."""
 
     min_role: str | None = None
     public: bool = False
@@ -33,7 +33,7 @@ OPTION_NAMES: Final = tuple(option.name for option in fields(RoomOptions))
 
 
 class Room(NamedTuple):
-    """A room by its name, with its options and what its route captured."""
+    """A name with the options of its room, and the values that its route captured."""
 
     name: str
     options: RoomOptions
@@ -42,7 +42,7 @@ class Room(NamedTuple):
 
 @dataclass(slots=True)
 class _Table:
-    """``ROOMS`` made ready: exact names and routes, from the dicts they were read from."""
+    """``ROOMS`` with its routes compiled. ``source`` is the setting it was made from."""
 
     source: Any
     exact: dict[str, RoomOptions] = field(default_factory=dict)
@@ -53,15 +53,15 @@ _table = _Table(None)
 
 
 def is_route(name: str) -> bool:
-    """Whether a key of ``ROOMS`` is meant as a Django route and no plain name."""
+    """Whether a key of ``ROOMS`` is a route as in Django's URLconfs, not an exact name."""
     return "<" in name or ">" in name
 
 
 def parse_route(route: str) -> RoutePattern:
-    """``route`` as Django's own pattern. Raises ``ImproperlyConfigured`` where it is none.
+    """The pattern of ``route``. Raises ``ImproperlyConfigured`` for an invalid route.
 
-    A bracket without its partner is an error here. Django takes it literally, and the room that
-    was to be protected would be open to everyone.
+    A bracket without its partner is an error here. Django takes it literally, so the options of
+    the route would not apply to the rooms that they are for.
     """
     if re.search("[<>]", re.sub("<[^<>]+>", "", route)):
         raise ImproperlyConfigured(f"{route!r} has a bracket without its partner")
@@ -74,9 +74,9 @@ def parse_route(route: str) -> RoutePattern:
 
 
 def find_room(name: str) -> Room | None:
-    """The room called ``name``: an exact name beats a route, a route beats ``DEFAULT_ROOM``.
+    """The room with ``name``: by an exact name, else the first matching route, else the default.
 
-    None where ``DEFAULT_ROOM`` is None and nothing else fits.
+    None if ``DEFAULT_ROOM`` is None and nothing else matches.
     """
     table = _current_table()
     if (options := table.exact.get(name)) is not None:
@@ -89,7 +89,7 @@ def find_room(name: str) -> Room | None:
 
 
 def check_join(room: Room, *, authenticated: bool, role: str | None) -> None:
-    """Raise ``CommandError`` where one of ``role`` may not join ``room`` (``authorize`` aside)."""
+    """Raise ``CommandError`` if ``role`` may not join ``room``. Does not call ``authorize``."""
     if not authenticated:
         if not room.options.public:
             raise _auth_required(room)
@@ -98,7 +98,7 @@ def check_join(room: Room, *, authenticated: bool, role: str | None) -> None:
 
 
 def check_publish(room: Room, *, authenticated: bool, role: str | None) -> None:
-    """Raise ``CommandError`` where one of ``role``, who has joined ``room``, may not send to it."""
+    """Raise ``CommandError`` if ``role`` may not send to ``room``, which it has joined."""
     needed = room.options.publish_role
     if needed is None:
         return
@@ -110,6 +110,16 @@ def check_publish(room: Room, *, authenticated: bool, role: str | None) -> None:
         raise forbidden(room.name, "Your role may read this room but not send to it.")
 
 
+def check_room_count(count: int, name: str) -> None:
+    """Raise ``CommandError`` if a connection that is in ``count`` rooms may not join ``name``."""
+    if count >= conf.MAX_ROOMS_PER_CONNECTION:
+        raise CommandError(
+            ErrorCode.ROOM_LIMIT,
+            f"A connection may be in {conf.MAX_ROOMS_PER_CONNECTION} rooms at a time.",
+            room=name,
+        )
+
+
 def forbidden(name: str, message: str = "You may not join this room.") -> CommandError:
     return CommandError(ErrorCode.FORBIDDEN, message, room=name)
 
@@ -119,7 +129,7 @@ def _auth_required(room: Room) -> CommandError:
 
 
 def _current_table() -> _Table:
-    """The table of ``ROOMS`` as it is now, made anew only where the setting changed."""
+    """The table of the present ``ROOMS``, made anew only if the setting has changed."""
     global _table
     source = conf.ROOMS
     if _table.source != source:

@@ -1,4 +1,4 @@
-"""Callables of the site, sync or async: rules of rooms and receivers of signals."""
+"""Runs code of the site, sync or async: rules of rooms and receivers of signals."""
 
 import inspect
 from collections.abc import Callable
@@ -11,12 +11,12 @@ from django.db import connections
 from pm_realtime.auth import run_in_pool
 from pm_realtime.concurrency import is_loop_of_a_caller
 
-#: Code of the site may be slow, and no one rule takes more than a few of these threads.
+#: Code of the site may be slow; :mod:`.authorize` bounds the threads that one rule takes.
 _threads: Final = ThreadPoolExecutor(128, thread_name_prefix="pm_realtime-site")
 
 
 async def run_site_code(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Run a callable of the site, sync or async; it may use the ORM either way."""
+    """Call ``function``, a sync or async callable that may use the ORM."""
     if not inspect.iscoroutinefunction(function):
         result = await run_in_pool(_threads, function, *args, **kwargs)
         return await result if inspect.isawaitable(result) else result

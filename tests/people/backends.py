@@ -5,7 +5,7 @@ from django.contrib.auth.backends import BaseBackend
 
 
 class OwnBackend(BaseBackend):
-    """Finds users in its own way."""
+    """Finds users with a query of its own."""
 
     def get_user(self, user_id: Any) -> Any:
         return get_user_model()._default_manager.filter(pk=user_id, is_active=True).first()

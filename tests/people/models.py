@@ -13,7 +13,7 @@ class Numbered(AbstractUser):
 
 
 class Named(AbstractUser):
-    """The primary key is a text, of which some look like numbers and some are long."""
+    """The primary key is a text, which may look like a number or be long."""
 
     username = models.CharField(max_length=300, primary_key=True)
 
@@ -27,7 +27,7 @@ class BareManager(BaseUserManager["Bare"]):
 
 
 class Bare(AbstractBaseUser):
-    """As little as a user can be: no name, flags or groups."""
+    """A minimal user model: no names, flags or groups."""
 
     email = models.CharField(max_length=100, unique=True)
     level = models.CharField(max_length=20)
@@ -52,7 +52,7 @@ class MemberManager(BaseUserManager["Member"]):
 
 
 class Member(AbstractBaseUser):
-    """In groups by way of rows that say more."""
+    """Related to groups through a model of its own."""
 
     username = models.CharField(max_length=100, unique=True)
     first_name = models.CharField(max_length=100)

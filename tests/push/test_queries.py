@@ -19,8 +19,8 @@ async def test_get_connection_returns_user_role_and_rooms(helpers, user):
         assert (info.role, info.rooms) == ("user", ("b", "a"))
         await connection.ask("unsubscribe", {"room": "b"})
         assert (await helpers.get_connection(connection.connection_id)).rooms == ("a",)
-        nobody = await helpers.get_connection(anonymous.connection_id)
-        assert (nobody.user_id, nobody.role, nobody.rooms) == (None, None, ())
+        other = await helpers.get_connection(anonymous.connection_id)
+        assert (other.user_id, other.role, other.rooms) == (None, None, ())
         assert await helpers.get_connection("no such connection") is None
         await connection.disconnect()
         assert await helpers.get_connection(connection.connection_id) is None

@@ -34,9 +34,6 @@ def message(number):
     return control_message(control_group(), RefreshRoom(str(number)), target=f"g{number}")
 
 
-OVERFLOW = control_message(control_group(), Recheck(), target=authenticated_group())
-
-
 async def test_control_messages_are_sent_again_after_an_outage_and_pushes_are_not(far, user):
     far.is_away = True
 
@@ -59,7 +56,7 @@ async def test_control_messages_are_sent_again_after_an_outage_and_pushes_are_no
 
 async def test_messages_are_sent_in_order_after_several_attempts(far):
     far.is_away = True
-    queue = RetryQueue(control_group(), OVERFLOW, interval_seconds=0.01)
+    queue = RetryQueue(interval_seconds=0.01)
     for number in range(3):
         queue.add(message(number))
     await eventually(lambda: far.most_calls)
@@ -72,7 +69,7 @@ async def test_messages_are_sent_in_order_after_several_attempts(far):
 
 async def test_one_recheck_replaces_too_many_messages(far):
     far.is_away = True
-    queue = RetryQueue(control_group(), OVERFLOW, interval_seconds=0.01, max_messages=10)
+    queue = RetryQueue(interval_seconds=0.01, max_messages=10)
     for number in range(11):
         queue.add(message(number))
     assert len(queue) == 1

@@ -1,35 +1,42 @@
-"""A room's ``authorize`` that is slow, stuck or wrong denies, and harms nothing else."""
+"""A room's ``authorize`` that is slow, stuck or broken refuses, and affects no other room."""
 
 import asyncio
 import threading
+from contextlib import AsyncExitStack
 
 import pytest
 
 from pm_realtime import arefresh_room
-from pm_realtime.rooms import authorize
-from tests.support.helpers import Connection, assert_refusal, errors_of, eventually
+from pm_realtime.rooms.authorize import MAX_CALLS_PER_RULE
+from tests.support.helpers import (
+    Connection,
+    assert_refusal,
+    connect_many,
+    errors_of,
+    eventually,
+)
 
 DETAIL = "secret inside detail"
 
 release = threading.Event()
-asked: list[str] = []
+calls: list[str] = []
 
 
 def stuck(user, room):
-    """Blocks its thread until the test lets it go."""
-    asked.append(room)
+    """Block the thread until the test releases it."""
+    calls.append(room)
     release.wait(30)
     return True
 
 
 async def stuck_async(user, room):
-    asked.append(room)
+    calls.append(room)
     await asyncio.Event().wait()
 
 
 async def stubborn(user, room):
-    """Goes on when it is cancelled."""
-    asked.append(room)
+    """Go on when cancelled."""
+    calls.append(room)
     while not release.is_set():
         try:
             await asyncio.sleep(0.01)
@@ -71,7 +78,7 @@ def changes(user, room):
 def fresh():
     global may_stay
     release.clear()
-    asked.clear()
+    calls.clear()
     may_stay = True
     yield
     release.set()
@@ -79,7 +86,7 @@ def fresh():
 
 @pytest.fixture
 def use(configure):
-    """Rooms with these rules, each named like its rule."""
+    """Configure rooms with these rules, each with the name of its rule."""
 
     def use(*names, seconds=0.2, **settings):
         rooms = {name: {"authorize": f"tests.rooms.test_authorize.{name}"} for name in names}
@@ -93,9 +100,7 @@ def warnings_of(caplog):
 
 
 @pytest.mark.parametrize("rule", ["stuck", "stuck_async", "stubborn"])
-async def test_a_rule_that_does_not_answer_in_time_means_no_and_is_told_once(
-    use, user, caplog, rule
-):
+async def test_rule_without_an_answer_in_time_refuses_and_is_logged_once(use, user, caplog, rule):
     use(rule)
     async with Connection(user=user) as connection:
         for _ in range(3):
@@ -105,56 +110,53 @@ async def test_a_rule_that_does_not_answer_in_time_means_no_and_is_told_once(
         assert (await connection.ask("message", {"room": rule, "content": 1}))["payload"][
             "code"
         ] == "NOT_IN_ROOM"
-    assert asked == [rule] * 3
+    assert calls == [rule] * 3
     (record,) = warnings_of(caplog)
     assert record.name == "pm_realtime.room"
     assert f"tests.rooms.test_authorize.{rule}" in record.message
     assert record.exc_info is None
 
 
-async def test_in_time_is_in_time(use, user):
+async def test_rule_that_answers_in_time_decides(use, user):
     use("fine", seconds=20)
     async with Connection(user=user) as connection:
         await connection.subscribe("fine")
 
 
-async def test_a_stuck_rule_denies_its_own_rooms_only_and_recovers(use, user, monkeypatch):
-    monkeypatch.setattr(authorize, "PLACES", 2)
-    use("stuck", "fine", seconds=0.3)
-    async with Connection(user=user) as one, Connection(user=user) as other:
-        for connection in (one, other, one):
-            refusal = await connection.ask("subscribe", {"room": "stuck"})
-            assert refusal["payload"]["code"] == "FORBIDDEN"
-        assert len(asked) == 2
-        await other.subscribe("fine")
+async def test_stuck_rule_refuses_only_its_own_rooms_and_recovers(use, user):
+    use("stuck", "fine", seconds=0.3, MAX_CONNECTIONS_PER_USER=MAX_CALLS_PER_RULE + 1)
+    async with AsyncExitStack() as stack:
+        *first, last = await connect_many(stack, MAX_CALLS_PER_RULE + 1, user)
+        asking = [connection.ask("subscribe", {"room": "stuck"}) for connection in first]
+        refusals = [*await asyncio.gather(*asking), await last.ask("subscribe", {"room": "stuck"})]
+        assert {refusal["payload"]["code"] for refusal in refusals} == {"FORBIDDEN"}
+        assert len(calls) == MAX_CALLS_PER_RULE
+        await last.subscribe("fine")
         release.set()
-        while (await one.ask("subscribe", {"room": "stuck"}))["type"] == "error":
+        while (await last.ask("subscribe", {"room": "stuck"}))["type"] == "error":
             pass
-    assert len(asked) == 3
+    assert len(calls) == MAX_CALLS_PER_RULE + 1
 
 
 @pytest.mark.parametrize("rule", ["stuck", "stuck_async"])
-async def test_a_client_that_goes_is_not_waited_for(use, user, rule, monkeypatch):
-    monkeypatch.setattr(authorize, "PLACES", 1)
+async def test_connection_ends_while_its_rule_is_stuck(use, user, rule):
     use(rule, seconds=20)
     async with Connection(user=user) as connection:
         await connection.command("subscribe", {"room": rule})
-        await eventually(lambda: asked)
+        await eventually(lambda: calls)
         connection.future.cancel()
     release.set()
 
 
 @pytest.mark.parametrize("rule", ["broken", "broken_async", "late", "cancelled", "missing"])
-async def test_a_rule_that_fails_denies_without_inside_detail_and_is_logged_once(
-    use, user, caplog, rule
-):
+async def test_failing_rule_refuses_without_details_and_is_logged_once(use, user, caplog, rule):
     use(rule, seconds=20)
     async with Connection(user=user) as connection:
         for number in range(3):
             refusal = await connection.ask("subscribe", {"room": rule}, id=str(number))
             assert_refusal(refusal, "INTERNAL_ERROR", id=str(number), room=rule)
             assert DETAIL not in str(refusal)
-            assert "test_rules" not in str(refusal)
+            assert "test_authorize" not in str(refusal)
         assert await connection.is_alive()
     (record,) = errors_of(caplog)
     assert record.name == "pm_realtime.room"
@@ -163,7 +165,7 @@ async def test_a_rule_that_fails_denies_without_inside_detail_and_is_logged_once
 
 
 @pytest.mark.parametrize("change", [broken, stuck, lambda user, room: False])
-async def test_who_cannot_be_decided_about_any_more_leaves(use, user, change):
+async def test_member_leaves_when_its_rule_does_not_allow_it_any_more(use, user, change):
     global may_stay
     use("changes")
     async with Connection(user=user) as connection:

@@ -1,4 +1,4 @@
-"""Rooms: a name finds its options, and the options decide who joins and who speaks."""
+"""A name finds the options of its room, and the options decide who may join and send."""
 
 import uuid
 
@@ -8,26 +8,26 @@ from django.core.exceptions import ImproperlyConfigured
 from pm_realtime.exceptions import CommandError
 from pm_realtime.protocol import ErrorCode
 from pm_realtime.rooms import check_publish, find_room, is_route, parse_route
-from pm_realtime.rooms.options import Room, RoomOptions, check_join
+from pm_realtime.rooms.options import Room, RoomOptions, check_join, check_room_count
 
 ROLES = ("user", "editor", "admin", "master")
-#: Everybody there can be, as the arguments of the checks.
-PEOPLE = {
+#: Every kind of user, as the arguments of the checks.
+USERS = {
     "anonymous": {"authenticated": False, "role": None},
     "roleless": {"authenticated": True, "role": None},
     **{role: {"authenticated": True, "role": role} for role in ROLES},
 }
-LOGGED_IN = set(PEOPLE) - {"anonymous"}
+LOGGED_IN = set(USERS) - {"anonymous"}
 
 
 def room(**options):
     return Room("a-room", RoomOptions(**options), {})
 
 
-def code_of(check, room, who):
-    """The error code that refuses ``who``, None where the check lets them."""
+def code_of(check, room, kind):
+    """The error code with which ``check`` refuses ``kind``; None if it does not."""
     try:
-        check(room, **PEOPLE[who])
+        check(room, **USERS[kind])
     except CommandError as error:
         return error.code
     return None
@@ -37,25 +37,22 @@ def at_least(role):
     return set(ROLES[ROLES.index(role) :])
 
 
-# --- finding
-
-
 @pytest.mark.parametrize(
     ("name", "min_role"),
     [("support", "editor"), ("admin:notifications", "admin"), ("system:broadcast", "master")],
 )
-def test_the_rooms_there_are_by_default(name, min_role):
+def test_default_rooms(name, min_role):
     assert find_room(name) == Room(name, RoomOptions(min_role=min_role), {})
 
 
-def test_a_room_not_listed_has_the_options_of_default_room(settings):
+def test_unlisted_room_has_the_options_of_default_room(settings):
     assert find_room("other") == Room("other", RoomOptions(), {})
     settings.PM_REALTIME = {"DEFAULT_ROOM": {"public": True, "max_connections": 3}}
     assert find_room("other").options == RoomOptions(public=True, max_connections=3)
     assert find_room("support").options == RoomOptions(min_role="editor")
 
 
-def test_without_a_default_only_listed_rooms_are_there(settings):
+def test_without_a_default_only_listed_rooms_exist(settings):
     settings.PM_REALTIME = {"DEFAULT_ROOM": None, "ROOMS": {"a": {}, "b:<int:pk>": {}}}
     assert find_room("a") is not None
     assert find_room("b:1") is not None
@@ -76,14 +73,14 @@ def test_all_options_are_read(settings):
 
 
 @pytest.mark.parametrize("exact_first", [True, False])
-def test_an_exact_name_beats_a_route_in_either_order(settings, exact_first):
+def test_exact_name_beats_a_route_in_either_order(settings, exact_first):
     exact, route = ("project:1", {"min_role": "master"}), ("project:<int:pk>", {})
     settings.PM_REALTIME = {"ROOMS": dict([exact, route] if exact_first else [route, exact])}
     assert find_room("project:1") == Room("project:1", RoomOptions(min_role="master"), {})
     assert find_room("project:2") == Room("project:2", RoomOptions(), {"pk": 2})
 
 
-def test_of_two_routes_the_first_that_fits_counts(settings):
+def test_first_of_two_matching_routes_counts(settings):
     rooms = {"a:<int:pk>": {"min_role": "user"}, "a:<str:name>": {"min_role": "admin"}}
     settings.PM_REALTIME = {"ROOMS": rooms}
     assert find_room("a:5") == Room("a:5", RoomOptions(min_role="user"), {"pk": 5})
@@ -107,7 +104,7 @@ KEY = uuid.UUID("12345678-1234-5678-1234-567812345678")
         ("p.(<int:pk>)", "p.(1)", {"pk": 1}),
     ],
 )
-def test_a_route_converts_what_it_captures(settings, route, name, kwargs):
+def test_route_converts_captured_values(settings, route, name, kwargs):
     settings.PM_REALTIME = {"ROOMS": {route: {"min_role": "editor"}}, "DEFAULT_ROOM": None}
     assert find_room(name) == Room(name, RoomOptions(min_role="editor"), kwargs)
 
@@ -128,19 +125,19 @@ def test_a_route_converts_what_it_captures(settings, route, name, kwargs):
         ("p.<int:pk>", "px1"),
     ],
 )
-def test_a_name_must_fit_the_whole_route(settings, route, name):
+def test_name_must_match_the_whole_route(settings, route, name):
     settings.PM_REALTIME = {"ROOMS": {route: {}}, "DEFAULT_ROOM": None}
     assert find_room(name) is None
 
 
-def test_a_change_of_the_setting_holds_at_once(settings):
+def test_changed_setting_applies_at_once(settings):
     settings.PM_REALTIME = {"ROOMS": {"a": {"min_role": "user"}}}
     assert find_room("a").options.min_role == "user"
     settings.PM_REALTIME = {"ROOMS": {"a": {"min_role": "admin"}}}
     assert find_room("a").options.min_role == "admin"
 
 
-def test_a_change_of_the_dict_in_place_holds_at_once(settings):
+def test_setting_changed_in_place_applies_at_once(settings):
     rooms = {"a": {"min_role": "user"}}
     settings.PM_REALTIME = {"ROOMS": rooms, "DEFAULT_ROOM": None}
     assert find_room("a").options.min_role == "user"
@@ -163,7 +160,7 @@ def test_a_change_of_the_dict_in_place_holds_at_once(settings):
         ("p:int:pk>", True),
     ],
 )
-def test_a_name_with_angle_brackets_is_a_route(name, answer):
+def test_name_with_angle_brackets_is_a_route(name, answer):
     assert is_route(name) is answer
 
 
@@ -181,25 +178,22 @@ def test_a_name_with_angle_brackets_is_a_route(name, answer):
         "<<int:pk>",
     ],
 )
-def test_a_route_that_django_cannot_read_is_refused(route):
+def test_invalid_route_is_refused(route):
     with pytest.raises(ImproperlyConfigured):
         parse_route(route)
 
 
-def test_options_cannot_be_changed():
+def test_options_are_read_only():
     with pytest.raises(AttributeError):
         find_room("support").options.min_role = "user"
 
 
-# --- joining
-
-
-@pytest.mark.parametrize("who", PEOPLE)
+@pytest.mark.parametrize("kind", USERS)
 @pytest.mark.parametrize(
     ("options", "allowed"),
     [
         ({}, LOGGED_IN),
-        ({"public": True}, set(PEOPLE)),
+        ({"public": True}, set(USERS)),
         *(({"min_role": role}, at_least(role)) for role in ROLES),
         *(({"min_role": role, "public": True}, at_least(role) | {"anonymous"}) for role in ROLES),
         ({"publish_role": "server"}, LOGGED_IN),
@@ -209,28 +203,33 @@ def test_options_cannot_be_changed():
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
-def test_who_may_join(options, allowed, who):
-    refused = ErrorCode.AUTH_REQUIRED if who == "anonymous" else ErrorCode.FORBIDDEN
-    assert code_of(check_join, room(**options), who) == (None if who in allowed else refused)
+def test_options_decide_about_joining(options, allowed, kind):
+    refused = ErrorCode.AUTH_REQUIRED if kind == "anonymous" else ErrorCode.FORBIDDEN
+    assert code_of(check_join, room(**options), kind) == (None if kind in allowed else refused)
 
 
-# --- speaking
-
-
-@pytest.mark.parametrize("who", PEOPLE)
+@pytest.mark.parametrize("kind", USERS)
 @pytest.mark.parametrize("public", [False, True])
 @pytest.mark.parametrize(
     ("publish_role", "allowed"),
-    [(None, set(PEOPLE)), ("server", set()), *((role, at_least(role)) for role in ROLES)],
+    [(None, set(USERS)), ("server", set()), *((role, at_least(role)) for role in ROLES)],
 )
-def test_who_of_those_in_the_room_may_speak(publish_role, public, allowed, who):
+def test_publish_role_decides_about_sending(publish_role, public, allowed, kind):
     asked = room(publish_role=publish_role, public=public)
-    needs_login = who == "anonymous" and publish_role != "server"
+    needs_login = kind == "anonymous" and publish_role != "server"
     refused = ErrorCode.AUTH_REQUIRED if needs_login else ErrorCode.FORBIDDEN
-    assert code_of(check_publish, asked, who) == (None if who in allowed else refused)
+    assert code_of(check_publish, asked, kind) == (None if kind in allowed else refused)
 
 
-def test_a_refusal_says_what_is_the_matter():
+def test_number_of_rooms_is_limited(settings):
+    settings.PM_REALTIME = {"MAX_ROOMS_PER_CONNECTION": 2}
+    check_room_count(1, "a-room")
+    with pytest.raises(CommandError, match="2 rooms") as raised:
+        check_room_count(2, "a-room")
+    assert (raised.value.code, raised.value.room) == (ErrorCode.ROOM_LIMIT, "a-room")
+
+
+def test_refusal_gives_the_reason():
     with pytest.raises(CommandError, match="Only the server sends"):
         check_publish(room(publish_role="server"), authenticated=True, role="master")
     with pytest.raises(CommandError, match="may read this room but not send"):
@@ -239,9 +238,9 @@ def test_a_refusal_says_what_is_the_matter():
         check_join(room(), authenticated=False, role=None)
 
 
-@pytest.mark.parametrize("who", ["anonymous", "roleless"])
+@pytest.mark.parametrize("kind", ["anonymous", "roleless"])
 @pytest.mark.parametrize("check", [check_join, check_publish])
-def test_a_refusal_names_the_room(check, who):
+def test_refusal_names_the_room(check, kind):
     with pytest.raises(CommandError) as raised:
-        check(room(min_role="user", publish_role="user"), **PEOPLE[who])
+        check(room(min_role="user", publish_role="user"), **USERS[kind])
     assert raised.value.room == "a-room"
