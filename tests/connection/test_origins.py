@@ -1,6 +1,6 @@
-"""Whose pages connect: tables of what the settings say, what a browser sends, and the answer.
+"""The check of a handshake's ``Origin``: tables of settings, headers and answers.
 
-``to`` is the address the page opens, whose host and scheme the server sees.
+``to`` is the address that the page opens. The server sees its host and scheme.
 """
 
 import re
@@ -17,7 +17,7 @@ PROXY_SSL = ("HTTP_X_FORWARDED_PROTO", "https")
 
 
 def handshake(origin, to="ws://example.com", **headers):
-    """A handshake as an ASGI server describes it; a header of None is not there."""
+    """The ASGI scope of a handshake. A header that is None is absent."""
     scheme, _, host = to.partition("://")
     given = {"host": host, "origin": origin, **headers}
     return {
@@ -31,18 +31,18 @@ def handshake(origin, to="ws://example.com", **headers):
     }
 
 
-def is_ours(*args, **headers):
+def is_allowed(*args, **headers):
     return is_allowed_origin(handshake(*args, **headers))
 
 
 @pytest.fixture(autouse=True)
 def hosts(settings):
-    """Hosts of each kind that ``ALLOWED_HOSTS`` may name; a test may have others."""
+    """A host of each kind that ``ALLOWED_HOSTS`` may name. Some tests replace them."""
     settings.ALLOWED_HOSTS = ["example.com", ".wild.org", "127.0.0.1", "[::1]"]
     settings.CSRF_TRUSTED_ORIGINS = []
 
 
-# --- by default: the hosts of ALLOWED_HOSTS
+# --- by default: ALLOWED_HOSTS
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def hosts(settings):
         "https://example.com:443",
         "HTTP://EXAMPLE.COM",
         "https://Example.Com",
-        "https://example.com.",  # the same name, written in full
+        "https://example.com.",  # the same name, fully qualified
         "https://wild.org",
         "https://sub.wild.org",
         "https://a.b.wild.org",
@@ -66,8 +66,8 @@ def hosts(settings):
         "http://[::0001]",
     ],
 )
-def test_a_page_of_an_allowed_host_is_ours(origin):
-    assert is_ours(origin)
+def test_page_of_an_allowed_host_is_allowed(origin):
+    assert is_allowed(origin)
 
 
 @pytest.mark.parametrize(
@@ -177,11 +177,11 @@ def test_a_page_of_an_allowed_host_is_ours(origin):
         "blob:https://example.com",
         "view-source:https://example.com",
         "data:text/html,https://example.com",
-        # letters that no browser writes
+        # characters that no browser sends
         b"https://ex\xe4mple.com",
         b"https://example.com\xff",
         b"\xff\xfe",
-        "https://ｅxample.com",  # noqa: RUF001 -- a wide letter
+        "https://ｅxample.com",  # noqa: RUF001 -- a full-width letter
         "https://example。com",
         "https://exаmple.com",  # noqa: RUF001 -- a Cyrillic letter
         "https://xn--exmple-4nf.com",
@@ -189,12 +189,12 @@ def test_a_page_of_an_allowed_host_is_ours(origin):
     ],
 )
 def test_any_other_page_is_refused(origin):
-    assert not is_ours(origin)
+    assert not is_allowed(origin)
 
 
-def test_without_an_origin_it_is_no_browser_and_let_through():
-    assert is_ours(None)
-    assert is_ours(None, "wss://evil.com")
+def test_handshake_without_origin_is_allowed():
+    assert is_allowed(None)
+    assert is_allowed(None, "wss://evil.com")
     assert is_allowed_origin({"headers": []})
     assert is_allowed_origin({})
 
@@ -211,12 +211,12 @@ def test_without_an_origin_it_is_no_browser_and_let_through():
         ([b"", b""], False),
     ],
 )
-def test_a_browser_sends_one_origin(origins, allowed):
+def test_more_than_one_origin_is_refused(origins, allowed):
     headers = [(b"host", b"example.com"), *((b"origin", origin) for origin in origins)]
     assert is_allowed_origin({"headers": headers}) is allowed
 
 
-def test_the_name_of_the_header_may_be_written_large():
+def test_header_name_is_case_insensitive():
     headers = [(b"Host", b"example.com"), (b"Origin", b"https://evil.com")]
     assert not is_allowed_origin({"headers": headers})
 
@@ -239,19 +239,19 @@ def test_the_name_of_the_header_may_be_written_large():
         ("http://evil.com:8000", "ws://example.com:8000", False),
     ],
 )
-def test_the_port_is_that_of_the_request_or_the_scheme(origin, to, allowed):
-    assert is_ours(origin, to) is allowed
+def test_port_must_be_that_of_the_request_or_the_scheme(origin, to, allowed):
+    assert is_allowed(origin, to) is allowed
 
 
 @pytest.mark.parametrize(
     "host",
     [None, "", " ", "evil.com:8000", "example.com:port", "a b", "[::1", "example.com:8000/", "é"],
 )
-def test_a_host_that_is_not_of_the_site_vouches_for_no_port(host):
-    assert is_ours("https://example.com", host=host)
-    assert not is_ours("https://example.com:8000", host=host)
-    assert not is_ours("https://evil.com", host=host)
-    assert not is_ours("http://evil.com:8000", host=host)
+def test_port_of_a_foreign_host_header_is_not_allowed(host):
+    assert is_allowed("https://example.com", host=host)
+    assert not is_allowed("https://example.com:8000", host=host)
+    assert not is_allowed("https://evil.com", host=host)
+    assert not is_allowed("http://evil.com:8000", host=host)
 
 
 @pytest.mark.parametrize(
@@ -264,11 +264,11 @@ def test_a_host_that_is_not_of_the_site_vouches_for_no_port(host):
         ("http://example.com:443", "wss://example.com:443", False),
         ("http://example.com", "ws://example.com", True),
         ("http://example.com", "http://example.com", True),
-        ("https://example.com", "ws://example.com", True),  # a proxy has ended TLS
+        ("https://example.com", "ws://example.com", True),  # a proxy terminates TLS
     ],
 )
-def test_an_insecure_page_does_not_reach_a_secure_socket(origin, to, allowed):
-    assert is_ours(origin, to) is allowed
+def test_insecure_page_cannot_open_a_secure_socket(origin, to, allowed):
+    assert is_allowed(origin, to) is allowed
 
 
 @pytest.mark.parametrize(
@@ -292,19 +292,19 @@ def test_an_insecure_page_does_not_reach_a_secure_socket(origin, to, allowed):
         ("https://a.com, b.com", "ws://a.com, b.com", False),
     ],
 )
-def test_where_all_hosts_are_allowed_only_the_own_one_is_ours(settings, origin, to, allowed):
+def test_wildcard_allows_only_the_host_of_the_request(settings, origin, to, allowed):
     settings.ALLOWED_HOSTS = ["*"]
-    assert is_ours(origin, to) is allowed
+    assert is_allowed(origin, to) is allowed
 
 
-def test_where_all_hosts_are_allowed_a_request_without_one_is_nobodys(settings):
+def test_wildcard_refuses_a_request_without_host(settings):
     settings.ALLOWED_HOSTS = ["*"]
-    assert not is_ours("https://a.com", host=None)
+    assert not is_allowed("https://a.com", host=None)
 
 
-def test_a_host_named_beside_the_star_is_ours_too(settings):
+def test_host_beside_the_wildcard_is_allowed(settings):
     settings.ALLOWED_HOSTS = ["*", "b.com"]
-    assert is_ours("https://b.com", "ws://a.com")
+    assert is_allowed("https://b.com", "ws://a.com")
 
 
 @pytest.mark.parametrize(
@@ -320,46 +320,46 @@ def test_a_host_named_beside_the_star_is_ours_too(settings):
         ("http://localhost:3000", False),
     ],
 )
-def test_under_debug_without_hosts_the_own_machine_is_ours(settings, origin, allowed):
+def test_debug_without_allowed_hosts_allows_localhost(settings, origin, allowed):
     settings.DEBUG = True
     settings.ALLOWED_HOSTS = []
-    assert is_ours(origin, "ws://localhost:8000") is allowed
+    assert is_allowed(origin, "ws://localhost:8000") is allowed
 
 
-def test_without_debug_and_hosts_nobody_is_ours(settings):
+def test_no_allowed_hosts_without_debug_refuses_all(settings):
     settings.ALLOWED_HOSTS = []
-    assert not is_ours("http://localhost:8000", "ws://localhost:8000")
+    assert not is_allowed("http://localhost:8000", "ws://localhost:8000")
 
 
 @pytest.mark.parametrize("entry", [":80", "example.com:80", "https://example.com", ".", "", "::1"])
-def test_a_host_that_is_none_allows_none(settings, entry):
+def test_invalid_allowed_host_allows_nothing(settings, entry):
     settings.ALLOWED_HOSTS = [entry]
     for origin in ("http://example.com", "https://example.com", "http://[::1]", "https://a."):
-        assert not is_ours(origin)
+        assert not is_allowed(origin)
 
 
 # --- behind a proxy
 
 
 @pytest.mark.parametrize("trusts_proxy", [True, False])
-def test_the_host_a_proxy_names_counts_only_where_django_believes_it(settings, trusts_proxy):
+def test_forwarded_host_counts_only_if_django_trusts_it(settings, trusts_proxy):
     settings.ALLOWED_HOSTS = ["*"]
     settings.USE_X_FORWARDED_HOST = trusts_proxy
-    ours, inner = "https://a.com", "http://inner:8000"
-    assert is_ours(ours, "ws://inner:8000", x_forwarded_host="a.com") is trusts_proxy
-    assert is_ours(inner, "ws://inner:8000", x_forwarded_host="a.com") is not trusts_proxy
-    assert is_ours(inner, "ws://inner:8000")
-    assert not is_ours("https://b.com", "ws://inner:8000", x_forwarded_host="a.com, b.com")
-    assert is_ours(inner, "ws://inner:8000", x_forwarded_host="") is not trusts_proxy
+    outer, inner = "https://a.com", "http://inner:8000"
+    assert is_allowed(outer, "ws://inner:8000", x_forwarded_host="a.com") is trusts_proxy
+    assert is_allowed(inner, "ws://inner:8000", x_forwarded_host="a.com") is not trusts_proxy
+    assert is_allowed(inner, "ws://inner:8000")
+    assert not is_allowed("https://b.com", "ws://inner:8000", x_forwarded_host="a.com, b.com")
+    assert is_allowed(inner, "ws://inner:8000", x_forwarded_host="") is not trusts_proxy
 
 
 @pytest.mark.parametrize("trusts_proxy", [True, False])
-def test_the_port_a_proxy_names_counts_only_where_django_believes_it(settings, trusts_proxy):
+def test_forwarded_port_counts_only_if_django_trusts_it(settings, trusts_proxy):
     settings.USE_X_FORWARDED_PORT = trusts_proxy
-    assert is_ours("https://example.com:8443", x_forwarded_port="8443") is trusts_proxy
-    assert not is_ours("https://example.com:9443", x_forwarded_port="8443")
-    assert not is_ours("https://example.com:8443", x_forwarded_port="8443,9443")
-    assert is_ours("https://example.com:8443", "ws://example.com:8443", x_forwarded_port="443")
+    assert is_allowed("https://example.com:8443", x_forwarded_port="8443") is trusts_proxy
+    assert not is_allowed("https://example.com:9443", x_forwarded_port="8443")
+    assert not is_allowed("https://example.com:8443", x_forwarded_port="8443,9443")
+    assert is_allowed("https://example.com:8443", "ws://example.com:8443", x_forwarded_port="443")
 
 
 @pytest.mark.parametrize(
@@ -368,33 +368,33 @@ def test_the_port_a_proxy_names_counts_only_where_django_believes_it(settings, t
         ("https://example.com", "ws://example.com", "https", True),
         ("http://example.com", "ws://example.com", "https", False),
         ("http://example.com", "ws://example.com", "https, http", False),
-        ("http://example.com", "ws://example.com", "wss", False),  # Traefik's word
+        ("http://example.com", "ws://example.com", "wss", False),  # as Traefik sends it
         ("https://example.com", "ws://example.com", "wss", True),
         ("http://example.com", "ws://example.com", "http", True),
         ("http://example.com", "ws://example.com", "ws", True),
         ("http://example.com", "ws://example.com", None, True),
         ("http://example.com", "wss://example.com", None, False),
-        ("http://example.com", "wss://example.com", "http", True),  # TLS behind the proxy only
+        ("http://example.com", "wss://example.com", "http", True),  # TLS only behind the proxy
     ],
 )
-def test_the_scheme_is_the_one_a_proxy_names(settings, origin, to, proto, allowed):
+def test_forwarded_scheme_replaces_that_of_the_request(settings, origin, to, proto, allowed):
     settings.SECURE_PROXY_SSL_HEADER = PROXY_SSL
-    assert is_ours(origin, to, x_forwarded_proto=proto) is allowed
+    assert is_allowed(origin, to, x_forwarded_proto=proto) is allowed
 
 
-def test_the_scheme_a_proxy_names_is_not_believed_unless_django_does():
-    assert is_ours("http://example.com", x_forwarded_proto="https")
-    assert not is_ours("http://example.com", "wss://example.com", x_forwarded_proto="http")
+def test_forwarded_scheme_counts_only_if_django_trusts_it():
+    assert is_allowed("http://example.com", x_forwarded_proto="https")
+    assert not is_allowed("http://example.com", "wss://example.com", x_forwarded_proto="http")
 
 
-def test_a_header_with_underscores_is_not_taken_for_one_of_the_proxy(settings):
+def test_header_with_underscores_does_not_count_as_forwarded(settings):
     settings.SECURE_PROXY_SSL_HEADER = PROXY_SSL
     scope = handshake("http://example.com", x_forwarded_proto="https")
     scope["headers"].insert(0, (b"x_forwarded_proto", b"http"))
     assert not is_allowed_origin(scope)
 
 
-# --- CSRF_TRUSTED_ORIGINS, beside the hosts
+# --- CSRF_TRUSTED_ORIGINS, in addition to ALLOWED_HOSTS
 
 
 @pytest.mark.parametrize(
@@ -416,7 +416,7 @@ def test_a_header_with_underscores_is_not_taken_for_one_of_the_proxy(settings):
         ("https://sub.stars.net", True),
         ("https://a.b.stars.net", True),
         ("https://SUB.STARS.net", True),
-        ("https://stars.net", True),  # as in Django: the bare domain too
+        ("https://stars.net", True),  # as in Django, the bare domain too
         ("http://sub.stars.net", False),
         ("http://stars.net", False),
         ("https://sub.stars.net:8443", False),
@@ -430,7 +430,7 @@ def test_a_header_with_underscores_is_not_taken_for_one_of_the_proxy(settings):
         ("https://evil.com#.stars.net", False),
         ("https://sub.stars-port.net:8443", True),
         ("https://sub.stars-port.net", False),
-        ("https://dots.net", False),  # as in Django: a wildcard is written with a star
+        ("https://dots.net", False),  # as in Django, a wildcard needs a star
         ("https://sub.dots.net", False),
         ("https://slash.net", False),
         ("http://dev.net:3000", True),
@@ -438,10 +438,10 @@ def test_a_header_with_underscores_is_not_taken_for_one_of_the_proxy(settings):
         ("http://[2001:db8::1]:3000", True),
         ("capacitor://localhost", True),
         ("http://localhost", False),
-        ("https://example.com", True),  # one of the hosts still
+        ("https://example.com", True),  # still one of ALLOWED_HOSTS
     ],
 )
-def test_trusted_origins_are_read_as_django_reads_them_for_csrf(settings, origin, allowed):
+def test_csrf_trusted_origins_are_read_as_in_django(settings, origin, allowed):
     settings.CSRF_TRUSTED_ORIGINS = [
         "https://trusted.net",
         "https://port.net:8443",
@@ -453,15 +453,15 @@ def test_trusted_origins_are_read_as_django_reads_them_for_csrf(settings, origin
         "http://[2001:db8:0::1]:3000",
         "capacitor://localhost",
     ]
-    assert is_ours(origin) is allowed
+    assert is_allowed(origin) is allowed
 
 
-def test_a_trusted_origin_may_be_less_secure_than_the_socket(settings):
+def test_trusted_origin_may_be_less_secure_than_the_socket(settings):
     settings.CSRF_TRUSTED_ORIGINS = ["http://dev.net:3000"]
-    assert is_ours("http://dev.net:3000", "wss://example.com")
+    assert is_allowed("http://dev.net:3000", "wss://example.com")
 
 
-# --- ALLOWED_ORIGINS, instead of the hosts
+# --- ALLOWED_ORIGINS, instead of ALLOWED_HOSTS
 
 
 @pytest.mark.parametrize(
@@ -476,8 +476,8 @@ def test_a_trusted_origin_may_be_less_secure_than_the_socket(settings):
         (["https://app.io"], "https://sub.app.io", False),
         (["https://app.io"], "https://evil-app.io", False),
         (["https://app.io"], "https://app.io:8443", False),
-        (["https://app.io"], "https://example.com", False),  # the list replaces the hosts
-        (["https://app.io"], "https://trusted.net", False),  # and the trusted origins
+        (["https://app.io"], "https://example.com", False),  # the list replaces ALLOWED_HOSTS
+        (["https://app.io"], "https://trusted.net", False),  # and CSRF_TRUSTED_ORIGINS
         (["https://app.io"], "null", False),
         (["https://app.io"], "", False),
         (["https://*.app.io"], "https://sub.app.io", True),
@@ -507,9 +507,9 @@ def test_a_trusted_origin_may_be_less_secure_than_the_socket(settings):
         (["*"], "", True),
         (["*"], b"\xff", True),
         (["https://app.io", "*"], "chrome-extension://abc", True),
-        # 'null' is any page that hides where it comes from
+        # 'null' is any page that hides its origin
         (["null"], "null", False),
-        # pages of an app, exactly as they are listed
+        # pages of an app, exactly as listed
         (["capacitor://localhost"], "capacitor://localhost", True),
         (["capacitor://localhost"], "ionic://localhost", False),
         (["capacitor://localhost"], "capacitor://localhost.evil.com", False),
@@ -529,10 +529,10 @@ def test_a_trusted_origin_may_be_less_secure_than_the_socket(settings):
         (["file://"], "file://host", False),
     ],
 )
-def test_a_list_of_origins_replaces_the_hosts(settings, allowed_origins, origin, allowed):
+def test_allowed_origins_replace_the_allowed_hosts(settings, allowed_origins, origin, allowed):
     settings.CSRF_TRUSTED_ORIGINS = ["https://trusted.net"]
     settings.PM_REALTIME = {"ALLOWED_ORIGINS": allowed_origins}
-    assert is_ours(origin) is allowed
+    assert is_allowed(origin) is allowed
 
 
 @pytest.mark.parametrize(
@@ -544,51 +544,55 @@ def test_a_list_of_origins_replaces_the_hosts(settings, allowed_origins, origin,
         ("xn--bcher-kva.example", "xn--bcher-kva.example", True),
         ("XN--BCHER-KVA.example", "xn--bcher-kva.example", True),
         ("straße.example", "xn--strae-oqa.example", True),
-        ("straße.example", "strasse.example", False),  # another's, whatever IDNA 2003 said
+        (
+            "straße.example",
+            "strasse.example",
+            False,
+        ),  # another host, though the same one in IDNA 2003
         ("пример.рф", "xn--e1afmkfd.xn--p1ai", True),
         ("bücher.example", "sub.xn--bcher-kva.example", False),
         ("bücher.example", "bucher.example", False),
-        ("bücher.example", "bücher.example", False),  # no browser writes it so
+        ("bücher.example", "bücher.example", False),  # no browser sends it so
         ("xn--bcher-kva.example", "bücher.example", False),
         ("example.com", "xn--exmple-4nf.com", False),
     ],
 )
-def test_a_host_of_other_letters_may_be_written_either_way(settings, written, sent, allowed):
+def test_international_host_may_be_written_either_way(settings, written, sent, allowed):
     settings.ALLOWED_HOSTS = [written]
-    assert is_ours(f"https://{sent}") is allowed
+    assert is_allowed(f"https://{sent}") is allowed
     settings.ALLOWED_HOSTS = []
     settings.CSRF_TRUSTED_ORIGINS = [f"https://{written}"]
-    assert is_ours(f"https://{sent}") is allowed
+    assert is_allowed(f"https://{sent}") is allowed
     settings.PM_REALTIME = {"ALLOWED_ORIGINS": [f"https://{written}"]}
-    assert is_ours(f"https://{sent}") is allowed
+    assert is_allowed(f"https://{sent}") is allowed
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin1"])
-def test_an_origin_in_other_letters_comes_from_no_browser(settings, encoding):
+def test_origin_with_non_ascii_host_is_refused(settings, encoding):
     settings.ALLOWED_HOSTS = ["bücher.example"]
-    assert not is_ours("https://bücher.example".encode(encoding))
+    assert not is_allowed("https://bücher.example".encode(encoding))
 
 
-def test_the_port_of_a_host_of_other_letters_counts_as_well(settings):
+def test_port_of_an_international_host_counts(settings):
     settings.ALLOWED_HOSTS = ["bücher.example"]
     page, to = "http://xn--bcher-kva.example:8000", "ws://xn--bcher-kva.example:8000"
-    assert is_ours(page, to)
-    assert not is_ours(page, "ws://xn--bcher-kva.example")
+    assert is_allowed(page, to)
+    assert not is_allowed(page, "ws://xn--bcher-kva.example")
 
 
-def test_a_wildcard_may_have_other_letters_too(settings):
+def test_wildcard_of_an_international_host(settings):
     settings.ALLOWED_HOSTS = [".bücher.example"]
-    assert is_ours("https://sub.xn--bcher-kva.example")
+    assert is_allowed("https://sub.xn--bcher-kva.example")
     settings.PM_REALTIME = {"ALLOWED_ORIGINS": ["https://*.bücher.example"]}
-    assert is_ours("https://sub.xn--bcher-kva.example")
-    assert not is_ours("https://evilxn--bcher-kva.example")
+    assert is_allowed("https://sub.xn--bcher-kva.example")
+    assert not is_allowed("https://evilxn--bcher-kva.example")
 
 
-def test_settings_are_read_when_they_are_needed(settings):
+def test_settings_are_read_at_each_handshake(settings):
     settings.PM_REALTIME = {"ALLOWED_ORIGINS": ["https://a.io"]}
-    assert is_ours("https://a.io")
+    assert is_allowed("https://a.io")
     settings.PM_REALTIME = {"ALLOWED_ORIGINS": ["https://b.io"]}
-    assert not is_ours("https://a.io")
+    assert not is_allowed("https://a.io")
 
 
 @pytest.mark.parametrize(
@@ -606,11 +610,11 @@ def test_settings_are_read_when_they_are_needed(settings):
         ("wss://a.io", False),
     ],
 )
-def test_an_origin_in_the_settings_can_match_or_not(text, can_match):
+def test_is_pattern_tells_if_a_text_can_match(text, can_match):
     assert is_pattern(text) is can_match
 
 
-# --- whatever comes
+# --- any bytes
 
 
 # Settings are set once for all examples: each assignment nests the settings one level deeper, and
@@ -648,7 +652,7 @@ PIECES = st.sampled_from(
 )
 NEARLY = st.lists(PIECES | st.text(max_size=2), max_size=8).map("".join)
 VALUES = st.binary(max_size=40) | NEARLY.map(lambda text: text.encode("utf-8", "surrogatepass"))
-OURS = re.compile(
+ALLOWED = re.compile(
     rb"https?://(example\.com|([a-z0-9_-]+\.)*wild\.org|127\.0\.0\.1|\[[0:]*:0*1\])\.?(:\d+)?",
     re.IGNORECASE,
 )
@@ -663,7 +667,7 @@ OURS = re.compile(
     max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @pytest.mark.usefixtures("trusted_proxy")
-def test_whatever_bytes_come_only_our_hosts_are_let_in(headers, scheme):
+def test_any_bytes_let_only_allowed_hosts_in(headers, scheme):
     scope = {"scheme": scheme, "headers": headers}
     origins = [value for name, value in headers if name.lower() == b"origin"]
     answer = is_allowed_origin(scope)
@@ -673,7 +677,7 @@ def test_whatever_bytes_come_only_our_hosts_are_let_in(headers, scheme):
         assert answer
     elif answer:
         (origin,) = origins
-        assert OURS.fullmatch(origin)
+        assert ALLOWED.fullmatch(origin)
 
 
 @given(host=VALUES)
@@ -681,12 +685,12 @@ def test_whatever_bytes_come_only_our_hosts_are_let_in(headers, scheme):
     max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @pytest.mark.usefixtures("any_host")
-def test_whatever_is_asked_for_another_page_is_never_ours(host):
-    answer = is_ours("https://page.example", host=host)
+def test_any_host_header_matches_only_the_same_origin(host):
+    answer = is_allowed("https://page.example", host=host)
     assert answer is bool(re.fullmatch(rb"page\.example\.?(:\d+)?", host, re.IGNORECASE))
 
 
-def test_a_refusal_is_described_by_what_was_read():
+def test_refusal_is_described_with_the_headers_read():
     assert describe(handshake("https://evil.com", "wss://example.com")) == (
         "Origin 'https://evil.com', Host 'example.com', over https"
     )
