@@ -1,36 +1,69 @@
-"""Run tox for each environment whose Python is on this machine, and say which are not.
+"""Run the tests with tox, on the combinations of Python and Django that setup.cfg names.
 
-The first, which drives servers under load, runs alone; the others then run three at a time,
-as much of their time is waiting.
+Without an option: on the lowest one, with linters, servers, load and browsers. ``--others``: on all
+others, what may differ between versions, three at a time, as much of their time is waiting.
+``--missing`` prints the Pythons that are not on this machine.
 """
 
+import argparse
+import os
+import re
 import shutil
 import subprocess
 import sys
+from itertools import product
+from pathlib import Path
 
-TOX = [sys.executable, "-m", "tox"]
+ROOT = Path(__file__).resolve().parent.parent
+SUPPORTED = (ROOT / "setup.cfg").read_text()
+PYTHONS = re.findall(r":: Python :: (3\.\d+)$", SUPPORTED, re.MULTILINE)
+DJANGOS = re.findall(r":: Django :: (\d+\.\d+)$", SUPPORTED, re.MULTILINE)
 
 
 def main() -> int:
-    listed = subprocess.run(
-        [*TOX, "list", "--no-desc", "-q"], capture_output=True, text=True, check=True
-    ).stdout.split()
-    by_version = [name for name in listed if name.startswith("py")]
-    present = [name for name in by_version if has_python(name)]
-    absent = [name for name in by_version if name not in present]
-    print(f"Running {', '.join(present)}. No Python here for: {', '.join(absent) or 'none'}.")
-    first, others = present[0], present[1:]
-    failed = subprocess.call([*TOX, "run", "-e", first])
-    if others:
-        failed |= subprocess.call([*TOX, "run-parallel", "-p", "3", "-e", ",".join(others)])
-    return failed
+    parser = argparse.ArgumentParser(description=__doc__)
+    options = parser.add_mutually_exclusive_group()
+    options.add_argument("--others", action="store_true")
+    options.add_argument("--missing", action="store_true")
+    chosen = parser.parse_args()
+    found = {version: find_python(version) for version in PYTHONS}
+    if chosen.missing:
+        print(*(version for version, path in found.items() if path is None))
+        return 0
+    first, *others = environments()
+    run = ["run", "-e", first]
+    if chosen.others:
+        run = ["run-parallel", "-p", "3", "-e", ",".join(others)]
+    paths = [str(path) for path in found.values() if path is not None]
+    command = [*run, "--skip-missing-interpreters", "false", "--discover", *paths]
+    return subprocess.call([sys.executable, "-m", "tox", *command], cwd=ROOT)
 
 
-def has_python(environment: str) -> bool:
-    """Whether the Python of ``py312-django60`` is there and starts (a shim may not)."""
-    version = environment.partition("-")[0]
-    found = shutil.which(f"python{version[2]}.{version[3:]}")
-    return found is not None and subprocess.run([found, "-c", ""], check=False).returncode == 0
+def environments() -> list[str]:
+    """The names of the tox environments, lowest versions first."""
+    return [
+        f"py{python}-django{django}".replace(".", "")
+        for python, django in product(PYTHONS, DJANGOS)
+        if (python, django) == ("3.11", "5.2") or python != "3.11"  # Django 6.0 needs 3.12.
+    ]
+
+
+def find_python(version: str) -> Path | None:
+    """A Python of this version that starts: one on the path, of pyenv, or of uv."""
+    name = f"python{version}"
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    uv = Path.home() / ".local" / "share" / "uv" / "python"
+    candidates = [
+        *filter(None, [shutil.which(name)]),
+        *pyenv.glob(f"{version}.*/bin/{name}"),
+        *uv.glob(f"cpython-{version}.*/bin/{name}"),
+    ]
+    # A shim of pyenv does not start if another version is chosen.
+    return next((Path(each) for each in candidates if starts(each)), None)
+
+
+def starts(python: str | Path) -> bool:
+    return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
 
 
 if __name__ == "__main__":
