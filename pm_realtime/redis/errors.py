@@ -17,14 +17,17 @@ def is_lost_connection(error: object) -> bool:
 def _is_raised_in_redis_py(error: object) -> bool:
     """Whether ``error`` comes from a connection of redis-py that was cut while it was in use.
 
-    A write then finds None in place of its socket. A task that reads may reconnect at the same time
-    as one that writes, and asyncio raises ``RuntimeError`` for the second of them.
+    A write then finds None in place of its socket, in some releases of Python 3.12 and 3.13 inside
+    asyncio. A task that reads may reconnect at the same time as one that writes, and asyncio raises
+    ``RuntimeError`` for the second of them.
     """
-    if not isinstance(error, AttributeError | RuntimeError) or error.__traceback__ is None:
+    kinds = (AttributeError, RuntimeError, TypeError)
+    if not isinstance(error, kinds) or error.__traceback__ is None:
         return False
     modules = [
         str(frame.f_globals["__name__"]) for frame, _ in traceback.walk_tb(error.__traceback__)
     ]
-    if isinstance(error, AttributeError):
-        modules = modules[-1:]
-    return any(module.startswith("redis.") for module in modules)
+    if isinstance(error, AttributeError) and modules[-1].startswith("redis."):
+        return True
+    is_in_redis_py = any(module.startswith("redis.") for module in modules)
+    return is_in_redis_py and modules[-1].startswith("asyncio.")

@@ -466,13 +466,13 @@ async def test_step_without_a_server_is_a_lost_connection(valkey, make, kind):
     subject = await make(kind, valkey)
     await subject.join("g")
     valkey.kill()
-    for step in (
-        lambda: subject.send("g", 1),
-        lambda: subject.layer.group_add("h", subject.channel),
-    ):
-        with pytest.raises(Exception, match=r".") as caught:
-            await step()
-        assert is_lost_connection(caught.value)
+    with pytest.raises(Exception, match=r".") as caught:
+        await subject.send("g", 1)
+    assert is_lost_connection(caught.value)
+    joining = subject.layer.group_add("h", subject.channel)
+    (error,) = await asyncio.gather(joining, return_exceptions=True)
+    # A socket whose other end has just closed may still take what is written.
+    assert is_lost_connection(error) if error else not subject.adapter.confirms_joins
 
 
 async def test_failed_channel_leaves_no_queue(valkey):

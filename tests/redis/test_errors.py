@@ -33,6 +33,18 @@ async def test_redis_py_connection_cut_during_write_is_lost():
     assert is_lost_connection(caught.value)
 
 
+async def test_write_to_a_lost_socket_is_lost(valkey):
+    connection = redis.asyncio.Connection(port=valkey.port)
+    await connection.connect()
+    connection._writer.transport.abort()
+    await asyncio.sleep(0)
+    writing = connection._send_packed_command([b"PING"])
+    (error,) = await asyncio.gather(writing, return_exceptions=True)
+    # Some versions of Python raise nothing before the reply is read.
+    assert error is None or is_lost_connection(error)
+    await connection.disconnect()
+
+
 async def test_second_reader_of_a_redis_py_connection_is_lost(valkey):
     connection = redis.asyncio.Connection(port=valkey.port)
     await connection.connect()
@@ -46,7 +58,7 @@ async def test_second_reader_of_a_redis_py_connection_is_lost(valkey):
     await connection.disconnect()
 
 
-@pytest.mark.parametrize("error", [AttributeError, RuntimeError])
+@pytest.mark.parametrize("error", [AttributeError, RuntimeError, TypeError])
 def test_error_of_our_own_code_is_a_mistake(error):
     with pytest.raises(error) as caught:
         raise error
