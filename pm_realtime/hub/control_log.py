@@ -26,9 +26,7 @@ class ControlLog:
     """Belongs to one event loop; times are monotonic seconds."""
 
     def __init__(
-        self,
-        max_messages: int = MAX_LOGGED_MESSAGES,
-        clock: Callable[[], float] = time.monotonic,
+        self, max_messages: int = MAX_LOGGED_MESSAGES, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._messages: deque[LoggedControl] = deque(maxlen=max_messages)
         self._clock = clock

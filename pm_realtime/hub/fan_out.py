@@ -30,7 +30,7 @@ MEMBERS_PER_CHECK: Final = 50
 
 
 class FanOut:
-    """Belongs to one hub, whose process channel hands over what arrives."""
+    """Belongs to one hub. Its process channel uses it as a ``MessageHandler``."""
 
     def __init__(
         self,
@@ -52,35 +52,31 @@ class FanOut:
         self._served, self._turn_began_at = 0, 0.0
 
     def hold(self, member: Member) -> None:
-        """Keep the messages for ``member`` back until :meth:`release`."""
-        self._held.setdefault(member.connection_id, MessageBuffer())
+        if member in self._registry:
+            self._held.setdefault(member.connection_id, MessageBuffer())
 
-    def release(self, member: Member) -> None:
-        """Deliver what was held for ``member``, except from groups that it has left meanwhile."""
-        held = self._held.pop(member.connection_id, None)
-        for _, message in held.messages if held is not None else ():
-            self._hand_to(member, message, conf.MAX_QUEUE_BYTES)
+    def release_held(self, member: Member) -> None:
+        if held := self._held.pop(member.connection_id, None):
+            for _, message in held.messages:
+                self._hand_to(member, message, conf.MAX_QUEUE_BYTES)
 
     def forget_held(self, connection_id: str, group: str | None = None) -> None:
-        """Drop what is held for a connection: what came for ``group``, or everything."""
+        """Drop the messages of ``group`` that are held for a connection, or all of them."""
         if group is None:
             self._held.pop(connection_id, None)
         elif held := self._held.get(connection_id):
             held.take({group})
 
     def deliver_missed(self, member: Member, group: str) -> None:
-        """Deliver what ``member`` has missed in ``group``, which it has joined in this instant."""
         for message in self._missed.hand_over(member.connection_id, group, self._serial):
             self._hand_to(member, message, conf.MAX_QUEUE_BYTES)
 
     def begin_turn(self) -> None:
-        """Other tasks of the event loop have just had a turn."""
         self._served, self._turn_began_at = 0, time.monotonic()
 
     async def deliver(
         self, group: str, members: dict[str, Member], pushes: Sequence[dict[str, Any]]
     ) -> None:
-        """Deliver pushes that arrived together to the ``members`` of ``group``."""
         for burst in bursts(group, pushes, self._serial):
             self._serial = burst.messages[-1].serial
             await self._deliver_burst(members, burst)
@@ -133,7 +129,11 @@ class FanOut:
         """Deliver ``message`` to ``member``, or hold it; at most ``max_bytes`` are held."""
         connection_id = member.connection_id
         if self._held and (held := self._held.get(connection_id)) is not None:
-            self._hold_message(member, held, message, max_bytes)
+            held.add(NEVER_SENT, message)
+            if held.bytes > max_bytes:
+                del self._held[connection_id]
+                reason = "too much came in while rights were read"
+                _receive_control(member, Close(int(CloseCode.OVERLOADED), reason))
             return
         number = member.deliver(message.text)
         if self._noted and (noted := self._noted.get(connection_id)) is not None:
@@ -147,17 +147,7 @@ class FanOut:
         if member is not None and is_in_group and connection_id != message.exclude:
             self._hand_to(member, message, max_bytes)
 
-    def _hold_message(
-        self, member: Member, held: MessageBuffer, message: Message, max_bytes: int
-    ) -> None:
-        held.add(NEVER_SENT, message)
-        if held.bytes > max_bytes:
-            del self._held[member.connection_id]
-            reason = "too much came in while rights were read"
-            _receive_control(member, Close(int(CloseCode.OVERLOADED), reason))
-
     def deliver_control(self, control: Control) -> None:
-        """Deliver a control message to the members of its target; one that fails stops no other."""
         if control.is_logged:
             self._control_log.add(control.target, control.message)
         entry = self._registry.groups.get(control.target)
@@ -165,7 +155,7 @@ class FanOut:
             _receive_control(member, control.message)
 
     def recheck_all(self) -> None:
-        """Control messages may have been lost: let all members recheck, joining ones included."""
+        # The log is for connections that are just joining.
         self._control_log.add(authenticated_group(), Recheck())
         for member in self._registry:
             _receive_control(member, Recheck())

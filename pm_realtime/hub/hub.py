@@ -16,13 +16,7 @@ from pm_realtime.hub.missed import MissedMessages
 from pm_realtime.hub.registry import Registry
 from pm_realtime.hub.resume import ResumeBuffers
 from pm_realtime.hub.sweep import sweep_forever
-from pm_realtime.layer import (
-    DEFAULT_TIMINGS,
-    Group,
-    ProbeTimings,
-    ProcessChannel,
-    control_group,
-)
+from pm_realtime.layer import DEFAULT_TIMINGS, Group, ProbeTimings, ProcessChannel, control_group
 
 
 class Hub:
@@ -99,16 +93,16 @@ class Hub:
         self._registry.remove(connection_id)
         self._fan_out.forget_held(connection_id)
         if len(self._registry) <= (self._control_subscriber in self._registry):
-            await self._stop()
+            _hubs.drop(self)
+            await self._close()
 
     def hold(self, member: Member) -> None:
         """Keep the messages for ``member`` back until :meth:`release_held`."""
-        if member in self._registry:
-            self._fan_out.hold(member)
+        self._fan_out.hold(member)
 
     def release_held(self, member: Member) -> None:
         """Deliver what was held for ``member``, except from groups that it has left meanwhile."""
-        self._fan_out.release(member)
+        self._fan_out.release_held(member)
 
     def knows(self, connection_id: str) -> bool:
         """Whether a connection is open here, or has dropped and can be resumed."""
@@ -151,10 +145,6 @@ class Hub:
             except BaseException:
                 await self._close()
                 raise
-
-    async def _stop(self) -> None:
-        _hubs.drop(self)
-        await self._close()
 
     async def _close(self) -> None:
         await self.leave(self._control_subscriber, control_group())

@@ -7,7 +7,7 @@ from pm_realtime.layer import Groups
 
 
 class Registry:
-    """Belongs to one hub. It changes nothing in the layer."""
+    """Belongs to one hub; the hub tells the layer."""
 
     def __init__(self) -> None:
         self.groups: Groups[Member] = Groups()

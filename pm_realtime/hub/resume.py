@@ -15,13 +15,7 @@ from pm_realtime.hub.members import Member, OwnerKey, SilentMember
 from pm_realtime.hub.messages import NEVER_SENT, Message, MessageBuffer
 from pm_realtime.hub.missed import Resumed, ResumePosition
 from pm_realtime.hub.registry import Registry
-from pm_realtime.layer import (
-    ControlMessage,
-    RefreshRoom,
-    Unsubscribe,
-    connection_group,
-    room_group,
-)
+from pm_realtime.layer import ControlMessage, RefreshRoom, Unsubscribe, connection_group, room_group
 
 
 def read_resume_position(query: bytes) -> ResumePosition | None:

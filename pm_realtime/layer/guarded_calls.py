@@ -32,11 +32,11 @@ _ERROR_PREFIX: Final = "The channel layer: "
 
 
 class GuardedCalls:
-    """The calls of one event loop to a layer outside of this process."""
+    """Those of one event loop."""
 
     def __init__(self, timeout_seconds: float = LAYER_CALL_TIMEOUT_SECONDS) -> None:
         self._calls = BoundedCalls(MAX_LAYER_CALLS, timeout_seconds)
-        #: The reason why calls are refused; None while the circuit breaker is closed.
+        #: None while the circuit breaker is closed.
         self.outage_reason: str | None = None
         self.may_open_at = 0.0
 

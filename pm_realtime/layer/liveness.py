@@ -29,23 +29,21 @@ NOT_ARRIVING: Final = "messages that are sent do not arrive"
 
 @dataclass(frozen=True)
 class ProbeTimings:
-    """The times of a liveness probe, in seconds."""
+    """The timings of a liveness probe."""
 
-    #: Between two probes. With less than redis-py's socket timeout of 5 s, RedisChannelLayer, which
-    #: may not wait longer for a message, never does.
+    #: Between two probes. The core layer must get a message within redis-py's socket timeout.
     interval_seconds: float = 2.0
-    #: A probe that takes longer is missed and the next one is sent.
+    #: A probe that takes longer is missed, and the next one is sent.
     timeout_seconds: float = 0.5
-    #: The time without a probe, at least, after which the layer is down. An event loop that was
-    #: held up receives late.
+    #: Without a probe for so long the layer is down: an event loop that was held up receives late.
     down_after_seconds: float = 2.0
-    #: The time that the confirmation of a join may take behind other messages.
+    #: A join is confirmed within this time, even behind other messages.
     confirmation_seconds: float = 10.0
-    #: Until the first question whether a join is confirmed is repeated; doubled each time.
+    #: Until a confirmation is asked for again; doubled each time.
     first_confirmation_seconds: float = 0.005
-    #: The time that the layer is down, while it takes messages, before its sockets are reopened.
+    #: If the layer takes messages but is down for so long, its sockets are opened again.
     reconnect_after_seconds: float = 3.0
-    #: Between two probes while something goes on to fail.
+    #: Between two probes while failures are reported.
     suspect_interval_seconds: float = 0.05
 
 
@@ -76,20 +74,16 @@ class LivenessProbe:
         self._adapter = adapter_for(layer)
         self._groups = self._adapter.one_group_of_each_server(lambda n: probe_group(channel, n))
         self._interval = None if is_in_process(layer) else timings.interval_seconds
-        #: The number of the last probe, and of the first one since the layer became suspect.
+        #: The numbers of the last probe and of the first that counts, and the groups that miss it.
         self._number = self._first = 0
-        #: The groups from which the last probe has not arrived.
         self._missing: set[str] = set()
-        self._has_arrived = asyncio.Event()
+        self._confirmations: dict[int, asyncio.Event] = {}
+        self._has_arrived, self._is_due = asyncio.Event(), asyncio.Event()
         self._is_healthy = asyncio.Event()
         self._is_healthy.set()
         self._must_resubscribe = self._is_subscribed = False
-        #: Why the layer is down; None if it is not.
         self._down_reason: str | None = None
-        self._is_due = asyncio.Event()
-        self._confirmations: dict[int, asyncio.Event] = {}
-        #: Messages that have arrived, and whether they are being delivered: a probe behind other
-        #: messages is late, not lost.
+        #: The receiver notes arrivals here: a probe behind other messages is late, not lost.
         self.arrivals = 0
         self.is_delivering = False
 
@@ -108,12 +102,12 @@ class LivenessProbe:
         await self._unsubscribe()
 
     def suspect(self) -> None:
-        """Something failed: send a probe now and let nothing join before it has arrived."""
+        """Something failed: send a probe now, and let joins wait for it."""
         self._is_healthy.clear()
         self._is_due.set()
 
     def probe_now(self) -> None:
-        """Send a probe now, and unsubscribe what is stale before."""
+        """Unsubscribe what is stale and send a probe now."""
         self._is_due.set()
 
     def mark_down(self, error: Exception) -> None:
@@ -141,6 +135,10 @@ class LivenessProbe:
     def is_healthy(self) -> bool:
         """Whether the last probe arrived and nothing has failed since."""
         return self._is_healthy.is_set()
+
+    @property
+    def is_on_one_server(self) -> bool:
+        return len(self._groups) == 1
 
     async def wait_healthy(self) -> None:
         """Return when messages arrive. Raises ``BackendError`` if they do not."""
@@ -171,7 +169,7 @@ class LivenessProbe:
         self._number += 1
         number, pause = self._number, self._timings.first_confirmation_seconds
         confirmation = self._confirmations[number] = asyncio.Event()
-        misses = _Misses(self, self._timings.down_after_seconds)
+        misses = _Misses(self, self._timings)
         try:
             while not misses.are_final and misses.seconds < self._timings.confirmation_seconds:
                 await self._send(group, number)
@@ -183,21 +181,14 @@ class LivenessProbe:
             del self._confirmations[number]
         raise guarded_calls.outage_error(NOT_ARRIVING)
 
-    @property
-    def is_on_one_server(self) -> bool:
-        return len(self._groups) == 1
-
     async def run(self) -> None:
         """Send a probe at each interval, and at once while the layer is suspect."""
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._interval):
-                    await self._is_due.wait()
+            await _is_set(self._is_due, self._interval)
             await self._probe_until_healthy()
 
     async def _probe_until_healthy(self) -> None:
-        misses = _Misses(self, self._timings.down_after_seconds)
-        reconnected_at = time.monotonic()
+        misses, reconnected_at = _Misses(self, self._timings), time.monotonic()
         self._first = self._number + 1
         while True:
             self._is_due.clear()
@@ -273,9 +264,9 @@ class LivenessProbe:
 class _Misses:
     """The probes in a row that did not arrive in time."""
 
-    def __init__(self, probe: LivenessProbe, down_after_seconds: float) -> None:
+    def __init__(self, probe: LivenessProbe, timings: ProbeTimings) -> None:
         self._probe = probe
-        self._down_after_seconds = down_after_seconds
+        self._down_after_seconds = timings.down_after_seconds
         self._began_at = time.monotonic()
         self._arrivals = probe.arrivals
         self._count = 0
@@ -289,7 +280,7 @@ class _Misses:
 
     @property
     def are_final(self) -> bool:
-        """Whether so many are missing, for so long, that the layer is down."""
+        """Whether the layer is down."""
         is_long = self.seconds >= self._down_after_seconds
         return is_long and self._count >= MISSED_PROBES_UNTIL_DOWN
 
@@ -298,7 +289,8 @@ class _Misses:
         return time.monotonic() - self._began_at
 
 
-async def _is_set(event: asyncio.Event, seconds: float) -> bool:
+async def _is_set(event: asyncio.Event, seconds: float | None) -> bool:
+    """Whether ``event`` is set within ``seconds``."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
@@ -306,5 +298,5 @@ async def _is_set(event: asyncio.Event, seconds: float) -> bool:
 
 
 def _is_timeout(error: Exception) -> bool:
-    """Whether something has taken too long, rather than failed."""
+    """Whether a call has taken too long, rather than failed."""
     return isinstance(error, TimeoutError) or isinstance(error.__cause__, TimeoutError)

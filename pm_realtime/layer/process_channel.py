@@ -48,10 +48,7 @@ class ProcessChannel:
     """Belongs to one hub: ``groups`` are the hub's, ``handler`` gets what arrives for them."""
 
     def __init__(
-        self,
-        groups: Groups[Any],
-        handler: MessageHandler,
-        timings: ProbeTimings = DEFAULT_TIMINGS,
+        self, groups: Groups[Any], handler: MessageHandler, timings: ProbeTimings = DEFAULT_TIMINGS
     ) -> None:
         self._groups = groups
         self._handler = handler

@@ -8,7 +8,7 @@ The names of kinds and fields are those of version 0.1, so that both understand 
 rolling deploy. A kind whose meaning changes gets a new :data:`CONTROL_VERSION`.
 """
 
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self, Union
 
 import msgspec
 
@@ -112,19 +112,7 @@ class CookieRenewed(ControlMessage, tag="renew_session", frozen=True):
     expires_at: float
 
 
-AnyControl = (
-    Close
-    | Subscribe
-    | Unsubscribe
-    | Refresh
-    | ChangePending
-    | Recheck
-    | RefreshRoom
-    | SessionEnded
-    | SessionRekeyed
-    | CookieExpected
-    | CookieRenewed
-)
+_ANY_CONTROL: Final[Any] = Union[tuple(ControlMessage.__subclasses__())]  # noqa: UP007
 
 
 class Control(msgspec.Struct, frozen=True):
@@ -156,7 +144,7 @@ class Control(msgspec.Struct, frozen=True):
         if version != CONTROL_VERSION:
             raise LookupError(f"{kind!r} of version {version!r}")
         try:
-            control = msgspec.convert({**arguments, "instruction": kind}, AnyControl)
+            control = msgspec.convert({**arguments, "instruction": kind}, _ANY_CONTROL)
         except msgspec.ValidationError as error:
             raise LookupError(f"{kind!r} ({error})") from None
         return cls(group, target or group, control, target is not None)
@@ -192,23 +180,15 @@ def group_of_push(message: Any) -> str | None:
         text, exclude = message["text"], message.get("exclude")
         if message["type"] != PUSH_TYPE or not (exclude is None or isinstance(exclude, str)):
             return None
-        return str(message["group"]) if _is_encodable(text) else None
-    except (KeyError, TypeError, AttributeError):
+        if not isinstance(text, str):
+            return None
+        if not text.isascii():
+            text.encode()
+        return str(message["group"])
+    except (KeyError, TypeError, AttributeError, UnicodeEncodeError):
         return None
 
 
 def is_probe(message: Any) -> bool:
     """Whether ``message`` is a liveness probe."""
     return isinstance(message, dict) and message.get("type") == PROBE_TYPE
-
-
-def _is_encodable(text: Any) -> bool:
-    if not isinstance(text, str):
-        return False
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
