@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
+from django.dispatch import Signal
+
 from pm_realtime import signals
 from pm_realtime.auth import Identity
 from pm_realtime.backends import get_backend
@@ -58,7 +60,7 @@ class Connection(Protocol):
     def deliver_missed(self, group: str) -> None:
         """Send the missed messages of ``group``, which has just been joined."""
 
-    async def notify(self, signal: Any, **arguments: Any) -> None:
+    async def notify(self, signal: Signal, **arguments: Any) -> None:
         """Log an event and send its Django signal, with the id and the user of the connection."""
 
 
