@@ -6,12 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from django.conf import settings
-from django.contrib.auth import (
-    BACKEND_SESSION_KEY,
-    HASH_SESSION_KEY,
-    SESSION_KEY,
-    get_user_model,
-)
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.db import InterfaceError, OperationalError
 
 from pm_realtime.auth import sessions
@@ -88,11 +83,9 @@ def _may_be_coalesced(key: str) -> bool:
     )
 
 
-async def _identify_batch(keys: Sequence[str]) -> Sequence[Identity | Exception]:
-    return await run_handshake(_identify_keys, keys)
-
-
-_coalescers: Final = PerLoop(lambda: Coalescer(_identify_batch))
+_coalescers: Final = PerLoop[Coalescer[str, Identity]](
+    lambda: Coalescer(lambda keys: run_handshake(_identify_keys, keys))
+)
 
 
 def _identify_keys(keys: Sequence[str]) -> Sequence[Identity | Exception]:

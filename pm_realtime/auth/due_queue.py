@@ -2,35 +2,25 @@
 
 import heapq
 import itertools
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
 
-#: Replaced entries that are kept before the queue is built anew, beside as many as there are items.
-MAX_STALE_ENTRIES: Final = 50
-
-
-class _Entry(Generic[T]):
-    """``item`` is None once the entry was replaced or discarded."""
-
-    __slots__ = ("due_at", "item")
-
-    def __init__(self, due_at: float, item: T) -> None:
-        self.due_at = due_at
-        self.item: T | None = item
+#: Replaced rows that are kept before the heap is built anew, beside as many as there are items.
+MAX_STALE_ROWS: Final = 50
 
 
 class DueQueue(Generic[T]):
     """At most one time for each item. Nothing keeps a discarded item alive."""
 
     def __init__(self) -> None:
-        self._entries: Final[dict[T, _Entry[T]]] = {}
-        #: A number in each row, as entries cannot be compared.
-        self._heap: list[tuple[float, int, _Entry[T]]] = []
+        #: The time, a number that decides between equal times, and the item: None once replaced.
+        self._heap: list[list[Any]] = []
+        self._rows: Final[dict[T, list[Any]]] = {}
         self._numbers = itertools.count()
 
     def __len__(self) -> int:
-        """The entries kept, those that were replaced included."""
+        """The rows kept, those that were replaced included."""
         return len(self._heap)
 
     @property
@@ -40,29 +30,27 @@ class DueQueue(Generic[T]):
 
     def put(self, item: T, due_at: float) -> bool:
         """Have ``item`` due at ``due_at`` and not before. True if nothing else is due earlier."""
-        before = self._entries.get(item)
-        if before is not None and before.due_at == due_at:
+        if item in self._rows and self._rows[item][0] == due_at:
             return False
         self.discard(item)
-        if len(self._heap) > 2 * len(self._entries) + MAX_STALE_ENTRIES:
-            self._heap = [row for row in self._heap if row[2].item is not None]
+        if len(self._heap) > 2 * len(self._rows) + MAX_STALE_ROWS:
+            self._heap = [row for row in self._heap if row[2] is not None]
             heapq.heapify(self._heap)
-        entry = self._entries[item] = _Entry(due_at, item)
-        heapq.heappush(self._heap, (due_at, next(self._numbers), entry))
-        return self._heap[0][2] is entry
+        row = self._rows[item] = [due_at, next(self._numbers), item]
+        heapq.heappush(self._heap, row)
+        return self._heap[0] is row
 
     def discard(self, item: T) -> None:
         """Forget ``item``."""
-        entry = self._entries.pop(item, None)
-        if entry is not None:
-            entry.item = None
+        if item in self._rows:
+            self._rows.pop(item)[2] = None
 
     def take_due(self, now: float) -> list[T]:
         """Remove the items that are due at ``now``, the longest due first."""
         due = []
         while self._heap and self._heap[0][0] <= now:
-            item = heapq.heappop(self._heap)[2].item
+            item = heapq.heappop(self._heap)[2]
             if item is not None:
-                del self._entries[item]
+                del self._rows[item]
                 due.append(item)
         return due

@@ -70,13 +70,15 @@ def connect_receivers() -> None:
     for model in _user_models():
         post_save.connect(_refresh_saved, sender=model, dispatch_uid=_NAME)
         post_delete.connect(_close_deleted, sender=model, dispatch_uid=_NAME)
-    for through in _relations_of_users():
+    fields: Any = get_user_model()._meta.many_to_many
+    for field in fields:
+        through, related = field.remote_field.through, field.remote_field.model
         m2m_changed.connect(_refresh_related, sender=through, dispatch_uid=_NAME)
         post_save.connect(_refresh_member, sender=through, dispatch_uid=_NAME)
         post_delete.connect(_refresh_member, sender=through, dispatch_uid=_NAME)
-    for model in _group_models():
-        post_save.connect(_refresh_all, sender=model, dispatch_uid=_NAME)
-        post_delete.connect(_refresh_all, sender=model, dispatch_uid=_NAME)
+        if field.name == "groups":
+            post_save.connect(_refresh_all, sender=related, dispatch_uid=_NAME)
+            post_delete.connect(_refresh_all, sender=related, dispatch_uid=_NAME)
 
 
 def _reconnect(*, setting: str, **kwargs: Any) -> None:
@@ -87,17 +89,6 @@ def _reconnect(*, setting: str, **kwargs: Any) -> None:
 def _user_models() -> list[type[Model]]:
     """The user model, its proxies and its child models: each is a sender of its own."""
     return [model for model in apps.get_models() if issubclass(model, get_user_model())]
-
-
-def _relations_of_users() -> list[Any]:
-    """The tables of the user model's many-to-many fields, such as groups."""
-    return [field.remote_field.through for field in get_user_model()._meta.many_to_many]
-
-
-def _group_models() -> list[Any]:
-    """The models to which a field ``groups`` of the user model relates."""
-    fields = get_user_model()._meta.many_to_many
-    return [field.remote_field.model for field in fields if field.name == "groups"]
 
 
 @_harmless

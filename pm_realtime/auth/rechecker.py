@@ -7,7 +7,6 @@ when something has changed. :mod:`pm_realtime.auth.recheck` decides, in a thread
 
 import asyncio
 import logging
-import math
 import time
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -119,9 +118,7 @@ class Rechecker:
             self._put_due(subject, subject.identity.session)
 
     def _put_due(self, subject: Subject, session: sessions.Session | None) -> None:
-        if session is None or math.isinf(session.recheck_at):
-            return
-        if self._due.put(subject, session.recheck_at):
+        if session is not None and self._due.put(subject, session.recheck_at):
             self._is_due_earlier.set()
 
     async def _sweep(self) -> None:
@@ -130,8 +127,7 @@ class Rechecker:
             known = weakref.WeakSet(self._subjects)
             batches = _batched(_weak(known), size) or [[]]
             for batch in batches:
-                pause = SWEEP_SPREAD * conf.SESSION_RECHECK_INTERVAL / len(batches)
-                await asyncio.sleep(pause)
+                await asyncio.sleep(SWEEP_SPREAD * conf.SESSION_RECHECK_INTERVAL / len(batches))
                 await self._sweep_batch(batch)
             # Subjects that were added meanwhile would wait for longer than an interval.
             new = _weak(subject for subject in self._subjects if subject not in known)
@@ -149,8 +145,7 @@ class Rechecker:
             self._is_requested.clear()
             await self._recheck_requested()
             if self._requests:
-                pause = self._timings.retry_pause_seconds if self._is_failing else 0
-                await asyncio.sleep(pause)
+                await asyncio.sleep(self._timings.retry_pause_seconds if self._is_failing else 0)
 
     async def _recheck_requested(self) -> None:
         requests, self._requests = self._requests, {}

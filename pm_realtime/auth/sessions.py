@@ -121,9 +121,9 @@ def name_of(key: str, data: Mapping[str, Any]) -> str:
     return str(data.get(NAME_KEY) or sha256(key.encode()).hexdigest())
 
 
-def expiry_of(store: Any) -> float:
-    """The time at which the session in ``store``, just saved, expires; epoch seconds."""
-    return float(store.get_expiry_date().timestamp())
+def expiry_of(store: Any, modified: datetime | None = None) -> float:
+    """The time at which the session in ``store``, saved now or then, expires; epoch seconds."""
+    return float(store.get_expiry_date(modification=modified or timezone.now()).timestamp())
 
 
 _HOOKED: Final = "_pm_realtime_hooked"
@@ -151,11 +151,10 @@ def connect_hooks(*, on_rekey: Hook, on_renew: Hook, on_end: Hook) -> None:
 
 
 def _hook(store: Any, name: str, hook: Hook) -> None:
+    """Replace a method. The data is read before it: afterwards the user is not known."""
     original = getattr(store, name)
     if hasattr(original, _HOOKED):
         return
-
-    # The data is read before the change: afterwards the user of the session is not known.
 
     @wraps(original)
     def hooked(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -165,7 +164,8 @@ def _hook(store: Any, name: str, hook: Hook) -> None:
             # It keeps its name, also if its login came before this app was installed.
             self._session.setdefault(NAME_KEY, name_of(key, data))
         result = original(self, *args, **kwargs)
-        _call_hook(hook, key, data, self)
+        if SESSION_KEY in data:
+            hook(key, data, self)
         return result
 
     @wraps(original)
@@ -173,17 +173,13 @@ def _hook(store: Any, name: str, hook: Hook) -> None:
         key = self.session_key
         data = dict(await self._aget_session()) if key else {}
         result = await original(self, *args, **kwargs)
-        _call_hook(hook, key, data, self)
+        if SESSION_KEY in data:
+            hook(key, data, self)
         return result
 
     replacement = async_hooked if iscoroutinefunction(original) else hooked
     setattr(replacement, _HOOKED, True)
     setattr(store, name, replacement)
-
-
-def _call_hook(hook: Hook, key: str | None, data: dict[str, Any], store: Any) -> None:
-    if key and SESSION_KEY in data:
-        hook(key, data, store)
 
 
 def _store_class() -> type[SessionBase]:
@@ -213,7 +209,7 @@ def _read_cached(store_class: Any, keys: list[str]) -> Iterable[Session | None]:
 
 def _read_one(store: Any, key: str) -> Session | None:
     # An engine that finds nothing, or an expired session, would begin a new one.
-    store.create = store.delete = _change_nothing
+    store.create = store.delete = lambda *args: None
     data = store.load()
     if not data:
         _raise_if_away(store, key)
@@ -225,7 +221,7 @@ def _read_one(store: Any, key: str) -> Session | None:
             modified = store._last_modification()  # type: ignore[attr-defined]
         except FileNotFoundError:
             return None
-        return _session(key, data, _expiry(store, modified))
+        return _session(key, data, expiry_of(store, modified))
     if isinstance(store, signed_cookies.SessionStore):
         return _session(key, data, _cookie_expiry(store, key))
     return _cached_session(key, data, store)
@@ -246,10 +242,6 @@ def _raise_if_away(store: Any, key: str) -> None:
                 path.open().close()
 
 
-def _change_nothing(*args: Any, **kwargs: Any) -> None:
-    pass
-
-
 def _session(
     key: str, data: Any, expires_at: float, recheck_at: float = math.inf
 ) -> Session | None:
@@ -259,19 +251,14 @@ def _session(
     return Session(key, name_of(key, data), auth, expires_at, min(expires_at, recheck_at))
 
 
-def _expiry(store: Any, modified: datetime) -> float:
-    return float(store.get_expiry_date(modification=modified).timestamp())
-
-
 def _cookie_expiry(store: Any, key: str) -> float:
     """A cookie has the second of its signature, and Django accepts none that is too old."""
     signed = datetime.fromtimestamp(signing.b62_decode(key.rsplit(":", 2)[1]), UTC)
     oldest = signed + timedelta(seconds=store.get_session_cookie_age())
-    return min(_expiry(store, signed + SIGNATURE_ROUNDING), oldest.timestamp())
+    return min(expiry_of(store, signed + SIGNATURE_ROUNDING), oldest.timestamp())
 
 
 def _cached_session(key: str, data: Any, store: Any) -> Session | None:
-    now, end = time.time(), _expiry(store, timezone.now())
-    return _session(
-        key, data, end, now + CACHED_SESSION_SECONDS if end - now < SHORT_SESSION_SECONDS else end
-    )
+    now, end = time.time(), expiry_of(store)
+    is_short = end - now < SHORT_SESSION_SECONDS
+    return _session(key, data, end, now + CACHED_SESSION_SECONDS if is_short else end)

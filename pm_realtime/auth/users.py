@@ -36,8 +36,9 @@ class CurrentUsers:
         user = self._shared.get(_primary_key(identity))
         if user is None:
             return None
-        may_log_in = backend.user_can_authenticate(user) if backend else _is_active(user)
-        return user if may_log_in else None
+        if backend is not None:
+            return user if backend.user_can_authenticate(user) else None
+        return user if getattr(user, "is_active", True) else None
 
     def role_of(self, user: Any) -> str | None:
         """The role of a ``user`` that :meth:`get` returned. The resolver is called once a user."""
@@ -72,10 +73,8 @@ def is_verified(user: Any, session_hash: str | None) -> bool:
         return False
     if constant_time_compare(session_hash, user.get_session_auth_hash()):
         return True
-    return any(
-        constant_time_compare(session_hash, fallback)
-        for fallback in user.get_session_auth_fallback_hash()
-    )
+    fallbacks = user.get_session_auth_fallback_hash()
+    return any(constant_time_compare(session_hash, fallback) for fallback in fallbacks)
 
 
 def is_default_resolver() -> bool:
@@ -87,10 +86,6 @@ def _is_shared(backend: Any) -> bool:
     # Its module cannot be imported before Django's apps are loaded; `asgi.py` imports this one.
     plain = import_string("django.contrib.auth.backends.ModelBackend")
     return getattr(type(backend), "get_user", None) is plain.get_user
-
-
-def _is_active(user: Any) -> bool:
-    return bool(getattr(user, "is_active", True))
 
 
 def _primary_key(identity: Identity) -> Any:

@@ -13,10 +13,7 @@ Handler = Callable[[Connection, Command], Awaitable[None]]
 
 
 class Definition(NamedTuple):
-    """The form of a command, and its handler.
-
-    ``check_payload`` raises ``CommandError`` for a malformed payload.
-    """
+    """A command. ``check_payload`` raises ``CommandError`` for a malformed payload."""
 
     check_payload: Callable[[Any], None]
     handler: Handler

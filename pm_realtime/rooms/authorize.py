@@ -42,9 +42,13 @@ async def is_authorized(room: Room, user: Any) -> bool:
         raise
     except Exception as error:
         if isinstance(error, TimeoutError) and limit.expired():
-            _log_slow(path, room, seconds)
+            if count := throttle.note(("slow", room.options)):
+                text = "%s did not answer within %g s (AUTHORIZE_TIMEOUT). Connections refused: %d."
+                logger.warning(text, path, seconds, count, extra={"room": room.name})
             return False
-        _log_failure(path, error)
+        if count := throttle.note_error(error, path):
+            text = "%s raised an exception. Connections refused: %d."
+            logger.error(text, path, count, exc_info=error)
         raise CommandError(ErrorCode.INTERNAL_ERROR, INTERNAL_ERROR, room=room.name) from None
 
 
@@ -65,23 +69,3 @@ async def _call(path: str, room: Room, user: Any) -> Any:
     if call.cancelled():
         raise RuntimeError(f"{path} was cancelled")
     return call.result()
-
-
-def _log_slow(path: str, room: Room, seconds: float) -> None:
-    count = throttle.note(("slow", room.options))
-    if count:
-        logger.warning(
-            "%s did not answer within %g s (AUTHORIZE_TIMEOUT). Connections refused: %d.",
-            path,
-            seconds,
-            count,
-            extra={"room": room.name},
-        )
-
-
-def _log_failure(path: str, error: Exception) -> None:
-    count = throttle.note_error(error, path)
-    if count:
-        logger.error(
-            "%s raised an exception. Connections refused: %d.", path, count, exc_info=error
-        )

@@ -70,7 +70,7 @@ async def join(connection: Connection, name: str, command: Command) -> None:
     Raises ``CommandError`` if the role, the rule or a limit of the room refuses.
     """
     if name in connection.rooms:
-        _reply_subscribed(connection, name, command)
+        _reply(connection, MessageType.SUBSCRIBED, name, command)
         return
     try:
         while not await _join_if_allowed(connection, name, command):
@@ -96,7 +96,7 @@ async def _join_if_allowed(connection: Connection, name: str, command: Command) 
         if connection.rights_version != version or not connection.is_certain:
             return False
         if name in connection.rooms:
-            _reply_subscribed(connection, name, command)
+            _reply(connection, MessageType.SUBSCRIBED, name, command)
         else:
             check_room_count(len(connection.rooms), name)
             await _join(connection, name, command)
@@ -108,7 +108,7 @@ async def leave(connection: Connection, name: str, command: Command) -> None:
     """Leave the room ``name`` in reply to ``command``."""
     async with connection.room_lock:
         await _leave(connection, name)
-        _reply_unsubscribed(connection, name, command)
+        _reply(connection, MessageType.UNSUBSCRIBED, name, command)
 
 
 async def force_join(connection: Connection, name: str) -> None:
@@ -128,7 +128,7 @@ async def force_leave(connection: Connection, name: str, reason: str | None) -> 
         async with connection.room_lock:
             if name in connection.rooms:
                 await _leave(connection, name, reason)
-                _reply_unsubscribed(connection, name, None, reason)
+                _reply(connection, MessageType.UNSUBSCRIBED, name, None, reason)
 
 
 @contextmanager
@@ -156,7 +156,7 @@ async def reconsider(connection: Connection, names: Sequence[str] | None = None)
         for name, is_allowed in zip(own, allowed, strict=True):
             if not is_allowed:
                 await _leave(connection, name, FORBIDDEN_REASON)
-                _reply_unsubscribed(connection, name, None, FORBIDDEN_REASON)
+                _reply(connection, MessageType.UNSUBSCRIBED, name, None, FORBIDDEN_REASON)
 
 
 async def _may_stay(connection: Connection, name: str) -> bool:
@@ -197,7 +197,7 @@ async def _join(
         await backend.leave(connection.connection_id, name)
         raise
     connection.rooms[name] = is_forced
-    _reply_subscribed(connection, name, command)
+    _reply(connection, MessageType.SUBSCRIBED, name, command)
     connection.deliver_missed(room_group(name))
 
 
@@ -212,14 +212,8 @@ async def _leave(connection: Connection, name: str, reason: str | None = None) -
     await connection.notify(signals.left, room=name, reason=reason)
 
 
-def _reply_subscribed(connection: Connection, name: str, command: Command | None) -> None:
-    connection.reply(MessageType.SUBSCRIBED, {"room": name, "success": True}, to=command)
-
-
-def _reply_unsubscribed(
-    connection: Connection, name: str, command: Command | None, reason: str | None = None
+def _reply(
+    connection: Connection, type: str, name: str, to: Command | None, reason: str | None = None
 ) -> None:
-    payload: dict[str, Any] = {"room": name, "success": True}
-    if reason is not None:
-        payload["reason"] = reason
-    connection.reply(MessageType.UNSUBSCRIBED, payload, to=command)
+    more = {} if reason is None else {"reason": reason}
+    connection.reply(type, {"room": name, "success": True, **more}, to=to)
