@@ -1,5 +1,6 @@
 """The identity of a connection, found at the handshake and rechecked from then on."""
 
+# fmt: off
 from pm_realtime.auth.authentication import authenticate, owner_key_of
 from pm_realtime.auth.cookies import session_name
 from pm_realtime.auth.database import run_in_pool
@@ -7,28 +8,7 @@ from pm_realtime.auth.identity import Identity, anonymous
 from pm_realtime.auth.receivers import connect_receivers
 from pm_realtime.auth.recheck import RecheckResult, recheck_identities
 from pm_realtime.auth.rechecker import (
-    Rechecker,
-    RecheckTimings,
-    Subject,
-    get_rechecker,
-    set_rechecker,
+    Rechecker, RecheckTimings, Subject, get_rechecker, set_rechecker,
 )
 from pm_realtime.auth.sessions import Session
-
-__all__ = [
-    "Identity",
-    "RecheckResult",
-    "RecheckTimings",
-    "Rechecker",
-    "Session",
-    "Subject",
-    "anonymous",
-    "authenticate",
-    "connect_receivers",
-    "get_rechecker",
-    "owner_key_of",
-    "recheck_identities",
-    "run_in_pool",
-    "session_name",
-    "set_rechecker",
-]
+# fmt: on

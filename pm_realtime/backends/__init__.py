@@ -1,21 +1,13 @@
 """The state shared between processes: connections, users, rooms and exact limits."""
 
+# fmt: off
 from pm_realtime.backends.base import Admission, Backend, ConnectionInfo, Policy, Stats
 from pm_realtime.backends.memory import MemoryBackend
 from pm_realtime.backends.redis import RedisBackend, check_hosts
 from pm_realtime.backends.selection import MEMORY, REDIS, backend_path, get_backend
 
 __all__ = [
-    "MEMORY",
-    "REDIS",
-    "Admission",
-    "Backend",
-    "ConnectionInfo",
-    "MemoryBackend",
-    "Policy",
-    "RedisBackend",
-    "Stats",
-    "backend_path",
-    "check_hosts",
-    "get_backend",
+    "Admission", "Backend", "ConnectionInfo", "MEMORY", "MemoryBackend", "Policy", "REDIS",
+    "RedisBackend", "Stats", "backend_path", "check_hosts", "get_backend",
 ]
+# fmt: on

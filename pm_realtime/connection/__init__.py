@@ -1,11 +1,7 @@
 """One WebSocket, from its handshake to its end."""
 
+# fmt: off
 from pm_realtime.connection.consumer import RealtimeConsumer
 from pm_realtime.connection.origins import is_pattern
 from pm_realtime.connection.rate_limits import parse_rate
-
-__all__ = [
-    "RealtimeConsumer",
-    "is_pattern",
-    "parse_rate",
-]
+# fmt: on

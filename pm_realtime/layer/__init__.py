@@ -1,25 +1,15 @@
 """The channel layer: groups, the messages in it, and one channel for each event loop."""
 
+# fmt: off
 from pm_realtime.layer.adapters import adapter_for
 from pm_realtime.layer.channels_redis import BLOCKING_SECONDS, short_socket_timeout
 from pm_realtime.layer.config import (
-    CHANNELS_REDIS,
-    CORE_LAYER,
-    PUBSUB_LAYER,
-    is_on_redis,
-    layer_config,
-    layer_name,
-    layer_options,
-    layer_path,
+    CHANNELS_REDIS, CORE_LAYER, PUBSUB_LAYER, is_on_redis, layer_config, layer_name,
+    layer_options, layer_path,
 )
 from pm_realtime.layer.contract import SUBSCRIPTIONS, LayerAdapter
 from pm_realtime.layer.groups import (
-    authenticated_group,
-    connection_group,
-    control_group,
-    role_group,
-    room_group,
-    user_group,
+    authenticated_group, connection_group, control_group, role_group, room_group, user_group,
 )
 from pm_realtime.layer.liveness import DEFAULT_TIMINGS, ProbeTimings
 from pm_realtime.layer.local import LocalChannelLayer, get_layer, is_in_process
@@ -27,73 +17,8 @@ from pm_realtime.layer.memberships import Group, Groups
 from pm_realtime.layer.process_channel import ProcessChannel
 from pm_realtime.layer.sending import asend, expect_sockets, is_alone, send, warn_if_alone
 from pm_realtime.layer.wire import (
-    ChangePending,
-    Close,
-    Control,
-    ControlMessage,
-    CookieExpected,
-    CookieRenewed,
-    Message,
-    Recheck,
-    Refresh,
-    RefreshRoom,
-    SessionEnded,
-    SessionRekeyed,
-    Subscribe,
-    Unsubscribe,
-    control_message,
-    group_of_push,
-    push_message,
+    ChangePending, Close, Control, ControlMessage, CookieExpected, CookieRenewed, Message,
+    Recheck, Refresh, RefreshRoom, SessionEnded, SessionRekeyed, Subscribe, Unsubscribe,
+    control_message, group_of_push, push_message,
 )
-
-__all__ = [
-    "BLOCKING_SECONDS",
-    "CHANNELS_REDIS",
-    "CORE_LAYER",
-    "DEFAULT_TIMINGS",
-    "PUBSUB_LAYER",
-    "SUBSCRIPTIONS",
-    "ChangePending",
-    "Close",
-    "Control",
-    "ControlMessage",
-    "CookieExpected",
-    "CookieRenewed",
-    "Group",
-    "Groups",
-    "LayerAdapter",
-    "LocalChannelLayer",
-    "Message",
-    "ProbeTimings",
-    "ProcessChannel",
-    "Recheck",
-    "Refresh",
-    "RefreshRoom",
-    "SessionEnded",
-    "SessionRekeyed",
-    "Subscribe",
-    "Unsubscribe",
-    "adapter_for",
-    "asend",
-    "authenticated_group",
-    "connection_group",
-    "control_group",
-    "control_message",
-    "expect_sockets",
-    "get_layer",
-    "group_of_push",
-    "is_alone",
-    "is_in_process",
-    "is_on_redis",
-    "layer_config",
-    "layer_name",
-    "layer_options",
-    "layer_path",
-    "push_message",
-    "role_group",
-    "room_group",
-    "send",
-    "short_socket_timeout",
-    "user_group",
-    "warn_if_alone",
-]
+# fmt: on

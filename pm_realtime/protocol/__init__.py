@@ -3,46 +3,19 @@
 One JSON object (an envelope) a text frame, both ways. Names on the wire are camelCase.
 """
 
+# fmt: off
 from pm_realtime.protocol.codes import (
-    BATCH_SUBPROTOCOL,
-    INTERNAL_ERROR,
-    SUBPROTOCOL,
-    CloseCode,
-    ErrorCode,
-    MessageType,
+    BATCH_SUBPROTOCOL, INTERNAL_ERROR, SUBPROTOCOL, CloseCode, ErrorCode, MessageType,
     may_reconnect,
 )
 from pm_realtime.protocol.decoding import (
-    MAX_DEPTH,
-    MAX_EXPONENTS,
-    MAX_ROOM_LENGTH,
-    check_room,
-    decode,
+    MAX_DEPTH, MAX_EXPONENTS, MAX_ROOM_LENGTH, check_room, decode,
 )
-from pm_realtime.protocol.envelope import (
-    Command,
-    Envelope,
-    encode,
-    error_payload,
-    make_envelope,
-)
+from pm_realtime.protocol.envelope import Command, Envelope, encode, error_payload, make_envelope
 
 __all__ = [
-    "BATCH_SUBPROTOCOL",
-    "INTERNAL_ERROR",
-    "MAX_DEPTH",
-    "MAX_EXPONENTS",
-    "MAX_ROOM_LENGTH",
-    "SUBPROTOCOL",
-    "CloseCode",
-    "Command",
-    "Envelope",
-    "ErrorCode",
-    "MessageType",
-    "check_room",
-    "decode",
-    "encode",
-    "error_payload",
-    "make_envelope",
-    "may_reconnect",
+    "BATCH_SUBPROTOCOL", "CloseCode", "Command", "Envelope", "ErrorCode", "INTERNAL_ERROR",
+    "MAX_DEPTH", "MAX_EXPONENTS", "MAX_ROOM_LENGTH", "MessageType", "SUBPROTOCOL", "check_room",
+    "decode", "encode", "error_payload", "make_envelope", "may_reconnect",
 ]
+# fmt: on

@@ -3,31 +3,10 @@
 Nothing else in this package imports ``redis``.
 """
 
+# fmt: off
 from pm_realtime.redis.driver import (
-    default_socket_timeout,
-    driver_for_asyncio,
-    driver_for_threads,
-    is_installed,
+    default_socket_timeout, driver_for_asyncio, driver_for_threads, is_installed,
 )
 from pm_realtime.redis.errors import SERVER_ERRORS, is_lost_connection
-from pm_realtime.redis.pools import (
-    HOST_FORMS,
-    address_of,
-    host_problems,
-    open_pools,
-    read_hosts,
-)
-
-__all__ = [
-    "HOST_FORMS",
-    "SERVER_ERRORS",
-    "address_of",
-    "default_socket_timeout",
-    "driver_for_asyncio",
-    "driver_for_threads",
-    "host_problems",
-    "is_installed",
-    "is_lost_connection",
-    "open_pools",
-    "read_hosts",
-]
+from pm_realtime.redis.pools import HOST_FORMS, address_of, host_problems, open_pools, read_hosts
+# fmt: on
