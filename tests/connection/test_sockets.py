@@ -1,16 +1,15 @@
-"""The socket behind an ASGI ``send``: how little is read of it, and how it is cut off."""
+"""The socket behind an ASGI ``send``: a small read buffer, and the abort."""
 
 import asyncio
 import socket
 
 import pytest
 
-from pm_realtime.connection import sockets
-from pm_realtime.connection.sockets import abort, limit_read_buffer
+from pm_realtime.connection.sockets import RECEIVE_BUFFER_BYTES, abort, limit_read_buffer
 
 
 class Server(asyncio.Protocol):
-    """As much of an ASGI server's protocol as is looked at."""
+    """The parts of an ASGI server's protocol that are used."""
 
     def __init__(self):
         self.received = []
@@ -31,7 +30,7 @@ class Server(asyncio.Protocol):
 
 @pytest.fixture
 async def pair():
-    """A server's protocol, and the socket of its client."""
+    """A server's protocol, and the streams of its client."""
     made = []
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: made.append(Server()) or made[-1], "127.0.0.1", 0)
@@ -49,18 +48,17 @@ async def test_little_is_read_at_a_time(pair):
     limit_read_buffer(server.send)
     assert server.transport.get_extra_info("socket").getsockopt(
         socket.SOL_SOCKET, socket.SO_RCVBUF
-    ) in (sockets.UNREAD, 2 * sockets.UNREAD)
+    ) in (RECEIVE_BUFFER_BYTES, 2 * RECEIVE_BUFFER_BYTES)
     writer.write(b"x" * 1_000_000)
     while sum(server.received) < 1_000_000:
         await asyncio.sleep(0.001)
-    assert max(server.received) <= sockets.UNREAD
+    assert max(server.received) <= RECEIVE_BUFFER_BYTES
 
 
-async def test_who_is_cut_off_is_read_no_more_and_gone_soon(pair, monkeypatch):
-    monkeypatch.setattr(sockets, "GRACE", 0.2)
+async def test_aborted_socket_is_read_no_more_and_closed_soon(pair):
     server, reader, writer = pair
     server.transport.write(b"the close frame")
-    abort(server.send)
+    abort(server.send, after_seconds=0.2)
     writer.write(b"x" * 100_000)
     assert await reader.readexactly(15) == b"the close frame"
     async with asyncio.timeout(10):
@@ -68,14 +66,14 @@ async def test_who_is_cut_off_is_read_no_more_and_gone_soon(pair, monkeypatch):
     assert server.received == []
 
 
-async def test_who_has_gone_already_can_be_cut_off_too(pair):
+async def test_closed_socket_can_be_aborted_too(pair):
     server, _, _ = pair
     server.transport.close()
     abort(server.send)
     limit_read_buffer(server.send)
 
 
-async def test_a_server_that_shows_nothing_is_left_alone():
+async def test_server_that_does_not_show_its_socket_is_left_alone():
     async def send(event):
         raise AssertionError("sent")
 
