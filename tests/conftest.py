@@ -8,7 +8,7 @@ from django.contrib.auth.models import Group
 from django.test import override_settings
 
 from pm_realtime import aget_stats
-from pm_realtime.connection import gate
+from pm_realtime.connection import forget_counts
 from pm_realtime.hub import get_hub
 from pm_realtime.layer import get_layer, is_in_process
 from pm_realtime.observability import outage, throttle
@@ -65,7 +65,7 @@ def fresh_layer(chosen_layer):
 @pytest.fixture(autouse=True)
 def fresh_counts():
     """Each test counts handshakes, log lines and outages from zero."""
-    gate.forget()
+    forget_counts()
     throttle.clear()
     outage.clear()
 

@@ -374,7 +374,8 @@ async def assert_nothing_is_left():
     assert rechecker._rechecker_of_loop._made == {}
     assert sending._handovers == {}
     assert drain._drains._made == {}
-    assert not any(gate._lines._made.values())
+    assert not any(gate._handshakes._made.values())
+    assert not any(gate._queues._made.values())
     assert outgoing._sending == slot._evictions == set()
     assert outage.lost == ()
     assert await pm_realtime.aget_stats() == NO_CONNECTIONS

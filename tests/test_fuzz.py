@@ -237,9 +237,9 @@ def test_each_input_of_the_corpus_is_answered_as_it_must_be(name):
     [
         ("decode", "pm_realtime.protocol.decoding.MAX_DEPTH", 127),
         ("decode", "pm_realtime.protocol.decoding._is_clean", lambda text: True),
-        ("receive", "pm_realtime.connection.consumer.decode", lambda frame, max_bytes: 1 / 0),
+        ("receive", "pm_realtime.connection.inbox.decode", lambda frame, max_bytes: 1 / 0),
         ("receive", "pm_realtime.commands.builtin.check_publish", lambda room, **sender: None),
-        ("receive", "pm_realtime.connection.consumer.RealtimeConsumer._answer", lambda *args: None),
+        ("receive", "pm_realtime.connection.inbox.Inbox._answer", lambda *args: None),
     ],
 )
 def test_the_harness_finds_what_is_wrong(name, place, wrong, monkeypatch):

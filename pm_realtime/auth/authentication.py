@@ -14,7 +14,6 @@ from pm_realtime.auth.cookies import session_key, session_name
 from pm_realtime.auth.database import run_handshake
 from pm_realtime.auth.identity import Identity, Scope, anonymous, identity_of, user_of_session
 from pm_realtime.auth.users import CurrentUsers, is_default_resolver, is_verified
-from pm_realtime.auth.waiting import waiting_handshake
 from pm_realtime.concurrency import Coalescer, PerLoop
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import CloseConnection, CommandError
@@ -60,12 +59,11 @@ async def _identify(scope: Scope) -> Identity:
     user, key = scope.get("user"), session_key(scope)
     if user is None and not key:
         return anonymous()
-    with waiting_handshake():
-        if user is not None:
-            return await run_handshake(_identify_user, user, scope.get("session"))
-        if _may_be_coalesced(key):
-            return await _coalescers.get().ask(key)
-        return await run_handshake(_identify_key, key)
+    if user is not None:
+        return await run_handshake(_identify_user, user, scope.get("session"))
+    if _may_be_coalesced(key):
+        return await _coalescers.get().ask(key)
+    return await run_handshake(_identify_key, key)
 
 
 def _may_be_coalesced(key: str) -> bool:

@@ -68,13 +68,12 @@ def _decide(
         if user is None:
             return RecheckResult(code=CloseCode.USER_GONE)
         result = _decide_session(identity, current)
-        role = users.role_of(user)
         if result.identity is None:
-            return replace(result, identity=identity_of(user, identity.session, role))
+            return result
         session = result.identity.session
         if session is not None and not is_verified(user, session.auth.get(HASH_SESSION_KEY)):
             return RecheckResult(code=CloseCode.SESSION_ENDED, is_uncertain=True)
-        return RecheckResult(identity_of(user, session, role))
+        return RecheckResult(identity_of(user, session, users.role_of(user)))
     except DatabaseError:
         raise
     except Exception as error:

@@ -30,19 +30,19 @@ _TABLE: Final[dict[type[ControlMessage], Act]] = {
     Unsubscribe: lambda connection, _, message: connection.begin(
         force_leave(connection, message.room, message.reason)
     ),
-    Refresh: lambda _, rights, message: rights.refresh(message.change),
-    ChangePending: lambda _, rights, message: rights.doubt(message.change),
-    Recheck: lambda _, rights, message: rights.recheck(),
-    RefreshRoom: lambda _, rights, message: rights.refresh_room(message.room),
-    SessionEnded: lambda _, rights, message: rights.end_session(message.session),
-    SessionRekeyed: lambda _, rights, message: rights.rekey_session(message.session),
-    CookieExpected: lambda _, rights, message: rights.expect_cookie(message.session),
-    CookieRenewed: lambda _, rights, message: rights.renew_cookie(
+    Refresh: lambda _, revocation, message: revocation.refresh(message.change),
+    ChangePending: lambda _, revocation, message: revocation.expect_change(message.change),
+    Recheck: lambda _, revocation, message: revocation.recheck(),
+    RefreshRoom: lambda _, revocation, message: revocation.refresh_room(message.room),
+    SessionEnded: lambda _, revocation, message: revocation.end_session(message.session),
+    SessionRekeyed: lambda _, revocation, message: revocation.rekey_session(message.session),
+    CookieExpected: lambda _, revocation, message: revocation.expect_cookie(message.session),
+    CookieRenewed: lambda _, revocation, message: revocation.renew_cookie(
         message.session, message.auth_hash, message.expires_at
     ),
 }
 
 
-def carry_out(connection: Connection, rights: Revocation, message: ControlMessage) -> None:
+def carry_out(connection: Connection, revocation: Revocation, message: ControlMessage) -> None:
     """Carry out ``message``, or begin to. Never waits."""
-    _TABLE[type(message)](connection, rights, message)
+    _TABLE[type(message)](connection, revocation, message)

@@ -1,8 +1,8 @@
-"""SIGTERM: the connections of a process close one group after another, then its server stops.
+"""SIGTERM: the connections of a process close in groups, then its server stops.
 
-A server by itself closes all sockets in one instant, and all clients come back in one instant. So
-while there are connections, its handler of the signal waits until they have gone. A process that
-has none stops as its server does.
+A server by itself closes all sockets at once, and all clients come back at once. So while there are
+connections, the server's handler of the signal runs only after they have closed. A process without
+connections stops as its server does.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from pm_realtime.backends import get_backend
@@ -25,46 +26,55 @@ from pm_realtime.protocol import CloseCode
 
 logger = logging.getLogger("pm_realtime.connection")
 
-#: Seconds between two groups.
-TICK: Final = 0.1
 #: Connections that close together at least: a process with few of them stops at once.
-LEAST: Final = 10
-#: Seconds for which another signal is the same one: a worker may get one from systemd and one from
-#: its supervisor.
-REPEAT: Final = 1.0
-#: Seconds for which connections that were told to close may go on.
-GRACE: Final = 2.0
-#: Seconds in which what was pushed before arrives, and in which the shared state forgets us.
-TIMEOUT: Final = 1.0
+MIN_GROUP_SIZE: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class DrainTimings:
+    """The seconds of a drain that are no settings."""
+
+    #: Between two groups.
+    group_seconds: float = 0.1
+    #: Within this, a second signal is taken for the first: systemd and a supervisor may send one
+    #: each.
+    repeat_seconds: float = 1.0
+    #: For the commands that are running when their connection is to close.
+    command_seconds: float = 1.0
+    #: For connections to end after their close.
+    end_seconds: float = 2.0
+    #: For messages that were sent before to arrive, and for the backend to forget this process.
+    step_seconds: float = 1.0
 
 
 class Connection(Protocol):
-    """What a shutdown knows of a connection."""
+    """A connection, as a drain knows it."""
 
-    def go_away(self) -> None:
-        """Close with 4012 after what is under way. Where the handshake is, that does it."""
+    def go_away(self, command_seconds: float) -> None:
+        """Close with 4012 after the running commands. A handshake closes by itself."""
 
 
-def group_sizes(count: int, period: float) -> list[int]:
-    """How many of ``count`` connections close at each :data:`TICK`, over ``period`` seconds."""
-    groups = min(max(1, round(period / TICK)), math.ceil(count / LEAST))
+def group_sizes(count: int, period: float, group_seconds: float) -> list[int]:
+    """How many of ``count`` connections close in each group, over ``period`` seconds."""
+    groups = min(max(1, round(period / group_seconds)), math.ceil(count / MIN_GROUP_SIZE))
     return [count * (number + 1) // groups - count * number // groups for number in range(groups)]
 
 
-class Shutdown:
-    """Made by :func:`get_shutdown`. Belongs to the event loop it was made in.
+class Drain:
+    """Made by :func:`get_drain`. Belongs to the event loop in which it was made.
 
-    Only a loop in the main thread hears signals: in others nothing changes.
+    Only a loop in the main thread gets signals: in others nothing changes.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self, timings: DrainTimings | None = None) -> None:
+        self._timings = timings or DrainTimings()
+        self._loop = asyncio.get_running_loop()
         self._pid = os.getpid()
         self._connections: dict[Connection, None] = {}
-        #: What handled SIGTERM before we did.
+        #: The handler of SIGTERM before ours.
         self._previous: Any = None
         self._draining: asyncio.Task[None] | None = None
-        self._heard_at = 0.0
+        self._signalled_at = 0.0
         self._leaving: set[Connection] = set()
         self._have_left = asyncio.Event()
         self._have_left.set()
@@ -76,15 +86,15 @@ class Shutdown:
         return self._draining is not None
 
     def check(self) -> None:
-        """Raise ``CloseConnection`` where nobody is let in any more."""
+        """Raise ``CloseConnection`` if the process is about to stop."""
         if self.is_draining:
             raise CloseConnection(CloseCode.RESTARTING, "the server stops")
 
     @contextmanager
     def including(self, connection: Connection) -> Iterator[None]:
-        """Have ``connection`` closed, and waited for, by a shutdown meanwhile."""
+        """A drain meanwhile closes ``connection`` and waits for it."""
         if not self._connections and not self.is_draining:
-            self._listen()
+            self._install_handler()
         self._connections[connection] = None
         try:
             yield
@@ -94,114 +104,108 @@ class Shutdown:
             if not self._leaving:
                 self._have_left.set()
             if not self._connections and not self.is_draining and not keeps_missed():
-                self._unlisten()
+                self._restore_handler()
                 _drains.drop(self)
 
-    def _listen(self) -> None:
+    def _install_handler(self) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
         previous = signal.getsignal(signal.SIGTERM)
-        # None was set by something other than Python and could not be put back.
-        if previous not in (None, signal.SIG_IGN, self._hear):
+        # None: not set by Python, and could not be restored.
+        if previous not in (None, signal.SIG_IGN, self._on_signal):
             self._previous = previous
-            signal.signal(signal.SIGTERM, self._hear)
+            signal.signal(signal.SIGTERM, self._on_signal)
 
-    def _unlisten(self) -> None:
-        # Who has taken our place meanwhile keeps it, and may call us still.
-        if self._previous is not None and signal.getsignal(signal.SIGTERM) == self._hear:
+    def _restore_handler(self) -> None:
+        # A later handler stays, and may still call ours.
+        if self._previous is not None and signal.getsignal(signal.SIGTERM) == self._on_signal:
             signal.signal(signal.SIGTERM, self._previous)
 
-    def _hear(self, signum: int, frame: Any) -> None:
+    def _on_signal(self, signum: int, frame: Any) -> None:
         if self._is_responsible():
             self._loop.call_soon_threadsafe(self._begin)
         else:
-            self._unlisten()
-            _hand_to(self._previous)
+            self._restore_handler()
+            _call_handler(self._previous)
 
     def _is_responsible(self) -> bool:
-        """Whether there is something to do for us: not in a forked child, nor when all is done."""
+        """Whether there is something to drain: not in a forked child, nor after a drain."""
         if self._pid != os.getpid() or not self._loop.is_running():
             return False
         if self._draining:
             return not self._draining.done()
-        # The layer would go on having us in the groups of a place.
+        # A connection that has dropped is still in its groups.
         return bool(self._connections) or keeps_missed()
 
     def _begin(self) -> None:
         now = time.monotonic()
         if self._draining is None:
             self._draining = self._loop.create_task(self._drain(now))
-            self._heard_at = now
-        elif now - self._heard_at > REPEAT:
+            self._signalled_at = now
+        elif now - self._signalled_at > self._timings.repeat_seconds:
             self._is_hurried.set()
 
     async def _drain(self, began: float) -> None:
         try:
             await self._close_all(began, conf.SHUTDOWN_PERIOD)
-            await _try(get_hub().forget_missed())
-            await _try(get_backend().release())
+            await self._try(get_hub().forget_missed())
+            await self._try(get_backend().release())
         except Exception:
             logger.exception("The connections could not be closed one after another.")
         seconds, left = time.monotonic() - began, len(self._leaving)
         logger.info("Closed after %.1f s; still there: %d. The server stops.", seconds, left)
-        # What the handler raises, such as SystemExit, is for the loop and not for this task.
-        self._loop.call_soon(self._hand_over)
+        # The handler may raise, such as SystemExit: that is for the loop, not for this task.
+        self._loop.call_soon(self._stop_server)
 
     async def _close_all(self, began: float, period: float) -> None:
-        connections = list(self._connections)
+        connections, timings = list(self._connections), self._timings
         self._leaving = set(connections)
         if connections:
             self._have_left.clear()
-        sizes = group_sizes(len(connections), period)
-        logger.info(
-            "SIGTERM: closing %d connections over %.1f s.", len(connections), len(sizes) * TICK
-        )
+        sizes = group_sizes(len(connections), period, timings.group_seconds)
+        seconds = len(sizes) * timings.group_seconds
+        logger.info("SIGTERM: closing %d connections over %.1f s.", len(connections), seconds)
         closed = 0
-        await _try(get_hub().channel.catch_up())
+        await self._try(get_hub().channel.catch_up())
         for number, size in enumerate(sizes, 1):
-            await self._pause(began + number * TICK, began + period)
+            await self._pause(began + number * timings.group_seconds, began + period)
             for connection in connections[closed : closed + size]:
                 if connection in self._leaving:
-                    connection.go_away()
+                    connection.go_away(timings.command_seconds)
             closed += size
         with suppress(TimeoutError):
-            async with asyncio.timeout(GRACE):
+            async with asyncio.timeout(timings.end_seconds):
                 await self._have_left.wait()
 
     async def _pause(self, until: float, end: float) -> None:
-        """Wait until the next group's moment; where that has passed, still half a :data:`TICK`.
+        """Wait until the next group's moment, but at least half of the time between two groups.
 
-        A busy process so closes at most twice as many at a time as it should, and after ``end``,
-        or a second signal, all that are left.
+        So a busy process closes at most twice as many at a time. After ``end``, or a second signal,
+        it closes all that are left.
         """
         now = time.monotonic()
         if now < end:
             with suppress(TimeoutError):
-                async with asyncio.timeout(max(until - now, TICK / 2)):
+                async with asyncio.timeout(max(until - now, self._timings.group_seconds / 2)):
                     await self._is_hurried.wait()
 
-    def _hand_over(self) -> None:
-        self._unlisten()
-        _stop(self._previous)
+    async def _try(self, step: Coroutine[Any, Any, None]) -> None:
+        """Take a ``step`` that a Redis which is away must not hold up."""
+        with suppress(TimeoutError, BackendError):
+            async with asyncio.timeout(self._timings.step_seconds):
+                await step
+
+    def _stop_server(self) -> None:
+        self._restore_handler()
+        handler = self._previous
+        if getattr(handler, "__module__", "") == "uvicorn.server" and hasattr(handler, "__self__"):
+            # Its handler would raise the signal again in the end; so it exits with 0.
+            handler.__self__.should_exit = True
+        else:
+            _call_handler(handler)
 
 
-async def _try(step: Coroutine[Any, Any, None]) -> None:
-    """Take a step for which a Redis that is away is not waited for."""
-    with suppress(TimeoutError, BackendError):
-        async with asyncio.timeout(TIMEOUT):
-            await step
-
-
-def _stop(handler: Any) -> None:
-    """Have the server whose handler of SIGTERM this is do what it does at the signal."""
-    if getattr(handler, "__module__", "") == "uvicorn.server" and hasattr(handler, "__self__"):
-        # It ends likewise, but with 0: it did not catch the signal that it would raise again.
-        handler.__self__.should_exit = True
-    else:
-        _hand_to(handler)
-
-
-def _hand_to(handler: Any) -> None:
+def _call_handler(handler: Any) -> None:
     if callable(handler):
         handler(signal.SIGTERM, None)
     else:
@@ -209,9 +213,14 @@ def _hand_to(handler: Any) -> None:
         signal.raise_signal(signal.SIGTERM)
 
 
-_drains: Final = PerLoop(lambda: Shutdown(asyncio.get_running_loop()))
+_drains: Final = PerLoop(Drain)
 
 
-def get_shutdown() -> Shutdown:
-    """The shutdown of the running event loop."""
+def get_drain() -> Drain:
+    """The drain of the running event loop."""
     return _drains.get()
+
+
+def use_drain(drain: Drain) -> None:
+    """Make ``drain`` that of the running event loop."""
+    _drains.set(drain)

@@ -1,7 +1,7 @@
 """How many handshakes a process takes: from one address, of one user, and at a time.
 
-What is over an address's rate is refused before anything is done for it. All counts are of this
-process alone; they cost no question to anybody.
+A handshake over the rate of its address is refused before anything is done for it. All counts are
+of this process alone: counting needs neither Redis nor the database.
 """
 
 import asyncio
@@ -13,7 +13,6 @@ from contextlib import suppress
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Final
-from urllib.parse import parse_qs
 
 from pm_realtime.concurrency import FairQueue, PerLoop
 from pm_realtime.conf import conf
@@ -24,61 +23,70 @@ from pm_realtime.protocol import CloseCode
 
 logger = logging.getLogger("pm_realtime.connection")
 
-#: Addresses, and users, whose handshakes are counted; who came longest ago is forgotten.
-MEMORY: Final = 20_000
-#: Handshakes of one event loop that may wait before more are refused.
-MAX_WAITING: Final = 1000
-#: Seconds after which who was refused because of those is told to come again.
-RETRY_AFTER: Final = 5
-#: Seconds that a socket may take to end after the answer.
-LINGER: Final = 1.0
-
-#: Handshakes that begin in one turn of the loop: 1 ms each.
-AT_ONCE: Final = 4
+#: Addresses, and users, whose handshakes are counted at a time.
+MAX_COUNTED_KEYS: Final = 20_000
+#: Handshakes of one event loop that may be under way before more are refused.
+MAX_HANDSHAKES: Final = 1000
+#: Seconds after which a client that was refused because of those is asked to come again.
+RETRY_AFTER_SECONDS: Final = 5
+#: Seconds for which a refused socket is waited for after the answer.
+LINGER_SECONDS: Final = 1.0
+#: Handshakes that begin in one turn of the event loop; each takes about 1 ms.
+HANDSHAKES_PER_TURN: Final = 4
 
 EXTENSION: Final = "websocket.http.response"
 
-_addresses: Final = Meter(MEMORY)
-_users: Final = Meter(MEMORY)
-_lines: Final = PerLoop(lambda: FairQueue(AT_ONCE))
-
-
-def is_question(query: bytes) -> bool:
-    """Whether a handshake is only to tell its client whom the server takes it for."""
-    return b"who=" in query and "who" in parse_qs(query.decode("latin1"), keep_blank_values=True)
-
+_addresses: Final = Meter(MAX_COUNTED_KEYS)
+_users: Final = Meter(MAX_COUNTED_KEYS)
+_queues: Final = PerLoop(lambda: FairQueue(HANDSHAKES_PER_TURN))
+#: The tasks whose handshake has not ended yet.
+_handshakes: Final = PerLoop[set[Any]](set)
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class Gate:
-    """The way into an ASGI ``application`` that serves WebSockets.
+    """The entrance of an ASGI ``application`` that serves WebSockets.
 
-    Handshakes go in a few at a time, with a turn of the event loop for all others in between, so
-    that a thousand at once hold up no open connection. What is over its address's rate, or comes
-    while ``MAX_WAITING`` others wait, is refused at so little cost that a flood is bearable: by
-    HTTP where the server can, and no signal is sent.
+    Handshakes begin a few at a time, with a turn of the event loop for other tasks in between, so
+    that a thousand at once do not hold up open connections. A handshake over the rate of its
+    address, or with ``max_handshakes`` others under way, is refused at so little cost that a flood
+    is bearable: by HTTP if the server can do that, and without a signal.
     """
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: Application, *, max_handshakes: int = MAX_HANDSHAKES) -> None:
         self.application = application
+        self._max_handshakes = max_handshakes
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one connection."""
+        handshakes, task = _handshakes.get(), asyncio.current_task()
         try:
             check_address(scope)
-            await _lines.get().wait(MAX_WAITING)
+            self._check_count(len(handshakes))
         except HandshakeRefused as refusal:
             await _refuse(scope, receive, send, refusal)
-        except asyncio.QueueFull:
-            _log_refusal(503, f"with {MAX_WAITING} others waiting")
-            await _refuse(scope, receive, send, HandshakeRefused(503, RETRY_AFTER))
-        else:
+            return
+        handshakes.add(task)
+        try:
+            await _queues.get().wait()
             await self.application(scope, receive, send)
+        finally:
+            handshakes.discard(task)
+
+    def _check_count(self, count: int) -> None:
+        if count >= self._max_handshakes:
+            _log_refusal(503, f"with {count} others waiting")
+            raise HandshakeRefused(503, RETRY_AFTER_SECONDS)
+
+
+def end_handshake() -> None:
+    """Count the handshake of the running task no more."""
+    _handshakes.get().discard(asyncio.current_task())
 
 
 def check_address(scope: Mapping[str, Any]) -> None:
-    """Count a handshake against its client's address; ``HandshakeRefused`` over its rate."""
+    """Count a handshake for its client's address. ``HandshakeRefused`` if it is over the rate."""
     rate = conf.CONNECT_RATE_PER_ADDRESS
     address = rate and address_of(scope)
     if not rate or not address:
@@ -90,7 +98,7 @@ def check_address(scope: Mapping[str, Any]) -> None:
 
 
 def check_user(user_id: int | str | None) -> None:
-    """Count a handshake against its user; ``CloseConnection`` with 4013 over their rate."""
+    """Count a handshake for its user. ``CloseConnection`` with 4013 if it is over the rate."""
     rate = conf.CONNECT_RATE_PER_USER
     if rate is None or user_id is None:
         return
@@ -99,7 +107,7 @@ def check_user(user_id: int | str | None) -> None:
 
 
 async def _refuse(scope: Any, receive: Any, send: Any, refusal: HandshakeRefused) -> None:
-    """Where the server cannot by HTTP, who may come again is told so by a close code."""
+    """Refuse by HTTP. If the server cannot do that, a 503 becomes a close code."""
     await receive()
     with suppress(Exception):  # The client has gone.
         if EXTENSION in (scope.get("extensions") or {}):
@@ -115,18 +123,19 @@ async def _respond(receive: Any, send: Any, refusal: HandshakeRefused) -> None:
     headers = [(b"retry-after", str(refusal.retry_after).encode())]
     await send({"type": f"{EXTENSION}.start", "status": refusal.status, "headers": headers})
     await send({"type": f"{EXTENSION}.body", "body": b""})
-    # uvicorn says twice that the socket has ended, and logs an error for whoever returns before.
-    async with asyncio.timeout(LINGER):
+    # uvicorn sends the end of the socket twice, and logs an error if the application returns first.
+    async with asyncio.timeout(LINGER_SECONDS):
         for _ in range(2):
             await receive()
 
 
 def address_of(scope: Mapping[str, Any]) -> str | None:
-    """The address by which a client is counted, IPv6 by its /64; None where it is not.
+    """The address for which a handshake is counted, IPv6 by its /64; None if it is not counted.
 
-    With ``PROXIES`` it is read that far from the right of ``X-Forwarded-For``, which is what the
-    outermost of these proxies saw; where there are fewer, the handshake came around one of them.
-    A peer that is not public is most probably a proxy, which carries everybody.
+    With ``PROXIES`` it is read so far from the right of ``X-Forwarded-For``: the outermost of these
+    proxies saw it. If there are fewer entries, the handshake did not come through all of them, and
+    its peer is counted. A peer without a public address is probably a proxy through which everybody
+    comes, and counts only if ``PROXIES`` is 0.
     """
     proxies = conf.PROXIES
     if proxies:
@@ -137,8 +146,8 @@ def address_of(scope: Mapping[str, Any]) -> str | None:
     return _counted(client[0], proxies != 0) if client else None
 
 
-def forget() -> None:
-    """Count anew, as in a fresh process."""
+def forget_counts() -> None:
+    """Forget all addresses and users, as in a new process."""
     _addresses.clear()
     _users.clear()
 
@@ -161,7 +170,7 @@ def _counted(text: str, is_public_only: bool) -> str | None:
 
 
 def _parse(text: str) -> IPv4Address | IPv6Address | None:
-    """The address in ``text``, which some proxies write with a port."""
+    """The address in ``text``; some proxies add a port."""
     for candidate in (text, text.rpartition(":")[0], text[1:].partition("]")[0]):
         try:
             return ip_address(candidate)

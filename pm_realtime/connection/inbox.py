@@ -1,61 +1,119 @@
-"""The commands of one connection: counted against its rate, carried out one after the other."""
+"""The commands of one connection: decoded, counted against its rate, carried out one by one."""
 
 import asyncio
+import logging
 import math
-import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final, Protocol
 
-from pm_realtime.commands import handle, is_instant
+from pm_realtime.commands import check_form, handle, is_instant
 from pm_realtime.concurrency import FairQueue, PerLoop
 from pm_realtime.conf import conf
 from pm_realtime.connection.rate_limits import RateLimiter, parse_rate
-from pm_realtime.exceptions import CloseConnection, CommandError
-from pm_realtime.protocol import CloseCode, Command, ErrorCode, MessageType
-from pm_realtime.rooms import Connection
+from pm_realtime.connection.sockets import abort
+from pm_realtime.connection.timings import ConnectionTimings
+from pm_realtime.exceptions import CloseConnection, CommandError, OutageError
+from pm_realtime.observability import log_rate_limit
+from pm_realtime.protocol import (
+    INTERNAL_ERROR,
+    CloseCode,
+    Command,
+    ErrorCode,
+    MessageType,
+    decode,
+    error_payload,
+)
+from pm_realtime.rooms import Connection as RoomConnection
 
-#: Seconds after which a command takes long: frames behind it are looked at.
-PATIENCE: Final = 0.05
-#: Commands that may wait behind one that takes long before nothing more is read.
-MAX_WAITING: Final = 100
+logger = logging.getLogger("pm_realtime.connection")
 
-#: Those of an event loop who send one malformed frame after the other.
+#: Commands that may wait behind a slow one before no more frames are read.
+MAX_WAITING_COMMANDS: Final = 100
+#: The connections of an event loop that send one malformed frame after another.
 _malformed: Final = PerLoop(FairQueue)
 
-Answer = Callable[[Exception, Command], None]
+
+class Connection(RoomConnection, Protocol):
+    """The connection, as its inbox knows it."""
+
+    base_send: Any
+
+    def answer(self, type: str, payload: Any, id: str | None) -> None: ...
+
+    def end(self, code: int, reason: str = "") -> None: ...
 
 
 class Inbox:
-    """Belongs to one connection and its event loop; ``answer`` tells the client what went wrong."""
+    """Belongs to one connection and its event loop."""
 
-    __slots__ = ("_answer", "_commands", "_connection", "_is_closed", "_limiter", "_worker")
+    __slots__ = (
+        "_commands",
+        "_connection",
+        "_is_closed",
+        "_limiter",
+        "_timings",
+        "has_pinged",
+        "worker",
+    )
 
     def __init__(
-        self, connection: Connection, answer: Answer, is_closed: Callable[[], bool]
+        self,
+        connection: Connection,
+        is_closed: Callable[[], bool],
+        timings: ConnectionTimings,
     ) -> None:
         self._connection = connection
-        self._answer = answer
         self._is_closed = is_closed
+        self._timings = timings
         self._limiter = RateLimiter()
-        # A list, as an empty deque is 700 bytes: most connections never use it.
+        # A list, as an empty deque takes 700 bytes and most connections never use it.
         self._commands: list[Command] = []
-        self._worker: asyncio.Task[None] | None = None
+        #: The task that carries out commands; None while there are none.
+        self.worker: asyncio.Task[None] | None = None
+        self.has_pinged = False
 
-    @property
-    def worker(self) -> "asyncio.Task[None] | None":
-        """The task in which commands are carried out; None while there are none."""
-        return self._worker
+    async def receive(self, frame: str | bytes | None) -> None:
+        """Carry out the command in ``frame`` after those before it.
 
-    def check_rate(self) -> None:
+        Returns when it is done or takes long: a rule of the site, say, or a layer that does not
+        answer. A slow command holds up the commands behind it, but no ping: the connection is
+        alive. A malformed frame is answered and does not count against the rate.
+        """
+        command: Command | None = None
+        is_well_formed = False
+        try:
+            command = decode(frame, max_bytes=conf.MAX_MESSAGE_BYTES)
+            is_ping = command.type == MessageType.PING
+            self.has_pinged |= is_ping
+            check_form(command)
+            is_well_formed = True
+            self._check_rate()
+            if is_ping or (self.worker is None and is_instant(self._connection, command)):
+                await handle(self._connection, command)
+            else:
+                await self._put(command)
+        except Exception as error:
+            self._answer(error, command)
+            if not is_well_formed and not self._is_closed():
+                await self._slow_down()
+
+    async def finish(self) -> None:
+        """After the client's end: carry out its messages to others, drop the rest."""
+        if self.worker is None:
+            return
+        if not any(each.type == MessageType.MESSAGE for each in self._commands):
+            self._commands.clear()
+        await asyncio.wait({self.worker})
+
+    def _check_rate(self) -> None:
         """Count one well-formed command.
 
-        Raises ``CommandError`` where it is one too many, and ``CloseConnection`` where there were
-        too many of those.
+        Raises ``CommandError`` if it is over the rate, ``CloseConnection`` if too many have been.
         """
         if (setting := conf.RATE_LIMIT) is None:
             return
         rate = parse_rate(setting)
-        wait = self._limiter.take(rate, time.monotonic())
+        wait = self._limiter.take(rate, self._timings.clock())
         if not wait:
             return
         if self._limiter.is_abused(rate):
@@ -66,47 +124,31 @@ class Inbox:
             retryAfter=math.ceil(wait * 1000),
         )
 
-    async def slow_down(self) -> None:
-        """After something malformed: wait in line where it is one of many.
+    async def _slow_down(self) -> None:
+        """After one malformed frame of many, wait for a turn; close if there are too many.
 
-        All who send such things stand in one line and share one patience, so that many of them
-        cost the others little more than one. Raises ``CloseConnection`` where it is used up.
+        All connections that send such frames wait in one queue and share one limit, so that
+        together they cost the others little more than one does.
         """
         if (setting := conf.RATE_LIMIT) is None:
             return
-        count = self._limiter.count_malformed(parse_rate(setting), time.monotonic())
-        if count <= self._limiter.PATIENCE:
+        count = self._limiter.count_malformed(parse_rate(setting), self._timings.clock())
+        if count <= self._limiter.MIN_REFUSALS:
             return
-        line = _malformed.get()
-        if count * (len(line) + 1) > self._limiter.MALFORMED_PATIENCE:
-            raise CloseConnection(CloseCode.RATE_LIMITED, "a flood of malformed messages")
-        await line.wait()
+        queue = _malformed.get()
+        if count * (len(queue) + 1) > self._timings.max_malformed_frames:
+            flood = CloseConnection(CloseCode.RATE_LIMITED, "a flood of malformed messages")
+            self._answer(flood, None)
+        else:
+            await queue.wait()
 
-    async def put(self, command: Command) -> None:
-        """Carry out ``command`` after those before it; return when it is done or takes long.
-
-        What takes long (a rule of the site, a layer that does not answer) holds up the commands
-        behind it, but no ping: the connection is alive.
-        """
-        if command.type == MessageType.PING or (
-            self._worker is None and is_instant(self._connection, command)
-        ):
-            await handle(self._connection, command)
-            return
+    async def _put(self, command: Command) -> None:
         self._commands.append(command)
-        if self._worker is None:
-            self._worker = asyncio.get_running_loop().create_task(self._carry_out_all())
-            await asyncio.wait({self._worker}, timeout=PATIENCE)
-        elif len(self._commands) > MAX_WAITING:
-            await asyncio.wait({self._worker})
-
-    async def finish(self) -> None:
-        """The client has gone: what it said to others still goes out, the rest is moot."""
-        if self._worker is None:
-            return
-        if not any(each.type == MessageType.MESSAGE for each in self._commands):
-            self._commands.clear()
-        await asyncio.wait({self._worker})
+        if self.worker is None:
+            self.worker = asyncio.get_running_loop().create_task(self._carry_out_all())
+            await asyncio.wait({self.worker}, timeout=self._timings.slow_command_seconds)
+        elif len(self._commands) > MAX_WAITING_COMMANDS:
+            await asyncio.wait({self.worker})
 
     async def _carry_out_all(self) -> None:
         try:
@@ -117,4 +159,21 @@ class Inbox:
                 except Exception as error:
                     self._answer(error, command)
         finally:
-            self._worker = None
+            self.worker = None
+
+    def _answer(self, error: Exception, command: Command | None) -> None:
+        """The one place that turns an error into a reply or a close code."""
+        connection = self._connection
+        if isinstance(error, CloseConnection):
+            connection.end(error.code, error.reason)
+            if error.code == CloseCode.RATE_LIMITED:
+                abort(connection.base_send)
+            return
+        if not isinstance(error, CommandError):
+            if not isinstance(error, OutageError):  # The log has the outage already.
+                logger.error("A command failed.", exc_info=error)
+            error = CommandError(ErrorCode.INTERNAL_ERROR, INTERNAL_ERROR)
+        elif error.code == ErrorCode.RATE_LIMITED:
+            log_rate_limit(connection.connection_id, connection.identity.user_id)
+        id = command.id if command is not None else error.id
+        connection.answer(MessageType.ERROR, error_payload(error), id)

@@ -53,10 +53,8 @@ class RateLimiter:
 
     __slots__ = ("_malformed", "_malformed_since", "_refused", "_taken")
 
-    #: However low the rate, this many refusals in a window are let pass before it is abuse.
-    PATIENCE: Final = 10
-    #: What is malformed comes from a mistake in a client's code, up to this many a window.
-    MALFORMED_PATIENCE: Final = 20_000
+    #: Refusals in a window that are never abuse, however low the rate is.
+    MIN_REFUSALS: Final = 10
 
     def __init__(self) -> None:
         # Lists, as an empty deque is 700 bytes: most connections say next to nothing.
@@ -87,7 +85,7 @@ class RateLimiter:
 
     def is_abused(self, rate: Rate) -> bool:
         """Whether more was refused within one window than a whole window would have let pass."""
-        return len(self._refused) > max(rate.count, self.PATIENCE)
+        return len(self._refused) > max(rate.count, self.MIN_REFUSALS)
 
 
 class Meter:

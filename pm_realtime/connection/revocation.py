@@ -1,22 +1,22 @@
-"""One connection's right to be open and to be in its rooms, and what becomes of it in between.
+"""Revocation: whether a connection may still be open, and in its rooms.
 
-While that is in doubt, what arrives for the connection is held back and its commands wait: nothing
-reaches somebody, and nobody does something, who may not any more.
+While that is suspect, the hub holds what arrives for the connection and its commands wait. So no
+message reaches a user, and no command is carried out for one, who has just lost the right to it.
 """
 
 import asyncio
 import logging
-import time
 from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from django.db.models import Model
 
-from pm_realtime.auth import Identity, RecheckResult, get_rechecker
+from pm_realtime.auth import Identity, Rechecker, RecheckResult, get_rechecker
 from pm_realtime.backends import get_backend
+from pm_realtime.connection.timings import ConnectionTimings
 from pm_realtime.exceptions import BackendError
-from pm_realtime.hub import Hub, Member
+from pm_realtime.hub import Member, get_hub
 from pm_realtime.layer import authenticated_group, connection_group, role_group, user_group
 from pm_realtime.protocol import CloseCode
 from pm_realtime.roles import roles_up_to
@@ -24,20 +24,6 @@ from pm_realtime.rooms import Connection as RoomConnection
 from pm_realtime.rooms import reconsider
 
 logger = logging.getLogger("pm_realtime.auth")
-
-#: Seconds until a session is looked at once more that is gone, or does not fit its user's new
-#: password, just after something has changed: ``update_session_auth_hash`` comes after the user
-#: was saved, and its word of the session's new key may come behind that of the user.
-SECOND_LOOK: Final = 0.5
-#: Seconds for which a transaction that changes something is waited for; one that was rolled back
-#: sends no word.
-TRANSACTION: Final = 1.0
-#: Seconds for which a session that was given another key may be empty or not know a new password,
-#: and between two looks: Django writes it when the response is ready.
-MOVING: Final = 10.0
-PAUSE: Final = 1.0
-#: Seconds after which the response that gives the browser a new cookie has arrived.
-COOKIE_DELAY_SECONDS: Final = 1.0
 
 REASONS: Final = {
     CloseCode.SESSION_ENDED: "the session has ended",
@@ -47,101 +33,117 @@ REASONS: Final = {
 
 
 class Connection(RoomConnection, Member, Protocol):
-    """What is known here of the connection."""
+    """The connection, as its revocation knows it."""
 
     def end(self, code: int, reason: str = "") -> None: ...
 
-    def begin(self, order: Coroutine[Any, Any, None]) -> None:
-        """Carry out ``order`` beside what the connection does, until it ends."""
-
-    def apply(self, result: RecheckResult) -> None: ...
-
-    def recheck_failed(self) -> None: ...
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work`` beside what the connection does, until it ends."""
 
 
 class Revocation:
     """Belongs to one connection and its event loop."""
 
     __slots__ = (
-        "_announced",
+        "__weakref__",
+        "_certain",
         "_connection",
-        "_doubtful_since",
-        "_doubts",
+        "_cookie_expected_until",
         "_has_ended",
         "_holds",
-        "_hub",
-        "_is_in_doubt",
+        "_is_rekeyed",
+        "_is_suspect",
         "_lock",
         "_may_have_missed",
-        "_moved_at",
+        "_pending",
+        "_rechecker",
         "_role",
-        "_settled",
+        "_second_look_at",
+        "_timings",
         "version",
     )
 
-    def __init__(self, connection: Connection, hub: Hub) -> None:
+    def __init__(self, connection: Connection, timings: ConnectionTimings) -> None:
         self._connection = connection
-        self._hub = hub
-        #: Counts how often the rights were settled anew.
+        self._timings = timings
+        #: Grows with each change, and each time that a change was found.
         self.version = 0
+        #: The reasons to hold what arrives, and the event that there is none left.
         self._holds = 0
-        self._settled: asyncio.Event | None = None
-        self._doubts = 0
-        self._is_in_doubt = self._has_ended = False
-        self._doubtful_since: float | None = None
-        #: Whether an order about a room may have been lost.
+        self._certain: asyncio.Event | None = None
+        self._is_suspect = self._has_ended = self._is_rekeyed = False
+        #: Changes of transactions that are still open.
+        self._pending: set[str | None] = set()
+        #: Whether a control message about a room may have been lost.
         self._may_have_missed = False
-        #: Changes of transactions under way.
-        self._announced: set[str | None] = set()
-        self._moved_at = float("-inf")
+        #: Until when a session that seems to have ended gets another look; monotonic seconds.
+        self._second_look_at: float | None = None
+        self._cookie_expected_until = float("-inf")
+        self._rechecker: Rechecker | None = None
         #: The role whose groups the connection is in.
-        self._role = connection.identity.role
+        self._role: str | None = None
         self._lock = asyncio.Lock()
+
+    @property
+    def identity(self) -> Identity:
+        return self._connection.identity
+
+    def start(self) -> None:
+        """Have the identity of the connection, which has joined its own groups, re-checked."""
+        self._role = self.identity.role
+        if self.identity.is_authenticated:
+            self._rechecker = get_rechecker()
+            self._rechecker.add(self)
+
+    def stop(self) -> None:
+        if self._rechecker is not None:
+            self._rechecker.discard(self)
 
     @property
     def is_certain(self) -> bool:
         return self._holds == 0
 
     async def until_certain(self) -> None:
-        """Return when nothing about the connection is in doubt."""
-        while self._settled is not None:
-            await self._settled.wait()
+        """Return when nothing about the connection is suspect."""
+        while self._certain is not None:
+            await self._certain.wait()
 
     def refresh(self, change: str | None = None) -> None:
         """Something has changed: hold everything until it is known what.
 
-        ``change`` names what was announced by :meth:`doubt`.
+        ``change`` is the one that :meth:`expect_change` was told of, if any.
         """
-        if not self._connection.identity.is_authenticated:
+        if not self.identity.is_authenticated:
             return
-        self._announced.discard(change)
-        self._doubts += 1
-        self._begin_doubt()
+        self._pending.discard(change)
+        self.version += 1
+        self._suspect()
         self._look_anew()
 
-    def doubt(self, change: str) -> None:
-        """A transaction is about to change something: hold everything until word of that comes.
+    def expect_change(self, change: str) -> None:
+        """An open transaction changes something: hold everything until it is committed.
 
-        What is sent after its commit may come before that word.
+        A message that is sent after the commit may arrive before the control message about it.
         """
-        if not self._connection.identity.is_authenticated:
+        if not self.identity.is_authenticated:
             return
-        self._announced.add(change)
-        self._begin_doubt()
-        asyncio.get_running_loop().call_later(TRANSACTION, self._wait_no_longer, change)
+        self._pending.add(change)
+        self._suspect()
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._timings.transaction_seconds, self._expect_no_more, change)
 
-    def _wait_no_longer(self, change: str) -> None:
-        if change in self._announced:
-            self._announced.discard(change)
+    def _expect_no_more(self, change: str) -> None:
+        if change in self._pending:
+            self._pending.discard(change)
             self._look_anew()
 
     def recheck(self) -> None:
-        """Orders may have been lost: look, at rooms too, but go on meanwhile."""
-        if self._connection.identity.is_authenticated:
+        """Control messages may have been lost: look again, also at rooms, but hold nothing."""
+        if self.identity.is_authenticated:
             self._may_have_missed = True
             self._look_anew()
         else:
-            self._connection.begin(self._reconsider_all())
+            self._connection.begin(reconsider(self._connection))
 
     def refresh_room(self, room: str) -> None:
         """The rules of ``room`` have changed."""
@@ -150,139 +152,128 @@ class Revocation:
             self._connection.begin(self._reconsider(room))
 
     def end_session(self, session: str) -> None:
-        """Somebody logged out of the session called ``session``."""
+        """The user logged out of the session called ``session``."""
         if self._is_mine(session):
             self._end(CloseCode.SESSION_ENDED)
 
     def rekey_session(self, session: str) -> None:
-        """Django gave ``session`` another key: the client comes again with its new cookie."""
-        if self._is_mine(session):
-            self._moved_at = time.monotonic()
-            self._connection.begin(self._close_rekeyed())
+        """Django gave ``session`` another key: the client has to come again with its new cookie."""
+        if self._is_mine(session) and not self._is_rekeyed:
+            self._is_rekeyed = True
+            self._connection.begin(self._end_rekeyed())
+
+    async def _end_rekeyed(self) -> None:
+        # Not at once: the client would come again with the old cookie.
+        await asyncio.sleep(self._timings.cookie_delay_seconds)
+        self._end(CloseCode.OVERLOADED)
 
     def expect_cookie(self, session: str) -> None:
-        """The browser will get another cookie for the signed-cookie session ``session``."""
+        """The browser will get another cookie for the signed-cookie session ``session``.
+
+        Django writes it when the response is ready. Until then the session may not fit its user's
+        new password.
+        """
         if self._is_mine(session):
-            self._moved_at = time.monotonic()
+            self._cookie_expected_until = _now() + self._timings.cookie_seconds
 
     def renew_cookie(self, session: str, auth_hash: str, expires_at: float) -> None:
         """The browser got another cookie for the signed-cookie session ``session``."""
-        identity = self._connection.identity
+        identity = self.identity
         if self._is_mine(session) and identity.session is not None:
             changed = identity.session.renewed(auth_hash, expires_at)
             self._connection.identity = replace(identity, session=changed)
-            get_rechecker().update_session(self._connection)
+            if self._rechecker is not None:
+                self._rechecker.update_session(self)
 
     def apply(self, result: RecheckResult) -> None:
-        """Take what a re-check found: end, become another, or look again later."""
+        """Follow what a re-check found: close, change identity, or look again later."""
         if result.code is not None:
-            if not self._is_spared(result):
+            if result.code != CloseCode.SESSION_ENDED or not self._may_be_changing(result):
                 self._end(result.code)
-            return
-        if result.identity is None:
+        elif result.identity is None:
             self.recheck_failed()
-            return
-        if not result.is_session_only:
-            self._doubtful_since = None
+        elif not result.is_session_only:
+            self._second_look_at = None
             self._adopt(result.identity)
-        elif not self._is_in_doubt:
+        elif not self._is_suspect:
             self._connection.identity = result.identity
 
+    def _may_be_changing(self, result: RecheckResult) -> bool:
+        """Whether a session that seems to have ended may only be about to change.
+
+        If so, everything is held until it is read again.
+        """
+        if self._is_rekeyed:
+            return True  # It is not read again: the connection is about to close.
+        if not (result.is_uncertain or self._is_suspect):
+            return False
+        now, pause = _now(), self._timings.second_look_seconds
+        if self._second_look_at is None:
+            self._second_look_at = now + pause
+        until = self._second_look_at
+        if result.is_uncertain:
+            until = max(until, self._cookie_expected_until)
+        if now >= until:
+            return False
+        self._suspect()
+        if self._rechecker is not None:
+            asyncio.get_running_loop().call_later(pause, self._rechecker.recheck_soon, self)
+        return True
+
     def _adopt(self, identity: Identity) -> None:
-        before, self._connection.identity = self._connection.identity, identity
-        if self._is_in_doubt or _differ(before, identity):
-            self._begin_doubt()
-            self._doubts += 1
-            self._connection.begin(self._settle(self._doubts))
+        before, self._connection.identity = self.identity, identity
+        if self._is_suspect or _differ(before, identity):
+            self._suspect()
+            self.version += 1
+            self._connection.begin(self._follow(self.version))
         elif self._may_have_missed:
-            self._connection.begin(self._reconsider_all())
+            self._connection.begin(reconsider(self._connection))
         self._may_have_missed = False
 
     def recheck_failed(self) -> None:
-        """Nobody can find out who this is: where that is in doubt, its client is to come again."""
-        if self._is_in_doubt:
+        """The user cannot be read. If that is suspect, the client has to come again."""
+        if self._is_suspect:
             self._end(CloseCode.OVERLOADED)
 
     def _look_anew(self) -> None:
-        """Have somebody look now; what was read before does not count any more."""
-        # The checker tells nobody what it found of another identity than the present one.
-        self._connection.identity = replace(self._connection.identity)
-        get_rechecker().recheck_soon(self._connection)
-
-    async def _close_rekeyed(self) -> None:
-        """Wait until the browser has the new cookie: a client must not come again with the old."""
-        await asyncio.sleep(COOKIE_DELAY_SECONDS)
-        self._end(CloseCode.OVERLOADED)
+        """Have the identity re-checked now."""
+        # A result that was read for another object than the present one is dropped.
+        self._connection.identity = replace(self.identity)
+        if self._rechecker is not None:
+            self._rechecker.recheck_soon(self)
 
     def _is_mine(self, name: str) -> bool:
-        session = self._connection.identity.session
+        session = self.identity.session
         return session is not None and session.name == name
 
     def _end(self, code: CloseCode) -> None:
         if self._has_ended:
             return
         self._has_ended = True
-        logger.info(
-            "%s ends with %d: %s.",
-            self._connection.connection_id,
-            code,
-            REASONS[code],
-            extra={
-                "connection_id": self._connection.connection_id,
-                "user_id": self._connection.identity.user_id,
-                "code": int(code),
-            },
-        )
-        self._connection.end(code, REASONS[code])
+        connection_id, reason = self._connection.connection_id, REASONS[code]
+        about = {
+            "connection_id": connection_id,
+            "user_id": self.identity.user_id,
+            "code": int(code),
+        }
+        logger.info("%s ends with %d: %s.", connection_id, code, reason, extra=about)
+        self._connection.end(code, reason)
 
-    def _is_spared(self, result: RecheckResult) -> bool:
-        """Whether a session that seems to have ended may only be about to change."""
-        if result.code != CloseCode.SESSION_ENDED:
-            return False
-        now = time.monotonic()
-        if now - self._moved_at < MOVING and not self._has_expired():
-            if result.is_uncertain:
-                self._refresh_later(SECOND_LOOK)
-                return True
-            if result.identity is not None:
-                self._adopt(result.identity)
-            self._look_again(PAUSE)
-            return True
-        return (result.is_uncertain or self._is_in_doubt) and self._is_spared_once(now)
+    async def _follow(self, version: int) -> None:
+        """Have groups and rooms follow the identity, and release what is held.
 
-    def _has_expired(self) -> bool:
-        session = self._connection.identity.session
-        return session is not None and session.is_expired
-
-    def _is_spared_once(self, now: float) -> bool:
-        if self._doubtful_since is None:
-            self._doubtful_since = now
-            self._refresh_later(SECOND_LOOK)
-            return True
-        return now - self._doubtful_since < SECOND_LOOK * 0.9
-
-    def _refresh_later(self, seconds: float) -> None:
-        """Hold everything now, and look in ``seconds``."""
-        self._begin_doubt()
-        self._look_again(seconds)
-
-    def _look_again(self, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        loop.call_later(seconds, get_rechecker().recheck_soon, self._connection)
-
-    async def _settle(self, doubts: int) -> None:
-        """Have groups and rooms follow what was found, and let go what was held, unless more has
-        changed or was found since."""
+        It stays held if there is a later change, or one that is not committed yet.
+        """
         try:
             async with self._lock:
                 await self._follow_role()
-                await self._reconsider_all()
+                await reconsider(self._connection)
         except BackendError as error:
             logger.debug("A connection could not follow its user: %s", error)
             self._end(CloseCode.OVERLOADED)
             return
-        if doubts == self._doubts and self._is_in_doubt and not self._announced:
-            self._is_in_doubt = False
+        if version == self.version and self._is_suspect and not self._pending:
+            self._is_suspect = False
             self._release()
 
     async def _reconsider(self, room: str) -> None:
@@ -291,11 +282,8 @@ class Revocation:
         finally:
             self._release()
 
-    async def _reconsider_all(self) -> None:
-        await reconsider(self._connection)
-
     async def _follow_role(self) -> None:
-        role = self._connection.identity.role
+        role = self.identity.role
         if role == self._role:
             return
         before, now = roles_up_to(self._role), roles_up_to(role)
@@ -306,29 +294,29 @@ class Revocation:
             await self._connection.join_group(role_group(joined))
         await get_backend().set_role(self._connection.connection_id, role)
 
-    def _begin_doubt(self) -> None:
-        """Hold everything until :meth:`_settle` ends the doubt, however many reasons it has."""
-        if not self._is_in_doubt:
-            self._is_in_doubt = True
+    def _suspect(self) -> None:
+        """Hold everything until :meth:`_follow` releases it, however many reasons there are."""
+        if not self._is_suspect:
+            self._is_suspect = True
             self._hold()
 
     def _hold(self) -> None:
         self._holds += 1
-        if self._settled is None:
-            self._settled = asyncio.Event()
-            self._hub.hold(self._connection)
+        if self._certain is None:
+            self._certain = asyncio.Event()
+            get_hub().hold(self._connection)
 
     def _release(self) -> None:
         self._holds -= 1
-        if self._holds == 0 and self._settled is not None:
-            self.version += 1
-            self._hub.release_held(self._connection)
-            self._settled.set()
-            self._settled = None
+        if self._holds == 0 and self._certain is not None:
+            get_hub().release_held(self._connection)
+            self._certain.set()
+            self._certain = None
 
 
 def groups_of(identity: Identity, connection_id: str) -> list[str]:
-    """The groups a connection is born into; what is sent to a role goes to its own group."""
+    """The groups that a connection always is in. It joins the groups of lower roles too: a push to
+    a role goes to the one group of that role."""
     own = []
     if identity.is_authenticated:
         own.append(user_group(str(identity.user_id)))
@@ -338,11 +326,11 @@ def groups_of(identity: Identity, connection_id: str) -> list[str]:
 
 
 def _differ(before: Identity, now: Identity) -> bool:
-    """Whether the user has changed in what rules may go by."""
-    return before.role != now.role or _facts(before.user) != _facts(now.user)
+    """Whether the user has changed in a way that rules may depend on."""
+    return before.role != now.role or _fields(before.user) != _fields(now.user)
 
 
-def _facts(user: Any) -> dict[str, Any]:
+def _fields(user: Any) -> dict[str, Any]:
     if not isinstance(user, Model):
         return {}
     return {
@@ -350,3 +338,7 @@ def _facts(user: Any) -> dict[str, Any]:
         for field in user._meta.concrete_fields
         if field.attname != "last_login"
     }
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,4 +1,4 @@
-"""Letting a connection in: the places there are, and telling those who lose theirs to it."""
+"""Connection slots: how many connections a user, or all anonymous visitors, may have."""
 
 import asyncio
 from collections.abc import Iterable
@@ -7,22 +7,22 @@ from typing import Final, cast
 from pm_realtime.backends import Admission, ConnectionInfo, Policy, get_backend
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError, CloseConnection
+from pm_realtime.hub import receive_control
+from pm_realtime.layer import Close
 from pm_realtime.protocol import CloseCode
 from pm_realtime.push import adisconnect_connection
 
-#: Seconds between two tries to push out a connection, and how many there are.
-PAUSE: Final = 0.5
-TRIES: Final = 120
-#: Seconds for which a newcomer waits until they are told.
-PATIENCE: Final = 0.05
-#: Seconds that counting a connection in may take on after the connection has ended.
-LATE: Final = 3
+REPLACED: Final = Close(int(CloseCode.REPLACED), "replaced by a newer connection")
+#: Seconds for which a new connection waits until those that it replaces are sent their close.
+EVICTION_SECONDS: Final = 0.05
+#: Seconds for which the counting of a connection may go on after its end.
+LATE_COUNT_SECONDS: Final = 3
 
 _evictions: Final[set[asyncio.Task[None]]] = set()
 
 
 class ConnectionSlot:
-    """One connection's place among those of its user, or of the anonymous ones."""
+    """The slot of one connection."""
 
     __slots__ = ("_connection_id", "_counting")
 
@@ -30,20 +30,16 @@ class ConnectionSlot:
         self._connection_id = ""
         self._counting: asyncio.Task[Admission] | None = None
 
-    async def take(self, info: ConnectionInfo, *, former: str | None, claimed: str | None) -> None:
-        """Count a connection in, and out that of which its client says that it goes on.
+    async def take(self, info: ConnectionInfo, *, instead_of: str | None) -> None:
+        """Count a connection in.
 
-        That is ``former`` where it is known to be so, and ``claimed`` where it may be in another
-        process, perhaps one that has died: then it is gone if it was of the same user. Raises
-        ``CloseConnection`` where there is no place: a user knows which of their connections to
-        close; who is anonymous may come again later.
+        ``instead_of`` is the client's last connection, perhaps of a process that has died: it is
+        counted out if it was of the same user. Raises ``CloseConnection`` if no slot is left. A
+        user knows which connections to close; an anonymous visitor may come again later.
         """
-        if former is not None:
-            # Or it would take a place of its user's from this one, or from another tab.
-            await get_backend().remove(former)
         self._connection_id = info.connection_id
-        self._counting = asyncio.get_running_loop().create_task(admit(info, claimed))
-        # To its end, even where this connection is pushed out itself: it may have to push out more.
+        self._counting = asyncio.get_running_loop().create_task(admit(info, instead_of))
+        # Not cancelled if this connection is evicted itself: it may have to evict others.
         admission = await asyncio.shield(self._counting)
         if admission.admitted:
             return
@@ -52,17 +48,17 @@ class ConnectionSlot:
         raise CloseConnection(CloseCode.TOO_MANY_CONNECTIONS, "too many connections")
 
     async def leave(self) -> None:
-        """Count it out, if it was ever to be counted in."""
+        """Count the connection out, if it was counted in or still is about to be."""
         if self._counting is not None:
-            await asyncio.wait({self._counting}, timeout=LATE)
+            await asyncio.wait({self._counting}, timeout=LATE_COUNT_SECONDS)
             self._counting.cancel()
             await get_backend().remove(self._connection_id)
 
 
 async def admit(info: ConnectionInfo, instead_of: str | None) -> Admission:
-    """Count a connection in, and begin to push out those that it replaces."""
+    """Count a connection in, and begin to evict those that it replaces."""
     backend = get_backend()
-    backend.on_evicted = _evict_late
+    backend.on_evicted = _close_here
     is_anonymous = info.user_id is None
     admission = await backend.add(
         info,
@@ -71,30 +67,25 @@ async def admit(info: ConnectionInfo, instead_of: str | None) -> Admission:
         instead_of=instead_of,
     )
     if admission.replaced:
-        await asyncio.wait({_evict(admission.replaced)}, timeout=PATIENCE)
+        eviction = asyncio.get_running_loop().create_task(_evict(admission.replaced))
+        _evictions.add(eviction)
+        eviction.add_done_callback(_evictions.discard)
+        await asyncio.wait({eviction}, timeout=EVICTION_SECONDS)
     return admission
 
 
-def _evict_late(connection_id: str) -> None:
-    _evict([connection_id])
+async def _evict(connection_ids: Iterable[str]) -> None:
+    """Close connections that are counted out already.
 
-
-def _evict(connection_ids: Iterable[str]) -> asyncio.Task[None]:
-    eviction = asyncio.get_running_loop().create_task(_evict_all(connection_ids))
-    _evictions.add(eviction)
-    eviction.add_done_callback(_evictions.discard)
-    return eviction
-
-
-async def _evict_all(connection_ids: Iterable[str]) -> None:
-    """Close connections that are counted out already, as soon as they can be told."""
+    If the layer is away, the process of each finds it in the backend's list of evicted connections.
+    """
     for connection_id in connection_ids:
-        for _ in range(TRIES):
-            try:
-                await adisconnect_connection(
-                    connection_id, code=CloseCode.REPLACED, reason="replaced by a newer connection"
-                )
-            except BackendError:
-                await asyncio.sleep(PAUSE)
-            else:
-                break
+        try:
+            await adisconnect_connection(connection_id, code=REPLACED.code, reason=REPLACED.reason)
+        except BackendError:
+            _close_here(connection_id)
+
+
+def _close_here(connection_id: str) -> None:
+    """Close an evicted connection of this event loop, if it is one."""
+    receive_control(connection_id, REPLACED)

@@ -16,7 +16,14 @@ from pm_realtime.hub.missed import MissedMessages
 from pm_realtime.hub.registry import Registry
 from pm_realtime.hub.resume import ResumeBuffers
 from pm_realtime.hub.sweep import sweep_forever
-from pm_realtime.layer import DEFAULT_TIMINGS, Group, ProbeTimings, ProcessChannel, control_group
+from pm_realtime.layer import (
+    DEFAULT_TIMINGS,
+    ControlMessage,
+    Group,
+    ProbeTimings,
+    ProcessChannel,
+    control_group,
+)
 
 
 class Hub:
@@ -104,9 +111,9 @@ class Hub:
         """Deliver what was held for ``member``, except from groups that it has left meanwhile."""
         self._fan_out.release_held(member)
 
-    def knows(self, connection_id: str) -> bool:
-        """Whether a connection is open here, or has dropped and can be resumed."""
-        return self._registry.find(connection_id) is not None
+    def find(self, connection_id: str) -> Member | None:
+        """A connection that is open here, or has dropped and can be resumed; None if none is."""
+        return self._registry.find(connection_id)
 
     def deliver_missed(self, member: Member, group: str) -> None:
         """Deliver what ``member`` has missed in ``group``, which it has joined in this instant."""
@@ -166,6 +173,13 @@ def get_hub() -> Hub:
 def use_hub(hub: Hub) -> None:
     """Make ``hub`` the hub of the running event loop."""
     _hubs.set(hub)
+
+
+def receive_control(connection_id: str, message: ControlMessage) -> None:
+    """Hand ``message`` to a connection of the running event loop; nothing if it is not there."""
+    hub = _hubs.find()
+    if hub is not None and (member := hub.find(connection_id)) is not None:
+        member.receive_control(message)
 
 
 def keeps_missed() -> bool:

@@ -8,7 +8,6 @@ import math
 import time
 from bisect import bisect_left
 from collections.abc import Collection, Iterator
-from urllib.parse import parse_qs
 
 from pm_realtime.conf import conf
 from pm_realtime.hub.members import Member, OwnerKey, SilentMember
@@ -16,23 +15,6 @@ from pm_realtime.hub.messages import NEVER_SENT, Message, MessageBuffer
 from pm_realtime.hub.missed import Resumed, ResumePosition
 from pm_realtime.hub.registry import Registry
 from pm_realtime.layer import ControlMessage, RefreshRoom, Unsubscribe, connection_group, room_group
-
-
-def read_resume_position(query: bytes) -> ResumePosition | None:
-    """The ``resume`` of a handshake; None if the client does not ask for a resume buffer.
-
-    A client without a last connection, or with one that cannot exist, only asks for a buffer from
-    now on: its ``connection_id`` is empty.
-    """
-    if b"resume=" not in query:
-        return None
-    values = parse_qs(query.decode("latin1"), keep_blank_values=True).get("resume")
-    if not values:
-        return None
-    connection_id, _, seen = values[-1].partition(",")
-    if not (seen.isascii() and seen.isdigit() and len(seen) < 16):
-        return ResumePosition("", 0)
-    return ResumePosition(connection_id, int(seen))
 
 
 class ResumeBuffer(MessageBuffer, SilentMember):

@@ -13,7 +13,6 @@ from django.db.backends.utils import CursorWrapper
 
 from pm_realtime import arefresh_user
 from pm_realtime.auth import Rechecker, RecheckTimings, set_rechecker
-from pm_realtime.connection import RealtimeConsumer
 from pm_realtime.layer import (
     Recheck,
     asend,
@@ -35,26 +34,24 @@ def rarely(configure):
     configure(SESSION_RECHECK_INTERVAL=600)
 
 
-class Recorder(RealtimeConsumer):
-    """Connections that record the results they get."""
+class Recorder(Rechecker):
+    """Records the results that connections get."""
 
-    results = []
-    failures = []
+    def __init__(self):
+        super().__init__()
+        self.results = []
 
-    def apply(self, result):
-        self.results.append(result)
-        super().apply(result)
-
-    def recheck_failed(self):
-        self.failures.append(self)
-        super().recheck_failed()
+    def _apply(self, subject, identity, result):
+        if subject.identity is identity:
+            self.results.append(result)
+        super()._apply(subject, identity, result)
 
 
 @pytest.fixture
-def recorder():
-    Recorder.results.clear()
-    Recorder.failures.clear()
-    return Recorder
+async def recorder():
+    recorder = Recorder()
+    set_rechecker(recorder)
+    return recorder
 
 
 @pytest.fixture
@@ -65,11 +62,9 @@ async def thousand(transactional_db, rarely, recorder):
     group = await Group.objects.acreate(name="editor")
     await group.user_set.aset(users[:100])
     cookies = [await session_cookie(user) for user in users for _ in range(5)]
-    application = recorder.as_asgi()
     async with AsyncExitStack() as stack:
         for cookie in cookies:
-            connection = Connection(application=application, headers=[(b"cookie", cookie)])
-            await stack.enter_async_context(connection)
+            await stack.enter_async_context(Connection(headers=[(b"cookie", cookie)]))
         yield
 
 
@@ -179,13 +174,14 @@ async def test_reported_change_that_cannot_be_read_closes_with_4013(rarely, user
 
 
 async def test_without_a_reported_change_a_failed_recheck_closes_nothing(
-    rarely, user, database, recorder
+    rarely, user, editor, database
 ):
     """As when Redis comes back before the database."""
     set_rechecker(Rechecker(timings=RecheckTimings(request_seconds=0.1)))
-    async with Connection(user=user, application=recorder.as_asgi()) as connection:
+    async with Connection(user=user) as connection, Connection(user=editor) as changed:
         database.is_away = True
         await recheck_everyone()
-        await eventually(lambda: recorder.failures)
+        await arefresh_user(editor)
+        await changed.assert_closed(4013)
         database.is_away = False
         assert await connection.is_alive()

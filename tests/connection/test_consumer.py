@@ -13,11 +13,10 @@ from django.contrib.sessions.models import Session
 from django.utils import timezone
 
 from pm_realtime import abroadcast, adisconnect_user, aget_stats, asend_to_user
-from pm_realtime.auth import authentication
 from pm_realtime.auth.database import run_handshake
 from pm_realtime.backends import get_backend
 from pm_realtime.backends.memory import MemoryBackend
-from pm_realtime.connection import RealtimeConsumer, consumer
+from pm_realtime.connection import RealtimeConsumer
 from pm_realtime.exceptions import BackendError
 from pm_realtime.hub import get_hub
 from pm_realtime.layer import room_group, user_group
@@ -296,19 +295,16 @@ async def test_a_user_disconnected_during_the_handshake_does_not_stay(configure,
     assert await aget_stats() == NO_CONNECTIONS
 
 
-async def test_who_is_on_the_way_in_is_looked_at_where_an_order_may_have_been_missed(
-    configure, user, monkeypatch, caplog
-):
+async def test_handshake_rechecks_after_missed_control_message(configure, user, caplog):
     configure(SESSION_RECHECK_INTERVAL=600)
 
-    async def authenticate(scope):
-        found = await authentication.authenticate(scope)
-        await Session.objects.all().adelete()
-        await get_hub().channel.resubscribe()
-        return found
+    class Missing(RealtimeConsumer):
+        async def accept(self, *args, **kwargs):
+            await Session.objects.all().adelete()
+            await get_hub().channel.resubscribe()
+            await super().accept(*args, **kwargs)
 
-    monkeypatch.setattr(consumer, "authenticate", authenticate)
-    connection = Connection(headers=[await cookie_of(user)])
+    connection = Connection(headers=[await cookie_of(user)], application=Missing.as_asgi())
     await connection.connect()
     await connection.assert_closed(4501)
     assert errors_of(caplog) == []
@@ -658,7 +654,7 @@ async def test_a_flood_of_frames_leaves_turns_to_others(configure):
 async def test_who_breaks_the_rate_is_cut_off_after_the_close_frame(configure, monkeypatch):
     configure(RATE_LIMIT="3/m")
     cut = []
-    monkeypatch.setattr("pm_realtime.connection.consumer.abort", cut.append)
+    monkeypatch.setattr("pm_realtime.connection.inbox.abort", cut.append)
     async with Connection() as connection, Connection() as other:
         for _ in range(3):
             await connection.is_alive()

@@ -1,4 +1,4 @@
-"""SIGTERM in a process with connections: they close in groups, and then the server stops."""
+"""SIGTERM in a process with connections: they close in groups, then the server stops."""
 
 import asyncio
 import contextlib
@@ -11,13 +11,20 @@ import pytest
 import uvicorn
 
 from pm_realtime import aget_stats, asend_to_user, signals
+from pm_realtime.backends import get_backend
 from pm_realtime.backends.memory import MemoryBackend
-from pm_realtime.connection import drain
-from pm_realtime.connection.drain import LEAST, TICK, group_sizes
+from pm_realtime.connection.drain import (
+    MIN_GROUP_SIZE,
+    Drain,
+    DrainTimings,
+    group_sizes,
+    use_drain,
+)
 from pm_realtime.exceptions import BackendError
 from tests.support.helpers import NO_CONNECTIONS, PATIENCE, Connection, errors_of, eventually
 
 RESTARTING = 4012
+GROUP_SECONDS = DrainTimings().group_seconds
 ROOMS = {
     "open": {"public": True},
     "slow": {"public": True, "authorize": "tests.connection.test_drain.waits_at_the_gate"},
@@ -31,7 +38,7 @@ def waits_at_the_gate(user, room):
 
 
 class SlowBackend(MemoryBackend):
-    """Counts nobody in who is anonymous before it may."""
+    """Counts anonymous connections in only when the test says so."""
 
     was_asked = may_answer = False
 
@@ -43,7 +50,7 @@ class SlowBackend(MemoryBackend):
 
 
 class Server:
-    """What a server does at SIGTERM: here it notes who is still there."""
+    """A server's handler of SIGTERM; it notes that it was called."""
 
     def __init__(self):
         self.stopped = []
@@ -53,7 +60,7 @@ class Server:
 
     @property
     def is_in_charge(self):
-        """Whether it hears the signal itself."""
+        """Whether its handler is the one of the process."""
         return signal.getsignal(signal.SIGTERM) == self.stop
 
     async def until_stopped(self):
@@ -72,18 +79,22 @@ def handling(handler):
 
 @pytest.fixture
 def server():
-    """The process of a test as that of a server; it has its handler back afterwards."""
+    """A server in the process of the test; its handler is in charge again afterwards."""
     server = Server()
     with handling(server.stop):
         yield server
 
 
 @pytest.fixture
-def quick(monkeypatch):
-    """Those who do not go are not waited for."""
-    monkeypatch.setattr("pm_realtime.connection.consumer.LAST_COMMANDS_TIMEOUT", 0.05)
-    monkeypatch.setattr(drain, "GRACE", 0.1)
-    monkeypatch.setattr(drain, "TIMEOUT", 0.1)
+async def quick():
+    """A drain that soon gives up on what does not end."""
+    use_drain(Drain(DrainTimings(command_seconds=0.05, end_seconds=0.1, step_seconds=0.1)))
+
+
+@pytest.fixture
+async def slow():
+    """A drain that waits for a second signal, which may come at once."""
+    use_drain(Drain(DrainTimings(group_seconds=60, repeat_seconds=0)))
 
 
 @contextlib.asynccontextmanager
@@ -96,7 +107,7 @@ def terminate():
     signal.raise_signal(signal.SIGTERM)
 
 
-# The pace
+# The groups
 
 
 @pytest.mark.parametrize(
@@ -104,31 +115,31 @@ def terminate():
     [
         (0, 5, []),
         (1, 5, [1]),
-        (LEAST, 5, [LEAST]),
-        (LEAST + 1, 5, [LEAST // 2, LEAST // 2 + 1]),
+        (MIN_GROUP_SIZE, 5, [MIN_GROUP_SIZE]),
+        (MIN_GROUP_SIZE + 1, 5, [MIN_GROUP_SIZE // 2, MIN_GROUP_SIZE // 2 + 1]),
         (1000, 5, [20] * 50),
-        (1000, TICK / 10, [1000]),
+        (1000, GROUP_SECONDS / 10, [1000]),
         (1000, 1, [100] * 10),
     ],
 )
-def test_groups(count, period, sizes):
-    assert group_sizes(count, period) == sizes
+def test_group_sizes(count, period, sizes):
+    assert group_sizes(count, period, GROUP_SECONDS) == sizes
 
 
 @pytest.mark.parametrize("period", [0.05, 0.1, 0.25, 1, 5, 7.3, 600])
 @pytest.mark.parametrize("count", [*range(0, 60, 7), 101, 999, 1000, 1001, 54321])
-def test_groups_are_of_one_size_and_take_the_period_at_most(count, period):
-    sizes = group_sizes(count, period)
+def test_groups_are_of_one_size_and_take_at_most_the_period(count, period):
+    sizes = group_sizes(count, period, GROUP_SECONDS)
     assert sum(sizes) == count
     assert all(sizes)
     assert not sizes or max(sizes) - min(sizes) <= 1
-    assert len(sizes) * TICK <= max(period, TICK) + TICK / 2
+    assert len(sizes) * GROUP_SECONDS <= max(period, GROUP_SECONDS) + GROUP_SECONDS / 2
 
 
-# What the signal does
+# The signal
 
 
-async def test_all_are_closed_and_then_the_server_stops(server, user, leaves_nothing):
+async def test_all_connections_close_and_then_the_server_stops(server, user, leaves_nothing):
     async with connections(3, user=user) as found:
         assert not server.is_in_charge
         terminate()
@@ -152,9 +163,9 @@ async def test_a_line_is_logged_before_and_after(server, caplog):
     assert len(lines) == 2
 
 
-async def test_they_close_one_group_after_another(server, configure):
+async def test_connections_close_one_group_after_another(server, configure):
     configure(SHUTDOWN_PERIOD=600)
-    count = 3 * LEAST
+    count = 3 * MIN_GROUP_SIZE
     async with connections(count) as found:
         closed = []
         for connection in found:
@@ -163,31 +174,29 @@ async def test_they_close_one_group_after_another(server, configure):
         terminate()
         await server.until_stopped()
     assert len(closed) == count
-    assert closed[0] - began >= 0.9 * TICK
-    assert closed[-1] - began >= 2.9 * TICK
+    assert closed[0] - began >= 0.9 * GROUP_SECONDS
+    assert closed[-1] - began >= 2.9 * GROUP_SECONDS
 
 
-async def test_a_second_signal_closes_all_that_are_left(server, configure, monkeypatch):
+async def test_second_signal_closes_all_that_are_left(server, slow, configure):
     configure(SHUTDOWN_PERIOD=600)
-    monkeypatch.setattr(drain, "TICK", 60)
-    monkeypatch.setattr(drain, "REPEAT", 0)
-    async with connections(LEAST + 1):
+    async with connections(MIN_GROUP_SIZE + 1):
         terminate()
         terminate()
         await server.until_stopped()
 
 
-async def test_a_second_signal_at_once_is_the_same(server, configure):
+async def test_second_signal_at_once_is_taken_for_the_first(server, configure):
     configure(SHUTDOWN_PERIOD=600)
-    async with connections(3 * LEAST):
+    async with connections(3 * MIN_GROUP_SIZE):
         began = time.monotonic()
         for _ in range(3):
             terminate()
         await server.until_stopped()
-        assert time.monotonic() - began >= 2.9 * TICK
+        assert time.monotonic() - began >= 2.9 * GROUP_SECONDS
 
 
-async def test_what_was_pushed_before_comes_before(server, user):
+async def test_earlier_push_arrives_before_the_close(server, user):
     async with Connection(user=user) as connection:
         await asend_to_user(user, "before")
         terminate()
@@ -195,8 +204,8 @@ async def test_what_was_pushed_before_comes_before(server, user):
         await connection.assert_closed(RESTARTING)
 
 
-async def test_what_is_under_way_in_the_layer_is_waited_for(server, far, user, monkeypatch):
-    monkeypatch.setattr(drain, "TICK", 0.001)
+async def test_messages_in_the_layer_are_waited_for(server, far, user, monkeypatch):
+    use_drain(Drain(DrainTimings(group_seconds=0.001)))
     may_arrive, receive = asyncio.Event(), far.receive
 
     async def receive_late(channel):
@@ -219,7 +228,7 @@ async def test_what_is_under_way_in_the_layer_is_waited_for(server, far, user, m
         await server.until_stopped()
 
 
-async def test_a_layer_that_does_not_answer_is_not_waited_for(server, far, quick):
+async def test_frozen_layer_is_not_waited_for(server, far, quick):
     async with Connection() as connection:
         far.is_frozen = True
         terminate()
@@ -228,7 +237,7 @@ async def test_a_layer_that_does_not_answer_is_not_waited_for(server, far, quick
         far.is_frozen = False
 
 
-async def test_who_comes_meanwhile_is_refused_with_a_code(server, configure, monkeypatch):
+async def test_handshake_during_a_drain_is_refused_with_a_code(server, slow, configure):
     configure(SHUTDOWN_PERIOD=600)
     refusals = []
 
@@ -236,8 +245,6 @@ async def test_who_comes_meanwhile_is_refused_with_a_code(server, configure, mon
         refusals.append((arguments["room"], arguments["code"]))
 
     signals.refused.connect(note)
-    monkeypatch.setattr(drain, "TICK", 60)
-    monkeypatch.setattr(drain, "REPEAT", 0)
     try:
         async with Connection():
             terminate()
@@ -257,11 +264,11 @@ async def test_who_comes_meanwhile_is_refused_with_a_code(server, configure, mon
         signals.refused.disconnect(note)
 
 
-async def test_a_handshake_under_way_is_accepted_and_refused(server, configure, user):
+async def test_handshake_under_way_is_accepted_and_refused(server, configure, user):
     configure(BACKEND="tests.connection.test_drain.SlowBackend")
     late = Connection()
     connecting = asyncio.create_task(late.connect(PATIENCE))
-    backend = drain.get_backend()
+    backend = get_backend()
     await eventually(lambda: backend.was_asked)
     async with Connection(user=user) as other:
         terminate()
@@ -273,7 +280,7 @@ async def test_a_handshake_under_way_is_accepted_and_refused(server, configure, 
     assert await backend.get_stats() == NO_CONNECTIONS
 
 
-async def test_a_command_under_way_is_carried_out(server, configure):
+async def test_running_command_is_carried_out(server, configure):
     configure(ROOMS=ROOMS)
     gate.clear()
     async with Connection() as connection, Connection() as other:
@@ -288,7 +295,7 @@ async def test_a_command_under_way_is_carried_out(server, configure):
         await server.until_stopped()
 
 
-async def test_a_command_that_does_not_end_is_not_waited_for(server, configure, quick):
+async def test_command_that_does_not_end_is_not_waited_for(server, configure, quick):
     configure(ROOMS=ROOMS)
     gate.clear()
     try:
@@ -302,14 +309,14 @@ async def test_a_command_that_does_not_end_is_not_waited_for(server, configure, 
         gate.set()
 
 
-async def test_a_connection_that_does_not_end_is_not_waited_for(server, quick, caplog):
+async def test_connection_that_does_not_end_is_not_waited_for(server, quick, caplog):
     caplog.set_level("INFO", logger="pm_realtime")
     may_end = threading.Event()
 
-    def dawdle(**arguments):
+    def block(**arguments):
         may_end.wait(PATIENCE)
 
-    signals.disconnected.connect(dawdle)
+    signals.disconnected.connect(block)
     try:
         async with Connection() as connection:
             terminate()
@@ -319,11 +326,11 @@ async def test_a_connection_that_does_not_end_is_not_waited_for(server, quick, c
             await connection.assert_ended()
     finally:
         may_end.set()
-        signals.disconnected.disconnect(dawdle)
+        signals.disconnected.disconnect(block)
     assert "still there: 1." in caplog.records[-1].getMessage()
 
 
-async def test_what_fails_does_not_keep_the_server_from_stopping(server, configure, caplog):
+async def test_failure_does_not_keep_the_server_from_stopping(server, configure, caplog):
     async with Connection():
         configure(SHUTDOWN_PERIOD="soon")
         terminate()
@@ -332,9 +339,7 @@ async def test_what_fails_does_not_keep_the_server_from_stopping(server, configu
     assert record.name == "pm_realtime.connection"
 
 
-async def test_a_backend_that_is_away_does_not_keep_the_server_from_stopping(
-    server, monkeypatch, caplog
-):
+async def test_lost_backend_does_not_keep_the_server_from_stopping(server, monkeypatch, caplog):
     async def fail(self):
         raise BackendError("away")
 
@@ -345,10 +350,10 @@ async def test_a_backend_that_is_away_does_not_keep_the_server_from_stopping(
     assert errors_of(caplog) == []
 
 
-# Whose signal it is
+# Other handlers of the signal
 
 
-async def test_without_connections_the_signal_is_the_servers_own(server):
+async def test_without_connections_the_server_handles_the_signal(server):
     assert server.is_in_charge
     async with Connection():
         async with Connection():
@@ -361,13 +366,13 @@ async def test_without_connections_the_signal_is_the_servers_own(server):
         assert await connection.is_alive()
 
 
-async def test_interrupts_are_left_alone():
+async def test_sigint_is_left_alone():
     before = signal.getsignal(signal.SIGINT)
     async with Connection():
         assert signal.getsignal(signal.SIGINT) == before
 
 
-async def test_a_handler_that_came_later_stays_and_may_pass_the_signal_on(server):
+async def test_later_handler_stays_and_may_call_ours(server):
     passed = []
     async with Connection() as connection:
         ours = signal.getsignal(signal.SIGTERM)
@@ -387,7 +392,7 @@ async def test_a_handler_that_came_later_stays_and_may_pass_the_signal_on(server
         signal.signal(signal.SIGTERM, server.stop)
 
 
-async def test_a_handler_that_came_later_passes_the_signal_on_also_when_all_have_left(server):
+async def test_later_handler_may_call_ours_when_all_connections_have_gone(server):
     async with Connection() as connection:
         ours = signal.getsignal(signal.SIGTERM)
 
@@ -401,14 +406,14 @@ async def test_a_handler_that_came_later_passes_the_signal_on_also_when_all_have
     signal.signal(signal.SIGTERM, server.stop)
 
 
-async def test_a_process_that_ignores_the_signal_goes_on_ignoring_it():
+async def test_ignored_signal_stays_ignored():
     with handling(signal.SIG_IGN):
         async with Connection() as connection:
             terminate()
             assert await connection.is_alive()
 
 
-def test_a_loop_in_another_thread_hears_no_signals(server):
+def test_loop_in_another_thread_gets_no_signals(server):
     async def connect():
         async with Connection() as connection:
             assert server.is_in_charge
@@ -420,8 +425,8 @@ def test_a_loop_in_another_thread_hears_no_signals(server):
     assert not thread.is_alive()
 
 
-async def test_uvicorn_is_told_to_stop_without_having_caught_the_signal():
-    """It raises what it has caught again when it has stopped, and would end with -15."""
+async def test_uvicorn_stops_without_having_caught_the_signal():
+    """It would raise a caught signal again when it has stopped, and end with -15."""
     serving = uvicorn.Server(uvicorn.Config("none:none", log_config=None))
     with handling(serving.handle_exit):
         async with Connection() as connection:
@@ -431,7 +436,7 @@ async def test_uvicorn_is_told_to_stop_without_having_caught_the_signal():
             assert serving._captured_signals == []
 
 
-def test_where_nobody_handles_it_the_process_ends_of_it(tmp_path):
+def test_without_a_handler_the_signal_ends_the_process(tmp_path):
     async def end():
         async with Connection() as connection:
             terminate()
@@ -441,7 +446,7 @@ def test_where_nobody_handles_it_the_process_ends_of_it(tmp_path):
     assert code_of_child(lambda: asyncio.run(end()), signal.SIG_DFL) == -signal.SIGTERM
 
 
-def test_what_the_handler_raises_ends_the_loop(caplog):
+def test_exception_in_the_handler_ends_the_loop(caplog):
     def leave(signum, frame):
         raise SystemExit(7)
 
@@ -457,7 +462,7 @@ def test_what_the_handler_raises_ends_the_loop(caplog):
     assert errors_of(caplog) == []
 
 
-async def test_in_a_forked_child_the_signal_is_the_servers_own():
+async def test_in_a_forked_child_the_server_handles_the_signal():
     def leave(signum, frame):
         os._exit(7)
 

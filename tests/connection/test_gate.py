@@ -1,15 +1,16 @@
-"""How many handshakes are taken: of one address, of one user, and at a time."""
+"""How many handshakes a process takes: from one address, of one user, and at a time."""
 
 import asyncio
 import logging
+from contextlib import AsyncExitStack
 
 import pytest
 from channels.testing import WebsocketCommunicator
 
 from pm_realtime.asgi import Application
-from pm_realtime.auth import database, waiting
-from pm_realtime.connection import RealtimeConsumer, gate
-from pm_realtime.connection.gate import address_of
+from pm_realtime.auth import database
+from pm_realtime.connection import RealtimeConsumer
+from pm_realtime.connection.gate import HANDSHAKES_PER_TURN, Gate, address_of, check_user
 from pm_realtime.signals import refused
 from tests.support.helpers import PATIENCE, Connection, eventually
 
@@ -29,14 +30,14 @@ def scope(client=PUBLIC, *forwarded, extensions=None):
 
 
 def knock(client=PUBLIC, *forwarded, extensions=None, application=None):
-    """A handshake that has not begun."""
+    """A connection whose handshake has not begun."""
     connection = Connection(application=application)
     connection.scope.update(scope(client, *forwarded, extensions=extensions))
     return connection
 
 
 async def answer_to(client=PUBLIC, *forwarded, extensions=None):
-    """The first that a handshake is answered with; the connection is let go."""
+    """The type of the first event that answers a handshake."""
     connection = knock(client, *forwarded, extensions=extensions)
     await connection.send_input({"type": "websocket.connect"})
     first = await connection.receive_output(PATIENCE)
@@ -44,7 +45,7 @@ async def answer_to(client=PUBLIC, *forwarded, extensions=None):
     return first["type"]
 
 
-# Whose address counts
+# The address that is counted
 
 
 @pytest.mark.parametrize(
@@ -69,16 +70,16 @@ async def answer_to(client=PUBLIC, *forwarded, extensions=None):
         (None, None),
     ],
 )
-def test_by_default_the_peer_counts_where_it_is_public(client, counted):
+def test_by_default_a_public_peer_is_counted(client, counted):
     assert address_of(scope(client)) == counted
     assert address_of(scope(client, "1.1.1.1")) == counted
 
 
-def test_a_scope_that_does_not_tell_the_peer_is_not_limited():
+def test_scope_without_a_peer_is_not_limited():
     assert address_of({"headers": []}) is None
 
 
-def test_without_proxies_every_peer_counts_and_no_header(configure):
+def test_without_proxies_every_peer_is_counted_and_no_header(configure):
     configure(PROXIES=0)
     assert address_of(scope("10.1.2.3", "1.1.1.1")) == "10.1.2.3"
     assert address_of(scope("fd00::1")) == "fd00::/64"
@@ -103,16 +104,14 @@ def test_without_proxies_every_peer_counts_and_no_header(configure):
         (1, ["\xff\xfe"], None),
     ],
 )
-def test_behind_proxies_the_address_is_what_the_outermost_saw(
-    configure, proxies, forwarded, counted
-):
+def test_behind_proxies_the_outermost_one_names_the_address(configure, proxies, forwarded, counted):
     configure(PROXIES=proxies)
     assert address_of(scope("10.0.0.1", *forwarded)) == counted
 
 
 @pytest.mark.parametrize(("client", "counted"), [("8.8.4.4", "8.8.4.4"), ("10.0.0.1", None)])
 @pytest.mark.parametrize("forwarded", [[], ["1.1.1.1"]])
-def test_who_came_around_a_proxy_counts_by_the_peer(configure, client, counted, forwarded):
+def test_handshake_past_a_proxy_is_counted_by_its_peer(configure, client, counted, forwarded):
     configure(PROXIES=2)
     assert address_of(scope(client, *forwarded)) == counted
 
@@ -120,7 +119,7 @@ def test_who_came_around_a_proxy_counts_by_the_peer(configure, client, counted, 
 # The rate of an address
 
 
-async def test_an_address_over_its_rate_is_refused_before_accept(configure, caplog):
+async def test_address_over_its_rate_is_refused_before_accept(configure, caplog):
     configure(CONNECT_RATE_PER_ADDRESS="3/m")
     answers = [await answer_to() for _ in range(5)]
     assert answers == ["websocket.accept"] * 3 + ["websocket.close"] * 2
@@ -131,7 +130,7 @@ async def test_an_address_over_its_rate_is_refused_before_accept(configure, capl
     assert PUBLIC in record.message
 
 
-async def test_a_server_that_can_answers_429_and_when_to_come_again(configure):
+async def test_server_with_the_extension_answers_429_with_retry_after(configure):
     configure(CONNECT_RATE_PER_ADDRESS="1/m")
     await answer_to()
     connection = knock(extensions=HTTP)
@@ -141,12 +140,12 @@ async def test_a_server_that_can_answers_429_and_when_to_come_again(configure):
     assert dict(start["headers"])[b"retry-after"] == b"60"
     body = await connection.receive_output()
     assert body == {"type": "websocket.http.response.body", "body": b""}
-    for _ in range(2):  # As uvicorn says it.
+    for _ in range(2):  # As uvicorn sends it.
         await connection.send_input({"type": "websocket.disconnect", "code": 1006})
     await connection.assert_ended()
 
 
-async def test_an_answer_to_a_client_that_has_gone_is_no_error(configure, caplog):
+async def test_refusal_of_a_client_that_has_gone_is_no_error(configure, caplog):
     configure(CONNECT_RATE_PER_ADDRESS="1/m")
     await answer_to()
 
@@ -160,9 +159,7 @@ async def test_an_answer_to_a_client_that_has_gone_is_no_error(configure, caplog
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-async def test_a_refused_address_costs_the_database_nothing_and_tells_nobody(
-    configure, user, monkeypatch
-):
+async def test_refused_address_causes_no_query_and_no_signal(configure, user, monkeypatch):
     configure(CONNECT_RATE_PER_ADDRESS="1/m")
     await answer_to()
 
@@ -170,32 +167,32 @@ async def test_a_refused_address_costs_the_database_nothing_and_tells_nobody(
         raise AssertionError("the database was asked")
 
     monkeypatch.setattr("pm_realtime.auth.authentication.run_handshake", fail)
-    heard = []
-    refused.connect(lambda **kwargs: heard.append(kwargs), weak=False, dispatch_uid="test")
+    received = []
+    refused.connect(lambda **kwargs: received.append(kwargs), weak=False, dispatch_uid="test")
     try:
         connection = knock()
         connection.scope["headers"] = [(b"cookie", b"sessionid=0123456789abcdef0123456789abcdef")]
         assert (await connection.connect())[0] is False
     finally:
         refused.disconnect(dispatch_uid="test")
-    assert heard == []
+    assert received == []
 
 
 @pytest.mark.parametrize("rate", [None, "1/m"])
-async def test_without_a_rate_or_a_public_address_nobody_is_limited(configure, rate):
+async def test_without_a_rate_or_a_public_address_nothing_is_limited(configure, rate):
     configure(CONNECT_RATE_PER_ADDRESS=rate)
     client = PUBLIC if rate is None else "127.0.0.1"
     assert [await answer_to(client) for _ in range(3)] == ["websocket.accept"] * 3
 
 
-async def test_all_of_a_network_of_version_6_count_as_one(configure):
+async def test_ipv6_network_is_counted_as_one_address(configure):
     configure(CONNECT_RATE_PER_ADDRESS="2/m")
     answers = [await answer_to(f"2606:4700::{n}") for n in range(3)]
     assert answers == ["websocket.accept"] * 2 + ["websocket.close"]
     assert await answer_to("2606:4700:0:1::") == "websocket.accept"
 
 
-async def test_a_thousand_refusals_are_one_line_in_the_log(configure, caplog):
+async def test_thousand_refusals_are_one_log_line(configure, caplog):
     configure(CONNECT_RATE_PER_ADDRESS="1/m")
     for _ in range(1000):
         await answer_to()
@@ -205,7 +202,7 @@ async def test_a_thousand_refusals_are_one_line_in_the_log(configure, caplog):
 # The rate of a user
 
 
-async def test_a_user_over_their_rate_is_told_to_come_again(configure, user, editor):
+async def test_user_over_the_rate_is_asked_to_come_again(configure, user, editor):
     configure(CONNECT_RATE_PER_USER="2/m")
     for _ in range(2):
         async with Connection(user=user) as connection:
@@ -223,23 +220,22 @@ async def test_a_user_over_their_rate_is_told_to_come_again(configure, user, edi
         assert await connection.is_alive()
 
 
-# Many at a time
+# Handshakes at a time
 
 
-async def test_handshakes_leave_turns_to_others():
-    """While a hundred come in, others have a turn after every few."""
+async def test_handshakes_leave_turns_to_other_tasks():
     begun, turns = [], []
 
     async def application(scope, receive, send):
         begun.append(len(turns))
 
-    entrance = gate.Gate(application)
-    entering = [asyncio.create_task(entrance(scope(), None, None)) for _ in range(100)]
+    gate = Gate(application)
+    entering = [asyncio.create_task(gate(scope(), None, None)) for _ in range(100)]
     while len(begun) < 100:
         await asyncio.sleep(0)
         turns.append(None)
     await asyncio.wait(entering)
-    assert len(set(begun)) == 100 / gate.AT_ONCE
+    assert len(set(begun)) == 100 / HANDSHAKES_PER_TURN
 
 
 @pytest.mark.parametrize(
@@ -249,15 +245,14 @@ async def test_handshakes_leave_turns_to_others():
         (None, ["websocket.accept", "websocket.close"]),
     ],
 )
-async def test_one_too_many_at_a_time_is_refused_at_once(monkeypatch, caplog, extensions, expected):
-    monkeypatch.setattr(gate, "MAX_WAITING", 5)
+async def test_handshake_over_the_limit_is_refused_at_once(caplog, extensions, expected):
     served = []
 
     async def application(scope, receive, send):
         served.append(scope)
 
-    entrance = gate.Gate(application)
-    entering = [asyncio.create_task(entrance(scope(), None, None)) for _ in range(5)]
+    gate = Gate(application, max_handshakes=5)
+    entering = [asyncio.create_task(gate(scope(), None, None)) for _ in range(5)]
     await asyncio.sleep(0)
     sent = []
 
@@ -267,7 +262,7 @@ async def test_one_too_many_at_a_time_is_refused_at_once(monkeypatch, caplog, ex
     async def send(event):
         sent.append(event)
 
-    await entrance(scope(extensions=extensions), receive, send)
+    await gate(scope(extensions=extensions), receive, send)
     assert [each["type"] for each in sent] == expected
     assert sent[0].get("status", 503) == 503
     assert sent[-1].get("code", 4013) == 4013
@@ -276,50 +271,73 @@ async def test_one_too_many_at_a_time_is_refused_at_once(monkeypatch, caplog, ex
     assert "503" in caplog.text
 
 
-async def test_a_handshake_that_is_given_up_leaves_its_place(monkeypatch):
-    monkeypatch.setattr(gate, "MAX_WAITING", 2)
-    entering = [asyncio.create_task(gate.Gate(None)(scope(), None, None)) for _ in range(2)]
+async def test_cancelled_handshake_is_counted_no_more():
+    gate = gate_of_two()
+    entering = [asyncio.create_task(gate(scope(), None, None)) for _ in range(2)]
     await asyncio.sleep(0)
     for task in entering:
         task.cancel()
     await asyncio.wait(entering)
-    assert await answer_to() == "websocket.accept"
+    async with Connection(application=gate) as connection:
+        assert await connection.is_alive()
 
 
-async def test_who_waits_for_the_database_is_bounded_and_holds_up_no_command(
-    user, monkeypatch, configure
-):
-    """A database that does not answer: the rest is told to come again, and pings are answered."""
-    monkeypatch.setattr(waiting, "MAX_HANDSHAKES", 3)
+async def test_open_connections_are_no_handshakes():
+    gate = gate_of_two()
+    async with AsyncExitStack() as stack:
+        for _ in range(5):
+            await stack.enter_async_context(Connection(application=gate))
+
+
+@pytest.mark.parametrize("query", [b"", b"who="])
+async def test_refused_handshakes_are_counted_no_more(configure, query):
+    configure(ALLOW_ANONYMOUS=False)
+    gate = gate_of_two()
+    for _ in range(5):
+        refused = Connection(application=gate)
+        refused.scope["query_string"] = query
+        await refused.connect()
+        await refused.assert_closed(4501)
+
+
+def gate_of_two():
+    return Gate(RealtimeConsumer.as_asgi().application, max_handshakes=2)
+
+
+async def test_stuck_database_bounds_handshakes_and_holds_up_no_command(user, monkeypatch):
+    application = RealtimeConsumer.as_asgi().application
+    two, three = Gate(application, max_handshakes=2), Gate(application, max_handshakes=3)
     async with Connection(user=user) as connection:
         cookies = connection.scope["headers"]
-        answer = asyncio.Event()
+        answer, asked = asyncio.Event(), []
 
         async def stuck(*args, **kwargs):
+            asked.append(args)
             await answer.wait()
             raise LookupError("no database")
 
         monkeypatch.setattr(database, "run_in_pool", stuck)
-        entering = [Connection(headers=cookies) for _ in range(3)]
+        entering = [Connection(headers=cookies, application=three) for _ in range(2)]
         for each in entering:
             await each.send_input({"type": "websocket.connect"})
-        await eventually(lambda: len(waiting._under_way.get()) == 3)
-        late = Connection(headers=cookies)
+        await eventually(lambda: asked)
+        late = Connection(headers=cookies, application=two)
         assert (await late.connect())[0]
         await late.assert_closed(4013)
         assert await connection.is_alive()
-        async with Connection() as anonymous:
+        async with Connection(application=three) as anonymous:
             assert await anonymous.is_alive()
         answer.set()
         for each in entering:
             await each.assert_closed(4013)
-        assert waiting._under_way.get() == set()
+        async with Connection(application=two) as anonymous:
+            assert await anonymous.is_alive()
 
 
-# All that are anonymous
+# Anonymous connections
 
 
-async def test_one_more_anonymous_connection_is_told_to_come_again(configure, user):
+async def test_anonymous_connection_over_the_limit_is_asked_to_come_again(configure, user):
     configure(MAX_ANONYMOUS_CONNECTIONS=2)
     async with Connection() as one, Connection():
         late = Connection()
@@ -339,10 +357,10 @@ async def test_without_a_limit_anonymous_connections_are_not_counted(configure):
         assert await connection.is_alive()
 
 
-# The application around it
+# The application around the gate
 
 
-async def test_the_gate_stands_before_a_consumer_however_it_is_mounted(configure):
+async def test_gate_stands_before_a_consumer_however_it_is_mounted(configure):
     configure(CONNECT_RATE_PER_ADDRESS="1/m")
     assert RealtimeConsumer.as_asgi().consumer_class is RealtimeConsumer
     mounted = Application(None, RealtimeConsumer.as_asgi())
@@ -355,10 +373,10 @@ async def test_the_gate_stands_before_a_consumer_however_it_is_mounted(configure
     assert answers == [True, False]
 
 
-def test_users_are_counted_by_their_key(configure):
+def test_users_are_counted_by_their_primary_key(configure):
     configure(CONNECT_RATE_PER_USER="1/m")
-    gate.check_user(None)
-    gate.check_user(None)
-    gate.check_user(1)
+    check_user(None)
+    check_user(None)
+    check_user(1)
     with pytest.raises(Exception, match="4013"):
-        gate.check_user("1")
+        check_user("1")

@@ -1,15 +1,14 @@
-"""The commands of one connection: the rate they are counted against, and floods."""
+"""The commands of one connection: their rate, and floods of malformed frames."""
 
 import asyncio
-import math
-import time
 from contextlib import AsyncExitStack
-from types import SimpleNamespace
 
 import pytest
 
 from pm_realtime import aget_stats, asend_to_room
-from tests.support.helpers import Connection, assert_refusal, connect_many
+from pm_realtime.connection import RealtimeConsumer
+from pm_realtime.connection.timings import ConnectionTimings
+from tests.support.helpers import Clock, Connection, assert_refusal, connect_many
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
@@ -17,27 +16,17 @@ pytestmark = pytest.mark.usefixtures("leaves_nothing")
 # The rate
 
 
-class Clock:
-    """Time for the consumer, as the test says."""
+def application(**timings):
+    """The application of a consumer with other ``timings``."""
 
-    def __init__(self):
-        self.now = math.floor(time.monotonic())
+    class Consumer(RealtimeConsumer):
+        pass
 
-    def monotonic(self):
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(
-        "pm_realtime.connection.inbox.time",
-        SimpleNamespace(monotonic=clock.monotonic, time=time.time),
-    )
-    return clock
+    Consumer.timings = ConnectionTimings(**timings)
+    return Consumer.as_asgi()
 
 
-async def test_the_61st_message_within_a_minute_is_refused():
+async def test_61st_message_within_a_minute_is_refused():
     async with Connection() as connection, Connection() as other:
         assert all([await connection.is_alive() for _ in range(60)])
         refusal = await connection.ask("ping", id="the 61st")
@@ -48,8 +37,9 @@ async def test_the_61st_message_within_a_minute_is_refused():
         assert await other.is_alive()
 
 
-async def test_the_window_slides(clock):
-    async with Connection() as connection:
+async def test_the_window_slides():
+    clock = Clock()
+    async with Connection(application=application(clock=clock.monotonic)) as connection:
 
         async def answers(count):
             return {(await connection.ask("ping"))["type"] for _ in range(count)}
@@ -89,7 +79,7 @@ async def test_every_command_counts_and_a_refused_one_does_nothing(configure):
         assert (await aget_stats())["roomStats"] == {"a": 1}
 
 
-async def test_what_the_server_pushes_does_not_count(configure):
+async def test_pushes_do_not_count(configure):
     configure(RATE_LIMIT="2/m", DEFAULT_ROOM={"public": True})
     async with Connection() as connection:
         await connection.subscribe("a")
@@ -99,28 +89,28 @@ async def test_what_the_server_pushes_does_not_count(configure):
         assert await connection.is_alive()
 
 
-async def test_no_rate_means_no_limit(configure):
+async def test_without_a_rate_there_is_no_limit(configure):
     configure(RATE_LIMIT=None)
     async with Connection() as connection:
         assert all([await connection.is_alive() for _ in range(300)])
 
 
-@pytest.mark.parametrize(("rate", "accepted", "patience"), [("3/m", 3, 10), ("60/m", 60, 60)])
-async def test_who_breaks_the_rate_again_and_again_is_closed(configure, rate, accepted, patience):
+@pytest.mark.parametrize(("rate", "accepted", "refused"), [("3/m", 3, 10), ("60/m", 60, 60)])
+async def test_rate_broken_again_and_again_closes(configure, rate, accepted, refused):
     configure(RATE_LIMIT=rate)
     async with Connection() as connection:
         assert all([await connection.is_alive() for _ in range(accepted)])
-        for _ in range(patience):
+        for _ in range(refused):
             assert (await connection.ask("ping"))["payload"]["code"] == "RATE_LIMITED"
         await connection.command("ping")
         await connection.assert_closed(4003)
         await connection.assert_ended()
 
 
-# What is malformed
+# Malformed frames
 
 
-async def test_what_is_malformed_neither_counts_nor_closes(configure):
+async def test_malformed_frames_neither_count_nor_close(configure):
     configure(RATE_LIMIT="3/m", DEFAULT_ROOM={"public": True})
     async with Connection() as connection:
         for payload in ("no object", {}, {"room": 5}, {"room": ""}, None) * 20:
@@ -132,10 +122,9 @@ async def test_what_is_malformed_neither_counts_nor_closes(configure):
         assert not await connection.is_alive()
 
 
-async def test_a_flood_of_malformed_frames_is_closed(configure, monkeypatch):
+async def test_flood_of_malformed_frames_closes(configure):
     configure(RATE_LIMIT="3/m")
-    monkeypatch.setattr("pm_realtime.connection.rate_limits.RateLimiter.MALFORMED_PATIENCE", 50)
-    async with Connection() as connection:
+    async with Connection(application=application(max_malformed_frames=50)) as connection:
         for _ in range(50):
             assert (await connection.ask_raw("{"))["payload"]["code"] == "PARSE_ERROR"
         assert await connection.is_alive()
@@ -143,11 +132,11 @@ async def test_a_flood_of_malformed_frames_is_closed(configure, monkeypatch):
         await connection.assert_closed(4003)
 
 
-async def test_many_who_send_malformed_frames_share_one_patience(configure, monkeypatch):
+async def test_floods_of_many_connections_share_one_limit(configure):
     configure(RATE_LIMIT="3/m")
-    monkeypatch.setattr("pm_realtime.connection.rate_limits.RateLimiter.MALFORMED_PATIENCE", 300)
+    impatient = application(max_malformed_frames=300)
     async with AsyncExitStack() as stack:
-        *abusers, honest = await connect_many(stack, 11)
+        *abusers, honest = await connect_many(stack, 11, application=impatient)
         for abuser in abusers:
             for _ in range(200):
                 await abuser.send_frame("{")

@@ -32,7 +32,8 @@ from pm_realtime.auth import (
     sessions,
     set_rechecker,
 )
-from pm_realtime.connection import consumer, revocation, slot
+from pm_realtime.connection import RealtimeConsumer, handshake, slot
+from pm_realtime.connection.timings import ConnectionTimings
 from pm_realtime.hub import Hub, get_hub
 from pm_realtime.layer import role_group, room_group
 from tests.site import rules
@@ -62,8 +63,17 @@ def often(configure):
     configure(SESSION_RECHECK_INTERVAL=0.2)
 
 
-def opened(browser):
-    return Connection(headers=browser.headers)
+def opened(browser, **timings):
+    """A connection of ``browser``, to a consumer with other ``timings``."""
+    return Connection(headers=browser.headers, application=application(**timings))
+
+
+def application(**timings):
+    class Consumer(RealtimeConsumer):
+        pass
+
+    Consumer.timings = ConnectionTimings(**timings)
+    return Consumer.as_asgi()
 
 
 def now(function):
@@ -194,14 +204,12 @@ async def test_changed_password_ends_other_sessions(engine, rarely, user):
             await stays.assert_closed(4501)
 
 
-async def test_user_who_changes_a_password_stays_if_the_response_takes_long(
-    engine, rarely, user, monkeypatch
-):
-    """A mail may have to be sent first."""
-    monkeypatch.setattr(revocation, "SECOND_LOOK", 0.05)
+async def test_changed_password_keeps_its_session_during_a_slow_response(engine, rarely, user):
+    """A mail may have to be sent first. Meanwhile the session does not fit the new password."""
+    timings = {"second_look_seconds": 0.05, "cookie_delay_seconds": 0.2}
     mine, other = await Browser.of(user), await Browser.of(user)
-    async with opened(mine) as first, opened(other) as ends:
-        await mine.change_password(and_then=lambda: time.sleep(10 * 0.05))
+    async with opened(mine, **timings) as first, opened(other, **timings) as ends:
+        await mine.change_password(and_then=lambda: time.sleep(1))
         await ends.assert_closed(4501)
         async with surviving(engine, first, mine) as stays:
             await looked_at(stays)
@@ -732,7 +740,7 @@ async def test_who_loses_a_role_while_it_is_counted_in_is_counted_as_what_it_is(
 async def test_what_an_outage_swallows_while_somebody_comes_in_is_found(
     rarely, editor, stop_at, caplog
 ):
-    stop = stop_at(consumer, "authenticate", is_after=True)
+    stop = stop_at(handshake, "authenticate", is_after=True)
 
     async def demote():
         rows = User.groups.through.objects.all()
@@ -772,17 +780,15 @@ async def test_what_is_sent_before_word_of_the_commit_is_held(rarely, editor):
         assert await connection.types_so_far() == []
 
 
-async def test_a_transaction_rolled_back_delays_what_is_sent_and_loses_nothing(
-    rarely, editor, monkeypatch
-):
-    monkeypatch.setattr(revocation, "TRANSACTION", 0.1)
+async def test_rolled_back_transaction_delays_messages_and_loses_none(rarely, editor):
 
     def demote_in_vain():
         with transaction.atomic():
             editor.groups.clear()
             transaction.set_rollback(True)
 
-    async with Connection(user=editor) as connection:
+    impatient = application(transaction_seconds=0.1)
+    async with Connection(user=editor, application=impatient) as connection:
         await connection.subscribe("support")
         await now(demote_in_vain)
         await asend_to_room("support", "news")

@@ -38,7 +38,7 @@ class Wire:
     def is_working(self):
         """Whether a command is still being carried out."""
         return any(
-            task.get_coro().__qualname__ == "RealtimeConsumer._carry_out_all"
+            task.get_coro().__qualname__ == "Inbox._carry_out_all"
             for task in asyncio.all_tasks()
         )
 

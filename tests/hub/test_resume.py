@@ -14,7 +14,7 @@ from pm_realtime import (
     asend_to_room,
     asend_to_user,
 )
-from pm_realtime.hub import Hub, ResumePosition, read_resume_position, use_hub
+from pm_realtime.hub import Hub, use_hub
 from pm_realtime.hub.messages import NEVER_SENT, Message
 from pm_realtime.hub.resume import ResumeBuffer
 from tests.hub.resuming import drop, join, payloads, pushed, read
@@ -247,29 +247,6 @@ def test_open_connection_drops_old_messages(seen, is_given):
     if is_given:
         resent = [json.loads(message.text)["resent"] for message in buffer.hand_over("group", 4)]
         assert resent == list(range(seen + 1, 5))
-
-
-@pytest.mark.parametrize(
-    ("query", "expected"),
-    [
-        (b"", None),
-        (b"a=b", None),
-        (b"presume=x,1", None),
-        (b"resume=", ResumePosition("", 0)),
-        (b"a=b&resume=", ResumePosition("", 0)),
-        (b"resume=abc,12", ResumePosition("abc", 12)),
-        (b"resume=abc%2C12&a=b", ResumePosition("abc", 12)),
-        (b"resume=x,1&resume=abc,12", ResumePosition("abc", 12)),
-        *(
-            (b"resume=" + bad, ResumePosition("", 0))
-            for bad in (b"abc", b"abc,", b"abc,-1", b"abc,x")
-        ),
-        (b"resume=abc," + b"9" * 5000, ResumePosition("", 0)),
-        ("resume=abc,²".encode(), ResumePosition("", 0)),
-    ],
-)
-async def test_resume_position_of_a_handshake(query, expected):
-    assert read_resume_position(query) == expected
 
 
 async def test_resent_message_is_json(connect, browser, user):

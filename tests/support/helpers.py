@@ -84,9 +84,9 @@ async def cookie_of(user: Any) -> tuple[bytes, bytes]:
 
 
 async def connect_many(
-    stack: contextlib.AsyncExitStack, count: int, user: Any = None
+    stack: contextlib.AsyncExitStack, count: int, user: Any = None, **options: Any
 ) -> list[Connection]:
-    return [await stack.enter_async_context(Connection(user=user)) for _ in range(count)]
+    return [await stack.enter_async_context(Connection(user=user, **options)) for _ in range(count)]
 
 
 async def assert_refused_with(connection: Connection, code: int) -> None:
