@@ -1,19 +1,24 @@
-"""Nothing a client sends raises out of the consumer."""
+"""No frame of a client raises out of the consumer."""
 
 import asyncio
 import json
 import logging
 import random
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.targets import TARGETS
-from tests.fuzz.wire import Wire
+from pm_realtime.consumers import RealtimeConsumer
+from pm_realtime.exceptions import CommandError
+from pm_realtime.protocol import ErrorCode, decode
+from tests.fuzz import site
+from tests.fuzz.connection import AsgiConnection
+from tests.fuzz.targets import TARGETS, DecodeTarget, ReceiveTarget
 
-#: Fields and values near enough to the real ones to get past the first checks.
+#: Values that pass the first checks.
 TYPES = ["ping", "subscribe", "unsubscribe", "message", "connected", "no such command"]
 ROOMS = ["lobby", "support", "full", "", "x" * 201, "\x00", "é"]
 
@@ -42,13 +47,13 @@ well_formed = st.fixed_dictionaries(
 
 @st.composite
 def damaged(draw):
-    """A real frame with a piece cut out or put in."""
+    """A well-formed frame with a piece removed or inserted."""
     text = json.dumps(draw(well_formed))
     start, end = sorted(draw(st.tuples(*[st.integers(0, len(text))] * 2)))
     return text[:start] + draw(st.text(max_size=3)) + text[end:]
 
 
-# Lone surrogates too: an ASGI server may hand on what is not UTF-8.
+# With lone surrogates, as an ASGI server may pass on bytes that are not UTF-8.
 any_text = st.text(st.characters(codec=None, exclude_categories=()))
 frames = (
     any_text
@@ -72,12 +77,12 @@ def open_rooms(configure):
     )
 
 
-def test_any_sequence_of_frames_gets_at_most_one_reply_each_and_a_ping_is_answered(caplog):
+def test_any_frame_gets_at_most_one_reply_and_a_ping_behind_it_is_answered(caplog):
     async def scenario(sequence):
-        async with Wire() as wire:
+        async with AsgiConnection() as connection:
             for frame in sequence:
-                wire.send(frame)
-                replies = await wire.replies()
+                connection.send(frame)
+                replies = await connection.replies()
                 assert len(replies) <= 1
                 assert "INTERNAL_ERROR" not in str(replies)
 
@@ -92,7 +97,7 @@ def test_any_sequence_of_frames_gets_at_most_one_reply_each_and_a_ping_is_answer
         check()
 
 
-# Ten thousand of the worst
+# Hostile frames
 
 
 def envelope_text(**fields):
@@ -180,6 +185,7 @@ def too_large(chance):
     return chance.choice([" " * 65537, "é" * 32769, b"x" * 65537, envelope_text(id="x" * 65536)])
 
 
+BATCH_SIZE = 250
 HOSTILE = {
     cut_short: "PARSE_ERROR",
     no_json: "PARSE_ERROR",
@@ -199,50 +205,92 @@ HOSTILE = {
 }
 
 
-async def test_ten_thousand_hostile_frames_each_get_their_error_and_a_ping_is_answered(caplog):
+async def test_ten_thousand_hostile_frames_get_their_errors_and_pings_are_answered(caplog):
     chance = random.Random(20_26)
     makers = [chance.choice(list(HOSTILE)) for _ in range(10_000)]
-    async with Wire() as wire:
-        for start in range(0, len(makers), 250):
-            batch = makers[start : start + 250]
+    async with AsgiConnection() as connection:
+        for start in range(0, len(makers), BATCH_SIZE):
+            batch = makers[start : start + BATCH_SIZE]
             sent = [maker(chance) for maker in batch]
             for frame in sent:
-                wire.send(frame)
-            codes = [reply["payload"].get("code") for reply in await wire.replies()]
+                connection.send(frame)
+            codes = [reply["payload"].get("code") for reply in await connection.replies()]
             assert len(codes) == len(batch)
             for maker, frame, code in zip(batch, sent, codes, strict=True):
                 assert code == HOSTILE[maker], (maker.__name__, frame[:100])
     assert warnings_of(caplog) == []
 
 
-# What coverage-guided fuzzing came upon
+# The corpus of the guided fuzzing
 
 CORPUS = sorted((Path(__file__).parent / "fuzz" / "corpus").iterdir())
 
 
-def replay(name):
-    with TARGETS[name]() as target:
+def replay(target):
+    with target:
         for path in CORPUS:
             target(path.read_bytes())
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_each_input_of_the_corpus_is_answered_as_it_must_be(name):
+def test_inputs_of_the_corpus_get_the_expected_answers(name):
     assert len(CORPUS) > 50
-    replay(name)
+    replay(TARGETS[name]())
+
+
+# Faults that the targets must find
+
+
+def decode_to_depth_127(frame, *, max_bytes):
+    """One level less than the protocol allows."""
+    command = decode(frame, max_bytes=max_bytes)
+    if depth_of(json.loads(frame)) > 127:
+        raise CommandError(ErrorCode.INVALID_MESSAGE, "This is nested too deep.")
+    return command
+
+
+def depth_of(value):
+    if isinstance(value, dict):
+        value = list(value.values())
+    return 1 + max(map(depth_of, value), default=0) if isinstance(value, list) else 0
+
+
+def decode_lone_surrogates(frame, *, max_bytes):
+    if isinstance(frame, str):
+        frame = re.sub(r"\\u[dD][89a-fA-F]..", "?", frame)
+    return decode(frame, max_bytes=max_bytes)
+
+
+async def broken(user, room, **captured):
+    raise RuntimeError("broken")
+
+
+def site_with(pattern, **options):
+    return {**site.SETTINGS, "ROOMS": {**site.SETTINGS["ROOMS"], pattern: options}}
+
+
+class WithoutPong(RealtimeConsumer):
+    """Loses its replies to pings."""
+
+    async def __call__(self, scope, receive, send):
+        async def send_others(event):
+            if '"pong"' not in event.get("text", ""):
+                await send(event)
+
+        await super().__call__(scope, receive, send_others)
 
 
 @pytest.mark.parametrize(
-    ("name", "place", "wrong"),
+    "target",
     [
-        ("decode", "pm_realtime.protocol.decoding.MAX_DEPTH", 127),
-        ("decode", "pm_realtime.protocol.decoding._is_clean", lambda text: True),
-        ("receive", "pm_realtime.connection.inbox.decode", lambda frame, max_bytes: 1 / 0),
-        ("receive", "pm_realtime.commands.builtin.check_publish", lambda room, **sender: None),
-        ("receive", "pm_realtime.connection.inbox.Inbox._answer", lambda *args: None),
+        DecodeTarget(decode_to_depth_127),
+        DecodeTarget(decode_lone_surrogates),
+        ReceiveTarget(site_with("ticket:<int:pk>", authorize=broken)),
+        ReceiveTarget(site_with("news", public=True)),
+        ReceiveTarget(consumer=WithoutPong),
     ],
+    ids=["depth", "surrogates", "exception", "publish", "no-reply"],
 )
-def test_the_harness_finds_what_is_wrong(name, place, wrong, monkeypatch):
-    monkeypatch.setattr(place, wrong)
+def test_targets_find_faults(target):
     with pytest.raises(AssertionError):
-        replay(name)
+        replay(target)

@@ -1,4 +1,4 @@
-"""``python -m tests.fuzz decode|receive``, with what libFuzzer takes behind it: see README.md."""
+"""``python -m tests.fuzz decode|receive [OPTIONS OF LIBFUZZER]``; see README.md."""
 
 import os
 import sys
@@ -17,8 +17,9 @@ def main() -> None:
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
     with atheris.instrument_imports(include=["pm_realtime"]):
         django.setup()
-        from tests.fuzz.targets import TARGETS
-    # libFuzzer has a shell run this to start itself, and keeps new inputs in the first folder.
+        from tests.fuzz.targets import TARGETS  # After Django's setup.
+    # libFuzzer runs this command in a shell to start itself, and writes new inputs to the first
+    # folder.
     program = f"{sys.executable} -m {__package__} {name}"
     with TARGETS[name]() as target, tempfile.TemporaryDirectory() as fresh:
         has_paths = any(Path(argument).exists() for argument in arguments)

@@ -1,4 +1,4 @@
 from importlib.util import find_spec
 
-# There is no atheris for every machine and Python.
+# atheris has no wheels for some machines and Pythons.
 collect_ignore = [] if find_spec("atheris") else ["test_guided.py"]

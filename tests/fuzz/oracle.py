@@ -1,4 +1,4 @@
-"""What must become of a frame, worked out with Python's own ``json`` and by other means."""
+"""The expected outcome of a frame, found with Python's own ``json`` and code of its own."""
 
 import json
 import math
@@ -18,16 +18,17 @@ from pm_realtime.protocol import (
 )
 from tests.fuzz.site import MAX_MESSAGE_BYTES
 
-MARK = 0x1E
+SEPARATOR = b"\x1e"
 BINARY = b"\x00"
-#: Levels that every parser follows; what is deeper is refused, whatever else is wrong with it.
-FOLLOWED = 500
+#: A frame with deeper brackets is refused, whatever else is wrong with it.
+MAX_CHECKED_DEPTH = 500
+MAX_ROOM_CHARACTERS = 200
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class RecheckResult(NamedTuple):
-    """The command that a frame is, or the code that answers it, with the id to answer with."""
+class Outcome(NamedTuple):
+    """The command in a frame, or the error code of the answer, and the id of the answer."""
 
     command: Command | None
     code: str | None
@@ -35,19 +36,19 @@ class RecheckResult(NamedTuple):
 
 
 def frames_of(data):
-    """The frames of an input: apart by RS (0x1e), binary where they begin with NUL, else text.
+    """Split an input at RS (0x1e) into frames: binary if they begin with NUL, else text.
 
-    What is not UTF-8 becomes a text with lone surrogates, as no server should hand on.
+    A frame that is not UTF-8 becomes a text with lone surrogates, which no server should produce.
     """
-    for part in data.split(bytes([MARK])):
+    for part in data.split(SEPARATOR):
         if part.startswith(BINARY):
             yield part[1:]
         else:
             yield part.decode("utf-8", "surrogateescape")
 
 
-def judge(frame):
-    """What comes of ``frame``, held against what must."""
+def check_frame(frame, decode=decode):
+    """Decode ``frame``, compare the outcome with the expected one, and return it."""
     expected = expected_codes(frame)
     command = None
     try:
@@ -55,10 +56,10 @@ def judge(frame):
         check_form(command)
     except CommandError as error:
         check_error(error, expected, frame)
-        return RecheckResult(None, str(error.code), command.id if command else error.id)
+        return Outcome(None, str(error.code), command.id if command else error.id)
     assert expected is None, (expected, command)
     check_command(command, json.loads(frame))
-    return RecheckResult(command, None, command.id)
+    return Outcome(command, None, command.id)
 
 
 def check_error(error, expected, frame):
@@ -71,7 +72,7 @@ def check_error(error, expected, frame):
 
 
 def check_command(command, written):
-    """What was understood is what was written, and can be said again."""
+    """Check that ``command`` has the values of the frame, also after encoding it again."""
     assert command.type == written["type"]
     assert command.payload == written.get("payload")
     assert command.id == written.get("id")
@@ -81,17 +82,17 @@ def check_command(command, written):
 
 
 def expected_codes(frame):
-    """The error codes that may answer ``frame``; None where it is well-formed."""
+    """Return the possible error codes of ``frame``, or None if it is well-formed."""
     if isinstance(frame, bytes):
         is_too_large = len(frame) > MAX_MESSAGE_BYTES
         return {ErrorCode.MESSAGE_TOO_LARGE if is_too_large else ErrorCode.INVALID_MESSAGE}
     if len(frame.encode(errors="surrogatepass")) > MAX_MESSAGE_BYTES:
-        # Half of a surrogate pair takes no bytes that anybody could count.
-        has_halves = SURROGATE.search(frame)
-        return {ErrorCode.MESSAGE_TOO_LARGE, *([ErrorCode.PARSE_ERROR] if has_halves else [])}
+        # The size of a lone surrogate in bytes is undefined.
+        is_unclear = SURROGATE.search(frame)
+        return {ErrorCode.MESSAGE_TOO_LARGE, *([ErrorCode.PARSE_ERROR] if is_unclear else [])}
     if SURROGATE.search(frame):
         return {ErrorCode.PARSE_ERROR}
-    if depth_of(frame) > FOLLOWED:
+    if depth_of(frame) > MAX_CHECKED_DEPTH:
         return {ErrorCode.PARSE_ERROR, ErrorCode.INVALID_MESSAGE}
     try:
         written = json.loads(frame, parse_constant=refuse_constant)
@@ -101,10 +102,10 @@ def expected_codes(frame):
 
 
 def depth_of(frame):
-    """How many brackets are open at most, those in texts aside."""
+    """Return the largest number of open brackets outside of strings; 0 for few brackets."""
     depth = deepest = 0
     is_text = is_escaped = False
-    for character in frame if frame.count("[") + frame.count("{") > FOLLOWED else "":
+    for character in frame if frame.count("[") + frame.count("{") > MAX_CHECKED_DEPTH else "":
         if is_text:
             is_text = character != '"' or is_escaped
             is_escaped = character == "\\" and not is_escaped
@@ -121,7 +122,7 @@ def refuse_constant(name):
 
 
 def codes_of(written):
-    if not is_carried(written) or not is_envelope(written):
+    if not is_supported(written) or not is_envelope(written):
         return {ErrorCode.INVALID_MESSAGE}
     if written["type"] not in COMMANDS:
         return {ErrorCode.UNKNOWN_TYPE}
@@ -140,8 +141,8 @@ def code_of_payload(written):
     return None
 
 
-def is_carried(value, depth=0):
-    """Whether a program can carry ``value`` on: no infinity, no half surrogate, not too deep."""
+def is_supported(value, depth=0):
+    """Return whether ``value`` has no infinity, no lone surrogate, and is not too deep."""
     if isinstance(value, str):
         return not SURROGATE.search(value)
     if isinstance(value, float):
@@ -149,7 +150,7 @@ def is_carried(value, depth=0):
     if isinstance(value, dict):
         value = [*value.keys(), *value.values()]
     if isinstance(value, list):
-        return depth < MAX_DEPTH and all(is_carried(each, depth + 1) for each in value)
+        return depth < MAX_DEPTH and all(is_supported(each, depth + 1) for each in value)
     return True
 
 
@@ -165,4 +166,6 @@ def is_envelope(written):
 
 
 def is_room(room):
-    return isinstance(room, str) and 0 < len(room) <= 200 and not CONTROL.search(room)
+    return (
+        isinstance(room, str) and 0 < len(room) <= MAX_ROOM_CHARACTERS and not CONTROL.search(room)
+    )

@@ -1,4 +1,4 @@
-"""The site that is fuzzed: rooms of each kind, small limits, and users without a database."""
+"""The site that is fuzzed, with rooms of each kind, small limits, and users without a database."""
 
 from types import SimpleNamespace
 

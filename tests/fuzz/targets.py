@@ -1,4 +1,4 @@
-"""What is fuzzed: a target takes one input after the other and raises where something is wrong."""
+"""Targets of the fuzzing. A target is called with one input after another and raises at faults."""
 
 import asyncio
 import contextlib
@@ -10,18 +10,19 @@ from django.conf import settings
 from django.test import override_settings
 
 from pm_realtime import aget_stats, asend_to_connection
+from pm_realtime.consumers import RealtimeConsumer
 from pm_realtime.hub import get_hub
-from pm_realtime.protocol import CloseCode, ErrorCode
+from pm_realtime.protocol import CloseCode, ErrorCode, decode
 from tests.fuzz import site
-from tests.fuzz.oracle import frames_of, judge
-from tests.fuzz.wire import FENCE, Wire
+from tests.fuzz.connection import FENCE, AsgiConnection
+from tests.fuzz.oracle import check_frame, frames_of
 from tests.support.helpers import complaints, eventually
 
-#: Who sends, by the first byte of an input; ``r`` is held to a rate.
+#: The role of the sender by the first byte of an input; ``r`` has a rate limit.
 SENDERS = {"a": None, "u": "user", "e": "editor", "r": "user"}
-#: The rooms in which the witness sits.
-WATCHED = ("lobby", "full", "talk", "news")
-#: What may answer a well-formed command with an error.
+#: The rooms of the observer.
+OBSERVED_ROOMS = ("lobby", "full", "talk", "news")
+#: The possible errors of a well-formed command.
 REFUSALS = {
     ErrorCode.AUTH_REQUIRED,
     ErrorCode.FORBIDDEN,
@@ -34,7 +35,10 @@ FIELDS = {"type", "timestamp", "payload", "id", "room"}
 
 
 class DecodeTarget:
-    """The pure part of the frame path: ``protocol.decode`` and ``handlers.check_form``."""
+    """Decodes frames with ``protocol.decode`` and ``commands.check_form``."""
+
+    def __init__(self, decode=decode):
+        self._decode = decode
 
     def __enter__(self):
         return self
@@ -44,23 +48,27 @@ class DecodeTarget:
 
     def __call__(self, data):
         for frame in frames_of(data[1:]):
-            judge(frame)
+            check_frame(frame, self._decode)
 
 
 class ReceiveTarget:
-    """A connection from its first frame to its end, with a witness in the rooms beside it."""
+    """Sends all frames over one connection, with an observer in the rooms."""
+
+    def __init__(self, settings=site.SETTINGS, consumer=RealtimeConsumer):
+        self._settings = settings
+        self._consumer = consumer
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
-            stack.enter_context(override_settings(PM_REALTIME=site.SETTINGS, CHANNEL_LAYERS={}))
+            stack.enter_context(override_settings(PM_REALTIME=self._settings, CHANNEL_LAYERS={}))
             stack.callback(channel_layers.backends.clear)
             channel_layers.backends.clear()
             self._complaints = stack.enter_context(complaints())
             self._runner = stack.enter_context(asyncio.Runner())
             self._runner.get_loop().set_exception_handler(log_error)
-            self._witness = Wire()
-            self._runner.run(self._seat_witness())
-            stack.callback(lambda: self._runner.run(self._witness.__aexit__()))
+            self._observer = AsgiConnection()
+            self._runner.run(self._start_observer())
+            stack.callback(lambda: self._runner.run(self._observer.__aexit__()))
             self._stack = stack.pop_all()
         return self
 
@@ -72,52 +80,57 @@ class ReceiveTarget:
         self._runner.run(self._check(sender, list(frames_of(data[1:]))))
         assert not self._complaints, self._complaints
 
-    async def _seat_witness(self):
-        await self._witness.__aenter__()
-        for room in WATCHED:
-            self._witness.command("subscribe", room, id=room)
-            assert (await self._witness.receive())["type"] == "subscribed"
-        await eventually(lambda: not self._witness.is_working)
-        self._tasks = len(asyncio.all_tasks())
+    async def _start_observer(self):
+        await self._observer.__aenter__()
+        for room in OBSERVED_ROOMS:
+            self._observer.command("subscribe", room, id=room)
+            assert (await self._observer.receive())["type"] == "subscribed"
+        started = asyncio.all_tasks()
+        # The tasks of the commands above end during another connection.
+        async with AsgiConnection() as connection:
+            await connection.replies()
+        self._task_count = sum(not task.done() for task in started)
 
     async def _check(self, sender, frames):
-        verdicts = [judge(frame) for frame in frames]
+        outcomes = [check_frame(frame) for frame in frames]
         role = SENDERS.get(sender, "user")
-        with rate(site.RATE if sender == "r" else None):
-            async with Wire(role and site.make_user(role)) as wire:
+        is_rated = sender == "r"
+        with self._rate(site.RATE if is_rated else None):
+            user = role and site.make_user(role)
+            async with AsgiConnection(user, self._consumer) as connection:
                 for frame in frames:
-                    wire.send(frame)
-                check_replies(wire, verdicts, await until_quiet(wire), is_rated=sender == "r")
-                await check_rooms(wire, verdicts)
-        check_seen(verdicts, await until_quiet(self._witness))
-        assert self._witness.close_code is None
-        await eventually(lambda: len(asyncio.all_tasks()) == self._tasks)
+                    connection.send(frame)
+                replies = await received_by(connection)
+                check_replies(connection, outcomes, replies, is_rated=is_rated)
+                await check_rooms(connection, outcomes)
+        check_messages(outcomes, await received_by(self._observer))
+        assert self._observer.close_code is None
+        await eventually(lambda: len(asyncio.all_tasks()) == self._task_count)
         assert len(get_hub()) == 1
-        assert (await aget_stats())["roomStats"] == dict.fromkeys(WATCHED, 1)
+        assert (await aget_stats())["roomStats"] == dict.fromkeys(OBSERVED_ROOMS, 1)
+
+    @contextlib.contextmanager
+    def _rate(self, limit):
+        """Set ``RATE_LIMIT`` without Django's signal, which would replace the backend."""
+        settings.PM_REALTIME = {**self._settings, "RATE_LIMIT": limit}
+        try:
+            yield
+        finally:
+            settings.PM_REALTIME = self._settings
 
 
-@contextlib.contextmanager
-def rate(limit):
-    """Set ``RATE_LIMIT`` without Django's signal, upon which the backend would be made anew."""
-    settings.PM_REALTIME = {**site.SETTINGS, "RATE_LIMIT": limit}
-    try:
-        yield
-    finally:
-        settings.PM_REALTIME = site.SETTINGS
-
-
-async def until_quiet(wire):
-    """All that came up to now: once all commands are done, and the layer has brought all."""
-    wire.command("unsubscribe", FENCE, id=FENCE)
-    found = await wire.until(lambda each: each.get("id") == FENCE)
-    if wire.close_code is not None:
+async def received_by(connection):
+    """Return the envelopes of all commands before now and of all pushes before now."""
+    connection.command("unsubscribe", FENCE, id=FENCE)
+    found = await connection.until(lambda each: each.get("id") == FENCE)
+    if connection.close_code is not None:
         return found
-    await asend_to_connection(wire.connected["payload"]["connectionId"], FENCE)
-    return found + await wire.until(lambda each: each["type"] == FENCE)
+    await asend_to_connection(connection.connected["payload"]["connectionId"], FENCE)
+    return found + await connection.until(lambda each: each["type"] == FENCE)
 
 
-def commands(verdicts, *types):
-    return [each.command for each in verdicts if each.command and each.command.type in types]
+def commands(outcomes, *types):
+    return [each.command for each in outcomes if each.command and each.command.type in types]
 
 
 def check_envelope(envelope):
@@ -132,16 +145,16 @@ def check_envelope(envelope):
         assert payload["code"] in list(ErrorCode), envelope
 
 
-def check_replies(wire, verdicts, replies, *, is_rated):
-    """Each malformed frame has its error, each command its answer, and nothing else came."""
+def check_replies(connection, outcomes, replies, *, is_rated):
+    """Each malformed frame has its error, each command its reply, and there are no others."""
     for reply in replies:
         check_envelope(reply)
-    if is_rated and wire.close_code is not None:
-        assert wire.close_code == CloseCode.RATE_LIMITED
-        assert len(replies) <= len(verdicts)
+    if is_rated and connection.close_code is not None:
+        assert connection.close_code == CloseCode.RATE_LIMITED
+        assert len(replies) <= len(outcomes)
         return
-    assert wire.close_code is None
-    refused = Counter((each.code, each.id) for each in verdicts if each.code)
+    assert connection.close_code is None
+    refused = Counter((each.code, each.id) for each in outcomes if each.code)
     errors = Counter(
         (each["payload"]["code"], each.get("id")) for each in replies if each["type"] == "error"
     )
@@ -149,46 +162,46 @@ def check_replies(wire, verdicts, replies, *, is_rated):
     others = errors - refused
     if is_rated:
         assert {code for code, _ in others} <= {*REFUSALS, ErrorCode.RATE_LIMITED}, others
-        assert len(replies) <= len(verdicts)
+        assert len(replies) <= len(outcomes)
     else:
         assert {code for code, _ in others} <= REFUSALS, others
-        check_answers(verdicts, replies, others.total())
+        check_replies_to_commands(outcomes, replies, others.total())
 
 
-def check_answers(verdicts, replies, errors):
+def check_replies_to_commands(outcomes, replies, errors):
     found = Counter(each["type"] for each in replies)
-    asked = Counter(each.command.type for each in verdicts if each.command)
-    assert found["pong"] == asked["ping"], (found, asked)
-    assert found["unsubscribed"] == asked["unsubscribe"], (found, asked)
+    sent = Counter(each.command.type for each in outcomes if each.command)
+    assert found["pong"] == sent["ping"], (found, sent)
+    assert found["unsubscribed"] == sent["unsubscribe"], (found, sent)
     answered = found["subscribed"] + found["message"] + errors
-    missing = asked["subscribe"] + asked["message"] - answered
-    assert missing >= 0, (found, asked)
-    # One's own message comes back, unless the room was left before it could.
-    assert missing == 0 or asked["unsubscribe"], (found, asked)
+    missing = sent["subscribe"] + sent["message"] - answered
+    assert missing >= 0, (found, sent)
+    # The sender gets its own message, unless it left the room before.
+    assert missing == 0 or sent["unsubscribe"], (found, sent)
 
 
-async def check_rooms(wire, verdicts):
-    """The connection is in rooms that it asked for, in no other, and is counted there."""
-    rooms = set(wire.consumer.rooms)
-    assert rooms <= {each.payload["room"] for each in commands(verdicts, "subscribe")}, rooms
-    if wire.close_code is None:
-        assert (await aget_stats())["roomStats"] == Counter(WATCHED) + Counter(rooms)
+async def check_rooms(connection, outcomes):
+    """The connection is in no room without a subscribe, and is counted in its rooms."""
+    rooms = set(connection.consumer.rooms)
+    assert rooms <= {each.payload["room"] for each in commands(outcomes, "subscribe")}, rooms
+    if connection.close_code is None:
+        assert (await aget_stats())["roomStats"] == Counter(OBSERVED_ROOMS) + Counter(rooms)
 
 
-def check_seen(verdicts, seen):
-    """Others see what a well-formed message said to their room, and nothing else."""
-    said = [(each.payload, each.id) for each in commands(verdicts, "message")]
-    for each in seen:
+def check_messages(outcomes, messages):
+    """The observer gets only messages from well-formed commands for its rooms."""
+    sent = [(each.payload, each.id) for each in commands(outcomes, "message")]
+    for each in messages:
         check_envelope(each)
         payload, room = each["payload"], each["room"]
         assert each["type"] == "message", each
         assert room == payload["room"]
-        assert room in WATCHED[:3], room
+        assert room in OBSERVED_ROOMS[:3], room
         assert payload.keys() <= {"room", "content", "from"}
         assert any(
             (room, payload["content"], each.get("id")) == (by["room"], by["content"], id)
-            for by, id in said
-        ), (each, said)
+            for by, id in sent
+        ), (each, sent)
 
 
 def log_error(loop, context):

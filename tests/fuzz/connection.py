@@ -1,19 +1,22 @@
-"""The consumer between two queues, as an ASGI server drives it."""
+"""The consumer between two queues, driven as an ASGI server drives it."""
 
 import asyncio
 import json
 
-from pm_realtime.connection import RealtimeConsumer
+from pm_realtime.consumers import RealtimeConsumer
 from tests.support.helpers import PATIENCE
 
 FENCE = "fence-7f3a"
 
 
-class Wire:
-    """An open connection of ``user``, or of nobody; ``close_code`` where the server ended it."""
+class AsgiConnection:
+    """An open connection of ``user``, anonymous if None.
 
-    def __init__(self, user=None):
-        self.consumer = RealtimeConsumer()
+    ``close_code`` is None until the server closes it.
+    """
+
+    def __init__(self, user=None, consumer=RealtimeConsumer):
+        self.consumer = consumer()
         self.close_code = None
         self._scope = {"type": "websocket", "headers": []}
         if user is not None:
@@ -34,14 +37,6 @@ class Wire:
         self._in.put_nowait({"type": "websocket.disconnect", "code": 1000})
         await asyncio.wait_for(self._serving, PATIENCE)
 
-    @property
-    def is_working(self):
-        """Whether a command is still being carried out."""
-        return any(
-            task.get_coro().__qualname__ == "Inbox._carry_out_all"
-            for task in asyncio.all_tasks()
-        )
-
     def send(self, frame):
         kind = "text" if isinstance(frame, str) else "bytes"
         self._in.put_nowait({"type": "websocket.receive", kind: frame})
@@ -51,7 +46,7 @@ class Wire:
         self.send(json.dumps({"type": type, "timestamp": 1, **payload, **fields}))
 
     async def receive(self):
-        """The next envelope; None where the server closed instead."""
+        """Return the next envelope, or None if the server closed the connection."""
         event = await self._receive_event()
         if event["type"] == "websocket.close":
             self.close_code = event["code"]
@@ -61,12 +56,12 @@ class Wire:
         return json.loads(event["text"])
 
     async def replies(self):
-        """What came in answer to all that was sent, read until a ``ping`` is answered."""
+        """Return all envelopes up to the answer to a ping that is sent now."""
         self.command("ping", id=FENCE)
         return await self.until(lambda each: each["type"] == "pong" and each.get("id") == FENCE)
 
     async def until(self, is_wanted):
-        """The envelopes before the first that ``is_wanted``, or before the close."""
+        """Return the envelopes before the first one that ``is_wanted``, or before the close."""
         found = []
         while (envelope := await self.receive()) is not None and not is_wanted(envelope):
             found.append(envelope)
@@ -79,5 +74,5 @@ class Wire:
         )
         if not getting.done():
             getting.cancel()
-            raise AssertionError(f"The consumer answers nothing: {self._serving}")
+            raise AssertionError(f"The consumer does not answer: {self._serving}")
         return getting.result()
