@@ -59,7 +59,7 @@ def node_modules():
 def fresh_layer(chosen_layer):
     """Each test starts with an empty Redis."""
     if chosen_layer != "memory":
-        redis_layer.forget_all()
+        redis_layer.delete_keys()
 
 
 @pytest.fixture(autouse=True)

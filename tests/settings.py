@@ -1,4 +1,4 @@
-"""The site that the tests run in: as little as a site can have."""
+"""Settings of the site that the tests run in: as few as a site can have."""
 
 import json
 import os
@@ -37,7 +37,7 @@ DATABASES = {
         "OPTIONS": {
             "timeout": 20,
             "init_command": "PRAGMA synchronous=OFF",
-            # SQLite does not wait for a lock where a transaction has read before it writes.
+            # SQLite does not wait for a lock if a transaction has read before it writes.
             "transaction_mode": "IMMEDIATE" if os.environ.get("TEST_ATOMIC_REQUESTS") else None,
         },
         "TEST": {"NAME": str(Path(tempfile.gettempdir()) / f"pm_realtime-{os.getpid()}.sqlite3")},

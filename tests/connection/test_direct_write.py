@@ -171,7 +171,7 @@ async def test_there_is_none_to_a_version_that_keeps_things_elsewhere(name):
 
 @pytest.mark.parametrize("kind", ["uvicorn", "daphne"])
 async def test_a_server_sends_it_all_in_order_whole_and_nothing_after_the_close(tmp_path, kind):
-    server = Server(kind, tmp_path, application="tests.site.shortcuts:application")
+    server = Server(kind, tmp_path, application="tests.site.direct_writes:application")
     options = {"max_size": None, "compression": None, "max_queue": 1}
     server.start()
     try:

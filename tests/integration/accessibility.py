@@ -1,4 +1,4 @@
-"""What a page is to someone who does not see it, sees it badly, or sees it on a small screen."""
+"""Checks of a page for screen readers, weak eyes and small screens."""
 
 ROLES_THAT_NEED_A_NAME = {
     "button",
@@ -21,7 +21,7 @@ ROLES_THAT_NEED_A_NAME = {
 
 
 async def nodes(page):
-    """Role, name and properties of all that assistive technology is told of."""
+    """Return role, name and properties of each node that assistive technology gets."""
     session = await page.context.new_cdp_session(page)
     tree = await session.send("Accessibility.getFullAXTree")
     await session.detach()
@@ -36,17 +36,17 @@ async def nodes(page):
     ]
 
 
-async def tab_to(page, target, most=40):
+async def tab_to(page, target, max_presses=40):
     """Press Tab until ``target`` has the focus."""
-    for _ in range(most):
+    for _ in range(max_presses):
         if await target.evaluate("element => element === document.activeElement"):
             return
         await page.keyboard.press("Tab")
-    raise AssertionError(f"{target} is not among the first {most} stops of Tab")
+    raise AssertionError(f"{target} is not among the first {max_presses} stops of Tab")
 
 
 async def first_in_tab_order(page):
-    """The text of what Tab comes to first, wherever the focus is now."""
+    """Return the text of the first element in tab order."""
     return await page.evaluate(
         """() => {
           const stops = [...document.querySelectorAll(
@@ -59,14 +59,14 @@ async def first_in_tab_order(page):
 
 
 async def overflow(page):
-    """By how many pixels the page is wider than the window."""
+    """Return by how many pixels the page is wider than the window."""
     return await page.evaluate(
         "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
     )
 
 
 async def faint_texts(page):
-    """Visible texts whose contrast is below 4.5 (WCAG AA), each with its contrast."""
+    """Return visible texts with a contrast below 4.5 (WCAG AA), each after its contrast."""
     return await page.evaluate(
         """() => {
           const channels = (colour) => {
@@ -111,7 +111,7 @@ async def faint_texts(page):
 
 
 async def unreadable(page):
-    """What cannot be read in either colour scheme, or is cut off on a small or a large screen."""
+    """Return faint texts by colour scheme and overflow by window width, without empty results."""
     found = {}
     for scheme in "light", "dark":
         await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
@@ -119,4 +119,4 @@ async def unreadable(page):
     for width in 320, 768, 1280:
         await page.set_viewport_size({"width": width, "height": 640})
         found[width] = await overflow(page)
-    return {where: what for where, what in found.items() if what}
+    return {case: value for case, value in found.items() if value}

@@ -1,4 +1,4 @@
-"""A raw client on the ``websockets`` library, speaking the protocol by hand."""
+"""A plain client on the ``websockets`` library."""
 
 import asyncio
 import contextlib
@@ -8,11 +8,11 @@ import time
 
 import websockets
 
-TIMEOUT = 20
+ANSWER_TIMEOUT_SECONDS = 20
 
 
 class Client:
-    """An open connection; ``async with connect(server, cookie=…) as client``."""
+    """An open connection: ``async with connect(server, cookie=…) as client``."""
 
     def __init__(self, socket, connected):
         self.socket = socket
@@ -25,7 +25,7 @@ class Client:
         await self.socket.send(json.dumps(envelope))
 
     async def receive(self):
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(ANSWER_TIMEOUT_SECONDS):
             return json.loads(await self.socket.recv())
 
     async def ask(self, type, payload=None, **fields):
@@ -36,8 +36,8 @@ class Client:
         return await self.ask("subscribe", {"room": room})
 
     async def closed(self):
-        """The code with which the server closed; frames before it are passed over."""
-        async with asyncio.timeout(TIMEOUT):
+        """Wait for the close and return its code; frames before it are ignored."""
+        async with asyncio.timeout(ANSWER_TIMEOUT_SECONDS):
             with contextlib.suppress(websockets.ConnectionClosed):
                 while True:
                     await self.socket.recv()
@@ -45,18 +45,18 @@ class Client:
 
 
 class Listener(Client):
-    """A client that reads by itself: ``connect(server, kind=Listener)``."""
+    """A client that reads in the background: ``connect(server, kind=Listener)``."""
 
     def __init__(self, socket, connected):
         super().__init__(socket, connected)
-        #: What answered nothing, in the order of its arrival.
+        #: Envelopes that were no replies, in the order of their arrival.
         self.received = []
         self._ids = map(str, itertools.count())
         self._waiting = {}
         self._reader = asyncio.create_task(self._read())
 
-    async def ask(self, type, payload=None, timeout=TIMEOUT):
-        """The answer to a command; ``TimeoutError`` where none comes in ``timeout`` seconds."""
+    async def ask(self, type, payload=None, timeout=ANSWER_TIMEOUT_SECONDS):
+        """Return the reply to a command; raise ``TimeoutError`` after ``timeout`` seconds."""
         id = f"{self.connected['payload']['connectionId']}-{next(self._ids)}"
         answer = self._waiting[id] = asyncio.get_running_loop().create_future()
         await self.send(type, payload, id=id)
@@ -67,7 +67,7 @@ class Listener(Client):
             del self._waiting[id]
 
     def of_type(self, type):
-        """The payloads of ``type`` among what was received."""
+        """Return the payloads of the received envelopes of ``type``."""
         return [each.get("payload") for each in self.received if each["type"] == type]
 
     @property
@@ -91,6 +91,6 @@ class Listener(Client):
 async def connect(server, cookie=None, *, kind=Client, **options):
     headers = {"Cookie": cookie} if cookie else {}
     async with websockets.connect(server.ws_url, additional_headers=headers, **options) as socket:
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(ANSWER_TIMEOUT_SECONDS):
             connected = json.loads(await socket.recv())
         yield kind(socket, connected)

@@ -11,13 +11,17 @@ from playwright.async_api import async_playwright
 
 from tests.integration import crowd, devtools
 from tests.integration.browser import chromium_path
+from tests.integration.demo import Demo
 from tests.integration.server import Server, layer_environment
+from tests.integration.visits import Visits
 
-# A thousand sockets on each side; the processes started here inherit it.
+# Tests open a thousand sockets on each side. Processes started here inherit the limit.
 _, HARD_LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (min(HARD_LIMIT, 65536), HARD_LIMIT))
 
 OPEN = {"ROOMS": {"open": {"public": True}}, "RATE_LIMIT": None}
+CROWD_TIMEOUT_SECONDS = 20
+BROWSER_CLOSE_TIMEOUT_SECONDS = 20
 
 
 @pytest.fixture
@@ -59,7 +63,7 @@ def cluster(tmp_path, valkey):
 
 
 class Crowd:
-    """A process of subscribers that have all joined."""
+    """A process with subscribers that have all joined."""
 
     def __init__(self, server, size, count, room, protocol):
         self.process = subprocess.Popen(
@@ -71,14 +75,14 @@ class Crowd:
         assert self.process.stdout.readline() == "ready\n", server.log
 
     def finish(self):
-        """Wait until each has received all, let them go, and return what they saw."""
+        """Wait until each subscriber has received all, stop them, and return their counts."""
         seen = json.loads(self.process.stdout.readline())
         self.stop()
         return seen
 
     def stop(self):
         self.process.stdin.close()
-        self.process.wait(20)
+        self.process.wait(CROWD_TIMEOUT_SECONDS)
         self.process.stdout.close()
 
 
@@ -104,15 +108,36 @@ async def browser():
         path = chromium_path(playwright.chromium.executable_path)
         browser = await playwright.chromium.launch(executable_path=path)
         yield browser
-        # What does not close is killed with Playwright's own process.
+        # A browser that does not close is killed with Playwright's own process.
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(BROWSER_CLOSE_TIMEOUT_SECONDS):
                 await browser.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def chromium(tmp_path_factory):
-    """A running Chromium whose tabs can be hidden and frozen, likewise."""
+    """A running Chromium whose tabs can be hidden and frozen, for tests of the same kind."""
     folder = tmp_path_factory.mktemp("chromium")
     async with devtools.browser(chromium_path(""), folder) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """A running demo for the tests of a module."""
+    with Demo(tmp_path_factory.mktemp("demo")) as demo:
+        yield demo
+        assert demo.warnings == []
+
+
+@pytest.fixture(scope="module")
+def browsers():
+    """The browsers of the users who have signed in at ``demo``."""
+    return {}
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def visits(browser, demo, browsers):
+    """Visits of one test, which fails if a page logs an error."""
+    async with Visits(browser, demo, browsers) as visits:
+        yield visits

@@ -1,8 +1,8 @@
-"""Many subscribers of one room, cheap enough not to be the limit.
+"""Many subscribers of one room that need little CPU themselves.
 
-Run as a process: it joins, prints ``ready``, and once each subscriber has received ``count``
-messages with ``n`` from 0 upward, in as many frames as it likes, prints what it saw as JSON. It
-leaves when its input ends.
+Run as a process. It prints ``ready`` when all have joined, and its counts as JSON when each
+subscriber has received ``count`` messages with ``n`` from 0 upward, in any number of frames. It
+ends when its input ends.
 """
 
 import argparse
@@ -18,10 +18,11 @@ from urllib.parse import urlsplit
 
 TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
 NUMBER = re.compile(rb'"n":(\d+)')
+JOINING_AT_ONCE = 50
 
 
 def client_frame(data: bytes, opcode: int = TEXT) -> bytes:
-    """A masked frame of fewer than 64 KiB."""
+    """Return a masked frame with ``data``, of fewer than 64 KiB."""
     mask = os.urandom(4)
     if len(data) < 126:
         head = struct.pack("!BB", 0x80 | opcode, 0x80 | len(data))
@@ -109,9 +110,9 @@ class Subscriber(asyncio.Protocol):
                 self.joined.set_result(None)
             self.frames += bool(numbers)
             for number in numbers:
-                self.count_in(int(number))
+                self.take_number(int(number))
 
-    def count_in(self, number: int) -> None:
+    def take_number(self, number: int) -> None:
         if number != self.next:
             self.fail(f"expected message {self.next}, got {number}")
             return
@@ -122,34 +123,34 @@ class Subscriber(asyncio.Protocol):
     def connection_lost(self, error) -> None:
         self.fail(f"lost after {self.next} messages: {error!r}")
 
-    def fail(self, why: str) -> None:
+    def fail(self, reason: str) -> None:
         for future in (self.joined, self.finished):
             if not future.done():
-                future.set_exception(RuntimeError(why))
+                future.set_exception(RuntimeError(reason))
 
 
 async def main(url: str, room: str, size: int, count: int, protocol: str) -> None:
     loop = asyncio.get_running_loop()
     parts = urlsplit(url)
     crowd = []
-    for start in range(0, size, 50):
-        fresh = await asyncio.gather(
+    for start in range(0, size, JOINING_AT_ONCE):
+        added = await asyncio.gather(
             *(
                 loop.create_connection(
                     lambda: Subscriber(url, room, count, protocol), parts.hostname, parts.port
                 )
-                for _ in range(min(50, size - start))
+                for _ in range(min(JOINING_AT_ONCE, size - start))
             )
         )
-        crowd += [subscriber for _, subscriber in fresh]
-        await asyncio.gather(*(subscriber.joined for _, subscriber in fresh))
+        crowd += [subscriber for _, subscriber in added]
+        await asyncio.gather(*(subscriber.joined for _, subscriber in added))
     print("ready", flush=True)
     await asyncio.gather(*(subscriber.finished for subscriber in crowd))
-    seen = {
+    counts = {
         "deliveries": sum(subscriber.next for subscriber in crowd),
         "frames": sum(subscriber.frames for subscriber in crowd),
     }
-    print(json.dumps(seen), flush=True)
+    print(json.dumps(counts), flush=True)
     await asyncio.to_thread(sys.stdin.read)
 
 

@@ -1,4 +1,4 @@
-"""The demo as `manage.py demo` runs it, known only by what it prints."""
+"""The demo, run by `manage.py demo` and known only by its output."""
 
 import contextlib
 import os
@@ -15,7 +15,8 @@ from pathlib import Path
 from tests.integration.server import free_port
 
 MANAGE = Path(__file__).parents[2] / "manage.py"
-START_TIMEOUT = 60
+START_TIMEOUT_SECONDS = 60
+STOP_TIMEOUT_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Person:
 
 
 class Demo:
-    """Start with ``with``; the port and the database stay the same over a kill and a new start."""
+    """Used with ``with``. Started again after a kill, it has the same port and database."""
 
     def __init__(self, folder: Path, *options: str, environment: dict[str, str] | None = None):
         self.options = options
@@ -61,15 +62,15 @@ class Demo:
             raise
 
     def kill(self) -> None:
-        """End it as a crash would, with no word to anyone."""
+        """Kill the process, as a crash would."""
         self.process.kill()
         self.process.wait()
 
     def stop(self, sign: int = signal.SIGTERM) -> int:
-        """Ask it to end; its exit code."""
+        """Send the signal ``sign`` and return the exit code."""
         self.process.send_signal(sign)
         try:
-            return self.process.wait(20)
+            return self.process.wait(STOP_TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
             return self.process.returncode
@@ -83,37 +84,37 @@ class Demo:
         return self.log_path.read_text()
 
     @property
-    def complaints(self) -> list[str]:
-        """What its log says, but for what is only worth knowing, such as the end of a session."""
+    def warnings(self) -> list[str]:
+        """The lines of its log without INFO lines of the package, such as the end of a session."""
         return [line for line in self.log.splitlines() if " INFO pm_realtime." not in line]
 
     @property
     def url(self) -> str:
-        """The address it says it is at."""
+        """The address that it prints."""
         found = re.search(r"The demo is at (http://\S+)/$", self.printed, re.MULTILINE)
         assert found, self.printed
         return found[1]
 
     @property
     def people(self) -> dict[str, Person]:
-        """The users it says there are, by name."""
+        """The users that it prints, by name."""
         return read_people(self.printed)
 
     def _wait_until_serving(self) -> None:
-        deadline = time.monotonic() + START_TIMEOUT
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.printed + self.log
             if "Ctrl-C" in self.printed and answers(f"{self.url}/login/"):
                 return
             time.sleep(0.05)
-        raise AssertionError(f"no demo within {START_TIMEOUT} s: {self.printed}{self.log}")
+        raise AssertionError(f"no demo within {START_TIMEOUT_SECONDS} s: {self.printed}{self.log}")
 
 
 def environment(database: Path) -> dict[str, str]:
-    """What a process of the demo on ``database`` runs in: its own settings, not the tests'."""
-    mine = {key: value for key, value in os.environ.items() if key != "REDIS_URL"}
+    """Return the environment of a process of the demo, with its settings and not the tests'."""
+    inherited = {key: value for key, value in os.environ.items() if key != "REDIS_URL"}
     return {
-        **mine,
+        **inherited,
         "DJANGO_SETTINGS_MODULE": "example_project.settings",
         "PM_REALTIME_DEMO_DB": str(database),
         "PYTHONPATH": os.pathsep.join(sys.path),
@@ -129,6 +130,7 @@ def read_people(printed: str) -> dict[str, Person]:
 
 
 def answers(url: str) -> bool:
+    """Return whether a GET of ``url`` succeeds."""
     with contextlib.suppress(urllib.error.URLError), urllib.request.urlopen(url, timeout=10):
         return True
     return False

@@ -1,7 +1,6 @@
-"""A Chromium that is driven by the DevTools protocol alone, so that tabs can be hidden and frozen.
+"""A Chromium driven by the DevTools protocol alone, so that tabs can be hidden and frozen.
 
-With Playwright they cannot: it makes the browser treat every tab as visible, and a visible tab
-cannot be frozen.
+Playwright makes the browser treat every tab as visible, and a visible tab cannot be frozen.
 """
 
 import asyncio
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import websockets
 
-TIMEOUT = 30
+COMMAND_TIMEOUT_SECONDS = 30
 OPTIONS = (
     "--headless",
     "--no-sandbox",
@@ -28,11 +27,11 @@ OPTIONS = (
 
 
 class DevToolsError(Exception):
-    """The browser refused a command, or a script threw."""
+    """The browser refused a command, or a script raised."""
 
 
 class Tab:
-    """One tab; the newest one is visible."""
+    """One tab. The newest tab is visible."""
 
     def __init__(self, devtools, target, session):
         self._devtools = devtools
@@ -51,7 +50,7 @@ class Tab:
             raise DevToolsError(done["exceptionDetails"])
         return done["result"].get("value")
 
-    async def wait(self, expression, timeout=TIMEOUT):
+    async def wait(self, expression, timeout=COMMAND_TIMEOUT_SECONDS):
         """Return the first true value of ``expression``."""
         return await until(lambda: self.evaluate(expression), expression, timeout)
 
@@ -134,7 +133,7 @@ class DevTools:
         return answer
 
     async def send(self, method, session=None, **params):
-        async with asyncio.timeout(TIMEOUT):
+        async with asyncio.timeout(COMMAND_TIMEOUT_SECONDS):
             message = await (await self.post(method, session, **params))
         if "error" in message:
             raise DevToolsError(f"{method}: {message['error']}")
@@ -179,10 +178,10 @@ def read_address(folder):
     return None
 
 
-async def until(condition, what, timeout=TIMEOUT):
+async def until(condition, description, timeout=COMMAND_TIMEOUT_SECONDS):
     """Return the first true value of the coroutine function ``condition``."""
     deadline = time.monotonic() + timeout
     while not (found := await condition()):
-        assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
+        assert time.monotonic() < deadline, f"not within {timeout} s: {description}"
         await asyncio.sleep(0.02)
     return found

@@ -1,8 +1,8 @@
-"""A flood: many handshakes, and connections that send as fast as they can whatever they are told.
+"""A flood of handshakes, and of connections that send as fast as they can.
 
-Run as a process: it prints ``all in`` when all handshakes have been let in, goes on until its
-input ends, then prints what it saw as JSON, and lets everything go. Who is refused, and abusers
-whose connection ends, come back at once.
+Run as a process. It prints ``all in`` when all handshakes were accepted, goes on until its input
+ends, then prints its counts as JSON and ends. Refused visitors and closed abusers come back at
+once.
 """
 
 import argparse
@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 
 from tests.integration.crowd import client_frame, handshake
 
-#: Handshakes that wait for their answer at a time.
-AT_ONCE = 250
-#: What an abuser writes at a time.
+HANDSHAKES_AT_ONCE = 250
+#: The size of one write of an abuser.
 BLOCK_BYTES = 65536
+RETRY_SECONDS = 0.1
+POLL_SECONDS = 0.1
 PING = json.dumps({"type": "ping", "timestamp": 0}).encode()
 MESSAGE = json.dumps(
     {"type": "message", "timestamp": 0, "payload": {"room": "open", "content": "x" * 200}}
@@ -29,10 +30,10 @@ BLOCKS = [
 
 
 class Visitor(asyncio.Protocol):
-    """Opens a WebSocket and stays as long as it may; ``seen`` counts what became of all."""
+    """Opens a WebSocket and keeps it open; ``counts`` counts the outcomes of all visitors."""
 
-    def __init__(self, request: bytes, seen: Counter[str]) -> None:
-        self.request, self.seen = request, seen
+    def __init__(self, request: bytes, counts: Counter[str]) -> None:
+        self.request, self.counts = request, counts
         self.answered = asyncio.get_running_loop().create_future()
         self.ended = asyncio.get_running_loop().create_future()
         self.status = b""
@@ -44,33 +45,33 @@ class Visitor(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if not self.status:
             self.status = data[9:12]
-            self.seen[f"answered {self.status.decode()}"] += 1
+            self.counts[f"answered {self.status.decode()}"] += 1
             self.answered.set_result(None)
             if self.status == b"101":
                 self.opened()
         # A close frame is small and comes last.
         start = data.rfind(b"\x88", max(0, len(data) - 130), len(data) - 1)
         if start >= 0 and len(data) == start + 2 + data[start + 1]:
-            self.seen[f"closed {int.from_bytes(data[start + 2 : start + 4])}"] += 1
+            self.counts[f"closed {int.from_bytes(data[start + 2 : start + 4])}"] += 1
 
     def opened(self) -> None:
         pass
 
     def connection_lost(self, error) -> None:
         if not self.status:
-            self.seen["answered nothing"] += 1
+            self.counts["answered nothing"] += 1
         for future in (self.answered, self.ended):
             if not future.done():
                 future.set_result(None)
 
 
 class Abuser(Visitor):
-    """Sends as long as the socket takes it, whatever the other side says."""
+    """Sends whenever the socket accepts data and ignores all answers."""
 
     is_paused = False
 
-    def __init__(self, request: bytes, seen: Counter[str], block: bytes) -> None:
-        super().__init__(request, seen)
+    def __init__(self, request: bytes, counts: Counter[str], block: bytes) -> None:
+        super().__init__(request, counts)
         self.block = block
 
     def opened(self) -> None:
@@ -78,7 +79,7 @@ class Abuser(Visitor):
 
     def send(self) -> None:
         while not self.is_paused and not self.transport.is_closing():
-            self.seen["bytes"] += len(self.block)
+            self.counts["bytes"] += len(self.block)
             self.transport.write(self.block)
 
     def pause_writing(self) -> None:
@@ -90,11 +91,11 @@ class Abuser(Visitor):
 
 
 async def visit(host, port, make, answered=None) -> bytes:
-    """Open a WebSocket and wait for its end; the HTTP status, empty where none came."""
+    """Open a WebSocket, wait for its end, and return the HTTP status, empty if there was none."""
     try:
         _, visitor = await asyncio.get_running_loop().create_connection(make, host, port)
     except OSError:
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(RETRY_SECONDS)
         return b""
     try:
         if answered is not None:
@@ -106,15 +107,14 @@ async def visit(host, port, make, answered=None) -> bytes:
         visitor.transport.abort()
 
 
-async def come(host, port, make, answered) -> None:
-    """Come until let in."""
+async def visit_until_accepted(host, port, make, answered) -> None:
     status = b""
     while status != b"101":
         await answered.acquire()
         status = await visit(host, port, make, answered)
 
 
-async def abuse(host, port, make) -> None:
+async def visit_forever(host, port, make) -> None:
     while True:
         await visit(host, port, make)
 
@@ -122,23 +122,24 @@ async def abuse(host, port, make) -> None:
 async def main(url: str, cookie: str, handshakes: int, abusers: int) -> None:
     parts = urlsplit(url)
     address = parts.hostname, parts.port
-    seen, abuses, answered = Counter(), Counter(), asyncio.Semaphore(AT_ONCE)
+    visits, abuses = Counter(), Counter()
+    answered = asyncio.Semaphore(HANDSHAKES_AT_ONCE)
     tasks = []
     for number in range(abusers):
         block = BLOCKS[number % len(BLOCKS)]
         make = partial(Abuser, handshake(url), abuses, block)
-        tasks.append(asyncio.create_task(abuse(*address, make)))
+        tasks.append(asyncio.create_task(visit_forever(*address, make)))
     for number in range(handshakes):
-        make = partial(Visitor, handshake(url, cookie if number % 2 else ""), seen)
-        tasks.append(asyncio.create_task(come(*address, make, answered)))
-    while seen["answered 101"] < handshakes:
-        await asyncio.sleep(0.1)
+        make = partial(Visitor, handshake(url, cookie if number % 2 else ""), visits)
+        tasks.append(asyncio.create_task(visit_until_accepted(*address, make, answered)))
+    while visits["answered 101"] < handshakes:
+        await asyncio.sleep(POLL_SECONDS)
     print("all in", flush=True)
     await asyncio.to_thread(sys.stdin.read)
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
-    print(json.dumps({"handshakes": seen, "abuses": abuses}), flush=True)
+    print(json.dumps({"handshakes": visits, "abuses": abuses}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""People with browsers at a site of several processes, and what becomes of their sockets."""
+"""Browsers of users at a site of several processes, and their sockets."""
 
 import asyncio
 import http.cookiejar
@@ -7,13 +7,14 @@ import time
 import urllib.parse
 import urllib.request
 
-from tests.integration.client import TIMEOUT, Listener
+from tests.integration.client import ANSWER_TIMEOUT_SECONDS, Listener
 
-SESSION = "sessionid"
+SESSION_COOKIE_NAME = "sessionid"
+POLL_SECONDS = 0.002
 
 
 class Browser:
-    """Keeps its cookies as a browser does: each server of 127.0.0.1 gets them, on any port."""
+    """Keeps cookies as a browser does: servers on all ports of 127.0.0.1 get them."""
 
     def __init__(self):
         self._jar = http.cookiejar.CookieJar()
@@ -22,26 +23,27 @@ class Browser:
 
     def get_now(self, server, path, **query):
         url = f"{server.url}/accounts/{path}?{urllib.parse.urlencode(query, doseq=True)}"
-        with self._opener.open(url, timeout=TIMEOUT) as response:
+        with self._opener.open(url, timeout=ANSWER_TIMEOUT_SECONDS) as response:
             return json.load(response)
 
     async def get(self, server, path, **query):
-        """The answer of a view of ``tests.site.accounts``."""
+        """Return the answer of a view of ``tests.site.accounts``."""
         return await asyncio.to_thread(self.get_now, server, path, **query)
 
     @property
     def key(self):
-        """What the session cookie says; None where there is none."""
-        return next((each.value for each in self._jar if each.name == SESSION), None)
+        """The session key in the cookie, or None."""
+        values = (each.value for each in self._jar if each.name == SESSION_COOKIE_NAME)
+        return next(values, None)
 
     @property
     def cookie(self):
-        """The ``Cookie`` header of a handshake; None where there is none."""
-        return self.key and f"{SESSION}={self.key}"
+        """The ``Cookie`` header of a handshake, or None."""
+        return self.key and f"{SESSION_COOKIE_NAME}={self.key}"
 
 
 class Socket(Listener):
-    """Notes when what came has come, and when and how it ended."""
+    """Records the times of the received envelopes and of the close."""
 
     def __init__(self, socket, connected):
         self.ended_at = None
@@ -64,24 +66,24 @@ class Socket(Listener):
         self.arrivals.append((time.time(), envelope))
         super()._take(envelope)
 
-    async def ended(self, timeout=TIMEOUT):
-        """The code and the moment of the close."""
+    async def ended(self, timeout=ANSWER_TIMEOUT_SECONDS):
+        """Wait for the close and return its code and time."""
         async with asyncio.timeout(timeout):
             await asyncio.shield(self._reader)
         return self.code, self.ended_at
 
-    async def left(self, room, timeout=TIMEOUT):
-        """The reason and the moment of being taken out of ``room``."""
+    async def left(self, room, timeout=ANSWER_TIMEOUT_SECONDS):
+        """Wait for the removal from ``room`` and return its reason and time."""
         async with asyncio.timeout(timeout):
             while True:
                 for at, envelope in self.arrivals:
                     if envelope["type"] == "unsubscribed" and envelope["payload"]["room"] == room:
                         return envelope["payload"].get("reason"), at
                 assert self.is_open, self.code
-                await asyncio.sleep(0.002)
+                await asyncio.sleep(POLL_SECONDS)
 
     async def is_alive(self):
-        """Whether it is open, and answers."""
+        """Return whether the socket is open and answers a ping."""
         return self.is_open and (await self.ask("ping"))["type"] == "pong"
 
     async def join(self, room):

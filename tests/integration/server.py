@@ -1,4 +1,4 @@
-"""A site in a process of its own, on a free port, with a database of its own."""
+"""A site in a process of its own, with a free port and a database of its own."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-START_TIMEOUT = 30
+START_TIMEOUT_SECONDS = 30
+STOP_TIMEOUT_SECONDS = 20
+COMMAND_TIMEOUT_SECONDS = 60
+REQUEST_TIMEOUT_SECONDS = 60
 
 COMMANDS = {
     "uvicorn": (
@@ -45,7 +48,7 @@ class Response:
 
 @dataclass
 class Server:
-    """Start with ``with``; ``kind`` is a key of COMMANDS, ``settings`` become PM_REALTIME."""
+    """Used with ``with``. ``kind`` is a key of COMMANDS; ``settings`` are those of PM_REALTIME."""
 
     kind: str
     folder: Path
@@ -66,7 +69,7 @@ class Server:
         return self
 
     def start(self) -> None:
-        """Run the process; after :meth:`stop`, on the same port."""
+        """Start the process. After :meth:`stop` it starts again on the same port."""
         command = COMMANDS[self.kind].format(port=self.port, application=self.application)
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
@@ -96,29 +99,29 @@ class Server:
         }
 
     def manage(self, *arguments: str) -> str:
-        """Run a management command on the server's database and return what it printed."""
+        """Run a management command on the server's database and return its output."""
         return self.run(*arguments).stdout
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Run a management command that must end well."""
+        """Run a management command, which must succeed."""
         return self.python("-m", "django", *arguments)
 
     def python(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Run a Python of the site that must end well."""
+        """Run Python in the environment of the site; it must succeed."""
         done = subprocess.run(
             [sys.executable, *arguments],
             cwd=self.folder,
             env=self.env,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=COMMAND_TIMEOUT_SECONDS,
             check=False,
         )
         assert done.returncode == 0, done.stderr
         return done
 
     def make_sessions(self, *roles: str) -> dict[str, str]:
-        """A logged-in user for each role; the ``Cookie`` header of each."""
+        """Log in a user for each role and return the ``Cookie`` header of each."""
         out = self.manage("make_sessions", *roles)
         return json.loads(out.splitlines()[-1])
 
@@ -134,46 +137,47 @@ class Server:
     def log(self) -> str:
         return self.log_path.read_text()
 
-    def get(self, path: str, timeout: float = 60) -> Response:
+    def get(self, path: str, timeout: float = REQUEST_TIMEOUT_SECONDS) -> Response:
         try:
             with urllib.request.urlopen(self.url + path, timeout=timeout) as found:
                 return Response(found.status, found.headers, found.read().decode())
         except urllib.error.HTTPError as error:
             return Response(error.code, error.headers, error.read().decode())
 
-    async def aget(self, path: str, timeout: float = 60) -> Response:
+    async def aget(self, path: str, timeout: float = REQUEST_TIMEOUT_SECONDS) -> Response:
         return await asyncio.to_thread(self.get, path, timeout)
 
     def kill(self) -> None:
-        """End it as a crash would, with no word to anyone."""
+        """Kill the process, as a crash would."""
         self.process.kill()
         self.process.wait()
 
     def stop(self) -> int:
+        """Terminate the process and return its exit code."""
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(20)
+            return self.process.wait(STOP_TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
 
 
 def layer_environment(layer: str, url: str, **config: Any) -> dict[str, str]:
-    """What a :class:`Server` needs in its environment to use a layer of LAYERS at ``url``."""
+    """Return the environment of a :class:`Server` that uses a layer of LAYERS at ``url``."""
     layers = {"default": {"BACKEND": LAYERS[layer], "CONFIG": {"hosts": [url], **config}}}
     return {"TEST_CHANNEL_LAYERS": json.dumps(layers)}
 
 
 def wait_for_port(port: int, process: subprocess.Popen[Any]) -> None:
-    """Return once something listens on ``port``; fail where ``process`` ends before."""
-    deadline = time.monotonic() + START_TIMEOUT
+    """Wait until a server listens on ``port``; fail if ``process`` ends before."""
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         assert process.poll() is None, f"the server ended with {process.returncode}"
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
             return
         time.sleep(0.05)
-    raise AssertionError(f"nothing listens on {port} within {START_TIMEOUT} s")
+    raise AssertionError(f"nothing listens on {port} within {START_TIMEOUT_SECONDS} s")
 
 
 def free_port() -> int:

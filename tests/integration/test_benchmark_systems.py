@@ -1,4 +1,4 @@
-"""Each system of the benchmarks does what is measured, and speaks as the benchmarks think."""
+"""Each system of the benchmarks delivers messages and speaks its dialect."""
 
 import json
 from contextlib import closing
@@ -12,8 +12,8 @@ from benchmarks.systems import SYSTEMS, node
 from benchmarks.systems.dialects import JSONRooms, SocketIO
 from benchmarks.systems.packages import lacking
 
-#: Those of :mod:`benchmarks.systems.node` once their packages are there.
-NODE = {system.name for system in node.systems()}
+#: The systems of :mod:`benchmarks.systems.node`, also before their packages are installed.
+NODE_SYSTEMS = {system.name for system in node.systems()}
 
 
 @pytest.fixture(scope="module")
@@ -31,39 +31,40 @@ def installed():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_a_message_reaches_everybody_in_order(name, ground, request):
-    system = request.getfixturevalue("installed")[name] if name in NODE else SYSTEMS[name]
+def test_messages_reach_all_subscribers_in_order(name, ground, request):
+    is_node = name in NODE_SYSTEMS
+    system = request.getfixturevalue("installed")[name] if is_node else SYSTEMS[name]
     assert not system.missing, system.missing
     check_alone(ground, system)
 
 
-def test_what_is_missing_comes_with_the_way_to_get_it():
+def test_missing_packages_are_named_with_their_extra():
     assert lacking("json", "asyncio") == ""
     assert "no_such_module" in lacking("json", "no_such_module")
     assert ".[bench]" in lacking("no_such_module")
 
 
-def test_a_ping_of_socket_io_is_answered_and_nothing_else():
+def test_only_pings_of_socket_io_are_answered():
     dialect = SocketIO()
     assert dialect.reply(b"2") == b"3"
     assert dialect.reply(b'42["message",{"room":"a","content":"2"}]') is None
 
 
 @pytest.mark.parametrize("dialect", [JSONRooms(), SocketIO()])
-def test_a_dialect_reads_back_what_it_publishes(dialect):
+def test_dialect_reads_its_own_messages(dialect):
     assert dialect.bodies(dialect.publish("room-1", 'ä"1')) == ('ä"1',)
     assert dialect.bodies(dialect.opening("room-1")[-1]) == ()
 
 
-def test_a_hub_in_python_forgets_who_left():
+def test_python_hub_removes_members_that_left():
     rooms = Rooms()
     for name in "ada", "bob":
         rooms.answer(name, '{"type": "subscribe", "payload": {"room": "a"}}')
-    receivers, told = rooms.answer(
+    receivers, text = rooms.answer(
         "ada", '{"type": "message", "payload": {"room": "a", "content": "hi"}}'
     )
     assert receivers == {"ada", "bob"}
-    assert json.loads(told)["payload"] == {"room": "a", "content": "hi"}
+    assert json.loads(text)["payload"] == {"room": "a", "content": "hi"}
     rooms.leave("ada")
     assert rooms.members == {"a": {"bob"}}
     rooms.leave("bob")

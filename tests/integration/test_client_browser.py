@@ -1,7 +1,6 @@
-"""The client in a real Chromium when the server, the network, the page or the user goes away.
+"""The client in a real Chromium, when the server, the network, the page or the user goes away.
 
-The browser's own switch for being offline leaves open WebSockets as they are, so the wire to the
-server is cut as well.
+The browser's own offline mode leaves WebSockets open, so a proxy cuts the network as well.
 """
 
 import asyncio
@@ -14,25 +13,27 @@ import pytest
 import pytest_asyncio
 
 from tests.integration.devtools import until
-from tests.integration.wire import Wire
+from tests.integration.proxy import Proxy
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.browser,
-    # For the test alone: a machine without Chromium first has to install one.
+    # Without the fixtures, as a machine without Chromium first installs one.
     pytest.mark.timeout(180, func_only=True),
 ]
 
-PAGES = 10
+PAGE_COUNT = 10
 STATIC = "/static/pm_realtime"
-SAID = "window.seen.filter(([type]) => type === 'message').map(([, content]) => content)"
+MESSAGES = "window.seen.filter(([type]) => type === 'message').map(([, content]) => content)"
 OWN = "window.seen.filter(([type]) => type === 'own').map(([, { n }]) => n)"
-TOLD = "window.seen.filter(([type]) => type === 'told').map(([, payload]) => payload)"
+PRIVATE = "window.seen.filter(([type]) => type === 'private').map(([, payload]) => payload)"
 STREAMED = "window.seen.filter(([type]) => type === 'streamed').map(([, { n }]) => n)"
-#: Seconds until all is well again after what is no fault of the server's.
-RECOVERY = 2
+#: The longest time until a page works again, if the server was up all the time.
+RECOVERY_SECONDS = 2
+#: The time for which a client waits for a pong after it was offline.
+PONG_TIMEOUT_SECONDS = 1
 
-#: Has a server write to its log when each connection opened, and when it joined what.
+#: Makes a server log the times of connections and the rooms that they join.
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -74,8 +75,8 @@ async def all_have(pages, expression, timeout=30):
     await asyncio.gather(*(page.wait(expression, timeout) for page in pages))
 
 
-async def say(page, *contents):
-    await page.evaluate(f"{json.dumps(contents)}.forEach(window.say)")
+async def send(page, *contents):
+    await page.evaluate(f"{json.dumps(contents)}.forEach(window.sendMessage)")
 
 
 def most_within(seconds, times):
@@ -83,7 +84,7 @@ def most_within(seconds, times):
     return max(sum(start <= at < start + seconds for at in times) for start in times)
 
 
-async def test_only_pages_that_share_load_the_code_for_it(serve, profiles):
+async def test_only_pages_with_shared_sockets_load_their_code(serve, profiles):
     server = serve("uvicorn")
     profile = await profiles()
     loaded = (
@@ -101,47 +102,48 @@ async def test_only_pages_that_share_load_the_code_for_it(serve, profiles):
 async def test_ten_pages_reconnect_at_different_times_after_the_server_was_killed(serve, profiles):
     server = serve("uvicorn", environment=LOGGED)
     pages = []
-    for number in range(PAGES):
+    for number in range(PAGE_COUNT):
         profile = await profiles()
         await profile.visit(f"{server.url}/sign-in/user{number}/")
         pages.append(await open_page(profile, server.url, f"open,own:{number}"))
     users = await each(pages, "window.realtime.userId")
-    assert len(set(users)) == PAGES
+    assert len(set(users)) == PAGE_COUNT
 
     server.kill()
-    # Two attempts of each page have failed.
+    # Two attempts of each page failed.
     await all_have(pages, "window.closes.length >= 3")
     for number, page in enumerate(pages):
-        await say(page, *([number, count] for count in range(5)))
+        await send(page, *([number, count] for count in range(5)))
     written = len(server.log)
     await asyncio.to_thread(server.start)
     started = time.time()
     # If the server is slow to start, the last wait may be one of 30 s.
     await all_have(pages, "window.realtime.connected", 60)
 
-    rooms = sorted([f"own:{number}" for number in range(PAGES)] + ["open"] * PAGES)
+    rooms = sorted([f"own:{number}" for number in range(PAGE_COUNT)] + ["open"] * PAGE_COUNT)
 
     async def joined():
         return sorted(JOINED.findall(server.log[written:])) == rooms
 
     await until(joined, "all rooms joined again, once each")
-    await server.aget(f"/each/?count={PAGES}")
+    await server.aget(f"/each/?count={PAGE_COUNT}")
     await all_have(pages, f"{OWN}.length")
-    assert await each(pages, OWN) == [[number] for number in range(PAGES)]
+    assert await each(pages, OWN) == [[number] for number in range(PAGE_COUNT)]
     for number, page in enumerate(pages):
-        await say(page, [number, "end"])
-    await all_have(pages, f"{SAID}.filter(([, what]) => what === 'end').length === {PAGES}")
-    for number, said in enumerate(await each(pages, SAID)):
-        for speaker in range(PAGES):
-            heard = [what for who, what in said if who == speaker]
-            # Pages that came back later have missed the beginning, and nothing else.
-            assert heard == [0, 1, 2, 3, 4, "end"][-len(heard) :]
-            assert speaker != number or len(heard) == 6
-    assert await each(pages, "window.refused") == [[]] * PAGES
+        await send(page, [number, "end"])
+    ends = f"{MESSAGES}.filter(([, content]) => content === 'end').length"
+    await all_have(pages, f"{ends} === {PAGE_COUNT}")
+    for number, messages in enumerate(await each(pages, MESSAGES)):
+        for sender in range(PAGE_COUNT):
+            received = [content for page, content in messages if page == sender]
+            # A page that came back later missed the beginning and nothing else.
+            assert received == [0, 1, 2, 3, 4, "end"][-len(received) :]
+            assert sender != number or len(received) == 6
+    assert await each(pages, "window.refused") == [[]] * PAGE_COUNT
     assert await each(pages, "window.realtime.userId") == users
 
     times = sorted(map(float, CONNECTED.findall(server.log[written:])))
-    assert len(times) == PAGES
+    assert len(times) == PAGE_COUNT
     after = [round(at - started, 2) for at in times]
     print(f"connected {after} s after the server was there")
     assert times[-1] - times[0] > 1
@@ -150,34 +152,37 @@ async def test_ten_pages_reconnect_at_different_times_after_the_server_was_kille
 
 @pytest.mark.parametrize(
     ("seconds", "bound"),
-    # After so short a time the socket may still work: it has a second to answer.
-    [(3, RECOVERY + 1), pytest.param(30, RECOVERY, marks=pytest.mark.slow)],
+    # After 3 s the socket may still work, so the client first waits for a pong.
+    [
+        (3, RECOVERY_SECONDS + PONG_TIMEOUT_SECONDS),
+        pytest.param(30, RECOVERY_SECONDS, marks=pytest.mark.slow),
+    ],
 )
 async def test_pages_that_were_offline_are_back_within_two_seconds(serve, profiles, seconds, bound):
     server = serve("uvicorn")
-    async with Wire(server.port) as wire:
+    async with Proxy(server.port) as proxy:
         profile = await profiles()
-        # The first one rests before the end.
-        pages = [await open_page(profile, wire.url, attempts=some) for some in (1, 5, 99, 99)]
-        wire.cut()
+        # The first page has no attempts left before the end.
+        pages = [await open_page(profile, proxy.url, attempts=most) for most in (1, 5, 99, 99)]
+        proxy.cut()
         for page in pages:
             await page.set_offline(True)
         await all_have(pages, "!navigator.onLine")
         for number, page in enumerate(pages):
-            await say(page, *([number, count] for count in range(3)))
+            await send(page, *([number, count] for count in range(3)))
         await asyncio.sleep(seconds)
-        assert await each(pages, SAID) == [[]] * 4
+        assert await each(pages, MESSAGES) == [[]] * 4
         state = await each(pages, "[window.realtime.status, window.sockets]")
-        wire.mend()
+        proxy.restore()
         began = time.monotonic()
         await asyncio.gather(*(page.set_offline(False) for page in pages))
-        mine = f"{SAID}.filter(([who]) => who === {{}}).map(([, count]) => count)"
-        mines = [(page, mine.format(number)) for number, page in enumerate(pages)]
-        await asyncio.gather(*(page.wait(f"{said}.length === 3") for page, said in mines))
+        of_page = f"{MESSAGES}.filter(([page]) => page === {{}}).map(([, count]) => count)"
+        own = [(page, of_page.format(number)) for number, page in enumerate(pages)]
+        await asyncio.gather(*(page.wait(f"{messages}.length === 3") for page, messages in own))
         took = time.monotonic() - began
         print(f"offline for {seconds} s: {state}, back after {took:.2f} s")
         assert took < bound
-        assert [await page.evaluate(said) for page, said in mines] == [[0, 1, 2]] * 4
+        assert [await page.evaluate(messages) for page, messages in own] == [[0, 1, 2]] * 4
         assert await each(pages, "window.refused") == [[]] * 4
         assert await each(pages, "window.opens.length") == [2] * 4
 
@@ -185,19 +190,19 @@ async def test_pages_that_were_offline_are_back_within_two_seconds(serve, profil
 @pytest.mark.slow
 async def test_no_message_is_lost_during_short_breaks(serve, profiles):
     server = serve("uvicorn")
-    async with Wire(server.port) as wire:
-        page = await open_page(await profiles(), wire.url)
-        await server.aget("/stream/start/open/?pause=0.005")
+    async with Proxy(server.port) as proxy:
+        page = await open_page(await profiles(), proxy.url)
+        await server.aget("/stream/start/open/?interval=0.005")
         for breaks in range(1, 4):
             await page.wait(f"{STREAMED}.length > {100 * breaks}")
             if breaks < 3:
-                wire.snap()
+                proxy.abort_connections()
             else:
-                # No event tells that the network is gone.
-                wire.cut()
+                # The sockets stay open, so only the page's events show the break.
+                proxy.cut()
                 await page.set_offline(True)
                 await page.wait("!navigator.onLine")
-                wire.mend()
+                proxy.restore()
                 await page.set_offline(False)
             await page.wait(f"window.opens.length === {breaks + 1}")
         await page.wait(f"{STREAMED}.length > 400")
@@ -209,7 +214,7 @@ async def test_no_message_is_lost_during_short_breaks(serve, profiles):
 
 @contextlib.asynccontextmanager
 async def frozen(chromium, profile, page):
-    """The tab is hidden and frozen."""
+    """Hide and freeze the tab."""
     await profile.open("about:blank")
     await page.wait("document.visibilityState === 'hidden'")
     await page.freeze()
@@ -219,7 +224,7 @@ async def frozen(chromium, profile, page):
 
 @contextlib.asynccontextmanager
 async def halted(chromium, profile, page):
-    """The whole browser stops, as on a laptop with a closed lid. No event tells the page."""
+    """Stop the whole browser, as on a laptop with a closed lid. The page gets no event."""
     with chromium.halted():
         yield
 
@@ -232,29 +237,29 @@ async def test_a_page_that_slept_over_a_heartbeat_is_back_within_two_seconds(
     serve, chromium, profiles, sleep, network
 ):
     server = serve("uvicorn", environment=LOGGED, HEARTBEAT_INTERVAL=4, HEARTBEAT_TIMEOUT=3)
-    async with Wire(server.port) as wire:
+    async with Proxy(server.port) as proxy:
         profile = await profiles()
-        page = await open_page(profile, wire.url)
+        page = await open_page(profile, proxy.url)
         # The server closes silent connections only if they have pinged.
         await page.evaluate("window.realtime.ping()")
         if network == "goes":
-            wire.cut()
+            proxy.cut()
         async with sleep(chromium, profile, page):
 
-            async def given_up():
+            async def closes_logged():
                 return ENDED.findall(server.log)
 
-            assert await until(given_up, "the server gives it up") == ["4001"]
-            wire.mend()
+            assert await until(closes_logged, "the server closes it") == ["4001"]
+            proxy.restore()
             began = time.monotonic()
         await page.wait("window.closes.length && window.realtime.connected")
-        await say(page, "awake")
-        await page.wait(f"{SAID}.length")
+        await send(page, "awake")
+        await page.wait(f"{MESSAGES}.length")
         took = time.monotonic() - began
         closes = await page.evaluate("window.closes")
         print(f"back after {took:.2f} s, {closes}")
-        assert took < RECOVERY
-        assert await page.evaluate(SAID) == ["awake"]
+        assert took < RECOVERY_SECONDS
+        assert await page.evaluate(MESSAGES) == ["awake"]
         assert len(closes) == 1
 
 
@@ -263,22 +268,22 @@ async def test_a_logout_closes_all_tabs_and_the_next_user_can_connect_them(serve
     profile = await profiles()
     anna = await profile.visit(f"{server.url}/sign-in/anna/")
     pages = [await open_page(profile, server.url, "open,own:1") for _ in range(3)]
-    await server.aget(f"/tell/{anna}/?payload=secret")
-    await all_have(pages, f"{TOLD}.length")
+    await server.aget(f"/push-to/{anna}/?payload=secret")
+    await all_have(pages, f"{PRIVATE}.length")
 
     await profile.visit(f"{server.url}/sign-out/")
     await all_have(pages, "window.closes.length")
-    told = {"code": 4501, "name": "SESSION_ENDED", "willReconnect": False}
-    # Events that wake a resting client do not wake these.
+    close = {"code": 4501, "name": "SESSION_ENDED", "willReconnect": False}
+    # Events upon which a waiting client reconnects do not make these reconnect.
     await each(pages, "window.dispatchEvent(new Event('online'))")
     for page in pages:
         await page.show()
         await page.wait("document.visibilityState === 'visible'")
-        await say(page, "from nobody")
+        await send(page, "without a session")
     await all_have(pages, "window.refused.length")
 
     bert = await profile.visit(f"{server.url}/sign-in/bert/")
-    assert await each(pages, "window.closes") == [[told]] * 3
+    assert await each(pages, "window.closes") == [[close]] * 3
     assert await each(pages, "window.sockets") == [1] * 3
     assert (
         await each(pages, "[window.realtime.status, window.realtime.userId]")
@@ -293,10 +298,10 @@ async def test_a_logout_closes_all_tabs_and_the_next_user_can_connect_them(serve
     await all_have(pages, "window.realtime.connected")
     assert await each(pages, "String(window.realtime.userId)") == [bert] * 3
     await each(pages, "window.realtime.subscribe('open').then(() => true)")
-    await server.aget(f"/tell/{anna}/?payload=secret")
-    await server.aget(f"/tell/{bert}/?payload=hello")
+    await server.aget(f"/push-to/{anna}/?payload=secret")
+    await server.aget(f"/push-to/{bert}/?payload=hello")
     await server.aget("/push/?room=open&payload=1")
-    shown = 'told "hello"pushed 1'
+    shown = 'private "hello"pushed 1'
     await all_have(pages, f"document.body.innerText.includes('{shown}')")
     assert await each(pages, "document.body.innerText") == [shown] * 3
     assert (await server.aget("/stats/")).json()["totalConnections"] == 3

@@ -1,4 +1,4 @@
-"""The template tag in a real browser, under a strict policy and with hashed file names."""
+"""The template tag in a real browser, with a strict policy and with hashed file names."""
 
 import asyncio
 import json
@@ -17,10 +17,11 @@ pytestmark = [
 ]
 
 STRICT = "default-src 'self'"
+TITLE_TIMEOUT_MS = 20_000
 
 
 def site(folder, policy=STRICT, host="", storage="tests.site.storage.ModuleStorage"):
-    """A site with collected static files, which are at ``host`` if that is given."""
+    """Return a site with collected static files, which are served from ``host`` if given."""
     server = Server("uvicorn", folder, settings={"ROOMS": {"open": {"public": True}}})
     origin = f"http://{host}:{server.port}" if host else ""
     server.environment = {
@@ -47,21 +48,21 @@ async def visit(browser, server):
     context = await browser.new_context()
     await context.add_cookies([{"name": name, "value": value, "url": server.url}])
     page = await context.new_page()
-    modules, complaints = [], []
+    modules, errors = [], []
 
-    def loaded(request):
+    def on_request(request):
         if "/static/" in request.url:
             modules.append(request.url)
 
-    def said(message):
+    def on_console(message):
         if message.type in ("error", "warning"):
-            complaints.append(message.text)
+            errors.append(message.text)
 
-    page.on("request", loaded)
-    page.on("console", said)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", on_request)
+    page.on("console", on_console)
+    page.on("pageerror", lambda error: errors.append(str(error)))
     await page.goto(f"{server.url}/page/")
-    return page, modules, complaints
+    return page, modules, errors
 
 
 @pytest.mark.parametrize(
@@ -73,21 +74,21 @@ async def visit(browser, server):
 )
 async def test_page_works_under_a_strict_policy(browser, tmp_path, policy, host):
     with site(tmp_path, policy, host) as server:
-        page, modules, complaints = await visit(browser, server)
-        await expect(page).to_have_title("editor: Hello", timeout=20_000)
-        assert complaints == []
+        page, modules, errors = await visit(browser, server)
+        await expect(page).to_have_title("editor: Hello", timeout=TITLE_TIMEOUT_MS)
+        assert errors == []
         origin = f"http://{host or '127.0.0.1'}:{server.port}"
         hashed = rf"{re.escape(origin)}/static/pm_realtime/(\w+)\.[0-9a-f]{{12}}\.js"
         assert [re.fullmatch(hashed, address)[1] for address in modules] == ["auto", "client"]
         await page.context.close()
 
 
-async def test_a_policy_that_forbids_scripts_is_reported_on_the_console(browser, tmp_path):
-    """This proves that the test above notices violations of a policy."""
+async def test_violation_of_a_policy_is_reported_on_the_console(browser, tmp_path):
+    """The test above would notice violations of its policy."""
     with site(tmp_path, "script-src 'none'") as server:
-        page, _, complaints = await visit(browser, server)
-        assert complaints != []
-        assert "Content Security Policy" in complaints[0]
+        page, _, errors = await visit(browser, server)
+        assert errors != []
+        assert "Content Security Policy" in errors[0]
         assert await page.title() == "waiting"
         await page.context.close()
 
@@ -95,8 +96,8 @@ async def test_a_policy_that_forbids_scripts_is_reported_on_the_console(browser,
 async def test_page_works_without_rewritten_imports(browser, tmp_path):
     storage = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
     with site(tmp_path, storage=storage) as server:
-        page, modules, complaints = await visit(browser, server)
-        await expect(page).to_have_title("editor: Hello", timeout=20_000)
-        assert complaints == []
+        page, modules, errors = await visit(browser, server)
+        await expect(page).to_have_title("editor: Hello", timeout=TITLE_TIMEOUT_MS)
+        assert errors == []
         assert any(address.endswith("/client.js") for address in modules)
         await page.context.close()

@@ -1,4 +1,4 @@
-"""The site's database: connections to it are given back, and it may restart."""
+"""Connections to the site's database are closed, and a restart of it ends no WebSocket."""
 
 import asyncio
 import contextlib
@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import websockets
 
-from tests.integration.client import TIMEOUT, Listener, connect
+from tests.integration.client import ANSWER_TIMEOUT_SECONDS, Listener, connect
 from tests.support.helpers import eventually
 from tests.support.postgres import Postgres
 
-#: Our threads for the database, each of which may keep a connection under CONN_MAX_AGE, and
-#: Django's own.
-THREADS = 8 + 2 + 32 + 1
+#: The package's threads for the database and Django's own. Each may keep a connection for
+#: CONN_MAX_AGE seconds.
+MAX_THREADS = 8 + 2 + 32 + 1
+VISITORS_AT_ONCE = 40
 ROOMS = {
     "sync": {"authorize": "tests.site.rules.is_known"},
     "async": {"authorize": "tests.site.rules.is_known_async"},
@@ -34,7 +35,7 @@ def databases(settings):
 
 
 async def visit(server, cookie, index):
-    """Connect, join a room by whose rule the database is asked, and leave, politely or not."""
+    """Connect, join a room whose rule queries the database, and close or abort the connection."""
     async with connect(server, cookie) as client:
         room = ("sync", "async")[index % 2]
         assert (await client.subscribe(room))["type"] == "subscribed"
@@ -42,10 +43,10 @@ async def visit(server, cookie, index):
             client.socket.transport.abort()
 
 
-async def visit_often(server, cookies, count, at_once=40):
+async def visit_often(server, cookies, count):
     cookies = list(cookies.values())
-    for start in range(0, count, at_once):
-        numbers = range(start, start + at_once)
+    for start in range(0, count, VISITORS_AT_ONCE):
+        numbers = range(start, start + VISITORS_AT_ONCE)
         await asyncio.gather(
             *(visit(server, cookies[number % len(cookies)], number) for number in numbers)
         )
@@ -63,14 +64,14 @@ async def test_a_thousand_connects_leave_no_connection_to_sqlite(serve, tmp_path
     )
     cookies = server.make_sessions("user", "editor")
     await visit_often(server, cookies, 1000)
-    await until_gone(server)
+    await until_no_connection_is_counted(server)
 
     def count():
-        """The descriptors under which the process has the file open."""
+        """Count the descriptors with which the process has the file open."""
         found = Path(f"/proc/{server.process.pid}/fd").iterdir()
         return sum(read_link(each) == str(path) for each in found)
 
-    await eventually(lambda: count() <= (THREADS if max_age else 0))
+    await eventually(lambda: count() <= (MAX_THREADS if max_age else 0))
 
 
 @pytest.mark.slow
@@ -81,11 +82,11 @@ async def test_a_thousand_connects_leave_no_connection_to_postgres(serve, postgr
     server = serve("uvicorn", databases(settings), ROOMS=ROOMS, MAX_CONNECTIONS_PER_USER=100)
     cookies = server.make_sessions("user", "editor")
     await visit_often(server, cookies, 1000)
-    await until_gone(server)
-    await eventually(lambda: postgres.count_connections() <= (THREADS if max_age else 0))
+    await until_no_connection_is_counted(server)
+    await eventually(lambda: postgres.count_connections() <= (MAX_THREADS if max_age else 0))
 
 
-async def test_a_database_that_restarts_costs_no_honest_client_anything(serve, postgres):
+async def test_restart_of_the_database_ends_only_revoked_connections(serve, postgres):
     server = serve(
         "uvicorn",
         databases(postgres.settings(CONN_MAX_AGE=600)),
@@ -96,15 +97,15 @@ async def test_a_database_that_restarts_costs_no_honest_client_anything(serve, p
     cookies = server.make_sessions("user", "editor", "admin")
     async with contextlib.AsyncExitStack() as stack:
 
-        async def come(role):
+        async def join_all(role):
             entering = connect(server, cookies[role], kind=Listener)
             listener = await stack.enter_async_context(entering)
             for room in ROOMS:
                 assert (await listener.ask("subscribe", {"room": room}))["type"] == "subscribed"
             return listener
 
-        honest = await asyncio.gather(*(come("user") for _ in range(40)))
-        deleted, leaver = await come("editor"), await come("admin")
+        members = await asyncio.gather(*(join_all("user") for _ in range(VISITORS_AT_ONCE)))
+        deleted, logged_out = await join_all("editor"), await join_all("admin")
         assert postgres.count_connections() > 8
 
         postgres.kill()
@@ -114,23 +115,23 @@ async def test_a_database_that_restarts_costs_no_honest_client_anything(serve, p
         ) as socket:
             await socket.wait_closed()
             assert socket.close_code == 4013
-        assert all(await asyncio.gather(*map(is_alive, honest)))
+        assert all(await asyncio.gather(*map(is_alive, members)))
         postgres.start()
 
-        # Each thread that kept a connection finds it cut.
-        honest += await asyncio.gather(*(come("user") for _ in range(40)))
+        # The connections that the threads kept are broken.
+        members += await asyncio.gather(*(join_all("user") for _ in range(VISITORS_AT_ONCE)))
         assert (await server.aget("/accounts/rename/?user=user&name=New")).status == 200
-        # Once all of them have been looked at again, they are still where they were.
-        for listener in honest:
-            await eventually_says(listener, "New")
+        # All were rechecked and are still in their rooms.
+        for listener in members:
+            await until_sender_is(listener, "New")
 
         key = cookies["editor"].partition("=")[2]
         postgres.query("DELETE FROM django_session WHERE session_key = %s", key)
         assert await close_code(deleted) == 4501
         assert await asyncio.to_thread(log_out, server, cookies["admin"]) == 200
-        assert await close_code(leaver) == 4501
-        assert all(await asyncio.gather(*map(is_alive, honest)))
-        assert [each.of_type("unsubscribed") for each in honest] == [[]] * len(honest)
+        assert await close_code(logged_out) == 4501
+        assert all(await asyncio.gather(*map(is_alive, members)))
+        assert [each.of_type("unsubscribed") for each in members] == [[]] * len(members)
     assert server.log.count("could not be rechecked") == 1
 
 
@@ -138,13 +139,13 @@ async def is_alive(listener):
     return (await listener.ask("ping"))["type"] == "pong"
 
 
-async def eventually_says(listener, name):
-    """Return once what ``listener`` says in a room comes from somebody of that name."""
-    async with asyncio.timeout(TIMEOUT):
-        while (await listener.ask("message", {"room": "sync", "content": 1}))["payload"]["from"][
-            "name"
-        ] != name:
-            pass
+async def until_sender_is(listener, name):
+    """Wait until messages of ``listener`` are from a user with that name."""
+    sender = None
+    async with asyncio.timeout(ANSWER_TIMEOUT_SECONDS):
+        while sender != name:
+            message = await listener.ask("message", {"room": "sync", "content": 1})
+            sender = message["payload"]["from"]["name"]
 
 
 async def close_code(listener):
@@ -154,21 +155,18 @@ async def close_code(listener):
 
 def log_out(server, cookie):
     request = urllib.request.Request(server.url + "/accounts/logout/", headers={"Cookie": cookie})
-    with urllib.request.urlopen(request, timeout=20) as found:
+    with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_SECONDS) as found:
         return found.status
 
 
 def read_link(path):
-    """Where a descriptor leads; "" where it has been closed."""
+    """Return the file of a descriptor, or "" if it has been closed."""
     with contextlib.suppress(OSError):
         return str(path.readlink())
     return ""
 
 
-async def until_gone(server):
-    async def count():
-        return (await server.aget("/stats/")).json()["totalConnections"]
-
-    async with asyncio.timeout(20):
-        while await count():
+async def until_no_connection_is_counted(server):
+    async with asyncio.timeout(ANSWER_TIMEOUT_SECONDS):
+        while (await server.aget("/stats/")).json()["totalConnections"]:
             await asyncio.sleep(0.1)

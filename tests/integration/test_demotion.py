@@ -1,29 +1,30 @@
-"""What any process sends after somebody lost the right to a room never reaches them."""
+"""A user who lost the right to a room gets nothing that any process sends later."""
 
 import asyncio
 import time
 
 import pytest
 
-from tests.integration.causes import SETTINGS
+from tests.integration.cases import SETTINGS
 from tests.integration.client import connect
 from tests.integration.people import Browser, Socket
 from tests.support.helpers import eventually
 
-REPETITIONS = 50
+DEMOTION_COUNT = 50
+POLL_SECONDS = 0.005
 USER = {"user": "editor", "group": "editor"}
 
 
 @pytest.mark.parametrize("layer", ["pubsub", pytest.param("core", marks=pytest.mark.slow)])
 async def test_nothing_sent_after_a_demotion_arrives(cluster, layer):
-    """Two processes push all the time, a third demotes, and the sockets are in a fourth."""
+    """Two processes push all the time, a third demotes, and a fourth has the sockets."""
     settings = {**SETTINGS, "SESSION_RECHECK_INTERVAL": 600}
     config = {"capacity": 10_000} if layer == "core" else {}
     kinds = ("uvicorn", "uvicorn", "daphne", "gunicorn")
     here, *senders, office = cluster(*kinds, layer=layer, config=config, **settings)
-    nobody, mine, other = Browser(), Browser(), Browser()
+    anonymous, mine, other = Browser(), Browser(), Browser()
     for name, browser in (("editor", mine), ("colleague", other)):
-        await nobody.get(office, "make/", username=name, group="editor")
+        await anonymous.get(office, "make/", username=name, group="editor")
         await browser.get(office, "login/", username=name)
     async with opened(here, mine) as demoted, opened(here, other) as stays:
         await demoted.join("support")
@@ -31,25 +32,24 @@ async def test_nothing_sent_after_a_demotion_arrives(cluster, layer):
         for sender in senders:
             assert (await sender.aget("/stream/start/support/")).body == "started"
         demotions = []
-        for _ in range(REPETITIONS):
+        for _ in range(DEMOTION_COUNT):
             seen = len(demoted.arrivals)
             await eventually(lambda seen=seen: len(demoted.arrivals) > seen + 4)
-            demotions.append(await demote(office, nobody, demoted))
-            await arrived_from_all(senders, stays, demotions[-1][1])
-            await nobody.get(office, "change/add/", **USER)
-            await eventually_joins(demoted)
+            demotions.append(await demote(office, anonymous, demoted))
+            await until_all_arrived(senders, stays, demotions[-1][1])
+            await anonymous.get(office, "change/add/", **USER)
+            await join_eventually(demoted)
         for sender in senders:
             await sender.aget("/stream/stop/")
         assert await demoted.is_alive()
         assert await stays.is_alive()
-    arrived = sent(demoted)
-    assert [at for at in arrived if is_in(at, demotions)] == []
-    missed = [at for at in sent(stays) if is_in(at, demotions)]
-    assert len(missed) > REPETITIONS
+    assert [at for at in send_times(demoted) if is_in(at, demotions)] == []
+    missed = [at for at in send_times(stays) if is_in(at, demotions)]
+    assert len(missed) > DEMOTION_COUNT
 
 
-def sent(socket):
-    """When what ``socket`` has received was sent."""
+def send_times(socket):
+    """Return the times at which the pushes that ``socket`` received were sent."""
     return [payload["at"] for payload in socket.of_type("streamed") if "at" in payload]
 
 
@@ -57,10 +57,10 @@ def is_in(moment, periods):
     return any(begin < moment < end for begin, end in periods)
 
 
-async def demote(office, nobody, socket):
-    """When that was committed, and a moment at which it is so."""
+async def demote(office, anonymous, socket):
+    """Return the time of the commit, and a time at which the demotion is in effect."""
     seen = len(socket.arrivals)
-    demotion = await nobody.get(office, "change/remove/", **USER)
+    demotion = await anonymous.get(office, "change/remove/", **USER)
     await eventually(
         lambda: any(each["type"] == "unsubscribed" for _, each in socket.arrivals[seen:])
     )
@@ -69,21 +69,21 @@ async def demote(office, nobody, socket):
     return demotion["at"], time.time()
 
 
-async def arrived_from_all(senders, socket, moment):
-    """Return when all that was sent before ``moment`` has come to the process of ``socket``.
+async def until_all_arrived(senders, socket, moment):
+    """Wait until the process of ``socket`` has all pushes that were sent before ``moment``.
 
-    What each sender sends comes in its order.
+    The pushes of each sender arrive in order, so a later one of each is enough.
     """
 
-    def have_sent():
+    def seen_senders():
         return {each["from"] for each in socket.of_type("streamed") if each.get("at", 0) > moment}
 
-    await eventually(lambda: len(have_sent()) == len(senders))
+    await eventually(lambda: len(seen_senders()) == len(senders))
 
 
-async def eventually_joins(socket):
+async def join_eventually(socket):
     while (await socket.ask("subscribe", {"room": "support"}))["type"] != "subscribed":
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(POLL_SECONDS)
 
 
 def opened(server, browser):

@@ -1,4 +1,4 @@
-"""What a handshake over its address's rate is answered with by real servers."""
+"""The answer of real servers to a handshake over the rate of its address."""
 
 import pytest
 import websockets
@@ -7,7 +7,7 @@ from tests.integration.client import connect
 
 
 @pytest.mark.parametrize(("kind", "status"), [("uvicorn", 429), ("daphne", 403)])
-async def test_an_address_over_its_rate_is_refused_by_http(serve, kind, status):
+async def test_address_over_its_rate_is_refused_by_http(serve, kind, status):
     server = serve(kind, PROXIES=1, CONNECT_RATE_PER_ADDRESS="2/m")
     headers = {"X-Forwarded-For": "9.9.9.9, 10.1.2.3"}
     for _ in range(2):

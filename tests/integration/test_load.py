@@ -1,4 +1,4 @@
-"""What must hold under load, seen on real servers."""
+"""Delivery on real servers under load."""
 
 import socket
 import time
@@ -9,10 +9,14 @@ from tests.integration.crowd import handshake, subscribe_frame
 
 pytestmark = pytest.mark.load
 
+SOCKET_TIMEOUT_SECONDS = 30
+STATS_TIMEOUT_SECONDS = 30
+MAX_GROWTH_BYTES = 16_000_000
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["uvicorn", "daphne"])
-def test_a_burst_from_a_view_reaches_a_thousand_in_order(serve, gather_crowd, kind):
+def test_burst_from_a_view_reaches_a_thousand_connections_in_order(serve, gather_crowd, kind):
     server = serve(kind)
     crowd = gather_crowd(server, size=1000, count=1000)
     stats = server.get("/stats/?room=open").json()
@@ -23,7 +27,7 @@ def test_a_burst_from_a_view_reaches_a_thousand_in_order(serve, gather_crowd, ki
     assert "Traceback" not in server.log
 
 
-def test_one_that_stops_reading_is_closed_and_holds_up_nobody(serve, gather_crowd):
+def test_connection_that_does_not_read_is_closed_and_delays_no_other(serve, gather_crowd):
     server = serve("uvicorn", ROOMS={"open": {"public": True}, "heavy": {"public": True}})
     crowd = gather_crowd(server, size=999, count=300)
     with frozen_reader(server, "open", "heavy") as frozen:
@@ -36,15 +40,15 @@ def test_one_that_stops_reading_is_closed_and_holds_up_nobody(serve, gather_crow
         server.get("/burst/?room=open&count=150&start=150")
     assert crowd.finish()["deliveries"] == 999 * 300
     wait_for_stats(server, totalConnections=0)
-    assert server.get("/memory/").json()["bytes"] < before + 16_000_000
+    assert server.get("/memory/").json()["bytes"] < before + MAX_GROWTH_BYTES
     assert "Traceback" not in server.log
 
 
 def frozen_reader(server, *rooms):
-    """A subscriber with a small buffer that reads nothing."""
+    """Return the socket of a subscriber with a small buffer, which reads nothing."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    sock.settimeout(30)
+    sock.settimeout(SOCKET_TIMEOUT_SECONDS)
     sock.connect(("127.0.0.1", server.port))
     sock.sendall(handshake(server.ws_url))
     assert sock.recv(12) == b"HTTP/1.1 101"
@@ -53,13 +57,13 @@ def frozen_reader(server, *rooms):
 
 
 def wait_for_stats(server, **expected):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + STATS_TIMEOUT_SECONDS
     while not expected.items() <= (found := server.get("/stats/").json()).items():
         assert time.monotonic() < deadline, f"expected {expected}, got {found}"
 
 
 def read_close_code(sock):
-    """Read to the end; the code of the close frame, which stands last."""
+    """Read to the end and return the code of the close frame, which comes last."""
     data = b""
     while chunk := sock.recv(65536):
         data = data[-200:] + chunk

@@ -1,10 +1,10 @@
-"""A logout in one tab ends the sockets of the session's other tabs, whatever process has them."""
+"""A logout in one tab closes the sockets of the session's other tabs in all processes."""
 
 import pytest
 from playwright.async_api import expect
 
 from tests.integration.demo import Demo
-from tests.integration.visits import Visits, join, say, texts
+from tests.integration.visits import Visits, join, send_message, texts
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -12,8 +12,10 @@ pytestmark = [
     pytest.mark.timeout(120, func_only=True),
 ]
 
-#: Has a page note with which code its sockets closed, and when (milliseconds since the epoch).
-NOTE_CLOSES = """
+#: Milliseconds from the answer to the logout to the close, on a busy machine.
+MAX_DELAY_MS = 1000
+#: Makes a page record code and time (milliseconds since the epoch) of the closes of its sockets.
+RECORD_CLOSES = """
 window.closes = [];
 window.WebSocket = class extends WebSocket {
   constructor(...args) {
@@ -26,7 +28,7 @@ window.WebSocket = class extends WebSocket {
 
 @pytest.fixture
 def demos(tmp_path, valkey):
-    """Two processes of one site, each on a port of its own: cookies do not know ports."""
+    """Two processes of one site on ports of their own; cookies are for all ports."""
     one = Demo(tmp_path, environment={"REDIS_URL": valkey.url})
     (tmp_path / "other").mkdir()
     other = Demo(
@@ -35,22 +37,22 @@ def demos(tmp_path, valkey):
     )
     with one, other:
         yield one, other
-    assert one.complaints == other.complaints == []
+    assert one.warnings == other.warnings == []
 
 
 async def closes(page):
     return await page.evaluate("window.closes")
 
 
-async def test_a_logout_in_one_tab_ends_the_others(browser, demos, record_property):
+async def test_logout_in_one_tab_closes_the_sockets_of_others(browser, demos, record_property):
     one, other = demos
     async with Visits(browser, one, {}) as here, Visits(browser, other, {}) as there:
         tab = await join(await here.open("/support/", "editor"))
         context = tab.context
-        await context.add_init_script(NOTE_CLOSES)
+        await context.add_init_script(RECORD_CLOSES)
         second = await join(await there.tab(context, f"{other.url}/support/"))
         third = await there.open("/support/", "editor")
-        await third.context.add_init_script(NOTE_CLOSES)
+        await third.context.add_init_script(RECORD_CLOSES)
         await third.reload()
         await join(third)
         admin = await join(await there.open("/support/", "admin"))
@@ -62,16 +64,14 @@ async def test_a_logout_in_one_tab_ends_the_others(browser, demos, record_proper
         [close] = await closes(second)
         assert close["code"] == 4501
         timing = (await logout.value).request.timing
-        since_asked = close["at"] - timing["startTime"]
-        since_answered = since_asked - timing["responseStart"]
-        record_property("milliseconds from the request to the close", since_asked)
-        print(
-            f"closed {since_asked:.0f} ms after the request, {since_answered:.0f} ms after its end"
-        )
-        # The page of a busy machine takes its time to ask, and the server to answer.
-        assert since_answered < 1000
+        after_request = close["at"] - timing["startTime"]
+        after_answer = after_request - timing["responseStart"]
+        record_property("milliseconds from the request to the close", after_request)
+        print(f"closed {after_request:.0f} ms after the request, {after_answer:.0f} of its answer")
+        # From the answer on, as a busy machine may take long to answer.
+        assert after_answer < MAX_DELAY_MS
 
-        await say(admin, "Still here?")
+        await send_message(admin, "Still here?")
         await expect(texts(third)).to_have_text("Still here?")
         assert await closes(third) == []
         assert [each["code"] for each in await closes(second)] == [4501]

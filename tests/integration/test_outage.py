@@ -1,4 +1,4 @@
-"""Valkey goes away under load and comes back: what clients, views and the log see of it."""
+"""Clients, views and the log during an outage of Valkey under load, and after it."""
 
 import asyncio
 import time
@@ -7,14 +7,14 @@ import pytest
 import redis
 
 from tests.integration.traffic import (
-    RECOVERY,
+    RECOVERY_SECONDS,
     ROOMS,
     Traffic,
-    until_log_says_that_all_is_back,
+    until_end_of_outage_is_logged,
 )
 
-#: Seconds within which whoever asks has an answer.
-LONGEST = 3.5
+MAX_ANSWER_SECONDS = 3.5
+OUTAGE_SECONDS = 5
 
 
 @pytest.fixture(params=["pubsub", pytest.param("core", marks=pytest.mark.slow)])
@@ -30,9 +30,9 @@ def servers(request, cluster):
     )
 
 
-async def kill_and_start_5_s_later(valkey):
+async def kill_and_start_later(valkey):
     valkey.kill()
-    await asyncio.sleep(5)
+    await asyncio.sleep(OUTAGE_SECONDS)
     valkey.start()
 
 
@@ -41,12 +41,12 @@ async def kill_and_start_at_once(valkey):
     valkey.start()
 
 
-async def forget_all(valkey):
+async def flush(valkey):
     with redis.Redis.from_url(valkey.url) as client:
         client.flushall()
 
 
-#: How what is asked may end, whatever happens to Valkey.
+#: The possible outcomes of each kind of request.
 OUTCOMES = {
     "ping": {"pong"},
     "message": {"message", "INTERNAL_ERROR"},
@@ -59,47 +59,47 @@ OUTCOMES = {
 
 
 @pytest.mark.parametrize(
-    "strike",
+    "break_valkey",
     [
         kill_and_start_at_once,
-        pytest.param(forget_all, marks=pytest.mark.slow),
-        pytest.param(kill_and_start_5_s_later, marks=pytest.mark.slow),
+        pytest.param(flush, marks=pytest.mark.slow),
+        pytest.param(kill_and_start_later, marks=pytest.mark.slow),
     ],
 )
-async def test_all_is_well_again_without_anybody_acting(servers, valkey, strike):
+async def test_service_recovers_from_an_outage_by_itself(servers, valkey, break_valkey):
     async with Traffic(servers) as traffic:
         await traffic.until_all_have_answers()
-        struck = time.monotonic()
-        await strike(valkey)
-        is_back = time.monotonic()
-        await traffic.until_pushes_flow(RECOVERY)
-        is_flowing = time.monotonic()
+        began = time.monotonic()
+        await break_valkey(valkey)
+        ended = time.monotonic()
+        await traffic.until_pushes_arrive(RECOVERY_SECONDS)
+        recovered = time.monotonic()
         await traffic.stop()
-        await traffic.until_counted(is_back + RECOVERY)
-        await traffic.until_all_arrives()
+        await traffic.until_counted(ended + RECOVERY_SECONDS)
+        await traffic.assert_pushes_reach_all_members()
         assert all(listener.is_open for listener in traffic.listeners)
-    # What Valkey took, it may forget: nothing else is without an answer.
-    assert_answers(traffic, forgetful_until=is_flowing if strike is forget_all else struck)
-    if strike is kill_and_start_5_s_later:
-        assert_refusals(traffic, struck + LONGEST, is_back)
+    # A message that Valkey accepted may be lost. All other requests are answered.
+    assert_answers(traffic, lossy_until=recovered if break_valkey is flush else began)
+    if break_valkey is kill_and_start_later:
+        assert_refusals(traffic, began + MAX_ANSWER_SECONDS, ended)
     for server in servers:
-        await until_log_says_that_all_is_back(server)
+        await until_end_of_outage_is_logged(server)
 
 
-def assert_answers(traffic, forgetful_until):
+def assert_answers(traffic, lossy_until):
     for answer in traffic.answers:
-        if answer.what == "message" and answer.began <= forgetful_until:
+        if answer.kind == "message" and answer.began <= lossy_until:
             continue
-        assert answer.outcome in OUTCOMES[answer.what], answer
-        assert answer.seconds < LONGEST, answer
+        assert answer.outcome in OUTCOMES[answer.kind], answer
+        assert answer.seconds < MAX_ANSWER_SECONDS, answer
 
 
 def assert_refusals(traffic, start, end):
-    """Between these moments nothing is done that needs Valkey, and all else is."""
+    """Between these times all requests that need Valkey were refused, and no others."""
     found = {}
     for answer in traffic.answers:
         if start < answer.began and answer.began + answer.seconds < end:
-            found.setdefault(answer.what, set()).add(answer.outcome)
+            found.setdefault(answer.kind, set()).add(answer.outcome)
     assert found.pop("subscribe") >= {"INTERNAL_ERROR"}
     assert found == {
         "ping": {"pong"},

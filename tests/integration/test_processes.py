@@ -1,4 +1,4 @@
-"""A site of many processes on one Valkey: whoever pushes reaches everybody."""
+"""A push from any process of a site on one Valkey reaches the sockets of all."""
 
 import asyncio
 import contextlib
@@ -8,12 +8,12 @@ import pytest
 from tests.integration.client import Listener, connect
 from tests.support.helpers import eventually
 
-COUNT = 50
+PUSHES_PER_SENDER = 50
 
 
 @pytest.mark.parametrize("layer", ["pubsub", pytest.param("core", marks=pytest.mark.slow)])
-async def test_a_push_from_anywhere_reaches_all_sockets_once_and_in_order(cluster, layer):
-    """Two uvicorn, a daphne, a gunicorn that serves no sockets, and a management command."""
+async def test_pushes_from_all_processes_reach_all_sockets_once_and_in_order(cluster, layer):
+    """Two uvicorn, a daphne, a gunicorn that serves no sockets, and a management command push."""
     config = {"capacity": 1000} if layer == "core" else {}
     servers = cluster("uvicorn", "uvicorn", "daphne", "gunicorn", layer=layer, config=config)
     async with contextlib.AsyncExitStack() as stack:
@@ -26,30 +26,31 @@ async def test_a_push_from_anywhere_reaches_all_sockets_once_and_in_order(cluste
             await listener.ask("subscribe", {"room": "open"})
         for number in range(5):
             await push_from(servers, number)
-        everything = list(range(5 * COUNT))
+        count = 5 * PUSHES_PER_SENDER
         for listener in listeners:
-            assert await take_numbers(listener, 5 * COUNT) == everything
+            assert await take_numbers(listener, count) == list(range(count))
         await asyncio.gather(*(push_from(servers, number) for number in range(5)))
         for listener in listeners:
-            numbers = await take_numbers(listener, 5 * COUNT)
-            assert sorted(numbers, key=lambda number: number // COUNT) == everything
+            numbers = await take_numbers(listener, count)
+            by_sender = sorted(numbers, key=lambda number: number // PUSHES_PER_SENDER)
+            assert by_sender == list(range(count))
     assert [server.log for server in servers] == [""] * 4
 
 
 async def push_from(servers, number):
-    """Push the ``number``th lot from one of ``servers``, or from a command after the last."""
-    start = number * COUNT
+    """Push from ``servers[number]``, or from a management command if there are fewer servers."""
+    count, start = PUSHES_PER_SENDER, number * PUSHES_PER_SENDER
     if number < len(servers):
-        path = f"/burst/?room=open&count={COUNT}&start={start}"
+        path = f"/burst/?room=open&count={count}&start={start}"
         assert (await servers[number].aget(path)).body == "sent"
     else:
-        command = ("burst", "open", str(COUNT), str(start), "--skip-checks")
+        command = ("burst", "open", str(count), str(start), "--skip-checks")
         done = await asyncio.to_thread(servers[0].run, *command)
         assert done.stderr == ""
 
 
 async def take_numbers(listener, count):
-    """The numbers of all that has come when ``count`` have, and nothing is behind them."""
+    """Wait for ``count`` pushes and return the numbers of all that have arrived."""
     await eventually(lambda: len(listener.received) >= count)
     assert (await listener.ask("ping"))["type"] == "pong"
     received, listener.received = listener.received, []

@@ -1,4 +1,4 @@
-"""A new Django project, made into what the README says, does what the README says."""
+"""A new Django project with the code of the README does what the README says."""
 
 import asyncio
 import os
@@ -15,8 +15,10 @@ from tests.integration.demo import read_people
 from tests.integration.server import Server, wait_for_port
 from tests.support import readme
 
-#: What the test's own run sets and a user's shell does not.
-HARNESS = ("DJANGO_SETTINGS_MODULE", "PYTHONSAFEPATH")
+#: Variables that are set in the tests and not in the shell of a user.
+TEST_VARIABLES = ("DJANGO_SETTINGS_MODULE", "PYTHONSAFEPATH")
+CONSOLE_TIMEOUT_SECONDS = 20
+DEMO_TIMEOUT_SECONDS = 20
 
 URLS = """
 from django.http import HttpResponse
@@ -33,7 +35,7 @@ urlpatterns = [
 
 
 class Project(Server):
-    """A server of the project in ``folder``, which ``django-admin startproject`` made."""
+    """A server of the project in ``folder``, created by ``django-admin startproject``."""
 
     @property
     def env(self):
@@ -46,7 +48,7 @@ class Project(Server):
         path.write_text((path.read_text() if append else "") + "\n" + text)
 
     def log_in(self, username, is_superuser=False):
-        """Make a user and return the Cookie header of a browser they have logged in with."""
+        """Create a user and return the ``Cookie`` header of a browser that has logged in."""
         return self.manage(
             "shell",
             "--no-imports",
@@ -61,15 +63,15 @@ class Project(Server):
 
 @pytest.fixture
 def project(tmp_path):
-    """Make the project for a kind of server, not yet started."""
+    """Create the project for a kind of server: ``project("uvicorn")``. It is not started."""
 
     def make(kind):
         subprocess.run(
             [sys.executable, "-m", "django", "startproject", "mysite", str(tmp_path)], check=True
         )
         made = Project(kind, tmp_path, application="mysite.asgi:application")
-        for what, texts in readme.blocks().items():
-            action, _, name = what.partition(": ")
+        for title, texts in readme.blocks().items():
+            action, _, name = title.partition(": ")
             if action in ("file", "append") and ": " not in name:
                 made.add(name, "\n".join(texts), append=action == "append")
         made.add("mysite/urls.py", URLS.format(page=readme.block("page: client")))
@@ -79,7 +81,7 @@ def project(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["uvicorn", "daphne"])
-async def test_the_view_reaches_user_room_role_and_everyone(project, kind):
+async def test_view_pushes_to_user_room_role_and_all(project, kind):
     command = readme.block(f"server: {kind}").split()
     assert command[:2] == [kind, "mysite.asgi:application"]
     with project(kind) as server:
@@ -97,7 +99,7 @@ async def test_the_view_reaches_user_room_role_and_everyone(project, kind):
             assert [(await master.receive())["type"] for _ in range(2)] == ["notification", "news"]
 
 
-async def test_the_rooms_have_the_options_given(project):
+async def test_rooms_have_their_options(project):
     with project("uvicorn") as server:
         user = server.log_in("ada")
         async with connect(server, user) as ada, connect(server) as anonymous:
@@ -108,13 +110,13 @@ async def test_the_rooms_have_the_options_given(project):
             assert sent["payload"]["code"] == "FORBIDDEN"
 
 
-def test_the_tests_of_the_site_pass(project):
+def test_tests_of_the_site_pass(project):
     assert "Ran 2 tests" in project("uvicorn").run("test").stderr
 
 
 @pytest.mark.browser
 @pytest.mark.asyncio(loop_scope="module")
-async def test_the_page_of_the_client_talks_under_runserver(project, browser):
+async def test_page_with_the_client_works_under_runserver(project, browser):
     made = project("runserver")
     made.add(
         "mysite/settings.py",
@@ -126,15 +128,16 @@ async def test_the_page_of_the_client_talks_under_runserver(project, browser):
         page = await browser.new_page()
         name, _, value = cookie.partition("=")
         await page.context.add_cookies([{"name": name, "value": value, "url": server.url}])
-        said = asyncio.Queue()
-        page.on("console", lambda line: line.type == "log" and said.put_nowait(line.text))
+        logged = asyncio.Queue()
+        page.on("console", lambda line: line.type == "log" and logged.put_nowait(line.text))
         await page.goto(server.url + "/page/")
-        assert await asyncio.wait_for(said.get(), 20) == "boss Hello"
-        await server.aget("/export/?username=boss")
-        assert await asyncio.wait_for(said.get(), 20) == "Your export is ready"
+        async with asyncio.timeout(CONSOLE_TIMEOUT_SECONDS):
+            assert await logged.get() == "boss Hello"
+            await server.aget("/export/?username=boss")
+            assert await logged.get() == "Your export is ready"
 
 
-async def test_with_a_redis_layer_a_shell_reaches_the_sockets_of_servers(project, valkey):
+async def test_push_from_a_shell_reaches_sockets_over_redis(project, valkey):
     made = project("uvicorn")
     layers = readme.block("append: redis: mysite/settings.py")
     made.add("mysite/settings.py", layers.replace("6379", str(valkey.port)), append=True)
@@ -153,7 +156,7 @@ async def test_with_a_redis_layer_a_shell_reaches_the_sockets_of_servers(project
 
 
 @pytest.mark.slow
-def test_the_first_command_brings_up_the_demo(tmp_path):
+def test_first_command_starts_the_demo(tmp_path):
     root = readme.README.parent
     copy = tmp_path / "pm_realtime"
     ignored = shutil.ignore_patterns(".git", ".venv", ".tox", "*.egg-info", "*.sqlite3*", "build")
@@ -161,7 +164,7 @@ def test_the_first_command_brings_up_the_demo(tmp_path):
     demo = subprocess.Popen(
         ["bash", "-c", readme.block("command: demo")],
         cwd=copy,
-        env={key: value for key, value in os.environ.items() if key not in HARNESS},
+        env={key: value for key, value in os.environ.items() if key not in TEST_VARIABLES},
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -175,10 +178,10 @@ def test_the_first_command_brings_up_the_demo(tmp_path):
         assert [*read_people(printed)] == ["user", "editor", "admin", "master"]
         port = int(re.search(r"http://[\w.]+:(\d+)/", printed)[1])
         wait_for_port(port, demo)
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as probe:
+        with socket.create_connection(("127.0.0.1", port), timeout=DEMO_TIMEOUT_SECONDS) as probe:
             probe.sendall(b"GET /contact/ HTTP/1.0\r\nHost: localhost\r\n\r\n")
             assert b"200" in probe.recv(100).splitlines()[0]
     finally:
         subprocess.run(["pkill", "-TERM", "-s", str(demo.pid)], check=False)
-        demo.wait(20)
+        demo.wait(DEMO_TIMEOUT_SECONDS)
         demo.stdout.close()

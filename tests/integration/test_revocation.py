@@ -1,4 +1,4 @@
-"""Whatever ends a right in one process ends connections in the others, for every session engine."""
+"""A revocation in one process ends connections in the others, for every session engine."""
 
 import asyncio
 import contextlib
@@ -10,23 +10,26 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.integration.causes import SETTINGS, SIGNALLED, SWEPT, Case, Site
+from tests.integration.cases import SETTINGS, Case, Site
+from tests.integration.causes import SIGNALLED, SWEPT
 from tests.integration.client import connect
 from tests.integration.people import Browser, Socket
 from tests.integration.server import Server, layer_environment
 from tests.support.sessions import ENGINES
 
-#: Seconds within which what has ended has ended, on a machine that has much else to do. No sweep
-#: comes as early but the one of the process that sweeps each second.
-#: One of them with the other tests, the rest with those that take minutes.
+#: The first engine runs with the fast tests, the others with the slow ones.
 SOME_SLOW = [ENGINES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in ENGINES[1:])]
-PROMPT = 5
-RARELY, OFTEN = 600, 1
+#: Enough for a busy machine, and too short for a sweep of a process that sweeps rarely.
+MAX_DELAY_SECONDS = 5
+#: Values of SESSION_RECHECK_INTERVAL.
+RARELY_SECONDS, OFTEN_SECONDS = 600, 1
+#: The longest time by which an unreachable Redis delays one request.
+MAX_REQUEST_DELAY_SECONDS = 3
 
 
 @pytest.fixture(scope="module")
 def migrated(tmp_path_factory):
-    """A database with all its tables, to be copied."""
+    """The path of a migrated database, to be copied."""
     server = Server("uvicorn", tmp_path_factory.mktemp("migrated"))
     server.manage("migrate", "--verbosity=0")
     return server.database
@@ -34,7 +37,7 @@ def migrated(tmp_path_factory):
 
 @pytest.fixture
 def start(tmp_path, valkey, migrated):
-    """Start servers at once on one Valkey, database and session engine."""
+    """Start servers on one Valkey, database and session engine, all at once."""
     shutil.copy(migrated, tmp_path / "site.sqlite3")
     with contextlib.ExitStack() as stack:
 
@@ -46,7 +49,7 @@ def start(tmp_path, valkey, migrated):
                     {**SETTINGS, "SESSION_RECHECK_INTERVAL": interval},
                     environment={
                         **environment_of(engine, tmp_path, valkey.url, **settings),
-                        # Which no site can have whose views are async.
+                        # Django allows no ATOMIC_REQUESTS with async views.
                         **({"TEST_ATOMIC_REQUESTS": "1"} if kind == "gunicorn" else {}),
                     },
                 )
@@ -76,23 +79,23 @@ def environment_of(engine, folder, url, **settings):
 
 
 @pytest.mark.parametrize("engine", SOME_SLOW)
-async def test_what_ends_a_right_ends_connections(start, engine, record_property):
-    kinds = [("uvicorn", RARELY), ("daphne", RARELY), ("gunicorn", RARELY), ("uvicorn", OFTEN)]
-    site = Site(engine, *start(engine, *kinds))
+async def test_each_cause_of_revocation_ends_connections(start, engine, record_property):
+    rare = [(kind, RARELY_SECONDS) for kind in ("uvicorn", "daphne", "gunicorn")]
+    site = Site(engine, *start(engine, *rare, ("uvicorn", OFTEN_SECONDS)))
     async with site.stack:
-        faults = await run(site, SIGNALLED)
-        faults += await run(site, [each for each in SWEPT if can_happen(engine, each)])
-        faults += [socket.code for socket in site.staying if not await socket.is_alive()]
+        failures = await run(site, SIGNALLED)
+        failures += await run(site, [each for each in SWEPT if is_possible(engine, each)])
+        failures += [socket.code for socket in site.staying if not await socket.is_alive()]
         for cause, outcome, seconds in sorted(site.rows, key=lambda row: row[2]):
             record_property(f"{cause}: {outcome}", f"{seconds:.3f}")
             print(f"{engine:15} {cause:30} {outcome:10} {seconds * 1000:7.0f} ms")
-    assert faults == []
-    assert [row for row in site.rows if row[2] > PROMPT] == []
+    assert failures == []
+    assert [row for row in site.rows if row[2] > MAX_DELAY_SECONDS] == []
     assert [server.log for server in site.servers] == [""] * 4
 
 
 async def run(site, causes):
-    """Let all ``causes`` happen; what went wrong."""
+    """Run all ``causes`` at once and return their failures."""
     ended = await asyncio.gather(
         *(cause(Case(site, cause)) for cause in causes), return_exceptions=True
     )
@@ -101,7 +104,7 @@ async def run(site, causes):
     ]
 
 
-def can_happen(engine, cause):
+def is_possible(engine, cause):
     return not (engine == "signed_cookies" and cause.__name__ == "lost_session")
 
 
@@ -112,74 +115,74 @@ NEW = {"SECRET_KEY": "the new one", "SECRET_KEY_FALLBACKS": ["the old one"]}
 
 
 @pytest.mark.parametrize("engine", SOME_SLOW)
-async def test_a_new_secret_key_ends_nothing(start, engine):
+async def test_new_secret_key_with_a_fallback_ends_no_session(start, engine):
     """Users stay logged in. A request gives their session another key, except in a cookie."""
-    near, office = start(engine, ("uvicorn", OFTEN), ("gunicorn", RARELY), **OLD)
+    near, office = start(engine, ("uvicorn", OFTEN_SECONDS), ("gunicorn", RARELY_SECONDS), **OLD)
     mine, other = Browser(), Browser()
-    await mine.get(office, "make/", username="somebody")
+    await mine.get(office, "make/", username="anna")
     for browser in (mine, other):
-        await browser.get(office, "login/", username="somebody")
+        await browser.get(office, "login/", username="anna")
     restart(near, office, **NEW)
     async with opened(near, mine) as socket, opened(near, other) as bystander:
         old_key = mine.key
         for _ in range(2):
-            assert (await mine.get(office, "who/"))["name"] == "somebody"
+            assert (await mine.get(office, "user/"))["name"] == "anna"
         assert mine.key != old_key
         async with opened(near, mine) as renewed:
             await swept(near, office)
-            stay = {socket, bystander, renewed}
+            staying = {socket, bystander, renewed}
             if engine != "signed_cookies":
-                stay.remove(socket)
+                staying.remove(socket)
                 assert (await socket.ended())[0] == 4013
-            for each in stay:
+            for each in staying:
                 assert each.user_id is not None
                 assert await each.is_alive(), each.code
             await mine.get(office, "logout/")
-            for each in stay - {bystander}:
+            for each in staying - {bystander}:
                 assert (await each.ended())[0] == 4501
-        assert (await other.get(office, "who/"))["name"] == "somebody"
+        assert (await other.get(office, "user/"))["name"] == "anna"
         assert await bystander.is_alive()
 
 
-async def test_without_the_old_secret_key_nobody_is_known(start):
-    near, office = start("db", ("uvicorn", RARELY), ("gunicorn", RARELY), **OLD)
+async def test_connections_are_anonymous_without_the_old_secret_key(start):
+    near, office = start("db", ("uvicorn", RARELY_SECONDS), ("gunicorn", RARELY_SECONDS), **OLD)
     browser = Browser()
-    await browser.get(office, "make/", username="somebody")
-    await browser.get(office, "login/", username="somebody")
+    await browser.get(office, "make/", username="anna")
+    await browser.get(office, "login/", username="anna")
     restart(near, office, SECRET_KEY="another")
     async with opened(near, browser) as socket:
         assert socket.user_id is None
-    assert (await browser.get(office, "who/"))["name"] == ""
+    assert (await browser.get(office, "user/"))["name"] == ""
 
 
 @pytest.mark.slow
-async def test_a_new_secret_key_goes_round(start):
-    """One process has it already, which the other has as a fallback or does not know at all."""
-    old, new = start("db", ("uvicorn", RARELY), ("uvicorn", RARELY), **OLD)
+async def test_clients_reconnect_while_processes_get_a_new_secret_key(start):
+    """The process ``new`` knows both keys, ``old`` only the old one."""
+    old, new = start("db", ("uvicorn", RARELY_SECONDS), ("uvicorn", RARELY_SECONDS), **OLD)
     restart(new, **NEW)
     mine, other = Browser(), Browser()
-    await mine.get(old, "make/", username="somebody")
+    await mine.get(old, "make/", username="anna")
     for browser in (mine, other):
-        await browser.get(old, "login/", username="somebody")
-    async with opened(new, mine) as first, opened(old, other) as ends:
+        await browser.get(old, "login/", username="anna")
+    async with opened(new, mine) as socket, opened(old, other) as other_socket:
         await mine.get(old, "password/")
-        assert (await mine.get(old, "who/"))["name"] == "somebody"
-        assert (await ends.ended())[0] == 4501
-        assert (await first.ended())[0] == 4013
-    async with opened(new, mine) as again:
-        assert await again.is_alive(), again.code
+        assert (await mine.get(old, "user/"))["name"] == "anna"
+        assert (await other_socket.ended())[0] == 4501
+        assert (await socket.ended())[0] == 4013
+    async with opened(new, mine) as socket:
+        assert await socket.is_alive(), socket.code
         await mine.get(old, "logout/")
-        assert (await again.ended())[0] == 4501
-        await mine.get(old, "login/", username="somebody", password="another password")
-    async with opened(old, mine) as first:
-        assert (await mine.get(new, "who/"))["name"] == "somebody"
-        assert (await first.ended())[0] == 4013
-    async with opened(new, mine) as again:
-        assert again.user_id is not None
+        assert (await socket.ended())[0] == 4501
+        await mine.get(old, "login/", username="anna", password="another password")
+    async with opened(old, mine) as socket:
+        assert (await mine.get(new, "user/"))["name"] == "anna"
+        assert (await socket.ended())[0] == 4013
+    async with opened(new, mine) as socket:
+        assert socket.user_id is not None
 
 
 async def swept(sweeping, office):
-    """Return when the sweep of a process has looked at everybody."""
+    """Wait until the sweep of a process has rechecked all its connections."""
     fence = Browser()
     await fence.get(office, "make/", username="fence")
     await fence.get(office, "login/", username="fence")
@@ -202,10 +205,7 @@ def restart(*servers, **settings):
     at_once(restart_one, servers)
 
 
-# Redis is away
-
-#: Seconds that a request may take on because Redis does not answer it.
-WAIT = 3
+# Outages of Redis
 
 
 @contextlib.contextmanager
@@ -223,39 +223,39 @@ def frozen(valkey):
 
 @contextlib.contextmanager
 def cut(valkey):
-    """Whoever hears of others hears nothing for a moment, and nobody else is told."""
+    """Cut the subscriptions of all processes; they miss the messages until they reconnect."""
     with valkey.client() as client:
         client.client_kill_filter(_type="pubsub")
     yield
 
 
 @pytest.mark.parametrize(
-    "strike", [cut, *(pytest.param(each, marks=pytest.mark.slow) for each in (killed, frozen))]
+    "outage", [cut, *(pytest.param(each, marks=pytest.mark.slow) for each in (killed, frozen))]
 )
-async def test_what_ends_a_right_while_nobody_hears_is_found_soon_after(start, valkey, strike):
-    near, office = start("db", ("uvicorn", RARELY), ("gunicorn", RARELY))
-    nobody = Browser()
-    people = {name: Browser() for name in ("out", "inactive", "demoted", "unlisted", "same")}
-    for name, browser in people.items():
-        await nobody.get(office, "make/", username=name, group="editor")
-        await nobody.get(office, "change/permit/", user=name)
+async def test_revocation_during_an_outage_takes_effect_after_it(start, valkey, outage):
+    near, office = start("db", ("uvicorn", RARELY_SECONDS), ("gunicorn", RARELY_SECONDS))
+    anonymous = Browser()
+    users = {name: Browser() for name in ("out", "inactive", "demoted", "unlisted", "same")}
+    for name, browser in users.items():
+        await anonymous.get(office, "make/", username=name, group="editor")
+        await anonymous.get(office, "change/permit/", user=name)
         await browser.get(office, "login/", username=name)
     async with contextlib.AsyncExitStack() as stack:
         sockets = {
             name: await stack.enter_async_context(opened(near, browser))
-            for name, browser in people.items()
+            for name, browser in users.items()
         }
         for socket in sockets.values():
             await socket.join("support")
             await socket.join("listed:1")
-        with strike(valkey):
+        with outage(valkey):
             began = time.monotonic()
-            await people["out"].get(office, "logout/")
-            await nobody.get(office, "change/deactivate/", user="inactive")
-            await nobody.get(office, "change/clear/", user="demoted")
+            await users["out"].get(office, "logout/")
+            await anonymous.get(office, "change/deactivate/", user="inactive")
+            await anonymous.get(office, "change/clear/", user="demoted")
             with contextlib.suppress(urllib.error.HTTPError):
-                await nobody.get(office, "change/forbid_by_room/", user="unlisted")
-            assert time.monotonic() - began < 4 * WAIT
+                await anonymous.get(office, "change/forbid_by_room/", user="unlisted")
+            assert time.monotonic() - began < 4 * MAX_REQUEST_DELAY_SECONDS
         assert (await sockets["out"].ended())[0] == 4501
         assert (await sockets["inactive"].ended())[0] == 4504
         assert (await sockets["demoted"].left("support"))[0] == "forbidden"

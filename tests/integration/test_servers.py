@@ -1,4 +1,4 @@
-"""The protocol as a client sees it, on each server that the documentation names."""
+"""The protocol as a client sees it, on each server of the documentation."""
 
 import asyncio
 import contextlib
@@ -9,11 +9,16 @@ import pytest
 import websockets
 
 from tests.integration.client import connect
+from tests.site.rules import SLOW_SECONDS
 
 pytestmark = pytest.mark.parametrize("kind", ["uvicorn", "daphne"])
 
+CLOSE_TIMEOUT_SECONDS = 10
+#: The longest time that a pong takes while a query blocks another connection.
+MAX_PONG_SECONDS = 0.1
 
-async def test_a_session_cookie_logs_in_and_opens_the_rooms_of_its_role(serve, kind):
+
+async def test_session_cookie_authenticates_and_opens_the_rooms_of_its_role(serve, kind):
     server = serve(kind)
     roles = ("user", "editor", "admin", "master")
     cookies = server.make_sessions(*roles)
@@ -31,7 +36,7 @@ async def test_a_session_cookie_logs_in_and_opens_the_rooms_of_its_role(serve, k
             assert reply["id"] == "m"
 
 
-async def test_pushes_reach_sockets_from_wherever_a_view_sends_them(serve, kind):
+async def test_pushes_from_sync_and_async_views_and_threads_reach_sockets(serve, kind):
     server = serve(kind)
     async with connect(server) as client:
         await client.subscribe("open")
@@ -48,7 +53,7 @@ async def test_pushes_reach_sockets_from_wherever_a_view_sends_them(serve, kind)
         assert sorted(pooled) == list(range(20))
 
 
-async def test_a_rolled_back_push_reaches_nobody_and_a_committed_one_arrives_once(serve, kind):
+async def test_push_is_sent_once_after_a_commit_and_never_after_a_rollback(serve, kind):
     server = serve(kind)
     async with connect(server) as client:
         await client.subscribe("open")
@@ -59,30 +64,30 @@ async def test_a_rolled_back_push_reaches_nobody_and_a_committed_one_arrives_onc
     assert received[1]["payload"] == {"text": "kept"}
 
 
-async def test_a_burst_comes_in_few_frames_to_who_offers_to_read_that(serve, kind):
+async def test_burst_arrives_in_few_frames_with_the_batch_subprotocol(serve, kind):
     server = serve(kind)
     async with contextlib.AsyncExitStack() as stack:
-        together, alone, sender = [
+        batched, single, sender = [
             await stack.enter_async_context(connect(server, subprotocols=offered, max_queue=None))
             for offered in (["pm-realtime.v1.batch", "pm-realtime.v1"], ["pm-realtime.v1"], None)
         ]
-        assert together.socket.subprotocol == "pm-realtime.v1.batch"
-        assert alone.socket.subprotocol == "pm-realtime.v1"
-        for client in (together, alone, sender):
+        assert batched.socket.subprotocol == "pm-realtime.v1.batch"
+        assert single.socket.subprotocol == "pm-realtime.v1"
+        for client in (batched, single, sender):
             await client.subscribe("open")
         for number in range(200):
             await sender.send("message", {"room": "open", "content": number})
         received, frames = [], 0
         while len(received) < 200:
-            frame = await together.receive()
+            frame = await batched.receive()
             received += frame if isinstance(frame, list) else [frame]
             frames += 1
         assert frames < 150
-        assert received == [await alone.receive() for _ in range(200)]
+        assert received == [await single.receive() for _ in range(200)]
         assert [each["payload"]["content"] for each in received] == list(range(200))
 
 
-async def test_the_sixth_connection_closes_the_socket_of_the_oldest(serve, kind):
+async def test_sixth_connection_closes_the_oldest(serve, kind):
     server = serve(kind)
     cookie = server.make_sessions("user")["user"]
     async with contextlib.AsyncExitStack() as stack:
@@ -92,7 +97,7 @@ async def test_the_sixth_connection_closes_the_socket_of_the_oldest(serve, kind)
             assert (await client.ask("ping"))["type"] == "pong"
 
 
-async def test_refused_connections_are_told_why(serve, kind):
+async def test_connection_over_the_limit_is_refused_with_its_code(serve, kind):
     server = serve(kind, CONNECTION_LIMIT_POLICY="refuse", MAX_CONNECTIONS_PER_USER=1)
     cookie = server.make_sessions("user")["user"]
     async with connect(server, cookie) as first:
@@ -100,18 +105,18 @@ async def test_refused_connections_are_told_why(serve, kind):
         assert (await first.ask("ping"))["type"] == "pong"
 
 
-async def test_anonymous_connections_can_be_turned_away(serve, kind):
+async def test_anonymous_connection_is_closed_without_allow_anonymous(serve, kind):
     assert await close_code(serve(kind, ALLOW_ANONYMOUS=False)) == 4501
 
 
 async def close_code(server, cookie=None):
     headers = {"Cookie": cookie} if cookie else {}
     async with websockets.connect(server.ws_url, additional_headers=headers) as socket:
-        await asyncio.wait_for(socket.wait_closed(), 10)
+        await asyncio.wait_for(socket.wait_closed(), CLOSE_TIMEOUT_SECONDS)
         return socket.close_code
 
 
-async def test_limits_hold_to_the_number(serve, kind):
+async def test_limits_of_rooms_and_rate_are_exact(serve, kind):
     server = serve(kind, RATE_LIMIT="60/m", ROOMS={"pair": {"public": True, "max_connections": 2}})
     async with connect(server) as first, connect(server) as second, connect(server) as third:
         assert (await first.subscribe("pair"))["type"] == "subscribed"
@@ -123,7 +128,7 @@ async def test_limits_hold_to_the_number(serve, kind):
         assert 0 < replies[-1]["payload"]["retryAfter"] <= 60_000
 
 
-async def test_the_window_slides(serve, kind):
+async def test_rate_limit_has_a_sliding_window(serve, kind):
     server = serve(kind, RATE_LIMIT="3/s")
     async with connect(server) as client:
         replies = [await client.ask("ping") for _ in range(4)]
@@ -132,7 +137,7 @@ async def test_the_window_slides(serve, kind):
         assert (await client.ask("ping"))["type"] == "pong"
 
 
-async def test_a_connection_that_keeps_breaking_the_limit_is_closed(serve, kind):
+async def test_connection_that_repeatedly_exceeds_the_rate_is_closed(serve, kind):
     server = serve(kind, RATE_LIMIT="20/m")
     async with connect(server) as client:
         with contextlib.suppress(websockets.ConnectionClosed):
@@ -141,15 +146,15 @@ async def test_a_connection_that_keeps_breaking_the_limit_is_closed(serve, kind)
         assert await client.closed() == 4003
 
 
-async def test_a_silent_client_that_had_a_heartbeat_is_closed(serve, kind):
+async def test_client_that_stops_pinging_is_closed(serve, kind):
     server = serve(kind, HEARTBEAT_INTERVAL=0.3, HEARTBEAT_TIMEOUT=0.2)
-    async with connect(server) as beating, connect(server) as silent:
-        assert (await beating.ask("ping"))["type"] == "pong"
-        assert await beating.closed() == 4001
-        assert (await silent.ask("message"))["payload"]["code"] == "INVALID_PAYLOAD"
+    async with connect(server) as pinged, connect(server) as never_pinged:
+        assert (await pinged.ask("ping"))["type"] == "pong"
+        assert await pinged.closed() == 4001
+        assert (await never_pinged.ask("message"))["payload"]["code"] == "INVALID_PAYLOAD"
 
 
-async def test_too_large_a_message_is_refused_and_the_connection_stays(serve, kind):
+async def test_message_that_is_too_large_is_refused_and_the_connection_stays(serve, kind):
     server = serve(kind)
     async with connect(server) as client:
         await client.socket.send("x" * 65537)
@@ -162,7 +167,7 @@ async def test_too_large_a_message_is_refused_and_the_connection_stays(serve, ki
 
 
 async def handshake(server, **headers):
-    """The status with which a handshake is answered, and the first frame where it opened."""
+    """Return the status of a handshake, and the type of the first frame if it was accepted."""
     try:
         async with websockets.connect(server.ws_url, **headers) as socket:
             return 101, json.loads(await socket.recv())["type"]
@@ -186,7 +191,7 @@ async def test_pages_of_other_origins_get_403(serve, kind):
         assert await handshake(server, origin=origin) == (101, "connected"), origin
 
 
-async def test_pages_that_are_listed_connect_and_no_other(serve, kind):
+async def test_only_pages_of_allowed_origins_connect(serve, kind):
     server = serve(kind, ALLOWED_ORIGINS=["https://*.bücher.example", "capacitor://localhost"])
     for origin in ("https://a.xn--bcher-kva.example", "capacitor://localhost"):
         assert await handshake(server, origin=origin) == (101, "connected"), origin
@@ -194,12 +199,12 @@ async def test_pages_that_are_listed_connect_and_no_other(serve, kind):
         assert await handshake(server, origin=origin) == (403, None), origin
 
 
-async def test_a_handshake_with_two_origins_is_refused(serve, kind):
+async def test_handshake_with_two_origins_is_refused(serve, kind):
     server = serve(kind)
     own = f"http://127.0.0.1:{server.port}"
     for other in ("http://evil.example", own):
         status, _ = await handshake(server, origin=own, additional_headers={"Origin": other})
-        assert status in (400, 403)  # The servers answer by themselves.
+        assert status in (400, 403)  # Some servers refuse it by themselves.
 
 
 async def test_plain_http_gets_426(serve, kind):
@@ -207,7 +212,7 @@ async def test_plain_http_gets_426(serve, kind):
     assert (answer.status, answer.headers["Upgrade"]) == (426, "websocket")
 
 
-async def test_a_query_of_three_seconds_holds_up_nobody_else(serve, kind):
+async def test_slow_query_delays_no_other_connection(serve, kind):
     slow = {"public": True, "authorize": "tests.site.rules.slow_query"}
     server = serve(kind, ROOMS={"slow": slow})
     cookie = server.make_sessions("user")["user"]
@@ -215,20 +220,20 @@ async def test_a_query_of_three_seconds_holds_up_nobody_else(serve, kind):
         await blocked.send("subscribe", {"room": "slow"})
         began = time.monotonic()
         slowest = handshakes = 0
-        while time.monotonic() - began < 2.5:
-            asked = time.monotonic()
+        while time.monotonic() - began < SLOW_SECONDS - 0.5:
+            pinged = time.monotonic()
             assert (await other.ask("ping"))["type"] == "pong"
-            slowest = max(slowest, time.monotonic() - asked)
-            async with connect(server, cookie) as fresh:
-                assert fresh.connected["payload"]["role"] == "user"
+            slowest = max(slowest, time.monotonic() - pinged)
+            async with connect(server, cookie) as added:
+                assert added.connected["payload"]["role"] == "user"
                 handshakes += 1
-        assert slowest < 0.1
+        assert slowest < MAX_PONG_SECONDS
         assert handshakes > 10
         assert (await blocked.receive())["type"] == "subscribed"
-        assert time.monotonic() - began > 2.9
+        assert time.monotonic() - began > SLOW_SECONDS - 0.1
 
 
-async def test_a_client_of_a_server_that_stops_is_told_to_come_back(serve, kind):
+async def test_clients_of_a_stopping_server_are_closed_with_4012(serve, kind):
     server = serve(kind)
     async with connect(server) as client:
         await client.subscribe("open")

@@ -1,4 +1,4 @@
-"""Tabs that share one socket, in a real Chromium, at a real server."""
+"""Tabs that share one socket, in a real Chromium with a real server."""
 
 import asyncio
 import contextlib
@@ -7,23 +7,32 @@ import time
 import pytest
 
 from tests.integration.devtools import until
-from tests.integration.wire import Wire
+from tests.integration.proxy import Proxy
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.browser,
-    # For the test alone: a machine without Chromium first has to install one.
+    # Without the fixtures, as a machine without Chromium first installs one.
     pytest.mark.timeout(180, func_only=True),
 ]
 
-SAID = "window.seen.filter(({ type }) => type === 'message').map(({ payload }) => payload.content)"
-PUSHED = "window.seen.filter(({ type }) => type === 'pushed').map(({ payload }) => payload)"
-STREAMED = "window.seen.filter(({ type }) => type === 'streamed').map(({ payload }) => payload.n)"
-OWN = "window.seen.filter(({ type }) => type === 'own').map(({ payload }) => payload.n)"
+
+def payloads(type, field="payload"):
+    return f"window.seen.filter(({{ type }}) => type === '{type}').map(({{ payload }}) => {field})"
+
+
+MESSAGES = payloads("message", "payload.content")
+PUSHED = payloads("pushed")
+STREAMED = payloads("streamed", "payload.n")
+OWN = payloads("own", "payload.n")
+#: Longer than the time after which other tabs take a leader for dead.
+HANG_SECONDS = 7
+LONG_HANG_SECONDS = 12
+MAX_TAKEOVER_SECONDS = 2
 
 
 class Tabs:
-    """The tabs of one browser at one server."""
+    """The tabs of one browser with pages of one server."""
 
     def __init__(self, profile, server):
         self.profile = profile
@@ -59,13 +68,13 @@ class Tabs:
         await asyncio.gather(*(tab.wait(expression) for tab in self.open_tabs))
 
     async def leader(self):
-        """Return the tab with the socket, or None if no tab or more than one has it."""
+        """Return the tab with the socket, or None if no tab or several tabs have one."""
         leads = await self.each("window.isLeader()")
         leaders = [tab for tab, is_leader in zip(self.open_tabs, leads, strict=True) if is_leader]
         return leaders[0] if len(leaders) == 1 else None
 
     async def take_leader(self):
-        """Return the leader, and remove it from these tabs."""
+        """Return the leader and remove it from these tabs."""
         leader = await until(self.leader, "one leader")
         self.open_tabs.remove(leader)
         return leader
@@ -76,7 +85,7 @@ class Tabs:
 
 @pytest.fixture
 def browse(chromium):
-    """The tabs of a new browser: ``async with browse(server) as tabs``."""
+    """Open a new browser: ``async with browse(server) as tabs``."""
 
     @contextlib.asynccontextmanager
     async def start(server):
@@ -90,7 +99,7 @@ def browse(chromium):
 
 
 async def test_ten_tabs_share_one_socket_and_get_the_messages_of_their_own_rooms(serve, browse):
-    # The rooms of all tabs are the rooms of one connection.
+    # One connection has the rooms of all tabs.
     server = serve("uvicorn", MAX_ROOMS_PER_CONNECTION=20)
     async with browse(server) as tabs:
         await tabs.visit("/sign-in/anna/")
@@ -106,7 +115,7 @@ async def test_ten_tabs_share_one_socket_and_get_the_messages_of_their_own_rooms
 
 
 @pytest.mark.parametrize(
-    ("end", "pause"),
+    ("end", "interval"),
     [
         ("close", 0.1),
         *(pytest.param(end, 0.1, marks=pytest.mark.slow) for end in ("crash", "freeze")),
@@ -114,35 +123,45 @@ async def test_ten_tabs_share_one_socket_and_get_the_messages_of_their_own_rooms
     ],
 )
 async def test_another_tab_leads_within_two_seconds_and_each_message_arrives_once(
-    serve, browse, end, pause
+    serve, browse, end, interval
 ):
-    """A tab sends messages, and the server pushes one each ``pause`` seconds."""
+    """A tab sends messages, and the server pushes every ``interval`` seconds."""
     server = serve("uvicorn")
     async with browse(server) as tabs:
         user = await tabs.visit("/sign-in/anna/")
         await tabs.open_many(10, "open", key=user)
         leader = await tabs.take_leader()
-        speaker = tabs.open_tabs[-1]
-        await speaker.evaluate("window.startSaying('open')")
-        await speaker.wait("window.said >= 5")
-        await server.aget(f"/stream/start/open/?pause={pause}")
-        await speaker.wait(f"{STREAMED}.length >= 5")
+        sender = tabs.open_tabs[-1]
+        await start_sending(sender)
+        await server.aget(f"/stream/start/open/?interval={interval}")
+        await sender.wait(f"{STREAMED}.length >= 5")
         began = time.monotonic()
         await getattr(leader, end)()
         await until(tabs.leader, "another leader")
-        assert time.monotonic() - began < 2
-        more = await speaker.evaluate("window.said + 10")
-        await speaker.wait(f"window.said >= {more}")
-        said = await speaker.evaluate("clearInterval(window.saying), window.said")
-        await tabs.all_have(f"{SAID}.at(-1) === {said - 1}")
-        assert await tabs.each(SAID) == [list(range(said))] * 9
+        assert time.monotonic() - began < MAX_TAKEOVER_SECONDS
+        sent = await stop_sending(sender)
+        await tabs.all_have(f"{MESSAGES}.at(-1) === {sent - 1}")
+        assert await tabs.each(MESSAGES) == [list(range(sent))] * 9
         await server.aget("/stream/stop/")
         await tabs.all_have(f"{STREAMED}.at(-1) === null")
         streamed = await tabs.each(STREAMED)
         assert streamed == [[*range(len(streamed[0]) - 1), None]] * 9
-        assert await speaker.evaluate("window.refused") == []
+        assert await sender.evaluate("window.refused") == []
         assert await tabs.each("window.closes") == [[]] * 9
         assert await tabs.sockets() == 1
+
+
+async def start_sending(tab):
+    """Let ``tab`` send numbers to the room ``open``; wait until it has sent some."""
+    await tab.evaluate("window.startSending('open')")
+    await tab.wait("window.sentCount >= 5")
+
+
+async def stop_sending(tab):
+    """Wait until ``tab`` has sent more numbers, stop it, and return how many it has sent."""
+    count = await tab.evaluate("window.sentCount + 10")
+    await tab.wait(f"window.sentCount >= {count}")
+    return await tab.evaluate("clearInterval(window.sending), window.sentCount")
 
 
 @pytest.mark.slow
@@ -152,9 +171,9 @@ async def test_no_message_is_lost_if_tabs_close_one_after_another(serve, browse)
         user = await tabs.visit("/sign-in/anna/")
         for _ in range(8):
             await tabs.open("open", key=user)
-        await server.aget("/stream/start/open/?pause=0.005")
+        await server.aget("/stream/start/open/?interval=0.005")
         await tabs.all_have(f"{STREAMED}.length >= 5")
-        # Each is the next leader, and some close before their socket is open.
+        # Each closed tab may be the next leader, and some close before their socket is open.
         leaving, tabs.open_tabs = tabs.open_tabs[:5], tabs.open_tabs[5:]
         await asyncio.gather(*(tab.close() for tab in leaving))
         await until(tabs.leader, "another leader")
@@ -168,16 +187,16 @@ async def test_no_message_is_lost_if_tabs_close_one_after_another(serve, browse)
 @pytest.mark.slow
 async def test_no_message_is_lost_if_the_socket_is_cut(serve, browse):
     server = serve("uvicorn")
-    async with Wire(server.port) as wire, browse(server) as tabs:
-        tabs.url = wire.url
+    async with Proxy(server.port) as proxy, browse(server) as tabs:
+        tabs.url = proxy.url
         for _ in range(4):
             await tabs.open("open")
-        await server.aget("/stream/start/open/?pause=0.005")
+        await server.aget("/stream/start/open/?interval=0.005")
         for _ in range(3):
             length = await tabs.open_tabs[0].evaluate(f"{STREAMED}.length")
             await tabs.all_have(f"{STREAMED}.length > {length + 50}")
             await tabs.each("window.closes.length = 0")
-            wire.snap()
+            proxy.abort_connections()
             await tabs.all_have("window.closes.length && window.realtime.connected")
         await server.aget("/stream/stop/")
         await tabs.all_have(f"{STREAMED}.at(-1) === null")
@@ -186,7 +205,7 @@ async def test_no_message_is_lost_if_the_socket_is_cut(serve, browse):
 
 
 @pytest.mark.slow
-async def test_a_leader_that_was_frozen_follows_after_it_thaws(serve, browse):
+async def test_leader_that_was_frozen_follows_after_it_thaws(serve, browse):
     server = serve("uvicorn")
     async with browse(server) as tabs:
         await tabs.open_many(3, "open")
@@ -206,14 +225,12 @@ async def test_a_leader_that_was_frozen_follows_after_it_thaws(serve, browse):
 
 
 @pytest.mark.slow
-async def test_a_leader_whose_page_hangs_is_replaced(serve, browse):
+async def test_leader_whose_page_hangs_is_replaced(serve, browse):
     server = serve("uvicorn")
     async with browse(server) as tabs:
         await tabs.open_many(3, "open")
         leader = await tabs.take_leader()
-        hangs = asyncio.create_task(
-            leader.evaluate("for (const end = Date.now() + 12_000; Date.now() < end; );")
-        )
+        hangs = asyncio.create_task(hang_in_loop(leader, LONG_HANG_SECONDS))
         other = await until(tabs.leader, "another leader")
         assert not hangs.done()
         await tabs.all_have("window.realtime.rooms.length")
@@ -223,38 +240,37 @@ async def test_a_leader_whose_page_hangs_is_replaced(serve, browse):
         assert await leader.evaluate("window.isLeader()") is False
 
 
-async def hang_in_loop(tab):
-    await tab.evaluate("for (const end = Date.now() + 7_000; Date.now() < end; );")
+async def hang_in_loop(tab, seconds=HANG_SECONDS):
+    await tab.evaluate(f"for (const end = Date.now() + {1000 * seconds}; Date.now() < end; );")
 
 
 async def hang_in_dialog(tab):
     await tab.send("Page.enable")
     await tab.evaluate("setTimeout(() => alert('Well?')), 0")
-    await asyncio.sleep(7)
+    await asyncio.sleep(HANG_SECONDS)
     await tab.send("Page.handleJavaScriptDialog", accept=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("hang", [hang_in_dialog, hang_in_loop])
-async def test_a_leader_that_wakes_from_a_hang_follows(serve, browse, hang):
-    """No tab gets the messages of its socket twice, and all tabs can send."""
+async def test_leader_that_wakes_from_a_hang_follows(serve, browse, hang):
+    """No tab gets a message twice, and all tabs can send."""
     server = serve("uvicorn")
     async with browse(server) as tabs:
         await tabs.open_many(3, "open")
         leader = await until(tabs.leader, "one leader")
-        speaker = tabs.open_tabs[-1]
-        await server.aget("/stream/start/open/?pause=0.05")
+        sender = tabs.open_tabs[-1]
+        await server.aget("/stream/start/open/?interval=0.05")
         await tabs.all_have(f"{STREAMED}.length >= 5")
-        await speaker.evaluate("window.startSaying('open')")
+        await start_sending(sender)
         await hang(leader)
-        await asyncio.sleep(1)
-        said = await speaker.evaluate("clearInterval(window.saying), window.said")
+        sent = await stop_sending(sender)
         await server.aget("/stream/stop/")
         await tabs.all_have(f"{STREAMED}.at(-1) === null")
         streamed = await tabs.each(STREAMED)
         assert streamed == [[*range(len(streamed[0]) - 1), None]] * 3
-        await tabs.all_have(f"{SAID}.at(-1) === {said - 1}")
-        assert await tabs.each(SAID) == [list(range(said))] * 3
+        await tabs.all_have(f"{MESSAGES}.at(-1) === {sent - 1}")
+        assert await tabs.each(MESSAGES) == [list(range(sent))] * 3
         assert await tabs.each("window.closes") == [[]] * 3
         assert await leader.evaluate("window.isLeader()") is False
         await tabs.each("window.realtime.ping().then(() => true)")
@@ -262,7 +278,7 @@ async def test_a_leader_that_wakes_from_a_hang_follows(serve, browse, hang):
 
 
 @pytest.mark.slow
-async def test_a_logout_closes_all_tabs_and_the_next_user_gets_a_new_socket(serve, browse):
+async def test_logout_closes_all_tabs_and_the_next_user_gets_a_new_socket(serve, browse):
     server = serve("uvicorn")
     async with browse(server) as tabs:
         await tabs.visit("/sign-in/anna/")
@@ -271,20 +287,20 @@ async def test_a_logout_closes_all_tabs_and_the_next_user_gets_a_new_socket(serv
         await tabs.visit("/sign-out/")
         await tabs.all_have("window.closes.length")
         bert = await tabs.visit("/sign-in/bert/")
-        annas, tabs.open_tabs = tabs.open_tabs, []
+        tabs_of_anna, tabs.open_tabs = tabs.open_tabs, []
         page = await tabs.open("open")
         assert await page.evaluate("String(window.realtime.userId)") == bert
         await tabs.push(1)
         await tabs.all_have(f"{PUSHED}.length")
         assert await tabs.sockets() == 1
-        tabs.open_tabs = annas
+        tabs.open_tabs = tabs_of_anna
         assert await tabs.each("window.closes") == [[{"code": 4501, "willReconnect": False}]] * 4
         assert await tabs.each("window.seen") == [[]] * 4
         assert sum(await tabs.each("window.sockets.length")) == opened
 
 
 @pytest.mark.slow
-async def test_a_page_of_another_user_opens_a_socket_of_its_own(serve, browse):
+async def test_page_of_another_user_opens_a_socket_of_its_own(serve, browse):
     server = serve("uvicorn")
     async with browse(server) as tabs:
         await tabs.open_many(2, "open")

@@ -1,4 +1,4 @@
-"""The demo's page in Vue, in a real browser: components that share one connection."""
+"""The Vue page of the demo in a real browser, where components share one connection."""
 
 import asyncio
 
@@ -9,12 +9,12 @@ from playwright.async_api import expect
 from tests.integration.accessibility import unreadable
 from tests.integration.demo import Demo
 from tests.integration.devtools import until
-from tests.integration.visits import Visits, join, say
+from tests.integration.visits import Visits, join, send_message
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.browser,
-    # For the test alone: a machine without Chromium first has to install one.
+    # Without the fixtures, as a machine without Chromium first installs one.
     pytest.mark.timeout(120, func_only=True),
 ]
 
@@ -24,7 +24,7 @@ def demo(tmp_path_factory, node_modules):
     environment = {"PM_REALTIME_DEMO_VUE": str(node_modules / "vue" / "dist")}
     with Demo(tmp_path_factory.mktemp("demo"), environment=environment) as demo:
         yield demo
-        assert demo.complaints == []
+        assert demo.warnings == []
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -34,19 +34,16 @@ async def visits(browser, demo):
 
 
 class Frames:
-    """Record the frames that a tab sends, from its next page on."""
+    """Records the frames that a tab sends, from its next page on."""
 
     def __init__(self, page):
         self.sockets = []
         self.sent = []
-        page.on("websocket", self._watch)
+        page.on("websocket", self._record)
 
-    def _watch(self, socket):
+    def _record(self, socket):
         self.sockets.append(socket)
-        socket.on("framesent", self._note)
-
-    def _note(self, frame):
-        self.sent.append(frame)
+        socket.on("framesent", self.sent.append)
 
     def count(self, type_):
         return sum(f'"type":"{type_}"' in frame for frame in self.sent)
@@ -100,24 +97,24 @@ async def test_unmounting_the_last_panel_leaves_the_room(visits):
     await close.click()
     await expect(panels(page)).to_have_count(1)
     chat = await join(await visits.open("/support/", "admin"))
-    await say(chat, "One is left")
+    await send_message(chat, "One is left")
     await expect(texts(panels(page))).to_have_text(["Ada Lindqvist: One is left"])
     assert frames.count("unsubscribe") == 0
     await close.click()
     await expect(panels(page)).to_have_count(0)
     assert await page.evaluate("window.realtime.rooms") == []
-    # The server answers in order, so after the pong it has handled all earlier commands.
+    # The server answers in order, so it has handled all commands before the ping.
     await page.evaluate("window.realtime.ping()")
     assert frames.count("unsubscribe") == 1
     await page.get_by_role("button", name="Open a panel").click()
     await expect(page.get_by_test_id("panel-state")).to_have_text(["In the room"])
-    await say(chat, "Back again")
+    await send_message(chat, "Back again")
     await expect(texts(panels(page))).to_have_text(["Ada Lindqvist: Back again"])
     assert len(frames.sockets) == 1
 
 
 @pytest.mark.slow
-async def test_a_refused_room_is_reported(visits):
+async def test_refused_room_is_reported(visits):
     page, _ = await open_vue(visits, "user")
     refusal = "You may not join this room."
     await expect(page.get_by_test_id("panel-state")).to_have_text([refusal] * 2)
@@ -161,16 +158,16 @@ async def test_tag_components_and_two_tabs_share_one_socket_that_is_handed_over(
     }
     with Demo(tmp_path, environment=environment) as demo:
         async with Visits(browser, demo, {}) as visits:
-            owner = await visits.open("/vue/", "editor")
-            connection = await in_the_room(owner)
-            other = await visits.tab(owner.context, "/vue/")
+            first = await visits.open("/vue/", "editor")
+            connection = await in_the_room(first)
+            other = await visits.tab(first.context, "/vue/")
             assert await in_the_room(other) == connection
-            # The connection with which the second asked for its user is closing.
+            # The connection with which the second tab asked for its user is closing.
             await until(lambda: is_one_socket(other), "one socket")
 
             hello = "Eli Santos: Hello from panel 2"
-            await panels(owner).last.get_by_role("button", name="Say hello").click()
-            for panel in [*await panels(owner).all(), *await panels(other).all()]:
+            await panels(first).last.get_by_role("button", name="Say hello").click()
+            for panel in [*await panels(first).all(), *await panels(other).all()]:
                 await expect(texts(panel)).to_have_text([hello])
 
             close = other.get_by_role("button", name="Close a panel")
@@ -178,13 +175,13 @@ async def test_tag_components_and_two_tabs_share_one_socket_that_is_handed_over(
             await close.click()
             await expect(panels(other)).to_have_count(0)
             assert await other.evaluate("window.realtime.rooms") == []
-            await panels(owner).last.get_by_role("button", name="Say hello").click()
-            await expect(texts(panels(owner).first)).to_have_text([hello] * 2)
+            await panels(first).last.get_by_role("button", name="Say hello").click()
+            await expect(texts(panels(first).first)).to_have_text([hello] * 2)
             await other.get_by_role("button", name="Open a panel").click()
             await in_the_room(other, 1)
             await expect(texts(panels(other))).to_have_count(0)
 
-            await owner.close()
+            await first.close()
             identity = other.get_by_test_id("identity")
             await expect(identity).not_to_have_attribute("data-connection", connection)
             await expect(identity).to_have_text("User 2, as editor")
@@ -192,14 +189,14 @@ async def test_tag_components_and_two_tabs_share_one_socket_that_is_handed_over(
             await panels(other).get_by_role("button", name="Say hello").click()
             await expect(texts(panels(other))).to_have_text(["Eli Santos: Hello from panel 3"])
             await until(lambda: is_one_socket(other), "one socket")
-        assert demo.complaints == []
+        assert demo.warnings == []
 
 
-async def test_page_without_vue_tells_how_to_install_it(browser, tmp_path):
+async def test_page_without_vue_explains_how_to_install_it(browser, tmp_path):
     environment = {"PM_REALTIME_DEMO_VUE": str(tmp_path / "nowhere")}
     with Demo(tmp_path, environment=environment) as demo:
         async with Visits(browser, demo, {}) as visits:
             page = await visits.open("/vue/", "editor")
             await expect(page.get_by_test_id("no-vue")).to_contain_text("npm install")
             await expect(panels(page)).to_have_count(0)
-        assert demo.complaints == []
+        assert demo.warnings == []

@@ -1,4 +1,4 @@
-"""Pushes from processes that serve no sockets: WSGI, threads, forks, loops that come and go."""
+"""Pushes from processes without sockets: WSGI, threads, forks and short-lived event loops."""
 
 import asyncio
 from pathlib import Path
@@ -7,53 +7,56 @@ import pytest
 import redis
 
 from tests.integration.client import Listener, connect
+from tests.site.timing import THREAD_COUNT
 from tests.support.helpers import eventually
 
 pytestmark = pytest.mark.slow
 
-COUNT, THREADS = 10_000, 8
+PUSH_COUNT = 10_000
 JOBS = ("forks", "forks_beside_threads", "loops", "pool")
-#: What these tests push at once, the queue of RedisChannelLayer must hold.
-CONFIG = {"pubsub": {}, "core": {"capacity": 2 * COUNT}}
+#: The queue of RedisChannelLayer must hold all pushes of a test.
+CONFIG = {"pubsub": {}, "core": {"capacity": 2 * PUSH_COUNT}}
+POLL_SECONDS = 0.02
 
 
 @pytest.mark.parametrize(
     ("layer", "times_faster"), [("pubsub", 5), pytest.param("core", 2, marks=pytest.mark.slow)]
 )
-async def test_ten_thousand_pushes_from_threads_are_cheap_on_few_sockets(
+async def test_ten_thousand_pushes_from_threads_are_fast_over_few_connections(
     cluster, valkey, layer, times_faster
 ):
     server, wsgi = cluster("uvicorn", "gunicorn", layer=layer, config=CONFIG[layer])
     async with connect(server, kind=Listener) as listener:
         pid = (await wsgi.aget("/time/send/?count=1")).json()["pid"]
         await listener.ask("subscribe", {"room": "open"})
-        sending = asyncio.create_task(wsgi.aget(f"/time/send/?count={COUNT // THREADS}"))
+        count = PUSH_COUNT // THREAD_COUNT
+        sending = asyncio.create_task(wsgi.aget(f"/time/send/?count={count}"))
         assert 0 < await most_connections(valkey, pid, sending) <= 8
         ours = (await sending).json()["median"]
         theirs = (await wsgi.aget("/time/group_send/?count=50")).json()["median"]
         assert ours < theirs / times_faster
-        await eventually(lambda: len(listener.received) >= COUNT)
+        await eventually(lambda: len(listener.received) >= PUSH_COUNT)
         assert (await listener.ask("ping"))["type"] == "pong"
-        numbers = [[] for _ in range(THREADS)]
+        numbers = [[] for _ in range(THREAD_COUNT)]
         for payload in listener.of_type("timed"):
             numbers[payload["thread"]].append(payload["n"])
-        assert numbers == [[*range(COUNT // THREADS)]] * THREADS
+        assert numbers == [[*range(count)]] * THREAD_COUNT
     assert wsgi.log == ""
 
 
 async def most_connections(valkey, pid, task):
-    """The most connections to Valkey that process ``pid`` had at a time until ``task`` is done."""
+    """Return the most connections to Valkey that ``pid`` had at a time until ``task`` is done."""
     most = 0
     with redis.Redis.from_url(valkey.url) as client:
         while not task.done():
             ports = {int(each["addr"].rpartition(":")[2]) for each in client.client_list()}
             most = max(most, len(ports & local_ports(pid)))
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(POLL_SECONDS)
     return most
 
 
 def local_ports(pid):
-    """The local ports of the TCP sockets of process ``pid``."""
+    """Return the local ports of the TCP sockets of process ``pid``."""
     links = {str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir() if fd.is_symlink()}
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return {int(row[1].rpartition(":")[2], 16) for row in rows if f"socket:[{row[9]}]" in links}
@@ -81,7 +84,7 @@ async def test_wsgi_workers_push_and_answer(cluster, options):
 
 
 @pytest.mark.parametrize("layer", ["pubsub", pytest.param("core", marks=pytest.mark.slow)])
-async def test_jobs_push_from_any_thread_fork_and_loop_and_leave_no_warning(cluster, layer):
+async def test_pushes_from_threads_forks_and_loops_leave_no_warning(cluster, layer):
     (server,) = cluster("uvicorn", layer=layer, config=CONFIG[layer])
     async with connect(server, kind=Listener) as listener:
         await listener.ask("subscribe", {"room": "open"})

@@ -1,4 +1,4 @@
-"""Clients and views that never stop, and what became of all they asked."""
+"""Clients and views that send all the time, and the outcomes of their requests."""
 
 import asyncio
 import collections
@@ -14,39 +14,42 @@ import websockets
 from tests.integration.client import Listener, connect
 from tests.support.helpers import eventually
 
-#: Seconds after which an answer counts as none.
-PATIENCE = 4
-#: Seconds within which all is well again after an outage.
-RECOVERY = 5
+#: A later answer counts as none.
+ANSWER_TIMEOUT_SECONDS = 4
+#: The longest time from the end of an outage to normal operation.
+RECOVERY_SECONDS = 5
+STEP_INTERVAL_SECONDS = 0.1
+POLL_SECONDS = 0.05
+PUSH_TIMEOUT_SECONDS = 0.3
 ROOMS = {"open": {"public": True}, "own:<int:number>": {"public": True}}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """``what`` was asked at ``began``, took ``seconds``, and ended in ``outcome``."""
+    """The outcome of a request of ``kind`` that began at ``began`` and took ``seconds``."""
 
-    what: str
+    kind: str
     began: float
     seconds: float
     outcome: str
 
 
 class Traffic:
-    """``async with Traffic(servers)``: all of it runs until :meth:`stop`.
+    """``async with Traffic(servers)``: it runs until :meth:`stop`.
 
-    On each server two connections do nothing but listen in ``open``, one pings, three talk in
-    ``open``, two come and go there, and two join one ``own:…`` after the other.
+    On each server two connections only listen in ``open``, one pings, three send to ``open``, two
+    join and leave it, and two join one room ``own:…`` after another.
     """
 
     def __init__(self, servers):
         self.servers = servers
         self.answers = []
         self.listeners = []
-        self.quiet = []
-        self.talking = []
-        #: Of each of those that come and go, whether it is in the room by the last answer.
+        self.listening = []
+        self.sending = []
+        #: For each connection that joins and leaves ``open``, whether it is in by its last reply.
         self.is_in_open = {}
-        #: Of each of those that join rooms of their own, the numbers that it was told it is in.
+        #: For each connection that joins rooms ``own:…``, the numbers of those by its replies.
         self.joined = collections.defaultdict(set)
         self._numbers = itertools.count()
         self._is_over = asyncio.Event()
@@ -66,63 +69,63 @@ class Traffic:
 
     async def _populate(self, server):
         members = [await self._open(server) for _ in range(10)]
-        quiet, (pinging,), talking = members[:2], members[2:3], members[3:6]
-        coming, joining = members[6:8], members[8:]
-        for member in (*quiet, *talking):
+        listening, (pinging,), sending = members[:2], members[2:3], members[3:6]
+        changing, joining = members[6:8], members[8:]
+        for member in (*listening, *sending):
             assert (await member.ask("subscribe", {"room": "open"}))["type"] == "subscribed"
-        self.quiet += quiet
-        self.talking += talking
-        self._keep_on(self._ping, pinging)
-        for member in talking:
-            self._keep_on(self._talk, member)
-        for member in coming:
-            self._keep_on(self._come_and_go, member)
+        self.listening += listening
+        self.sending += sending
+        self._repeat(self._ping, pinging)
+        for member in sending:
+            self._repeat(self._send, member)
+        for member in changing:
+            self._repeat(self._join_and_leave, member)
         for member in joining:
-            self._keep_on(self._join_next, member)
-        self._keep_on(self._arrive, server)
-        self._keep_on(self._get, server, "push")
-        self._keep_on(self._get, server, "saved")
+            self._repeat(self._join_next, member)
+        self._repeat(self._connect, server)
+        self._repeat(self._get, server, "push")
+        self._repeat(self._get, server, "saved")
 
     async def _open(self, server):
         self.listeners.append(await self._stack.enter_async_context(connect(server, kind=Listener)))
         return self.listeners[-1]
 
-    def _keep_on(self, step, *arguments):
-        async def keep_on():
+    def _repeat(self, step, *arguments):
+        async def repeat():
             while not self._is_over.is_set():
                 await step(*arguments)
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(STEP_INTERVAL_SECONDS)
 
-        self._tasks.append(asyncio.create_task(keep_on()))
+        self._tasks.append(asyncio.create_task(repeat()))
 
     async def stop(self):
-        """Begin nothing more, and wait for what is under way."""
+        """Send nothing more, and wait for the outstanding answers."""
         self._is_over.set()
         await asyncio.gather(*self._tasks)
 
-    async def _note(self, what, asking):
+    async def _record(self, kind, asking):
         began = time.monotonic()
         try:
             outcome = await asking
         except TimeoutError:
             outcome = "none"
-        self.answers.append(Answer(what, began, time.monotonic() - began, outcome))
+        self.answers.append(Answer(kind, began, time.monotonic() - began, outcome))
         return outcome
 
     async def _ask(self, listener, type, payload=None):
         async def outcome():
-            answer = await listener.ask(type, payload, timeout=PATIENCE)
+            answer = await listener.ask(type, payload, timeout=ANSWER_TIMEOUT_SECONDS)
             return answer["payload"]["code"] if answer["type"] == "error" else answer["type"]
 
-        return await self._note(type, outcome())
+        return await self._record(type, outcome())
 
     async def _ping(self, listener):
         await self._ask(listener, "ping")
 
-    async def _talk(self, listener):
+    async def _send(self, listener):
         await self._ask(listener, "message", {"room": "open", "content": "hello"})
 
-    async def _come_and_go(self, listener):
+    async def _join_and_leave(self, listener):
         for type in ("subscribe", "unsubscribe", "subscribe"):
             outcome = await self._ask(listener, type, {"room": "open"})
             if outcome in ("subscribed", "unsubscribed"):
@@ -133,48 +136,54 @@ class Traffic:
         if await self._ask(listener, "subscribe", {"room": f"own:{number}"}) == "subscribed":
             self.joined[listener].add(number)
 
-    async def _arrive(self, server):
+    async def _connect(self, server):
         async def outcome():
-            async with asyncio.timeout(PATIENCE), websockets.connect(server.ws_url) as socket:
+            async with (
+                asyncio.timeout(ANSWER_TIMEOUT_SECONDS),
+                websockets.connect(server.ws_url) as socket,
+            ):
                 with contextlib.suppress(websockets.ConnectionClosed):
                     return json.loads(await socket.recv())["type"]
                 return str(socket.close_code)
 
-        await self._note("handshake", outcome())
+        await self._record("handshake", outcome())
 
     async def _get(self, server, view):
         async def outcome():
-            answer = await server.aget(f"/{view}/?room=open", timeout=PATIENCE)
+            answer = await server.aget(f"/{view}/?room=open", timeout=ANSWER_TIMEOUT_SECONDS)
             return answer.body if answer.status == 200 else str(answer.status)
 
-        await self._note(view, outcome())
+        await self._record(view, outcome())
 
     async def until_all_have_answers(self):
-        """Wait until each kind of traffic has had some."""
+        """Wait until each kind of request has had answers."""
         await eventually(
-            lambda: len({each.what for each in self.answers}) == 7 and len(self.answers) > 100
+            lambda: len({each.kind for each in self.answers}) == 7 and len(self.answers) > 100
         )
 
-    async def until_pushes_flow(self, seconds):
-        """Wait until what each server pushes from now on reaches all who only listen."""
+    async def until_pushes_arrive(self, seconds):
+        """Wait until a push from each server reaches all connections that only listen."""
         async with asyncio.timeout(seconds):
-            await asyncio.gather(*map(self._until_pushes_flow, range(len(self.servers))))
+            await asyncio.gather(*map(self._until_pushes_arrive, range(len(self.servers))))
 
-    async def _until_pushes_flow(self, index):
+    async def _until_pushes_arrive(self, index):
         for number in itertools.count():
             mark = f"{time.monotonic()}-{index}-{number}"
             path = f"/push/?room=open&payload=%22{mark}%22"
             if (await self.servers[index].aget(path)).body == "sent":
                 with contextlib.suppress(TimeoutError):
-                    await eventually(lambda: self._all_have(mark), 0.3)  # noqa: B023
+                    await eventually(
+                        lambda: self._all_have(mark),  # noqa: B023
+                        PUSH_TIMEOUT_SECONDS,
+                    )
                     return
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(POLL_SECONDS)
 
     def _all_have(self, mark):
-        return all(mark in listener.of_type("pushed")[-200:] for listener in self.quiet)
+        return all(mark in listener.of_type("pushed")[-200:] for listener in self.listening)
 
     async def until_counted(self, deadline):
-        """By ``deadline``, each server counts the connections that are open, and no others."""
+        """Wait until each server counts exactly the open connections; fail at ``deadline``."""
         rooms = {f"own:{number}": 1 for numbers in self.joined.values() for number in numbers}
         rooms["open"] = len(self.in_open())
         expected = {
@@ -186,15 +195,15 @@ class Traffic:
         for server in self.servers:
             while (found := (await server.aget("/stats/")).json()) != expected:
                 assert time.monotonic() < deadline, (found, expected)
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(POLL_SECONDS)
 
     def in_open(self):
-        """Those who are in ``open`` by the last answer they had."""
-        coming = [listener for listener, is_in in self.is_in_open.items() if is_in]
-        return [*self.quiet, *self.talking, *coming]
+        """Return the connections that are in ``open`` by their last reply."""
+        changing = [listener for listener, is_in in self.is_in_open.items() if is_in]
+        return [*self.listening, *self.sending, *changing]
 
-    async def until_all_arrives(self):
-        """What is pushed now reaches all who were told that they are in a room, once, in order."""
+    async def assert_pushes_reach_all_members(self):
+        """Push from each server: all members of a room get each push once and in order."""
         for listener in self.listeners:
             listener.received.clear()
         for start, server in enumerate(self.servers):
@@ -219,13 +228,13 @@ class Traffic:
 
         with contextlib.suppress(TimeoutError):
             await eventually(lambda: len(found()) >= len(numbers))
-        # What would come twice precedes the answer.
+        # A duplicate would arrive before the answer.
         await listener.ask("ping")
         assert found() == numbers
 
 
-async def until_log_says_that_all_is_back(server):
-    """Two lines: one when the first was lost, one when all was back."""
+async def until_end_of_outage_is_logged(server):
+    """Wait until the log has two lines: one at the first failure, one after the last."""
     pattern = r".*Lost the (channel layer|shared state): .*\n.*Back after \d+\.\d s: .*\n"
-    await eventually(lambda: "Back" in server.log, RECOVERY)
+    await eventually(lambda: "Back" in server.log, RECOVERY_SECONDS)
     assert re.fullmatch(pattern, server.log), server.log

@@ -1,4 +1,4 @@
-"""People at the demo in a browser, each in a context of their own as in a browser of their own."""
+"""Visits of users to the demo. Each user has a browser context, as a browser of their own."""
 
 import asyncio
 import contextlib
@@ -6,26 +6,25 @@ import re
 
 from playwright.async_api import BrowserContext, Page, expect
 
-#: Milliseconds a page gets for what must happen, however busy the machine is.
-PATIENCE = 15_000
-#: Seconds that pages get for closing.
-CLOSING = 15
+#: Long enough for a busy machine.
+PAGE_TIMEOUT_MS = 15_000
+CLOSE_TIMEOUT_SECONDS = 15
 
-expect.set_options(timeout=PATIENCE)
+expect.set_options(timeout=PAGE_TIMEOUT_MS)
 
 
 class Visits:
-    """Opens pages for one test, and at its end finds fault with what they said on the console.
+    """Opens pages for one test and at its end fails if they logged an error or a warning.
 
-    ``browsers`` holds the browser of each person who has signed in, which further visits share.
+    ``browsers`` holds the browser of each user who has signed in, for later visits.
     """
 
     def __init__(self, browser, demo, browsers):
         self._browser = browser
         self._demo = demo
         self._browsers = browsers
-        self._mine = []
-        self._said = []
+        self._opened = []
+        self._logged = []
         # The client closes a socket that is still opening when its page is left.
         self._expected = ["WebSocket is closed before the connection is established"]
 
@@ -33,29 +32,27 @@ class Visits:
         return self
 
     async def __aexit__(self, *error):
-        # Chromium now and then never says that a page is closed; its browser will be closed.
+        # Chromium sometimes does not report that a page is closed. Its browser will be closed.
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSING):
-                await asyncio.gather(*(each.close() for each in self._mine))
+            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
+                await asyncio.gather(*(each.close() for each in self._opened))
         if error == (None, None, None):
-            assert self.complaints == [], self.complaints
+            assert self.console_errors == [], self.console_errors
 
     @property
-    def complaints(self):
-        """Errors, warnings and breaches of the content security policy, as the console has them."""
-        return [
-            text for text in self._said if not re.search("|".join(self._expected) or "$^", text)
-        ]
+    def console_errors(self):
+        """Unexpected errors, warnings and violations of the policy on the console."""
+        return [text for text in self._logged if not re.search("|".join(self._expected), text)]
 
-    def expect_complaint(self, pattern):
-        """Let pages say on the console what ``pattern`` matches: the test is about it."""
+    def expect_console_error(self, pattern):
+        """Allow messages on the console that ``pattern`` matches."""
         self._expected.append(pattern)
 
     async def open(self, path="/", username=None) -> Page:
-        """``path`` as someone sees it who is signed in, or in a new browser as nobody."""
+        """Open ``path`` as a user who is signed in, or as an anonymous visitor in a new browser."""
         if username is None:
             context = await self._new_browser()
-            self._mine.append(context)
+            self._opened.append(context)
             return await self._tab(context, path)
         if username not in self._browsers:
             self._browsers[username] = await self._new_browser()
@@ -63,26 +60,26 @@ class Visits:
         return await self.tab(self._browsers[username], path)
 
     async def tab(self, context, path="/") -> Page:
-        """``path`` in one more tab of someone who is signed in; it is connected."""
+        """Open ``path`` in one more tab of a user who is signed in; wait until it is connected."""
         page = await self._tab(context, path)
         await expect(status(page)).to_have_attribute("data-state", "connected")
         return page
 
     async def _new_browser(self) -> BrowserContext:
         context = await self._browser.new_context(base_url=self._demo.url)
-        context.set_default_timeout(PATIENCE)
+        context.set_default_timeout(PAGE_TIMEOUT_MS)
         return context
 
     async def _tab(self, context, path) -> Page:
         page = await context.new_page()
-        self._mine.append(page)
-        page.on("console", self._note)
-        page.on("pageerror", lambda error: self._said.append(str(error)))
+        self._opened.append(page)
+        page.on("console", self._log)
+        page.on("pageerror", lambda error: self._logged.append(str(error)))
         await page.goto(path)
         return page
 
     async def _sign_in(self, context, username):
-        """Send the form as the page would, without the time that drawing it takes."""
+        """Post the login form without opening its page, which takes less time."""
         person = self._demo.people[username]
         await context.request.get("/login/")
         [token] = [each["value"] for each in await context.cookies() if each["name"] == "csrftoken"]
@@ -96,9 +93,9 @@ class Visits:
         )
         assert answer.url == f"{self._demo.url}/", await answer.text()
 
-    def _note(self, message):
+    def _log(self, message):
         if message.type in ("error", "warning"):
-            self._said.append(f"{message.type}: {message.text}")
+            self._logged.append(f"{message.type}: {message.text}")
 
 
 def status(page):
@@ -110,7 +107,7 @@ def notice(page, kind):
 
 
 def texts(page):
-    """What was said in the chat of ``page``, oldest first."""
+    """Locate the texts in the chat of ``page``, oldest first."""
     return page.get_by_test_id("message-text")
 
 
@@ -120,7 +117,7 @@ async def join(page):
     return page
 
 
-async def say(page, text):
+async def send_message(page, text):
     """Type ``text`` into the chat and send it."""
     await page.get_by_test_id("message-input").fill(text)
     await page.get_by_test_id("message-input").press("Enter")

@@ -1,6 +1,6 @@
-"""What people, and those who administer their accounts, do over HTTP.
+"""Views of accounts: login, logout, passwords, and changes by an admin.
 
-Each view answers with ``at``: when what it did came to be so, as ``time.time()`` of this machine.
+Each view answers with ``at``, the ``time.time()`` at which its change took effect.
 """
 
 import time
@@ -33,7 +33,7 @@ PASSWORD = "a password"
 
 
 def log_in(request: HttpRequest) -> JsonResponse:
-    """As ``username``; the session lasts ``age`` seconds where that is said."""
+    """Log in ``username``; the session lasts ``age`` seconds if given."""
     if "age" in request.GET:
         request.session.set_expiry(int(request.GET["age"]))
     user = authenticate(
@@ -66,14 +66,14 @@ async def alog_out(request: HttpRequest) -> JsonResponse:
 
 
 def flush(request: HttpRequest) -> JsonResponse:
-    """End the session without a look into it, and without a logout."""
+    """End the session without a logout and without reading it."""
     at = time.time()
     request.session.flush()
     return JsonResponse({"at": at})
 
 
 def change_password(request: HttpRequest) -> JsonResponse:
-    """As Django's own view: who changes it stays logged in here."""
+    """Change the password and keep this session, as Django's own view does."""
     request.user.set_password("another password")
     at = time.time()
     request.user.save()
@@ -86,18 +86,18 @@ async def achange_password(request: HttpRequest) -> JsonResponse:
     user.set_password("another password")
     at = time.time()
     await user.asave()
-    request.user = user  # Where Django 5.2 looks, and cannot read in an event loop.
+    request.user = user  # Django 5.2 reads it, and the lazy one would query in the event loop.
     await aupdate_session_auth_hash(request, user)
     return JsonResponse({"at": at})
 
 
-def who(request: HttpRequest) -> JsonResponse:
-    """The user's name; empty for nobody."""
+def current_user(request: HttpRequest) -> JsonResponse:
+    """Answer with the name of the user, empty if anonymous."""
     return JsonResponse({"name": request.user.get_username(), "at": time.time()})
 
 
-def make(request: HttpRequest) -> JsonResponse:
-    """A user called ``username``, in the group ``group`` where that is said."""
+def make_user(request: HttpRequest) -> JsonResponse:
+    """Create ``username``, in ``group`` if given, with each ``flag`` set."""
     user = User.objects.create_user(request.GET["username"], password=PASSWORD)
     if "group" in request.GET:
         user.groups.add(Group.objects.get_or_create(name=request.GET["group"])[0])
@@ -108,7 +108,7 @@ def make(request: HttpRequest) -> JsonResponse:
 
 
 def rename(request: HttpRequest) -> JsonResponse:
-    """Save a user, so that all who are connected as this one are looked at."""
+    """Save a user, so that their connections are rechecked."""
     user = User.objects.get(username=request.GET["user"])
     user.last_name = request.GET["name"]
     user.save()
@@ -135,7 +135,7 @@ def _rename(user: Any, group: Any) -> None:
 
 
 def _forbid(user: Any, group: Any) -> None:
-    """What decides is no business of Django's."""
+    """Delete the row that the rule reads; no signal concerns the user."""
     Note.objects.filter(text=permission(user, "listed:1")).delete()
 
 
@@ -202,10 +202,9 @@ CHANGES: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def change(request: HttpRequest, name: str) -> JsonResponse:
-    """Do something to ``user`` or ``group``, in one transaction with other work.
+    """Make the change ``name`` to ``user`` or ``group`` in one transaction with other work.
 
-    ``at`` is the moment of the commit, ``told`` when the transaction was left; with ``vain`` it is
-    rolled back.
+    ``at`` is the time of the commit. With ``rollback`` the transaction is rolled back.
     """
     user = User.objects.get(username=request.GET["user"])
     group = Group.objects.filter(name=request.GET.get("group")).first()
@@ -214,13 +213,13 @@ def change(request: HttpRequest, name: str) -> JsonResponse:
         transaction.on_commit(lambda: times.update(at=time.time()))
         Note.objects.create(text=name)
         CHANGES[name](user, group)
-        if "vain" in request.GET:
+        if "rollback" in request.GET:
             transaction.set_rollback(True)
-    return JsonResponse({**times, "told": time.time()})
+    return JsonResponse(times)
 
 
-def lose_session(request: HttpRequest) -> JsonResponse:
-    """The session behind ``key`` vanishes without a word."""
+def delete_session(request: HttpRequest) -> JsonResponse:
+    """Delete the session with ``key``; no signal is sent."""
     at = time.time()
     lose(request.GET["key"])
     return JsonResponse({"at": at})
@@ -234,9 +233,9 @@ urlpatterns = [
     path("flush/", flush),
     path("password/", change_password),
     path("apassword/", achange_password),
-    path("who/", who),
-    path("make/", make),
+    path("user/", current_user),
+    path("make/", make_user),
     path("rename/", rename),
-    path("lose/", lose_session),
+    path("delete-session/", delete_session),
     path("change/<name>/", change),
 ]

@@ -1,4 +1,4 @@
-"""The demo where all tabs of a person share one socket, and which says how many sockets it has."""
+"""The demo with shared tabs, and with a URL for the number of its sockets."""
 
 from example_project.settings import *  # noqa: F403
 from example_project.settings import PM_REALTIME as DEMO

@@ -1,4 +1,4 @@
-"""The addresses of the demo, and what it counts."""
+"""The URLs of the demo, and one for its counts."""
 
 from django.http import HttpRequest, JsonResponse
 from django.urls import include, path

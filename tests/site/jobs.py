@@ -1,6 +1,6 @@
-"""What workers do with processes, threads and loops: ``python -m tests.site.jobs <name>``.
+"""Pushes from the processes, threads and loops of workers: ``python -m tests.site.jobs NAME``.
 
-Each pushes ``{"n": …}`` to the room ``open``, from 0 upward, and prints how many it was.
+Each job pushes ``{"n": …}`` to the room ``open``, from 0 upward, and prints the number of pushes.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ async def apush(number: int) -> None:
 
 
 def forks() -> int:
-    """The parent pushes first and last, 100 children in between."""
+    """Push from the parent first and last, and from 100 children in between."""
     push(0)
     for number in range(1, 101):
         push_in_child(number)
@@ -39,7 +39,7 @@ def forks() -> int:
 
 
 def forks_beside_threads() -> int:
-    """100 children while four threads of the parent push all the time."""
+    """Push from 100 children while four threads of the parent push all the time."""
     numbers = itertools.count()
     is_over = threading.Event()
 
@@ -72,7 +72,7 @@ def push_in_child(number: int) -> None:
 
 
 def loops() -> int:
-    """A loop for each push, with pushes of the thread itself in between."""
+    """Push from one event loop after another, and from the thread itself in between."""
     for number in range(0, 50, 2):
         asyncio.run(apush(number))
         push(number + 1)
@@ -80,14 +80,14 @@ def loops() -> int:
 
 
 def pool() -> int:
-    """Threads that come and go, each second push in a loop of its own."""
+    """Push from short-lived threads, every second time in an event loop of its own."""
     for start in range(0, 200, 40):
         with ThreadPoolExecutor(8) as executor:
-            list(executor.map(push_either_way, range(start, start + 40)))
+            list(executor.map(push_or_apush, range(start, start + 40)))
     return 200
 
 
-def push_either_way(number: int) -> None:
+def push_or_apush(number: int) -> None:
     if number % 2:
         asyncio.run(apush(number))
     else:

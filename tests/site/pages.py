@@ -1,4 +1,4 @@
-"""Pages for a browser, with the client's own files, under a policy that lets nothing else in."""
+"""Pages with the files of the client, under a content security policy without exceptions."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from django.views.static import serve
 
 import pm_realtime
 
-CLIENT = Path(pm_realtime.__file__).parent / "static"
+STATIC = Path(pm_realtime.__file__).parent / "static"
 SCRIPTS = Path(__file__).parent / "scripts"
 PAGE = (
     '<!doctype html><title>{name}</title><script type="module" src="/scripts/{name}.js"></script>'
@@ -17,7 +17,7 @@ PAGE = (
 
 
 def page(request: HttpRequest, name: str) -> HttpResponse:
-    """A page that does what its script of that name does."""
+    """Answer with a page that runs the script ``name``."""
     response = HttpResponse(PAGE.format(name=name))
     response.headers["Content-Security-Policy"] = "default-src 'self'"
     return response
@@ -38,6 +38,6 @@ urlpatterns = [
     path("page/<slug:name>/", page),
     path("sign-in/<name>/", sign_in),
     path("sign-out/", sign_out),
-    path("static/<path:path>", serve, {"document_root": CLIENT}),
+    path("static/<path:path>", serve, {"document_root": STATIC}),
     path("scripts/<path:path>", serve, {"document_root": SCRIPTS}),
 ]

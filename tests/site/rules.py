@@ -1,4 +1,4 @@
-"""The ``authorize`` callables and resolvers that the tests name in settings."""
+"""``authorize`` callables and role resolvers that the tests name in settings."""
 
 import asyncio
 import time
@@ -8,6 +8,8 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 
 from tests.site.models import Note
+
+SLOW_SECONDS = 3
 
 calls: list[tuple[Any, str, dict[str, Any]]] = []
 
@@ -31,16 +33,16 @@ async def is_known_async(user: Any, room: str) -> bool:
 
 
 def slow_query(user: Any, room: str) -> bool:
-    """Blocks its thread in the database for three seconds."""
+    """Block the thread in a query for SLOW_SECONDS."""
     connection.ensure_connection()
     connection.connection.create_function("pause", 1, lambda seconds: time.sleep(seconds) or 1)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pause(3)")
+        cursor.execute(f"SELECT pause({SLOW_SECONDS})")
         return bool(cursor.fetchone()[0])
 
 
 async def slow_await(user: Any, room: str) -> bool:
-    await asyncio.sleep(3)
+    await asyncio.sleep(SLOW_SECONDS)
     return True
 
 
@@ -49,7 +51,7 @@ def broken(user: Any, room: str) -> bool:
 
 
 def by_name(user: Any) -> str | None:
-    """A resolver: the user name is the role, ``nobody`` has none."""
+    """Return the user name as the role; ``nobody`` has none."""
     return None if user.username == "nobody" else user.username
 
 
@@ -61,7 +63,7 @@ def by_list(user: Any, room: str, pk: int) -> bool:
 
 
 def permission(user: Any, room: str) -> str:
-    """The note without which :func:`by_note` says no."""
+    """Return the text of the note without which :func:`by_note` refuses."""
     return f"{user.pk} may see {room}"
 
 

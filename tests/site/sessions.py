@@ -1,4 +1,4 @@
-"""A session engine of the site itself: what ``revoked`` names is no session."""
+"""A session engine of the site's own, in which sessions with a key in ``revoked`` are empty."""
 
 from django.contrib.sessions.backends import db
 

@@ -1,4 +1,4 @@
-"""Pushes that go on and on, from a thread of this process."""
+"""A thread of this process that pushes until it is stopped."""
 
 import itertools
 import os
@@ -11,15 +11,17 @@ from pm_realtime import send_to_room
 
 _is_over = threading.Event()
 _threads: list[threading.Thread] = []
-#: Seconds between two pushes, unless a test names others.
-PAUSE = 0.001
+PUSH_INTERVAL_SECONDS = 0.001
 
 
 def start(request: HttpRequest, room: str) -> HttpResponse:
-    """Push to ``room`` until :func:`stop` is called; each says when it was sent."""
+    """Push to ``room`` each ``interval`` seconds until :func:`stop` is called.
+
+    Each push has the time at which it was sent.
+    """
     _is_over.clear()
-    pause = float(request.GET.get("pause", PAUSE))
-    _threads.append(threading.Thread(target=_push_on, args=(room, pause), daemon=True))
+    interval = float(request.GET.get("interval", PUSH_INTERVAL_SECONDS))
+    _threads.append(threading.Thread(target=_push_on, args=(room, interval), daemon=True))
     _threads[-1].start()
     return HttpResponse("started")
 
@@ -32,9 +34,9 @@ def stop(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"at": time.time()})
 
 
-def _push_on(room: str, pause: float) -> None:
+def _push_on(room: str, interval: float) -> None:
     for number in itertools.count():
-        if _is_over.wait(pause):
+        if _is_over.wait(interval):
             send_to_room(room, "streamed", {"n": None})
             return
         payload = {"from": os.getpid(), "n": number, "at": time.time()}

@@ -1,4 +1,4 @@
-"""A page with the browser client, under the policy that a test names, and its static files."""
+"""A page with the template tag, under the policy in ``TEST_POLICY``, and its static files."""
 
 import os
 

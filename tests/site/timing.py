@@ -1,4 +1,4 @@
-"""How long pushes take in eight threads, and what anybody would send with instead."""
+"""Durations of pushes from eight threads, and of the layer's own ``group_send``."""
 
 import os
 import statistics
@@ -13,9 +13,9 @@ from django.http import HttpRequest, JsonResponse
 from pm_realtime import send_to_room
 from pm_realtime.layer import room_group
 
-THREADS = 8
+THREAD_COUNT = 8
 
-_threads = ThreadPoolExecutor(THREADS)
+_threads = ThreadPoolExecutor(THREAD_COUNT)
 
 
 def send(thread: int, number: int) -> None:
@@ -24,13 +24,13 @@ def send(thread: int, number: int) -> None:
 
 def group_send(thread: int, number: int) -> None:
     message = {"type": "timed", "text": f'{{"thread": {thread}, "n": {number}}}'}
-    async_to_sync(get_channel_layer().group_send)(room_group("nobody"), message)
+    async_to_sync(get_channel_layer().group_send)(room_group("empty"), message)
 
 
 def timed(request: HttpRequest, name: str) -> JsonResponse:
-    """The median of what ``count`` calls in each thread took, in seconds."""
+    """Answer with the median duration of ``count`` calls in each thread, in seconds."""
     step, count = {"send": send, "group_send": group_send}[name], int(request.GET["count"])
-    done = _threads.map(lambda thread: time_each(step, thread, count), range(THREADS))
+    done = _threads.map(lambda thread: time_each(step, thread, count), range(THREAD_COUNT))
     median = statistics.median(seconds for each in done for seconds in each)
     return JsonResponse({"median": median, "pid": os.getpid()})
 

@@ -13,7 +13,7 @@ urlpatterns = [
     path("transaction/", views.in_transaction),
     path("saved/", views.saved),
     path("each/", views.each),
-    path("tell/<uuid:user>/", views.tell),
+    path("push-to/<uuid:user>/", views.push_to_user),
     path("notes/", views.notes),
     path("online/", views.online),
     path("stream/start/<room>/", stream.start),

@@ -1,4 +1,4 @@
-"""Views that push, as a site's own would."""
+"""Views that push, as those of a site do."""
 
 import gc
 import json
@@ -86,9 +86,9 @@ def each(request: HttpRequest) -> HttpResponse:
     return HttpResponse("sent")
 
 
-def tell(request: HttpRequest, user: UUID) -> HttpResponse:
-    """Push to all that ``user`` has open what is for nobody else."""
-    send_to_user(user, "told", request.GET["payload"])
+def push_to_user(request: HttpRequest, user: UUID) -> HttpResponse:
+    """Push to all connections of ``user``."""
+    send_to_user(user, "private", request.GET["payload"])
     return HttpResponse("sent")
 
 
@@ -108,7 +108,7 @@ def stats(request: HttpRequest) -> HttpResponse:
 
 
 async def count_members(room: str) -> int:
-    """How many channels of this process are in the group of ``room``."""
+    """Return the number of this process's channels in the group of ``room``."""
     return len(layer_groups().get(room_group(room), ()))
 
 

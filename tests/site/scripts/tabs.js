@@ -27,13 +27,12 @@ window.joined = Promise.all((rooms ? rooms.split(",") : []).map((room) => realti
 realtime.connect();
 
 /** Sends a number to the room each 100 ms, from 0 on. */
-window.startSaying = (room) => {
-  let count = 0;
+window.startSending = (room) => {
+  window.sentCount = 0;
   window.refused = [];
-  window.saying = setInterval(() => {
-    const number = count;
-    count += 1;
-    window.said = count;
+  window.sending = setInterval(() => {
+    const number = window.sentCount;
+    window.sentCount += 1;
     realtime.sendToRoom(room, number).catch(({ code }) => window.refused.push([number, code]));
   }, 100);
 };

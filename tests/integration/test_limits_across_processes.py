@@ -1,4 +1,4 @@
-"""Limits hold to the number however many ask at the same moment, over all processes."""
+"""Limits hold exactly over all processes, also if many connections ask at the same moment."""
 
 import asyncio
 import collections
@@ -15,12 +15,13 @@ from tests.support.helpers import eventually
 pytestmark = pytest.mark.slow
 
 KINDS = ("uvicorn", "uvicorn", "daphne")
-SEATS = 10
+ROOM_SIZE = 10
+PONG_TIMEOUT_SECONDS = 5
 
 
 @contextlib.asynccontextmanager
 async def sixty_at_once(servers):
-    """60 sockets of one user that open at the same moment, a third on each server."""
+    """Open 60 sockets of one user at the same moment, a third of them on each server."""
     headers = {"Cookie": servers[0].make_sessions("user")["user"]}
     opening = [
         websockets.connect(server.ws_url, additional_headers=headers)
@@ -33,11 +34,11 @@ async def sixty_at_once(servers):
 
 
 def codes(sockets):
-    """How many sockets are open (None), and were closed with which code."""
+    """Count the sockets by their close codes; the code of an open one is None."""
     return collections.Counter(socket.close_code for socket in sockets)
 
 
-async def test_of_sixty_at_once_exactly_five_stay_where_the_oldest_are_closed(cluster):
+async def test_five_of_sixty_simultaneous_connections_stay_if_the_oldest_are_closed(cluster):
     servers = cluster(*KINDS)
     async with sixty_at_once(servers) as sockets:
         with contextlib.suppress(TimeoutError):
@@ -50,7 +51,7 @@ async def test_of_sixty_at_once_exactly_five_stay_where_the_oldest_are_closed(cl
                 await assert_alive(socket)
 
 
-async def test_of_sixty_at_once_exactly_five_are_accepted_where_more_are_refused(cluster):
+async def test_five_of_sixty_simultaneous_connections_are_accepted_if_more_are_refused(cluster):
     servers = cluster(*KINDS, CONNECTION_LIMIT_POLICY="refuse")
     async with sixty_at_once(servers) as sockets:
         await eventually(lambda: codes(sockets)[4505] == 55)
@@ -67,7 +68,7 @@ async def test_of_sixty_at_once_exactly_five_are_accepted_where_more_are_refused
 
 async def assert_alive(socket):
     await socket.send(json.dumps({"type": "ping", "timestamp": 0}))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PONG_TIMEOUT_SECONDS):
         while json.loads(await socket.recv())["type"] != "pong":
             pass
 
@@ -76,7 +77,7 @@ async def total(server):
     return (await server.aget("/stats/")).json()["totalConnections"]
 
 
-async def test_limits_and_counts_are_of_all_servers_together(cluster):
+async def test_limits_and_counts_cover_all_servers(cluster):
     first, second = cluster(
         "uvicorn", "daphne", ROOMS={"pair": {"public": True, "max_connections": 2}}
     )
@@ -96,8 +97,8 @@ async def test_limits_and_counts_are_of_all_servers_together(cluster):
             assert stats["roomStats"] == {"pair": 2}
 
 
-async def test_a_room_of_ten_never_holds_eleven(cluster):
-    room = {"public": True, "max_connections": SEATS}
+async def test_room_never_exceeds_max_connections(cluster):
+    room = {"public": True, "max_connections": ROOM_SIZE}
     servers = cluster(*KINDS, ROOMS={"ten": room})
     async with contextlib.AsyncExitStack() as stack:
         listeners = [
@@ -108,7 +109,7 @@ async def test_a_room_of_ten_never_holds_eleven(cluster):
         counted = asyncio.create_task(keep_counting(servers))
         for _ in range(50):
             await fill_and_empty(servers, listeners)
-        await come_and_go(listeners)
+        await join_and_leave(listeners)
         counted.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await counted
@@ -118,40 +119,40 @@ async def keep_counting(servers):
     while True:
         for server in servers:
             stats = (await server.aget("/stats/")).json()["roomStats"]
-            assert stats.get("ten", 0) <= SEATS
+            assert stats.get("ten", 0) <= ROOM_SIZE
 
 
 async def fill_and_empty(servers, listeners):
-    """All ask at once for a seat: ten get one, and give it back."""
-    outcomes = await asyncio.gather(*map(take_seat, listeners))
-    seated = [each for each, outcome in zip(listeners, outcomes, strict=True) if outcome]
-    assert len(seated) == SEATS
+    """Let all connections join at once: ten get in, and leave again."""
+    outcomes = await asyncio.gather(*map(join, listeners))
+    members = [each for each, outcome in zip(listeners, outcomes, strict=True) if outcome]
+    assert len(members) == ROOM_SIZE
     found = (await random.choice(servers).aget("/stats/")).json()
-    assert found["roomStats"] == {"ten": SEATS}
-    await asyncio.gather(*map(leave_seat, seated))
+    assert found["roomStats"] == {"ten": ROOM_SIZE}
+    await asyncio.gather(*map(leave, members))
 
 
-async def take_seat(listener):
+async def join(listener):
     answer = await listener.ask("subscribe", {"room": "ten"})
     assert answer["type"] == "subscribed" or answer["payload"]["code"] == "ROOM_FULL"
     return answer["type"] == "subscribed"
 
 
-async def leave_seat(listener):
+async def leave(listener):
     assert (await listener.ask("unsubscribe", {"room": "ten"}))["type"] == "unsubscribed"
 
 
-async def come_and_go(listeners):
-    """Seats change hands: who has been told ``subscribed`` and has not asked to leave has one."""
-    seated = set()
+async def join_and_leave(listeners):
+    """Let all connections join and leave by turns; the members never exceed the size."""
+    members = set()
 
-    async def move(listener):
+    async def repeat(listener):
         for _ in range(20):
-            if await take_seat(listener):
-                seated.add(listener)
-                assert len(seated) <= SEATS
+            if await join(listener):
+                members.add(listener)
+                assert len(members) <= ROOM_SIZE
                 await asyncio.sleep(0)
-                seated.remove(listener)
-                await leave_seat(listener)
+                members.remove(listener)
+                await leave(listener)
 
-    await asyncio.gather(*map(move, listeners))
+    await asyncio.gather(*map(repeat, listeners))

@@ -1,4 +1,4 @@
-"""An ASGI application that answers one text with many, over the shortcut and around it in turn."""
+"""An ASGI application that answers one text with many, in turn by direct write and by ``send``."""
 
 import json
 
@@ -11,21 +11,22 @@ async def application(scope, receive, send):
     await receive()
     before = find_direct_writer(send)
     await send({"type": "websocket.accept"})
-    shortcut = find_direct_writer(send)
-    kind = {"is_there": shortcut is not None, "was_there": before is not None}
+    writer = find_direct_writer(send)
+    kind = {"is_there": writer is not None, "was_there": before is not None}
     await send({"type": "websocket.send", "text": json.dumps(kind)})
     while (event := await receive())["type"] == "websocket.receive":
         count, size = json.loads(event["text"])
         texts = [f"{number} é {'x' * size}" for number in range(count)]
         while texts:
-            # One by ASGI, one and three past it.
-            for several in (0, 1, 3):
-                together, texts = tuple(texts[: max(1, several)]), texts[max(1, several) :]
-                if not several or not shortcut.write(together if several > 1 else together[0]):
-                    for text in together:
+            # One text by ``send``, one by direct write, and three by one direct write.
+            for count in (0, 1, 3):
+                batch, texts = tuple(texts[: max(1, count)]), texts[max(1, count) :]
+                if not count or not writer.write(batch if count > 1 else batch[0]):
+                    for text in batch:
                         await send({"type": "websocket.send", "text": text})
-        # daphne drops who has not answered a close within a second, with all that is under way.
+        # daphne drops a client that does not answer a close within a second, and so what is
+        # still unsent.
         await receive()
         await send({"type": "websocket.close", "code": 4503})
-        if shortcut.write("late"):
+        if writer.write("late"):
             raise AssertionError("written after the close")
