@@ -1,4 +1,4 @@
-"""The page that draws the packages agrees with the contract that holds their walls."""
+"""The drawing in docs/architecture.md agrees with the contracts of import-linter."""
 
 import re
 import tomllib
@@ -14,12 +14,12 @@ CONTRACTS = SETTINGS["importlinter"]["contracts"]
 
 
 def layers():
-    """The names of the layers contract, the highest first."""
+    """Return the names in the layers contract, the highest first."""
     (contract,) = [each for each in CONTRACTS if each["type"] == "layers"]
     return [name for row in contract["layers"] for name in row.split(" | ")]
 
 
-def test_page_draws_the_packages_in_the_order_of_the_contract():
+def test_drawing_has_the_packages_in_the_order_of_the_contract():
     (chain,) = re.findall(r"^    site --> (.*) --> base$", PAGE, re.MULTILINE)
     packages = chain.split(" --> ")
     assert [name for name in layers() if name in packages] == packages
@@ -29,13 +29,13 @@ def test_page_draws_the_packages_in_the_order_of_the_contract():
     assert set(re.findall(r"^    (\w+)\[", PAGE, re.MULTILINE)) == {"site", *packages, "base"}
 
 
-def test_layers_are_the_packages_and_modules_there_are():
+def test_contract_has_all_packages_and_modules():
     packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     modules = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
     assert set(layers()) == packages | modules
 
 
-def test_inside_of_each_package_is_protected():
+def test_modules_of_each_package_are_protected():
     protected = {
         name
         for each in CONTRACTS

@@ -1,4 +1,4 @@
-"""The example project without a browser, in processes of its own, as it has settings of its own."""
+"""The example project without a browser. It runs in processes, as it has settings of its own."""
 
 import json
 import os
@@ -17,8 +17,8 @@ from tests.support.valkey import Valkey
 
 ROLES = {"user": "user", "editor": "editor", "admin": "admin", "master": "master"}
 
-#: Prepares the users twice, as the command does, and says each time what there is.
-PREPARE_TWICE = """
+#: Creates the users twice, as the command does, and prints them both times.
+CREATE_TWICE = """
 from django.contrib.auth.models import User
 from example_project.support.demo_users import DEMO_USERS, ensure
 from pm_realtime.roles import role_of
@@ -36,7 +36,7 @@ print(json.dumps(found))
 
 @pytest.fixture
 def manage(tmp_path):
-    """Run a management command of the example project; what it printed."""
+    """Run a management command of the example project: ``manage(…)`` returns its output."""
 
     def manage(*arguments):
         done = subprocess.run(
@@ -55,7 +55,7 @@ def manage(tmp_path):
 
 @pytest.fixture
 def shell(manage):
-    """Run lines of Python in the example project; the JSON they print last."""
+    """Run Python in the example project: ``shell(code)`` returns the JSON in its last line."""
 
     def shell(code):
         return json.loads(manage("shell", "-c", f"import json\n{code}").splitlines()[-1])
@@ -63,7 +63,7 @@ def shell(manage):
     return shell
 
 
-def test_the_checks_have_nothing_to_say(manage):
+def test_system_checks_pass(manage):
     manage("check", "--fail-level", "WARNING")
 
 
@@ -71,9 +71,9 @@ def test_no_migration_is_missing(manage):
     manage("makemigrations", "--check", "--dry-run")
 
 
-def test_preparing_the_users_again_changes_nothing(manage, shell):
+def test_creating_the_users_again_changes_nothing(manage, shell):
     manage("migrate", "--verbosity=0")
-    first, second = shell(PREPARE_TWICE)
+    first, second = shell(CREATE_TWICE)
     assert first == second
     has_demo_password, users = first
     assert has_demo_password == [True] * 4
@@ -81,7 +81,7 @@ def test_preparing_the_users_again_changes_nothing(manage, shell):
     assert all(full_name for _, _, full_name, _ in users)
 
 
-def test_a_changed_password_is_kept_and_said(tmp_path, shell):
+def test_changed_password_is_kept_and_reported(tmp_path, shell):
     with Demo(tmp_path) as demo:
         first = demo.people
         assert {person.username: person.role for person in first.values()} == ROLES
@@ -110,7 +110,7 @@ print(json.dumps(User.objects.get(username="editor").check_password("my own")))
     assert shell(kept) is True
 
 
-def test_a_taken_port_is_said_and_the_next_one_used(tmp_path):
+def test_port_in_use_is_reported_and_the_next_one_is_used(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         demo = Demo(tmp_path)
         demo.port = taken.getsockname()[1]
@@ -120,13 +120,13 @@ def test_a_taken_port_is_said_and_the_next_one_used(tmp_path):
 
 
 @pytest.mark.parametrize("number", ["0", "33", "-1", "many"])
-def test_a_number_of_processes_that_is_none_is_refused_in_a_sentence(tmp_path, number):
+def test_invalid_number_of_processes_is_refused(tmp_path, number):
     done = run_demo(tmp_path, f"--processes={number}")
     assert done.returncode == 2
     assert f"1 to 32 processes, got '{number}'" in done.stderr
 
 
-def test_a_redis_that_does_not_answer_is_said_before_anything_starts(tmp_path):
+def test_unreachable_redis_is_reported_before_the_start(tmp_path):
     url = "redis://:secret@127.0.0.1:1/0"
     for number in "1", "2":
         done = run_demo(tmp_path, f"--processes={number}", REDIS_URL=url)
@@ -150,7 +150,7 @@ def test_a_redis_that_does_not_answer_is_said_before_anything_starts(tmp_path):
         "secret@127.0.0.1",
     ],
 )
-def test_an_address_that_is_none_is_said_without_a_password(tmp_path, url):
+def test_invalid_address_is_reported_without_a_password(tmp_path, url):
     done = run_demo(tmp_path, REDIS_URL=url)
     assert done.returncode == 1
     assert done.stderr.startswith("CommandError: REDIS_URL must be an address such as redis://")
@@ -170,14 +170,14 @@ def test_an_address_that_is_none_is_said_without_a_password(tmp_path, url):
         ("redis://:secret", "…"),
     ],
 )
-def test_an_address_is_shown_without_what_may_be_a_password(url, shown):
+def test_address_is_shown_without_its_password(url, shown):
     assert without_password(url) == shown
 
 
-def test_a_redis_that_wants_another_password_says_so(tmp_path):
+def test_wrong_password_of_redis_is_reported(tmp_path):
     server = Valkey("--requirepass", "right")
     try:
-        for url, said in (
+        for url, message in (
             (server.url, "wants a password. Put it into REDIS_URL"),
             (f"{server.url}?password=wrong", "does not take the name or password in REDIS_URL"),
             (server.url.replace("//", "//:wrong@"), "does not take the name or password"),
@@ -185,14 +185,14 @@ def test_a_redis_that_wants_another_password_says_so(tmp_path):
             done = run_demo(tmp_path, REDIS_URL=url)
             assert done.returncode == 1
             assert done.stderr.startswith("CommandError: The Redis at redis://")
-            assert said in done.stderr
+            assert message in done.stderr
             assert "wrong" not in done.stderr
     finally:
         server.kill()
 
 
-def test_ctrl_c_while_it_prepares_ends_it_quietly(tmp_path):
-    # What interrupts here is the first query of the migrations.
+def test_ctrl_c_during_the_migrations_ends_it_without_output(tmp_path):
+    # The first connection to the database sends the signal.
     interrupt = """
 import os, signal, sys
 from django.core.management import execute_from_command_line
@@ -222,7 +222,7 @@ execute_from_command_line(["manage.py", "demo"])
         ("channels_redis", [], {"REDIS_URL": "redis://127.0.0.1:1/0"}),
     ],
 )
-def test_what_is_not_installed_is_asked_for(tmp_path, missing, options, environment):
+def test_missing_package_is_reported(tmp_path, missing, options, environment):
     installed = tmp_path / "installed"
     installed.mkdir()
     for entry in Path(sysconfig.get_path("purelib")).iterdir():
@@ -253,7 +253,7 @@ def run_demo(folder, *options, python=(sys.executable,), **more):
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "http"])
-def test_a_port_that_is_none_is_refused_in_a_sentence(tmp_path, port):
+def test_invalid_port_is_refused(tmp_path, port):
     done = run_demo(tmp_path, "--port", port)
     assert done.returncode == 2
     assert f"--port: a port is a number from 1 to 65535, got '{port}'" in done.stderr

@@ -1,4 +1,4 @@
-"""What docs/deployment.md tells an admin to write is accepted by what it is for."""
+"""The programs of docs/deployment.md accept its commands and configuration files."""
 
 import argparse
 import ast
@@ -29,7 +29,7 @@ def command(text):
 
 
 def unit():
-    """The directives of the unit, each with its value, over all sections."""
+    """Return the directives of the unit from all sections."""
     lines = BLOCKS[UNIT].replace("\\\n", " ").splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line)
 
@@ -51,7 +51,7 @@ def acl_rules():
     return name, rules
 
 
-def test_uvicorn_takes_the_options_of_the_command_and_of_the_unit_which_agree():
+def test_uvicorn_accepts_the_command_which_is_also_that_of_the_unit():
     program, *shown = command(BLOCKS["server: uvicorn"])
     path, *in_unit = command(unit()["ExecStart"].replace("%i", "18001"))
     assert program == Path(path).name == "uvicorn"
@@ -64,17 +64,17 @@ def test_uvicorn_takes_the_options_of_the_command_and_of_the_unit_which_agree():
     assert taken["timeout_graceful_shutdown"] < int(unit()["TimeoutStopSec"])
 
 
-def test_every_option_of_uvicorn_that_is_named_exists():
+def test_every_option_of_uvicorn_in_the_tables_exists():
     known = {option for param in uvicorn.main.params for option in param.opts}
-    named = {word for line in TEXT.splitlines() if "|" in line for word in options(line)}
-    assert {"--ws", "--backlog"} < named <= known
+    found = {word for line in TEXT.splitlines() if "|" in line for word in options(line)}
+    assert {"--ws", "--backlog"} < found <= known
 
 
 def options(line):
     return re.findall(r"(?<=[` ])--[a-z-]+", line)
 
 
-def test_daphne_takes_the_options_of_its_command():
+def test_daphne_accepts_the_options_of_its_command():
     program, *shown = command(BLOCKS["server: daphne"])
     assert program == "daphne"
     parser = CommandLineInterface().parser
@@ -82,7 +82,7 @@ def test_daphne_takes_the_options_of_its_command():
     assert parser.parse_args(shown).application == "mysite.asgi:application"
 
 
-def test_nginx_sends_the_path_to_the_ports_of_the_services_with_all_they_need():
+def test_nginx_passes_the_path_and_the_headers_to_the_ports_of_the_services():
     site = BLOCKS["nginx: site"]
     assert site.count("{") == site.count("}")
     path = Conf.settings()["PATH"].default
@@ -101,7 +101,7 @@ def test_nginx_sends_the_path_to_the_ports_of_the_services_with_all_they_need():
     assert set(re.findall(r"server 127\.0\.0\.1:(\d+);", upstream)) == {"18001", "18002"}
 
 
-def test_every_setting_and_close_code_that_is_named_exists():
+def test_every_setting_and_close_code_exists():
     django = {
         "ALLOWED_HOSTS",
         "CONN_HEALTH_CHECKS",
@@ -110,8 +110,8 @@ def test_every_setting_and_close_code_that_is_named_exists():
         "SECURE_PROXY_SSL_HEADER",
     }
     known = {*Conf.settings(), *django, "CHANNEL_LAYERS"}
-    named = {word for word in re.findall(r"`([A-Z]+_[A-Z_]+)`", TEXT) if word != "SO_REUSEPORT"}
-    assert named <= known
+    found = {word for word in re.findall(r"`([A-Z]+_[A-Z_]+)`", TEXT) if word != "SO_REUSEPORT"}
+    assert found <= known
     assert {int(code) for code in re.findall(r"\b4[0-9]{3}\b", TEXT)} <= {
         *map(int, CloseCode),
         *(4096, 4999),
@@ -119,12 +119,14 @@ def test_every_setting_and_close_code_that_is_named_exists():
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_the_layers_pass_the_checks(settings, name):
+def test_layers_pass_the_checks(settings, name):
     settings.CHANNEL_LAYERS = channel_layers(name)
     assert [each for each in run_checks() if str(each.id).startswith("pm_realtime.")] == []
 
 
-async def test_the_restricted_user_may_do_all_that_is_needed(settings, user, configure):
+async def test_user_of_the_acl_has_all_permissions_that_the_package_needs(
+    settings, user, configure
+):
     valkey = Valkey()
     try:
         admin = valkey.client()
@@ -149,7 +151,7 @@ async def test_the_restricted_user_may_do_all_that_is_needed(settings, user, con
         valkey.kill()
 
 
-def test_valkey_takes_the_settings():
+def test_valkey_accepts_the_settings():
     lines = BLOCKS["redis: redis.conf"].splitlines()
     options = [word for line in lines for word in _as_option(line)]
     valkey = Valkey(*options)
@@ -168,5 +170,5 @@ def _as_option(line):
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)\)", TEXT))
-def test_links_lead_somewhere(target):
+def test_links_lead_to_files(target):
     assert (PAGE.parent / target).exists()

@@ -1,4 +1,4 @@
-"""The browser client: its own tests, its built files, its size, and the constants of the server."""
+"""The browser client: its tests, its built files, its size, and its copy of server constants."""
 
 import gzip
 import json
@@ -19,8 +19,8 @@ BUILT = Path(pm_realtime.__file__).parent / "static/pm_realtime"
 ENTRIES = ("auto", "client", "shared", "vue")
 CODES = range(1000, 5000)
 
-#: Bytes that a page loads without Vue and shared tabs: client.js and auto.js, gzipped.
-BUDGET = 9000
+#: The size of client.js and auto.js, gzipped: the files of a page without Vue and shared tabs.
+MAX_CLIENT_BYTES = 9000
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def generator():
 
 @pytest.fixture(scope="module")
 def constants():
-    """What constants.js exports; for ``mayReconnect`` its answer for each close code."""
+    """The exports of constants.js, with the results of ``mayReconnect`` for all close codes."""
     script = f"""
         const {{ mayReconnect, ...exported }} =
             await import({json.dumps((SOURCES / "constants.js").as_uri())});
@@ -77,14 +77,14 @@ def test_static_files_are_the_built_ones_and_the_declarations():
         ("vue", {'from"vue"', 'from"./client.js"'}),
     ],
 )
-def test_a_built_file_loads_nothing_but_the_client(name, expected):
-    """A circle of imports would also keep Django from giving the files hashed names."""
+def test_built_file_imports_nothing_but_the_client(name, expected):
+    """With circular imports, Django could not give the files hashed names."""
     text = (BUILT / f"{name}.js").read_text()
     assert set(re.findall(r'(?:from|import\b)\s*\(?"[^"]+"\)?', text)) == expected
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_a_source_map_has_its_sources(name):
+def test_source_map_has_its_sources(name):
     text = (BUILT / f"{name}.js").read_text()
     assert text.endswith(f"\n//# sourceMappingURL={name}.js.map\n")
     found = json.loads((BUILT / f"{name}.js.map").read_text())
@@ -95,11 +95,11 @@ def test_a_source_map_has_its_sources(name):
 
 def test_client_stays_within_its_size():
     loaded = b"".join((BUILT / name).read_bytes() for name in ("auto.js", "client.js"))
-    assert len(gzip.compress(loaded, 9)) < BUDGET
+    assert len(gzip.compress(loaded, 9)) < MAX_CLIENT_BYTES
 
 
 @pytest.mark.parametrize("path", sorted(SOURCES.rglob("*.js")), ids=lambda path: path.name)
-def test_a_source_keeps_to_one_subject(path):
+def test_source_has_at_most_300_lines(path):
     assert len(path.read_text().splitlines()) <= 300
 
 

@@ -1,4 +1,4 @@
-"""What pip and npm install: the wheel, built from a copy of this tree, and the npm package."""
+"""The files in the wheel, which is built from a copy of this tree, and in the npm package."""
 
 import email
 import json
@@ -17,8 +17,8 @@ from tests.support.node import npm, run
 
 ROOT = Path(__file__).resolve().parent.parent
 STATIC = "pm_realtime/static"
-#: The files of the client that are imported from outside, by the name that npm gives them.
-PUBLIC = {
+#: The public modules of the client with their names in the npm package.
+EXPORTS = {
     "pm_realtime/client": ".",
     "pm_realtime/vue": "./vue",
     "pm_realtime_testing/testing": "./testing",
@@ -56,7 +56,7 @@ def test_wheel_has_the_package_without_the_sources_of_the_client(wheel):
     assert "pm_realtime/backends/redis/lua/common.lua" in packed
 
 
-def test_wheel_names_its_python_and_its_extras(wheel):
+def test_wheel_has_the_required_python_and_the_extras(wheel):
     (name,) = [name for name in wheel.namelist() if name.endswith("METADATA")]
     metadata = email.message_from_bytes(wheel.read(name))
     assert metadata["Name"] == "pm-realtime"
@@ -78,8 +78,8 @@ def npm_package():
     return json.loads((ROOT / "package.json").read_text())
 
 
-def test_npm_packs_the_static_files_and_nothing_else(npm_package):
-    # Without this machine's own settings, about which npm may print warnings.
+def test_npm_packs_only_the_static_files(npm_package):
+    # Without the settings of this machine, about which npm may print warnings.
     environment = {**os.environ, "NPM_CONFIG_USERCONFIG": os.devnull}
     command = [*npm(), "pack", "--dry-run", "--json", "--loglevel=warn", "--no-update-notifier"]
     done = run(*command, cwd=ROOT, env=environment)
@@ -96,7 +96,7 @@ def test_npm_packs_the_static_files_and_nothing_else(npm_package):
 def test_npm_exports_each_public_module_with_its_types(npm_package):
     exports = {
         file: {"types": f"./{STATIC}/{name}.d.ts", "default": f"./{STATIC}/{name}.js"}
-        for name, file in PUBLIC.items()
+        for name, file in EXPORTS.items()
     }
     assert npm_package["exports"] == {**exports, "./package.json": "./package.json"}
     for targets in exports.values():

@@ -1,4 +1,4 @@
-"""Every defence that docs/security.md names is shown by a test, and that test exists."""
+"""Each defence in docs/security.md has a test that exists."""
 
 import re
 from pathlib import Path
@@ -15,17 +15,17 @@ ROWS = [
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0][:60])
-def test_a_defence_is_shown_by_tests_that_exist(row):
-    threat, defence, shown_by = row
+def test_defence_has_tests_that_exist(row):
+    threat, defence, tests = row
     assert threat
     assert defence
-    named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", shown_by)
-    assert named
-    for path, name in named:
+    found = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", tests)
+    assert found
+    for path, name in found:
         assert re.search(rf"^(async )?def {name}\(", (ROOT / path).read_text(), re.MULTILINE), name
 
 
-def test_there_are_threats_and_the_page_is_found():
+def test_page_has_threats_and_is_linked():
     assert len(ROWS) >= 20
     assert "docs/security.md" in (ROOT / "SECURITY.md").read_text()
     assert "docs/security.md" in (ROOT / "README.md").read_text()

@@ -1,4 +1,4 @@
-"""The built client under static files storages: every import and source map leads to a file."""
+"""The built client in static files storages: every import and source map is the name of a file."""
 
 import json
 import re
@@ -22,7 +22,7 @@ REFERENCE = re.compile(r"""(?:from|import\()\s*["'](\.[^"']+)|^//# sourceMapping
 
 @pytest.fixture
 def collect(tmp_path):
-    """Collect the client's files with a storage: ``collect(storage)``; the path of auto.js."""
+    """``collect(storage)`` collects the files of the client and returns the path of auto.js."""
 
     def collect_with(storage):
         with override_settings(
@@ -42,14 +42,14 @@ def collect(tmp_path):
 
 
 def references(path):
-    """The files of this client that a file names."""
+    """Return the files of the client to which a file refers."""
     return {
         path.parent / (imported or map) for imported, map in REFERENCE.findall(path.read_text())
     }
 
 
 def loaded_by(path):
-    """A module and all that it leads to, by the names without hashes."""
+    """Return a module and all files that it loads, by their names without hashes."""
     found, waiting = {}, [path]
     while waiting:
         file = waiting.pop()
@@ -59,7 +59,7 @@ def loaded_by(path):
 
 
 @pytest.mark.parametrize("storage", [PLAIN, HASHED, REWRITTEN])
-def test_every_reference_leads_to_a_file(collect, storage):
+def test_every_reference_is_the_name_of_a_file(collect, storage):
     auto = collect(storage)
     modules = {"auto.js", "client.js", "shared.js"}
     assert set(loaded_by(auto)) == modules | {f"{name}.map" for name in modules}
@@ -67,7 +67,7 @@ def test_every_reference_leads_to_a_file(collect, storage):
         assert all(named.is_file() for named in references(path))
 
 
-def test_a_storage_that_rewrites_imports_names_only_hashed_files(collect):
+def test_storage_that_rewrites_imports_uses_only_hashed_names(collect):
     found = loaded_by(collect(REWRITTEN))
     assert [path.name for path in found.values() if not HASHED_NAME.search(path.name)] == []
 
@@ -88,10 +88,10 @@ def test_client_starts_from_hashed_files_alone(collect, tmp_path):
         globalThis.document = Object.assign(new EventTarget(), {{
           querySelector: () => ({{ dataset: {{ pmRealtime: '{{"url": "ws://a/"}}' }} }}),
         }});
-        let heard;
-        document.addEventListener("realtime:ready", ({{ detail }}) => {{ heard = detail; }});
+        let ready;
+        document.addEventListener("realtime:ready", ({{ detail }}) => {{ ready = detail; }});
         const {{ realtime }} = await import({json.dumps(module.as_uri())});
-        console.log(heard === realtime && window.realtime === realtime, realtime.status);
+        console.log(ready === realtime && window.realtime === realtime, realtime.status);
     """
     done = run(node(), "--input-type=module", "--eval", script)
     assert done.stdout == "true stopped\n"

@@ -38,7 +38,7 @@ class Tags(HTMLParser):
 
 
 def attributes(arguments="", **context):
-    """The attributes of the rendered tag, which has no content."""
+    """Return the attributes of the rendered tag, which has no content."""
     text = Template(f"{{% load pm_realtime %}}{{% realtime_client {arguments} %}}").render(
         Context(context)
     )
@@ -91,7 +91,7 @@ def test_options_override_the_settings():
 
 
 def test_values_without_a_json_type_are_converted():
-    """JSON has no infinity; ids of users may be UUIDs; addresses may be lazy."""
+    """JSON has no infinity, user ids may be UUIDs, and addresses may be lazy."""
     user = UUID(int=7)
     found = options("shared=user max_reconnect_attempts=endless", user=user, endless=inf)
     assert found == {"url": "/api/ws", "maxReconnectAttempts": None, "shared": str(user)}
@@ -157,7 +157,7 @@ def test_invalid_option_raises_an_error_that_names_valid_values(name, value, exp
 
 
 class LazyNonce(SimpleLazyObject):
-    """A nonce as in Django 6 and django-csp: false until it is read."""
+    """A nonce as in Django 6 and django-csp, which is false until it is read."""
 
     def __bool__(self):
         return False
