@@ -39,10 +39,10 @@ from pm_realtime.testing import session_cookie
 from tests.site.asgi import application
 from tests.support.helpers import (
     NO_CONNECTIONS,
-    complaints,
     eventually,
     layer_channels,
     layer_groups,
+    log_lines,
     running_tasks,
 )
 
@@ -334,7 +334,7 @@ async def test_twenty_thousand_operations_leave_no_objects(make_user, configure,
         for number in range(USERS)
     ]
     churn = Churn(users, random.Random(seed))
-    with complaints(logging.ERROR) as errors:
+    with log_lines(logging.ERROR) as errors:
         await start_threads()
         await churn.run(WARM_UP)
         await churn.end()

@@ -16,7 +16,7 @@ from pm_realtime.protocol import CloseCode, ErrorCode, decode
 from tests.fuzz import site
 from tests.fuzz.connection import FENCE, AsgiConnection
 from tests.fuzz.oracle import check_frame, frames_of
-from tests.support.helpers import complaints, eventually
+from tests.support.helpers import eventually, log_lines
 
 #: The role of the sender by the first byte of an input; ``r`` has a rate limit.
 SENDERS = {"a": None, "u": "user", "e": "editor", "r": "user"}
@@ -63,7 +63,7 @@ class ReceiveTarget:
             stack.enter_context(override_settings(PM_REALTIME=self._settings, CHANNEL_LAYERS={}))
             stack.callback(channel_layers.backends.clear)
             channel_layers.backends.clear()
-            self._complaints = stack.enter_context(complaints())
+            self._log_lines = stack.enter_context(log_lines())
             self._runner = stack.enter_context(asyncio.Runner())
             self._runner.get_loop().set_exception_handler(log_error)
             self._observer = AsgiConnection()
@@ -78,7 +78,7 @@ class ReceiveTarget:
     def __call__(self, data):
         sender = chr(data[0]) if data else "a"
         self._runner.run(self._check(sender, list(frames_of(data[1:]))))
-        assert not self._complaints, self._complaints
+        assert not self._log_lines, self._log_lines
 
     async def _start_observer(self):
         await self._observer.__aenter__()

@@ -157,7 +157,7 @@ def errors_of(caplog: Any) -> list[Any]:
     return [record for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")]
 
 
-class _Complaints(logging.Handler):
+class _LogLines(logging.Handler):
     def __init__(self, level: int) -> None:
         super().__init__(level)
         self.found: list[str] = []
@@ -167,9 +167,9 @@ class _Complaints(logging.Handler):
 
 
 @contextlib.contextmanager
-def complaints(level: int = logging.WARNING) -> Iterator[list[str]]:
+def log_lines(level: int = logging.WARNING) -> Iterator[list[str]]:
     """The log lines of the block. No other handler keeps them, with the frames they refer to."""
-    handler, root = _Complaints(level), logging.getLogger()
+    handler, root = _LogLines(level), logging.getLogger()
     others, root.handlers = root.handlers, [handler]
     try:
         yield handler.found
