@@ -245,9 +245,9 @@ def fake_results(**ours):
 def test_target_is_met_or_missed_or_not_measured():
     found = fake_results(connect=70.0, idle=120.0)
     found.records = [record for record in found.records if record.system != "nchan"]
-    said = {result.target.what: result for result in target_results(found)}
+    by_target = {result.target.what: result for result in target_results(found)}
     connect, idle, nchan = (
-        next(result for what, result in said.items() if word in what)
+        next(result for what, result in by_target.items() if word in what)
         for word in ("a connect", "idle", "Nchan")
     )
     assert connect.is_met
@@ -256,7 +256,7 @@ def test_target_is_met_or_missed_or_not_measured():
     assert not nchan.is_met
     assert nchan.ratio is None
     text = report.targets_table(found)
-    assert text.count("| met |") == sum(result.is_met for result in said.values())
+    assert text.count("| met |") == sum(result.is_met for result in by_target.values())
     assert text.count("not measured") == 1
 
 
