@@ -39,11 +39,14 @@ class Frames:
     def __init__(self, page):
         self.sockets = []
         self.sent = []
-        page.on("websocket", self._record)
+        page.on("websocket", self._add_socket)
 
-    def _record(self, socket):
+    def _add_socket(self, socket):
         self.sockets.append(socket)
-        socket.on("framesent", self.sent.append)
+        socket.on("framesent", self._add_frame)
+
+    def _add_frame(self, frame):
+        self.sent.append(frame)
 
     def count(self, type_):
         return sum(f'"type":"{type_}"' in frame for frame in self.sent)
