@@ -42,7 +42,7 @@ class MissedMessages(Protocol):
         """The connections whose messages are noted, by id; always the same object."""
 
     def begin(self, member: Member) -> None:
-        """Note what ``member`` is sent from now on."""
+        """Note the messages that ``member`` is sent from now on."""
 
     def keep(self, member: Member) -> bool:
         """``member`` has dropped: put a member in its place that gathers its messages.
@@ -54,7 +54,7 @@ class MissedMessages(Protocol):
         """Let ``member`` go on where its client has stopped reading."""
 
     def hand_over(self, connection_id: str, group: str, serial: int) -> Sequence[Message]:
-        """What a connection missed in ``group``, which it has just joined.
+        """The messages that a connection missed in ``group``, which it has just joined.
 
         ``serial`` is that of the last message whose fan-out has begun.
         """
