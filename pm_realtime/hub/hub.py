@@ -17,7 +17,7 @@ from pm_realtime.hub.registry import Registry
 from pm_realtime.hub.resume import ResumeBuffers
 from pm_realtime.hub.sweep import sweep_forever
 from pm_realtime.layer import (
-    DEFAULT_TIMINGS,
+    PROBE_TIMINGS,
     ControlMessage,
     Group,
     ProbeTimings,
@@ -33,7 +33,7 @@ class Hub:
         self,
         *,
         members_per_turn: int = MEMBERS_PER_TURN,
-        probe_timings: ProbeTimings = DEFAULT_TIMINGS,
+        probe_timings: ProbeTimings = PROBE_TIMINGS,
         make_missed: Callable[[Registry], MissedMessages] = ResumeBuffers,
     ) -> None:
         self._registry = Registry()

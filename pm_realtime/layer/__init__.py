@@ -11,7 +11,7 @@ from pm_realtime.layer.contract import SUBSCRIPTIONS, LayerAdapter
 from pm_realtime.layer.groups import (
     authenticated_group, connection_group, control_group, role_group, room_group, user_group,
 )
-from pm_realtime.layer.liveness import DEFAULT_TIMINGS, ProbeTimings
+from pm_realtime.layer.liveness import PROBE_TIMINGS, ProbeTimings
 from pm_realtime.layer.local import LocalChannelLayer, get_layer, is_in_process
 from pm_realtime.layer.memberships import Group, Groups
 from pm_realtime.layer.process_channel import ProcessChannel

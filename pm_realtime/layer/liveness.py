@@ -47,7 +47,7 @@ class ProbeTimings:
     suspect_interval_seconds: float = 0.05
 
 
-DEFAULT_TIMINGS: Final = ProbeTimings()
+PROBE_TIMINGS: Final = ProbeTimings()
 
 
 class LivenessProbe:
@@ -64,7 +64,7 @@ class LivenessProbe:
         *,
         resubscribe: Callable[[], Awaitable[None]],
         unsubscribe_stale: Callable[[], Awaitable[None]],
-        timings: ProbeTimings = DEFAULT_TIMINGS,
+        timings: ProbeTimings = PROBE_TIMINGS,
     ) -> None:
         self._layer = layer
         self._channel = channel
@@ -83,8 +83,8 @@ class LivenessProbe:
         self._is_healthy.set()
         self._must_resubscribe = self._is_subscribed = False
         self._down_reason: str | None = None
-        #: The receiver notes arrivals here: a probe behind other messages is late, not lost.
-        self.arrivals = 0
+        #: Kept by the receiver: a probe behind other messages is late, not lost.
+        self.deliveries = 0
         self.is_delivering = False
 
     async def start(self) -> None:
@@ -268,14 +268,14 @@ class _Misses:
         self._probe = probe
         self._down_after_seconds = timings.down_after_seconds
         self._began_at = time.monotonic()
-        self._arrivals = probe.arrivals
+        self._deliveries = probe.deliveries
         self._count = 0
-        #: Whether other messages arrived meanwhile, so that the probe may be behind them.
+        #: Whether other messages were delivered meanwhile, so that the probe may be behind them.
         self.are_late = False
 
     def add(self) -> None:
-        self.are_late = self._probe.is_delivering or self._arrivals != self._probe.arrivals
-        self._arrivals = self._probe.arrivals
+        self.are_late = self._probe.is_delivering or self._deliveries != self._probe.deliveries
+        self._deliveries = self._probe.deliveries
         self._count = 0 if self.are_late else self._count + 1
 
     @property

@@ -13,7 +13,7 @@ from channels.layers import BaseChannelLayer
 from pm_realtime.exceptions import OutageError
 from pm_realtime.layer import guarded_calls, sending
 from pm_realtime.layer.adapters import adapter_for
-from pm_realtime.layer.liveness import DEFAULT_TIMINGS, LivenessProbe, ProbeTimings
+from pm_realtime.layer.liveness import PROBE_TIMINGS, LivenessProbe, ProbeTimings
 from pm_realtime.layer.local import get_layer
 from pm_realtime.layer.memberships import Groups
 from pm_realtime.layer.receiver import MessageHandler, Receiver
@@ -22,7 +22,7 @@ from pm_realtime.observability import LAYER, outage
 logger = logging.getLogger("pm_realtime.push")
 
 #: Seconds after which the sockets of a closed channel are idle; before, the layer may still read.
-IDLE_SECONDS: Final = 2.0
+IDLE_SOCKET_SECONDS: Final = 2.0
 #: Seconds after which a call that was given up has no effect on the server any more.
 LATE_CALL_SECONDS: Final = 10.0
 
@@ -48,7 +48,7 @@ class ProcessChannel:
     """Belongs to one hub: ``groups`` are the hub's, ``handler`` gets what arrives for them."""
 
     def __init__(
-        self, groups: Groups[Any], handler: MessageHandler, timings: ProbeTimings = DEFAULT_TIMINGS
+        self, groups: Groups[Any], handler: MessageHandler, timings: ProbeTimings = PROBE_TIMINGS
     ) -> None:
         self._groups = groups
         self._handler = handler
@@ -203,7 +203,7 @@ class ProcessChannel:
     async def _connect(self, layer: BaseChannelLayer) -> tuple[str, LivenessProbe]:
         # After a restart of Redis each socket of a layer that was not used meanwhile fails once.
         closed_at = _closed_at.get(asyncio.get_running_loop())
-        if closed_at is None or time.monotonic() - closed_at >= IDLE_SECONDS:
+        if closed_at is None or time.monotonic() - closed_at >= IDLE_SOCKET_SECONDS:
             await adapter_for(layer).close_idle()
         try:
             return await self._start_probe(layer)

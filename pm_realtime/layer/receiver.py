@@ -20,8 +20,8 @@ from pm_realtime.observability import throttle
 logger = logging.getLogger("pm_realtime.push")
 
 #: Seconds between two attempts to receive from a layer that fails: the first and the longest.
-FIRST_RETRY_SECONDS: Final = 0.1
-MAX_RETRY_SECONDS: Final = 1.0
+FIRST_RECEIVE_RETRY_SECONDS: Final = 0.1
+MAX_RECEIVE_RETRY_SECONDS: Final = 1.0
 #: Messages that are received before any of them is handed on.
 MAX_RECEIVED_MESSAGES: Final = 64
 #: A group is busy if the delivery of its last message took at least so long.
@@ -84,18 +84,18 @@ class Receiver:
 
     async def run(self) -> None:
         """Receive until cancelled, whatever the layer raises."""
-        delay = FIRST_RETRY_SECONDS
+        delay = FIRST_RECEIVE_RETRY_SECONDS
         while True:
             error = await self._receive()
             self._handler.begin_turn()
             await self._hand_on()
             await asyncio.sleep(0)
             if error is None:
-                delay = FIRST_RETRY_SECONDS
+                delay = FIRST_RECEIVE_RETRY_SECONDS
                 continue
             self._probe.mark_down(error)
             await asyncio.sleep(delay)
-            delay = min(delay * 2, MAX_RETRY_SECONDS)
+            delay = min(delay * 2, MAX_RECEIVE_RETRY_SECONDS)
 
     async def _receive(self) -> Exception | None:
         """Wait for a message, unless some are here already; the error of the layer, if any."""
@@ -138,13 +138,14 @@ class Receiver:
                 if is_probe(messages[0]):
                     self._probe.receive(messages[0])
                 else:
-                    self._probe.arrivals += 1
                     self._probe.is_delivering = True
                     await self._deliver(group, messages)
             except Exception:
                 logger.exception("A message of the channel layer could not be delivered.")
             finally:
-                self._probe.is_delivering = False
+                if self._probe.is_delivering:
+                    self._probe.is_delivering = False
+                    self._probe.deliveries += 1
             ended = time.monotonic()
             self._last = _Delivery(group, ended - began, ended)
 
