@@ -21,7 +21,6 @@ from pm_realtime.connection.drain import get_drain
 from pm_realtime.connection.gate import Gate
 from pm_realtime.connection.handshake import Handshake, refusal_of
 from pm_realtime.connection.inbox import Inbox
-from pm_realtime.connection.notify import notify
 from pm_realtime.connection.revocation import Revocation
 from pm_realtime.connection.sockets import limit_read_buffer
 from pm_realtime.connection.state import State
@@ -30,6 +29,7 @@ from pm_realtime.connection.timings import ConnectionTimings
 from pm_realtime.exceptions import CommandError
 from pm_realtime.hub import OwnerKey, get_hub
 from pm_realtime.layer import ControlMessage
+from pm_realtime.observability import log_event
 from pm_realtime.protocol import (
     CloseCode,
     Command,
@@ -38,6 +38,7 @@ from pm_realtime.protocol import (
     error_payload,
     make_envelope,
 )
+from pm_realtime.rooms import run_site_code
 
 logger = logging.getLogger("pm_realtime.connection")
 
@@ -80,16 +81,14 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self.state = State.HANDSHAKE
         self._subprotocol = choose_subprotocol(scope.get("subprotocols") or ())
         self._outbox = make_outbox(self._subprotocol, send, on_overflow=self._close_slow)
-        self._inbox = Inbox(self, lambda: self._outbox.is_closed, self.timings)
-        self._revocation = Revocation(self, self.timings)
+        self._inbox = Inbox(self, self._outbox)
+        self._revocation = Revocation(self)
         self._handshake = Handshake(self, self._revocation)
         self._tasks = ConnectionTasks()
         self._close_code = 1006
-        #: When the handshake began, and when the client fell silent: never while a frame of it is
-        #: handled. In monotonic seconds.
-        self._began_at = time.monotonic()
-        self._silent_since = math.inf
         self._was_open = False
+        #: Monotonic seconds. A client is not silent while a frame of it is handled.
+        self._began_at, self._silent_since = time.monotonic(), math.inf
         #: Frames after `connected`, sent or waiting.
         self._frames = 0
 
@@ -116,9 +115,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     async def dispatch(self, message: Any) -> None:
         """Hand an ASGI event to its method.
 
-        Channels' own version first has the one database thread of the process close old
-        connections, so each frame would wait for the slowest query. Here the code that uses the
-        database returns its connections itself.
+        Channels' own version first has the one database thread of the process close connections,
+        so each frame would wait for the slowest query. Here the code that uses the database does.
         """
         await getattr(self, message["type"].replace(".", "_"))(message)
 
@@ -131,7 +129,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             await self._refuse(error)
 
     async def websocket_disconnect(self, message: Any) -> None:
-        await self._inbox.finish()
+        await self._inbox.finish_messages()
         code = message.get("code") or 1005
         if not self._outbox.is_closed:
             self._close_code = code
@@ -220,15 +218,12 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
 
     def go_away(self, command_seconds: float) -> None:
         """Close with 4012, as the process stops, once running commands are done."""
-        if self.state is not State.OPEN:
-            return  # A handshake finds out itself, and refuses with a code that a browser sees.
-        if self._inbox.worker is None:
-            self._end_with_process()
-        else:
-            self.begin(self._go_away_after(self._inbox.worker, command_seconds))
+        # A handshake finds out itself, and refuses with a code that a browser sees.
+        if self.state is State.OPEN:
+            self.begin(self._go_away(command_seconds))
 
-    async def _go_away_after(self, worker: asyncio.Task[None], seconds: float) -> None:
-        await asyncio.wait({worker}, timeout=seconds)
+    async def _go_away(self, command_seconds: float) -> None:
+        await self._inbox.finish(command_seconds)
         self._end_with_process()
 
     def _end_with_process(self) -> None:
@@ -240,8 +235,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
 
     def check_heartbeat(self, deadline: float) -> None:
         """Close with 4001 if a client that sends pings is silent since before ``deadline``."""
-        inbox = self._inbox
-        if inbox.has_pinged and self._silent_since < deadline and inbox.worker is None:
+        if self._inbox.has_pinged and not self._inbox.worker and self._silent_since < deadline:
             self.end(CloseCode.HEARTBEAT_LOST, "no heartbeat")
 
     def receive_control(self, message: ControlMessage) -> None:
@@ -289,7 +283,11 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
 
         Django logs a receiver that raises.
         """
-        await notify(self, signal, arguments)
+        identity = self.identity
+        log_event(signal, self.connection_id, identity.user_id, identity.role, arguments)
+        if signal.has_listeners(type(self)):
+            about = {"connection_id": self.connection_id, "user": identity.user, **arguments}
+            await run_site_code(signal.asend_robust, sender=type(self), **about)
 
     async def send(  # type: ignore[override]
         self, text_data: str | None = None, bytes_data: bytes | None = None, close: Any = False

@@ -1,9 +1,10 @@
-"""What a connection does for each control message: the one table."""
+"""The one table of what a connection does for each control message."""
 
 from collections.abc import Callable
 from typing import Any, Final
 
-from pm_realtime.connection.revocation import Connection, Revocation
+from pm_realtime.connection.revocation import Revocation
+from pm_realtime.connection.state import Connection
 from pm_realtime.layer import (
     ChangePending,
     Close,
@@ -20,26 +21,22 @@ from pm_realtime.layer import (
 )
 from pm_realtime.rooms import force_join, force_leave
 
-Act = Callable[[Connection, Revocation, Any], None]
+_Act = Callable[[Connection, Revocation, Any], None]
 
-_TABLE: Final[dict[type[ControlMessage], Act]] = {
-    Close: lambda connection, _, message: connection.end(message.code, message.reason),
-    Subscribe: lambda connection, _, message: connection.begin(
-        force_join(connection, message.room)
+_TABLE: Final[dict[type[ControlMessage], _Act]] = {
+    Close: lambda connection, _, it: connection.end(it.code, it.reason),
+    Subscribe: lambda connection, _, it: connection.begin(force_join(connection, it.room)),
+    Unsubscribe: lambda connection, _, it: connection.begin(
+        force_leave(connection, it.room, it.reason)
     ),
-    Unsubscribe: lambda connection, _, message: connection.begin(
-        force_leave(connection, message.room, message.reason)
-    ),
-    Refresh: lambda _, revocation, message: revocation.refresh(message.change),
-    ChangePending: lambda _, revocation, message: revocation.expect_change(message.change),
-    Recheck: lambda _, revocation, message: revocation.recheck(),
-    RefreshRoom: lambda _, revocation, message: revocation.refresh_room(message.room),
-    SessionEnded: lambda _, revocation, message: revocation.end_session(message.session),
-    SessionRekeyed: lambda _, revocation, message: revocation.rekey_session(message.session),
-    CookieExpected: lambda _, revocation, message: revocation.expect_cookie(message.session),
-    CookieRenewed: lambda _, revocation, message: revocation.renew_cookie(
-        message.session, message.auth_hash, message.expires_at
-    ),
+    Refresh: lambda _, revocation, it: revocation.refresh(it.change),
+    ChangePending: lambda _, revocation, it: revocation.expect_change(it.change),
+    Recheck: lambda _, revocation, it: revocation.recheck(),
+    RefreshRoom: lambda _, revocation, it: revocation.refresh_room(it.room),
+    SessionEnded: lambda _, revocation, it: revocation.end_session(it.session),
+    SessionRekeyed: lambda _, revocation, it: revocation.rekey_session(it.session),
+    CookieExpected: lambda _, revocation, it: revocation.expect_cookie(it.session),
+    CookieRenewed: lambda _, revocation, it: revocation.renew_cookie(it),
 }
 
 

@@ -1,18 +1,16 @@
-"""From a text to the socket without a detour, where the server shows its own way there.
+"""Direct writes: texts go to the socket past ASGI, if the server is one that is known here.
 
-ASGI hands each connection a dict, of which the server makes a frame: for a broadcast the same one
-a thousand times. A frame from a server is not masked, so without compression it is the same for
-all, and is made once here. What cannot be seen, or looks otherwise than expected (other servers,
-compression, a middleware around ``send``), goes by ASGI as before.
+Each ASGI ``send`` makes a frame of a dict: for a broadcast the same frame a thousand times. A frame
+from a server is not masked, so without compression it is the same for all, and is made once here.
+Other servers, compression or a middleware around ``send`` are served through ASGI.
 """
 
 from functools import partial
 from types import MethodType
 from typing import Any, Final, Protocol
 
-#: First byte of a text frame that is the whole message.
-TEXT: Final = b"\x81"
-PROTOCOL: Final = "WebSocketProtocol"
+#: The first byte of a text frame that is a whole message.
+TEXT_FRAME: Final = b"\x81"
 
 #: A text, or several that go out together, each in a frame of its own.
 Texts = str | tuple[str, ...]
@@ -21,7 +19,7 @@ _made: tuple[Texts, bytes] = ("", b"\x81\x00")
 
 
 def frame_of(texts: Texts) -> bytes:
-    """What carries ``texts``, made once for all who are given the same object in turn."""
+    """The frames of ``texts``, made once for connections that get the same object in turn."""
     global _made
     made_for, frame = _made
     if made_for is not texts:
@@ -39,21 +37,21 @@ def _frames(texts: Texts) -> bytes:
 def _frame(payload: bytes) -> bytes:
     size = len(payload)
     if size < 126:
-        return b"%b%c%b" % (TEXT, size, payload)
+        return b"%b%c%b" % (TEXT_FRAME, size, payload)
     if size < 65536:
-        return b"%b\x7e%b%b" % (TEXT, size.to_bytes(2, "big"), payload)
-    return b"%b\x7f%b%b" % (TEXT, size.to_bytes(8, "big"), payload)
+        return b"%b\x7e%b%b" % (TEXT_FRAME, size.to_bytes(2, "big"), payload)
+    return b"%b\x7f%b%b" % (TEXT_FRAME, size.to_bytes(8, "big"), payload)
 
 
 class DirectWriter(Protocol):
-    """The way to one socket."""
+    """Writes to one socket."""
 
     def write(self, texts: Texts) -> bool:
-        """Send a text, or several in one go; False, and nothing sent, where ASGI has to do it."""
+        """Send a text, or several in one go. False, and nothing is sent, if ASGI has to do it."""
 
 
 class _Uvicorn:
-    """``--ws websockets-sansio``, whose protocol is asked what its own ``send`` would ask it."""
+    """``--ws websockets-sansio``. It is asked what its own ``send`` would ask."""
 
     __slots__ = ("_connection", "_open", "_protocol", "_writable", "_write")
 
@@ -78,13 +76,13 @@ class _Uvicorn:
             return False
         try:
             self._write(frame_of(texts))
-        except RuntimeError:  # uvloop, where the socket is gone already.
+        except RuntimeError:  # From uvloop, if the socket is gone.
             return False
         return True
 
 
 class _Daphne:
-    """daphne, which asks much of itself and then autobahn for each frame."""
+    """daphne. Its own ``send`` does much work in itself and in autobahn for each frame."""
 
     __slots__ = ("_connections", "_is_tcp", "_limit", "_protocol", "_transport")
 
@@ -93,7 +91,7 @@ class _Daphne:
         self._limit = protocol.maxMessagePayloadSize
         self._protocol = protocol
         self._transport = protocol.transport
-        # Not TLS, which is another class around this one.
+        # TLS is another class around this one.
         self._is_tcp = _is_exactly(self._transport, "twisted", "Server")
         if self._is_tcp:
             _is_waiting(self._transport)
@@ -119,7 +117,7 @@ class _Daphne:
         return True
 
     def _write(self, frame: bytes) -> None:
-        """At once, where nothing waits to be written and the socket takes all of it."""
+        """Write at once if nothing waits to be written and the socket takes all of it."""
         transport = self._transport
         if self._is_tcp and transport.connected and not _is_waiting(transport):
             written = transport.writeSomeData(frame)
@@ -141,10 +139,10 @@ def _is_waiting(transport: Any) -> bool:
 
 
 def find_direct_writer(send: Any) -> DirectWriter | None:
-    """The way behind an ASGI ``send`` whose handshake is done, or None."""
+    """The direct writer behind an ASGI ``send`` after its handshake, or None."""
     try:
         return _find_daphne(send) if isinstance(send, partial) else _find_uvicorn(send)
-    except AttributeError:  # Another version, which keeps these things elsewhere.
+    except AttributeError:  # Another version of the server.
         return None
 
 
@@ -155,26 +153,29 @@ def _find_uvicorn(send: Any) -> DirectWriter | None:
     is_plain = protocol.handshake_complete and protocol.initial_response is None
     if not is_plain or protocol.conn.extensions or not _is_own(send, "send"):
         return None
-    shortcut = _Uvicorn(protocol)
-    return shortcut if shortcut.is_free() else None  # And whatever it looks at is there.
+    writer = _Uvicorn(protocol)
+    return writer if writer.is_free() else None  # This also reads all attributes once.
 
 
 def _find_daphne(send: "partial[Any]") -> DirectWriter | None:
     server: Any = getattr(send.func, "__self__", None)
     protocol: Any = send.args[0] if len(send.args) == 1 and not send.keywords else None
-    if not (_is_exactly(server, "daphne", "Server") and _is_exactly(protocol, "daphne", PROTOCOL)):
+    if not (
+        _is_exactly(server, "daphne", "Server")
+        and _is_exactly(protocol, "daphne", "WebSocketProtocol")
+    ):
         return None
     is_plain = protocol.state == protocol.STATE_OPEN and protocol._perMessageCompress is None
     if not is_plain or not _is_own(send.func, "handle_reply"):
         return None
-    shortcut = _Daphne(server, protocol)
-    return shortcut if shortcut.is_free() else None
+    writer = _Daphne(server, protocol)
+    return writer if writer.is_free() else None
 
 
 def _is_own(method: Any, name: str) -> bool:
     """Whether ``method`` is the one of that name in the source of its object's class.
 
-    What traces a site may have put its own there, which has to see every frame.
+    Tracing may have replaced it, and has to see every frame.
     """
     if type(method) is not MethodType:
         return False
@@ -183,6 +184,6 @@ def _is_own(method: Any, name: str) -> bool:
 
 
 def _is_exactly(thing: object, package: str, name: str) -> bool:
-    """Whether ``thing`` is of that class, none derived from it. Servers are not imported for it."""
+    """Whether ``thing`` is of exactly that class. Servers are not imported for that."""
     kind = type(thing)
     return kind.__name__ == name and kind.__module__.partition(".")[0] == package

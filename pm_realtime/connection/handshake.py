@@ -2,7 +2,8 @@
 
 import logging
 import time
-from typing import Any, Final, NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs
 
 from channels.exceptions import StopConsumer
@@ -11,15 +12,14 @@ from pm_realtime import signals
 from pm_realtime.auth import authenticate, session_name
 from pm_realtime.backends import ConnectionInfo, get_backend
 from pm_realtime.conf import conf
-from pm_realtime.connection import gate, revocation
+from pm_realtime.connection import gate
 from pm_realtime.connection.drain import get_drain
 from pm_realtime.connection.origins import describe, is_allowed_origin
 from pm_realtime.connection.revocation import Revocation, groups_of
 from pm_realtime.connection.slot import ConnectionSlot
-from pm_realtime.connection.state import State
-from pm_realtime.connection.timings import ConnectionTimings
+from pm_realtime.connection.state import Connection, State
 from pm_realtime.exceptions import CloseConnection, CommandError, OutageError
-from pm_realtime.hub import Hub, ResumePosition, get_hub
+from pm_realtime.hub import Hub, Resumed, ResumePosition, get_hub
 from pm_realtime.layer import SessionRekeyed
 from pm_realtime.observability import throttle
 from pm_realtime.protocol import CloseCode
@@ -69,44 +69,14 @@ def _read_position(text: str) -> ResumePosition:
     return ResumePosition(connection_id, int(seen))
 
 
-class Former(NamedTuple):
-    """The last connection of a client that comes back.
-
-    ``resumed`` if this one goes on where it stopped; ``here`` if it was counted in this process;
-    ``elsewhere`` if this process does not know it, and it may be counted in another.
-    """
-
-    resumed: str | None = None
-    here: str | None = None
-    elsewhere: str | None = None
-
-
-NO_FORMER: Final = Former()
-
-
-class Connection(revocation.Connection, Protocol):
-    """The connection, as its handshake knows it."""
-
-    scope: Any
-    state: State
-    timings: ConnectionTimings
-
-    async def accept(self) -> None: ...
-
-    def welcome(self, payload: dict[str, Any]) -> None:
-        """Send ``connected`` with ``payload``, and then the frames that wait for it."""
-
-
+@dataclass(slots=True, eq=False, repr=False)
 class Handshake:
     """One connection's way in and, once it ends, out again."""
 
-    __slots__ = ("_connection", "_hub", "_revocation", "_slot")
-
-    def __init__(self, connection: Connection, revocation: Revocation) -> None:
-        self._connection = connection
-        self._revocation = revocation
-        self._hub: Hub | None = None
-        self._slot = ConnectionSlot()
+    _connection: Connection
+    _revocation: Revocation
+    _hub: Hub | None = None
+    _slot: ConnectionSlot = field(default_factory=ConnectionSlot)
 
     async def run(self) -> bool:
         """Let the connection in. False if it was answered, but does not stay.
@@ -129,7 +99,7 @@ class Handshake:
         query = read_query(connection.scope.get("query_string", b""))
         if query.asks_who:
             await self._identify()
-            connection.welcome(self._payload(None))
+            connection.welcome(self._payload(""))
             connection.end(1000, "said who")
             return False
         began = time.monotonic()
@@ -137,11 +107,12 @@ class Handshake:
         await hub.add(connection)
         await self._identify()
         self._check_cookie(hub)
-        former = self._resume(hub, query.resume)
+        resumed = self._resume(hub, query.resume)
         await self._join_own_groups(hub, began)
-        await self._take_slot(former)
+        last_id = query.resume.connection_id if query.resume is not None else ""
+        await self._take_slot(resumed.former, last_id if hub.find(last_id) is None else "")
         get_drain().check()
-        connection.welcome(self._payload(former.resumed))
+        connection.welcome(self._payload(last_id if resumed.is_whole else ""))
         return True
 
     async def undo(self) -> None:
@@ -173,20 +144,12 @@ class Handshake:
         if name is not None and hub.control_log.has(SessionRekeyed(name), seconds):
             raise CloseConnection(CloseCode.OVERLOADED, "the session has a new cookie")
 
-    def _resume(self, hub: Hub, position: ResumePosition | None) -> Former:
+    def _resume(self, hub: Hub, position: ResumePosition | None) -> Resumed:
         """Go on after the client's last connection, and from now on let this one be resumed."""
-        if position is None:
-            return NO_FORMER
-        is_resumed, here = False, None
-        if conf.RESUME_PERIOD:
-            hub.missed.begin(self._connection)
-            is_resumed, here = hub.missed.resume(self._connection, position)
-        is_known = hub.find(position.connection_id) is not None
-        return Former(
-            resumed=position.connection_id if is_resumed else None,
-            here=here,
-            elsewhere=None if is_known else position.connection_id or None,
-        )
+        if position is None or not conf.RESUME_PERIOD:
+            return Resumed(is_whole=False, former=None)
+        hub.missed.begin(self._connection)
+        return hub.missed.resume(self._connection, position)
 
     async def _join_own_groups(self, hub: Hub, began: float) -> None:
         """Receive pushes and control messages, also those since the user was read."""
@@ -199,8 +162,12 @@ class Handshake:
         if connection.state >= State.CLOSING:
             raise StopConsumer
 
-    async def _take_slot(self, former: Former) -> None:
-        """Count the connection in; raise ``CloseConnection`` if there are too many."""
+    async def _take_slot(self, former: str | None, elsewhere: str) -> None:
+        """Count the connection in; raise ``CloseConnection`` if there are too many.
+
+        The client's last connection is counted out: ``former`` if it was open in this process,
+        ``elsewhere`` if only another process may know it.
+        """
         connection, identity = self._connection, self._connection.identity
         info = ConnectionInfo(
             connection_id=connection.connection_id,
@@ -208,14 +175,14 @@ class Handshake:
             role=identity.role,
             connected_at=time.time(),
         )
-        if former.here is not None:
+        if former is not None:
             # It would take a slot of its user from this connection, or from another tab.
-            await get_backend().remove(former.here)
-        await self._slot.take(info, instead_of=former.elsewhere)
+            await get_backend().remove(former)
+        await self._slot.take(info, instead_of=elsewhere or None)
         if connection.identity.role != info.role:
             await get_backend().set_role(connection.connection_id, connection.identity.role)
 
-    def _payload(self, resumed: str | None) -> dict[str, Any]:
+    def _payload(self, resumed: str) -> dict[str, Any]:
         identity = self._connection.identity
         payload = {
             "userId": identity.user_id,

@@ -3,15 +3,16 @@
 import asyncio
 import logging
 import math
-from collections.abc import Callable
-from typing import Any, Final, Protocol
+from dataclasses import dataclass, field
+from typing import Final
 
 from pm_realtime.commands import check_form, handle, is_instant
 from pm_realtime.concurrency import FairQueue, PerLoop
 from pm_realtime.conf import conf
+from pm_realtime.connection.outbox import Outbox
 from pm_realtime.connection.rate_limits import RateLimiter, parse_rate
 from pm_realtime.connection.sockets import abort
-from pm_realtime.connection.timings import ConnectionTimings
+from pm_realtime.connection.state import Connection
 from pm_realtime.exceptions import CloseConnection, CommandError, OutageError
 from pm_realtime.observability import log_rate_limit
 from pm_realtime.protocol import (
@@ -23,7 +24,6 @@ from pm_realtime.protocol import (
     decode,
     error_payload,
 )
-from pm_realtime.rooms import Connection as RoomConnection
 
 logger = logging.getLogger("pm_realtime.connection")
 
@@ -33,44 +33,18 @@ MAX_WAITING_COMMANDS: Final = 100
 _malformed: Final = PerLoop(FairQueue)
 
 
-class Connection(RoomConnection, Protocol):
-    """The connection, as its inbox knows it."""
-
-    base_send: Any
-
-    def answer(self, type: str, payload: Any, id: str | None) -> None: ...
-
-    def end(self, code: int, reason: str = "") -> None: ...
-
-
+@dataclass(slots=True, eq=False, repr=False)
 class Inbox:
     """Belongs to one connection and its event loop."""
 
-    __slots__ = (
-        "_commands",
-        "_connection",
-        "_is_closed",
-        "_limiter",
-        "_timings",
-        "has_pinged",
-        "worker",
-    )
-
-    def __init__(
-        self,
-        connection: Connection,
-        is_closed: Callable[[], bool],
-        timings: ConnectionTimings,
-    ) -> None:
-        self._connection = connection
-        self._is_closed = is_closed
-        self._timings = timings
-        self._limiter = RateLimiter()
-        # A list, as an empty deque takes 700 bytes and most connections never use it.
-        self._commands: list[Command] = []
-        #: The task that carries out commands; None while there are none.
-        self.worker: asyncio.Task[None] | None = None
-        self.has_pinged = False
+    _connection: Connection
+    _outbox: Outbox
+    _limiter: RateLimiter = field(default_factory=RateLimiter)
+    #: A list, as an empty deque takes 700 bytes and most connections never use it.
+    _commands: list[Command] = field(default_factory=list)
+    #: The task that carries out commands; None while there are none.
+    worker: asyncio.Task[None] | None = None
+    has_pinged: bool = False
 
     async def receive(self, frame: str | bytes | None) -> None:
         """Carry out the command in ``frame`` after those before it.
@@ -94,16 +68,19 @@ class Inbox:
                 await self._put(command)
         except Exception as error:
             self._answer(error, command)
-            if not is_well_formed and not self._is_closed():
+            if not is_well_formed and not self._outbox.is_closed:
                 await self._slow_down()
 
-    async def finish(self) -> None:
+    async def finish(self, seconds: float | None = None) -> None:
+        """Carry out the commands that wait, for at most ``seconds``."""
+        if self.worker is not None:
+            await asyncio.wait({self.worker}, timeout=seconds)
+
+    async def finish_messages(self) -> None:
         """After the client's end: carry out its messages to others, drop the rest."""
-        if self.worker is None:
-            return
         if not any(each.type == MessageType.MESSAGE for each in self._commands):
             self._commands.clear()
-        await asyncio.wait({self.worker})
+        await self.finish()
 
     def _check_rate(self) -> None:
         """Count one well-formed command.
@@ -113,7 +90,7 @@ class Inbox:
         if (setting := conf.RATE_LIMIT) is None:
             return
         rate = parse_rate(setting)
-        wait = self._limiter.take(rate, self._timings.clock())
+        wait = self._limiter.take(rate, self._connection.timings.clock())
         if not wait:
             return
         if self._limiter.is_abused(rate):
@@ -132,11 +109,11 @@ class Inbox:
         """
         if (setting := conf.RATE_LIMIT) is None:
             return
-        count = self._limiter.count_malformed(parse_rate(setting), self._timings.clock())
+        count = self._limiter.count_malformed(parse_rate(setting), self._connection.timings.clock())
         if count <= self._limiter.MIN_REFUSALS:
             return
         queue = _malformed.get()
-        if count * (len(queue) + 1) > self._timings.max_malformed_frames:
+        if count * (len(queue) + 1) > self._connection.timings.max_malformed_frames:
             flood = CloseConnection(CloseCode.RATE_LIMITED, "a flood of malformed messages")
             self._answer(flood, None)
         else:
@@ -146,13 +123,13 @@ class Inbox:
         self._commands.append(command)
         if self.worker is None:
             self.worker = asyncio.get_running_loop().create_task(self._carry_out_all())
-            await asyncio.wait({self.worker}, timeout=self._timings.slow_command_seconds)
+            await asyncio.wait({self.worker}, timeout=self._connection.timings.slow_command_seconds)
         elif len(self._commands) > MAX_WAITING_COMMANDS:
             await asyncio.wait({self.worker})
 
     async def _carry_out_all(self) -> None:
         try:
-            while self._commands and not self._is_closed():
+            while self._commands and not self._outbox.is_closed:
                 command = self._commands.pop(0)
                 try:
                     await handle(self._connection, command)

@@ -1,4 +1,4 @@
-"""Whose page opens a connection: the ``Origin`` of a handshake against the hosts of the site."""
+"""The check of a handshake's ``Origin`` against the hosts of the site."""
 
 import re
 from collections import defaultdict
@@ -26,9 +26,9 @@ _APP_HOST: Final = re.compile(r"[a-z0-9._-]*")
 
 
 class Origin(NamedTuple):
-    """An origin in its one spelling; one of an app's own scheme may have no host and no port.
+    """An origin in canonical form. With an app's own scheme it may have no host and no port.
 
-    In a pattern, the host ``*.example.com`` stands for ``example.com`` and all below it.
+    In a pattern, the host ``*.example.com`` means ``example.com`` and all its subdomains.
     """
 
     scheme: str
@@ -39,9 +39,9 @@ class Origin(NamedTuple):
 def is_allowed_origin(scope: Scope) -> bool:
     """Whether the page that opens this connection belongs to the site.
 
-    By default a page is ours when its host is one of ``ALLOWED_HOSTS``, its port the one of the
-    request or its scheme's own, and its scheme no less secure than the request; or when
-    ``CSRF_TRUSTED_ORIGINS`` lists it. Under ``"*"`` only the request's own host is ours.
+    By default a page is ours if its host is one of ``ALLOWED_HOSTS``, its port that of the request
+    or of its scheme, and its scheme no less secure than the request; or if
+    ``CSRF_TRUSTED_ORIGINS`` lists it. With ``"*"`` only the request's own host is ours.
     ``ALLOWED_ORIGINS`` replaces all of this. A handshake without ``Origin`` comes from no browser.
     """
     request = _Handshake(scope)
@@ -51,7 +51,7 @@ def is_allowed_origin(scope: Scope) -> bool:
     allowed = conf.ALLOWED_ORIGINS
     if allowed is not None and "*" in allowed:
         return True
-    # A browser writes a host of other letters in ASCII.
+    # A browser sends an internationalised host in ASCII.
     origin = _parse(raw) if raw.isascii() else None
     if origin is None:
         return False
@@ -61,7 +61,7 @@ def is_allowed_origin(scope: Scope) -> bool:
 
 
 def describe(scope: Scope) -> str:
-    """What a log says of a handshake that was refused: all that :func:`is_allowed_origin` read."""
+    """The parts of a handshake that :func:`is_allowed_origin` has read, for the log."""
     request = _Handshake(scope)
     origin, host = (request.META.get(name, "") for name in ("HTTP_ORIGIN", "HTTP_HOST"))
     scheme = "https" if request.is_secure() else "http"
@@ -69,12 +69,12 @@ def describe(scope: Scope) -> str:
 
 
 def is_pattern(text: str) -> bool:
-    """Whether ``text`` in ``ALLOWED_ORIGINS`` can ever let a page in."""
+    """Whether ``text`` in ``ALLOWED_ORIGINS`` can ever match a page."""
     return text == "*" or _parse_pattern(text) is not None
 
 
 class _Handshake(HttpRequest):
-    """A handshake as Django sees a request: its settings for proxies say what was asked for."""
+    """A handshake as a request of Django, whose settings for proxies apply to it."""
 
     def __init__(self, scope: Scope) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class _Handshake(HttpRequest):
 
 
 def _meta(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Headers under Django's names; one that comes twice is joined, and so no origin or host."""
+    """Headers by Django's names. One that comes twice is joined, and then no origin or host."""
     found = defaultdict(list)
     for raw_name, raw_value in headers:
         name, value = raw_name.decode("latin1"), raw_value.decode("latin1")
@@ -122,9 +122,9 @@ def _is_own(origin: Origin, request: HttpRequest) -> bool:
 
 
 def _own_hosts(request: HttpRequest) -> tuple[list[str], str]:
-    """The hosts that are ours, and the port the browser asked for where it asked for one of them.
+    """The patterns of our hosts, and the port of the request if its host is one of them.
 
-    As Django decides it, with hosts in their one spelling.
+    As Django decides it, with hosts in canonical form.
     """
     meta = request.META
     raw = meta.get("HTTP_X_FORWARDED_HOST") if settings.USE_X_FORWARDED_HOST else None
@@ -138,7 +138,7 @@ def _own_hosts(request: HttpRequest) -> tuple[list[str], str]:
 
 
 def _parse(text: str) -> Origin | None:
-    """``text`` as an origin; None where it is none."""
+    """``text`` as an origin; None if it is none."""
     match = _ORIGIN.fullmatch(text.lower())
     if match is None:
         return None
@@ -156,7 +156,7 @@ def _parse(text: str) -> Origin | None:
 
 @lru_cache(maxsize=1024)
 def _parse_pattern(text: str) -> Origin | None:
-    """The same of an origin in the settings, which may have a wildcard and letters of any kind."""
+    """As :func:`_parse`, for an origin in the settings: with a wildcard and any letters."""
     for prefix in ("http://*.", "https://*."):
         if text.lower().startswith(prefix):
             found = _parse(prefix.removesuffix("*.") + text[len(prefix) :])
@@ -165,7 +165,7 @@ def _parse_pattern(text: str) -> Origin | None:
 
 
 def _canonical(host: str) -> str:
-    """The one spelling of ``host``, as a browser sends it; empty where it is none."""
+    """``host`` as a browser sends it; empty if it is none."""
     try:
         if host.startswith("[") and host.endswith("]"):
             return f"[{IPv6Address(host[1:-1])}]"
@@ -178,6 +178,6 @@ def _canonical(host: str) -> str:
 
 
 def _canonical_pattern(host: str) -> str:
-    """The same of an entry of ``ALLOWED_HOSTS``, which may begin with a dot."""
+    """As :func:`_canonical` for an entry of ``ALLOWED_HOSTS``, which may begin with a dot."""
     found = _canonical(host.removeprefix("."))
     return f".{found}" if found and host.startswith(".") else found

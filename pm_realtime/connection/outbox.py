@@ -1,7 +1,7 @@
-"""One connection's way out.
+"""The frames that leave one connection.
 
-A frame goes straight to the ASGI server's ``send``. Only where that would wait, because the socket
-is full, the connection gets a queue and a task that empties it; so a slow reader costs the others
+A frame goes straight to the ASGI server's ``send``. Only if that would wait, because the socket is
+full, the connection gets a queue and a task that empties it. So a slow reader costs the others
 nothing, and a fast one costs no task.
 """
 
@@ -9,6 +9,7 @@ import asyncio
 import types
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator
+from dataclasses import dataclass, field
 from typing import Any
 
 from pm_realtime.conf import conf
@@ -17,54 +18,45 @@ from pm_realtime.connection.direct_write import DirectWriter, find_direct_writer
 Frame = dict[str, Any]
 Send = Callable[[Frame], Awaitable[None]]
 
-#: A close frame holds at most this many bytes of reason.
+#: The reason in a close frame can have so many bytes.
 MAX_REASON_BYTES = 123
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Outbox:
-    """Frames leave in the order they were given; none leaves after the close.
+    """Frames leave in the order in which they were given, and none after the close.
 
-    It starts held: frames wait until :meth:`release`. ``on_overflow`` is called when more than
+    At first they wait until :meth:`release`. ``on_overflow`` is called when more than
     ``MAX_QUEUE_BYTES`` would wait.
     """
 
-    __slots__ = (
-        "_direct_writer",
-        "_on_overflow",
-        "_queue",
-        "_queued_bytes",
-        "_send",
-        "_writer",
-        "is_closed",
-    )
-
-    def __init__(self, send: Send, on_overflow: Callable[[], None]) -> None:
-        self._send = send
-        self._on_overflow = on_overflow
-        self._queue: deque[tuple[int, Frame]] | None = deque()
-        self._queued_bytes = 0
-        self._direct_writer: DirectWriter | None = None
-        self._writer: asyncio.Task[None] | None = None
-        self.is_closed = False
+    _send: Send
+    _on_overflow: Callable[[], None]
+    #: The frames that wait, each with its size in bytes; None while the socket has room.
+    _queue: deque[tuple[int, Frame]] | None = field(default_factory=deque)
+    _queued_bytes: int = 0
+    _direct_writer: DirectWriter | None = None
+    _writer: asyncio.Task[None] | None = None
+    is_closed: bool = False
 
     def deliver(self, text: str) -> None:
-        """Send a text frame, now or, where the socket is full, in its turn. Never waits."""
+        """Send a text frame, now or, if the socket is full, in its turn. Never waits."""
         if self.is_closed:
             return
         if self._queue is not None:
-            self._wait_in_line(len(text.encode()), {"type": "websocket.send", "text": text})
+            self._enqueue(len(text.encode()), {"type": "websocket.send", "text": text})
         elif self._direct_writer is None or not self._direct_writer.write(text):
             self._try({"type": "websocket.send", "text": text})
 
     def deliver_all(self, texts: tuple[str, ...]) -> None:
-        """Send several text frames, in one go where the socket has room. Never waits."""
+        """Send several text frames, in one go if the socket has room. Never waits."""
         is_idle = self._queue is None and not self.is_closed
         if not is_idle or self._direct_writer is None or not self._direct_writer.write(texts):
             for text in texts:
                 self.deliver(text)
 
     def release(self, first: str) -> None:
-        """End the hold: ``first`` goes out, then all that has waited."""
+        """Send ``first``, then the frames that wait; later frames do not wait any more."""
         if self.is_closed or not self._is_held:
             return
         held, self._queue = self._queue or (), None
@@ -75,13 +67,16 @@ class Outbox:
             self.deliver(frame["text"])
 
     def agree(self, subprotocol: str | None) -> None:
-        """The handshake is answered with ``subprotocol``: here that changes nothing."""
+        """The handshake is accepted with ``subprotocol``. Nothing changes here."""
 
     def flush(self) -> None:
-        """Send what is kept only to go out together with what follows: here nothing ever is."""
+        """Send the texts that were gathered. Nothing is gathered here."""
 
     def close(self, code: int, reason: str = "") -> None:
-        """Close the socket once what waits is sent; what is still held is not. Never waits."""
+        """Close the socket after the frames that wait. Never waits.
+
+        Frames that wait for :meth:`release` are dropped.
+        """
         if self.is_closed:
             return
         self.is_closed = True
@@ -98,13 +93,13 @@ class Outbox:
             self._queue.append((0, frame))
 
     def discard(self) -> None:
-        """Forget all that waits."""
+        """Drop all frames that wait."""
         if self._queue is not None:
             self._queue.clear()
             self._queued_bytes = 0
 
     async def drain(self, seconds: float) -> None:
-        """Wait at most ``seconds`` until all is sent; drop what is not."""
+        """Wait at most ``seconds`` until all frames are sent; drop the rest."""
         self.is_closed = True
         try:
             if self._writer is not None:
@@ -118,7 +113,7 @@ class Outbox:
     def _is_held(self) -> bool:
         return self._queue is not None and self._writer is None
 
-    def _wait_in_line(self, size: int, frame: Frame) -> None:
+    def _enqueue(self, size: int, frame: Frame) -> None:
         assert self._queue is not None
         if self._queued_bytes + size > conf.MAX_QUEUE_BYTES:
             self._on_overflow()
@@ -127,7 +122,7 @@ class Outbox:
         self._queue.append((size, frame))
 
     def _try(self, frame: Frame) -> None:
-        """Take the first step of a send; most servers are done with it then."""
+        """Take the first step of a send: with most servers it is done then."""
         step = self._send(frame).__await__()
         try:
             awaited = next(step)
@@ -153,14 +148,14 @@ class Outbox:
             self._writer = None
 
     def _give_up(self) -> None:
-        """The server cannot send any more: the socket is gone, and ``receive`` will say so."""
+        """The socket is gone. ``receive`` will report it."""
         self.is_closed = True
         self.discard()
 
 
 @types.coroutine
 def _resume(step: Generator[Any, Any, None], awaited: Any) -> Generator[Any, Any, None]:
-    """The rest of an awaitable whose first step was taken by hand and waits for ``awaited``."""
+    """The rest of an awaitable whose first step waits for ``awaited``."""
     try:
         yield awaited
     except BaseException as error:

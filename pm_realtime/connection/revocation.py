@@ -6,21 +6,27 @@ message reaches a user, and no command is carried out for one, who has just lost
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from dataclasses import replace
-from typing import Any, Final, Protocol
+import math
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from django.db.models import Model
 
 from pm_realtime.auth import Identity, Rechecker, RecheckResult, get_rechecker
 from pm_realtime.backends import get_backend
-from pm_realtime.connection.timings import ConnectionTimings
+from pm_realtime.connection.state import Connection
 from pm_realtime.exceptions import BackendError
-from pm_realtime.hub import Member, get_hub
-from pm_realtime.layer import authenticated_group, connection_group, role_group, user_group
+from pm_realtime.hub import get_hub
+from pm_realtime.layer import (
+    CookieRenewed,
+    authenticated_group,
+    connection_group,
+    role_group,
+    user_group,
+)
 from pm_realtime.protocol import CloseCode
 from pm_realtime.roles import roles_up_to
-from pm_realtime.rooms import Connection as RoomConnection
 from pm_realtime.rooms import reconsider
 
 logger = logging.getLogger("pm_realtime.auth")
@@ -32,57 +38,30 @@ REASONS: Final = {
 }
 
 
-class Connection(RoomConnection, Member, Protocol):
-    """The connection, as its revocation knows it."""
-
-    def end(self, code: int, reason: str = "") -> None: ...
-
-    def begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run ``work`` beside what the connection does, until it ends."""
-
-
+@dataclass(slots=True, weakref_slot=True, eq=False, repr=False)
 class Revocation:
     """Belongs to one connection and its event loop."""
 
-    __slots__ = (
-        "__weakref__",
-        "_certain",
-        "_connection",
-        "_cookie_expected_until",
-        "_has_ended",
-        "_holds",
-        "_is_rekeyed",
-        "_is_suspect",
-        "_lock",
-        "_may_have_missed",
-        "_pending",
-        "_rechecker",
-        "_role",
-        "_second_look_at",
-        "_timings",
-        "version",
-    )
-
-    def __init__(self, connection: Connection, timings: ConnectionTimings) -> None:
-        self._connection = connection
-        self._timings = timings
-        #: Grows with each change, and each time that a change was found.
-        self.version = 0
-        #: The reasons to hold what arrives, and the event that there is none left.
-        self._holds = 0
-        self._certain: asyncio.Event | None = None
-        self._is_suspect = self._has_ended = self._is_rekeyed = False
-        #: Changes of transactions that are still open.
-        self._pending: set[str | None] = set()
-        #: Whether a control message about a room may have been lost.
-        self._may_have_missed = False
-        #: Until when a session that seems to have ended gets another look; monotonic seconds.
-        self._second_look_at: float | None = None
-        self._cookie_expected_until = float("-inf")
-        self._rechecker: Rechecker | None = None
-        #: The role whose groups the connection is in.
-        self._role: str | None = None
-        self._lock = asyncio.Lock()
+    _connection: Connection
+    #: Grows with each change, and each time that a change was found.
+    version: int = 0
+    #: The reasons to hold what arrives, and the event that there is none left.
+    _holds: int = 0
+    _certain: asyncio.Event | None = None
+    _is_suspect: bool = False
+    _is_rekeyed: bool = False
+    _has_ended: bool = False
+    #: Changes of transactions that are still open.
+    _pending: set[str | None] = field(default_factory=set)
+    #: Whether a control message about a room may have been lost.
+    _may_have_missed: bool = False
+    #: Until when a session that seems to have ended gets another look; monotonic seconds.
+    _second_look_until: float | None = None
+    _cookie_expected_until: float = -math.inf
+    _rechecker: Rechecker | None = None
+    #: The role whose groups the connection is in.
+    _role: str | None = None
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def identity(self) -> Identity:
@@ -130,7 +109,7 @@ class Revocation:
         self._pending.add(change)
         self._suspect()
         loop = asyncio.get_running_loop()
-        loop.call_later(self._timings.transaction_seconds, self._expect_no_more, change)
+        loop.call_later(self._connection.timings.transaction_seconds, self._expect_no_more, change)
 
     def _expect_no_more(self, change: str) -> None:
         if change in self._pending:
@@ -164,7 +143,7 @@ class Revocation:
 
     async def _end_rekeyed(self) -> None:
         # Not at once: the client would come again with the old cookie.
-        await asyncio.sleep(self._timings.cookie_delay_seconds)
+        await asyncio.sleep(self._connection.timings.cookie_delay_seconds)
         self._end(CloseCode.OVERLOADED)
 
     def expect_cookie(self, session: str) -> None:
@@ -174,13 +153,13 @@ class Revocation:
         new password.
         """
         if self._is_mine(session):
-            self._cookie_expected_until = _now() + self._timings.cookie_seconds
+            self._cookie_expected_until = time.monotonic() + self._connection.timings.cookie_seconds
 
-    def renew_cookie(self, session: str, auth_hash: str, expires_at: float) -> None:
-        """The browser got another cookie for the signed-cookie session ``session``."""
+    def renew_cookie(self, message: CookieRenewed) -> None:
+        """The browser got another cookie for a signed-cookie session."""
         identity = self.identity
-        if self._is_mine(session) and identity.session is not None:
-            changed = identity.session.renewed(auth_hash, expires_at)
+        if self._is_mine(message.session) and identity.session is not None:
+            changed = identity.session.renewed(message.auth_hash, message.expires_at)
             self._connection.identity = replace(identity, session=changed)
             if self._rechecker is not None:
                 self._rechecker.update_session(self)
@@ -193,7 +172,7 @@ class Revocation:
         elif result.identity is None:
             self.recheck_failed()
         elif not result.is_session_only:
-            self._second_look_at = None
+            self._second_look_until = None
             self._adopt(result.identity)
         elif not self._is_suspect:
             self._connection.identity = result.identity
@@ -207,10 +186,10 @@ class Revocation:
             return True  # It is not read again: the connection is about to close.
         if not (result.is_uncertain or self._is_suspect):
             return False
-        now, pause = _now(), self._timings.second_look_seconds
-        if self._second_look_at is None:
-            self._second_look_at = now + pause
-        until = self._second_look_at
+        now, pause = time.monotonic(), self._connection.timings.second_look_seconds
+        if self._second_look_until is None:
+            self._second_look_until = now + pause
+        until = self._second_look_until
         if result.is_uncertain:
             until = max(until, self._cookie_expected_until)
         if now >= until:
@@ -338,7 +317,3 @@ def _fields(user: Any) -> dict[str, Any]:
         for field in user._meta.concrete_fields
         if field.attname != "last_login"
     }
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -1,6 +1,12 @@
-"""The states of a connection."""
+"""The state of a connection, and the connection as its parts know it."""
 
 import enum
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from pm_realtime.connection.timings import ConnectionTimings
+from pm_realtime.hub import Member
+from pm_realtime.rooms import Connection as RoomConnection
 
 
 class State(enum.IntEnum):
@@ -18,3 +24,25 @@ class State(enum.IntEnum):
     DROPPED = 5
     #: Nothing more is done for the connection.
     CLOSED = 6
+
+
+class Connection(RoomConnection, Member, Protocol):
+    scope: Any
+    base_send: Any
+    state: State
+    timings: ConnectionTimings
+
+    def begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work`` beside the commands of the client, until the connection ends."""
+
+    def end(self, code: int, reason: str = "") -> None:
+        """Close with ``code`` after the frames that wait."""
+
+    def answer(self, type: str, payload: Any, id: str | None) -> None:
+        """Send the reply to the command with ``id``."""
+
+    def welcome(self, payload: dict[str, Any]) -> None:
+        """Send ``connected`` with ``payload``, and then the frames that wait for it."""
+
+    async def accept(self) -> None:
+        """Accept the handshake."""

@@ -1,4 +1,4 @@
-"""Several messages in one frame: when they gather, in which order they leave, and to whom."""
+"""Several messages in one frame: when they are gathered, and in which order they leave."""
 
 import asyncio
 import gc
@@ -12,8 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pm_realtime import adisconnect_user, aget_stats, asend_to_room, asend_to_user
-from pm_realtime.connection import RealtimeConsumer, batching
-from pm_realtime.connection.batching import CHUNK, choose_subprotocol, make_outbox
+from pm_realtime.connection import RealtimeConsumer
+from pm_realtime.connection.batching import (
+    LATE_TICK_TURNS,
+    MAX_EMPTY_WINDOWS,
+    MAX_GATHERED_LENGTH,
+    WINDOWS_PER_TURN,
+    Windows,
+    choose_subprotocol,
+    make_outbox,
+    use_windows,
+)
 from pm_realtime.protocol import BATCH_SUBPROTOCOL, SUBPROTOCOL
 from pm_realtime.signals import connected, disconnected
 from tests.connection.test_consumer import FrozenReader
@@ -21,18 +30,18 @@ from tests.connection.test_outbox import Socket
 from tests.support.helpers import PATIENCE, Connection, eventually
 
 BOTH = [BATCH_SUBPROTOCOL, SUBPROTOCOL]
-#: Of windows that end only where something else ends them.
+#: For windows that do not end during a test.
 LONG = {"BATCH_WINDOW": 1000}
 
 
 @pytest.fixture(autouse=True)
-def idle(monkeypatch):
-    """However busy the machine is, the loop of the test is not."""
-    monkeypatch.setattr(batching, "thread_time", lambda: 0.0)
+async def idle():
+    """The loop of a test is idle, however busy the machine is."""
+    use_windows(Windows(computing_time=lambda: 0.0))
 
 
 class Reader(Socket):
-    """A connection that is open, and the messages that have reached it."""
+    """An open connection, and the messages that have reached it."""
 
     def __init__(self):
         super().__init__()
@@ -69,27 +78,27 @@ async def reader():
 
 
 async def a_window_passes():
-    """Those windows end that were open before, where nothing has gathered in them."""
+    """Return when the empty windows that were open before have ended."""
     other = Reader()
     other.deliver(1)
     await other.until("1")
 
 
-# --- when they gather
+# --- when messages are gathered
 
 
-async def test_a_message_to_an_idle_connection_goes_out_at_once(reader):
+async def test_message_to_an_idle_connection_goes_out_at_once(reader):
     reader.deliver(1)
     assert reader.texts == ["1"]
 
 
-async def test_what_follows_within_the_window_leaves_in_one_frame(reader):
+async def test_messages_within_a_window_leave_in_one_frame(reader):
     reader.deliver(1, 2, 3, 4)
     assert reader.texts == ["1"]
     await reader.until("1", "[2,3,4]")
 
 
-async def test_what_comes_together_to_an_idle_connection_goes_out_at_once_in_one_frame(reader):
+async def test_messages_that_come_together_go_out_at_once_in_one_frame(reader):
     reader.outbox.deliver_all(("1", "2", "3"))
     assert reader.texts == ["[1,2,3]"]
     reader.outbox.deliver_all(("4", "5"))
@@ -98,12 +107,12 @@ async def test_what_comes_together_to_an_idle_connection_goes_out_at_once_in_one
     await reader.until("[1,2,3]", "[4,5,6]")
 
 
-async def test_a_single_message_that_has_gathered_is_a_plain_one(reader):
+async def test_single_gathered_message_is_a_plain_one(reader):
     reader.deliver(1, 2)
     await reader.until("1", "2")
 
 
-async def test_messages_gather_as_long_as_they_come_that_fast(reader):
+async def test_messages_are_gathered_while_each_window_brings_some(reader):
     reader.deliver(1, 2, 3)
     await reader.until("1", "[2,3]")
     reader.deliver(4, 5)
@@ -111,35 +120,37 @@ async def test_messages_gather_as_long_as_they_come_that_fast(reader):
     await reader.until("1", "[2,3]", "[4,5]")
 
 
-async def test_after_a_window_without_a_message_the_next_goes_out_at_once(reader):
+async def test_after_an_empty_window_the_next_message_goes_out_at_once(reader):
     reader.deliver(1)
     await a_window_passes()
     reader.deliver(2)
     assert reader.texts == ["1", "2"]
 
 
-async def test_a_busy_loop_goes_on_gathering_for_some_windows_without_a_message(
-    reader, monkeypatch
-):
-    monkeypatch.setattr(batching, "thread_time", asyncio.get_running_loop().time)
+async def test_busy_loop_opens_more_windows_after_an_empty_one():
+    use_windows(Windows(computing_time=asyncio.get_running_loop().time))
+    reader = Reader()
+    await a_window_passes()
+    for _ in range(MAX_EMPTY_WINDOWS + 1):
+        await a_window_passes()
     reader.deliver(1)
     await a_window_passes()
     reader.deliver(2)
     assert reader.texts == ["1"]
     await reader.until("1", "2")
-    for _ in range(batching.PATIENCE + 1):
+    for _ in range(MAX_EMPTY_WINDOWS + 1):
         await a_window_passes()
     reader.deliver(3)
     assert reader.texts == ["1", "2", "3"]
 
 
-async def test_what_has_waited_for_a_late_loop_leaves_with_the_rest(reader):
+async def test_messages_that_waited_for_a_late_loop_leave_in_the_same_frame(reader):
     reader.deliver(1, 2)
     time.sleep(0.03)
-    for number in range(3, batching.TURNS):
+    for number in range(3, LATE_TICK_TURNS):
         reader.deliver(number)
         await asyncio.sleep(0)
-    await reader.until("1", json.dumps([*range(2, batching.TURNS)], separators=(",", ":")))
+    await reader.until("1", json.dumps([*range(2, LATE_TICK_TURNS)], separators=(",", ":")))
 
 
 async def test_without_a_window_each_message_has_its_own_frame(settings):
@@ -149,7 +160,7 @@ async def test_without_a_window_each_message_has_its_own_frame(settings):
     assert reader.texts == ["1", "2", "3"]
 
 
-async def test_the_window_is_read_live(reader, settings):
+async def test_batch_window_is_read_live(reader, settings):
     reader.deliver(1, 2, 3)
     settings.PM_REALTIME = {"BATCH_WINDOW": 0}
     await reader.until("1", "[2,3]")
@@ -160,7 +171,7 @@ async def test_the_window_is_read_live(reader, settings):
     await reader.until("1", "[2,3]", "4", "5", "6", "[7,8]")
 
 
-async def test_a_window_that_is_no_number_is_none(settings):
+async def test_window_that_is_no_number_is_none(settings):
     settings.PM_REALTIME = {"BATCH_WINDOW": "soon"}
     reader = Reader()
     reader.deliver(1, 2)
@@ -168,18 +179,19 @@ async def test_a_window_that_is_no_number_is_none(settings):
     assert choose_subprotocol(BOTH) == SUBPROTOCOL
 
 
-async def test_a_frame_has_a_bound(reader, monkeypatch):
-    monkeypatch.setattr(batching, "MAX_LENGTH", 5)
-    long = "9" * 20
-    reader.deliver(1, 222, 33, 4, int(long), 5)
-    assert reader.texts == ["1", "[222,33]", "4", long]
-    await reader.until("1", "[222,33]", "4", long, "5")
+async def test_length_of_a_frame_is_bounded(reader):
+    most, some = '"' + "x" * (MAX_GATHERED_LENGTH * 3 // 5) + '"', '"' + "y" * 2000 + '"'
+    long = '"' + "z" * (MAX_GATHERED_LENGTH * 4) + '"'
+    for text in ("1", most, some, most, long, "5"):
+        reader.outbox.deliver(text)
+    assert reader.texts == ["1", f"[{most},{some}]", most, long]
+    await reader.until("1", f"[{most},{some}]", most, long, "5")
 
 
-# --- the hold, and the end
+# --- the start and the end
 
 
-async def test_what_is_held_follows_the_first_frame_in_order():
+async def test_waiting_messages_follow_the_first_frame_in_order():
     socket = Socket()
     outbox = make_outbox(BATCH_SUBPROTOCOL, socket.send, None)
     for text in ("1", "2", "3"):
@@ -191,7 +203,7 @@ async def test_what_is_held_follows_the_first_frame_in_order():
     await eventually(lambda: socket.texts == ["0", "[1,2,3,4]"])
 
 
-async def test_a_close_sends_first_what_has_gathered(reader):
+async def test_close_follows_the_gathered_messages(reader):
     reader.deliver(1, 2, 3)
     reader.outbox.close(4503)
     reader.deliver(4)
@@ -200,7 +212,7 @@ async def test_a_close_sends_first_what_has_gathered(reader):
     assert reader.frames[-1] == {"type": "websocket.close", "code": 4503}
 
 
-async def test_a_drain_sends_first_what_has_gathered(reader):
+async def test_drain_sends_the_gathered_messages(reader):
     reader.deliver(1, 2, 3)
     await reader.outbox.drain(5)
     assert reader.texts == ["1", "[2,3]"]
@@ -217,7 +229,7 @@ async def test_closed_connection_is_not_kept_by_its_window(settings):
     assert trace() is None
 
 
-async def test_discard_forgets_what_has_gathered(reader):
+async def test_discard_drops_the_gathered_messages(reader):
     reader.deliver(1, 2, 3)
     reader.outbox.discard()
     reader.deliver(4)
@@ -232,7 +244,7 @@ async def test_after_a_flush_the_window_goes_on(reader):
     await reader.until("1", "[2,3]", "[4,5]")
 
 
-async def test_what_gathers_for_a_socket_that_is_gone_harms_nothing(reader):
+async def test_messages_gathered_for_a_lost_socket_do_no_harm(reader):
     reader.deliver(1, 2)
     reader.error = OSError("gone")
     await a_window_passes()
@@ -241,10 +253,10 @@ async def test_what_gathers_for_a_socket_that_is_gone_harms_nothing(reader):
     assert reader.texts == ["1"]
 
 
-# --- slow readers, and others
+# --- slow readers and others
 
 
-async def test_what_has_gathered_counts_for_max_queue_bytes(reader, settings):
+async def test_gathered_messages_count_for_max_queue_bytes(reader, settings):
     settings.PM_REALTIME = {"MAX_QUEUE_BYTES": 100}
     reader.fill()
     reader.deliver(*range(10))
@@ -260,7 +272,7 @@ async def test_what_has_gathered_counts_for_max_queue_bytes(reader, settings):
     assert reader.overflows == 1
 
 
-async def test_a_slow_reader_holds_up_nobody(reader):
+async def test_slow_reader_holds_up_no_other(reader):
     others = [Reader() for _ in range(3)]
     reader.fill()
     for each in (others[0], reader, *others[1:]):
@@ -271,7 +283,7 @@ async def test_a_slow_reader_holds_up_nobody(reader):
     await reader.until("1", "2")
 
 
-async def test_an_error_with_one_connection_holds_up_no_other(settings, caplog):
+async def test_error_with_one_connection_holds_up_no_other(settings, caplog):
     settings.PM_REALTIME = {"MAX_QUEUE_BYTES": 10}
 
     def fail():
@@ -311,15 +323,15 @@ async def test_after_an_error_its_connection_goes_on(settings):
     await eventually(lambda: "2" in socket.texts)
 
 
-async def test_many_connections_leave_others_their_turn():
-    readers = [Reader() for _ in range(3 * CHUNK)]
+async def test_many_connections_leave_turns_to_other_tasks():
+    readers = [Reader() for _ in range(3 * WINDOWS_PER_TURN)]
     for each in readers:
         each.deliver(1, 2)
     seen = set()
-    while 3 * CHUNK not in seen:
+    while 3 * WINDOWS_PER_TURN not in seen:
         await asyncio.sleep(0)
         seen.add(sum(bool(each.frames) for each in readers))
-    assert seen == {0, CHUNK, 2 * CHUNK, 3 * CHUNK}
+    assert seen == {0, WINDOWS_PER_TURN, 2 * WINDOWS_PER_TURN, 3 * WINDOWS_PER_TURN}
 
 
 STEPS = st.lists(
@@ -329,7 +341,7 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.sampled_from([0, 1, 10]), st.booleans())
-def test_whatever_happens_all_arrives_once_and_in_order(steps, milliseconds, is_closed):
+def test_all_messages_arrive_once_and_in_order(steps, milliseconds, is_closed):
     async def run():
         reader = Reader()
         for step in steps:
@@ -369,7 +381,7 @@ def test_whatever_happens_all_arrives_once_and_in_order(steps, milliseconds, is_
         (["other"], 10, None),
     ],
 )
-def test_what_answers_an_offer(settings, offered, milliseconds, chosen):
+def test_subprotocol_for_an_offer(settings, offered, milliseconds, chosen):
     settings.PM_REALTIME = {"BATCH_WINDOW": milliseconds}
     assert choose_subprotocol(offered) == chosen
 
@@ -379,7 +391,7 @@ class Accepting(RealtimeConsumer):
         await super().accept(headers=[(b"x-site", b"1")])
 
 
-async def test_a_site_that_accepts_by_itself_answers_the_offer_all_the_same():
+async def test_overridden_accept_answers_the_offer():
     connection = Connection(application=Accepting.as_asgi(), subprotocols=BOTH)
     assert await connection.connect() == (True, BATCH_SUBPROTOCOL)
     await connection.disconnect()
@@ -390,7 +402,7 @@ class Choosing(RealtimeConsumer):
         await super().accept(SUBPROTOCOL, headers)
 
 
-async def test_what_a_site_agrees_on_by_itself_holds(configure, user):
+async def test_subprotocol_that_a_site_accepts_is_used(configure, user):
     configure(**LONG)
     async with Connection(
         user=user, application=Choosing.as_asgi(), subprotocols=BOTH
@@ -409,7 +421,7 @@ class Speaking(RealtimeConsumer):
                 await self.send(text)
 
 
-async def test_a_text_of_a_subclass_has_a_frame_of_its_own(configure):
+async def test_text_of_a_subclass_has_a_frame_of_its_own(configure):
     configure(**LONG)
     connection = Connection(application=Speaking.as_asgi(), subprotocols=BOTH)
     await connection.connect()
@@ -420,7 +432,7 @@ async def test_a_text_of_a_subclass_has_a_frame_of_its_own(configure):
 
 
 def texts(connection):
-    """What has come and nobody has read, frame by frame."""
+    """The frames that have come and were not read."""
     return [json.loads(event["text"]) for event in connection.unread()]
 
 
@@ -428,7 +440,7 @@ def names(frame):
     return [each["type"] for each in frame] if isinstance(frame, list) else frame["type"]
 
 
-async def test_messages_of_all_groups_and_answers_keep_their_order(configure, editor):
+async def test_messages_of_all_groups_and_replies_keep_their_order(configure, editor):
     configure(**LONG)
     async with (
         Connection(user=editor, subprotocols=BOTH) as together,
@@ -448,7 +460,7 @@ async def test_messages_of_all_groups_and_answers_keep_their_order(configure, ed
         assert [names(frame) for frame in texts(together)] == [[*expected, "pong"]]
 
 
-async def test_an_answer_never_waits(configure):
+async def test_reply_never_waits(configure):
     configure(**LONG)
     async with Connection(subprotocols=BOTH) as connection:
         for number in range(3):
@@ -457,7 +469,7 @@ async def test_an_answer_never_waits(configure):
         assert [frame["id"] for frame in texts(connection)] == ["0", "1", "2"]
 
 
-async def test_what_has_gathered_comes_before_the_close(configure, user):
+async def test_gathered_messages_come_before_the_close(configure, user):
     configure(**LONG)
     async with Connection(user=user, subprotocols=BOTH) as connection:
         for number in range(3):
@@ -487,7 +499,7 @@ async def test_a_client_that_does_not_read_is_closed_at_max_queue_bytes(configur
         await frozen.assert_ended()
 
 
-async def test_what_overflows_at_a_close_is_told_as_too_slow(configure, user):
+async def test_overflow_at_a_close_is_reported_as_too_slow(configure, user):
     configure(MAX_QUEUE_BYTES=2000, **LONG)
     app, codes = FrozenReader(), []
     async with Connection(user=user, application=app, subprotocols=BOTH) as frozen:
