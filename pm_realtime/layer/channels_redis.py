@@ -268,9 +268,9 @@ class _Server:
         (host,) = read_hosts([host])
         if found := ASYNCIO_ONLY & host.keys():
             raise ValueError(f"{', '.join(sorted(found))} is for asyncio")
-        driver = driver_for_threads()
+        driver = driver_for_threads
         self._pools = open_pools(host, timeout, driver, max_connections=CONNECTIONS_PER_SERVER)
-        self._redis = driver.client(connection_pool=self._pools[0])
+        self._redis = driver.Redis(connection_pool=self._pools[0])
         self._slots = threading.BoundedSemaphore(CONNECTIONS_PER_SERVER)
         self._timeout = timeout
 

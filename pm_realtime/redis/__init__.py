@@ -5,8 +5,8 @@ Nothing else in this package imports ``redis``.
 
 # fmt: off
 from pm_realtime.redis.driver import (
-    default_socket_timeout, driver_for_asyncio, driver_for_threads, is_installed,
+    SERVER_ERRORS, default_socket_timeout, driver_for_asyncio, driver_for_threads, is_installed,
+    is_lost_connection,
 )
-from pm_realtime.redis.errors import SERVER_ERRORS, is_lost_connection
 from pm_realtime.redis.pools import HOST_FORMS, address_of, host_problems, open_pools, read_hosts
 # fmt: on

@@ -1,65 +1,37 @@
-"""The one import of redis-py, which is optional.
+"""The one import of redis-py, which is optional, and the errors that mean that a server is away.
 
-redis-py has each class twice, for threads and for asyncio; a :class:`Driver` is one set of them.
+redis-py has each class twice, in modules of the same form: the drivers for threads and asyncio.
 """
 
 import inspect
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import traceback
+from typing import Any, Final
 
 try:
-    import redis.asyncio
     import redis.asyncio.connection
     import redis.asyncio.retry
     import redis.asyncio.sentinel
+    import redis.backoff
     import redis.connection
     import redis.retry
     import redis.sentinel
-    from redis.backoff import NoBackoff
-    from redis.exceptions import RedisError
 except ImportError:
     is_installed = False
-    #: The base of all errors of redis-py; empty without it.
-    REDIS_ERRORS: tuple[type[Exception], ...] = ()
+    driver_for_threads: Any = None
+    driver_for_asyncio: Any = None
+    _REDIS_ERRORS: tuple[type[Exception], ...] = ()
 else:
     is_installed = True
-    REDIS_ERRORS = (RedisError,)
+    driver_for_threads, driver_for_asyncio = redis, redis.asyncio
+    _REDIS_ERRORS = (redis.RedisError,)
+
+#: The errors of redis-py, and of the sockets below it.
+SERVER_ERRORS: Final[tuple[type[Exception], ...]] = (OSError, EOFError, *_REDIS_ERRORS)
 
 
-class Driver(NamedTuple):
-    """The classes of redis-py for one kind of caller."""
-
-    client: Any
-    parse_url: Callable[[str], Any]
-    pool: Any
-    sentinel: Any
-    sentinel_pool: Any
-    #: Makes a policy that tries nothing twice.
-    no_retry: Callable[[], Any]
-
-
-def driver_for_threads() -> Driver:
-    """The classes that block. Needs redis-py."""
-    return Driver(
-        client=redis.Redis,
-        parse_url=redis.connection.parse_url,
-        pool=redis.ConnectionPool,
-        sentinel=redis.sentinel.Sentinel,
-        sentinel_pool=redis.sentinel.SentinelConnectionPool,
-        no_retry=lambda: redis.retry.Retry(NoBackoff(), 0),
-    )
-
-
-def driver_for_asyncio() -> Driver:
-    """The classes to await. Needs redis-py."""
-    return Driver(
-        client=redis.asyncio.Redis,
-        parse_url=redis.asyncio.connection.parse_url,
-        pool=redis.asyncio.ConnectionPool,
-        sentinel=redis.asyncio.sentinel.Sentinel,
-        sentinel_pool=redis.asyncio.sentinel.SentinelConnectionPool,
-        no_retry=lambda: redis.asyncio.retry.Retry(NoBackoff(), 0),
-    )
+def no_retry(driver: Any) -> Any:
+    """A policy of ``driver`` that tries nothing twice."""
+    return driver.retry.Retry(redis.backoff.NoBackoff(), 0)
 
 
 def default_socket_timeout() -> float | None:
@@ -72,3 +44,27 @@ def default_socket_timeout() -> float | None:
     signature = inspect.signature(redis.asyncio.connection.AbstractConnection.__init__)
     default = signature.parameters["socket_timeout"].default
     return float(default) if isinstance(default, int | float) else None
+
+
+def is_lost_connection(error: object) -> bool:
+    """Whether ``error`` means that a server is away, rather than a mistake in the code."""
+    return isinstance(error, SERVER_ERRORS) or _is_raised_in_redis_py(error)
+
+
+def _is_raised_in_redis_py(error: object) -> bool:
+    """Whether ``error`` comes from a connection of redis-py that was cut while it was in use.
+
+    A write then finds None in place of its socket, in some releases of Python 3.12 and 3.13 inside
+    asyncio. A task that reads may reconnect at the same time as one that writes, and asyncio raises
+    ``RuntimeError`` for the second of them.
+    """
+    kinds = (AttributeError, RuntimeError, TypeError)
+    if not isinstance(error, kinds) or error.__traceback__ is None:
+        return False
+    modules = [
+        str(frame.f_globals["__name__"]) for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    if isinstance(error, AttributeError) and modules[-1].startswith("redis."):
+        return True
+    is_in_redis_py = any(module.startswith("redis.") for module in modules)
+    return is_in_redis_py and modules[-1].startswith("asyncio.")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from pm_realtime.redis.driver import Driver, driver_for_asyncio
+from pm_realtime.redis.driver import driver_for_asyncio, no_retry
 
 #: The server that channels-redis connects to if a layer names no hosts.
 DEFAULT_HOST: Final = {"address": "redis://localhost:6379"}
@@ -36,7 +36,7 @@ def host_problems(hosts: Any) -> Iterator[tuple[str, str]]:
         return
     for number, entry in enumerate(entries):
         try:
-            open_pools(_read_host(entry), 1, driver_for_asyncio())
+            open_pools(_read_host(entry), 1, driver_for_asyncio)
         except ValueError as error:
             yield f"[{number}]", str(error)
 
@@ -67,9 +67,7 @@ def _read_host(host: Any) -> dict[str, Any]:
     return {"address": host}
 
 
-def open_pools(
-    host: dict[str, Any], timeout: float, driver: Driver, **pool_options: Any
-) -> list[Any]:
+def open_pools(host: dict[str, Any], timeout: float, driver: Any, **pool_options: Any) -> list[Any]:
     """The pool of the server at ``host``, followed by those of its sentinels.
 
     ``timeout`` is in seconds, for connecting and for each answer. Nothing is retried, as a command
@@ -134,37 +132,26 @@ def without_password(address: str) -> str:
 
 
 def _make_pools(
-    host: dict[str, Any], timeout: float, driver: Driver, pool_options: dict[str, Any]
+    host: dict[str, Any], timeout: float, driver: Any, pool_options: dict[str, Any]
 ) -> list[Any]:
-    pool_options = {**_limits(timeout, driver), **pool_options}
-    options = {**host}
+    options, pool_options = {**host}, {**_limits(timeout, driver), **pool_options}
     if (address := options.pop("address", None)) is not None:
-        return [driver.pool(**{**options, **driver.parse_url(address), **pool_options})]
+        from_url = driver.connection.parse_url(address)
+        return [driver.ConnectionPool(**{**options, **from_url, **pool_options})]
     if (master := options.pop("master_name", None)) is None:
-        return [driver.pool(**{**options, **pool_options})]
-    sentinel = _make_sentinel(options, timeout, driver)
-    pool = driver.sentinel_pool(master, sentinel, **{**options, **pool_options})
+        return [driver.ConnectionPool(**{**options, **pool_options})]
+    sentinels, given = options.pop("sentinels"), options.pop("sentinel_kwargs", None) or {}
+    # The sentinels are asked one after the other, so each gets a part of the time: a silent one
+    # must not use up the time of the others and of the server.
+    limits = _limits(timeout / (len(sentinels) + 1), driver)
+    sentinel = driver.sentinel.Sentinel(sentinels, sentinel_kwargs={**given, **limits})
+    pool = driver.sentinel.SentinelConnectionPool(master, sentinel, **{**options, **pool_options})
     return [pool, *(client.connection_pool for client in sentinel.sentinels)]
 
 
-def _make_sentinel(options: dict[str, Any], timeout: float, driver: Driver) -> Any:
-    """Take the options of the sentinels out of ``options``.
-
-    The sentinels are asked one after the other, so each gets a part of the time: a silent one must
-    not use up the time of the others and of the server.
-    """
-    sentinels = options.pop("sentinels")
-    limits = _limits(timeout / (len(sentinels) + 1), driver)
-    given = options.pop("sentinel_kwargs", None) or {}
-    return driver.sentinel(sentinels, sentinel_kwargs={**given, **limits})
-
-
-def _limits(timeout: float, driver: Driver) -> dict[str, Any]:
-    return {
-        "socket_timeout": timeout,
-        "socket_connect_timeout": timeout,
-        "retry": driver.no_retry(),
-    }
+def _limits(timeout: float, driver: Any) -> dict[str, Any]:
+    times = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+    return {**times, "retry": no_retry(driver)}
 
 
 def address_of(pool: Any) -> str:

@@ -59,7 +59,7 @@ def test_hosts_that_are_no_list_are_one_problem():
 
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_sentinels_share_the_time_with_the_server(driver):
-    pool, *sentinels = open_pools(SENTINEL, 3, driver())
+    pool, *sentinels = open_pools(SENTINEL, 3, driver)
     assert address_of(pool) == "main"
     assert pool.connection_kwargs["socket_timeout"] == 3
     assert [sentinel.connection_kwargs["socket_timeout"] for sentinel in sentinels] == [1, 1]
@@ -70,7 +70,7 @@ def test_options_of_the_caller_go_before_those_of_the_host(driver):
     (pool,) = open_pools(
         {"address": "redis://one/2", "max_connections": 9, "socket_timeout": None},
         1.5,
-        driver(),
+        driver,
         max_connections=4,
     )
     assert pool.max_connections == 4
@@ -91,7 +91,7 @@ def test_options_of_the_caller_go_before_those_of_the_host(driver):
 )
 def test_problem_of_a_host_never_shows_a_password(host, shown):
     with pytest.raises(ValueError, match=r".") as caught:
-        open_pools(host, 1, driver_for_threads())
+        open_pools(host, 1, driver_for_threads)
     assert "secret" not in str(caught.value)
     assert shown in str(caught.value)
 
@@ -106,5 +106,5 @@ def test_problem_of_a_host_never_shows_a_password(host, shown):
     ],
 )
 def test_address_of_a_pool_has_no_password(host, address):
-    (pool,) = open_pools(host, 1, driver_for_threads())
+    (pool,) = open_pools(host, 1, driver_for_threads)
     assert address_of(pool) == address

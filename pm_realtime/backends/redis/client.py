@@ -46,15 +46,14 @@ class Client:
             raise BackendError("The Redis backend needs the package redis.")
         prefix = layer_options().get("prefix", "asgi")
         setting, host = _host()
-        driver = driver_for_asyncio()
         try:
-            self._pools = open_pools(host, timeout, driver, **POOL_OPTIONS)
+            self._pools = open_pools(host, timeout, driver_for_asyncio, **POOL_OPTIONS)
         except ValueError as error:
             raise ValueError(f"{setting}: {error}") from None
         # The braces keep all keys in one slot of a cluster. Sites that share a Redis have layers of
         # different prefixes; otherwise they would get each other's messages too.
         self._prefix = f"pm_realtime:{{{prefix}}}:"
-        self._redis = driver.client(connection_pool=self._pools[0])
+        self._redis = driver_for_asyncio.Redis(connection_pool=self._pools[0])
         self._timeout = timeout
         self._registered: dict[str, Any] = {}
         self._calls = BoundedCalls(CONNECTIONS_PER_LOOP, timeout)

@@ -184,12 +184,12 @@ async def test_error_never_shows_the_password(server, settings, url):
         assert secret not in str(caught.value)
 
 
-@pytest.mark.parametrize("driver", [driver_for_threads(), driver_for_asyncio()])
+@pytest.mark.parametrize("driver", [driver_for_threads, driver_for_asyncio])
 def test_master_of_a_sentinel_is_reached_over_tls(driver):
     host = {"sentinels": [("127.0.0.1", 1)], "master_name": "main", "ssl": True}
     pool, _ = open_pools(host, LAYER_CALL_TIMEOUT_SECONDS, driver)
     connection = pool.make_connection()
-    assert isinstance(connection, driver.pool().connection_class)
+    assert isinstance(connection, driver.ConnectionPool().connection_class)
     assert type(connection).__name__ == "SentinelManagedSSLConnection"
 
 
