@@ -5,9 +5,4 @@ from pm_realtime.backends.base import Admission, Backend, ConnectionInfo, Policy
 from pm_realtime.backends.memory import MemoryBackend
 from pm_realtime.backends.redis import RedisBackend, check_hosts
 from pm_realtime.backends.selection import MEMORY, REDIS, backend_path, get_backend
-
-__all__ = [
-    "Admission", "Backend", "ConnectionInfo", "MEMORY", "MemoryBackend", "Policy", "REDIS",
-    "RedisBackend", "Stats", "backend_path", "check_hosts", "get_backend",
-]
 # fmt: on

@@ -39,13 +39,17 @@ class MemoryBackend(Backend):
             for connection_id in former:
                 theirs.remove(connection_id)
                 self._remove(connection_id)
-            count = len(theirs) if user_id is not None else self._count_anonymous()
+            anonymous = len(self._connections) - self._authenticated
+            count = anonymous if user_id is None else len(theirs)
             excess = 0 if limit is None else max(0, count + 1 - limit)
             if excess and (user_id is None or policy == "refuse"):
                 return Admission(False, former)
             for connection_id in theirs[:excess]:
                 self._remove(connection_id)
-            self._add(connection)
+            self._connections[connection.connection_id] = connection
+            if user_id is not None:
+                self._users.setdefault(user_id, {})[connection.connection_id] = None
+                self._authenticated += 1
             return Admission(True, (*former, *theirs[:excess]))
 
     async def remove(self, connection_id: str) -> None:
@@ -107,15 +111,6 @@ class MemoryBackend(Backend):
             result: R = done.value
             return result
         raise RuntimeError("a method of MemoryBackend waited")
-
-    def _count_anonymous(self) -> int:
-        return len(self._connections) - self._authenticated
-
-    def _add(self, connection: ConnectionInfo) -> None:
-        self._connections[connection.connection_id] = connection
-        if connection.user_id is not None:
-            self._users.setdefault(connection.user_id, {})[connection.connection_id] = None
-            self._authenticated += 1
 
     def _remove(self, connection_id: str) -> None:
         connection = self._connections.pop(connection_id, None)

@@ -1,7 +1,6 @@
 """The backend in use: the one that ``BACKEND`` names, or the one that fits the channel layer."""
 
 import copy
-import threading
 from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
@@ -9,16 +8,15 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from pm_realtime.backends.base import Backend
-from pm_realtime.concurrency import after_fork
 from pm_realtime.conf import conf
 from pm_realtime.layer import is_on_redis, layer_config
 
 MEMORY: Final = "pm_realtime.backends.memory.MemoryBackend"
 REDIS: Final = "pm_realtime.backends.redis.RedisBackend"
 
-_lock = threading.Lock()
-_backend: Backend | None = None
-_made_for: Any = None
+_KEY: Final = "backend"
+#: The backend in use and what :func:`_wanted` returned for it.
+_made: Final[dict[str, tuple[Backend, Any]]] = {}
 
 
 def get_backend() -> Backend:
@@ -26,13 +24,11 @@ def get_backend() -> Backend:
 
     Raises ``ImportError`` if ``BACKEND`` cannot be imported.
     """
-    global _backend, _made_for
-    if _backend is None:
-        with _lock:
-            if _backend is None:
-                _made_for = _wanted()
-                _backend = import_string(backend_path())()
-    return _backend
+    made = _made.get(_KEY)
+    if made is None:
+        # Several threads may come here at once. All of them get the backend that is set first.
+        made = _made.setdefault(_KEY, (import_string(backend_path())(), _wanted()))
+    return made[0]
 
 
 def backend_path() -> str:
@@ -49,22 +45,14 @@ def _wanted() -> Any:
 
 
 def _reset(*, setting: str, **kwargs: Any) -> None:
-    global _backend
-    if setting not in ("PM_REALTIME", "CHANNEL_LAYERS") or _backend is None:
+    if setting not in ("PM_REALTIME", "CHANNEL_LAYERS") or _KEY not in _made:
         return
     try:
-        is_wanted = _made_for == _wanted()
+        is_wanted = _made[_KEY][1] == _wanted()
     except ImproperlyConfigured:
         is_wanted = False
     if not is_wanted:
-        _backend = None
+        del _made[_KEY]
 
 
-def _forget() -> None:
-    """A forked child may inherit a lock that is held by a thread which it does not have."""
-    global _lock
-    _lock = threading.Lock()
-
-
-after_fork(_forget)
 setting_changed.connect(_reset, dispatch_uid="pm_realtime.backends")

@@ -9,14 +9,10 @@ from typing import Any, Final
 
 from pm_realtime.redis.driver import driver_for_asyncio, no_retry
 
-#: The server that channels-redis connects to if a layer names no hosts.
-DEFAULT_HOST: Final = {"address": "redis://localhost:6379"}
-
 #: The forms in which a host may be written.
 HOST_FORMS: Final = (
     'a URL such as "redis://localhost:6379/0", a pair such as ("localhost", 6379), or a dict'
 )
-_SCHEMES: Final = ("redis://", "rediss://", "unix://")
 
 
 def read_hosts(hosts: Any) -> list[dict[str, Any]]:
@@ -43,7 +39,7 @@ def host_problems(hosts: Any) -> Iterator[tuple[str, str]]:
 
 def _entries(hosts: Any) -> list[Any]:
     if not hosts:
-        return [DEFAULT_HOST]
+        return ["redis://localhost:6379"]
     if isinstance(hosts, str | bytes | dict) or not isinstance(hosts, Iterable):
         raise ValueError(f"expected a list of hosts, got one of type {type(hosts).__name__}.")
     entries = list(hosts)
@@ -74,10 +70,7 @@ def open_pools(host: dict[str, Any], timeout: float, driver: Any, **pool_options
     without an answer may have been carried out. Raises ``ValueError`` if no connection can be made
     of ``host``; connects to no server itself.
     """
-    if "address" in host:
-        _check_address(host["address"])
-    else:
-        _check_port(host.get("port", 6379))
+    _check(host)
     try:
         pools = _make_pools(host, timeout, driver, pool_options)
         for pool in pools:
@@ -89,20 +82,21 @@ def open_pools(host: dict[str, Any], timeout: float, driver: Any, **pool_options
     return pools
 
 
-def _check_address(address: Any) -> None:
+def _check(host: dict[str, Any]) -> None:
+    """Raise ``ValueError`` for mistakes that redis-py would not report, or not clearly."""
+    if "address" not in host:
+        port = host.get("port", 6379)
+        try:
+            int(port)
+        except (TypeError, ValueError):
+            raise ValueError(f"expected a number as port, got {port!r}.") from None
+        return
+    address = host["address"]
     if not isinstance(address, str):
         raise ValueError(f"expected {HOST_FORMS}, got {address!r} ({type(address).__name__}).")
-    if not address.startswith(_SCHEMES):
-        schemes = f"{', '.join(_SCHEMES[:-1])} or {_SCHEMES[-1]}"
-        found = repr(without_password(address))
-        raise ValueError(f"expected a URL that begins with {schemes}, got {found}.")
-
-
-def _check_port(port: Any) -> None:
-    try:
-        int(port)
-    except (TypeError, ValueError):
-        raise ValueError(f"expected a number as port, got {port!r}.") from None
+    if not address.startswith(("redis://", "rediss://", "unix://")):
+        schemes, found = "redis://, rediss:// or unix://", without_password(address)
+        raise ValueError(f"expected a URL that begins with {schemes}, got {found!r}.")
 
 
 def _shown(host: dict[str, Any]) -> str:

@@ -1,16 +1,11 @@
 """The state of many processes, in Redis or Valkey.
 
-Each event loop with connections is a node. All of its state is in two hashes of its own:
-``node:<id>``, which is also the lease, and ``node:<id>:rooms``. One script renews the expiry of
-both, however much they hold. A node that is killed stops renewing; its hashes, and with them all of
-its counts, expire with the lease, so nothing has to be swept. The one key that nodes share is the
-set of their ids. It expires with the last lease, and ids of dead nodes leave it when a script finds
-them. In return a question reads one hash of each node, in one script and so at one moment: its cost
-grows with the number of nodes, not of connections.
+Each event loop with connections is a node. Its state is in two hashes of its own, which expire
+together if the node does not renew its lease. So nothing has to be swept after a node was killed,
+and the cost of a question grows with the number of nodes, not of connections.
 
 A node keeps a copy of its state. If a write failed or the lease is gone (Redis came back empty), it
-writes everything again under a higher ``generation``; writes of a lower one that arrive late change
-nothing.
+writes everything again under a higher ``generation``; late writes of a lower one change nothing.
 """
 
 import asyncio
@@ -24,7 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from pm_realtime.backends.base import Admission, Backend, ConnectionInfo, Policy, Stats
 from pm_realtime.backends.redis import scripts
-from pm_realtime.backends.redis.client import HOSTS_HINT, LOCATION, Client, wrong_hosts
+from pm_realtime.backends.redis.client import LOCATION, Client, check_hosts, wrong_address
 from pm_realtime.backends.redis.node import Node, NodeTimings
 from pm_realtime.concurrency import run_in_background
 from pm_realtime.exceptions import BackendError, OutageError
@@ -95,20 +90,15 @@ class RedisBackend(Backend):
 
     def check(self) -> list[CheckMessage]:
         if not is_installed:
-            return [
-                Error(
-                    "The Redis backend needs the package redis, which is not installed.",
-                    hint="pip install pm-realtime[redis]",
-                    id="pm_realtime.E015",
-                )
-            ]
+            what = "The Redis backend needs the package redis, which is not installed."
+            return [Error(what, hint="pip install pm-realtime[redis]", id="pm_realtime.E015")]
         try:
             Client(self._timings.timeout)
         except ImproperlyConfigured:
             return []  # The check of the settings' types reports it.
         except ValueError as error:
             if str(error).startswith(LOCATION):
-                return [_address_error(str(error), _LOCATION_HINT), *check_hosts()]
+                return [wrong_address(str(error), _LOCATION_HINT), *check_hosts()]
         return check_hosts()
 
     async def _node(self) -> Node:
@@ -121,7 +111,11 @@ class RedisBackend(Backend):
         if node is None:
             for key in [key for key in self._nodes if key[0] == pid and key[1].is_closed()]:
                 del self._nodes[key]
-            node = self._nodes[pid, loop] = self._make_node()
+            try:
+                client = Client(self._timings.timeout)
+            except ValueError as error:
+                raise BackendError(f"The address of Redis could not be read: {error}") from error
+            node = self._nodes[pid, loop] = Node(client, self._timings, self._report_evicted)
             await node.close_with_loop()
         return node
 
@@ -129,33 +123,11 @@ class RedisBackend(Backend):
         if self.on_evicted is not None:
             self.on_evicted(connection_id)
 
-    def _make_node(self) -> Node:
-        try:
-            client = Client(self._timings.timeout)
-        except ValueError as error:
-            raise BackendError(f"The address of Redis could not be read: {error}") from error
-        return Node(client, self._timings, on_evicted=self._report_evicted)
-
 
 _LOCATION_HINT: Final = (
     'Set PM_REALTIME["LOCATION"] to a URL such as "redis://localhost:6379/0", or leave it out to '
     "have the first of the channel layer's hosts."
 )
-
-
-def check_hosts() -> list[CheckMessage]:
-    """A check error for each of the channel layer's hosts that cannot be used."""
-    if not is_installed:
-        return []
-    try:
-        wrong = wrong_hosts()
-    except ValueError:
-        return []  # CONFIG is no dict: the check of the layer reports it.
-    return [_address_error(each, HOSTS_HINT) for each in wrong]
-
-
-def _address_error(what: str, hint: str) -> CheckMessage:
-    return Error(what, hint=hint, id="pm_realtime.E016")
 
 
 def _info(found: list[str]) -> ConnectionInfo:

@@ -6,6 +6,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
+from django.core.checks import CheckMessage, Error
+
 from pm_realtime.concurrency import BoundedCalls
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError, OutageError
@@ -23,7 +25,6 @@ from pm_realtime.redis import (
 
 #: The name of the setting in messages.
 LOCATION: Final = 'PM_REALTIME["LOCATION"]'
-HOSTS_HINT: Final = f"Write a list; each host is {HOST_FORMS}."
 #: Connections of one event loop to Redis, and so the scripts that may run at once.
 CONNECTIONS_PER_LOOP: Final = 4
 POOL_OPTIONS: Final = {
@@ -97,13 +98,9 @@ class Client:
                 await self._pools[0].disconnect()
 
     async def close(self) -> None:
-        """Close all sockets, those of sentinels too.
-
-        redis-py may raise for a connection that is being garbage-collected; the others are closed
-        all the same.
-        """
+        """Close all sockets, those of sentinels too."""
         for pool in self._pools:
-            with suppress(Exception):
+            with suppress(Exception):  # As for a connection that is being garbage-collected.
                 await pool.disconnect()
 
 
@@ -120,10 +117,20 @@ def _host() -> tuple[str, dict[str, Any]]:
         raise ValueError(f"{_hosts_name()}: {error}") from None
 
 
-def wrong_hosts() -> list[str]:
-    """A sentence for each of the channel layer's hosts that cannot be used."""
-    hosts = layer_options().get("hosts")
-    return [f"{_hosts_name()}{where}: {problem}" for where, problem in host_problems(hosts)]
+def check_hosts() -> list[CheckMessage]:
+    """A check error for each of the channel layer's hosts that cannot be used."""
+    if not is_installed:
+        return []
+    try:
+        problems = host_problems(layer_options().get("hosts"))
+    except ValueError:
+        return []  # CONFIG is no dict: the check of the layer reports it.
+    hint = f"Write a list; each host is {HOST_FORMS}."
+    return [wrong_address(f"{_hosts_name()}{where}: {what}", hint) for where, what in problems]
+
+
+def wrong_address(what: str, hint: str) -> CheckMessage:
+    return Error(what, hint=hint, id="pm_realtime.E016")
 
 
 def _hosts_name() -> str:

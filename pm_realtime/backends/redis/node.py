@@ -55,7 +55,7 @@ class Node:
     """
 
     def __init__(
-        self, client: Client, timings: NodeTimings, *, on_evicted: Callable[[str], None]
+        self, client: Client, timings: NodeTimings, on_evicted: Callable[[str], None]
     ) -> None:
         self._client = client
         self._timings = timings
@@ -100,7 +100,7 @@ class Node:
     async def set_role(self, connection_id: str, role: str | None) -> None:
         known = self._state.get(connection_id)
         if known is not None:
-            apply = partial(self._state.set_role, connection_id, role)
+            apply = partial(self._state.change, connection_id, role=role)
             record = record_of(replace(known, role=role))
             await self._write_out(connection_id, apply, scripts.SET_RECORD, record)
 
@@ -159,9 +159,8 @@ class Node:
         losses, deadline = 0, time.monotonic() + 2 * self._timings.settling
         while losses < MAX_LOSSES:
             await self._until_written()
-            answer = await asyncio.shield(
-                asyncio.ensure_future(self._write_locked(connection_id, apply, script, arguments))
-            )
+            write = self._write_locked(connection_id, apply, script, arguments)
+            answer = await asyncio.shield(write)
             if answer is None:
                 losses += 1
             elif answer != IS_SETTLING:
@@ -196,7 +195,7 @@ class Node:
                         await self._call_own(script, connection_id, *arguments)
             await self._end_if_empty()
 
-        await asyncio.shield(asyncio.ensure_future(write()))
+        await asyncio.shield(write())
 
     def _lock_of(self, connection_id: str) -> asyncio.Lock:
         return self._locks[hash(connection_id) % len(self._locks)]
@@ -222,17 +221,14 @@ class Node:
         if self.is_written:
             return
         if self._keeper is None:
-            self._start()
+            loop = asyncio.get_running_loop()
+            self._written = loop.create_future()
+            self._keeper = loop.create_task(self._keep_lease())
+            outage.watch(self, self._woken.set)
         try:
             await asyncio.shield(self._written)
         except BackendError as error:
             raise OutageError(str(error)) from None
-
-    def _start(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._written = loop.create_future()
-        self._keeper = loop.create_task(self._keep_lease())
-        outage.watch(self, self._woken.set)
 
     async def _end_if_empty(self) -> None:
         if not self._state and not self._adding:
@@ -277,8 +273,7 @@ class Node:
                         await asyncio.sleep(timings.debounce)
                 self._woken.clear()
                 if self.is_written:
-                    with suppress(BackendError):
-                        await self._renew()
+                    await self._renew()
             except Exception:
                 logger.exception("The lease of this process could not be kept.")
                 await asyncio.sleep(timings.retry_interval)
@@ -288,9 +283,10 @@ class Node:
 
         Those nodes told this one at once; this is for a message that was lost while Redis was away.
         """
-        for connection_id in await self._call_own(scripts.RENEW, self._lease_ms) or ():
-            if self._state.remove(connection_id):
-                self._on_evicted(connection_id)
+        with suppress(BackendError):
+            for connection_id in await self._call_own(scripts.RENEW, self._lease_ms) or ():
+                if self._state.remove(connection_id):
+                    self._on_evicted(connection_id)
 
     def _lose(self, error: BackendError | None) -> None:
         """Note that Redis is away with ``error`` or, if that is None, that the lease is gone."""

@@ -19,7 +19,6 @@ class NodeState:
         return len(self._connections)
 
     def get(self, connection_id: str) -> ConnectionInfo | None:
-        """The connection with this id."""
         return self._connections.get(connection_id, (None, ""))[0]
 
     def add(self, connection: ConnectionInfo, arrival: str) -> None:
@@ -29,21 +28,18 @@ class NodeState:
         """Whether the connection was there."""
         return self._connections.pop(connection_id, None) is not None
 
-    def set_role(self, connection_id: str, role: str | None) -> None:
-        self._change(connection_id, role=role)
-
     def join(self, connection_id: str, room: str) -> None:
         if (known := self.get(connection_id)) is not None and room not in known.rooms:
-            self._change(connection_id, rooms=(*known.rooms, room))
+            self.change(connection_id, rooms=(*known.rooms, room))
 
     def leave(self, connection_id: str, room: str) -> None:
         if (known := self.get(connection_id)) is not None:
-            self._change(connection_id, rooms=tuple(name for name in known.rooms if name != room))
+            self.change(connection_id, rooms=tuple(name for name in known.rooms if name != room))
 
     def clear(self) -> None:
         self._connections.clear()
 
-    def _change(self, connection_id: str, **changes: Any) -> None:
+    def change(self, connection_id: str, **changes: Any) -> None:
         if connection_id in self._connections:
             connection, arrival = self._connections[connection_id]
             self._connections[connection_id] = (replace(connection, **changes), arrival)
