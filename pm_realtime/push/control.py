@@ -1,27 +1,14 @@
 """Control messages: server code that closes, moves or rechecks connections.
 
-A message about access rights must not be lost. It goes to one group that every process is in, whose
-hub remembers it for a while, so that it also reaches connections that are just joining its target.
-If Redis does not take it, it is sent again until Redis does.
+A message about access rights goes to the hub of every process, which remembers it for connections
+that are just joining its target. It is sent again until Redis takes it.
 """
 
 import secrets
 from typing import Any
 
-from pm_realtime.layer import (
-    ChangePending,
-    Close,
-    ControlMessage,
-    Message,
-    Refresh,
-    RefreshRoom,
-    Subscribe,
-    Unsubscribe,
-    control_group,
-    control_message,
-    room_group,
-    user_group,
-)
+from pm_realtime import layer
+from pm_realtime.layer import ControlMessage, Refresh
 from pm_realtime.protocol import CloseCode
 from pm_realtime.push.outgoing import Outgoing, send_from_signal
 from pm_realtime.push.targets import connection_group, room_name, user_key
@@ -44,33 +31,25 @@ def refresh_after_commit(target: str) -> None:
     commit overtakes the refresh.
     """
     change = secrets.token_hex(8)
+    pending = _to_every_process(target, layer.ChangePending(change), on_commit=False)
     send_from_signal(
         _to_every_process(target, Refresh(change), on_commit=True),
-        before_commit=_to_every_process(target, ChangePending(change), on_commit=False),
+        before_commit=pending._replace(retry=None),
     )
 
 
 def _to_every_process(target: str, message: ControlMessage, on_commit: bool) -> Outgoing[None]:
-    return Outgoing(
-        control_group(),
-        control_message(control_group(), message, target=target),
-        None,
-        on_commit,
-        _retry_message(target, message),
-    )
-
-
-def _retry_message(target: str, message: ControlMessage) -> Message | None:
-    """The message to send after an outage. A pending change is decided by then."""
-    if isinstance(message, ChangePending):
-        return None
+    group = layer.control_group()
+    first = layer.control_message(group, message, target=target)
+    # A retried refresh waits for no change: its change is committed by then.
     later = Refresh() if isinstance(message, Refresh) else message
-    return control_message(control_group(), later, target=target)
+    retry = layer.control_message(group, later, target=target)
+    return Outgoing(group, first, None, on_commit, retry)
 
 
 def _to_members(group: str, message: ControlMessage) -> Outgoing[None]:
     """``message`` for the present members of ``group``, sent at once and only once."""
-    return Outgoing(group, control_message(group, message), None, False)
+    return Outgoing(group, layer.control_message(group, message), None, False)
 
 
 def _disconnect_user(
@@ -81,7 +60,7 @@ def _disconnect_user(
     Clients reconnect by themselves after a code for which
     :func:`pm_realtime.protocol.may_reconnect` is true; after the default, 4503, they do not.
     """
-    return _to_members(user_group(user_key(user)), _close(code, reason))
+    return _to_members(layer.user_group(user_key(user)), _close(code, reason))
 
 
 def _disconnect_connection(
@@ -91,10 +70,10 @@ def _disconnect_connection(
     return _to_members(connection_group(connection_id), _close(code, reason))
 
 
-def _close(code: int, reason: str) -> Close:
+def _close(code: int, reason: str) -> ControlMessage:
     if not isinstance(code, int) or not (code == 1000 or 3000 <= code <= 4999):
         raise ValueError(f"expected a close code of 1000 or 3000 to 4999, got {code!r}")
-    return Close(int(code), str(reason))
+    return layer.Close(int(code), str(reason))
 
 
 def _subscribe(connection_id: str, room: str) -> Outgoing[None]:
@@ -102,12 +81,13 @@ def _subscribe(connection_id: str, room: str) -> Outgoing[None]:
 
     The room's ``max_connections`` holds here too.
     """
-    return _to_members(connection_group(connection_id), Subscribe(room_name(room)))
+    return _to_members(connection_group(connection_id), layer.Subscribe(room_name(room)))
 
 
 def _unsubscribe(connection_id: str, room: str, *, reason: str | None = None) -> Outgoing[None]:
     """Take a connection out of ``room``; the client is told ``unsubscribed`` with ``reason``."""
-    return _to_members(connection_group(connection_id), Unsubscribe(room_name(room), reason))
+    message = layer.Unsubscribe(room_name(room), reason)
+    return _to_members(connection_group(connection_id), message)
 
 
 def _refresh_user(user: Any, *, on_commit: bool = True) -> Outgoing[None]:
@@ -120,13 +100,13 @@ def _refresh_user(user: Any, *, on_commit: bool = True) -> Outgoing[None]:
     depend on other data. Inside ``transaction.atomic()`` it waits for the commit, unless
     ``on_commit`` is False.
     """
-    return _to_every_process(user_group(user_key(user)), Refresh(), on_commit)
+    return _to_every_process(layer.user_group(user_key(user)), Refresh(), on_commit)
 
 
 def _refresh_room(room: str, *, on_commit: bool = True) -> Outgoing[None]:
     """Decide anew who may be in ``room``, for all in it; otherwise as :func:`refresh_user`."""
     name = room_name(room)
-    return _to_every_process(room_group(name), RefreshRoom(name), on_commit)
+    return _to_every_process(layer.room_group(name), layer.RefreshRoom(name), on_commit)
 
 
 disconnect_user, adisconnect_user = sending_twins(_disconnect_user)

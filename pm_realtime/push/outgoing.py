@@ -9,13 +9,10 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from asgiref.sync import sync_to_async
 from django.db import connections, transaction
 
+from pm_realtime import layer
 from pm_realtime.concurrency import is_loop_of_a_caller, may_have_waiting_caller
 from pm_realtime.exceptions import BackendError, OutageError
-from pm_realtime.layer import Message, is_alone
-from pm_realtime.layer import asend as asend_to_layer
-from pm_realtime.layer import send as send_to_layer
 from pm_realtime.observability import outage
-from pm_realtime.protocol import Envelope
 from pm_realtime.push.retry_queue import retry_queue
 
 logger = logging.getLogger("pm_realtime.push")
@@ -30,15 +27,14 @@ class Outgoing(NamedTuple, Generic[R]):
     """
 
     group: str
-    message: Message
+    message: layer.Message
     result: R
     on_commit: bool
-    retry: Message | None = None
+    retry: layer.Message | None = None
 
 
 def send(outgoing: Outgoing[R]) -> R:
     """Send ``outgoing`` from a thread without a running event loop."""
-    _log(outgoing)
     deliver = functools.partial(_send_now, outgoing)
     if not (outgoing.on_commit and _after_commit(deliver)):
         deliver()
@@ -47,7 +43,6 @@ def send(outgoing: Outgoing[R]) -> R:
 
 async def asend(outgoing: Outgoing[R]) -> R:
     """Send ``outgoing`` from the running event loop."""
-    _log(outgoing)
     if not (outgoing.on_commit and await _after_commit_of_caller(outgoing)):
         await _asend_now(outgoing)
     return outgoing.result
@@ -60,10 +55,13 @@ def send_from_signal(
 
     If it waits for a commit, ``before_commit`` is sent at once.
     """
-    if is_alone():
+    if layer.is_alone():
         return
-    # The loop of an async view under WSGI ends before a task of it would run.
-    send_with = _send_soon if _is_in_lasting_loop() else _send_now
+    try:
+        # The loop of an async view under WSGI ends before a task of it would run.
+        send_with = _send_now if is_loop_of_a_caller() else _send_soon
+    except RuntimeError:  # No loop is running.
+        send_with = _send_now
     deliver = functools.partial(send_with, outgoing)
     if not (outgoing.on_commit and _after_commit(deliver)):
         _deliver_or_count(deliver)
@@ -71,32 +69,22 @@ def send_from_signal(
         _deliver_or_count(functools.partial(send_with, before_commit))
 
 
-def _is_in_lasting_loop() -> bool:
-    try:
-        return not is_loop_of_a_caller()
-    except RuntimeError:
-        return False
-
-
 def _send_now(outgoing: Outgoing[Any]) -> None:
     try:
-        send_to_layer(outgoing.group, outgoing.message)
+        layer.send(outgoing.group, outgoing.message)
     except OutageError:
-        _retry(outgoing)
+        if outgoing.retry is not None:
+            retry_queue.add(outgoing.retry)
         raise
 
 
 async def _asend_now(outgoing: Outgoing[Any]) -> None:
     try:
-        await asend_to_layer(outgoing.group, outgoing.message)
+        await layer.asend(outgoing.group, outgoing.message)
     except OutageError:
-        _retry(outgoing)
+        if outgoing.retry is not None:
+            retry_queue.add(outgoing.retry)
         raise
-
-
-def _retry(outgoing: Outgoing[Any]) -> None:
-    if outgoing.retry is not None:
-        retry_queue.add(outgoing.retry)
 
 
 _sending: set[asyncio.Task[None]] = set()
@@ -134,18 +122,19 @@ def _after_commit(deliver: Callable[[], None]) -> bool:
     Returns False if none is open. A failure after the commit does not raise: the data is saved, and
     the request goes on. The log counts the pushes that Redis did not take.
     """
-    deliver = _named(_deliver_or_count, deliver)
     opened = [db.alias for db in connections.all(initialized_only=True) if db.in_atomic_block]
-    for alias in opened:
-        deliver = _named(transaction.on_commit, deliver, using=alias, robust=True)
+
+    def deliver_after_commits(aliases: list[str]) -> None:
+        if aliases:
+            transaction.on_commit(
+                lambda: deliver_after_commits(aliases[:-1]), using=aliases[-1], robust=True
+            )
+        else:
+            _deliver_or_count(deliver)
+
     if opened:
-        deliver()
+        deliver_after_commits(opened)
     return bool(opened)
-
-
-def _named(function: Callable[..., None], *args: Any, **kwargs: Any) -> Callable[[], None]:
-    """A partial with a name: Django logs the name of a callback that fails after the commit."""
-    return functools.update_wrapper(functools.partial(function, *args, **kwargs), function)
 
 
 def _deliver_or_count(deliver: Callable[[], None]) -> None:
@@ -158,9 +147,3 @@ def _deliver_or_count(deliver: Callable[[], None]) -> None:
 def _count_unsent(error: BackendError) -> None:
     outage.count_unsent()
     logger.debug("A push could not be sent: %s", error)
-
-
-def _log(outgoing: Outgoing[Any]) -> None:
-    if isinstance(outgoing.result, Envelope) and logger.isEnabledFor(logging.DEBUG):
-        fields = {"type": outgoing.result.type, "group": outgoing.group}
-        logger.debug("Pushes %(type)r to %(group)s.", fields, extra=fields)

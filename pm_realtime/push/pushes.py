@@ -5,6 +5,7 @@ workers. An envelope, encoded once, goes to a group of the channel layer, and th
 process delivers it to its members.
 """
 
+import logging
 from typing import Any
 
 from pm_realtime.conf import conf
@@ -14,6 +15,8 @@ from pm_realtime.push.outgoing import Outgoing
 from pm_realtime.push.targets import connection_group, room_name, user_key
 from pm_realtime.push.twins import sending_twins
 
+logger = logging.getLogger("pm_realtime.push")
+
 
 def _push(
     group: str, envelope: Envelope, exclude: str | None, on_commit: bool
@@ -21,6 +24,9 @@ def _push(
     if exclude is not None and not isinstance(exclude, str):
         raise ValueError(f"expected exclude to be the id of a connection, got {exclude!r}")
     message = push_message(group, encode(envelope), exclude)
+    if logger.isEnabledFor(logging.DEBUG):
+        fields = {"type": envelope.type, "group": group}
+        logger.debug("Pushes %(type)r to %(group)s.", fields, extra=fields)
     return Outgoing(group, message, envelope, on_commit)
 
 

@@ -6,18 +6,11 @@ right that ended in the meantime would last until the next regular recheck.
 
 import threading
 import time
+from contextlib import suppress
 from typing import Final
 
+from pm_realtime import layer
 from pm_realtime.concurrency import after_fork
-from pm_realtime.layer import (
-    Message,
-    Recheck,
-    authenticated_group,
-    control_group,
-    control_message,
-    is_alone,
-)
-from pm_realtime.layer import send as send_to_layer
 
 RETRY_INTERVAL_SECONDS: Final = 1.0
 MAX_RETRY_MESSAGES: Final = 1000
@@ -46,42 +39,36 @@ class RetryQueue:
     def _reset(self) -> None:
         """Forget the messages in a forked child: its parent sends them."""
         self._lock = threading.Lock()
-        self._waiting: list[Message] = []
+        self._waiting: list[layer.Message] = []
         self._is_running = False
 
-    def add(self, message: Message) -> None:
+    def add(self, message: layer.Message) -> None:
         """Send ``message`` as soon as Redis takes it, as long as this process lives."""
         with self._lock:
             if message not in self._waiting:
                 self._waiting.append(message)
             if len(self._waiting) > self._max_messages:
-                group = control_group()
-                self._waiting = [control_message(group, Recheck(), target=authenticated_group())]
+                everyone = layer.authenticated_group()
+                self._waiting = [
+                    layer.control_message(layer.control_group(), layer.Recheck(), target=everyone)
+                ]
             if not self._is_running:
                 self._is_running = True
                 threading.Thread(target=self._run, name="pm_realtime-retry", daemon=True).start()
 
     def _run(self) -> None:
-        while self._is_running:
-            time.sleep(self._interval_seconds)
-            self._send_all()
-
-    def _send_all(self) -> None:
         while True:
+            time.sleep(self._interval_seconds)
+            with suppress(Exception):  # The layer has logged it.
+                for message in self._waiting.copy():
+                    if not layer.is_alone():
+                        layer.send(layer.control_group(), message)
+                    with self._lock, suppress(ValueError):
+                        self._waiting.remove(message)
             with self._lock:
                 if not self._waiting:
                     self._is_running = False
                     return
-                message = self._waiting[0]
-            try:
-                if not is_alone():
-                    send_to_layer(control_group(), message)
-            except Exception:  # The layer has logged it.
-                return
-            with self._lock:
-                if message in self._waiting:
-                    self._waiting.remove(message)
 
 
-#: The queue of this process.
 retry_queue: Final = RetryQueue()

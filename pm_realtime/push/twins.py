@@ -22,12 +22,10 @@ def sending_twins(
     """The sync function and its async twin that send the message that ``prepare`` returns."""
     name = prepare.__name__.lstrip("_")
 
-    @functools.wraps(prepare)
     def sync_twin(*args: P.args, **kwargs: P.kwargs) -> R:
         _refuse_in_loop(name)
         return send(prepare(*args, **kwargs))
 
-    @functools.wraps(prepare)
     async def async_twin(*args: P.args, **kwargs: P.kwargs) -> R:
         return await asend(prepare(*args, **kwargs))
 
@@ -41,7 +39,6 @@ def sync_twin_of(query: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
     """The sync function for ``query``, a coroutine function that asks the backend."""
     name = query.__name__.removeprefix("a")
 
-    @functools.wraps(query)
     def sync_twin(*args: P.args, **kwargs: P.kwargs) -> R:
         _refuse_in_loop(name)
         warn_if_alone()
@@ -63,5 +60,6 @@ def _refuse_in_loop(name: str) -> None:
 
 def _present(function: Any, name: str, made_from: Callable[..., Any], result: Any) -> None:
     """Give a generated function its public name and signature, for ``help`` and tracebacks."""
+    functools.update_wrapper(function, made_from)
     function.__name__ = function.__qualname__ = name
     function.__signature__ = inspect.signature(made_from).replace(return_annotation=result)
