@@ -30,28 +30,20 @@ class BoundedCalls:
 
     async def run_at_once(self, call: Callable[[], Awaitable[R]]) -> R:
         """As :meth:`run`, without waiting for other calls."""
+        task = asyncio.ensure_future(call())
         try:
-            return await _run_within(self._timeout_seconds, call)
+            # Not `asyncio.timeout`: redis-py sometimes swallows its cancellation.
+            await asyncio.wait({task}, timeout=self._timeout_seconds)
+            if not task.done() or task.cancelled():
+                raise TimeoutError(f"no answer within {self._timeout_seconds:g} s")
+            return task.result()
         except TimeoutError:
             self._timed_out_at = time.monotonic()
             raise
-
-
-async def _run_within(seconds: float, call: Callable[[], Awaitable[R]]) -> R:
-    """The result of ``call``; ``TimeoutError`` in time even if it swallows its cancellation.
-
-    redis-py sometimes does, and goes on until a timeout of its own.
-    """
-    task = asyncio.ensure_future(call())
-    try:
-        await asyncio.wait({task}, timeout=seconds)
-    finally:
-        if not task.done():
-            task.cancel()
-            task.add_done_callback(note_result)
-    if not task.done() or task.cancelled():
-        raise TimeoutError(f"no answer within {seconds:g} s")
-    return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                task.add_done_callback(note_result)
 
 
 def note_result(task: asyncio.Future[Any]) -> None:

@@ -1,13 +1,11 @@
-"""Coalescing of requests: those made at about the same time are answered by one call.
+"""Coalescing of requests: those made during a call wait for it and are then one call together.
 
-The first request is passed on at once. Requests made during a call wait for it and are then one
-call together: a thousand handshakes read the database a few times, not a thousand times.
+So a thousand handshakes read the database a few times, not a thousand times.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -33,7 +31,7 @@ class Coalescer(Generic[Q, A]):
     ) -> None:
         self._answer_all: Final = answer_all
         self._slow_batch_seconds: Final = slow_batch_seconds
-        self._waiting: Final = deque[tuple[Q, asyncio.Future[A]]]()
+        self._waiting: list[tuple[Q, asyncio.Future[A]]] = []
         self._tasks: Final[set[asyncio.Task[None]]] = set()
         #: The task that the waiting requests wait for.
         self._current: asyncio.Task[None] | None = None
@@ -49,12 +47,14 @@ class Coalescer(Generic[Q, A]):
 
     def _start_batch(self, released_by: asyncio.Task[None] | None) -> None:
         """Start the next batch, unless it waits for another task than ``released_by``."""
-        if self._current is not released_by or not self._waiting:
-            self._current = None if self._current is released_by else self._current
+        if self._current is not released_by:
             return
-        batch = [
-            self._waiting.popleft() for _ in range(min(MAX_BATCHED_REQUESTS, len(self._waiting)))
-        ]
+        self._current = None
+        self._waiting = [each for each in self._waiting if not each[1].done()]
+        if not self._waiting:
+            return
+        batch = self._waiting[:MAX_BATCHED_REQUESTS]
+        self._waiting = self._waiting[MAX_BATCHED_REQUESTS:]
         loop = asyncio.get_running_loop()
         task = self._current = loop.create_task(self._run_batch(batch))
         self._tasks.add(task)
@@ -64,29 +64,18 @@ class Coalescer(Generic[Q, A]):
         task.add_done_callback(self._start_batch)
 
     async def _run_batch(self, batch: Sequence[tuple[Q, "asyncio.Future[A]"]]) -> None:
-        batch = [(request, future) for request, future in batch if not future.done()]
-        if not batch:
-            return
+        answers: Sequence[A | Exception] = [RuntimeError("There was no answer.")] * len(batch)
         try:
             answers = await self._answer_all([request for request, _ in batch])
         except Exception as error:
             answers = [error] * len(batch)
-        except asyncio.CancelledError:
-            _fail_rest(batch)
-            raise
-        for (_, future), answer in zip(batch, answers, strict=False):
-            if future.done():
-                continue  # The caller was cancelled.
-            if isinstance(answer, StopIteration):  # A future does not take it.
-                future.set_exception(RuntimeError(repr(answer)))
-            elif isinstance(answer, Exception):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
-        _fail_rest(batch)
-
-
-def _fail_rest(batch: "Sequence[tuple[Any, asyncio.Future[Any]]]") -> None:
-    for _, future in batch:
-        if not future.done():
-            future.set_exception(RuntimeError("There was no answer."))
+        finally:
+            for (_, future), answer in zip(batch, answers, strict=True):
+                if future.done():
+                    continue  # The caller was cancelled.
+                if isinstance(answer, StopIteration):  # A future does not take it.
+                    future.set_exception(RuntimeError(repr(answer)))
+                elif isinstance(answer, Exception):
+                    future.set_exception(answer)
+                else:
+                    future.set_result(answer)

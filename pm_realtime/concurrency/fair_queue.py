@@ -26,7 +26,7 @@ class FairQueue:
         self._waiting.append(turn)
         if not self._is_moving:
             self._is_moving = True
-            loop.call_soon(self._move, loop)
+            loop.call_soon(self._move)
         try:
             await turn
         except asyncio.CancelledError:
@@ -34,12 +34,12 @@ class FairQueue:
                 self._waiting.remove(turn)
             raise
 
-    def _move(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _move(self) -> None:
         for _ in range(min(self._tasks_per_turn, len(self))):
             turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
         if self._waiting:
-            loop.call_soon(self._move, loop)
+            asyncio.get_running_loop().call_soon(self._move)
         else:
             self._is_moving = False

@@ -16,12 +16,10 @@ class PerLoop(Generic[T]):
 
     def get(self) -> T:
         """The object of the running loop. Objects of closed loops are dropped."""
-        found = self.find()
-        if found is None:
+        if (found := self.find()) is None:
             for loop in [loop for loop in self._made if loop.is_closed()]:
                 del self._made[loop]
-            found = self._make()
-            self.set(found)
+            self.set(found := self._make())
         return found
 
     def find(self) -> T | None:
