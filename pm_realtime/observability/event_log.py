@@ -5,7 +5,7 @@ content of a message.
 """
 
 import logging
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from django.dispatch import Signal
 
@@ -23,21 +23,32 @@ QUIET_REFUSALS: Final = frozenset((403, CloseCode.OVERLOADED, CloseCode.RESTARTI
 UserId = int | str | None
 
 
-class Line(NamedTuple):
-    logger: logging.Logger
-    level: int
-    text: str
+_LINES: Final = {
+    signals.connected: (_connections, "%(connection_id)s connected."),
+    signals.disconnected: (
+        _connections,
+        "%(connection_id)s ended with %(code)d after %(seconds).1f s.",
+    ),
+    signals.joined: (_rooms, "%(connection_id)s joined %(room)r."),
+    signals.left: (_rooms, "%(connection_id)s left %(room)r."),
+    signals.refused: (_rooms, "%(connection_id)s was refused %(room)r with %(code)s."),
+}
 
 
 def log_event(
     signal: Signal, connection_id: str, user_id: UserId, role: str | None, facts: dict[str, Any]
 ) -> None:
     """Log the event that ``signal`` stands for, with the ``facts`` that the signal carries."""
-    line = _line(signal, facts)
-    if not line.logger.isEnabledFor(line.level):
-        return
-    fields = {"connection_id": connection_id, "user_id": user_id, "role": role, **facts}
-    line.logger.log(line.level, line.text, fields, extra=fields)
+    logger, text = _LINES[signal]
+    level = logging.DEBUG
+    if signal is signals.disconnected and facts["code"] in CLIENT_FAULTS:
+        level = logging.INFO
+    elif signal is signals.refused and facts["room"] is None:
+        logger, text = _connections, "A connection was refused with %(code)d."
+        level = logging.DEBUG if facts["code"] in QUIET_REFUSALS else logging.INFO
+    if logger.isEnabledFor(level):
+        fields = {"connection_id": connection_id, "user_id": user_id, "role": role, **facts}
+        logger.log(level, text, fields, extra=fields)
 
 
 def log_rate_limit(connection_id: str, user_id: UserId) -> None:
@@ -45,24 +56,3 @@ def log_rate_limit(connection_id: str, user_id: UserId) -> None:
     if _connections.isEnabledFor(logging.DEBUG):
         fields = {"connection_id": connection_id, "user_id": user_id}
         _connections.debug("%(connection_id)s exceeds its rate limit.", fields, extra=fields)
-
-
-def _line(signal: Signal, facts: dict[str, Any]) -> Line:
-    if signal is signals.disconnected:
-        level = logging.INFO if facts["code"] in CLIENT_FAULTS else logging.DEBUG
-        text = "%(connection_id)s ended with %(code)d after %(seconds).1f s."
-        return Line(_connections, level, text)
-    if signal is signals.refused and facts["room"] is None:
-        level = logging.DEBUG if facts["code"] in QUIET_REFUSALS else logging.INFO
-        return Line(_connections, level, "A connection was refused with %(code)d.")
-    return _LINES[signal]
-
-
-_LINES: Final = {
-    signals.connected: Line(_connections, logging.DEBUG, "%(connection_id)s connected."),
-    signals.joined: Line(_rooms, logging.DEBUG, "%(connection_id)s joined %(room)r."),
-    signals.left: Line(_rooms, logging.DEBUG, "%(connection_id)s left %(room)r."),
-    signals.refused: Line(
-        _rooms, logging.DEBUG, "%(connection_id)s was refused %(room)r with %(code)s."
-    ),
-}

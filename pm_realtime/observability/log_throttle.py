@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Hashable
+from traceback import walk_tb
 from typing import Final
 
 THROTTLE_PERIOD_SECONDS: Final = 60.0
@@ -43,11 +44,8 @@ class LogThrottle:
 
     def note_error(self, error: BaseException, *context: Hashable) -> int:
         """As :meth:`note`. Errors of one type, raised in one line, are the same event."""
-        last = error.__traceback__
-        while last is not None and last.tb_next is not None:
-            last = last.tb_next
-        line = last and (last.tb_frame.f_code.co_filename, last.tb_lineno)
-        return self.note((type(error), line, context))
+        lines = [(each.f_code.co_filename, line) for each, line in walk_tb(error.__traceback__)]
+        return self.note((type(error), tuple(lines[-1:]), context))
 
     def clear(self) -> None:
         """Forget every event."""

@@ -68,29 +68,26 @@ class Outage:
         """Note that ``watcher`` lost ``part`` because of ``error``, or still misses it."""
         with self._lock:
             is_new = watcher not in self._lost
+            now = self._clock()
             if not self._lost:
-                self._began_at, self._all_lost, self._is_logged = self._clock(), {}, False
+                self._began_at, self._all_lost, self._is_logged = now, {}, False
             self._lost[watcher] = part
             self._all_lost[part] = None
-            must_log = self._must_log()
+            is_long = now - self._began_at > self._long_seconds
+            must_log = not self._is_logged and (
+                is_long or now - self._logged_at > self._quiet_seconds
+            )
+            if must_log:
+                self._is_logged, self._logged_at = True, now
         # Without the lock: a handler of the log may push.
         if must_log:
             logger.error(
-                "Lost %s: %s. Open connections stay open; calls that need it fail until it is "
-                "back.",
+                "Lost %s: %s. Open connections stay open; calls that need it fail until it is back.",
                 part,
                 str(error).rstrip("."),
             )
         if is_new:
             self.suspect(watcher)
-
-    def _must_log(self) -> bool:
-        now = self._clock()
-        is_long = now - self._began_at > self._long_seconds
-        if self._is_logged or not (is_long or now - self._logged_at > self._quiet_seconds):
-            return False
-        self._is_logged, self._logged_at = True, now
-        return True
 
     def end(self, watcher: object) -> None:
         """Note that the part that ``watcher`` lost is back, if it lost one.
