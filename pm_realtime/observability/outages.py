@@ -82,7 +82,8 @@ class Outage:
         # Without the lock: a handler of the log may push.
         if must_log:
             logger.error(
-                "Lost %s: %s. Open connections stay open; calls that need it fail until it is back.",
+                "Lost %s: %s. Open connections stay open; calls that need it fail until it is "
+                "back.",
                 part,
                 str(error).rstrip("."),
             )
