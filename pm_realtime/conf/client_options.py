@@ -12,7 +12,7 @@ from django.utils.functional import Promise
 _SUBPROTOCOL_NAME: Final = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
 
 
-def _is_flag(value: object) -> bool:
+def is_bool(value: object) -> bool:
     return isinstance(value, bool)
 
 
@@ -20,16 +20,16 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str | Promise)
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
 
 
 def _is_attempts(value: object) -> bool:
-    return value == inf or (_is_number(value) and isinstance(value, int))
+    return value == inf or (is_number(value) and isinstance(value, int))
 
 
 def _is_delay(value: Any) -> bool:
-    return _is_number(value) and isfinite(value)
+    return is_number(value) and isfinite(value)
 
 
 def _is_protocols(value: object) -> bool:
@@ -45,17 +45,16 @@ def _is_shared(value: object) -> bool:
     return isinstance(value, bool | int | UUID) or _is_text(value)
 
 
-_FLAG: Final = ("True or False", _is_flag)
 #: By name: the valid values, in words and as a test.
 CLIENT_OPTIONS: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
-    "auto_connect": _FLAG,
-    "reconnect": _FLAG,
+    "auto_connect": ("True or False", is_bool),
+    "reconnect": ("True or False", is_bool),
     "max_reconnect_attempts": ("a whole number, or None for no end of them", _is_attempts),
     "reconnect_delay": ("a number of milliseconds", _is_delay),
     "url": ("an address or a path, as text", _is_text),
     "protocols": ("the name of a subprotocol or a list of different ones", _is_protocols),
     "shared": ("True, False, or the id of the page's user", _is_shared),
-    "debug": _FLAG,
+    "debug": ("True or False", is_bool),
 }
 
 
@@ -81,7 +80,7 @@ def describe_fault(options: Mapping[str, object]) -> str | None:
 def as_javascript(options: Mapping[str, object]) -> dict[str, object]:
     """The options that have a value, as ``createRealtime`` spells them, for JSON."""
     return {
-        _camel_case(name): _plain(name, value)
+        re.sub("_(.)", lambda found: found[1].upper(), name): _plain(name, value)
         for name, value in options.items()
         if is_given(name, value)
     }
@@ -93,8 +92,3 @@ def _plain(name: str, value: object) -> object:
     # The client wants the id of a user as a string.
     is_id = name == "shared" and not isinstance(value, bool)
     return str(value) if is_id or isinstance(value, Promise) else value
-
-
-def _camel_case(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(map(str.capitalize, rest))

@@ -1,12 +1,12 @@
 """The settings of this package: the keys of ``PM_REALTIME``, each read live at its use."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Generic, TypeVar, cast, overload
+from typing import Any, Final, Generic, TypeVar, overload
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from pm_realtime.conf.client_options import describe_fault
+from pm_realtime.conf.client_options import describe_fault, is_bool, is_number
 
 T = TypeVar("T")
 
@@ -33,10 +33,10 @@ class Setting(Generic[T]):
     def __get__(self, instance: "Conf | None", owner: type) -> "Setting[T] | T":
         if instance is None:
             return self
-        value = instance.user_settings.get(self.name, self.default)
+        value: T = instance.user_settings.get(self.name, self.default)
         if value is not self.default and not self.is_valid(value):
             raise ImproperlyConfigured(self.describe(value))
-        return cast("T", value)
+        return value
 
     def describe(self, value: object) -> str:
         """The error message for an invalid ``value``."""
@@ -58,28 +58,24 @@ def _is_path(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip("/")) and "?" not in value
 
 
-def _is_bool(value: object) -> bool:
-    return isinstance(value, bool)
+def _is_whole(value: object) -> bool:
+    return is_number(value) and isinstance(value, int)
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+def _is_count(value: Any) -> bool:
+    return _is_whole(value) and value >= 1
 
 
-def _is_number_of_proxies(value: object) -> bool:
-    return type(value) is int and value >= 0
+def _is_period(value: Any) -> bool:
+    return is_number(value) and value < 1e9
 
 
-def _is_seconds(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e9
+def _is_seconds(value: Any) -> bool:
+    return _is_period(value) and value > 0
 
 
-def _is_period(value: object) -> bool:
-    return _is_seconds(value) or (value == 0 and type(value) in (int, float))
-
-
-def _is_window(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1000
+def _is_window(value: Any) -> bool:
+    return is_number(value) and value <= 1000
 
 
 def _is_mapping(value: object) -> bool:
@@ -90,21 +86,18 @@ def _is_client_options(value: object) -> bool:
     return isinstance(value, Mapping) and describe_fault(value) is None
 
 
-def _is_names(value: object) -> bool:
-    return (
-        isinstance(value, list | tuple)
-        and bool(value)
-        and all(_is_text(name) for name in value)
-        and len(set(value)) == len(value)
-    )
-
-
 def _is_text_list(value: object) -> bool:
     return isinstance(value, list | tuple | set | frozenset) and all(map(_is_text, value))
 
 
+def _is_names(value: Any) -> bool:
+    is_list = isinstance(value, list | tuple) and _is_text_list(value)
+    return is_list and 0 < len(set(value)) == len(value)
+
+
 _COUNT: Final = "a whole number of at least 1"
 _SECONDS: Final = "a number of seconds above 0"
+_RATE: Final = "a rate such as '60/m', or None"
 _DOTTED: Final = "a dotted path as text"
 
 
@@ -134,7 +127,7 @@ class Conf:
     DEFAULT_ROOM = Setting[Mapping[str, Any] | None](
         {}, "a dict of room options, or None", _optional(_is_mapping)
     )
-    RATE_LIMIT = Setting[str | None]("60/m", "a rate such as '60/m', or None", _optional(_is_text))
+    RATE_LIMIT = Setting[str | None]("60/m", _RATE, _optional(_is_text))
     MAX_CONNECTIONS_PER_USER = Setting(5, _COUNT, _is_count)
     CONNECTION_LIMIT_POLICY = Setting(
         "close_oldest",
@@ -144,14 +137,10 @@ class Conf:
     MAX_ANONYMOUS_CONNECTIONS = Setting[int | None](
         10_000, f"{_COUNT}, or None", _optional(_is_count)
     )
-    CONNECT_RATE_PER_ADDRESS = Setting[str | None](
-        "1200/m", "a rate such as '60/m', or None", _optional(_is_text)
-    )
-    CONNECT_RATE_PER_USER = Setting[str | None](
-        "1200/m", "a rate such as '60/m', or None", _optional(_is_text)
-    )
+    CONNECT_RATE_PER_ADDRESS = Setting[str | None]("1200/m", _RATE, _optional(_is_text))
+    CONNECT_RATE_PER_USER = Setting[str | None]("1200/m", _RATE, _optional(_is_text))
     PROXIES = Setting[int | None](
-        None, "the number of proxies in front, or None", _optional(_is_number_of_proxies)
+        None, "the number of proxies in front, or None", _optional(_is_whole)
     )
     MAX_ROOMS_PER_CONNECTION = Setting(10, _COUNT, _is_count)
     HEARTBEAT_INTERVAL = Setting[float](30, _SECONDS, _is_seconds)
@@ -159,7 +148,7 @@ class Conf:
     MAX_MESSAGE_BYTES = Setting(65536, f"{_COUNT} (bytes)", _is_count)
     MAX_QUEUE_BYTES = Setting(1048576, f"{_COUNT} (bytes)", _is_count)
     BATCH_WINDOW = Setting[float](10, "a number of milliseconds from 0 to 1000", _is_window)
-    ALLOW_ANONYMOUS = Setting(True, "True or False", _is_bool)
+    ALLOW_ANONYMOUS = Setting(True, "True or False", is_bool)
     ALLOWED_ORIGINS = Setting[tuple[str, ...] | None](
         None,
         "a list of origins such as 'https://example.com', or None",
