@@ -33,19 +33,21 @@ def decode(frame: str | bytes | None, *, max_bytes: int) -> Command:
 
     Raises :exc:`~pm_realtime.exceptions.CommandError` and no other error, whatever the frame holds.
     """
-    if not isinstance(frame, str):
-        if frame is not None and len(frame) > max_bytes:
-            raise _too_large(len(frame), max_bytes)
+    size = 0 if frame is None else len(frame)
+    if isinstance(frame, str) and size <= max_bytes:
+        try:
+            data = frame.encode()
+        except UnicodeEncodeError:
+            raise _not_json("a text that is not UTF-8") from None
+        size = len(data)
+        if size <= max_bytes:
+            return _to_command(_parse(frame, data))
+    elif size <= max_bytes:
         raise _invalid("Expected a text frame holding a JSON object, got a binary frame.")
-    if len(frame) > max_bytes:
-        raise _too_large(len(frame), max_bytes)
-    try:
-        data = frame.encode()
-    except UnicodeEncodeError:
-        raise _not_json("a text that is not UTF-8") from None
-    if len(data) > max_bytes:
-        raise _too_large(len(data), max_bytes)
-    return _to_command(_parse(frame, data))
+    raise CommandError(
+        ErrorCode.MESSAGE_TOO_LARGE,
+        f"Expected a message of at most {max_bytes} bytes, got {size} or more.",
+    )
 
 
 def check_room(room: object) -> str:
@@ -77,17 +79,14 @@ _decoder: Final = msgspec.json.Decoder()
 _exponent_decoder: Final = msgspec.json.Decoder(float_hook=_to_float)
 
 
-def _has_many_exponents(data: bytes) -> bool:
-    """Whether there are many numbers such as ``1e-320``: msgspec takes 7 µs for each."""
-    return (
+def _parse(frame: str, data: bytes) -> Any:
+    # Numbers such as `1e-320`: msgspec takes 7 µs for each.
+    has_many_exponents = (
         data.count(b"e") + data.count(b"E") > MAX_EXPONENTS
         and len(_EXPONENT.findall(data)) > MAX_EXPONENTS
     )
-
-
-def _parse(frame: str, data: bytes) -> Any:
     try:
-        found = (_exponent_decoder if _has_many_exponents(data) else _decoder).decode(data)
+        found = (_exponent_decoder if has_many_exponents else _decoder).decode(data)
     except RecursionError:
         if _has_pairs(data):
             raise _too_deep() from None
@@ -108,10 +107,14 @@ def _parse_loosely(frame: str, problem: str) -> Any:
 
     Such a frame is JSON, so it is answered as an invalid message, with its id.
     """
+
+    def refuse(constant: str) -> NoReturn:  # NaN or an infinity, which are not JSON.
+        raise _not_json(problem)
+
     for parse_int in (None, float):  # Python reads no integer of thousands of digits.
         try:
-            return json.loads(frame, parse_int=parse_int, parse_constant=_refuse_constant)
-        except (json.JSONDecodeError, _NotANumberError, RecursionError):
+            return json.loads(frame, parse_int=parse_int, parse_constant=refuse)
+        except (json.JSONDecodeError, RecursionError):
             break
         except ValueError:
             continue
@@ -135,14 +138,6 @@ def _has_pairs(data: bytes) -> bool:
     """Whether there are as many closing brackets as opening ones, outside of strings."""
     rest = _STRING.sub(b"", data)
     return rest.count(b"[") == rest.count(b"]") and rest.count(b"{") == rest.count(b"}")
-
-
-class _NotANumberError(Exception):
-    """``NaN`` or an infinity, which are not JSON."""
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise _NotANumberError(name)
 
 
 def _id_of(data: Any) -> str | None:
@@ -180,10 +175,3 @@ def _invalid(message: str, *, id: str | None = None) -> CommandError:
 
 def _too_deep() -> CommandError:
     return _invalid(f"Expected at most {MAX_DEPTH} levels of nesting, got more.")
-
-
-def _too_large(size: int, max_bytes: int) -> CommandError:
-    return CommandError(
-        ErrorCode.MESSAGE_TOO_LARGE,
-        f"Expected a message of at most {max_bytes} bytes, got {size} or more.",
-    )

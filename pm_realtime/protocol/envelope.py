@@ -57,10 +57,8 @@ def make_envelope(
 
 def error_payload(error: CommandError) -> dict[str, Any]:
     """The payload of the ``error`` envelope that answers ``error``."""
-    payload: dict[str, Any] = {"code": str(error.code), "message": error.message}
-    if error.room is not None:
-        payload["room"] = error.room
-    return payload | error.details
+    room = {} if error.room is None else {"room": error.room}
+    return {"code": str(error.code), "message": error.message, **room, **error.details}
 
 
 _encoder: Final = msgspec.json.Encoder(enc_hook=DjangoJSONEncoder().default)
