@@ -4,8 +4,8 @@ A message to an idle connection goes out at once and opens a window. The message
 the window are gathered, and leave in one frame when it ends. One timer for each event loop ends the
 windows of all its connections.
 
-Another window follows if there were messages, or if the loop is busy. Otherwise, if a message to a
-big room takes longer than a window, each message would find the windows closed.
+Another window follows if there were messages, or if the loop is busy: if a message to a big room
+takes longer than a window, the next would find the windows closed.
 """
 
 import asyncio
@@ -26,8 +26,8 @@ logger = logging.getLogger("pm_realtime.connection")
 MAX_GATHERED_LENGTH: Final = 65536
 #: Connections whose windows end before other tasks of the loop get a turn.
 WINDOWS_PER_TURN: Final = 250
-#: A busy loop computes for more than this part of a window from one tick to the next. The time that
-#: passes is no measure: other processes may have the processor meanwhile.
+#: A busy loop computes for more than this part of a window between two ticks. The time that passes
+#: is no measure: other processes may have the processor.
 BUSY_PART: Final = 0.25
 #: Empty windows in a row after which a busy loop opens no other.
 MAX_EMPTY_WINDOWS: Final = 10

@@ -7,14 +7,14 @@ import time
 import uuid
 from collections.abc import Coroutine, Sequence
 from functools import update_wrapper
-from typing import Any
+from typing import Any, cast
 
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.dispatch import Signal
 
 from pm_realtime import signals
-from pm_realtime.auth import Identity, anonymous, owner_key_of
+from pm_realtime.auth import anonymous, owner_key_of
 from pm_realtime.connection import control
 from pm_realtime.connection.batching import choose_subprotocol, make_outbox
 from pm_realtime.connection.drain import get_drain
@@ -47,17 +47,12 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     """The server's side of one connection.
 
     It has no channel of its own: pushes reach it through the hub of its event loop, which calls
-    :meth:`deliver`. Nothing that a client sends raises out of it.
+    :meth:`deliver`. Nothing that a client sends raises out of it. The protocols for which it stands
+    describe the methods that have no docstring here.
     """
 
     channel_layer_alias = None  # type: ignore[assignment]
     timings: ConnectionTimings = ConnectionTimings()
-
-    connection_id: str
-    identity: Identity
-    rooms: dict[str, bool]
-    room_lock: asyncio.Lock
-    state: State
 
     @classmethod
     def as_asgi(cls, **initkwargs: Any) -> Any:
@@ -67,8 +62,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one connection until it ends, and clean up in any case."""
+        self._prepare(scope, send)
         with get_drain().including(self):
-            self._prepare(scope, send)
             await self._serve(receive)
 
     def _prepare(self, scope: Any, send: Any) -> None:
@@ -76,15 +71,15 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self.base_send: Any = send
         self.connection_id = uuid.uuid4().hex
         self.identity = anonymous()
-        self.rooms = {}
+        self.rooms: dict[str, bool] = {}
         self.room_lock = asyncio.Lock()
-        self.state = State.HANDSHAKE
+        self.state: State = State.HANDSHAKE
         self._subprotocol = choose_subprotocol(scope.get("subprotocols") or ())
         self._outbox = make_outbox(self._subprotocol, send, on_overflow=self._close_slow)
         self._inbox = Inbox(self, self._outbox)
         self._revocation = Revocation(self)
         self._handshake = Handshake(self, self._revocation)
-        self._tasks = ConnectionTasks()
+        self._tasks = ConnectionTasks(cast("asyncio.Task[Any]", asyncio.current_task()))
         self._close_code = 1006
         self._was_open = False
         #: Monotonic seconds. A client is not silent while a frame of it is handled.
@@ -160,20 +155,15 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self.answer(type, payload, to.id if to is not None else None)
 
     def answer(self, type: str, payload: Any, id: str | None) -> None:
-        """As :meth:`reply`, with the ``id`` itself."""
         self.deliver(encode(make_envelope(type, payload, id=id)))
         # A reply ends its frame: a page that waits for it can act before the next message comes.
         self._outbox.flush()
 
     def welcome(self, payload: dict[str, Any]) -> None:
-        """Send ``connected``, and then the frames that wait for it."""
         self._outbox.release(encode(make_envelope(MessageType.CONNECTED, payload)))
 
     def deliver(self, text: str) -> int:
-        """Send ``text`` as it is, in a frame. Never waits.
-
-        Returns the number of the frame, counted from ``connected``.
-        """
+        """Send a frame. Never waits. Returns its number, counted from ``connected``."""
         self._frames += 1
         self._outbox.deliver(text)
         return self._frames
@@ -196,11 +186,9 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         return owner_key_of(self.identity, self.scope)
 
     def give_way(self) -> None:
-        """Close, as the client goes on with another connection."""
         self.end(CloseCode.HEARTBEAT_LOST, "gone on with another connection")
 
     def deliver_missed(self, group: str) -> None:
-        """Send the messages of ``group``, just joined, that the client's last connection missed."""
         get_hub().deliver_missed(self, group)
 
     def end(self, code: int, reason: str = "") -> None:
@@ -239,7 +227,6 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             self.end(CloseCode.HEARTBEAT_LOST, "no heartbeat")
 
     def receive_control(self, message: ControlMessage) -> None:
-        """Begin to carry out a control message."""
         if self.state < State.DROPPED:
             control.carry_out(self, self._revocation, message)
         else:
@@ -247,14 +234,12 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             self.state = State.CLOSED
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run ``work`` beside the commands of the client."""
         if self.state < State.DROPPED:
             self._tasks.begin(work)
         else:
             work.close()
 
     def catch_up(self, moment: float, groups: Sequence[str]) -> None:
-        """Carry out the control messages for ``groups`` since ``moment``, in monotonic seconds."""
         for message in get_hub().control_log.since(moment, groups):
             self.receive_control(message)
 
@@ -267,22 +252,16 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         return self._revocation.is_certain
 
     async def until_certain(self) -> None:
-        """Return when identity and rights are certain."""
         await self._revocation.until_certain()
 
     async def join_group(self, group: str) -> None:
-        """Receive messages to ``group`` from now on."""
         await get_hub().join(self, group)
 
     async def leave_group(self, group: str) -> None:
-        """Receive no more messages to ``group``."""
         await get_hub().leave(self, group)
 
     async def notify(self, signal: Signal, **arguments: Any) -> None:
-        """Log an event and send its signal, one of :mod:`pm_realtime.signals`.
-
-        Django logs a receiver that raises.
-        """
+        """Log an event and send its signal, one of :mod:`pm_realtime.signals`."""
         identity = self.identity
         log_event(signal, self.connection_id, identity.user_id, identity.role, arguments)
         if signal.has_listeners(type(self)):

@@ -7,7 +7,7 @@ Other servers, compression or a middleware around ``send`` are served through AS
 
 from functools import partial
 from types import MethodType
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 #: The first byte of a text frame that is a whole message.
 TEXT_FRAME: Final = b"\x81"
@@ -23,15 +23,10 @@ def frame_of(texts: Texts) -> bytes:
     global _made
     made_for, frame = _made
     if made_for is not texts:
-        frame = _frames(texts)
+        each = (texts,) if isinstance(texts, str) else texts
+        frame = b"".join([_frame(text.encode()) for text in each])
         _made = (texts, frame)
     return frame
-
-
-def _frames(texts: Texts) -> bytes:
-    if isinstance(texts, str):
-        return _frame(texts.encode())
-    return b"".join([_frame(text.encode()) for text in texts])
 
 
 def _frame(payload: bytes) -> bytes:
@@ -41,13 +36,6 @@ def _frame(payload: bytes) -> bytes:
     if size < 65536:
         return b"%b\x7e%b%b" % (TEXT_FRAME, size.to_bytes(2, "big"), payload)
     return b"%b\x7f%b%b" % (TEXT_FRAME, size.to_bytes(8, "big"), payload)
-
-
-class DirectWriter(Protocol):
-    """Writes to one socket."""
-
-    def write(self, texts: Texts) -> bool:
-        """Send a text, or several in one go. False, and nothing is sent, if ASGI has to do it."""
 
 
 class _Uvicorn:
@@ -72,6 +60,7 @@ class _Uvicorn:
         )
 
     def write(self, texts: Texts) -> bool:
+        """Send a text, or several in one go. False, and nothing is sent, if ASGI has to do it."""
         if not self.is_free():
             return False
         try:
@@ -136,6 +125,9 @@ def _is_waiting(transport: Any) -> bool:
         or transport._tempDataBuffer
         or transport._writeDisconnecting
     )
+
+
+DirectWriter = _Uvicorn | _Daphne
 
 
 def find_direct_writer(send: Any) -> DirectWriter | None:

@@ -1,8 +1,7 @@
 """SIGTERM: the connections of a process close in groups, then its server stops.
 
-A server by itself closes all sockets at once, and all clients come back at once. So while there are
-connections, the server's handler of the signal runs only after they have closed. A process without
-connections stops as its server does.
+A server by itself closes all sockets at once, and all clients come back at once. So the server's
+handler of the signal runs only after the connections have closed, if there are any.
 """
 
 import asyncio
@@ -15,11 +14,12 @@ import time
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from pm_realtime.backends import get_backend
 from pm_realtime.concurrency import PerLoop
 from pm_realtime.conf import conf
+from pm_realtime.connection.state import Connection
 from pm_realtime.exceptions import BackendError, CloseConnection
 from pm_realtime.hub import get_hub, keeps_missed
 from pm_realtime.protocol import CloseCode
@@ -36,22 +36,14 @@ class DrainTimings:
 
     #: Between two groups.
     group_seconds: float = 0.1
-    #: Within this, a second signal is taken for the first: systemd and a supervisor may send one
-    #: each.
+    #: A second signal within this is taken for the first: systemd and a supervisor may send both.
     repeat_seconds: float = 1.0
     #: For the commands that are running when their connection is to close.
     command_seconds: float = 1.0
     #: For connections to end after their close.
     end_seconds: float = 2.0
-    #: For messages that were sent before to arrive, and for the backend to forget this process.
+    #: For earlier messages to arrive, and for the backend to forget this process.
     step_seconds: float = 1.0
-
-
-class Connection(Protocol):
-    """A connection, as a drain knows it."""
-
-    def go_away(self, command_seconds: float) -> None:
-        """Close with 4012 after the running commands. A handshake closes by itself."""
 
 
 def group_sizes(count: int, period: float, group_seconds: float) -> list[int]:
@@ -61,10 +53,7 @@ def group_sizes(count: int, period: float, group_seconds: float) -> list[int]:
 
 
 class Drain:
-    """Made by :func:`get_drain`. Belongs to the event loop in which it was made.
-
-    Only a loop in the main thread gets signals: in others nothing changes.
-    """
+    """Belongs to the event loop in which it was made. Only the main thread gets signals."""
 
     def __init__(self, timings: DrainTimings | None = None) -> None:
         self._timings = timings or DrainTimings()
@@ -178,11 +167,8 @@ class Drain:
                 await self._have_left.wait()
 
     async def _pause(self, until: float, end: float) -> None:
-        """Wait until the next group's moment, but at least half of the time between two groups.
-
-        So a busy process closes at most twice as many at a time. After ``end``, or a second signal,
-        it closes all that are left.
-        """
+        """Wait until the next group's moment. A busy process waits for half of the time at least,
+        and after ``end`` or a second signal for none."""
         now = time.monotonic()
         if now < end:
             with suppress(TimeoutError):

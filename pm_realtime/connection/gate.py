@@ -1,7 +1,6 @@
 """How many handshakes a process takes: from one address, of one user, and at a time.
 
-A handshake over the rate of its address is refused before anything is done for it. All counts are
-of this process alone: counting needs neither Redis nor the database.
+All counts are of this process alone: counting needs neither Redis nor the database.
 """
 
 import asyncio
@@ -48,10 +47,9 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 class Gate:
     """The entrance of an ASGI ``application`` that serves WebSockets.
 
-    Handshakes begin a few at a time, with a turn of the event loop for other tasks in between, so
-    that a thousand at once do not hold up open connections. A handshake over the rate of its
-    address, or with ``max_handshakes`` others under way, is refused at so little cost that a flood
-    is bearable: by HTTP if the server can do that, and without a signal.
+    Handshakes begin a few at a time, with a turn of the event loop for other tasks in between. A
+    handshake over the rate of its address, or with ``max_handshakes`` others under way, is refused
+    at so little cost that a flood is bearable: by HTTP if the server can, and without a signal.
     """
 
     def __init__(self, application: Application, *, max_handshakes: int = MAX_HANDSHAKES) -> None:
@@ -63,7 +61,9 @@ class Gate:
         handshakes, task = _handshakes.get(), asyncio.current_task()
         try:
             check_address(scope)
-            self._check_count(len(handshakes))
+            if (count := len(handshakes)) >= self._max_handshakes:
+                _log_refusal(503, f"with {count} others waiting")
+                raise HandshakeRefused(503, RETRY_AFTER_SECONDS)
         except HandshakeRefused as refusal:
             await _refuse(scope, receive, send, refusal)
             return
@@ -73,11 +73,6 @@ class Gate:
             await self.application(scope, receive, send)
         finally:
             handshakes.discard(task)
-
-    def _check_count(self, count: int) -> None:
-        if count >= self._max_handshakes:
-            _log_refusal(503, f"with {count} others waiting")
-            raise HandshakeRefused(503, RETRY_AFTER_SECONDS)
 
 
 def end_handshake() -> None:
@@ -111,7 +106,14 @@ async def _refuse(scope: Any, receive: Any, send: Any, refusal: HandshakeRefused
     await receive()
     with suppress(Exception):  # The client has gone.
         if EXTENSION in (scope.get("extensions") or {}):
-            await _respond(receive, send, refusal)
+            headers = [(b"retry-after", str(refusal.retry_after).encode())]
+            start = {"status": refusal.status, "headers": headers}
+            await send({"type": f"{EXTENSION}.start", **start})
+            await send({"type": f"{EXTENSION}.body", "body": b""})
+            # uvicorn sends the end of the socket twice, and logs an error if we return first.
+            async with asyncio.timeout(LINGER_SECONDS):
+                for _ in range(2):
+                    await receive()
         elif refusal.status == 429:
             await send({"type": "websocket.close", "code": 1000})
         else:
@@ -119,23 +121,12 @@ async def _refuse(scope: Any, receive: Any, send: Any, refusal: HandshakeRefused
             await send({"type": "websocket.close", "code": int(CloseCode.OVERLOADED)})
 
 
-async def _respond(receive: Any, send: Any, refusal: HandshakeRefused) -> None:
-    headers = [(b"retry-after", str(refusal.retry_after).encode())]
-    await send({"type": f"{EXTENSION}.start", "status": refusal.status, "headers": headers})
-    await send({"type": f"{EXTENSION}.body", "body": b""})
-    # uvicorn sends the end of the socket twice, and logs an error if the application returns first.
-    async with asyncio.timeout(LINGER_SECONDS):
-        for _ in range(2):
-            await receive()
-
-
 def address_of(scope: Mapping[str, Any]) -> str | None:
     """The address for which a handshake is counted, IPv6 by its /64; None if it is not counted.
 
     With ``PROXIES`` it is read so far from the right of ``X-Forwarded-For``: the outermost of these
-    proxies saw it. If there are fewer entries, the handshake did not come through all of them, and
-    its peer is counted. A peer without a public address is probably a proxy through which everybody
-    comes, and counts only if ``PROXIES`` is 0.
+    proxies saw it. With fewer entries, the handshake came past one of them, and its peer counts. A
+    peer without a public address is probably a proxy, and counts only if ``PROXIES`` is 0.
     """
     proxies = conf.PROXIES
     if proxies:

@@ -3,7 +3,7 @@
 import logging
 import time
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 from channels.exceptions import StopConsumer
@@ -39,23 +39,18 @@ def refusal_of(error: Exception) -> CloseConnection:
 
 
 class Query(NamedTuple):
-    """The query of a handshake.
+    """The query of a handshake."""
 
-    ``resume`` is how far the client has read; None if it does not want its connections to be
-    resumed. ``asks_who`` means that the client only asks for whom the server takes it.
-    """
-
+    #: How far the client has read; None if its connections are not to be resumed.
     resume: ResumePosition | None = None
+    #: Whether the client only asks for whom the server takes it.
     asks_who: bool = False
-
-
-NO_QUERY: Final = Query()
 
 
 def read_query(query: bytes) -> Query:
     """The parts of a handshake's query that mean something here."""
     if b"resume=" not in query and b"who=" not in query:
-        return NO_QUERY
+        return Query()
     values = parse_qs(query.decode("latin1"), keep_blank_values=True)
     resume = values.get("resume")
     return Query(_read_position(resume[-1]) if resume else None, "who" in values)
@@ -81,9 +76,8 @@ class Handshake:
     async def run(self) -> bool:
         """Let the connection in. False if it was answered, but does not stay.
 
-        Control messages reach the connection before it is counted. Pushes wait until ``connected``
-        was sent. Raises ``CloseConnection``, ``CommandError`` or ``BackendError`` if the connection
-        cannot come in.
+        Control messages reach it before it is counted; pushes wait until ``connected`` was sent.
+        Raises ``CloseConnection``, ``CommandError`` or ``BackendError`` if it is refused.
         """
         try:
             return await self._run()
@@ -93,7 +87,10 @@ class Handshake:
     async def _run(self) -> bool:
         connection = self._connection
         if not is_allowed_origin(connection.scope):
-            await self._refuse_origin()
+            about = describe(connection.scope)
+            logger.warning("A page that is not of this site was refused: %s.", about)
+            await connection.notify(signals.refused, room=None, code=403)
+            connection.end(1000)  # Before the handshake is accepted: servers make a 403 of it.
             return False
         get_drain().check()
         query = read_query(connection.scope.get("query_string", b""))
@@ -122,13 +119,6 @@ class Handshake:
             is_dropped = self._connection.state is State.DROPPED
             await self._hub.remove(self._connection, is_dropped=is_dropped)
         await self._slot.leave()
-
-    async def _refuse_origin(self) -> None:
-        """Close before the handshake is accepted, which servers turn into a 403."""
-        about = describe(self._connection.scope)
-        logger.warning("A page that is not of this site was refused: %s.", about)
-        await self._connection.notify(signals.refused, room=None, code=403)
-        self._connection.end(1000)
 
     async def _identify(self) -> None:
         """Find the user, and accept the handshake if this user may connect now."""
@@ -163,11 +153,8 @@ class Handshake:
             raise StopConsumer
 
     async def _take_slot(self, former: str | None, elsewhere: str) -> None:
-        """Count the connection in; raise ``CloseConnection`` if there are too many.
-
-        The client's last connection is counted out: ``former`` if it was open in this process,
-        ``elsewhere`` if only another process may know it.
-        """
+        """Count the connection in, and the client's last one out: ``former`` if it was open in this
+        process, ``elsewhere`` if it may be in another."""
         connection, identity = self._connection, self._connection.identity
         info = ConnectionInfo(
             connection_id=connection.connection_id,

@@ -49,9 +49,9 @@ class Inbox:
     async def receive(self, frame: str | bytes | None) -> None:
         """Carry out the command in ``frame`` after those before it.
 
-        Returns when it is done or takes long: a rule of the site, say, or a layer that does not
-        answer. A slow command holds up the commands behind it, but no ping: the connection is
-        alive. A malformed frame is answered and does not count against the rate.
+        Returns when it is done or takes long, because of a rule of the site, say. A slow command
+        holds up the commands behind it, but no ping: the connection is alive. A malformed frame is
+        answered and does not count against the rate.
         """
         command: Command | None = None
         is_well_formed = False
@@ -83,10 +83,7 @@ class Inbox:
         await self.finish()
 
     def _check_rate(self) -> None:
-        """Count one well-formed command.
-
-        Raises ``CommandError`` if it is over the rate, ``CloseConnection`` if too many have been.
-        """
+        """Count a command. Raises ``CommandError`` over the rate, ``CloseConnection`` far over."""
         if (setting := conf.RATE_LIMIT) is None:
             return
         rate = parse_rate(setting)
@@ -104,8 +101,8 @@ class Inbox:
     async def _slow_down(self) -> None:
         """After one malformed frame of many, wait for a turn; close if there are too many.
 
-        All connections that send such frames wait in one queue and share one limit, so that
-        together they cost the others little more than one does.
+        All connections that send such frames share one queue and one limit, so that together they
+        cost the others little more than one does.
         """
         if (setting := conf.RATE_LIMIT) is None:
             return

@@ -112,9 +112,7 @@ def _matches(origin: Origin, pattern: Origin) -> bool:
 
 
 def _is_own(origin: Origin, request: HttpRequest) -> bool:
-    if origin.scheme not in _DEFAULT_PORTS:
-        return False
-    if request.is_secure() and origin.scheme != "https":
+    if origin.scheme not in (["https"] if request.is_secure() else _DEFAULT_PORTS):
         return False
     patterns, own_port = _own_hosts(request)
     ports = {str(_DEFAULT_PORTS[origin.scheme]), own_port, request.get_port()}
@@ -122,10 +120,7 @@ def _is_own(origin: Origin, request: HttpRequest) -> bool:
 
 
 def _own_hosts(request: HttpRequest) -> tuple[list[str], str]:
-    """The patterns of our hosts, and the port of the request if its host is one of them.
-
-    As Django decides it, with hosts in canonical form.
-    """
+    """Our hosts in canonical form, and the port of the request if its host is one of them."""
     meta = request.META
     raw = meta.get("HTTP_X_FORWARDED_HOST") if settings.USE_X_FORWARDED_HOST else None
     host, port = split_domain_port(raw if raw is not None else meta.get("HTTP_HOST", ""))

@@ -1,8 +1,7 @@
 """The frames that leave one connection.
 
 A frame goes straight to the ASGI server's ``send``. Only if that would wait, because the socket is
-full, the connection gets a queue and a task that empties it. So a slow reader costs the others
-nothing, and a fast one costs no task.
+full, the connection gets a queue and a task: slow readers cost the others nothing, fast ones none.
 """
 
 import asyncio
@@ -73,18 +72,14 @@ class Outbox:
         """Send the texts that were gathered. Nothing is gathered here."""
 
     def close(self, code: int, reason: str = "") -> None:
-        """Close the socket after the frames that wait. Never waits.
-
-        Frames that wait for :meth:`release` are dropped.
-        """
+        """Close after the frames that wait, but drop those that wait for :meth:`release`."""
         if self.is_closed:
             return
         self.is_closed = True
         frame = {"type": "websocket.close", "code": int(code)}
         if reason:
-            frame["reason"] = reason.encode(errors="replace")[:MAX_REASON_BYTES].decode(
-                errors="ignore"
-            )
+            cut = reason.encode(errors="replace")[:MAX_REASON_BYTES]
+            frame["reason"] = cut.decode(errors="ignore")
         if self._is_held:
             self._queue = None
         if self._queue is None:

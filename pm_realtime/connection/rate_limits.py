@@ -28,16 +28,11 @@ class Rate:
 
 
 def parse_rate(text: str) -> Rate:
-    """The rate that ``"60/m"`` (or ``"5/second"``, ``"1000/hour"``) names.
-
-    Raises ``ValueError`` that says what was expected.
-    """
+    """The rate in ``"60/m"``, ``"5/second"`` or ``"1000/hour"``. Raises ``ValueError``."""
     rate = _parse(text) if isinstance(text, str) else None
     if rate is None:
-        raise ValueError(
-            f"expected a count of at least 1, a slash and s, m, h or d, such as '60/m', "
-            f"got {text!r}"
-        )
+        expected = "a count of at least 1, a slash and s, m, h or d, such as '60/m'"
+        raise ValueError(f"expected {expected}, got {text!r}")
     return rate
 
 

@@ -88,10 +88,8 @@ class Revocation:
             await self._certain.wait()
 
     def refresh(self, change: str | None = None) -> None:
-        """Something has changed: hold everything until it is known what.
-
-        ``change`` is the one that :meth:`expect_change` was told of, if any.
-        """
+        """Something has changed, ``change`` if that was expected: hold everything until it is
+        known what."""
         if not self.identity.is_authenticated:
             return
         self._pending.discard(change)
@@ -100,10 +98,8 @@ class Revocation:
         self._look_anew()
 
     def expect_change(self, change: str) -> None:
-        """An open transaction changes something: hold everything until it is committed.
-
-        A message that is sent after the commit may arrive before the control message about it.
-        """
+        """An open transaction changes something: hold everything until it is committed. Messages
+        that are sent after the commit may overtake the control message about it."""
         if not self.identity.is_authenticated:
             return
         self._pending.add(change)
@@ -147,11 +143,8 @@ class Revocation:
         self._end(CloseCode.OVERLOADED)
 
     def expect_cookie(self, session: str) -> None:
-        """The browser will get another cookie for the signed-cookie session ``session``.
-
-        Django writes it when the response is ready. Until then the session may not fit its user's
-        new password.
-        """
+        """The browser will get another cookie for the signed-cookie session ``session``: until its
+        response is ready, the session may not fit its user's new password."""
         if self._is_mine(session):
             self._cookie_expected_until = time.monotonic() + self._connection.timings.cookie_seconds
 
@@ -178,10 +171,8 @@ class Revocation:
             self._connection.identity = result.identity
 
     def _may_be_changing(self, result: RecheckResult) -> bool:
-        """Whether a session that seems to have ended may only be about to change.
-
-        If so, everything is held until it is read again.
-        """
+        """Whether a session that seems to have ended may only be about to change: then everything
+        is held until it is read again."""
         if self._is_rekeyed:
             return True  # It is not read again: the connection is about to close.
         if not (result.is_uncertain or self._is_suspect):
@@ -230,19 +221,14 @@ class Revocation:
             return
         self._has_ended = True
         connection_id, reason = self._connection.connection_id, REASONS[code]
-        about = {
-            "connection_id": connection_id,
-            "user_id": self.identity.user_id,
-            "code": int(code),
-        }
+        user_id = self.identity.user_id
+        about = {"connection_id": connection_id, "user_id": user_id, "code": int(code)}
         logger.info("%s ends with %d: %s.", connection_id, code, reason, extra=about)
         self._connection.end(code, reason)
 
     async def _follow(self, version: int) -> None:
-        """Have groups and rooms follow the identity, and release what is held.
-
-        It stays held if there is a later change, or one that is not committed yet.
-        """
+        """Have groups and rooms follow the identity, and release what is held, unless there is a
+        later change, or one that is not committed yet."""
         try:
             async with self._lock:
                 await self._follow_role()

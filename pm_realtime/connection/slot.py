@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
 from typing import Final, cast
 
 from pm_realtime.backends import Admission, ConnectionInfo, Policy, get_backend
@@ -18,24 +20,23 @@ EVICTION_SECONDS: Final = 0.05
 #: Seconds for which the counting of a connection may go on after its end.
 LATE_COUNT_SECONDS: Final = 3
 
+#: Closes an evicted connection if it is one of the running event loop.
+_close_here: Final = partial(receive_control, message=REPLACED)
 _evictions: Final[set[asyncio.Task[None]]] = set()
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class ConnectionSlot:
     """The slot of one connection."""
 
-    __slots__ = ("_connection_id", "_counting")
-
-    def __init__(self) -> None:
-        self._connection_id = ""
-        self._counting: asyncio.Task[Admission] | None = None
+    _connection_id: str = ""
+    _counting: asyncio.Task[Admission] | None = None
 
     async def take(self, info: ConnectionInfo, *, instead_of: str | None) -> None:
-        """Count a connection in.
+        """Count a connection in; raise ``CloseConnection`` if no slot is left.
 
         ``instead_of`` is the client's last connection, perhaps of a process that has died: it is
-        counted out if it was of the same user. Raises ``CloseConnection`` if no slot is left. A
-        user knows which connections to close; an anonymous visitor may come again later.
+        counted out if it was of the same user.
         """
         self._connection_id = info.connection_id
         self._counting = asyncio.get_running_loop().create_task(admit(info, instead_of))
@@ -75,17 +76,10 @@ async def admit(info: ConnectionInfo, instead_of: str | None) -> Admission:
 
 
 async def _evict(connection_ids: Iterable[str]) -> None:
-    """Close connections that are counted out already.
-
-    If the layer is away, the process of each finds it in the backend's list of evicted connections.
-    """
+    """Close connections that are counted out already. If the layer is away, other processes find
+    theirs in the backend's list of evicted connections."""
     for connection_id in connection_ids:
         try:
             await adisconnect_connection(connection_id, code=REPLACED.code, reason=REPLACED.reason)
         except BackendError:
             _close_here(connection_id)
-
-
-def _close_here(connection_id: str) -> None:
-    """Close an evicted connection of this event loop, if it is one."""
-    receive_control(connection_id, REPLACED)

@@ -32,17 +32,17 @@ class Connection(RoomConnection, Member, Protocol):
     state: State
     timings: ConnectionTimings
 
+    async def accept(self) -> None: ...
+
+    def answer(self, type: str, payload: Any, id: str | None) -> None: ...
+
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` beside the commands of the client, until the connection ends."""
 
-    def end(self, code: int, reason: str = "") -> None:
-        """Close with ``code`` after the frames that wait."""
+    def end(self, code: int, reason: str = "") -> None: ...
 
-    def answer(self, type: str, payload: Any, id: str | None) -> None:
-        """Send the reply to the command with ``id``."""
+    def go_away(self, command_seconds: float) -> None:
+        """Close with 4012 after the running commands. A handshake closes by itself."""
 
     def welcome(self, payload: dict[str, Any]) -> None:
         """Send ``connected`` with ``payload``, and then the frames that wait for it."""
-
-    async def accept(self) -> None:
-        """Accept the handshake."""

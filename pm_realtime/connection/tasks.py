@@ -2,21 +2,19 @@
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import dataclass, field
 from typing import Any
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class ConnectionTasks:
-    """The task that serves one connection, in which this is made, and the tasks beside it."""
+    """The task that serves one connection, and the tasks beside it."""
 
-    __slots__ = ("_beside", "_has_interrupted", "_serving")
-
-    def __init__(self) -> None:
-        self._serving: asyncio.Task[Any] | None = asyncio.current_task()
-        self._beside: set[asyncio.Task[None]] = set()
-        self._has_interrupted = False
+    _serving: asyncio.Task[Any]
+    _beside: set[asyncio.Task[None]] = field(default_factory=set)
+    _has_interrupted: bool = False
 
     def __len__(self) -> int:
-        """The number of tasks beside the serving one."""
         return len(self._beside)
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
@@ -27,14 +25,12 @@ class ConnectionTasks:
 
     def interrupt(self) -> None:
         """Cancel the serving task, unless that is the one that calls this."""
-        assert self._serving is not None
         if self._serving is not asyncio.current_task():
             self._has_interrupted = True
             self._serving.cancel()
 
     def is_cancelled_by_server(self) -> bool:
         """After a cancellation: whether it came from outside, and not from :meth:`interrupt`."""
-        assert self._serving is not None
         if self._has_interrupted:
             self._has_interrupted = False
             self._serving.uncancel()

@@ -11,21 +11,19 @@ class ConnectionTimings:
 
     #: Monotonic seconds, for the rate of commands.
     clock: Callable[[], float] = time.monotonic
-    #: A closing connection has so long to send the frames that wait; a frozen reader ends here.
+    #: For a closing connection to send the frames that wait; a frozen reader ends here.
     flush_seconds: float = 30.0
-    #: A command that runs longer than this lets later frames be read.
+    #: After this, later frames are read while a command runs.
     slow_command_seconds: float = 0.05
-    #: Malformed frames that are let pass in one window of the rate: a mistake in a client's code
-    #: sends them. All connections of an event loop that send more than a few share the number.
+    #: Malformed frames that pass in one window of the rate, for all connections of an event loop
+    #: that send more than a few. A mistake in a client's code sends them.
     max_malformed_frames: int = 20_000
-    #: A session that is gone, or does not fit its user's new password, is read once more after
-    #: this: ``update_session_auth_hash`` follows the saving of the user, and the session's own
-    #: control message may come behind that of the user.
+    #: After this, a session that seems to have ended is read once more:
+    #: ``update_session_auth_hash`` follows the saving of the user.
     second_look_seconds: float = 0.5
-    #: A transaction that changes a user is waited for so long; one that is rolled back sends no
-    #: control message.
+    #: For a transaction that changes a user; one that is rolled back sends no control message.
     transaction_seconds: float = 1.0
-    #: The response with a new session cookie may take so long.
+    #: For the response with a new session cookie.
     cookie_seconds: float = 10.0
     #: A new session cookie has reached the browser after this.
     cookie_delay_seconds: float = 1.0
