@@ -1,29 +1,70 @@
-"""The table of commands."""
+"""The commands of clients: the form of their payloads, their handlers, and the table of both."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
-from pm_realtime.commands import builtin
 from pm_realtime.exceptions import CommandError
 from pm_realtime.layer import get_layer, is_in_process
-from pm_realtime.protocol import Command, ErrorCode, MessageType
-from pm_realtime.rooms import Connection
+from pm_realtime.protocol import Command, ErrorCode, MessageType, check_room
+from pm_realtime.push import asend_to_room
+from pm_realtime.rooms import Connection, check_publish, find_room, join, leave
 
-Handler = Callable[[Connection, Command], Awaitable[None]]
+
+def room_payload(payload: Any) -> None:
+    """Raise ``CommandError`` if ``payload`` does not name a room."""
+    if not isinstance(payload, dict) or "room" not in payload:
+        text = "Expected the payload to be an object with `room`."
+        raise CommandError(ErrorCode.INVALID_PAYLOAD, text)
+    check_room(payload["room"])
+
+
+def message_payload(payload: Any) -> None:
+    """Raise ``CommandError`` if ``payload`` does not name a room or has no content."""
+    room_payload(payload)
+    if "content" not in payload:
+        text = "Expected `content` in the payload."
+        raise CommandError(ErrorCode.INVALID_PAYLOAD, text, room=payload["room"])
+
+
+async def ping(connection: Connection, command: Command) -> None:
+    connection.reply(MessageType.PONG, to=command)
+
+
+async def subscribe(connection: Connection, command: Command) -> None:
+    await join(connection, command.payload["room"], command)
+
+
+async def unsubscribe(connection: Connection, command: Command) -> None:
+    await leave(connection, command.payload["room"], command)
+
+
+async def message(connection: Connection, command: Command) -> None:
+    name: str = command.payload["room"]
+    await connection.until_certain()
+    if name not in connection.rooms:
+        text = "Subscribe to the room before sending to it."
+        raise CommandError(ErrorCode.NOT_IN_ROOM, text, room=name)
+    identity = connection.identity
+    if (room := find_room(name)) is not None:
+        check_publish(room, authenticated=identity.is_authenticated, role=identity.role)
+    payload: dict[str, Any] = {"room": name, "content": command.payload["content"]}
+    if identity.is_authenticated:
+        payload["from"] = {"userId": identity.user_id, "name": identity.name}
+    await asend_to_room(name, MessageType.MESSAGE, payload, id=command.id, on_commit=False)
 
 
 class Definition(NamedTuple):
     """A command. ``check_payload`` raises ``CommandError`` for a malformed payload."""
 
-    check_payload: Callable[[Any], None]
-    handler: Handler
+    handler: Callable[[Connection, Command], Awaitable[None]]
+    check_payload: Callable[[Any], None] | None = None
 
 
 COMMANDS: Final[dict[str, Definition]] = {
-    MessageType.PING: Definition(builtin.any_payload, builtin.ping),
-    MessageType.SUBSCRIBE: Definition(builtin.room_payload, builtin.subscribe),
-    MessageType.UNSUBSCRIBE: Definition(builtin.room_payload, builtin.unsubscribe),
-    MessageType.MESSAGE: Definition(builtin.message_payload, builtin.message),
+    MessageType.PING: Definition(ping),
+    MessageType.SUBSCRIBE: Definition(subscribe, room_payload),
+    MessageType.UNSUBSCRIBE: Definition(unsubscribe, room_payload),
+    MessageType.MESSAGE: Definition(message, message_payload),
 }
 
 
@@ -33,14 +74,14 @@ def check_form(command: Command) -> None:
     if definition is None:
         known = ", ".join(COMMANDS)
         raise CommandError(ErrorCode.UNKNOWN_TYPE, f"Expected one of these types: {known}.")
-    definition.check_payload(command.payload)
+    if definition.check_payload is not None:
+        definition.check_payload(command.payload)
 
 
 def is_instant(connection: Connection, command: Command) -> bool:
     """Whether :func:`handle` carries ``command`` out without waiting, so that it needs no task."""
-    return (
-        command.type == MessageType.MESSAGE and connection.is_certain and is_in_process(get_layer())
-    )
+    is_message = command.type == MessageType.MESSAGE
+    return is_message and connection.is_certain and is_in_process(get_layer())
 
 
 async def handle(connection: Connection, command: Command) -> None:
