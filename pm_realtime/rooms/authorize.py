@@ -7,20 +7,26 @@ a rule that is stuck in all of them refuses its own rooms, and other rooms go on
 import asyncio
 import inspect
 import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext, sync_to_async
+from django.db import connections
 from django.utils.module_loading import import_string
 
-from pm_realtime.concurrency import PerLoop, note_result
+from pm_realtime.auth import run_in_pool
+from pm_realtime.concurrency import PerLoop, is_loop_of_a_caller, note_result
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import CommandError, OutageError
 from pm_realtime.observability import throttle
 from pm_realtime.protocol import INTERNAL_ERROR, ErrorCode
 from pm_realtime.rooms.options import Room
-from pm_realtime.rooms.site_code import run_site_code
 
 logger = logging.getLogger("pm_realtime.room")
 
+#: For code of the site, which may be slow.
+_threads: Final = ThreadPoolExecutor(128, thread_name_prefix="pm_realtime-site")
 #: Calls of one rule that are under way at the same time in an event loop.
 MAX_CALLS_PER_RULE: Final = 16
 
@@ -69,3 +75,18 @@ async def _call(path: str, room: Room, user: Any) -> Any:
     if call.cancelled():
         raise RuntimeError(f"{path} was cancelled")
     return call.result()
+
+
+async def run_site_code(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call ``function`` of the site, a sync or async callable that may use the ORM."""
+    if not inspect.iscoroutinefunction(function):
+        result = await run_in_pool(_threads, function, *args, **kwargs)
+        return await result if inspect.isawaitable(result) else result
+    if is_loop_of_a_caller():
+        return await function(*args, **kwargs)
+    async with ThreadSensitiveContext() as context:
+        try:
+            return await function(*args, **kwargs)
+        finally:
+            if context in SyncToAsync.context_to_thread_executor:
+                await sync_to_async(connections.close_all)()

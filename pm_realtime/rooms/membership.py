@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from django.dispatch import Signal
 
@@ -21,9 +21,6 @@ from pm_realtime.rooms.options import check_join, check_room_count, find_room, f
 
 logger = logging.getLogger("pm_realtime.room")
 
-#: The ``reason`` in `unsubscribed` when a connection may not be in a room any more.
-FORBIDDEN_REASON: Final = "forbidden"
-
 
 class Connection(Protocol):
     """The part of a connection that rooms and commands use."""
@@ -34,34 +31,19 @@ class Connection(Protocol):
     rooms: dict[str, bool]
     room_lock: asyncio.Lock
 
+    # A number that grows each time identity and rights have been decided anew.
     @property
-    def rights_version(self) -> int:
-        """A number that grows each time identity and rights have been decided anew."""
-
+    def rights_version(self) -> int: ...
     @property
-    def is_certain(self) -> bool:
-        """Whether identity and rights are certain."""
-
-    async def until_certain(self) -> None:
-        """Return when identity and rights are certain."""
-
-    def catch_up(self, moment: float, groups: Sequence[str]) -> None:
-        """Carry out the control messages for ``groups`` since ``moment`` (monotonic seconds)."""
-
-    def reply(self, type: str, payload: Any = None, *, to: Command | None = None) -> None:
-        """Send an envelope, with the id of the command ``to``. Never waits."""
-
-    async def join_group(self, group: str) -> None:
-        """Receive the messages to ``group``."""
-
-    async def leave_group(self, group: str) -> None:
-        """Receive no more messages to ``group``."""
-
-    def deliver_missed(self, group: str) -> None:
-        """Send the missed messages of ``group``, which has just been joined."""
-
-    async def notify(self, signal: Signal, **arguments: Any) -> None:
-        """Log an event and send its Django signal, with the id and the user of the connection."""
+    def is_certain(self) -> bool: ...
+    async def until_certain(self) -> None: ...
+    # Carry out the control messages for ``groups`` since ``moment`` (monotonic seconds).
+    def catch_up(self, moment: float, groups: Sequence[str]) -> None: ...
+    def reply(self, type: str, payload: Any = None, *, to: Command | None = None) -> None: ...
+    async def join_group(self, group: str) -> None: ...
+    async def leave_group(self, group: str) -> None: ...
+    def deliver_missed(self, group: str) -> None: ...
+    async def notify(self, signal: Signal, **arguments: Any) -> None: ...
 
 
 async def join(connection: Connection, name: str, command: Command) -> None:
@@ -70,7 +52,7 @@ async def join(connection: Connection, name: str, command: Command) -> None:
     Raises ``CommandError`` if the role, the rule or a limit of the room refuses.
     """
     if name in connection.rooms:
-        _reply(connection, MessageType.SUBSCRIBED, name, command)
+        _reply_subscribed(connection, name, command)
         return
     try:
         while not await _join_if_allowed(connection, name, command):
@@ -96,7 +78,7 @@ async def _join_if_allowed(connection: Connection, name: str, command: Command) 
         if connection.rights_version != version or not connection.is_certain:
             return False
         if name in connection.rooms:
-            _reply(connection, MessageType.SUBSCRIBED, name, command)
+            _reply_subscribed(connection, name, command)
         else:
             check_room_count(len(connection.rooms), name)
             await _join(connection, name, command)
@@ -107,8 +89,7 @@ async def _join_if_allowed(connection: Connection, name: str, command: Command) 
 async def leave(connection: Connection, name: str, command: Command) -> None:
     """Leave the room ``name`` in reply to ``command``."""
     async with connection.room_lock:
-        await _leave(connection, name)
-        _reply(connection, MessageType.UNSUBSCRIBED, name, command)
+        await _leave(connection, name, command)
 
 
 async def force_join(connection: Connection, name: str) -> None:
@@ -127,8 +108,7 @@ async def force_leave(connection: Connection, name: str, reason: str | None) -> 
     with _logging_failures("unsubscribe"):
         async with connection.room_lock:
             if name in connection.rooms:
-                await _leave(connection, name, reason)
-                _reply(connection, MessageType.UNSUBSCRIBED, name, None, reason)
+                await _leave(connection, name, reason=reason)
 
 
 @contextmanager
@@ -152,29 +132,20 @@ async def reconsider(connection: Connection, names: Sequence[str] | None = None)
     async with connection.room_lock:
         names = list(connection.rooms) if names is None else names
         own = [name for name in names if connection.rooms.get(name) is False]
-        allowed = await asyncio.gather(*(_may_stay(connection, name) for name in own))
-        for name, is_allowed in zip(own, allowed, strict=True):
-            if not is_allowed:
-                await _leave(connection, name, FORBIDDEN_REASON)
-                _reply(connection, MessageType.UNSUBSCRIBED, name, None, FORBIDDEN_REASON)
-
-
-async def _may_stay(connection: Connection, name: str) -> bool:
-    try:
-        await _authorize(connection, name)
-    except CommandError:
-        return False
-    except Exception as error:
-        if throttle.note_error(error):
-            logger.exception("A room could not be decided anew, so its connection leaves it.")
-        return False
-    return True
+        decisions = (_authorize(connection, name) for name in own)
+        errors = await asyncio.gather(*decisions, return_exceptions=True)
+        for name, error in zip(own, errors, strict=True):
+            if error is None:
+                continue
+            if not isinstance(error, CommandError) and throttle.note_error(error):
+                text = "A room could not be decided anew, so its connection leaves it."
+                logger.error(text, exc_info=error)
+            await _leave(connection, name, reason="forbidden")
 
 
 async def _authorize(connection: Connection, name: str) -> None:
     """Raise ``CommandError`` if the role or the rule of the room refuses."""
-    identity = connection.identity
-    room = find_room(name)
+    identity, room = connection.identity, find_room(name)
     if room is None:
         raise forbidden(name)
     check_join(room, authenticated=identity.is_authenticated, role=identity.role)
@@ -186,9 +157,8 @@ async def _join(
     connection: Connection, name: str, command: Command | None, *, is_forced: bool = False
 ) -> None:
     """Count the connection in, join the group and reply, before any message of the room."""
-    room = find_room(name)
+    room, backend = find_room(name), get_backend()
     capacity = None if room is None else room.options.max_connections
-    backend = get_backend()
     if not await backend.join(connection.connection_id, name, capacity=capacity):
         raise CommandError(ErrorCode.ROOM_FULL, "The room is full.", room=name)
     try:
@@ -197,23 +167,25 @@ async def _join(
         await backend.leave(connection.connection_id, name)
         raise
     connection.rooms[name] = is_forced
-    _reply(connection, MessageType.SUBSCRIBED, name, command)
+    _reply_subscribed(connection, name, command)
     connection.deliver_missed(room_group(name))
 
 
-async def _leave(connection: Connection, name: str, reason: str | None = None) -> None:
-    if name not in connection.rooms:
-        return
-    del connection.rooms[name]
-    try:
-        await connection.leave_group(room_group(name))
-    finally:
-        await get_backend().leave(connection.connection_id, name)
-    await connection.notify(signals.left, room=name, reason=reason)
-
-
-def _reply(
-    connection: Connection, type: str, name: str, to: Command | None, reason: str | None = None
+async def _leave(
+    connection: Connection, name: str, command: Command | None = None, reason: str | None = None
 ) -> None:
+    """Leave ``name``, if it was joined, and reply."""
+    if name in connection.rooms:
+        del connection.rooms[name]
+        try:
+            await connection.leave_group(room_group(name))
+        finally:
+            await get_backend().leave(connection.connection_id, name)
+        await connection.notify(signals.left, room=name, reason=reason)
     more = {} if reason is None else {"reason": reason}
-    connection.reply(type, {"room": name, "success": True, **more}, to=to)
+    payload = {"room": name, "success": True, **more}
+    connection.reply(MessageType.UNSUBSCRIBED, payload, to=command)
+
+
+def _reply_subscribed(connection: Connection, name: str, command: Command | None) -> None:
+    connection.reply(MessageType.SUBSCRIBED, {"room": name, "success": True}, to=command)

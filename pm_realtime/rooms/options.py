@@ -3,7 +3,7 @@
 import copy
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any, Final, NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
@@ -40,16 +40,15 @@ class Room(NamedTuple):
     kwargs: Mapping[str, Any]
 
 
-@dataclass(slots=True)
-class _Table:
+class _Table(NamedTuple):
     """``ROOMS`` with its routes compiled. ``source`` is the setting it was made from."""
 
     source: Any
-    exact: dict[str, RoomOptions] = field(default_factory=dict)
-    routes: list[tuple[RoutePattern, RoomOptions]] = field(default_factory=list)
+    exact: dict[str, RoomOptions]
+    routes: list[tuple[RoutePattern, RoomOptions]]
 
 
-_table = _Table(None)
+_table = _Table(None, {}, [])
 
 
 def is_route(name: str) -> bool:
@@ -112,12 +111,9 @@ def check_publish(room: Room, *, authenticated: bool, role: str | None) -> None:
 
 def check_room_count(count: int, name: str) -> None:
     """Raise ``CommandError`` if a connection that is in ``count`` rooms may not join ``name``."""
-    if count >= conf.MAX_ROOMS_PER_CONNECTION:
-        raise CommandError(
-            ErrorCode.ROOM_LIMIT,
-            f"A connection may be in {conf.MAX_ROOMS_PER_CONNECTION} rooms at a time.",
-            room=name,
-        )
+    if count >= (limit := conf.MAX_ROOMS_PER_CONNECTION):
+        text = f"A connection may be in {limit} rooms at a time."
+        raise CommandError(ErrorCode.ROOM_LIMIT, text, room=name)
 
 
 def forbidden(name: str, message: str = "You may not join this room.") -> CommandError:
@@ -133,11 +129,8 @@ def _current_table() -> _Table:
     global _table
     source = conf.ROOMS
     if _table.source != source:
-        table = _Table(copy.deepcopy(dict(source)))
-        for name, options in source.items():
-            if is_route(name):
-                table.routes.append((parse_route(name), RoomOptions(**options)))
-            else:
-                table.exact[name] = RoomOptions(**options)
-        _table = table
+        rooms = {name: RoomOptions(**options) for name, options in source.items()}
+        exact = {name: options for name, options in rooms.items() if not is_route(name)}
+        routes = [(parse_route(name), rooms[name]) for name in rooms if is_route(name)]
+        _table = _Table(copy.deepcopy(dict(source)), exact, routes)
     return _table
