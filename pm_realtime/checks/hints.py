@@ -20,17 +20,18 @@ def did_you_mean(key: object, known: list[str]) -> str:
 
 def check_callable(path: str, where: str, number: str) -> Iterator[CheckMessage]:
     """Check that the dotted ``path`` names a callable."""
-    hint = "Give the dotted path of a function, such as 'mysite.realtime.may_join'."
-    id = f"pm_realtime.{number}"
     try:
         found = import_string(path)
+        problem = f"expected something callable at {path!r}, got {found!r}"
+        is_valid = callable(found)
     except Exception as error:
-        problem = f"{where}: expected a dotted path that imports, got {path!r} ({error})."
-        yield Error(problem, hint=hint, id=id)
-        return
-    if not callable(found):
-        problem = f"{where}: expected something callable at {path!r}, got {found!r}."
-        yield Error(problem, hint=hint, id=id)
+        problem, is_valid = f"expected a dotted path that imports, got {path!r} ({error})", False
+    if not is_valid:
+        yield Error(
+            f"{where}: {problem}.",
+            hint="Give the dotted path of a function, such as 'mysite.realtime.may_join'.",
+            id=f"pm_realtime.{number}",
+        )
 
 
 def is_installed(module: str) -> bool:

@@ -1,4 +1,4 @@
-"""Checks of ``CHANNEL_LAYERS``."""
+"""Checks of the environment: an ASGI server and ``CHANNEL_LAYERS``."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -20,6 +20,7 @@ from pm_realtime.layer import (
     short_socket_timeout,
 )
 
+_SERVERS: Final = ("daphne", "uvicorn", "hypercorn", "granian")
 _MEMORY: Final = "channels.layers.InMemoryChannelLayer"
 #: The keys that Channels reads. It refuses the old ROUTING.
 _LAYER_KEYS: Final = ("BACKEND", "CONFIG", "TEST_CONFIG")
@@ -31,36 +32,52 @@ _EXAMPLE: Final = (
 _MIN_LAYER_CAPACITY: Final = 1000
 
 
-def check_layer() -> Iterator[CheckMessage]:
+def check_environment(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Every problem with the ASGI server and the channel layer."""
+    messages = list(_check_server())
+    if Conf.CHANNEL_LAYER.is_valid(conf.user_settings.get("CHANNEL_LAYER", "default")):
+        messages += _check_layer()
+    return messages
+
+
+def _check_server() -> Iterator[CheckMessage]:
+    if not any(map(is_installed, _SERVERS)):
+        yield CheckWarning(
+            f"No ASGI server is installed (looked for {', '.join(_SERVERS)}).",
+            hint="WebSockets need one: pip install daphne, or pm-realtime[uvicorn].",
+            id="pm_realtime.W001",
+        )
+    elif "daphne" in settings.INSTALLED_APPS and not getattr(settings, "ASGI_APPLICATION", None):
+        yield CheckWarning(
+            "daphne is in INSTALLED_APPS, but ASGI_APPLICATION is not set, so runserver fails.",
+            hint="Set ASGI_APPLICATION = 'mysite.asgi.application'.",
+            id="pm_realtime.W005",
+        )
+
+
+def _check_layer() -> Iterator[CheckMessage]:
     configured = getattr(settings, "CHANNEL_LAYERS", {})
     config = layer_config()
     if not isinstance(configured, Mapping):
-        yield Error(
-            f"CHANNEL_LAYERS must be a dict, got {type(configured).__name__}.",
-            hint=f"Write {_EXAMPLE}, or leave it out.",
-            id="pm_realtime.E011",
-        )
+        problem = f"CHANNEL_LAYERS must be a dict, got {type(configured).__name__}."
+        hint = f"Write {_EXAMPLE}, or leave it out."
     elif config is not None:
-        yield from _check_keys(config)
-        yield from _check_class(config)
+        yield from _check_config(config)
+        return
     elif conf.CHANNEL_LAYER in configured:
         kind = type(configured[conf.CHANNEL_LAYER]).__name__
-        yield Error(
-            f"{layer_name()} must be a dict with the key BACKEND, got one of type {kind}.",
-            hint=f"Write {_EXAMPLE}.",
-            id="pm_realtime.E011",
-        )
+        problem = f"{layer_name()} must be a dict with the key BACKEND, got one of type {kind}."
+        hint = f"Write {_EXAMPLE}."
     elif configured or Conf.CHANNEL_LAYER.default != conf.CHANNEL_LAYER:
-        yield Error(
-            f'PM_REALTIME["CHANNEL_LAYER"]: {conf.CHANNEL_LAYER!r} is not in CHANNEL_LAYERS.',
-            hint=f"CHANNEL_LAYERS has: {', '.join(map(str, configured or ())) or 'nothing'}.",
-            id="pm_realtime.E011",
-        )
+        problem = f'PM_REALTIME["CHANNEL_LAYER"]: {conf.CHANNEL_LAYER!r} is not in CHANNEL_LAYERS.'
+        hint = f"CHANNEL_LAYERS has: {', '.join(map(str, configured or ())) or 'nothing'}."
     else:
         yield from _check_memory_layer()
+        return
+    yield Error(problem, hint=hint, id="pm_realtime.E011")
 
 
-def _check_keys(config: Mapping[Any, Any]) -> Iterator[CheckMessage]:
+def _check_config(config: Mapping[Any, Any]) -> Iterator[CheckMessage]:
     for key in config:
         if key not in _LAYER_KEYS:
             hint = did_you_mean(key, list(_LAYER_KEYS))
@@ -78,9 +95,7 @@ def _check_keys(config: Mapping[Any, Any]) -> Iterator[CheckMessage]:
             hint=f"Write {_EXAMPLE}.",
             id="pm_realtime.E011",
         )
-
-
-def _check_class(config: Mapping[Any, Any]) -> Iterator[CheckMessage]:
+        options = {}
     path = config.get("BACKEND")
     if problem := describe_import_problem(path):
         yield Error(
@@ -88,15 +103,12 @@ def _check_class(config: Mapping[Any, Any]) -> Iterator[CheckMessage]:
             hint=_hint_for_class(path),
             id="pm_realtime.E017",
         )
-        return
-    options = config.get("CONFIG")
-    options = options if isinstance(options, Mapping) else {}
-    if path == _MEMORY:
+    elif path == _MEMORY:
         yield from _check_memory_layer()
-    if path in (_MEMORY, CORE_LAYER):
-        yield from _check_capacity(options.get("capacity", 100))
-    if path == CORE_LAYER:
-        yield from _check_socket_timeout(options.get("hosts"))
+        yield from _check_capacity(options)
+    elif path == CORE_LAYER:
+        yield from _check_capacity(options)
+        yield from _check_socket_timeout(options)
 
 
 def describe_import_problem(path: object) -> str:
@@ -129,7 +141,8 @@ def _check_memory_layer() -> Iterator[CheckMessage]:
         )
 
 
-def _check_capacity(capacity: object) -> Iterator[CheckMessage]:
+def _check_capacity(options: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    capacity = options.get("capacity", 100)
     if isinstance(capacity, int) and capacity < _MIN_LAYER_CAPACITY:
         yield CheckWarning(
             f"The channel layer drops what exceeds {capacity} waiting messages in silence; "
@@ -139,8 +152,8 @@ def _check_capacity(capacity: object) -> Iterator[CheckMessage]:
         )
 
 
-def _check_socket_timeout(hosts: Any) -> Iterator[CheckMessage]:
-    timeout = short_socket_timeout(hosts)
+def _check_socket_timeout(options: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    timeout = short_socket_timeout(options.get("hosts"))
     if timeout is not None:
         yield CheckWarning(
             f"RedisChannelLayer waits {BLOCKING_SECONDS} s for a message, but its socket "

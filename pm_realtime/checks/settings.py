@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
 
-from pm_realtime.checks.backend import check_backend, check_location, check_memory_backend
+from pm_realtime.checks.backend import check_backend, check_memory
 from pm_realtime.checks.hints import check_callable, did_you_mean
 from pm_realtime.checks.rooms import check_options, check_rooms
 from pm_realtime.conf import Conf, conf
@@ -26,15 +26,9 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
                 id="pm_realtime.E001",
             )
         ]
-    broken = {
-        name
-        for name, setting in Conf.settings().items()
-        if name in found and not setting.is_valid(found[name])
-    }
-    messages = [*_check_keys(found), *_check_types(found, broken)]
-    for name in ("RATE_LIMIT", "CONNECT_RATE_PER_ADDRESS", "CONNECT_RATE_PER_USER"):
-        if name not in broken:
-            messages += _check_rate(name)
+    known = Conf.settings()
+    broken = {name for name in known if name in found and not known[name].is_valid(found[name])}
+    messages = [*_check_keys(found, broken), *_check_rates(broken)]
     if "ROLE_RESOLVER" not in broken:
         messages += check_callable(conf.ROLE_RESOLVER, 'PM_REALTIME["ROLE_RESOLVER"]', "E007")
     if "ALLOWED_ORIGINS" not in broken:
@@ -42,8 +36,7 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
     if not {"BACKEND", "CHANNEL_LAYER"} & broken:
         messages += check_backend()
     if not {"BACKEND", "CHANNEL_LAYER", "LOCATION"} & broken:
-        messages += check_location()
-        messages += check_memory_backend()
+        messages += check_memory()
     roles = _possible_roles(found) if "ROLES" in broken else tuple(conf.ROLES)
     if SERVER in roles:
         messages.append(
@@ -60,39 +53,35 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
     return messages
 
 
-def _check_keys(found: Mapping[Any, Any]) -> Iterator[CheckMessage]:
-    known = list(Conf.settings())
-    for key in found:
+def _check_keys(found: Mapping[Any, Any], broken: set[str]) -> Iterator[CheckMessage]:
+    known = Conf.settings()
+    for key, value in found.items():
         if key not in known:
             yield Error(
                 f"PM_REALTIME[{key!r}] is not a setting of pm_realtime.",
-                hint=did_you_mean(key, known),
+                hint=did_you_mean(key, list(known)),
                 id="pm_realtime.E002",
             )
-
-
-def _check_types(found: Mapping[Any, Any], broken: set[str]) -> Iterator[CheckMessage]:
-    for name, setting in Conf.settings().items():
-        if name in broken:
+        elif key in broken:
             yield Error(
-                setting.describe(found[name]),
-                hint=f"The default is {setting.default!r}; leave the key out to use it.",
+                known[key].describe(value),
+                hint=f"The default is {known[key].default!r}; leave the key out to use it.",
                 id="pm_realtime.E003",
             )
 
 
-def _check_rate(name: str) -> Iterator[CheckMessage]:
-    rate = getattr(conf, name)
-    if rate is None:
-        return
-    try:
-        parse_rate(rate)
-    except ValueError as error:
-        yield Error(
-            f'PM_REALTIME["{name}"]: {error}.',
-            hint="Write a count and a unit, as in '60/m', '5/s' or '1000/h'; None for no limit.",
-            id="pm_realtime.E005",
-        )
+def _check_rates(broken: set[str]) -> Iterator[CheckMessage]:
+    for name in ("RATE_LIMIT", "CONNECT_RATE_PER_ADDRESS", "CONNECT_RATE_PER_USER"):
+        try:
+            if name not in broken and getattr(conf, name) is not None:
+                parse_rate(getattr(conf, name))
+        except ValueError as error:
+            yield Error(
+                f'PM_REALTIME["{name}"]: {error}.',
+                hint="Write a count and a unit, as in '60/m', '5/s' or '1000/h'; "
+                "None for no limit.",
+                id="pm_realtime.E005",
+            )
 
 
 def _check_origins() -> Iterator[CheckMessage]:
