@@ -16,6 +16,10 @@ from pm_realtime.exceptions import BackendError
 from pm_realtime.layer import PUBSUB_LAYER, get_layer, is_in_process
 
 
+class UnreachableError(CommandError):
+    """The shared state cannot be reached."""
+
+
 class RealtimeCommand(BaseCommand):
     """A command about connections of other processes.
 
@@ -34,13 +38,16 @@ class RealtimeCommand(BaseCommand):
     def ask_stats(self) -> Stats:
         """The counts over all processes.
 
-        Raises ``BackendError`` if the state is unreachable, and Django's ``CommandError`` if this
-        process can never see any connection with these settings.
+        Raises :exc:`UnreachableError`, and Django's ``CommandError`` if this process can never see
+        any connection with these settings.
         """
         # Otherwise an invalid layer would look like one in memory.
         find_layer()
         backend = get_backend()
-        stats = backend.run(backend.get_stats())
+        try:
+            stats = backend.run(backend.get_stats())
+        except BackendError as error:
+            raise UnreachableError(f"The shared state cannot be reached. {error}") from error
         if isinstance(backend, MemoryBackend) and not stats["totalConnections"]:
             # A backend named in the settings stays in memory with any layer.
             named = ' and leave out PM_REALTIME["BACKEND"]' if conf.BACKEND else ""
@@ -100,17 +107,11 @@ def find_layer() -> BaseChannelLayer:
 
 
 def _no_layer(name: str, found: str) -> CommandError:
-    example = (
-        f'{{"BACKEND": "{PUBSUB_LAYER}", "CONFIG": {{"hosts": ["redis://127.0.0.1:6379/0"]}}}}'
-    )
+    hosts = '"hosts": ["redis://127.0.0.1:6379/0"]'
+    example = f'{{"BACKEND": "{PUBSUB_LAYER}", "CONFIG": {{{hosts}}}}}'
     if name == "CHANNEL_LAYERS":
         example = f'{{"default": {example}}}'
     return CommandError(f"{name} must describe a channel layer, such as {example}, but {found}.")
-
-
-def unreachable(error: BackendError) -> CommandError:
-    """The error for a shared state that is unreachable."""
-    return CommandError(f"The shared state cannot be reached. {error}")
 
 
 def shown_on(output: OutputWrapper, text: str) -> str:

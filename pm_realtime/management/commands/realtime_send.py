@@ -18,6 +18,11 @@ from pm_realtime.protocol import Envelope, encode
 
 #: The length of an invalid payload in an error message.
 MAX_SHOWN_CHARACTERS = 80
+_SENDERS: dict[str, Callable[..., Envelope]] = {
+    "room": send_to_room,
+    "role": send_to_role,
+    "connection": send_to_connection,
+}
 
 
 class Command(RealtimeCommand):
@@ -26,17 +31,14 @@ class Command(RealtimeCommand):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         targets = parser.add_mutually_exclusive_group(required=True)
         name = get_user_model().USERNAME_FIELD
-        targets.add_argument(
-            "--user", metavar="NAME", help=f"every connection of the user with this {name}"
-        )
-        targets.add_argument(
-            "--user-id", metavar="PK", help="every connection of the user with this primary key"
-        )
-        targets.add_argument("--room", metavar="NAME", help="every subscriber of the room")
-        targets.add_argument(
-            "--role", metavar="NAME", help="everyone with this role or a higher one"
-        )
-        targets.add_argument("--connection", metavar="ID", help="one connection")
+        for option, metavar, help in (
+            ("--user", "NAME", f"every connection of the user with this {name}"),
+            ("--user-id", "PK", "every connection of the user with this primary key"),
+            ("--room", "NAME", "every subscriber of the room"),
+            ("--role", "NAME", "everyone with this role or a higher one"),
+            ("--connection", "ID", "one connection"),
+        ):
+            targets.add_argument(option, metavar=metavar, help=help)
         targets.add_argument("--all", action="store_true", help="everyone logged in")
         parser.add_argument("type", metavar="TYPE", help="what the client listens for")
         parser.add_argument(
@@ -50,7 +52,7 @@ class Command(RealtimeCommand):
         self, *args: Any, type: str, payload: str | None, verbosity: int, **options: Any
     ) -> None:
         content = None if payload is None else _parse(payload)
-        push = _push_to(**options)
+        push = _push_to(options)
         self.require_reach()
         if getattr(self, "_called_from_command_line", False):
             # The error below reports an outage; log lines about connections would only confuse.
@@ -66,26 +68,15 @@ class Command(RealtimeCommand):
             self.write_json(json.loads(encode(envelope)))
 
 
-def _push_to(
-    *,
-    user: str | None,
-    user_id: str | None,
-    room: str | None,
-    role: str | None,
-    connection: str | None,
-    **options: Any,
-) -> Callable[[str, Any], Envelope]:
+def _push_to(options: dict[str, Any]) -> Callable[[str, Any], Envelope]:
     """The push helper for the one target that is given."""
-    if user is not None:
-        return partial(send_to_user, _find_user(get_user_model().USERNAME_FIELD, user))
-    if user_id is not None:
-        return partial(send_to_user, _find_user("pk", user_id))
-    if room is not None:
-        return partial(send_to_room, room)
-    if role is not None:
-        return partial(send_to_role, role)
-    if connection is not None:
-        return partial(send_to_connection, connection)
+    if (name := options["user"]) is not None:
+        return partial(send_to_user, _find_user(get_user_model().USERNAME_FIELD, name))
+    if (key := options["user_id"]) is not None:
+        return partial(send_to_user, _find_user("pk", key))
+    for option, send in _SENDERS.items():
+        if options[option] is not None:
+            return partial(send, options[option])
     return broadcast
 
 
@@ -112,10 +103,8 @@ def _parse(payload: str) -> Any:
         raise CommandError(f"Standard input is no text: {error}.") from None
     try:
         return json.loads(text, parse_constant=_refuse)
-    except RecursionError:
-        why = "it is nested too deeply"
-    except ValueError as error:
-        why = str(error)
+    except (RecursionError, ValueError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
     shown = text if len(text) <= MAX_SHOWN_CHARACTERS else f"{text[:MAX_SHOWN_CHARACTERS]}…"
     raise CommandError(
         f'Expected PAYLOAD to be JSON, such as \'{{"title": "Hi"}}\' or \'"a text"\', '

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import math
 import os
 import shutil
 import sys
@@ -12,8 +11,7 @@ from typing import Any
 from unicodedata import combining, east_asian_width
 
 from pm_realtime.backends import Stats
-from pm_realtime.exceptions import BackendError
-from pm_realtime.management.base import RealtimeCommand, shown_on, unreachable
+from pm_realtime.management.base import RealtimeCommand, UnreachableError, shown_on
 
 #: The default of ``--watch``.
 WATCH_INTERVAL_SECONDS = 2.0
@@ -54,24 +52,19 @@ class Command(RealtimeCommand):
     ) -> None:
         try:
             if watch is None:
-                self._show(self._ask_once(), json, rooms)
+                self._show(self.ask_stats(), json, rooms)
             else:
-                try:
-                    self._watch(json, rooms, watch)
-                except KeyboardInterrupt:
-                    if self.stdout.isatty():
-                        # So that the shell's prompt does not stand beside the terminal's ^C.
-                        self.stdout.write()
+                self._watch(json, rooms, watch)
+        except KeyboardInterrupt:
+            if watch is None:
+                raise
+            if self.stdout.isatty():
+                # So that the shell's prompt does not stand beside the terminal's ^C.
+                self.stdout.write()
         except BrokenPipeError:
             # The reader closed the pipe, as `head` does. Python must not flush to it at exit.
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-    def _ask_once(self) -> Stats:
-        try:
-            return self.ask_stats()
-        except BackendError as error:
-            raise unreachable(error) from error
 
     def _watch(self, json: bool, rooms: int, interval: float) -> None:
         redraws = not json and self.stdout.isatty() and os.environ.get("TERM") != "dumb"
@@ -79,8 +72,8 @@ class Command(RealtimeCommand):
         while True:
             try:
                 stats = self.ask_stats()
-            except BackendError as error:
-                if last_error != (last_error := str(unreachable(error))):
+            except UnreachableError as error:
+                if last_error != (last_error := str(error)):
                     self.stderr.write(f"{last_error} Trying on, every {interval:g} s.")
             else:
                 last_error = None
@@ -136,22 +129,16 @@ def _cut(line: str, columns: int) -> str:
 
 
 def _count(text: str) -> int:
-    try:
-        count = int(text)
-    except ValueError:
-        count = -1
-    if count < 0:
-        raise argparse.ArgumentTypeError(f"expected a number of rooms, 0 or more, got {text!r}")
-    return count
+    with contextlib.suppress(ValueError):
+        if (count := int(text)) >= 0:
+            return count
+    raise argparse.ArgumentTypeError(f"expected a number of rooms, 0 or more, got {text!r}")
 
 
 def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds <= 86400:
-        raise argparse.ArgumentTypeError(
-            f"expected a number of seconds, above 0 and at most 86400, got {text!r}"
-        )
-    return seconds
+    with contextlib.suppress(ValueError):
+        if 0 < (seconds := float(text)) <= 86400:
+            return seconds
+    raise argparse.ArgumentTypeError(
+        f"expected a number of seconds, above 0 and at most 86400, got {text!r}"
+    )
