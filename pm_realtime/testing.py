@@ -18,11 +18,9 @@
 import asyncio
 import itertools
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from types import TracebackType
 from typing import Any, Final, Self, cast
 
 from asgiref.sync import sync_to_async
@@ -32,7 +30,7 @@ from channels.testing import WebsocketCommunicator
 from django.conf import settings
 from django.contrib.auth import login
 from django.http import HttpRequest
-from msgspec import Raw, convert
+from msgspec import Raw
 from msgspec.json import decode
 
 from pm_realtime.concurrency import is_loop_of_a_caller
@@ -81,7 +79,7 @@ class RealtimeCommunicator(WebsocketCommunicator):
         self.user = user
         self.connected: dict[str, Any] = {}
         self._may_be_batched = BATCH_SUBPROTOCOL in (subprotocols or ())
-        self._unread: deque[dict[str, Any]] = deque()
+        self._unread: list[dict[str, Any]] = []
         self._ids = itertools.count(1)
 
     async def __aenter__(self) -> Self:
@@ -97,12 +95,7 @@ class RealtimeCommunicator(WebsocketCommunicator):
         self.connected = first["payload"]
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.disconnect(timeout=RECEIVE_TIMEOUT_SECONDS)
 
     async def send_input(self, message: Any) -> None:
@@ -120,20 +113,16 @@ class RealtimeCommunicator(WebsocketCommunicator):
     async def receive_output(self, timeout: float = 1) -> dict[str, Any]:
         """The next ASGI event of the application. See also :meth:`send_input`."""
         if not self._unread:
-            self._unread.extend(self._split(await self._receive_event(timeout)))
-        return self._unread.popleft()
+            if is_loop_of_a_caller():
+                event = await super().receive_output(timeout)
+            else:
+                event = await cast("Any", ApplicationCommunicator).receive_output(self, timeout)
+            self._unread = self._split(event)
+        return self._unread.pop(0)
 
     async def receive_nothing(self, timeout: float = 0.1, interval: float = 0.01) -> bool:
         """Whether no event arrives within ``timeout`` seconds."""
         return not self._unread and await super().receive_nothing(timeout, interval)
-
-    async def _receive_event(self, timeout: float) -> dict[str, Any]:
-        if is_loop_of_a_caller():
-            waiting = super().receive_output(timeout)
-        else:
-            waiting = cast("Any", ApplicationCommunicator).receive_output(self, timeout)
-        event: dict[str, Any] = await waiting
-        return event
 
     def _split(self, event: dict[str, Any]) -> list[dict[str, Any]]:
         text = event.get("text") or ""
@@ -269,7 +258,7 @@ class Pushes(list[Envelope]):
 
     def record(self, group: str, text: str) -> None:
         self._groups.append(group)
-        self.append(convert(decode(text), Envelope))
+        self.append(decode(text, type=Envelope))
 
     def _to(self, group: str) -> list[Envelope]:
         return [
