@@ -91,16 +91,15 @@ _sending: set[asyncio.Task[None]] = set()
 
 
 def _send_soon(outgoing: Outgoing[Any]) -> None:
-    task = asyncio.get_running_loop().create_task(_asend_or_count(outgoing))
+    task = asyncio.get_running_loop().create_task(_asend_now(outgoing))
     _sending.add(task)
-    task.add_done_callback(_sending.discard)
+    task.add_done_callback(_note_sent)
 
 
-async def _asend_or_count(outgoing: Outgoing[Any]) -> None:
-    try:
-        await _asend_now(outgoing)
-    except BackendError as error:
-        _count_unsent(error)
+def _note_sent(task: asyncio.Task[None]) -> None:
+    _sending.discard(task)
+    if not task.cancelled():
+        _deliver_or_count(task.result)
 
 
 async def _after_commit_of_caller(outgoing: Outgoing[Any]) -> bool:
@@ -141,9 +140,5 @@ def _deliver_or_count(deliver: Callable[[], None]) -> None:
     try:
         deliver()
     except BackendError as error:
-        _count_unsent(error)
-
-
-def _count_unsent(error: BackendError) -> None:
-    outage.count_unsent()
-    logger.debug("A push could not be sent: %s", error)
+        outage.count_unsent()
+        logger.debug("A push could not be sent: %s", error)
