@@ -6,8 +6,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from pm_realtime import asend_to_room, asend_to_user, asubscribe
-from pm_realtime.auth import RecheckResult
-from pm_realtime.consumers import RealtimeConsumer
+from pm_realtime.auth import Rechecker, RecheckResult, set_rechecker
 from pm_realtime.protocol import CloseCode
 from tests.support.helpers import Connection, eventually
 from tests.support.sessions import Browser
@@ -94,16 +93,17 @@ async def test_revoked_connection_is_logged(log, user):
 
 
 async def test_connection_revoked_for_two_reasons_is_logged_once(log, user):
-    consumers = []
+    subjects = []
 
-    class Consumer(RealtimeConsumer):
-        def __init__(self):
-            super().__init__()
-            consumers.append(self)
+    class RecordingRechecker(Rechecker):
+        def add(self, subject):
+            super().add(subject)
+            subjects.append(subject)
 
-    async with Connection(user=user, application=Consumer.as_asgi()) as connection:
-        consumers[0].apply(RecheckResult(code=CloseCode.USER_GONE))
-        consumers[0].apply(RecheckResult(code=CloseCode.SESSION_ENDED))
+    set_rechecker(RecordingRechecker())
+    async with Connection(user=user) as connection:
+        subjects[0].apply(RecheckResult(code=CloseCode.USER_GONE))
+        subjects[0].apply(RecheckResult(code=CloseCode.SESSION_ENDED))
         await connection.assert_closed(4504)
     assert found(log, "auth", connection_id=connection.connection_id)[1]["code"] == 4504
 
