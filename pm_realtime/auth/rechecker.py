@@ -6,23 +6,19 @@ when something has changed. :mod:`pm_realtime.auth.recheck` decides, in a thread
 """
 
 import asyncio
+import contextvars
 import logging
+import math
 import time
-import weakref
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, Protocol
 
 from pm_realtime.auth import sessions
 from pm_realtime.auth.database import run_recheck
-from pm_realtime.auth.due_queue import DueQueue
 from pm_realtime.auth.identity import Identity
 from pm_realtime.auth.recheck import RecheckResult, recheck_identities, recheck_sessions
 from pm_realtime.concurrency import PerLoop
 from pm_realtime.conf import conf
-
-T = TypeVar("T")
 
 logger = logging.getLogger("pm_realtime.auth")
 
@@ -34,20 +30,10 @@ SUBJECTS_PER_SLOW_BATCH: Final = 50
 SUBJECTS_PER_TURN: Final = 50
 #: The part of the interval over which a sweep is spread.
 SWEEP_SPREAD: Final = 0.9
+#: The longest time for one batch of a sweep.
+SWEEP_BATCH_SECONDS: Final = 30.0
 
 Recheck = Callable[[Sequence[Identity]], list[RecheckResult]]
-
-
-@dataclass(frozen=True, slots=True)
-class RecheckTimings:
-    """How long rechecks may take."""
-
-    #: Between two attempts while rechecks fail.
-    retry_pause_seconds: float = 0.25
-    #: For one attempt of a recheck that was requested, and for all its attempts.
-    request_seconds: float = 5.0
-    #: For one batch of a sweep.
-    sweep_batch_seconds: float = 30.0
 
 
 class Subject(Protocol):
@@ -55,40 +41,50 @@ class Subject(Protocol):
 
     @property
     def identity(self) -> Identity: ...
-
-    def apply(self, result: RecheckResult) -> None:
-        """Follow the result of a recheck of ``identity``."""
-
-    def recheck_failed(self) -> None:
-        """No recheck succeeded in time after it was requested."""
+    def apply(self, result: RecheckResult) -> None: ...
+    # No recheck succeeded in time after it was requested.
+    def recheck_failed(self) -> None: ...
 
 
 class Rechecker:
-    """Belongs to the event loop in which it was made; see :func:`get_rechecker`."""
+    """Belongs to the event loop in which it was made; see :func:`get_rechecker`.
+
+    A request fails after ``request_seconds``, which also limit each of its attempts. Attempts that
+    fail are repeated after ``retry_pause_seconds``.
+    """
 
     def __init__(
         self,
         *,
         recheck: Recheck = recheck_identities,
         recheck_sessions: Recheck = recheck_sessions,
-        timings: RecheckTimings | None = None,
+        request_seconds: float = 5.0,
+        retry_pause_seconds: float = 0.25,
     ) -> None:
         self._recheck: Final = recheck
         self._recheck_sessions: Final = recheck_sessions
-        self._timings: Final = timings or RecheckTimings()
+        self._request_seconds: Final = request_seconds
+        self._retry_pause_seconds: Final = retry_pause_seconds
         self._subjects: Final[set[Subject]] = set()
+        #: Those that the present sweep has not reached, and those that were added since it began.
+        self._unswept: set[Subject] = set()
+        self._added: set[Subject] = set()
         #: Requests, each with its time (monotonic seconds).
         self._requests: dict[Subject, float] = {}
         self._is_requested = asyncio.Event()
-        #: The times (epoch seconds) at which sessions have to be read again.
-        self._due: Final = DueQueue[Subject]()
-        self._is_due_earlier = asyncio.Event()
+        #: The subjects whose sessions have to be read again, later or now.
+        self._timers: Final[dict[Subject, asyncio.TimerHandle]] = {}
+        self._due: Final[set[Subject]] = set()
+        self._is_due = asyncio.Event()
+        #: Empty, as an event loop may keep a cancelled timer and its context for a long time.
+        self._timer_context: Final = contextvars.Context()
         self._tasks: list[asyncio.Task[None]] = []
         self._is_failing = False
 
     def add(self, subject: Subject) -> None:
         """Recheck the logged-in ``subject`` from now on."""
         self._subjects.add(subject)
+        self._added.add(subject)
         self._put_due(subject, subject.identity.session)
         if not self._tasks:
             loop = asyncio.get_running_loop()
@@ -97,8 +93,9 @@ class Rechecker:
 
     def discard(self, subject: Subject) -> None:
         """Do not recheck ``subject`` any more; without subjects the rechecker ends."""
-        self._due.discard(subject)
-        self._subjects.discard(subject)
+        self._put_due(subject, None)
+        for subjects in (self._subjects, self._unswept, self._added):
+            subjects.discard(subject)
         self._requests.pop(subject, None)
         if not self._subjects:
             for task in self._tasks:
@@ -118,26 +115,36 @@ class Rechecker:
             self._put_due(subject, subject.identity.session)
 
     def _put_due(self, subject: Subject, session: sessions.Session | None) -> None:
-        if session is not None and self._due.put(subject, session.recheck_at):
-            self._is_due_earlier.set()
+        """Have ``session`` read again when that is due, and not before."""
+        self._due.discard(subject)
+        if subject in self._timers:
+            self._timers.pop(subject).cancel()
+        if session is None:
+            return
+        seconds = session.recheck_at - time.time()
+        if seconds > 0:
+            self._timers[subject] = asyncio.get_running_loop().call_later(
+                seconds, self._put_due, subject, session, context=self._timer_context
+            )
+        else:
+            self._due.add(subject)
+            self._is_due.set()
 
     async def _sweep(self) -> None:
         while True:
-            size = SUBJECTS_PER_BATCH if sessions.are_read_at_once() else SUBJECTS_PER_SLOW_BATCH
-            known = weakref.WeakSet(self._subjects)
-            batches = _batched(_weak(known), size) or [[]]
-            for batch in batches:
-                await asyncio.sleep(SWEEP_SPREAD * conf.SESSION_RECHECK_INTERVAL / len(batches))
-                await self._sweep_batch(batch)
-            # Subjects that were added meanwhile would wait for longer than an interval.
-            new = _weak(subject for subject in self._subjects if subject not in known)
-            for batch in _batched(new, size):
-                await self._sweep_batch(batch)
+            self._unswept, self._added = set(self._subjects), set()
+            await self._recheck_unswept(SWEEP_SPREAD)
+            # Without this, subjects that were added would wait for longer than an interval.
+            self._unswept, self._added = self._added, set()
+            await self._recheck_unswept(0)
 
-    async def _sweep_batch(self, batch: Sequence[weakref.ref[Subject]]) -> None:
-        found = [each() for each in batch]
-        present = [each for each in found if each is not None and each in self._subjects]
-        await self._run(self._recheck, present, self._timings.sweep_batch_seconds)
+    async def _recheck_unswept(self, spread: float) -> None:
+        """Recheck the unswept subjects, in batches over this part of the interval."""
+        size = SUBJECTS_PER_BATCH if sessions.are_read_at_once() else SUBJECTS_PER_SLOW_BATCH
+        count = max(1, math.ceil(len(self._unswept) / size))
+        for _ in range(count):
+            await asyncio.sleep(spread * conf.SESSION_RECHECK_INTERVAL / count)
+            await self._run(self._recheck, _take(self._unswept, size), SWEEP_BATCH_SECONDS)
 
     async def _follow_requests(self) -> None:
         while True:
@@ -145,45 +152,39 @@ class Rechecker:
             self._is_requested.clear()
             await self._recheck_requested()
             if self._requests:
-                await asyncio.sleep(self._timings.retry_pause_seconds if self._is_failing else 0)
+                await asyncio.sleep(self._retry_pause_seconds if self._is_failing else 0)
 
     async def _recheck_requested(self) -> None:
         requests, self._requests = self._requests, {}
-        for batch in _batched(list(requests), SUBJECTS_PER_BATCH):
-            present = [subject for subject in batch if subject in self._subjects]
-            if not await self._run(self._recheck, present, self._timings.request_seconds):
-                self._request_again({subject: requests[subject] for subject in present})
-
-    def _request_again(self, requests: dict[Subject, float]) -> None:
-        now = time.monotonic()
-        for subject, requested_at in requests.items():
-            if now - requested_at > self._timings.request_seconds:
-                subject.recheck_failed()
-            elif subject in self._subjects:
-                self._requests[subject] = requested_at
-                self._is_requested.set()
+        waiting = set(requests)
+        while waiting:
+            batch = _take(waiting, SUBJECTS_PER_BATCH)
+            if await self._run(self._recheck, batch, self._request_seconds):
+                continue
+            for subject in self._subjects.intersection(batch):
+                if time.monotonic() - requests[subject] > self._request_seconds:
+                    subject.recheck_failed()
+                else:
+                    self._requests[subject] = requests[subject]
+                    self._is_requested.set()
 
     async def _follow_due(self) -> None:
         while True:
-            self._is_due_earlier.clear()
-            next_at = self._due.next_at
-            seconds = None if next_at is None else next_at - time.time()
-            if seconds is None or seconds > 0:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(seconds):
-                        await self._is_due_earlier.wait()
-            else:
+            await self._is_due.wait()
+            self._is_due.clear()
+            while self._due:
                 await self._recheck_due()
 
     async def _recheck_due(self) -> None:
-        for batch in _batched(self._due.take_due(time.time()), SUBJECTS_PER_BATCH):
-            if not await self._run(self._recheck_sessions, batch, self._timings.request_seconds):
-                await asyncio.sleep(self._timings.retry_pause_seconds)
-                for subject in batch:
-                    self.update_session(subject)
+        batch = _take(self._due, SUBJECTS_PER_BATCH)
+        if not await self._run(self._recheck_sessions, batch, self._request_seconds):
+            await asyncio.sleep(self._retry_pause_seconds)
+            for subject in batch:
+                self.update_session(subject)
 
     async def _run(self, recheck: Recheck, subjects: list[Subject], seconds: float) -> bool:
         """Recheck ``subjects`` and apply the results; False if that fails or takes too long."""
+        subjects = [subject for subject in subjects if subject in self._subjects]
         if not subjects:
             return True
         identities = [subject.identity for subject in subjects]
@@ -224,13 +225,8 @@ async def _log_failure(step: Coroutine[Any, Any, None]) -> None:
         logger.exception("Open connections are not rechecked any more.")
 
 
-def _weak(subjects: Iterable[Subject]) -> list[weakref.ref[Subject]]:
-    """Weak references, so that a sweep does not keep closed connections alive."""
-    return [weakref.ref(subject) for subject in subjects]
-
-
-def _batched(items: list[T], size: int) -> list[list[T]]:
-    return [items[start : start + size] for start in range(0, len(items), size)]
+def _take(subjects: set[Subject], count: int) -> list[Subject]:
+    return [subjects.pop() for _ in range(min(count, len(subjects)))]
 
 
 _rechecker_of_loop: Final = PerLoop(Rechecker)

@@ -12,7 +12,6 @@ from pm_realtime.auth import (
     Identity,
     Rechecker,
     RecheckResult,
-    RecheckTimings,
     Session,
     get_rechecker,
     set_rechecker,
@@ -141,6 +140,27 @@ async def test_prolonged_session_is_not_read_at_its_old_end(rarely, make_recheck
     assert prolonged.results == []
 
 
+async def test_shortened_session_is_read_at_its_new_end(rarely, make_rechecker):
+    shortened = Subject(recheck_at=time.time() + 600)
+    rechecker = make_rechecker(shortened)
+    shortened.identity = Subject(recheck_at=time.time() + 0.1).identity
+    rechecker.update_session(shortened)
+    await eventually(lambda: shortened.results)
+    assert time.time() >= shortened.identity.session.recheck_at
+
+
+@pytest.mark.parametrize("seconds", [-1, 0.1])
+async def test_session_of_a_discarded_subject_is_not_read(rarely, make_rechecker, seconds):
+    fence = Subject(recheck_at=time.time() + 0.2)
+    goes = Subject(recheck_at=time.time() + seconds)
+    rechecker = make_rechecker(fence, goes)
+    rechecker.discard(goes)
+    await eventually(lambda: fence.results)
+    assert goes.results == []
+    rechecker.add(goes)
+    await eventually(lambda: goes.results)
+
+
 async def test_sessions_that_cannot_be_read_at_their_end_are_read_again(rarely, log, caplog):
     attempts = []
 
@@ -150,9 +170,7 @@ async def test_sessions_that_cannot_be_read_at_their_end_are_read_again(rarely, 
             raise OperationalError("the database is away")
         return log.recheck(identities)
 
-    rechecker = Rechecker(
-        recheck_sessions=recheck, timings=RecheckTimings(retry_pause_seconds=0.01)
-    )
+    rechecker = Rechecker(recheck_sessions=recheck, retry_pause_seconds=0.01)
     subject = Subject(recheck_at=time.time() - 1)
     rechecker.add(subject)
     await eventually(lambda: subject.results)

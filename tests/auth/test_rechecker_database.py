@@ -12,7 +12,7 @@ from django.db import OperationalError
 from django.db.backends.utils import CursorWrapper
 
 from pm_realtime import arefresh_user
-from pm_realtime.auth import Rechecker, RecheckTimings, set_rechecker
+from pm_realtime.auth import Rechecker, set_rechecker
 from pm_realtime.layer import (
     Recheck,
     asend,
@@ -164,7 +164,7 @@ async def test_failing_database_is_logged_once_and_closes_no_connection(
 
 
 async def test_reported_change_that_cannot_be_read_closes_with_4013(rarely, user, database, caplog):
-    set_rechecker(Rechecker(timings=RecheckTimings(request_seconds=0.3)))
+    set_rechecker(Rechecker(request_seconds=0.3))
     async with Connection(user=user) as connection:
         database.is_away = True
         await arefresh_user(user)
@@ -177,7 +177,7 @@ async def test_without_a_reported_change_a_failed_recheck_closes_nothing(
     rarely, user, editor, database
 ):
     """As when Redis comes back before the database."""
-    set_rechecker(Rechecker(timings=RecheckTimings(request_seconds=0.1)))
+    set_rechecker(Rechecker(request_seconds=0.1))
     async with Connection(user=user) as connection, Connection(user=editor) as changed:
         database.is_away = True
         await recheck_everyone()
