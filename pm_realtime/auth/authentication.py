@@ -8,9 +8,9 @@ from typing import Any, Final
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.db import InterfaceError, OperationalError
+from django.http import parse_cookie
 
 from pm_realtime.auth import sessions
-from pm_realtime.auth.cookies import session_key, session_name
 from pm_realtime.auth.database import run_handshake
 from pm_realtime.auth.identity import Identity, Scope, anonymous, identity_of, user_of_session
 from pm_realtime.auth.users import CurrentUsers, is_default_resolver, is_verified
@@ -34,10 +34,9 @@ async def authenticate(scope: Scope) -> Identity:
     try:
         identity = await _identify(scope)
     except CloseConnection:
-        raise
+        raise  # Of the role resolver, which may close with a code of its own.
     except Exception as error:
-        count = throttle.note_error(error)
-        if count:
+        if count := throttle.note_error(error):
             logger.error("Handshakes that could not be authenticated: %d.", count, exc_info=error)
         raise CommandError(ErrorCode.INTERNAL_ERROR, INTERNAL_ERROR) from None
     if not identity.is_authenticated and not conf.ALLOW_ANONYMOUS:
@@ -55,8 +54,27 @@ def owner_key_of(identity: Identity, scope: Scope) -> tuple[int | str | None, st
     return None, session_name(scope)
 
 
+def session_name(scope: Scope) -> str | None:
+    """The name of the session in the cookies of ``scope``, which is not read; None without one."""
+    key = _session_key(scope)
+    return sessions.name_of(key, {}) if key else None
+
+
+def _session_key(scope: Scope) -> str:
+    return cookies(scope).get(settings.SESSION_COOKIE_NAME, "")
+
+
+def cookies(scope: Scope) -> dict[str, str]:
+    """All cookies in the headers of ``scope``."""
+    found: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        if name == b"cookie":
+            found.update(parse_cookie(value.decode("latin1")))
+    return found
+
+
 async def _identify(scope: Scope) -> Identity:
-    user, key = scope.get("user"), session_key(scope)
+    user, key = scope.get("user"), _session_key(scope)
     if user is None and not key:
         return anonymous()
     if user is not None:

@@ -11,7 +11,6 @@ from typing import Final, ParamSpec, TypeVar
 from channels.db import database_sync_to_async
 from django.db import Error as DatabaseError
 from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
 
 from pm_realtime.concurrency import is_loop_of_a_caller
 
@@ -54,13 +53,9 @@ def _retry_if_lost(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) 
     try:
         return function(*args, **kwargs)
     except DatabaseError:
-        if not _close_lost(kept):
+        lost = [each for each in kept if each.connection is None or not each.is_usable()]
+        if not lost:
             raise
+        for each in lost:
+            each.close()
     return function(*args, **kwargs)
-
-
-def _close_lost(kept: list[BaseDatabaseWrapper]) -> bool:
-    lost = [each for each in kept if each.connection is None or not each.is_usable()]
-    for connection in lost:
-        connection.close()
-    return bool(lost)

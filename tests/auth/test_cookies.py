@@ -2,7 +2,7 @@
 
 import pytest
 
-from pm_realtime.auth.cookies import cookies
+from pm_realtime.auth.authentication import cookies
 
 
 def test_cookies_are_read_by_name():
