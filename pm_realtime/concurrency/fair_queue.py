@@ -17,10 +17,8 @@ class FairQueue:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    async def wait(self, max_waiting: int | None = None) -> None:
-        """Return in this task's turn. Raises ``asyncio.QueueFull`` if ``max_waiting`` wait."""
-        if max_waiting is not None and len(self) >= max_waiting:
-            raise asyncio.QueueFull
+    async def wait(self) -> None:
+        """Return in this task's turn."""
         loop = asyncio.get_running_loop()
         turn = loop.create_future()
         self._waiting.append(turn)

@@ -2,8 +2,6 @@
 
 import asyncio
 
-import pytest
-
 from pm_realtime.concurrency import FairQueue
 
 
@@ -33,12 +31,12 @@ async def test_single_task_goes_on_in_next_turn():
     assert turns <= 3
 
 
-async def test_wait_refuses_more_tasks_than_the_maximum():
+async def test_cancelled_task_does_not_wait_any_more():
     queue = FairQueue()
-    tasks = [asyncio.create_task(queue.wait(2)) for _ in range(2)]
+    tasks = [asyncio.create_task(queue.wait()) for _ in range(2)]
     await asyncio.sleep(0)
-    with pytest.raises(asyncio.QueueFull):
-        await queue.wait(2)
+    assert len(queue) == 2
     tasks[0].cancel()
     await asyncio.wait(tasks)
-    await queue.wait(1)
+    assert len(queue) == 0
+    await queue.wait()

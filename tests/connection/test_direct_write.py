@@ -17,20 +17,20 @@ from tests.support.helpers import eventually
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536, 200_000])
-def test_a_frame_is_what_websockets_makes_of_the_text(size):
+def test_frame_is_the_one_of_websockets(size):
     text = "é" * (size // 2) + "x" * (size % 2)
     expected = Frame(Opcode.TEXT, text.encode()).serialize(mask=False, extensions=[])
     assert frame_of(text) == expected
 
 
-def test_a_frame_is_made_once_for_one_text_and_anew_for_the_next():
+def test_frame_is_made_once_for_each_text():
     first, second = "first" * 3, "second" * 3
     assert frame_of(first) is frame_of(first)
     assert frame_of(second)[2:] == second.encode()
     assert frame_of(first)[2:] == first.encode()
 
 
-def test_several_texts_are_a_frame_each_and_made_once():
+def test_several_texts_have_a_frame_each_that_are_made_once():
     texts = ("first" * 3, "é" * 200, "")
     assert frame_of(texts) == b"".join(frame_of(text) for text in texts)
     assert frame_of(texts) is frame_of(texts)
@@ -70,7 +70,7 @@ async def serving(**options):
     await task
 
 
-async def test_texts_arrive_in_order_with_those_that_go_by_asgi():
+async def test_direct_writes_keep_the_order_with_asgi():
     async with serving(ws_per_message_deflate=False) as (application, client):
         shortcut = find_direct_writer(application.send)
         for number in range(100):
@@ -93,14 +93,14 @@ async def test_several_texts_are_written_in_one_go(monkeypatch):
         assert len(writes) == 1
 
 
-async def test_there_is_none_before_the_handshake_nor_with_compression():
+async def test_no_direct_writer_before_the_handshake_or_with_compression():
     async with serving(ws_per_message_deflate=False) as (application, _):
         assert application.before is None
     async with serving(ws_per_message_deflate=True) as (application, _):
         assert find_direct_writer(application.send) is None
 
 
-async def test_a_full_socket_is_left_to_asgi():
+async def test_full_socket_is_left_to_asgi():
     async with serving(ws_per_message_deflate=False) as (application, client):
         shortcut = find_direct_writer(application.send)
         client.transport.pause_reading()
@@ -114,7 +114,7 @@ async def test_a_full_socket_is_left_to_asgi():
         await eventually(lambda: shortcut.write("again"))
 
 
-async def test_nothing_goes_out_after_the_close():
+async def test_nothing_is_sent_after_the_close():
     async with serving(ws_per_message_deflate=False) as (application, client):
         shortcut = find_direct_writer(application.send)
         await application.send({"type": "websocket.close", "code": 4503})
@@ -123,7 +123,7 @@ async def test_nothing_goes_out_after_the_close():
         assert client.close_code == 4503
 
 
-async def test_nothing_goes_out_to_a_client_that_is_gone():
+async def test_nothing_is_written_to_a_client_that_has_gone():
     async with serving(ws_per_message_deflate=False) as (application, client):
         shortcut = find_direct_writer(application.send)
         client.transport.abort()
@@ -131,7 +131,7 @@ async def test_nothing_goes_out_to_a_client_that_is_gone():
         assert not shortcut.write("late")
 
 
-async def test_what_wraps_send_sees_every_frame():
+async def test_wrapper_of_send_gets_every_frame():
     async def wrapped(message):
         raise AssertionError
 
@@ -147,7 +147,7 @@ async def test_what_wraps_send_sees_every_frame():
     assert find_direct_writer(partial(Other().send, message=1)) is None
 
 
-async def test_what_has_been_put_in_the_place_of_the_servers_send_sees_every_frame(monkeypatch):
+async def test_replacement_of_the_servers_send_gets_every_frame(monkeypatch):
     async with serving(ws_per_message_deflate=False) as (application, _):
         protocol = application.send.__self__
         original = type(protocol).send
@@ -162,7 +162,7 @@ async def test_what_has_been_put_in_the_place_of_the_servers_send_sees_every_fra
 
 
 @pytest.mark.parametrize("name", ["disconnected", "close_sent", "writable"])
-async def test_there_is_none_to_a_version_that_keeps_things_elsewhere(name):
+async def test_no_direct_writer_for_another_version_of_the_server(name):
     async with serving(ws_per_message_deflate=False) as (application, _):
         kept = vars(application.send.__self__).pop(name)
         assert find_direct_writer(application.send) is None
@@ -170,7 +170,7 @@ async def test_there_is_none_to_a_version_that_keeps_things_elsewhere(name):
 
 
 @pytest.mark.parametrize("kind", ["uvicorn", "daphne"])
-async def test_a_server_sends_it_all_in_order_whole_and_nothing_after_the_close(tmp_path, kind):
+async def test_server_sends_all_in_order_and_nothing_after_the_close(tmp_path, kind):
     server = Server(kind, tmp_path, application="tests.site.direct_writes:application")
     options = {"max_size": None, "compression": None, "max_queue": 1}
     server.start()

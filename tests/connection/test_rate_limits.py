@@ -36,7 +36,7 @@ def take_all(limiter, rate, now):
         ("7/day", 7, 86400),
     ],
 )
-def test_a_rate_is_a_count_and_a_unit(text, count, seconds):
+def test_rate_is_a_count_and_a_unit(text, count, seconds):
     assert parse_rate(text) == Rate(count, seconds)
 
 
@@ -48,13 +48,13 @@ def test_a_rate_is_a_count_and_a_unit(text, count, seconds):
         *(None, 60, 1.5, b"60/m", ()),
     ],
 )
-def test_a_wrong_rate_is_refused_with_what_was_expected_and_found(text):
+def test_wrong_rate_is_refused_with_a_helpful_message(text):
     with pytest.raises(ValueError, match="'60/m'") as raised:
         parse_rate(text)
     assert f"got {text!r}" in str(raised.value)
 
 
-def test_a_rate_cannot_be_changed():
+def test_rate_is_immutable():
     with pytest.raises(AttributeError):
         parse_rate("60/m").count = 100
 
@@ -65,7 +65,7 @@ def test_sixty_messages_fit_in_a_minute_and_the_sixty_first_does_not(limiter):
     assert limiter.take(rate, START + 30) > 0
 
 
-def test_the_time_to_wait_is_until_the_oldest_message_leaves_the_window(limiter):
+def test_wait_lasts_until_the_oldest_message_leaves_the_window(limiter):
     rate = parse_rate("2/m")
     limiter.take(rate, START)
     limiter.take(rate, START + 10)
@@ -73,7 +73,7 @@ def test_the_time_to_wait_is_until_the_oldest_message_leaves_the_window(limiter)
     assert limiter.take(rate, START + 59.5) == 0.5
 
 
-def test_after_the_time_to_wait_exactly_one_message_fits(limiter):
+def test_after_the_wait_one_message_fits(limiter):
     rate = parse_rate("2/m")
     limiter.take(rate, START)
     limiter.take(rate, START + 10)
@@ -83,7 +83,7 @@ def test_after_the_time_to_wait_exactly_one_message_fits(limiter):
     assert limiter.take(rate, now + wait) == 10
 
 
-def test_the_window_slides_and_does_not_start_anew(limiter):
+def test_window_slides(limiter):
     rate = parse_rate("4/m")
     for second in (0, 20, 40, 59):
         assert limiter.take(rate, START + second) == 0
@@ -93,7 +93,7 @@ def test_the_window_slides_and_does_not_start_anew(limiter):
     assert limiter.take(rate, START + 80) == 20
 
 
-def test_a_refused_message_takes_nothing_from_the_window(limiter):
+def test_refused_message_does_not_count(limiter):
     rate = parse_rate("2/s")
     take_all(limiter, rate, START)
     for _ in range(100):
@@ -102,14 +102,14 @@ def test_a_refused_message_takes_nothing_from_the_window(limiter):
 
 
 @pytest.mark.parametrize("start", [0.1, 0.3, 17.3, 123456.789, 1e9 + 0.7])
-def test_a_message_exactly_one_window_later_is_counted_whatever_floats_round_to(limiter, start):
+def test_message_one_window_later_is_counted_despite_rounding(limiter, start):
     rate = parse_rate("1/m")
     limiter.take(rate, start)
     answers = [limiter.take(rate, start + 60) for _ in range(3)]
     assert answers.count(0) <= 1
 
 
-def test_a_lower_rate_holds_from_the_next_message_on(limiter):
+def test_lower_rate_applies_from_the_next_message_on(limiter):
     for second in range(5):
         limiter.take(parse_rate("5/m"), START + second)
     assert limiter.take(parse_rate("2/m"), START + 10) == 53
@@ -117,14 +117,14 @@ def test_a_lower_rate_holds_from_the_next_message_on(limiter):
     assert limiter.take(parse_rate("2/m"), START + 63) == 1
 
 
-def test_a_higher_rate_holds_from_the_next_message_on(limiter):
+def test_higher_rate_applies_from_the_next_message_on(limiter):
     take_all(limiter, parse_rate("2/m"), START)
     for _ in range(3):
         assert limiter.take(parse_rate("5/m"), START + 1) == 0
     assert limiter.take(parse_rate("5/m"), START + 1) == 59
 
 
-def test_two_connections_have_a_window_each():
+def test_each_limiter_has_its_own_window():
     first, second = RateLimiter(), RateLimiter()
     rate = parse_rate("1/m")
     assert first.take(rate, START) == second.take(rate, START) == 0
@@ -133,9 +133,7 @@ def test_two_connections_have_a_window_each():
 @pytest.mark.parametrize(
     ("text", "patience"), [("60/m", 60), ("20/s", 20), ("1/s", 10), ("10/m", 10)]
 )
-def test_abuse_is_more_refusals_than_a_window_holds_and_never_less_than_ten(
-    limiter, text, patience
-):
+def test_abuse_is_more_refusals_than_a_window_holds_but_at_least_ten(limiter, text, patience):
     rate = parse_rate(text)
     take_all(limiter, rate, START)
     assert not limiter.is_abused(rate)
@@ -146,7 +144,7 @@ def test_abuse_is_more_refusals_than_a_window_holds_and_never_less_than_ten(
     assert limiter.is_abused(rate)
 
 
-def test_refusals_that_lie_a_window_back_are_forgiven(limiter):
+def test_refusals_are_forgotten_after_a_window(limiter):
     rate = parse_rate("1/m")
     for minute in range(20):
         now = START + minute * 60
@@ -168,7 +166,7 @@ def test_no_window_ever_holds_more_than_the_count(count, times):
 
 
 @given(count=st.integers(1, 6), times=st.lists(st.integers(0, 600), min_size=1, max_size=60))
-def test_a_message_is_refused_only_where_the_window_is_full(count, times):
+def test_message_is_refused_only_if_the_window_is_full(count, times):
     rate, limiter = Rate(count, 60), RateLimiter()
     taken = []
     for now in sorted(times):
@@ -189,7 +187,7 @@ def take(meter, key, rate, now, times=1):
     return [meter.take(key, parse_rate(rate), now) for _ in range(times)]
 
 
-def test_each_key_has_a_bucket_that_fills_up_again():
+def test_bucket_of_a_key_fills_up_again():
     meter = Meter(100)
     assert take(meter, "a", "4/m", START, 4) == [0] * 4
     assert take(meter, "a", "4/m", START, 2) == [15, 15]
@@ -200,7 +198,7 @@ def test_each_key_has_a_bucket_that_fills_up_again():
 
 
 @pytest.mark.parametrize("start", [0.1, 17.3, 123456.789, 1e9 + 0.7])
-def test_after_the_time_to_wait_one_more_of_a_key_fits(start):
+def test_after_the_wait_one_more_of_a_key_fits(start):
     meter = Meter(100)
     take(meter, "a", "1200/m", start, 1200)
     for _ in range(50):
@@ -210,7 +208,7 @@ def test_after_the_time_to_wait_one_more_of_a_key_fits(start):
         assert take(meter, "a", "1200/m", start) == [0]
 
 
-def test_of_many_keys_those_that_came_last_are_known():
+def test_latest_keys_are_known():
     meter = Meter(3)
     for key in "abcd":
         take(meter, key, "1/h", START)
@@ -232,7 +230,7 @@ def test_full_buckets_are_forgotten():
     assert len(meter) == 0
 
 
-def test_a_higher_rate_is_waited_for_no_longer_than_it_says():
+def test_wait_is_that_of_the_present_rate():
     meter = Meter(10)
     take(meter, "a", "1/d", START)
     assert take(meter, "a", "60/m", START + 1) == [1]
@@ -247,7 +245,7 @@ def test_no_window_ever_holds_more_than_twice_the_count(count, times):
         assert far - first >= rate.seconds - 0.001
 
 
-def test_a_high_rate_is_exact_too(limiter):
+def test_high_rate_is_exact_too(limiter):
     rate = Rate(5000, 60)
     for number in range(rate.count):
         assert limiter.take(rate, START + number / 1000) == 0

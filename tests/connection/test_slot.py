@@ -1,4 +1,4 @@
-"""How many connections a user may have, and which of them goes where there are too many."""
+"""How many connections a user may have, and which of them closes if there are too many."""
 
 import asyncio
 import time
@@ -21,7 +21,7 @@ from tests.support.sessions import Browser
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
 
-async def test_the_6th_connection_ends_the_oldest(user):
+async def test_6th_connection_replaces_the_oldest(user):
     async with AsyncExitStack() as stack:
         oldest, *others = await connect_many(stack, 5, user)
         newest = await stack.enter_async_context(Connection(user=user))
@@ -32,7 +32,7 @@ async def test_the_6th_connection_ends_the_oldest(user):
         assert all([await connection.is_alive() for connection in (*others, newest)])
 
 
-async def test_the_refuse_policy_keeps_the_old_ones(configure, user):
+async def test_refuse_policy_keeps_the_old_connections(configure, user):
     configure(CONNECTION_LIMIT_POLICY="refuse")
     async with AsyncExitStack() as stack:
         old = await connect_many(stack, 5, user)
@@ -49,7 +49,7 @@ async def test_another_limit_takes_effect(configure, user):
         assert await new.is_alive()
 
 
-async def test_the_limit_counts_each_user_alone_and_anonymous_ones_not_at_all(user, editor):
+async def test_limit_counts_each_user_alone_and_no_anonymous_connection(user, editor):
     async with AsyncExitStack() as stack:
         everyone = await connect_many(stack, 5, user)
         everyone += await connect_many(stack, 5, editor)
@@ -59,7 +59,7 @@ async def test_the_limit_counts_each_user_alone_and_anonymous_ones_not_at_all(us
         assert (stats["totalConnections"], stats["authenticatedConnections"]) == (22, 10)
 
 
-async def test_of_20_connections_at_once_exactly_5_stay(user):
+async def test_of_20_connections_at_once_5_stay(user):
     cookie = await cookie_of(user)
     everyone = [Connection(headers=[cookie]) for _ in range(20)]
     await asyncio.gather(*(connection.connect() for connection in everyone))
@@ -74,9 +74,7 @@ async def test_of_20_connections_at_once_exactly_5_stay(user):
 
 
 @pytest.mark.parametrize("period", [0, 5])
-async def test_who_comes_back_after_a_crash_is_not_refused_for_what_the_crash_left(
-    configure, user, period
-):
+async def test_slot_of_a_crashed_process_is_taken_over(configure, user, period):
     configure(RESUME_PERIOD=period, MAX_CONNECTIONS_PER_USER=1, CONNECTION_LIMIT_POLICY="refuse")
     left = ConnectionInfo(
         connection_id="left", user_id=str(user.pk), role="user", connected_at=time.time()
@@ -95,3 +93,27 @@ async def test_who_comes_back_after_a_crash_is_not_refused_for_what_the_crash_le
             again.connection_id
         ]
     await adisconnect_connection(again.connection_id)
+
+
+async def test_eviction_that_the_layer_does_not_take_is_carried_out_here(configure, user, far):
+    configure(MAX_CONNECTIONS_PER_USER=1)
+    group_send = far.group_send
+
+    async def send_no_close(group, message):
+        if message.get("instruction") == "close":
+            raise ConnectionError("the layer is away")
+        await group_send(group, message)
+
+    async with Connection(user=user) as old:
+        far.group_send = send_no_close
+        async with Connection(user=user) as new:
+            await old.assert_closed(4502)
+            assert await new.is_alive()
+
+
+async def test_connection_that_another_process_evicted_is_closed(user):
+    async with Connection(user=user) as evicted, Connection(user=user) as other:
+        for connection_id in ("unknown", evicted.connection_id):
+            get_backend().on_evicted(connection_id)
+        await evicted.assert_closed(4502)
+        assert await other.is_alive()
