@@ -207,10 +207,10 @@ class Node:
             answer = await self._call(script, generation, *arguments)
         except BackendError as error:
             if generation == self._generation:
-                self._lose(error)
+                self._mark_down(error)
             raise
         if answer is None and generation == self._generation:
-            self._lose(None)
+            self._mark_down(None)
         return answer
 
     async def _call(self, script: str, *arguments: Any) -> Any:
@@ -288,7 +288,7 @@ class Node:
                 if self._state.remove(connection_id):
                     self._on_evicted(connection_id)
 
-    def _lose(self, error: BackendError | None) -> None:
+    def _mark_down(self, error: BackendError | None) -> None:
         """Note that Redis is away with ``error`` or, if that is None, that the lease is gone."""
         if self._keeper is None:
             return
@@ -321,7 +321,7 @@ class Node:
             try:
                 answer = await self._call(scripts.WRITE, self._generation, *times, *state)
             except BackendError as error:
-                self._lose(error)
+                self._mark_down(error)
                 return
             if answer is None:
                 return
