@@ -6,7 +6,7 @@ import time
 from tests.integration.cases import STAYS
 from tests.integration.client import ANSWER_TIMEOUT_SECONDS
 
-#: Age of a session that expires during its cause.
+#: The ages of a session that expires during its cause, and of one that does not.
 SHORT_AGE_SECONDS = 3
 LONG_AGE_SECONDS = 600
 POLL_SECONDS = 0.01
@@ -88,7 +88,7 @@ async def aown_password(case):
 
 
 async def own_password_stays(case):
-    """A session in which a password was changed keeps its sockets until the end of the test."""
+    """A session in which a password was changed has open sockets until the end of the test."""
     await case.make()
     mine = await case.log_in()
     servers = (case.site.near, case.site.sweeping)
