@@ -11,7 +11,7 @@ from django.core.asgi import get_asgi_application as get_django_application
 
 from pm_realtime.asgi import get_asgi_application
 from pm_realtime.routing import websocket_urlpatterns
-from tests.support.helpers import PATIENCE, Connection, errors_of
+from tests.support.helpers import EVENT_TIMEOUT_SECONDS, Connection, errors_of
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
@@ -28,13 +28,13 @@ def websocket(path, root_path="", app=application):
 
 
 async def is_served(communicator):
-    accepted, _ = await communicator.connect(PATIENCE)
+    accepted, _ = await communicator.connect(EVENT_TIMEOUT_SECONDS)
     if accepted:
-        first = await communicator.receive_json_from(PATIENCE)
+        first = await communicator.receive_json_from(EVENT_TIMEOUT_SECONDS)
         assert first["type"] == "connected"
-        await communicator.disconnect(timeout=PATIENCE)
+        await communicator.disconnect(timeout=EVENT_TIMEOUT_SECONDS)
     else:
-        await communicator.wait(PATIENCE)
+        await communicator.wait(EVENT_TIMEOUT_SECONDS)
     return accepted
 
 
@@ -49,10 +49,10 @@ async def request(path, method="GET", headers=(), app=application):
     }
     communicator = ApplicationCommunicator(app, scope)
     await communicator.send_input({"type": "http.request", "body": b""})
-    start = await communicator.receive_output(PATIENCE)
-    body = await communicator.receive_output(PATIENCE)
+    start = await communicator.receive_output(EVENT_TIMEOUT_SECONDS)
+    body = await communicator.receive_output(EVENT_TIMEOUT_SECONDS)
     assert (start["type"], body["type"]) == ("http.response.start", "http.response.body")
-    await communicator.wait(PATIENCE)
+    await communicator.wait(EVENT_TIMEOUT_SECONDS)
     return start["status"], dict(start["headers"]), body["body"]
 
 
@@ -119,9 +119,9 @@ async def test_lifespan_is_answered():
     communicator = ApplicationCommunicator(application, {"type": "lifespan"})
     for event in ("startup", "shutdown"):
         await communicator.send_input({"type": f"lifespan.{event}"})
-        answer = await communicator.receive_output(PATIENCE)
+        answer = await communicator.receive_output(EVENT_TIMEOUT_SECONDS)
         assert answer == {"type": f"lifespan.{event}.complete"}
-    await communicator.wait(PATIENCE)
+    await communicator.wait(EVENT_TIMEOUT_SECONDS)
 
 
 @pytest.mark.parametrize("path", ["/api/ws", "/api/ws/"])

@@ -17,7 +17,7 @@ from pm_realtime.management.commands.realtime_send import Command as Sends
 from pm_realtime.management.commands.realtime_stats import Command as Stats
 from pm_realtime.testing import RealtimeCommunicator, capture_pushes
 from tests.support import readme
-from tests.support.helpers import PATIENCE
+from tests.support.helpers import EVENT_TIMEOUT_SECONDS
 from tests.support.valkey import pubsub_on
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -161,7 +161,7 @@ def test_unreachable_redis_is_reported_once(valkey):
         },
         capture_output=True,
         text=True,
-        timeout=6 * PATIENCE,
+        timeout=6 * EVENT_TIMEOUT_SECONDS,
         check=False,
     )
     assert done.returncode == 1
@@ -195,7 +195,7 @@ async def test_command_reaches_connections_of_another_process(valkey, settings, 
                     "PYTHONPATH": os.pathsep.join(sys.path),
                 },
                 capture_output=True,
-                timeout=6 * PATIENCE,
+                timeout=6 * EVENT_TIMEOUT_SECONDS,
                 check=False,
             )
             assert (done.returncode, done.stderr) == (0, b"")

@@ -19,7 +19,7 @@ from pm_realtime import aget_stats
 from pm_realtime.backends import get_backend
 from pm_realtime.backends.base import ConnectionInfo
 from pm_realtime.testing import RealtimeCommunicator
-from tests.support.helpers import NO_CONNECTIONS, PATIENCE
+from tests.support.helpers import EVENT_TIMEOUT_SECONDS, NO_CONNECTIONS
 from tests.support.valkey import pubsub_on
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -224,7 +224,7 @@ def watching(valkey, *arguments, **options):
 def end(process):
     """Send Ctrl-C; the exit code and the rest of stderr."""
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=PATIENCE)
+    _, errors = process.communicate(timeout=EVENT_TIMEOUT_SECONDS)
     return process.returncode, errors.decode()
 
 
@@ -283,7 +283,7 @@ def test_closed_pipe_is_not_an_error(valkey):
     with watching(valkey, "--json") as process:
         process.stdout.readline()
         process.stdout.close()
-        assert process.wait(PATIENCE) == 0
+        assert process.wait(EVENT_TIMEOUT_SECONDS) == 0
         assert process.stderr.read() == b""
         process.stdout = None
 

@@ -7,7 +7,7 @@ from pm_realtime.backends.memory import MemoryBackend
 from pm_realtime.connection import RealtimeConsumer
 from pm_realtime.connection.timings import ConnectionTimings
 from pm_realtime.exceptions import BackendError
-from tests.support.helpers import PATIENCE
+from tests.support.helpers import EVENT_TIMEOUT_SECONDS
 
 DETAIL = "secret inside detail"
 
@@ -120,7 +120,7 @@ gate = threading.Event()
 
 
 def waits_for_gate(user, room):
-    return gate.wait(PATIENCE)
+    return gate.wait(EVENT_TIMEOUT_SECONDS)
 
 
 def application(**timings):

@@ -24,7 +24,7 @@ from pm_realtime.connection.batching import (
 from pm_realtime.protocol import BATCH_SUBPROTOCOL, SUBPROTOCOL
 from tests.connection.batching import Reader, a_window_passes
 from tests.connection.fakes import Socket
-from tests.support.helpers import PATIENCE, eventually
+from tests.support.helpers import EVENT_TIMEOUT_SECONDS, eventually
 
 BOTH = [BATCH_SUBPROTOCOL, SUBPROTOCOL]
 #: For windows that do not end during a test.
@@ -183,7 +183,7 @@ async def test_closed_connection_is_not_kept_by_its_window(settings):
     settings.PM_REALTIME = LONG
     reader = Reader()
     reader.deliver(1)
-    await reader.outbox.drain(PATIENCE)
+    await reader.outbox.drain(EVENT_TIMEOUT_SECONDS)
     trace = weakref.ref(reader)
     del reader
     gc.collect()

@@ -8,7 +8,7 @@ from pm_realtime.connection import RealtimeConsumer
 from pm_realtime.protocol import BATCH_SUBPROTOCOL, SUBPROTOCOL
 from pm_realtime.signals import connected, disconnected
 from tests.connection.fakes import FrozenReader
-from tests.support.helpers import PATIENCE, Connection, eventually
+from tests.support.helpers import EVENT_TIMEOUT_SECONDS, Connection, eventually
 
 BOTH = [BATCH_SUBPROTOCOL, SUBPROTOCOL]
 #: For windows that do not end during a test.
@@ -119,7 +119,7 @@ async def test_client_that_does_not_read_is_closed_at_max_queue_bytes(configure,
         Connection(user=user, application=app, subprotocols=BOTH) as frozen,
         Connection(user=user) as quick,
     ):
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(EVENT_TIMEOUT_SECONDS):
             while (await aget_stats())["totalConnections"] > 1:
                 await asend_to_user(user, "big", "x" * 600)
                 assert await quick.types_so_far() == ["big"]

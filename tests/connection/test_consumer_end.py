@@ -11,8 +11,8 @@ from pm_realtime.hub import get_hub
 from pm_realtime.layer import room_group, user_group
 from tests.connection.fakes import FrozenReader, gate
 from tests.support.helpers import (
+    EVENT_TIMEOUT_SECONDS,
     NO_CONNECTIONS,
-    PATIENCE,
     Connection,
     cookie_of,
     eventually,
@@ -88,7 +88,7 @@ async def test_cancelled_connection_does_not_wait_for_a_frozen_reader(user):
     await adisconnect_user(user)
     await eventually(lambda: not layer_groups())
     connection.future.cancel()
-    await asyncio.wait([connection.future], timeout=PATIENCE)
+    await asyncio.wait([connection.future], timeout=EVENT_TIMEOUT_SECONDS)
     assert connection.future.done()
     assert await aget_stats() == NO_CONNECTIONS
 

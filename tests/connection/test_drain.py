@@ -20,7 +20,13 @@ from pm_realtime.connection.drain import (
 from pm_realtime.exceptions import BackendError
 from tests.connection.draining import RESTARTING, connections, terminate
 from tests.connection.fakes import gate
-from tests.support.helpers import NO_CONNECTIONS, PATIENCE, Connection, errors_of, eventually
+from tests.support.helpers import (
+    EVENT_TIMEOUT_SECONDS,
+    NO_CONNECTIONS,
+    Connection,
+    errors_of,
+    eventually,
+)
 
 GROUP_SECONDS = DrainTimings().group_seconds
 ROOMS = {
@@ -195,7 +201,7 @@ async def test_handshake_during_a_drain_is_refused_with_a_code(server, slow, con
         async with Connection():
             terminate()
             late = Connection()
-            assert await late.connect(PATIENCE) == (True, None)
+            assert await late.connect(EVENT_TIMEOUT_SECONDS) == (True, None)
             await late.assert_closed(RESTARTING)
             await late.assert_ended()
             assert refusals == [(None, RESTARTING)]
@@ -203,7 +209,7 @@ async def test_handshake_during_a_drain_is_refused_with_a_code(server, slow, con
             terminate()
             await server.until_stopped()
             after = Connection()
-            assert await after.connect(PATIENCE) == (True, None)
+            assert await after.connect(EVENT_TIMEOUT_SECONDS) == (True, None)
             await after.assert_closed(RESTARTING)
             assert server.stopped == [signal.SIGTERM]
     finally:
@@ -213,7 +219,7 @@ async def test_handshake_during_a_drain_is_refused_with_a_code(server, slow, con
 async def test_handshake_under_way_is_accepted_and_refused(server, configure, user):
     configure(BACKEND="tests.connection.test_drain.SlowBackend")
     late = Connection()
-    connecting = asyncio.create_task(late.connect(PATIENCE))
+    connecting = asyncio.create_task(late.connect(EVENT_TIMEOUT_SECONDS))
     backend = get_backend()
     await eventually(lambda: backend.was_asked)
     async with Connection(user=user) as other:
@@ -260,7 +266,7 @@ async def test_connection_that_does_not_end_is_not_waited_for(server, quick, cap
     may_end = threading.Event()
 
     def block(**arguments):
-        may_end.wait(PATIENCE)
+        may_end.wait(EVENT_TIMEOUT_SECONDS)
 
     signals.disconnected.connect(block)
     try:

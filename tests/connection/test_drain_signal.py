@@ -9,7 +9,7 @@ import pytest
 import uvicorn
 
 from tests.connection.draining import RESTARTING, handling, terminate
-from tests.support.helpers import PATIENCE, Connection, errors_of, eventually
+from tests.support.helpers import EVENT_TIMEOUT_SECONDS, Connection, errors_of, eventually
 
 
 async def test_without_connections_the_server_handles_the_signal(server):
@@ -80,7 +80,7 @@ def test_loop_in_another_thread_gets_no_signals(server):
 
     thread = threading.Thread(target=asyncio.run, args=[connect()])
     thread.start()
-    thread.join(PATIENCE)
+    thread.join(EVENT_TIMEOUT_SECONDS)
     assert not thread.is_alive()
 
 
@@ -100,7 +100,7 @@ def test_without_a_handler_the_signal_ends_the_process(tmp_path):
         async with Connection() as connection:
             terminate()
             await connection.assert_closed(RESTARTING)
-            await asyncio.sleep(PATIENCE)
+            await asyncio.sleep(EVENT_TIMEOUT_SECONDS)
 
     assert code_of_child(lambda: asyncio.run(end()), signal.SIG_DFL) == -signal.SIGTERM
 
@@ -113,7 +113,7 @@ def test_exception_in_the_handler_ends_the_loop(caplog):
         async with Connection() as connection:
             terminate()
             await connection.assert_closed(RESTARTING)
-            await asyncio.sleep(PATIENCE)
+            await asyncio.sleep(EVENT_TIMEOUT_SECONDS)
 
     with handling(leave), pytest.raises(SystemExit) as ended:
         asyncio.run(end())

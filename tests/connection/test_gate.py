@@ -12,7 +12,7 @@ from pm_realtime.auth import database
 from pm_realtime.connection import RealtimeConsumer
 from pm_realtime.connection.gate import HANDSHAKES_PER_TURN, Gate, address_of, check_user
 from pm_realtime.signals import refused
-from tests.support.helpers import PATIENCE, Connection, eventually
+from tests.support.helpers import EVENT_TIMEOUT_SECONDS, Connection, eventually
 
 PUBLIC = "8.8.4.4"
 HTTP = {"websocket.http.response": {}}
@@ -40,7 +40,7 @@ async def answer_to(client=PUBLIC, *forwarded, extensions=None):
     """The type of the first event that answers a handshake."""
     connection = knock(client, *forwarded, extensions=extensions)
     await connection.send_input({"type": "websocket.connect"})
-    first = await connection.receive_output(PATIENCE)
+    first = await connection.receive_output(EVENT_TIMEOUT_SECONDS)
     await connection.disconnect()
     return first["type"]
 
@@ -368,7 +368,7 @@ async def test_gate_stands_before_a_consumer_however_it_is_mounted(configure):
     for _ in range(2):
         communicator = WebsocketCommunicator(mounted, "/api/ws")
         communicator.scope["client"] = (PUBLIC, 1)
-        answers.append((await communicator.connect(PATIENCE))[0])
+        answers.append((await communicator.connect(EVENT_TIMEOUT_SECONDS))[0])
         await communicator.disconnect()
     assert answers == [True, False]
 

@@ -15,8 +15,8 @@ from pm_realtime.connection import RealtimeConsumer
 from pm_realtime.hub import get_hub
 from tests.connection.fakes import DETAIL
 from tests.support.helpers import (
+    EVENT_TIMEOUT_SECONDS,
     NO_CONNECTIONS,
-    PATIENCE,
     Connection,
     assert_envelope,
     assert_refusal,
@@ -214,9 +214,12 @@ async def test_client_that_is_gone_before_accept_is_no_error(caplog):
 async def test_user_without_a_primary_key_is_refused(caplog):
     communicator = WebsocketCommunicator(RealtimeConsumer.as_asgi(), "/api/ws")
     communicator.scope["user"] = SimpleNamespace(is_authenticated=True, pk=None)
-    assert await communicator.connect(PATIENCE) == (True, None)
-    assert (await communicator.receive_json_from(PATIENCE))["type"] == "error"
-    assert await communicator.receive_output(PATIENCE) == {"type": "websocket.close", "code": 4013}
+    assert await communicator.connect(EVENT_TIMEOUT_SECONDS) == (True, None)
+    assert (await communicator.receive_json_from(EVENT_TIMEOUT_SECONDS))["type"] == "error"
+    assert await communicator.receive_output(EVENT_TIMEOUT_SECONDS) == {
+        "type": "websocket.close",
+        "code": 4013,
+    }
     await communicator.disconnect()
     (record,) = errors_of(caplog)
     assert "a user with a primary key" in str(record.exc_info[1])

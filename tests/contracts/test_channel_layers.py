@@ -17,7 +17,7 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 from pm_realtime.layer import LocalChannelLayer, adapter_for
 from pm_realtime.redis import is_lost_connection
 from tests.support.far_layer import FarLayer
-from tests.support.helpers import PATIENCE, eventually
+from tests.support.helpers import EVENT_TIMEOUT_SECONDS, eventually
 from tests.support.hubs import LoggedLayer
 from tests.support.valkey import Valkey
 
@@ -72,7 +72,7 @@ class Subject:
         """Send markers to ``group`` until one of them is received; drop all messages before it."""
         sent = set()
         receiving = asyncio.create_task(self._receive_one_of(sent))
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(EVENT_TIMEOUT_SECONDS):
             while not receiving.done():
                 sent.add(marker := next(self._markers))
                 await self.layer.group_send(group, {"marker": marker})
@@ -90,7 +90,7 @@ class Subject:
     async def receive(self, count):
         """The next messages, without markers."""
         found = []
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(EVENT_TIMEOUT_SECONDS):
             while len(found) < count:
                 message = await self.adapter.receive(self.channel)
                 if not is_marker(message):
@@ -504,7 +504,7 @@ async def test_layer_works_again_after_an_empty_restart(valkey, make, kind):
     await asyncio.sleep(0.05)
     valkey.kill()
     valkey.start()
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(EVENT_TIMEOUT_SECONDS):
         while {"marker": "back"} not in received:
             with contextlib.suppress(Exception):
                 await subject.adapter.close_idle()

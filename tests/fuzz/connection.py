@@ -4,7 +4,7 @@ import asyncio
 import json
 
 from pm_realtime.consumers import RealtimeConsumer
-from tests.support.helpers import PATIENCE
+from tests.support.helpers import EVENT_TIMEOUT_SECONDS
 
 FENCE = "fence-7f3a"
 
@@ -35,7 +35,7 @@ class AsgiConnection:
 
     async def __aexit__(self, *exc):
         self._in.put_nowait({"type": "websocket.disconnect", "code": 1000})
-        await asyncio.wait_for(self._serving, PATIENCE)
+        await asyncio.wait_for(self._serving, EVENT_TIMEOUT_SECONDS)
 
     def send(self, frame):
         kind = "text" if isinstance(frame, str) else "bytes"
@@ -70,7 +70,9 @@ class AsgiConnection:
     async def _receive_event(self):
         getting = asyncio.ensure_future(self._out.get())
         await asyncio.wait(
-            [getting, self._serving], timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED
+            [getting, self._serving],
+            timeout=EVENT_TIMEOUT_SECONDS,
+            return_when=asyncio.FIRST_COMPLETED,
         )
         if not getting.done():
             getting.cancel()

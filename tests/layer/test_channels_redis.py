@@ -25,7 +25,7 @@ from pm_realtime.layer import (
 )
 from pm_realtime.observability import outage
 from pm_realtime.redis import default_socket_timeout
-from tests.support.helpers import PATIENCE, eventually
+from tests.support.helpers import EVENT_TIMEOUT_SECONDS, eventually
 from tests.support.hubs import Member, members
 from tests.support.valkey import Valkey
 
@@ -58,7 +58,7 @@ async def received_by(layer, count, send):
     channel = await layer.new_channel()
     await layer.group_add("g", channel)
     await layer.group_send("g", {"n": "ready"})
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(EVENT_TIMEOUT_SECONDS):
         assert await layer.receive(channel) == {"n": "ready"}
         await asyncio.to_thread(send)
         found = [(await layer.receive(channel))["n"] for _ in range(count)]
@@ -74,7 +74,7 @@ def connections(server):
 
 def send_soon(*arguments):
     """Send to a room as soon as threads are not refused any more."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + EVENT_TIMEOUT_SECONDS
     while True:
         try:
             return send_to_room(*arguments)
@@ -116,7 +116,7 @@ async def test_publisher_sends_to_the_server_of_each_group(valkey, use):
         for n in range(20):
             await layer.group_add(f"g{n}", channel)
             await layer.group_send(f"g{n}", {"n": "ready"})
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(EVENT_TIMEOUT_SECONDS):
             assert len([await layer.receive(channel) for _ in range(20)]) == 20
             for n in range(20):
                 await asyncio.to_thread(publisher.send, f"g{n}", {"n": n})
@@ -222,7 +222,7 @@ async def test_layer_that_sends_in_its_own_way_has_no_publisher(valkey, use, pat
     channel = await layer.new_channel()
     await layer.group_add("g", channel)
     await asyncio.to_thread(sending.send, "g", {"type": "test", "n": 1})
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(EVENT_TIMEOUT_SECONDS):
         assert (await layer.receive(channel))["n"] == 1
 
 
@@ -278,7 +278,7 @@ async def test_tracebacks_of_lost_connections_become_one_outage(pubsub, caplog):
     try:
         for _ in range(3):
             log_in_channels_redis(ConnectionError("gone"))
-        await asyncio.wait_for(was_suspected.wait(), PATIENCE)
+        await asyncio.wait_for(was_suspected.wait(), EVENT_TIMEOUT_SECONDS)
         log_in_channels_redis(TypeError("a mistake"))
     finally:
         outage.unwatch("test")
@@ -340,7 +340,7 @@ async def test_messages_for_forgotten_channels_are_dropped_from_the_core_layer(v
     adapter.forget_channel(closed)
     await layer.send(closed, {"n": 1})
     await layer.send(open_, {"n": 2})
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(EVENT_TIMEOUT_SECONDS):
         assert (await adapter.receive(open_))["n"] == 2
     assert closed in layer.receive_buffer
     adapter.forget_channel(open_)

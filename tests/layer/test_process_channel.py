@@ -8,7 +8,13 @@ import pytest
 
 from pm_realtime import aget_stats
 from pm_realtime.layer import control_group, get_layer
-from tests.support.helpers import PATIENCE, Connection, errors_of, eventually, layer_groups
+from tests.support.helpers import (
+    EVENT_TIMEOUT_SECONDS,
+    Connection,
+    errors_of,
+    eventually,
+    layer_groups,
+)
 from tests.support.hubs import LoggedLayer, Member, members, send, use
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
@@ -148,7 +154,7 @@ async def test_group_that_is_left_while_the_layer_fails_is_not_added_again(caplo
 
 async def subscribe_when_healthy(connection, room):
     """Join ``room`` as soon as the layer is known to work again."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(EVENT_TIMEOUT_SECONDS):
         while (answer := await connection.ask("subscribe", {"room": room}))["type"] == "error":
             assert answer["payload"]["code"] == "INTERNAL_ERROR"
             await asyncio.sleep(0.2)

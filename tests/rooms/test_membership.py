@@ -10,7 +10,7 @@ from pm_realtime import aget_stats, asend_to_room
 from pm_realtime.layer import room_group
 from tests.site import rules
 from tests.support.helpers import (
-    PATIENCE,
+    EVENT_TIMEOUT_SECONDS,
     Connection,
     assert_envelope,
     assert_refusal,
@@ -25,7 +25,7 @@ gate = threading.Event()
 
 
 def waits_in_a_thread(user, room):
-    return gate.wait(PATIENCE)
+    return gate.wait(EVENT_TIMEOUT_SECONDS)
 
 
 async def waits_in_the_loop(user, room):

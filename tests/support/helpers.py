@@ -15,7 +15,7 @@ from pm_realtime.testing import RealtimeCommunicator, session_cookie
 from tests.support import redis_layer
 
 #: Seconds that a test waits for an expected event, even on a busy machine.
-PATIENCE = 10
+EVENT_TIMEOUT_SECONDS = 10
 
 NO_CONNECTIONS = {
     "totalConnections": 0,
@@ -28,17 +28,17 @@ NO_CONNECTIONS = {
 class Connection(RealtimeCommunicator):
     """A communicator with long timeouts, raw frames, and reading of everything sent so far."""
 
-    async def receive_output(self, timeout: float = PATIENCE) -> dict[str, Any]:
-        return await super().receive_output(max(timeout, PATIENCE))
+    async def receive_output(self, timeout: float = EVENT_TIMEOUT_SECONDS) -> dict[str, Any]:
+        return await super().receive_output(max(timeout, EVENT_TIMEOUT_SECONDS))
 
-    async def disconnect(self, code: int = 1000, timeout: float = PATIENCE) -> None:
+    async def disconnect(self, code: int = 1000, timeout: float = EVENT_TIMEOUT_SECONDS) -> None:
         await super().disconnect(code, timeout)
 
-    async def assert_closed(self, code: int, *, timeout: float = PATIENCE) -> None:
+    async def assert_closed(self, code: int, *, timeout: float = EVENT_TIMEOUT_SECONDS) -> None:
         await super().assert_closed(code, timeout=timeout)
 
     async def _find(self, matches: Any, expected: str, timeout: float) -> dict[str, Any]:
-        return await super()._find(matches, expected, max(timeout, PATIENCE))
+        return await super()._find(matches, expected, max(timeout, EVENT_TIMEOUT_SECONDS))
 
     async def send_frame(self, frame: str | bytes) -> None:
         kind = "text" if isinstance(frame, str) else "bytes"
@@ -75,7 +75,7 @@ class Connection(RealtimeCommunicator):
 
     async def assert_ended(self) -> None:
         """The application ends by itself and without an exception."""
-        await asyncio.wait_for(asyncio.shield(self.future), PATIENCE)
+        await asyncio.wait_for(asyncio.shield(self.future), EVENT_TIMEOUT_SECONDS)
 
 
 async def cookie_of(user: Any) -> tuple[bytes, bytes]:
@@ -106,7 +106,9 @@ class Clock:
         return self.now
 
 
-async def eventually(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
+async def eventually(
+    condition: Callable[[], object], seconds: float = EVENT_TIMEOUT_SECONDS
+) -> None:
     """Wait until ``condition()`` is true."""
     async with asyncio.timeout(seconds):
         while not condition():
@@ -117,7 +119,7 @@ def assert_envelope(envelope: dict[str, Any], **expected: Any) -> None:
     """``envelope`` has exactly these fields and a present timestamp."""
     timestamp = envelope["timestamp"]
     assert type(timestamp) is int
-    assert abs(timestamp - time.time() * 1000) < PATIENCE * 1000
+    assert abs(timestamp - time.time() * 1000) < EVENT_TIMEOUT_SECONDS * 1000
     assert envelope == {**expected, "timestamp": timestamp}
 
 

@@ -13,7 +13,7 @@ from pm_realtime.exceptions import BackendError
 from pm_realtime.layer import CORE_LAYER, PUBSUB_LAYER
 from tests.backends.redis.support import assert_pushes_arrive, until_heard_anew
 from tests.contracts.backend import add_all, ids_of
-from tests.support.helpers import PATIENCE, Connection, errors_of, eventually
+from tests.support.helpers import EVENT_TIMEOUT_SECONDS, Connection, errors_of, eventually
 from tests.support.valkey import Sentinel, Valkey
 
 SECRET = "secret"
@@ -70,7 +70,7 @@ async def switch(master, replica, sentinel):
 
 async def until_done(step):
     """The answer of ``step``, once it raises no ``BackendError`` any more."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(EVENT_TIMEOUT_SECONDS):
         while True:
             try:
                 return await step()
@@ -79,7 +79,7 @@ async def until_done(step):
 
 
 async def until_subscribed(connection, room):
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(EVENT_TIMEOUT_SECONDS):
         while (reply := await connection.ask("subscribe", {"room": room}))["type"] == "error":
             assert reply["payload"]["code"] == "INTERNAL_ERROR"
             await asyncio.sleep(0.05)
