@@ -10,6 +10,7 @@ import random
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
@@ -387,12 +388,24 @@ async def assert_nothing_is_left():
     # Rates are kept by address and user, not by connection.
     assert len(gate._addresses) <= ADDRESSES
     assert len(gate._users) <= USERS
-    await eventually(lambda: connection_objects() == [])
+    with suppress(TimeoutError):
+        await eventually(lambda: connection_objects() == [])
+    assert [referrers(each) for each in connection_objects()] == []
 
 
 def connection_objects():
     gc.collect()
     return [each for each in gc.get_objects() if issubclass(type(each), CONNECTION_TYPES)]
+
+
+def referrers(thing, depth=6):
+    """The names of what keeps ``thing`` alive, nearest first, for the message of a failure."""
+    level, seen, names = [thing], set(), []
+    for _ in range(depth):
+        names.append(sorted({getattr(each, "__qualname__", type(each).__name__) for each in level}))
+        seen |= {id(each) for each in level}
+        level = [each for each in gc.get_referrers(*level) if id(each) not in seen]
+    return names
 
 
 class Memory(NamedTuple):
