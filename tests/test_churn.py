@@ -373,7 +373,7 @@ async def assert_nothing_is_left():
     await eventually(lambda: running_tasks() == {asyncio.current_task()}, END_TIMEOUT_SECONDS)
     assert hub._hubs._made == {}
     assert rechecker._rechecker_of_loop._made == {}
-    assert sending._handovers == {}
+    assert sending._serving == {}
     assert drain._drains._made == {}
     assert not any(gate._handshakes._made.values())
     assert not any(gate._queues._made.values())

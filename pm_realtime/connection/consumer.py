@@ -189,7 +189,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self.end(CloseCode.HEARTBEAT_LOST, "gone on with another connection")
 
     def deliver_missed(self, group: str) -> None:
-        get_hub().deliver_missed(self, group)
+        get_hub().fan_out.deliver_missed(self, group)
 
     def end(self, code: int, reason: str = "") -> None:
         """Close with ``code`` after the frames that wait. Callable from any task of the loop."""

@@ -107,7 +107,7 @@ class Handshake:
         resumed = self._resume(hub, query.resume)
         await self._join_own_groups(hub, began)
         last_id = query.resume.connection_id if query.resume is not None else ""
-        await self._take_slot(resumed.former, last_id if hub.find(last_id) is None else "")
+        await self._take_slot(resumed.former, last_id if hub.registry.find(last_id) is None else "")
         get_drain().check()
         connection.welcome(self._payload(last_id if resumed.is_whole else ""))
         return True

@@ -269,12 +269,12 @@ class Revocation:
         self._holds += 1
         if self._certain is None:
             self._certain = asyncio.Event()
-            get_hub().hold(self._connection)
+            get_hub().fan_out.hold(self._connection)
 
     def _release(self) -> None:
         self._holds -= 1
         if self._holds == 0 and self._certain is not None:
-            get_hub().release_held(self._connection)
+            get_hub().fan_out.release_held(self._connection)
             self._certain.set()
             self._certain = None
 

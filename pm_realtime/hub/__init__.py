@@ -3,5 +3,5 @@
 # fmt: off
 from pm_realtime.hub.hub import Hub, get_hub, keeps_missed, receive_control, use_hub
 from pm_realtime.hub.members import Member, OwnerKey
-from pm_realtime.hub.missed import Resumed, ResumePosition
+from pm_realtime.hub.resume import Resumed, ResumePosition
 # fmt: on

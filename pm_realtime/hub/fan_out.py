@@ -12,10 +12,9 @@ from typing import Any, Final
 
 from pm_realtime.conf import conf
 from pm_realtime.hub.control_log import ControlLog
-from pm_realtime.hub.members import Member
+from pm_realtime.hub.members import Member, Registry
 from pm_realtime.hub.messages import NEVER_SENT, Burst, Message, MessageBuffer, bursts
-from pm_realtime.hub.missed import MissedMessages
-from pm_realtime.hub.registry import Registry
+from pm_realtime.hub.resume import ResumeBuffers
 from pm_realtime.layer import Close, Control, ControlMessage, Recheck, authenticated_group
 from pm_realtime.protocol import CloseCode
 
@@ -35,7 +34,7 @@ class FanOut:
     def __init__(
         self,
         registry: Registry,
-        missed: MissedMessages,
+        missed: ResumeBuffers,
         control_log: ControlLog,
         members_per_turn: int = MEMBERS_PER_TURN,
     ) -> None:
@@ -52,10 +51,12 @@ class FanOut:
         self._served, self._turn_began_at = 0, 0.0
 
     def hold(self, member: Member) -> None:
+        """Keep the messages for ``member`` back until :meth:`release_held`."""
         if member in self._registry:
             self._held.setdefault(member.connection_id, MessageBuffer())
 
     def release_held(self, member: Member) -> None:
+        """Deliver what was held for ``member``, except from groups that it has left meanwhile."""
         if held := self._held.pop(member.connection_id, None):
             for _, message in held.messages:
                 self._hand_to(member, message, conf.MAX_QUEUE_BYTES)
@@ -68,6 +69,7 @@ class FanOut:
             held.take({group})
 
     def deliver_missed(self, member: Member, group: str) -> None:
+        """Deliver what ``member`` has missed in ``group``, which it has joined in this instant."""
         for message in self._missed.hand_over(member.connection_id, group, self._serial):
             self._hand_to(member, message, conf.MAX_QUEUE_BYTES)
 
@@ -142,9 +144,9 @@ class FanOut:
                 self._hand_to_taker(taker, message, max_bytes)
 
     def _hand_to_taker(self, connection_id: str, message: Message, max_bytes: int) -> None:
-        member = self._registry.find(connection_id)
-        is_in_group = message.group in self._registry.groups_of(connection_id)
-        if member is not None and is_in_group and connection_id != message.exclude:
+        entry = self._registry.groups.get(message.group)
+        member = entry.members.get(connection_id) if entry else None
+        if member is not None and connection_id != message.exclude:
             self._hand_to(member, message, max_bytes)
 
     def deliver_control(self, control: Control) -> None:

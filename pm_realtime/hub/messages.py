@@ -23,12 +23,6 @@ class Message(NamedTuple):
     size: int
     exclude: str | None = None
 
-    @classmethod
-    def of(cls, serial: int, group: str, text: str, exclude: str | None) -> Self:
-        """A message that has arrived just now."""
-        size = len(text) if text.isascii() else len(text.encode())
-        return cls(serial, time.monotonic(), group, text, size, exclude)
-
     def resent(self, number: float) -> Self:
         """This message, marked as frame ``number`` of the last connection if it was sent there."""
         if number == NEVER_SENT:
@@ -54,13 +48,15 @@ def bursts(group: str, pushes: Sequence[Mapping[str, Any]], serial: int) -> Iter
     """The ``pushes`` to ``group`` as messages, which follow number ``serial``."""
     together: list[Message] = []
     size = 0
+    now = time.monotonic()
     for number, push in enumerate(pushes, serial + 1):
-        message = Message.of(number, group, push["text"], push.get("exclude"))
-        if together and size + message.size > MAX_BURST_BYTES:
+        text = push["text"]
+        length = len(text) if text.isascii() else len(text.encode())
+        if together and size + length > MAX_BURST_BYTES:
             yield Burst.of(together)
             together, size = [], 0
-        together.append(message)
-        size += message.size
+        together.append(Message(number, now, group, text, length, push.get("exclude")))
+        size += length
     yield Burst.of(together)
 
 
@@ -77,12 +73,6 @@ class MessageBuffer:
     def add(self, number: float, message: Message) -> None:
         self.messages.append((number, message))
         self.bytes += message.size
-
-    def drop_first(self) -> float:
-        """Drop the oldest message; its number."""
-        number, message = self.messages.pop(0)
-        self.bytes -= message.size
-        return number
 
     def take(self, groups: Collection[str]) -> list[tuple[float, Message]]:
         """Remove and return the messages of ``groups``."""

@@ -8,13 +8,37 @@ import math
 import time
 from bisect import bisect_left
 from collections.abc import Collection, Iterator
+from typing import NamedTuple
 
 from pm_realtime.conf import conf
-from pm_realtime.hub.members import Member, OwnerKey, SilentMember
+from pm_realtime.hub.members import Member, OwnerKey, Registry, SilentMember
 from pm_realtime.hub.messages import NEVER_SENT, Message, MessageBuffer
-from pm_realtime.hub.missed import Resumed, ResumePosition
-from pm_realtime.hub.registry import Registry
-from pm_realtime.layer import ControlMessage, RefreshRoom, Unsubscribe, connection_group, room_group
+from pm_realtime.layer import (
+    ControlMessage,
+    CookieExpected,
+    CookieRenewed,
+    RefreshRoom,
+    Subscribe,
+    Unsubscribe,
+    connection_group,
+    room_group,
+)
+
+
+class ResumePosition(NamedTuple):
+    """How far a client has read: on which connection, and how many frames after ``connected``."""
+
+    connection_id: str
+    seen: int
+
+
+class Resumed(NamedTuple):
+    """The result of :meth:`ResumeBuffers.resume`."""
+
+    #: Whether the connection will get all that its client has missed.
+    is_whole: bool
+    #: The client's last connection, if it is of the same owner: it has dropped or gives way.
+    former: str | None
 
 
 class ResumeBuffer(MessageBuffer, SilentMember):
@@ -50,7 +74,11 @@ class ResumeBuffer(MessageBuffer, SilentMember):
         self._earlier_successors: frozenset[str] = frozenset()
 
     def note(self, number: float, message: Message, max_bytes: int) -> str | None:
-        """See :meth:`SentMessages.note`. Called for each message and connection."""
+        """``message`` was sent as frame ``number``; keep at most ``max_bytes``.
+
+        If another connection joined its group during the fan-out and would not get it, returns the
+        id of that. Called for each message and connection.
+        """
         groups = self._groups
         if groups is not None:
             if self._handed_over is not None and message.group in self._handed_over:
@@ -62,7 +90,8 @@ class ResumeBuffer(MessageBuffer, SilentMember):
         self.messages.append((number, message))
         self.bytes += message.size
         while self.bytes > max_bytes:
-            self._last_dropped = self.drop_first()
+            self._last_dropped, oldest = self.messages.pop(0)
+            self.bytes -= oldest.size
             if groups is not None:
                 self.end()
         return None
@@ -150,23 +179,29 @@ class ResumeBuffer(MessageBuffer, SilentMember):
         """A message that may end a right ends the buffer, or what it has of the room."""
         if isinstance(message, Unsubscribe | RefreshRoom):
             self.forget_group(room_group(message.room))
-        elif message.affects_rights:
+        elif not isinstance(message, Subscribe | CookieExpected | CookieRenewed):
             self.end()
 
 
 class ResumeBuffers:
-    """The resume buffers of one hub: see :class:`MissedMessages`."""
+    """The messages that connections of one hub may have missed, for those that resume them."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
+        #: Those of all connections whose messages are noted, by id; always the same object.
         self.noted: dict[str, ResumeBuffer] = {}
         #: The buffers of earlier connections by their successor, the oldest first.
         self._given: dict[str, list[ResumeBuffer]] = {}
 
     def begin(self, member: Member) -> None:
+        """Note the messages that ``member`` is sent from now on."""
         self.noted[member.connection_id] = ResumeBuffer(member.connection_id)
 
     def keep(self, member: Member) -> bool:
+        """``member`` has dropped: put a buffer in its place that gathers its messages.
+
+        False if nothing is kept for it.
+        """
         connection_id, owner_key = member.connection_id, member.owner_key
         buffer = self.noted.get(connection_id)
         if buffer is None or owner_key is None:
@@ -177,10 +212,14 @@ class ResumeBuffers:
         return True
 
     def resume(self, member: Member, position: ResumePosition) -> Resumed:
-        found, owner_key = self._find(position), member.owner_key
-        if found is None or owner_key is None:
+        """Let ``member`` go on where its client has stopped reading."""
+        buffer, seen = self.noted.get(position.connection_id), position.seen
+        # Another connection, of which the client never heard, may have got the buffer: see its own.
+        while buffer is not None and buffer.successor is not None:
+            buffer, seen = self.noted.get(buffer.successor), 0
+        owner_key = member.owner_key
+        if buffer is None or owner_key is None:
             return Resumed(False, None)
-        buffer, seen = found
         former = self._registry.find(buffer.connection_id)
         if former and former is not buffer and former.owner_key == owner_key and self.keep(former):
             # The server has not noticed yet that it dropped.
@@ -196,17 +235,6 @@ class ResumeBuffers:
             self.noted[position.connection_id].expires_at = buffer.expires_at
         return Resumed(True, buffer.connection_id)
 
-    def _find(self, position: ResumePosition) -> tuple[ResumeBuffer, int] | None:
-        """The buffer from which a client goes on, and the number of frames that it has received.
-
-        If another connection has got the buffer already, of which the client never heard, that one
-        has the next buffer.
-        """
-        buffer, seen = self.noted.get(position.connection_id), position.seen
-        while buffer is not None and buffer.successor is not None:
-            buffer, seen = self.noted.get(buffer.successor), 0
-        return (buffer, seen) if buffer is not None else None
-
     def _give(self, buffer: ResumeBuffer, successor: str) -> None:
         """Give ``successor`` a buffer, with all that its former connection had not yet got."""
         earlier = [
@@ -219,26 +247,35 @@ class ResumeBuffers:
         self._given[successor] = [*earlier, buffer]
 
     def hand_over(self, connection_id: str, group: str, serial: int) -> list[Message]:
+        """The messages that a connection missed in ``group``, which it has just joined.
+
+        ``serial`` is that of the last message whose fan-out has begun.
+        """
         buffers = self._given.get(connection_id, ())
         return [message for buffer in buffers for message in buffer.hand_over(group, serial)]
 
     def forget_group(self, connection_id: str, group: str) -> None:
+        """A connection has left ``group``: no other gets its messages."""
         if buffer := self.noted.get(connection_id):
             buffer.forget_group(group)
 
     def forget(self, connection_id: str) -> None:
+        """A connection has ended: keep nothing of it."""
         self.noted.pop(connection_id, None)
         self._given.pop(connection_id, None)
 
     def kept(self) -> list[ResumeBuffer]:
+        """The buffers that stand in for connections that have dropped."""
         return [buffer for buffer in self.noted.values() if buffer.is_kept]
 
     def sweep(self, now: float) -> None:
+        """Drop the messages that are too old at ``now`` (monotonic seconds)."""
         oldest = now - conf.RESUME_PERIOD
         for buffer in self.noted.values():
             buffer.trim(oldest)
 
     def expired(self) -> Iterator[ResumeBuffer]:
+        """The buffers whose time is over at the moment when the iterator reaches them."""
         for buffer in list(self.noted.values()):
             if buffer.expires_at <= time.monotonic():
                 yield buffer

@@ -1,20 +1,19 @@
 """The channel layer: groups, the messages in it, and one channel for each event loop."""
 
 # fmt: off
-from pm_realtime.layer.adapters import adapter_for
+from pm_realtime.layer.adapter import SUBSCRIPTIONS
 from pm_realtime.layer.channels_redis import BLOCKING_SECONDS, short_socket_timeout
-from pm_realtime.layer.config import (
-    CHANNELS_REDIS, CORE_LAYER, PUBSUB_LAYER, is_on_redis, layer_config, layer_name,
-    layer_options, layer_path,
-)
-from pm_realtime.layer.contract import SUBSCRIPTIONS, LayerAdapter
 from pm_realtime.layer.groups import (
     authenticated_group, connection_group, control_group, role_group, room_group, user_group,
 )
-from pm_realtime.layer.liveness import PROBE_TIMINGS, ProbeTimings
-from pm_realtime.layer.local import LocalChannelLayer, get_layer, is_in_process
+from pm_realtime.layer.liveness import ProbeTimings
+from pm_realtime.layer.local import LocalChannelLayer, is_in_process
 from pm_realtime.layer.memberships import Group, Groups
 from pm_realtime.layer.process_channel import ProcessChannel
+from pm_realtime.layer.selection import (
+    CHANNELS_REDIS, CORE_LAYER, PUBSUB_LAYER, adapter_for, get_layer, is_on_redis, layer_config,
+    layer_name, layer_options, layer_path,
+)
 from pm_realtime.layer.sending import asend, expect_sockets, is_alone, send, warn_if_alone
 from pm_realtime.layer.wire import (
     ChangePending, Close, Control, ControlMessage, CookieExpected, CookieRenewed, Message,

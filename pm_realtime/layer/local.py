@@ -1,13 +1,13 @@
-"""The channel layer in use, and the one of a site without ``CHANNEL_LAYERS``."""
+"""Channel layers of one process, such as that of a site without ``CHANNEL_LAYERS``."""
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
+from typing import Any
 
-from channels.layers import BaseChannelLayer, InMemoryChannelLayer, channel_layers
-from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
+from channels.layers import BaseChannelLayer, InMemoryChannelLayer
 
-from pm_realtime.conf import conf
+from pm_realtime.layer.adapter import LayerAdapter
 from pm_realtime.layer.wire import Message
 
 
@@ -41,25 +41,26 @@ class LocalChannelLayer(InMemoryChannelLayer):
         """Nothing expires: the one channel of a process leaves its groups when it stops."""
 
 
-def get_layer() -> BaseChannelLayer:
-    """The layer behind ``CHANNEL_LAYER``; one of our own if ``CHANNEL_LAYERS`` is not set.
-
-    Raises ``ImproperlyConfigured`` if ``CHANNEL_LAYERS`` is set and lacks the alias.
-    """
-    alias = conf.CHANNEL_LAYER
-    try:
-        return channel_layers[alias]
-    except KeyError:
-        if configured := getattr(settings, "CHANNEL_LAYERS", None):
-            raise ImproperlyConfigured(
-                f'PM_REALTIME["CHANNEL_LAYER"] names {alias!r}, '
-                f"but CHANNEL_LAYERS has only: {', '.join(configured)}."
-            ) from None
-        layer = LocalChannelLayer()
-        channel_layers.set(alias, layer)
-        return layer
-
-
 def is_in_process(layer: BaseChannelLayer) -> bool:
     """Whether ``layer`` reaches no process but this one."""
     return isinstance(layer, InMemoryChannelLayer)
+
+
+class InMemoryAdapter(LayerAdapter):
+    """For a layer of this process, whose calls need no guard."""
+
+    is_remote = False
+    confirms_joins = True
+
+    def __init__(self, layer: InMemoryChannelLayer) -> None:
+        super().__init__(layer)
+        # That of Channels drops a waiting message that has expired.
+        self.shows_waiting = isinstance(layer, LocalChannelLayer)
+
+    async def _call(
+        self, method: Callable[..., Awaitable[Any]], *args: Any, is_probe: bool = False
+    ) -> Any:
+        return await method(*args)
+
+    def forget_channel(self, channel: str) -> None:
+        self.layer.channels.pop(channel, None)

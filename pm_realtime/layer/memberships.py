@@ -3,23 +3,22 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 M = TypeVar("M")
 
 
+@dataclass(slots=True, eq=False)
 class Group(Generic[M]):
     """The members of one group by connection id.
 
     ``lock`` is held while the group is added to the layer or discarded.
     """
 
-    __slots__ = ("lock", "members", "use_count")
-
-    def __init__(self) -> None:
-        self.members: dict[str, M] = {}
-        self.lock = asyncio.Lock()
-        self.use_count = 0
+    members: dict[str, M] = field(default_factory=dict)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    use_count: int = 0
 
 
 class Groups(dict[str, Group[M]]):

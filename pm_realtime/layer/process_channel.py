@@ -4,144 +4,144 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, Final
-from weakref import WeakKeyDictionary
-
-from channels.layers import BaseChannelLayer
 
 from pm_realtime.exceptions import OutageError
-from pm_realtime.layer import guarded_calls, sending
-from pm_realtime.layer.adapters import adapter_for
-from pm_realtime.layer.liveness import PROBE_TIMINGS, LivenessProbe, ProbeTimings
-from pm_realtime.layer.local import get_layer
+from pm_realtime.layer import sending
+from pm_realtime.layer.adapter import (
+    LAYER_CALL_TIMEOUT_SECONDS,
+    LayerAdapter,
+    calls_of_loop,
+    outage_error,
+    reason_of,
+)
+from pm_realtime.layer.liveness import LivenessProbe, ProbeTimings
 from pm_realtime.layer.memberships import Groups
 from pm_realtime.layer.receiver import MessageHandler, Receiver
+from pm_realtime.layer.selection import adapter_for, get_layer
 from pm_realtime.observability import LAYER, outage
 
 logger = logging.getLogger("pm_realtime.push")
 
+#: Seconds between an attempt to open a channel that failed, which leaves something in the layer,
+#: and the next one.
+OPEN_RETRY_SECONDS: Final = 0.5
 #: Seconds after which the sockets of a closed channel are idle; before, the layer may still read.
 IDLE_SOCKET_SECONDS: Final = 2.0
 #: Seconds after which a call that was given up has no effect on the server any more.
 LATE_CALL_SECONDS: Final = 10.0
 
-#: When the last channel of each event loop was closed (monotonic seconds).
-_closed_at: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, float]] = WeakKeyDictionary()
-
-
-@dataclass
-class _Opened:
-    """The state of a channel that is open."""
-
-    layer: BaseChannelLayer
-    name: str
-    probe: LivenessProbe
-    receiver: Receiver
-    receiving: asyncio.Task[None]
-    probing: asyncio.Task[None]
-    #: When the groups were last added to the layer (monotonic seconds).
-    renewed_at: float = field(default_factory=time.monotonic)
-
 
 class ProcessChannel:
     """Belongs to one hub: ``groups`` are the hub's, ``handler`` gets what arrives for them."""
 
-    def __init__(
-        self, groups: Groups[Any], handler: MessageHandler, timings: ProbeTimings = PROBE_TIMINGS
-    ) -> None:
+    _receiver: Receiver
+    _receiving: asyncio.Task[None]
+    _probing: asyncio.Task[None]
+
+    def __init__(self, groups: Groups[Any], handler: MessageHandler, timings: ProbeTimings) -> None:
         self._groups = groups
         self._handler = handler
         self._timings = timings
-        self._opened: _Opened | None = None
+        #: None while the channel is closed.
+        self._probe: LivenessProbe | None = None
         #: Groups of which the layer may have another picture, since when (monotonic seconds).
         self._stale: dict[str, float] = {}
-
-    @property
-    def is_open(self) -> bool:
-        return self._opened is not None
+        #: When the groups were last added to the layer (monotonic seconds).
+        self._renewed_at = 0.0
 
     @property
     def is_healthy(self) -> bool:
         """Whether messages arrive, as far as is known."""
-        return self._opened is not None and self._opened.probe.is_healthy
+        return self._probe is not None and self._probe.healthy.is_set()
 
     async def open(self) -> None:
         """Begin to receive. Raises ``BackendError`` while the layer is away."""
-        layer = get_layer()
-        guarded_calls.check_may_open()
+        adapter, calls = adapter_for(get_layer()), calls_of_loop.get()
+        if time.monotonic() < calls.may_open_at:
+            raise outage_error("it was away a moment ago")
         try:
-            name, probe = await self._connect(layer)
+            # After a restart of Redis each socket that was not used meanwhile fails once.
+            if time.monotonic() - calls.closed_at >= IDLE_SOCKET_SECONDS:
+                await adapter.close_idle()
+            try:
+                probe = await self._start_probe(adapter)
+            except OutageError:
+                await adapter.close_idle()
+                probe = await self._start_probe(adapter)
         except Exception as error:
-            guarded_calls.note_failed_open()
-            outage.begin(LAYER, LAYER, guarded_calls.reason_of(error))
+            calls.may_open_at = time.monotonic() + OPEN_RETRY_SECONDS
+            outage.begin(LAYER, LAYER, reason_of(error))
             raise
         loop = asyncio.get_running_loop()
         sending.start_serving(loop)
-        receiver = Receiver(
-            layer,
-            name,
-            probe,
-            groups=self._groups,
-            handler=self._handler,
-            note_stale=self.note_stale,
-        )
-        receiving, probing = loop.create_task(receiver.run()), loop.create_task(probe.run())
-        self._opened = _Opened(layer, name, probe, receiver, receiving, probing)
+        self._probe, self._renewed_at = probe, time.monotonic()
+        self._receiver = Receiver(probe, self._groups, self._handler, self.note_stale)
+        self._receiving = loop.create_task(self._receiver.run())
+        self._probing = loop.create_task(probe.run())
 
-    async def close(self, user: asyncio.Task[None] | None = None) -> None:
+    async def _start_probe(self, adapter: LayerAdapter) -> LivenessProbe:
+        probe = LivenessProbe(
+            adapter,
+            await adapter.new_channel(),
+            self._timings,
+            resubscribe=self.resubscribe,
+            unsubscribe_stale=self._unsubscribe_stale,
+        )
+        await probe.start()
+        return probe
+
+    async def close(self, user: asyncio.Task[None]) -> None:
         """Stop receiving and leave nothing in the layer. A task that uses the channel ends too."""
+        probe, self._probe = self._probe, None
+        if probe is None:
+            return
         loop = asyncio.get_running_loop()
         sending.stop_serving(loop)
-        opened, self._opened = self._opened, None
-        tasks = {opened.receiving, opened.probing} if opened is not None else set()
-        tasks |= {user} if user is not None else set()
+        tasks = {self._receiving, self._probing, user}
         for task in tasks:
             task.cancel()
-        if opened is None:
-            return
-        await asyncio.wait(tasks, timeout=guarded_calls.LAYER_CALL_TIMEOUT_SECONDS)
-        _closed_at[loop] = time.monotonic()
-        adapter = adapter_for(opened.layer)
-        adapter.forget_channel(opened.name)
+        await asyncio.wait(tasks, timeout=LAYER_CALL_TIMEOUT_SECONDS)
+        calls_of_loop.get().closed_at = time.monotonic()
+        probe.adapter.forget_channel(probe.channel)
         for group in list(self._stale):
             with suppress(Exception):
-                await guarded_calls.group_discard(opened.layer, group, opened.name)
-        is_away = not opened.probe.is_healthy
-        await opened.probe.stop()
+                await probe.adapter.group_discard(group, probe.channel)
+        is_away = not probe.healthy.is_set()
+        await probe.stop()
         if is_away:
-            await adapter.release()
-
-    @property
-    def is_on_one_server(self) -> bool:
-        """Whether the confirmation of one group confirms those that were added before it."""
-        return self._state().probe.is_on_one_server
+            await probe.adapter.close_idle()
 
     async def wait_healthy(self) -> None:
         """Return when messages arrive. Raises ``BackendError`` while they do not.
 
         Raises ``LookupError`` if the channel is closed.
         """
-        await self._state().probe.wait_healthy()
+        await self._open_probe().wait_healthy()
+
+    def _open_probe(self) -> LivenessProbe:
+        if self._probe is None:
+            raise LookupError("the hub has stopped")
+        return self._probe
 
     async def catch_up(self) -> None:
         """Return when everything that was sent before now is delivered.
 
         Raises ``BackendError`` if that is uncertain. Joins wait meanwhile.
         """
-        if self._opened is not None:
-            await self._opened.probe.catch_up()
+        if self._probe is not None:
+            await self._probe.catch_up()
 
-    async def add(self, group: str, *, is_confirmed: bool) -> None:
+    async def add(self, group: str, *, is_last: bool) -> None:
         """Receive the messages of ``group``; its lock is held by the caller.
 
+        If another group is added right after it, it need not be the one that confirms both.
         Raises as :meth:`wait_healthy` does.
         """
-        opened = self._state()
+        probe = self._open_probe()
         try:
-            await guarded_calls.group_add(opened.layer, group, opened.name)
-            if is_confirmed:
-                await opened.probe.confirm(group)
+            await probe.adapter.group_add(group, probe.channel)
+            await probe.confirm(group, is_last=is_last)
             await self.wait_healthy()
         except BaseException:
             self.note_stale(group)
@@ -155,8 +155,8 @@ class ProcessChannel:
         with self._groups.using(group) as entry:
             try:
                 async with entry.lock:
-                    if not entry.members and (opened := self._opened) is not None:
-                        await guarded_calls.group_discard(opened.layer, group, opened.name)
+                    if not entry.members and (probe := self._probe) is not None:
+                        await probe.adapter.group_discard(group, probe.channel)
             except BaseException as error:
                 self.note_stale(group)
                 if not isinstance(error, Exception):
@@ -164,64 +164,10 @@ class ProcessChannel:
                 logger.debug("A group could not be left in the channel layer: %r", error)
 
     def note_stale(self, group: str) -> None:
-        """The layer may or may not have the channel in ``group``: see :meth:`_settle_stale`."""
+        """Note that the layer may or may not have the channel in ``group``."""
         self._stale[group] = time.monotonic()
-        if self._opened is not None:
-            self._opened.probe.probe_now()
-
-    async def resubscribe(self) -> None:
-        """Add all groups with members to the layer again, then have the members recheck.
-
-        Raises ``BackendError``.
-        """
-        if (opened := self._opened) is not None:
-            opened.renewed_at = time.monotonic()
-            for group, entry in list(self._groups.items()):
-                if entry.members:
-                    await guarded_calls.group_add(opened.layer, group, opened.name, is_probe=True)
-        self._handler.recheck_all()
-
-    async def renew(self) -> None:
-        """Resubscribe if the layer is about to forget the groups. Raises ``BackendError``."""
-        if (opened := self._opened) is not None:
-            expiry = adapter_for(opened.layer).group_expiry
-            if expiry is not None and time.monotonic() - opened.renewed_at > expiry / 2:
-                await self.resubscribe()
-
-    def restart_receiver(self) -> None:
-        """Receive again if the ``send`` of a middleware has cancelled its caller."""
-        opened = self._opened
-        if opened is not None and opened.receiving.done():
-            logger.error("The receiver of the channel layer was cancelled; it starts again.")
-            opened.receiving = asyncio.get_running_loop().create_task(opened.receiver.run())
-
-    def _state(self) -> _Opened:
-        if self._opened is None:
-            raise LookupError("the hub has stopped")
-        return self._opened
-
-    async def _connect(self, layer: BaseChannelLayer) -> tuple[str, LivenessProbe]:
-        # After a restart of Redis each socket of a layer that was not used meanwhile fails once.
-        closed_at = _closed_at.get(asyncio.get_running_loop())
-        if closed_at is None or time.monotonic() - closed_at >= IDLE_SOCKET_SECONDS:
-            await adapter_for(layer).close_idle()
-        try:
-            return await self._start_probe(layer)
-        except OutageError:
-            await adapter_for(layer).close_idle()
-            return await self._start_probe(layer)
-
-    async def _start_probe(self, layer: BaseChannelLayer) -> tuple[str, LivenessProbe]:
-        name = await guarded_calls.new_channel(layer)
-        probe = LivenessProbe(
-            layer,
-            name,
-            resubscribe=self.resubscribe,
-            unsubscribe_stale=self._unsubscribe_stale,
-            timings=self._timings,
-        )
-        await probe.start()
-        return name, probe
+        if self._probe is not None:
+            self._probe.probe_now()
 
     async def _unsubscribe_stale(self) -> None:
         """Make the layer agree with the hub about stale groups, now and once more after a while.
@@ -229,18 +175,37 @@ class ProcessChannel:
         A call that was given up may still reach the server, after the calls that followed it.
         """
         for group, since in list(self._stale.items()):
-            await self._settle_stale(group)
+            with self._groups.using(group) as entry:
+                async with entry.lock:
+                    if (probe := self._probe) is not None:
+                        # RedisPubSubChannelLayer leaves a group only if it was added in full.
+                        await probe.adapter.group_add(group, probe.channel, is_probe=True)
+                        if not entry.members:
+                            await probe.adapter.group_discard(group, probe.channel, is_probe=True)
             if time.monotonic() - since > LATE_CALL_SECONDS and self._stale.get(group) == since:
                 del self._stale[group]
 
-    async def _settle_stale(self, group: str) -> None:
-        with self._groups.using(group) as entry:
-            async with entry.lock:
-                if (opened := self._opened) is None:
-                    return
-                # RedisPubSubChannelLayer leaves a group only if it was added in full.
-                await guarded_calls.group_add(opened.layer, group, opened.name, is_probe=True)
-                if not entry.members:
-                    await guarded_calls.group_discard(
-                        opened.layer, group, opened.name, is_probe=True
-                    )
+    async def resubscribe(self) -> None:
+        """Add all groups with members to the layer again, then have the members recheck.
+
+        Raises ``BackendError``.
+        """
+        if (probe := self._probe) is not None:
+            self._renewed_at = time.monotonic()
+            for group, entry in list(self._groups.items()):
+                if entry.members:
+                    await probe.adapter.group_add(group, probe.channel, is_probe=True)
+        self._handler.recheck_all()
+
+    async def renew(self) -> None:
+        """Resubscribe if the layer is about to forget the groups. Raises ``BackendError``."""
+        if (probe := self._probe) is not None:
+            expiry = getattr(probe.adapter.layer, "group_expiry", None)
+            if expiry and time.monotonic() - self._renewed_at > expiry / 2:
+                await self.resubscribe()
+
+    def restart_receiver(self) -> None:
+        """Receive again if the ``send`` of a middleware has cancelled its caller."""
+        if self._probe is not None and self._receiving.done():
+            logger.error("The receiver of the channel layer was cancelled; it starts again.")
+            self._receiving = asyncio.get_running_loop().create_task(self._receiver.run())

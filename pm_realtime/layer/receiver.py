@@ -5,16 +5,12 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, Protocol
-
-from channels.layers import BaseChannelLayer
+from typing import Any, Final, Protocol
 
 from pm_realtime.conf import batch_window_seconds
-from pm_realtime.layer.adapters import adapter_for
 from pm_realtime.layer.liveness import LivenessProbe
-from pm_realtime.layer.local import is_in_process
 from pm_realtime.layer.memberships import Groups
-from pm_realtime.layer.wire import Control, Message, group_of_push, is_probe
+from pm_realtime.layer.wire import PROBE_TYPE, Control, Message, group_of_push
 from pm_realtime.observability import throttle
 
 logger = logging.getLogger("pm_realtime.push")
@@ -31,31 +27,21 @@ GATHER_POLL_SECONDS: Final = 0.0005
 
 
 class MessageHandler(Protocol):
-    """The hub, as its process channel knows it."""
+    """The hub's fan-out, as its process channel knows it."""
 
-    def begin_turn(self) -> None:
-        """Other tasks of the event loop have just had a turn."""
+    def begin_turn(self) -> None: ...
 
-    async def deliver(self, group: str, members: dict[str, Any], pushes: Sequence[Message]) -> None:
-        """Deliver pushes that arrived together to the ``members`` of ``group``."""
+    async def deliver(
+        self, group: str, members: dict[str, Any], pushes: Sequence[Message]
+    ) -> None: ...
 
-    def deliver_control(self, control: Control) -> None:
-        """Deliver a control message to the members of its target."""
+    def deliver_control(self, control: Control) -> None: ...
 
-    def recheck_all(self) -> None:
-        """Control messages may have been lost."""
-
-
-class _Delivery(NamedTuple):
-    """A push that was delivered: its group, how long that took and when it ended."""
-
-    group: str | None
-    seconds: float
-    ended_at: float
+    def recheck_all(self) -> None: ...
 
 
 class Receiver:
-    """Belongs to an open process channel.
+    """Receives from the channel of ``probe``.
 
     ``note_stale`` gets each group without members from which a message arrives: a join was
     cancelled, or a leave failed.
@@ -63,24 +49,21 @@ class Receiver:
 
     def __init__(
         self,
-        layer: BaseChannelLayer,
-        channel: str,
         probe: LivenessProbe,
-        *,
         groups: Groups[Any],
         handler: MessageHandler,
         note_stale: Callable[[str], None],
     ) -> None:
-        self._adapter = adapter_for(layer)
-        self._is_remote = not is_in_process(layer)
-        self._channel = channel
         self._probe = probe
+        self._adapter, self._channel = probe.adapter, probe.channel
         self._groups = groups
         self._handler = handler
         self._note_stale = note_stale
         #: Received and not yet handed on, perhaps by a task that was cancelled.
         self._arrived: deque[Message] = deque()
-        self._last = _Delivery(None, 0.0, 0.0)
+        #: The group of the last push, how long its delivery took, and when that ended.
+        self._last_group: str | None = None
+        self._last_seconds = self._last_ended_at = 0.0
 
     async def run(self) -> None:
         """Receive until cancelled, whatever the layer raises."""
@@ -104,8 +87,8 @@ class Receiver:
             if not self._arrived:
                 self._arrived.append(await adapter.receive(channel))
             await adapter.receive_waiting(channel, self._arrived, MAX_RECEIVED_MESSAGES)
-            is_slow = self._last.seconds >= BUSY_DELIVERY_SECONDS
-            if is_slow and self._is_remote and adapter.shows_waiting:
+            is_busy = self._last_seconds >= BUSY_DELIVERY_SECONDS
+            if is_busy and adapter.is_remote and adapter.shows_waiting:
                 await self._gather()
         except Exception as error:
             return error
@@ -117,37 +100,38 @@ class Receiver:
         A server sends messages one by one, a round trip apart. The moment is as long as the last
         delivery took, at most a batch window. A message of another group ends it.
         """
-        group, began = group_of_push(self._arrived[-1]), time.monotonic()
-        window = batch_window_seconds()
-        is_busy = group == self._last.group and began - self._last.ended_at < window
-        if group is None or not is_busy:
+        group, began, window = self._last_group, time.monotonic(), batch_window_seconds()
+        if group is None or began - self._last_ended_at >= window:
             return
-        until = began + min(self._last.seconds, window)
-        while len(self._arrived) < MAX_RECEIVED_MESSAGES and time.monotonic() < until:
+        until = began + min(self._last_seconds, window)
+        while (
+            group_of_push(self._arrived[-1]) == group
+            and len(self._arrived) < MAX_RECEIVED_MESSAGES
+            and time.monotonic() < until
+        ):
             await asyncio.sleep(GATHER_POLL_SECONDS)
             await self._adapter.receive_waiting(self._channel, self._arrived, MAX_RECEIVED_MESSAGES)
-            if group_of_push(self._arrived[-1]) != group:
-                break
 
     async def _hand_on(self) -> None:
         """Hand on all messages in order: a probe counts once those before it are delivered."""
+        probe = self._probe
         while self._arrived:
             group, messages = self._take()
             began = time.monotonic()
             try:
-                if is_probe(messages[0]):
-                    self._probe.receive(messages[0])
+                if group is None and messages[0].get("type") == PROBE_TYPE:
+                    probe.receive(messages[0])
                 else:
-                    self._probe.is_delivering = True
+                    probe.is_delivering = True
                     await self._deliver(group, messages)
             except Exception:
                 logger.exception("A message of the channel layer could not be delivered.")
             finally:
-                if self._probe.is_delivering:
-                    self._probe.is_delivering = False
-                    self._probe.deliveries += 1
-            ended = time.monotonic()
-            self._last = _Delivery(group, ended - began, ended)
+                if probe.is_delivering:
+                    probe.is_delivering = False
+                    probe.deliveries += 1
+            self._last_group, self._last_ended_at = group, time.monotonic()
+            self._last_seconds = self._last_ended_at - began
 
     def _take(self) -> tuple[str | None, list[Message]]:
         """The next pushes, if they are for one group, or one message of another kind."""
@@ -158,23 +142,21 @@ class Receiver:
         return group, messages
 
     async def _deliver(self, group: str | None, messages: Sequence[Message]) -> None:
-        if group is None:
-            self._deliver_control(messages[0])
-            # A connection that this closes is gone before the next message.
-            await asyncio.sleep(0)
-        elif (entry := self._groups.get(group)) is None:
-            self._note_stale(group)
-        else:
-            await self._handler.deliver(group, entry.members, messages)
-
-    def _deliver_control(self, message: Message) -> None:
+        if group is not None:
+            if (entry := self._groups.get(group)) is None:
+                self._note_stale(group)
+            else:
+                await self._handler.deliver(group, entry.members, messages)
+            return
         try:
-            control = Control.read(message)
+            control = Control.read(messages[0])
         except LookupError as error:
             if throttle.note(("control", str(error))):
                 logger.warning("Ignored an unknown control message: %s.", error)
             return
-        if control.group in self._groups:
-            self._handler.deliver_control(control)
-        else:
+        if control.group not in self._groups:
             self._note_stale(control.group)
+            return
+        self._handler.deliver_control(control)
+        # A connection that this closes is gone before the next message.
+        await asyncio.sleep(0)

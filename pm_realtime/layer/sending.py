@@ -8,20 +8,14 @@ process over connections of their own, which are kept.
 import asyncio
 import inspect
 import logging
-import threading
 import time
 import warnings
-from collections import deque
-from typing import Final
-
-from channels.layers import BaseChannelLayer
+from typing import Any, Final
 
 from pm_realtime.concurrency import after_fork, run_in_background
 from pm_realtime.exceptions import BackendError, OutageError
-from pm_realtime.layer.adapters import adapter_for
-from pm_realtime.layer.config import PUBSUB_LAYER
-from pm_realtime.layer.guarded_calls import LAYER_CALL_TIMEOUT_SECONDS, group_send, reason_of
-from pm_realtime.layer.local import get_layer, is_in_process
+from pm_realtime.layer.adapter import LAYER_CALL_TIMEOUT_SECONDS, LayerAdapter, reason_of
+from pm_realtime.layer.selection import PUBSUB_LAYER, adapter_for, get_layer
 from pm_realtime.layer.wire import Message
 from pm_realtime.observability import LAYER, outage
 
@@ -35,37 +29,10 @@ SLOW_FAILURE_SECONDS: Final = 0.5
 THREADS: Final = "sending threads"
 
 
-class _Handover:
-    """Messages of other threads for the loop that serves the sockets."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self._waiting: deque[tuple[BaseChannelLayer, str, Message]] = deque()
-        self._sender: asyncio.Task[None] | None = None
-
-    def put(self, layer: BaseChannelLayer, group: str, message: Message) -> None:
-        """Hand over one message, from any thread. Raises ``RuntimeError`` if the loop is closed."""
-        self._waiting.append((layer, group, message))
-        self.loop.call_soon_threadsafe(self._wake)
-
-    def _wake(self) -> None:
-        if self._sender is None and self._waiting:
-            self._sender = self.loop.create_task(self._send_all())
-
-    async def _send_all(self) -> None:
-        try:
-            while self._waiting:
-                layer, group, message = self._waiting.popleft()
-                try:
-                    await layer.group_send(group, message)
-                except Exception:
-                    logger.exception("A push could not be handed to the channel layer.")
-        finally:
-            self._sender = None
-
-
-_lock = threading.Lock()
-_handovers: Final[dict[asyncio.AbstractEventLoop, _Handover]] = {}
+#: The loops that serve sockets. The lock of each is held while it sends one message for another
+#: thread or loop, so that those are sent one after the other.
+_serving: Final[dict[asyncio.AbstractEventLoop, asyncio.Lock]] = {}
+_sending: Final[set[asyncio.Task[None]]] = set()
 #: Until when (monotonic seconds) and why the messages of threads are refused.
 _refused: tuple[float, str] | None = None
 _expects_sockets = False
@@ -80,28 +47,40 @@ def expect_sockets() -> None:
 
 def start_serving(loop: asyncio.AbstractEventLoop) -> None:
     """``loop`` has sockets now: threads hand their in-memory messages over to it."""
-    with _lock:
-        for other in [other for other in _handovers if other.is_closed()]:
-            del _handovers[other]
-        _handovers[loop] = _Handover(loop)
+    for other in list(_serving):
+        if other.is_closed():
+            stop_serving(other)
+    _serving[loop] = asyncio.Lock()
 
 
 def stop_serving(loop: asyncio.AbstractEventLoop) -> None:
     """``loop`` has no sockets any more."""
-    with _lock:
-        _handovers.pop(loop, None)
+    _serving.pop(loop, None)
 
 
 def send(group: str, message: Message) -> None:
     """Send ``message`` to ``group`` from a thread without a running event loop."""
-    layer = get_layer()
-    if is_in_process(layer):
-        _hand_over(layer, group, message)
+    adapter = adapter_for(get_layer())
+    if adapter.is_remote:
+        _send_outside(adapter, group, message)
     else:
-        _send_outside(layer, group, message)
+        _hand_over(adapter, group, message)
 
 
-def _send_outside(layer: BaseChannelLayer, group: str, message: Message) -> None:
+async def asend(group: str, message: Message) -> None:
+    """Send ``message`` to ``group`` from the running event loop."""
+    adapter = adapter_for(get_layer())
+    if not adapter.is_remote and asyncio.get_running_loop() not in _serving:
+        _hand_over(adapter, group, message)
+        return
+    try:
+        await adapter.group_send(group, message)
+    except BackendError:
+        outage.suspect()
+        raise
+
+
+def _send_outside(adapter: LayerAdapter, group: str, message: Message) -> None:
     """Send to other processes. If one thread has waited in vain, others are refused at once."""
     global _refused
     started = time.monotonic()
@@ -111,7 +90,10 @@ def _send_outside(layer: BaseChannelLayer, group: str, message: Message) -> None
             raise OutageError(refused[1])
         _refused = (started + LAYER_CALL_TIMEOUT_SECONDS, refused[1])
     try:
-        _publish(layer, group, message)
+        if (publisher := adapter.publisher()) is not None:
+            publisher.send(group, message)
+        else:
+            run_in_background(adapter.group_send(group, message))
     except BackendError as error:
         ended = time.monotonic()
         is_slow = ended - started > SLOW_FAILURE_SECONDS
@@ -125,30 +107,36 @@ def _send_outside(layer: BaseChannelLayer, group: str, message: Message) -> None
     outage.end(THREADS)
 
 
-def _publish(layer: BaseChannelLayer, group: str, message: Message) -> None:
-    publisher = adapter_for(layer).publisher(LAYER_CALL_TIMEOUT_SECONDS)
-    if publisher is not None:
-        publisher.send(group, message)
-    else:
-        run_in_background(group_send(layer, group, message))
+def _hand_over(adapter: LayerAdapter, group: str, message: Message) -> None:
+    for loop, lock in list(_serving.items()):
+        try:
+            loop.call_soon_threadsafe(_start_sending, lock, adapter, group, message)
+        except RuntimeError:  # The loop is closed.
+            stop_serving(loop)
+        else:
+            return
+    warn_if_alone()
 
 
-async def asend(group: str, message: Message) -> None:
-    """Send ``message`` to ``group`` from the running event loop."""
-    layer = get_layer()
-    if is_in_process(layer) and asyncio.get_running_loop() not in _handovers:
-        _hand_over(layer, group, message)
-        return
+def _start_sending(*args: Any) -> None:
+    task = asyncio.get_running_loop().create_task(_try_to_send(*args))
+    _sending.add(task)
+    task.add_done_callback(_sending.discard)
+
+
+async def _try_to_send(
+    lock: asyncio.Lock, adapter: LayerAdapter, group: str, message: Message
+) -> None:
     try:
-        await group_send(layer, group, message)
-    except BackendError:
-        outage.suspect()
-        raise
+        async with lock:
+            await adapter.group_send(group, message)
+    except Exception:
+        logger.exception("A push could not be handed to the channel layer.")
 
 
 def is_alone() -> bool:
     """Whether no socket can be reached from this process."""
-    return not _handovers and is_in_process(get_layer())
+    return not _serving and not adapter_for(get_layer()).is_remote
 
 
 def warn_if_alone() -> None:
@@ -168,33 +156,18 @@ def warn_if_alone() -> None:
 
 def _callers_level() -> int:
     """The number of frames from :func:`warn_if_alone` up to the site's own code."""
-    level = 1
-    frame = inspect.currentframe()
-    while (frame := frame and frame.f_back) and frame.f_globals.get("__name__", "").startswith(
-        "pm_realtime."
-    ):
-        level += 1
+    level, frame = 0, inspect.currentframe()
+    while frame and frame.f_globals.get("__name__", "").startswith("pm_realtime."):
+        level, frame = level + 1, frame.f_back
     return level
 
 
 def forget() -> None:
     """Forget loops and outages: in a forked child only its own loops run."""
-    global _lock, _refused
-    _lock = threading.Lock()
+    global _refused
     _refused = None
-    _handovers.clear()
+    _serving.clear()
     outage.end(THREADS)
 
 
 after_fork(forget)
-
-
-def _hand_over(layer: BaseChannelLayer, group: str, message: Message) -> None:
-    for handover in list(_handovers.values()):
-        try:
-            handover.put(layer, group, message)
-        except RuntimeError:
-            stop_serving(handover.loop)
-        else:
-            return
-    warn_if_alone()

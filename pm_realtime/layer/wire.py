@@ -8,7 +8,7 @@ The names of kinds and fields are those of version 0.1, so that both understand 
 rolling deploy. A kind whose meaning changes gets a new :data:`CONTROL_VERSION`.
 """
 
-from typing import Any, ClassVar, Final, Self, Union
+from typing import Any, Final, Self, Union
 
 import msgspec
 
@@ -25,9 +25,6 @@ CONTROL_VERSION: Final = 1
 class ControlMessage(msgspec.Struct, frozen=True, tag_field="instruction"):
     """A message from server code in one process to the members of a group in all processes."""
 
-    #: Whether a connection whose resume buffer is kept may have lost a right by this message.
-    affects_rights: ClassVar[bool] = True
-
 
 class Close(ControlMessage, tag="close", frozen=True):
     """The connection closes with ``code``."""
@@ -39,8 +36,6 @@ class Close(ControlMessage, tag="close", frozen=True):
 class Subscribe(ControlMessage, tag="subscribe", frozen=True):
     """The connection joins ``room``, whatever its role is."""
 
-    affects_rights: ClassVar[bool] = False
-
     room: str
 
 
@@ -51,22 +46,16 @@ class Unsubscribe(ControlMessage, tag="unsubscribe", frozen=True):
     reason: str | None = None
 
 
-class Refresh(ControlMessage, tag="refresh", frozen=True):
-    """Something about the user has changed: identity, role and rooms are decided anew.
-
-    ``change`` is the one of the :class:`ChangePending` that announced this, if there was one.
-    """
-
-    change: str | None = None
-
-
 class ChangePending(ControlMessage, tag="doubt", frozen=True):
-    """A transaction that is still open changes something about the user.
-
-    A :class:`Refresh` with the same ``change`` follows its commit; nothing follows a rollback.
-    """
+    """An open transaction changes something about the user; nothing follows a rollback."""
 
     change: str
+
+
+class Refresh(ControlMessage, tag="refresh", frozen=True):
+    """Identity, role and rooms are decided anew; ``change`` was pending and is committed."""
+
+    change: str | None = None
 
 
 class Recheck(ControlMessage, tag="recheck", frozen=True):
@@ -94,18 +83,11 @@ class SessionRekeyed(ControlMessage, tag="move_session", frozen=True):
 class CookieExpected(ControlMessage, tag="expect_session", frozen=True):
     """The browser will get another cookie for the signed-cookie session called ``session``."""
 
-    affects_rights: ClassVar[bool] = False
-
     session: str
 
 
 class CookieRenewed(ControlMessage, tag="renew_session", frozen=True):
-    """The browser got another cookie for the signed-cookie session called ``session``.
-
-    ``expires_at`` is in seconds since the epoch.
-    """
-
-    affects_rights: ClassVar[bool] = False
+    """The browser got that cookie, which expires at ``expires_at`` (seconds since the epoch)."""
 
     session: str
     auth_hash: str
@@ -169,11 +151,6 @@ def control_message(group: str, control: ControlMessage, *, target: str | None =
     return message if target is None else {**message, "target": target}
 
 
-def probe_message(group: str, number: int, channel: str) -> Message:
-    """A probe of the hub behind ``channel``, which tests whether messages for ``group`` arrive."""
-    return {"type": PROBE_TYPE, "group": group, "number": number, "channel": channel}
-
-
 def group_of_push(message: Any) -> str | None:
     """The group of a push; None if ``message`` is not one that can be delivered as it is."""
     try:
@@ -187,8 +164,3 @@ def group_of_push(message: Any) -> str | None:
         return str(message["group"])
     except (KeyError, TypeError, AttributeError, UnicodeEncodeError):
         return None
-
-
-def is_probe(message: Any) -> bool:
-    """Whether ``message`` is a liveness probe."""
-    return isinstance(message, dict) and message.get("type") == PROBE_TYPE

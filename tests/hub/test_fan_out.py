@@ -167,42 +167,42 @@ async def test_slow_member_does_not_delay_others(configure):
 async def test_held_messages_are_delivered_at_the_release():
     held, free = Member("held"), Member("free")
     async with members(held, free, groups=["g", "left"]) as hub:
-        hub.hold(held)
+        hub.fan_out.hold(held)
         for number in range(3):
             await send("g", str(number))
             await send("left", "secret")
         await eventually(lambda: free.received.count("secret") == 3)
         assert held.received == []
         await hub.leave(held, "left")
-        hub.release_held(held)
+        hub.fan_out.release_held(held)
         assert held.received == ["0", "1", "2"]
         await send("g", "3")
         await eventually(lambda: held.received[-1] == "3")
-        hub.release_held(held)
+        hub.fan_out.release_held(held)
 
 
 async def test_held_burst_is_delivered_at_the_release(memory_layer):
     held, free = Member("held"), Member("free")
     async with members(held, free, groups=["g"]) as hub:
-        hub.hold(held)
+        hub.fan_out.hold(held)
         for number in range(3):
             await send("g", str(number))
         await eventually(lambda: len(free.received) == 3)
         assert held.received == []
-        hub.release_held(held)
+        hub.fan_out.release_held(held)
         assert held.received == ["0", "1", "2"]
 
 
 async def test_held_messages_of_a_group_are_dropped_if_it_is_left_and_joined_again():
     member, free = Member("a"), Member("b")
     async with members(member, free, groups=["left", "stays"]) as hub:
-        hub.hold(member)
+        hub.fan_out.hold(member)
         await send("left", "secret")
         await send("stays", "news")
         await eventually(lambda: free.received == ["secret", "news"])
         await hub.leave(member, "left")
         await hub.join(member, "left")
-        hub.release_held(member)
+        hub.fan_out.release_held(member)
         assert member.received == ["news"]
 
 
@@ -210,13 +210,13 @@ async def test_held_member_is_closed_if_too_much_is_held(configure):
     configure(MAX_QUEUE_BYTES=1000)
     held = Member("held")
     async with members(held, groups=["g"]) as hub:
-        hub.hold(held)
+        hub.fan_out.hold(held)
         for _ in range(3):
             await send("g", "x" * 400)
         await eventually(lambda: held.received)
         await send("g", "after")
         await eventually(lambda: len(held.received) == 2)
-        hub.release_held(held)
+        hub.fan_out.release_held(held)
         closed, after = held.received
         assert isinstance(closed, Close)
         assert closed.code == 4013
@@ -227,10 +227,10 @@ async def test_removed_member_gets_nothing_that_was_held():
     held = Member("held")
     async with members(Member("stays")) as hub:
         async with members(held, groups=["g"]):
-            hub.hold(held)
+            hub.fan_out.hold(held)
             await send("g", "tick")
-        hub.release_held(held)
-        hub.hold(held)
+        hub.fan_out.release_held(held)
+        hub.fan_out.hold(held)
         assert held.received == []
         async with members(held, groups=["h"]):
             await send("h", "tock")

@@ -23,13 +23,12 @@ from pm_realtime.layer import (
     sending,
     short_socket_timeout,
 )
+from pm_realtime.layer.adapter import LAYER_CALL_TIMEOUT_SECONDS
 from pm_realtime.observability import outage
 from pm_realtime.redis import default_socket_timeout
 from tests.support.helpers import EVENT_TIMEOUT_SECONDS, eventually
 from tests.support.hubs import Member, members
 from tests.support.valkey import Valkey
-
-TIMEOUT = 1.5
 
 
 class SendingLayer(RedisPubSubChannelLayer):
@@ -98,7 +97,7 @@ def send_soon(*arguments):
 )
 async def test_published_messages_are_those_of_the_layer(valkey, use, config):
     layer = use(valkey.url, **config)
-    publisher = adapter_for(layer).publisher(TIMEOUT)
+    publisher = adapter_for(layer).publisher()
 
     def send():
         for n in range(100):
@@ -111,7 +110,7 @@ async def test_publisher_sends_to_the_server_of_each_group(valkey, use):
     other = Valkey()
     try:
         layer = use(valkey.url, other.url)
-        publisher = adapter_for(layer).publisher(TIMEOUT)
+        publisher = adapter_for(layer).publisher()
         channel = await layer.new_channel()
         for n in range(20):
             await layer.group_add(f"g{n}", channel)
@@ -190,7 +189,7 @@ def test_only_one_thread_waits_for_a_frozen_redis(valkey, use):
         for _ in range(20):
             with pytest.raises(OutageError):
                 send_to_room("r", "news")
-        assert time.monotonic() - started < 2 * TIMEOUT
+        assert time.monotonic() - started < 2 * LAYER_CALL_TIMEOUT_SECONDS
 
 
 def test_threads_send_again_after_a_frozen_redis(valkey, use):
@@ -201,13 +200,13 @@ def test_threads_send_again_after_a_frozen_redis(valkey, use):
 
 
 def test_each_layer_has_its_own_publisher(valkey, use):
-    first = adapter_for(use(valkey.url)).publisher(TIMEOUT)
-    assert adapter_for(get_channel_layer()).publisher(TIMEOUT) is first
-    assert adapter_for(use(valkey.url)).publisher(TIMEOUT) is not first
+    first = adapter_for(use(valkey.url)).publisher()
+    assert adapter_for(get_channel_layer()).publisher() is first
+    assert adapter_for(use(valkey.url)).publisher() is not first
 
 
 def test_publisher_of_a_former_layer_is_closed(valkey, use):
-    publisher = adapter_for(use(valkey.url)).publisher(TIMEOUT)
+    publisher = adapter_for(use(valkey.url)).publisher()
     publisher.send("g", {"n": 1})
     assert connections(valkey) == 1
     adapter_for(use(valkey.url))
@@ -218,7 +217,7 @@ def test_publisher_of_a_former_layer_is_closed(valkey, use):
 @pytest.mark.parametrize("path", [CORE_LAYER, f"{__name__}.SendingLayer"])
 async def test_layer_that_sends_in_its_own_way_has_no_publisher(valkey, use, path):
     layer = use(valkey.url, path=path)
-    assert adapter_for(layer).publisher(TIMEOUT) is None
+    assert adapter_for(layer).publisher() is None
     channel = await layer.new_channel()
     await layer.group_add("g", channel)
     await asyncio.to_thread(sending.send, "g", {"type": "test", "n": 1})
@@ -234,7 +233,7 @@ async def test_options_that_only_the_layer_understands_need_the_layer(valkey, us
         await connection.on_connect()
 
     layer = use({"address": valkey.url, "redis_connect_func": on_connect})
-    assert adapter_for(layer).publisher(TIMEOUT) is None
+    assert adapter_for(layer).publisher() is None
     assert await received_by(layer, 1, lambda: sending.send("g", {"n": 1})) == [1]
     assert asked
 
@@ -242,7 +241,7 @@ async def test_options_that_only_the_layer_understands_need_the_layer(valkey, us
 def test_layer_that_changed_inside_sends_itself(valkey, use, monkeypatch):
     monkeypatch.setattr(channels_redis, "RedisPubSubLoopLayer", None)
     layer = use(valkey.url)
-    assert adapter_for(layer).publisher(TIMEOUT) is None
+    assert adapter_for(layer).publisher() is None
     send_to_room("r", "news")
 
 
@@ -250,7 +249,7 @@ def test_hosts_that_cannot_be_used_raise_each_time(use):
     layer = use(("host", "no port"))
     for _ in range(2):
         with pytest.raises(BackendError, match=r"hosts\[0\].*'no port'"):
-            adapter_for(layer).publisher(TIMEOUT)
+            adapter_for(layer).publisher()
 
 
 # Lost subscriptions, which the layer only logs

@@ -8,8 +8,8 @@ import pytest
 from pm_realtime import asend_to_room
 from pm_realtime.exceptions import OutageError
 from pm_realtime.hub import Hub, get_hub, use_hub
-from pm_realtime.layer import ProbeTimings, control_group, get_layer, guarded_calls, room_group
-from pm_realtime.layer.guarded_calls import GuardedCalls, calls_of_loop
+from pm_realtime.layer import ProbeTimings, adapter_for, control_group, get_layer, room_group
+from pm_realtime.layer.adapter import GuardedCalls, calls_of_loop
 from pm_realtime.layer.wire import PROBE_TYPE
 from pm_realtime.observability import outage
 from tests.support.helpers import Connection, assert_refusal, eventually
@@ -148,8 +148,8 @@ async def test_calls_fail_at_once_during_an_outage(far):
         await until_down(hub)
         async with asyncio.timeout(0.05):
             for call in (
-                lambda: guarded_calls.group_send(far, "g", {}),
-                lambda: guarded_calls.group_add(far, "h", "channel"),
+                lambda: adapter_for(far).group_send("g", {}),
+                lambda: adapter_for(far).group_add("h", "channel"),
                 lambda: hub.join(member, "h"),
                 lambda: asend_to_room("r", "news"),
             ):

@@ -11,7 +11,7 @@ from pm_realtime import aget_stats, send_to_room
 from pm_realtime.backends.redis import RedisBackend
 from pm_realtime.exceptions import BackendError
 from pm_realtime.layer import CORE_LAYER, PUBSUB_LAYER, adapter_for, get_layer, sending
-from pm_realtime.layer.guarded_calls import LAYER_CALL_TIMEOUT_SECONDS
+from pm_realtime.layer.adapter import LAYER_CALL_TIMEOUT_SECONDS
 from pm_realtime.redis import driver_for_asyncio, driver_for_threads, open_pools
 from tests.backends.redis.support import assert_pushes_arrive, until_heard_anew
 from tests.contracts.backend import add_all, ids_of, info
@@ -145,7 +145,7 @@ async def test_host_of_the_layer_carries_pushes_and_counts(server, use, layer, f
         await assert_pushes_arrive(connection, "room")
         await assert_all_count("room", RedisBackend())
     publishes = layer == PUBSUB_LAYER and "class of redis-py" not in form
-    assert (adapter_for(get_layer()).publisher(LAYER_CALL_TIMEOUT_SECONDS) is not None) is publishes
+    assert (adapter_for(get_layer()).publisher() is not None) is publishes
     assert caplog.records == []
 
 
