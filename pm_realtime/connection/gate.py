@@ -33,7 +33,7 @@ LINGER_SECONDS: Final = 1.0
 #: Handshakes that begin in one turn of the event loop; each takes about 1 ms.
 HANDSHAKES_PER_TURN: Final = 4
 
-EXTENSION: Final = "websocket.http.response"
+HTTP_EXTENSION: Final = "websocket.http.response"
 
 _addresses: Final = Meter(MAX_COUNTED_KEYS)
 _users: Final = Meter(MAX_COUNTED_KEYS)
@@ -105,11 +105,11 @@ async def _refuse(scope: Any, receive: Any, send: Any, refusal: HandshakeRefused
     """Refuse by HTTP. If the server cannot do that, a 503 becomes a close code."""
     await receive()
     with suppress(Exception):  # The client has gone.
-        if EXTENSION in (scope.get("extensions") or {}):
+        if HTTP_EXTENSION in (scope.get("extensions") or {}):
             headers = [(b"retry-after", str(refusal.retry_after).encode())]
             start = {"status": refusal.status, "headers": headers}
-            await send({"type": f"{EXTENSION}.start", **start})
-            await send({"type": f"{EXTENSION}.body", "body": b""})
+            await send({"type": f"{HTTP_EXTENSION}.start", **start})
+            await send({"type": f"{HTTP_EXTENSION}.body", "body": b""})
             # uvicorn sends the end of the socket twice, and logs an error if we return first.
             async with asyncio.timeout(LINGER_SECONDS):
                 for _ in range(2):

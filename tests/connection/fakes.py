@@ -115,8 +115,13 @@ def mistaken_resolver(user):
     return "emperor"
 
 
-#: The rule below answers once it is set.
+#: The rule and the role resolver below answer once it is set.
 gate = threading.Event()
+
+
+def waiting_resolver(user):
+    gate.wait(EVENT_TIMEOUT_SECONDS)
+    return "user"
 
 
 def waits_for_gate(user, room):

@@ -13,6 +13,7 @@ from tests.support.helpers import (
     Connection,
     assert_refusal,
     errors_of,
+    eventually,
     layer_groups,
 )
 
@@ -187,19 +188,52 @@ async def test_flood_of_frames_leaves_turns_to_other_tasks(configure):
     assert turns > 100
 
 
-async def test_connection_that_breaks_the_rate_is_aborted(configure, monkeypatch):
+class Transport:
+    """The transport of a server that shows it."""
+
+    is_reading = True
+    is_aborted = False
+
+    def get_extra_info(self, name):
+        return None
+
+    def pause_reading(self):
+        self.is_reading = False
+
+    def abort(self):
+        self.is_aborted = True
+
+
+class ShowingServer:
+    """A server whose ``send`` leads to its transport."""
+
+    def __init__(self):
+        self.transport = Transport()
+
+    async def __call__(self, scope, receive, send):
+        self._send = send
+        await RealtimeConsumer.as_asgi()(scope, receive, self.send)
+
+    async def send(self, event):
+        await self._send(event)
+
+
+async def test_connection_that_breaks_the_rate_is_aborted(configure):
     configure(RATE_LIMIT="3/m")
-    cut = []
-    monkeypatch.setattr("pm_realtime.connection.inbox.abort", cut.append)
-    async with Connection() as connection, Connection() as other:
+    abuser, honest = ShowingServer(), ShowingServer()
+    async with (
+        Connection(application=abuser) as connection,
+        Connection(application=honest) as other,
+    ):
         for _ in range(3):
             await connection.is_alive()
         for _ in range(11):
             await connection.command("ping")
         await connection.assert_closed(4003)
-        assert len(cut) == 1
+        assert not abuser.transport.is_reading
+        await eventually(lambda: abuser.transport.is_aborted)
         assert await other.is_alive()
-    assert len(cut) == 1
+    assert honest.transport.is_reading
 
 
 async def test_overridden_deliver_gets_each_text_of_a_burst(user):

@@ -47,6 +47,13 @@ class SlowBackend(MemoryBackend):
         return await super().add(connection, **kwargs)
 
 
+class UnreleasedBackend(MemoryBackend):
+    """Is away when it is to forget this process."""
+
+    async def release(self):
+        raise BackendError("away")
+
+
 @pytest.fixture
 async def quick():
     """A drain that soon gives up on what does not end."""
@@ -156,7 +163,7 @@ async def test_earlier_push_arrives_before_the_close(server, user):
         await connection.assert_closed(RESTARTING)
 
 
-async def test_messages_in_the_layer_are_waited_for(server, far, user, monkeypatch):
+async def test_messages_in_the_layer_are_waited_for(server, far, user):
     use_drain(Drain(DrainTimings(group_seconds=0.001)))
     may_arrive, receive = asyncio.Event(), far.receive
 
@@ -166,7 +173,7 @@ async def test_messages_in_the_layer_are_waited_for(server, far, user, monkeypat
         return message
 
     may_arrive.set()
-    monkeypatch.setattr(far, "receive", receive_late)
+    far.receive = receive_late
     async with Connection(user=user) as connection:
         may_arrive.clear()
         await asend_to_user(user, "before")
@@ -291,11 +298,8 @@ async def test_failure_does_not_keep_the_server_from_stopping(server, configure,
     assert record.name == "pm_realtime.connection"
 
 
-async def test_lost_backend_does_not_keep_the_server_from_stopping(server, monkeypatch, caplog):
-    async def fail(self):
-        raise BackendError("away")
-
-    monkeypatch.setattr(MemoryBackend, "release", fail)
+async def test_lost_backend_does_not_keep_the_server_from_stopping(server, configure, caplog):
+    configure(BACKEND="tests.connection.test_drain.UnreleasedBackend")
     async with Connection():
         terminate()
         await server.until_stopped()

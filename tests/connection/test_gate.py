@@ -8,10 +8,10 @@ import pytest
 from channels.testing import WebsocketCommunicator
 
 from pm_realtime.asgi import Application
-from pm_realtime.auth import database
 from pm_realtime.connection import RealtimeConsumer
 from pm_realtime.connection.gate import HANDSHAKES_PER_TURN, Gate, address_of, check_user
 from pm_realtime.signals import refused
+from tests.connection import fakes
 from tests.support.helpers import EVENT_TIMEOUT_SECONDS, Connection, eventually
 
 PUBLIC = "8.8.4.4"
@@ -159,14 +159,10 @@ async def test_refusal_of_a_client_that_has_gone_is_no_error(configure, caplog):
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
-async def test_refused_address_causes_no_query_and_no_signal(configure, user, monkeypatch):
+async def test_refused_address_causes_no_query_and_no_signal(configure):
+    """Without a database fixture, pytest-django fails the test at its first query."""
     configure(CONNECT_RATE_PER_ADDRESS="1/m")
     await answer_to()
-
-    async def fail(*args):
-        raise AssertionError("the database was asked")
-
-    monkeypatch.setattr("pm_realtime.auth.authentication.run_handshake", fail)
     received = []
     refused.connect(lambda **kwargs: received.append(kwargs), weak=False, dispatch_uid="test")
     try:
@@ -304,32 +300,28 @@ def gate_of_two():
     return Gate(RealtimeConsumer.as_asgi().application, max_handshakes=2)
 
 
-async def test_stuck_database_bounds_handshakes_and_holds_up_no_command(user, monkeypatch):
+async def test_stuck_database_bounds_handshakes_and_holds_up_no_command(configure, user):
     application = RealtimeConsumer.as_asgi().application
     two, three = Gate(application, max_handshakes=2), Gate(application, max_handshakes=3)
     async with Connection(user=user) as connection:
         cookies = connection.scope["headers"]
-        answer, asked = asyncio.Event(), []
-
-        async def stuck(*args, **kwargs):
-            asked.append(args)
-            await answer.wait()
-            raise LookupError("no database")
-
-        monkeypatch.setattr(database, "run_in_pool", stuck)
+        configure(ROLE_RESOLVER="tests.connection.fakes.waiting_resolver")
+        fakes.gate.clear()
         entering = [Connection(headers=cookies, application=three) for _ in range(2)]
         for each in entering:
             await each.send_input({"type": "websocket.connect"})
-        await eventually(lambda: asked)
+        await eventually(lambda: not entering[-1].input_queue.qsize())
         late = Connection(headers=cookies, application=two)
         assert (await late.connect())[0]
         await late.assert_closed(4013)
         assert await connection.is_alive()
         async with Connection(application=three) as anonymous:
             assert await anonymous.is_alive()
-        answer.set()
+        fakes.gate.set()
         for each in entering:
-            await each.assert_closed(4013)
+            await each.receive_output()
+            assert (await each.receive())["type"] == "connected"
+            await each.disconnect()
         async with Connection(application=two) as anonymous:
             assert await anonymous.is_alive()
 
