@@ -46,11 +46,11 @@ class ResumeBuffer(MessageBuffer, SilentMember):
 
     __slots__ = (
         "_earlier_successors",
-        "_groups",
         "_handed_over",
         "_last_dropped",
         "connection_id",
         "expires_at",
+        "groups",
         "owner_key",
         "successor",
     )
@@ -67,9 +67,9 @@ class ResumeBuffer(MessageBuffer, SilentMember):
         #: The number of the last message that was dropped.
         self._last_dropped: float = 0
         #: The groups whose messages are gathered; None while the connection is open.
-        self._groups: set[str] | None = None
+        self.groups: set[str] | None = None
         #: By group that a successor has joined: that one, and the last serial before it joined.
-        self._handed_over: dict[str, tuple[str, int]] | None = None
+        self._handed_over: dict[str, tuple[str, int]] = {}
         #: Successors that dropped before they got everything.
         self._earlier_successors: frozenset[str] = frozenset()
 
@@ -79,12 +79,11 @@ class ResumeBuffer(MessageBuffer, SilentMember):
         If another connection joined its group during the fan-out and would not get it, returns the
         id of that. Called for each message and connection.
         """
-        groups = self._groups
+        groups = self.groups
         if groups is not None:
-            if self._handed_over is not None and message.group in self._handed_over:
-                successor, serial = self._handed_over[message.group]
-                if message.serial <= serial:
-                    return successor
+            successor, serial = self._handed_over.get(message.group, (None, -1))
+            if message.serial <= serial:
+                return successor
             if message.group not in groups:
                 return None
         self.messages.append((number, message))
@@ -98,7 +97,7 @@ class ResumeBuffer(MessageBuffer, SilentMember):
 
     def trim(self, oldest: float) -> None:
         """Drop what arrived before ``oldest`` (monotonic seconds), if the connection is open."""
-        if self.is_kept:
+        if self.groups is not None:
             return
         count = bisect_left(self.messages, oldest, key=lambda each: each[1].arrived_at)
         if count:
@@ -107,13 +106,8 @@ class ResumeBuffer(MessageBuffer, SilentMember):
 
     def keep(self, owner_key: OwnerKey, groups: Collection[str], expires_at: float) -> None:
         """The connection has dropped: gather the messages of ``groups``."""
-        self.owner_key, self.expires_at, self._groups = owner_key, expires_at, set(groups)
-        self.take({message.group for _, message in self.messages} - self._groups)
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether the connection has dropped."""
-        return self._groups is not None
+        self.owner_key, self.expires_at, self.groups = owner_key, expires_at, set(groups)
+        self.take({message.group for _, message in self.messages} - self.groups)
 
     def give_to(self, successor: str, seen: int, expires_at: float) -> bool:
         """Let another connection go on, whose client has received the first ``seen`` frames.
@@ -130,7 +124,7 @@ class ResumeBuffer(MessageBuffer, SilentMember):
         """The successor has dropped as well: another one gets the rest."""
         if self.owner_key is None or self.successor is None:
             return
-        if self._groups:
+        if self.groups:
             # An empty buffer only names its successor for a while. If it lived longer, a client
             # that comes back all the time would leave more and more of them.
             self.expires_at = expires_at
@@ -148,10 +142,10 @@ class ResumeBuffer(MessageBuffer, SilentMember):
         ``serial`` is that of the last message whose fan-out has begun.
         """
         successor = self.successor
-        if successor is None or self._groups is None or group not in self._groups:
+        if successor is None or self.groups is None or group not in self.groups:
             return []
         self._drop(group)
-        self._handed_over = {**(self._handed_over or {}), group: (successor, serial)}
+        self._handed_over[group] = (successor, serial)
         return [
             message.resent(number)
             for number, message in self.take({group})
@@ -165,15 +159,14 @@ class ResumeBuffer(MessageBuffer, SilentMember):
 
     def end(self) -> None:
         """Drop everything: no connection gets it."""
-        self.owner_key, self.expires_at, self._groups = None, -math.inf, set()
-        self._handed_over = None
+        self.owner_key, self.expires_at, self.groups = None, -math.inf, set()
+        self._handed_over.clear()
         self.replace([])
 
     def _drop(self, group: str) -> None:
-        if self._groups is not None:
-            self._groups.discard(group)
-        if self._handed_over is not None:
-            self._handed_over.pop(group, None)
+        if self.groups is not None:
+            self.groups.discard(group)
+        self._handed_over.pop(group, None)
 
     def receive_control(self, message: ControlMessage) -> None:
         """A message that may end a right ends the buffer, or what it has of the room."""
@@ -266,7 +259,7 @@ class ResumeBuffers:
 
     def kept(self) -> list[ResumeBuffer]:
         """The buffers that stand in for connections that have dropped."""
-        return [buffer for buffer in self.noted.values() if buffer.is_kept]
+        return [buffer for buffer in self.noted.values() if buffer.groups is not None]
 
     def sweep(self, now: float) -> None:
         """Drop the messages that are too old at ``now`` (monotonic seconds)."""
