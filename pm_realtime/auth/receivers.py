@@ -37,6 +37,8 @@ logger = logging.getLogger("pm_realtime.auth")
 P = ParamSpec("P")
 
 _NAME: Final = "pm_realtime.receivers"
+#: The attribute of a session store with a new key: the control message for its next save.
+_REKEYED: Final = "_pm_realtime_rekeyed"
 #: If one signal changes more users than this, a single message refreshes all connections.
 MAX_REFRESHED_USERS: Final = 50
 
@@ -66,7 +68,7 @@ def connect_receivers() -> None:
     user_logged_in.connect(_name_session, dispatch_uid=_NAME)
     user_logged_out.connect(_end_session, dispatch_uid=_NAME)
     setting_changed.connect(_reconnect, dispatch_uid=_NAME)
-    sessions.connect_hooks(on_rekey=_follow_rekey, on_renew=_follow_renewal, on_end=_end_flushed)
+    sessions.connect_hooks(on_rekey=_follow_rekey, on_save=_follow_save, on_end=_end_flushed)
     for model in _user_models():
         post_save.connect(_refresh_saved, sender=model, dispatch_uid=_NAME)
         post_delete.connect(_close_deleted, sender=model, dispatch_uid=_NAME)
@@ -119,24 +121,32 @@ def _send_ended(target: str, session: str) -> None:
 
 @_harmless
 def _follow_rekey(key: str, data: Mapping[str, Any], store: Any) -> None:
-    """Close the connections of a session with a new key: their clients come back with it."""
+    """Report that the browser will get a new cookie, when the response is ready."""
     target, name = _group_of(data), sessions.name_of(key, data)
     if target is None or not store.session_key:
         return
     if sessions.are_in_cookies():
         send_control(target, CookieExpected(name))
     elif store.session_key != key:
-        send_control(target, SessionRekeyed(name), on_commit=sessions.waits_for_commit())
+        store.__dict__[_REKEYED] = target, SessionRekeyed(name)
+        send_control(target, CookieExpected(name), on_commit=sessions.waits_for_commit())
 
 
 @_harmless
-def _follow_renewal(key: str, data: Mapping[str, Any], store: Any) -> None:
-    """Report the new cookie of a session. It may be equal to the old one within a second."""
+def _follow_save(key: str, data: Mapping[str, Any], store: Any) -> None:
+    """Report that the response with a new cookie is ready.
+
+    The clients of a session with a new key have to come back with it. A signed cookie may be equal
+    to the old one within a second.
+    """
     target = _group_of(data)
-    if target is None or not store.session_key:
-        return
-    name, auth_hash = sessions.name_of(key, data), data.get(HASH_SESSION_KEY, "")
-    send_control(target, CookieRenewed(name, auth_hash, sessions.expiry_of(store)))
+    if not sessions.are_in_cookies():
+        rekeyed = store.__dict__.pop(_REKEYED, None)
+        if rekeyed is not None:
+            send_control(*rekeyed, on_commit=sessions.waits_for_commit())
+    elif target is not None and store.session_key:
+        name, auth_hash = sessions.name_of(key, data), data.get(HASH_SESSION_KEY, "")
+        send_control(target, CookieRenewed(name, auth_hash, sessions.expiry_of(store)))
 
 
 def _group_of(data: Mapping[str, Any]) -> str | None:

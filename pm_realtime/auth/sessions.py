@@ -132,20 +132,21 @@ _HOOKED: Final = "_pm_realtime_hooked"
 Hook = Callable[[str, Mapping[str, Any], Any], None]
 
 
-def connect_hooks(*, on_rekey: Hook, on_renew: Hook, on_end: Hook) -> None:
+def connect_hooks(*, on_rekey: Hook, on_save: Hook, on_end: Hook) -> None:
     """Have these called when Django changes the session of a logged-in user.
 
     ``on_rekey``: it got another key, in ``cycle_key`` (a password was changed, a ``SECRET_KEY``
-    rotated). ``on_renew``: it got a new cookie that holds all of it. ``on_end``: it was emptied, in
-    ``flush``, which a login as another user calls without a signal. Django has no signals for
-    these, so the methods of its session store are replaced.
+    rotated). ``on_save``: it was saved, for the response that sets its cookie. ``on_end``: it was
+    emptied, in ``flush``, which a login as another user calls without a signal. Django has no
+    signals for these, so the methods of its session store are replaced.
     """
     store = _store_class()
     _hook(store, "cycle_key", on_rekey)
-    if issubclass(store, signed_cookies.SessionStore):
-        _hook(store, "save", on_renew)  # `asave` calls it, as `acycle_key` calls `cycle_key`.
-    else:
+    _hook(store, "save", on_save)
+    # In signed cookies `asave` calls `save`, and `acycle_key` calls `cycle_key`.
+    if not issubclass(store, signed_cookies.SessionStore):
         _hook(store, "acycle_key", on_rekey)
+        _hook(store, "asave", on_save)
     _hook(store, "flush", on_end)
     _hook(store, "aflush", on_end)
 

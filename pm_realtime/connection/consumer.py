@@ -52,7 +52,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     """
 
     channel_layer_alias = None  # type: ignore[assignment]
-    timings: ConnectionTimings = ConnectionTimings()
+    connection_timings: ConnectionTimings = ConnectionTimings()
 
     @classmethod
     def as_asgi(cls, **initkwargs: Any) -> Any:
@@ -73,7 +73,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self.identity = anonymous()
         self.rooms: dict[str, bool] = {}
         self.room_lock = asyncio.Lock()
-        self.state: State = State.HANDSHAKE
+        self.connection_state: State = State.HANDSHAKE
         self._subprotocol = choose_subprotocol(scope.get("subprotocols") or ())
         self._outbox = make_outbox(self._subprotocol, send, on_overflow=self._close_slow)
         self._inbox = Inbox(self, self._outbox)
@@ -100,10 +100,14 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             is_stopped = self._tasks.is_cancelled_by_server()
             self._end_with_process()
         finally:
-            is_drop = self.state is State.OPEN and not self._tasks and not get_drain().is_draining
-            self.state = State.DROPPED if is_drop else State.CLOSED
+            is_drop = (
+                self.connection_state is State.OPEN
+                and not self._tasks
+                and not get_drain().is_draining
+            )
+            self.connection_state = State.DROPPED if is_drop else State.CLOSED
             is_stopped |= await self._tasks.finish(self._clean_up())
-            await self._outbox.drain(0 if is_stopped else self.timings.flush_seconds)
+            await self._outbox.drain(0 if is_stopped else self.connection_timings.flush_seconds)
         if is_stopped:
             raise asyncio.CancelledError
 
@@ -130,13 +134,13 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             self._close_code = code
         # uvicorn reports 1005 for a socket that broke.
         if code == 1000:
-            self.state = State.CLOSING
+            self.connection_state = State.CLOSING
         raise StopConsumer
 
     async def connect(self) -> None:
         """The handshake. Pushes that reach the connection wait until it has sent ``connected``."""
         if await self._handshake.run():
-            self.state, self._was_open = State.OPEN, True
+            self.connection_state, self._was_open = State.OPEN, True
             self._silent_since = time.monotonic()
             await self.notify(signals.connected)
 
@@ -152,14 +156,14 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
 
     def reply(self, type: str, payload: Any = None, *, to: Command | None = None) -> None:
         """Send an envelope that carries the id of the command it answers. Never waits."""
-        self.answer(type, payload, to.id if to is not None else None)
+        self.send_reply(type, payload, to.id if to is not None else None)
 
-    def answer(self, type: str, payload: Any, id: str | None) -> None:
+    def send_reply(self, type: str, payload: Any, id: str | None) -> None:
         self.deliver(encode(make_envelope(type, payload, id=id)))
         # A reply ends its frame: a page that waits for it can act before the next message comes.
         self._outbox.flush()
 
-    def welcome(self, payload: dict[str, Any]) -> None:
+    def send_connected(self, payload: dict[str, Any]) -> None:
         self._outbox.release(encode(make_envelope(MessageType.CONNECTED, payload)))
 
     def deliver(self, text: str) -> int:
@@ -181,7 +185,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     @property
     def owner_key(self) -> OwnerKey | None:
         """Names who may resume this connection after a drop; None if it cannot be resumed."""
-        if self.state in (State.CLOSING, State.CLOSED) or not self.is_certain:
+        if self.connection_state in (State.CLOSING, State.CLOSED) or not self.is_certain:
             return None
         return owner_key_of(self.identity, self.scope)
 
@@ -195,19 +199,19 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         """Close with ``code`` after the frames that wait. Callable from any task of the loop."""
         # This may find the client too slow, and then ends the connection with another code.
         self._outbox.flush()
-        if self.state < State.CLOSING:
-            self.state = State.CLOSING
+        if self.connection_state < State.CLOSING:
+            self.connection_state = State.CLOSING
             if not self._outbox.is_closed:
                 self._close_code = int(code)
                 self._outbox.close(code, reason)
                 self._tasks.interrupt()
-        elif self.state is State.DROPPED:
-            self.state = State.CLOSED
+        elif self.connection_state is State.DROPPED:
+            self.connection_state = State.CLOSED
 
     def go_away(self, command_seconds: float) -> None:
         """Close with 4012, as the process stops, once running commands are done."""
         # A handshake finds out itself, and refuses with a code that a browser sees.
-        if self.state is State.OPEN:
+        if self.connection_state is State.OPEN:
             self.begin(self._go_away(command_seconds))
 
     async def _go_away(self, command_seconds: float) -> None:
@@ -227,14 +231,14 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             self.end(CloseCode.HEARTBEAT_LOST, "no heartbeat")
 
     def receive_control(self, message: ControlMessage) -> None:
-        if self.state < State.DROPPED:
+        if self.connection_state < State.DROPPED:
             control.carry_out(self, self._revocation, message)
         else:
             # It is carried out no more, so nobody may resume the connection.
-            self.state = State.CLOSED
+            self.connection_state = State.CLOSED
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
-        if self.state < State.DROPPED:
+        if self.connection_state < State.DROPPED:
             self._tasks.begin(work)
         else:
             work.close()
@@ -298,13 +302,13 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         except Exception as error:
             # The client has gone during the handshake.
             raise StopConsumer from error
-        self.state = max(self.state, State.ACCEPTED)
+        self.connection_state = max(self.connection_state, State.ACCEPTED)
 
     async def _refuse(self, error: Exception) -> None:
         """Refuse the handshake so that a browser sees the code: accept, send the error, close."""
         closing = refusal_of(error)
         await self.notify(signals.refused, room=None, code=int(closing.code))
-        if self.state is State.HANDSHAKE:
+        if self.connection_state is State.HANDSHAKE:
             await self.accept()
         if isinstance(error, CommandError):
             self._outbox.release(encode(make_envelope(MessageType.ERROR, error_payload(error))))
@@ -316,7 +320,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             await self._handshake.undo()
         except Exception:
             logger.exception("A connection could not be counted out.")
-        self.state = State.CLOSED
+        self.connection_state = State.CLOSED
         if self._was_open:
             seconds = time.monotonic() - self._began_at
             for room in self.rooms:

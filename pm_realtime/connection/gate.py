@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Final
@@ -38,8 +39,10 @@ HTTP_EXTENSION: Final = "websocket.http.response"
 _addresses: Final = Meter(MAX_COUNTED_KEYS)
 _users: Final = Meter(MAX_COUNTED_KEYS)
 _queues: Final = PerLoop(lambda: FairQueue(HANDSHAKES_PER_TURN))
-#: The tasks whose handshake has not ended yet.
-_handshakes: Final = PerLoop[set[Any]](set)
+#: The handshakes that have not ended yet, and the one of the running task. Tasks inherit it, so
+#: that a site may run the handshake in a task of its own.
+_handshakes: Final = PerLoop[set[object]](set)
+_handshake: Final = ContextVar[object]("pm_realtime_handshake", default=None)
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -58,7 +61,7 @@ class Gate:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one connection."""
-        handshakes, task = _handshakes.get(), asyncio.current_task()
+        handshakes, handshake = _handshakes.get(), object()
         try:
             check_address(scope)
             if (count := len(handshakes)) >= self._max_handshakes:
@@ -67,17 +70,18 @@ class Gate:
         except HandshakeRefused as refusal:
             await _refuse(scope, receive, send, refusal)
             return
-        handshakes.add(task)
+        handshakes.add(handshake)
+        _handshake.set(handshake)
         try:
             await _queues.get().wait()
             await self.application(scope, receive, send)
         finally:
-            handshakes.discard(task)
+            handshakes.discard(handshake)
 
 
 def end_handshake() -> None:
     """Count the handshake of the running task no more."""
-    _handshakes.get().discard(asyncio.current_task())
+    _handshakes.get().discard(_handshake.get())
 
 
 def check_address(scope: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 import logging
 import time
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs
 
 from channels.exceptions import StopConsumer
@@ -20,11 +20,15 @@ from pm_realtime.connection.slot import ConnectionSlot
 from pm_realtime.connection.state import Connection, State
 from pm_realtime.exceptions import CloseConnection, CommandError, OutageError
 from pm_realtime.hub import Hub, Resumed, ResumePosition, get_hub
-from pm_realtime.layer import SessionRekeyed
+from pm_realtime.layer import CookieExpected, SessionRekeyed
 from pm_realtime.observability import throttle
 from pm_realtime.protocol import CloseCode
 
 logger = logging.getLogger("pm_realtime.connection")
+
+
+#: After these a browser may still send the old cookie of a session.
+COOKIE_MESSAGES: Final = (CookieExpected, SessionRekeyed)
 
 
 def refusal_of(error: Exception) -> CloseConnection:
@@ -96,7 +100,7 @@ class Handshake:
         query = read_query(connection.scope.get("query_string", b""))
         if query.asks_who:
             await self._identify()
-            connection.welcome(self._payload(""))
+            connection.send_connected(self._payload(""))
             connection.end(1000, "said who")
             return False
         began = time.monotonic()
@@ -109,14 +113,14 @@ class Handshake:
         last_id = query.resume.connection_id if query.resume is not None else ""
         await self._take_slot(resumed.former, last_id if hub.registry.find(last_id) is None else "")
         get_drain().check()
-        connection.welcome(self._payload(last_id if resumed.is_whole else ""))
+        connection.send_connected(self._payload(last_id if resumed.is_whole else ""))
         return True
 
     async def undo(self) -> None:
         """Let the connection out. If it was dropped, its resume buffer stays."""
         self._revocation.stop()
         if self._hub is not None:
-            is_dropped = self._connection.state is State.DROPPED
+            is_dropped = self._connection.connection_state is State.DROPPED
             await self._hub.remove(self._connection, is_dropped=is_dropped)
         await self._slot.leave()
 
@@ -130,8 +134,9 @@ class Handshake:
         """Close with 4013 if the browser is about to get another cookie than the one it sent."""
         connection = self._connection
         name = None if connection.identity.is_authenticated else session_name(connection.scope)
-        seconds = connection.timings.cookie_seconds
-        if name is not None and hub.control_log.has(SessionRekeyed(name), seconds):
+        seconds = connection.connection_timings.cookie_seconds
+        log = hub.control_log
+        if name is not None and any(log.has(kind(name), seconds) for kind in COOKIE_MESSAGES):
             raise CloseConnection(CloseCode.OVERLOADED, "the session has a new cookie")
 
     def _resume(self, hub: Hub, position: ResumePosition | None) -> Resumed:
@@ -149,7 +154,7 @@ class Handshake:
         # Not earlier: a role that is lost meanwhile could not leave a group that is still joined.
         self._revocation.start()
         connection.catch_up(began, own_groups)
-        if connection.state >= State.CLOSING:
+        if connection.connection_state >= State.CLOSING:
             raise StopConsumer
 
     async def _take_slot(self, former: str | None, elsewhere: str) -> None:

@@ -87,7 +87,7 @@ class Inbox:
         if (setting := conf.RATE_LIMIT) is None:
             return
         rate = parse_rate(setting)
-        wait = self._limiter.take(rate, self._connection.timings.clock())
+        wait = self._limiter.take(rate, self._connection.connection_timings.clock())
         if not wait:
             return
         if self._limiter.is_abused(rate):
@@ -106,11 +106,13 @@ class Inbox:
         """
         if (setting := conf.RATE_LIMIT) is None:
             return
-        count = self._limiter.count_malformed(parse_rate(setting), self._connection.timings.clock())
+        count = self._limiter.count_malformed(
+            parse_rate(setting), self._connection.connection_timings.clock()
+        )
         if count <= self._limiter.MIN_REFUSALS:
             return
         queue = _malformed.get()
-        if count * (len(queue) + 1) > self._connection.timings.max_malformed_frames:
+        if count * (len(queue) + 1) > self._connection.connection_timings.max_malformed_frames:
             flood = CloseConnection(CloseCode.RATE_LIMITED, "a flood of malformed messages")
             self._answer(flood, None)
         else:
@@ -120,7 +122,9 @@ class Inbox:
         self._commands.append(command)
         if self.worker is None:
             self.worker = asyncio.get_running_loop().create_task(self._carry_out_all())
-            await asyncio.wait({self.worker}, timeout=self._connection.timings.slow_command_seconds)
+            await asyncio.wait(
+                {self.worker}, timeout=self._connection.connection_timings.slow_command_seconds
+            )
         elif len(self._commands) > MAX_WAITING_COMMANDS:
             await asyncio.wait({self.worker})
 
@@ -150,4 +154,4 @@ class Inbox:
         elif error.code == ErrorCode.RATE_LIMITED:
             log_rate_limit(connection.connection_id, connection.identity.user_id)
         id = command.id if command is not None else error.id
-        connection.answer(MessageType.ERROR, error_payload(error), id)
+        connection.send_reply(MessageType.ERROR, error_payload(error), id)

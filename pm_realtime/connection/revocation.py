@@ -13,7 +13,13 @@ from typing import Any, Final
 
 from django.db.models import Model
 
-from pm_realtime.auth import Identity, Rechecker, RecheckResult, get_rechecker
+from pm_realtime.auth import (
+    Identity,
+    Rechecker,
+    RecheckResult,
+    are_in_cookies,
+    get_rechecker,
+)
 from pm_realtime.backends import get_backend
 from pm_realtime.connection.state import Connection
 from pm_realtime.exceptions import BackendError
@@ -49,7 +55,8 @@ class Revocation:
     _holds: int = 0
     _certain: asyncio.Event | None = None
     _is_suspect: bool = False
-    _is_rekeyed: bool = False
+    #: The name of the session if it has another key.
+    _rekeyed: str | None = None
     _has_ended: bool = False
     #: Changes of transactions that are still open.
     _pending: set[str | None] = field(default_factory=set)
@@ -105,7 +112,9 @@ class Revocation:
         self._pending.add(change)
         self._suspect()
         loop = asyncio.get_running_loop()
-        loop.call_later(self._connection.timings.transaction_seconds, self._expect_no_more, change)
+        loop.call_later(
+            self._connection.connection_timings.transaction_seconds, self._expect_no_more, change
+        )
 
     def _expect_no_more(self, change: str) -> None:
         if change in self._pending:
@@ -132,21 +141,30 @@ class Revocation:
             self._end(CloseCode.SESSION_ENDED)
 
     def rekey_session(self, session: str) -> None:
-        """Django gave ``session`` another key: the client has to come again with its new cookie."""
-        if self._is_mine(session) and not self._is_rekeyed:
-            self._is_rekeyed = True
-            self._connection.begin(self._end_rekeyed())
-
-    async def _end_rekeyed(self) -> None:
-        # Not at once: the client would come again with the old cookie.
-        await asyncio.sleep(self._connection.timings.cookie_delay_seconds)
-        self._end(CloseCode.OVERLOADED)
+        """The response with the new key of ``session`` is ready: the client has to come again with
+        it, but not before its browser has it."""
+        if self._is_mine(session):
+            self._leave_session(session, self._connection.connection_timings.cookie_delay_seconds)
 
     def expect_cookie(self, session: str) -> None:
-        """The browser will get another cookie for the signed-cookie session ``session``: until its
-        response is ready, the session may not fit its user's new password."""
+        """The browser will get another cookie for ``session`` when its response is ready. Until
+        then a signed cookie may not fit its user's new password, and another session is gone."""
         if self._is_mine(session):
-            self._cookie_expected_until = time.monotonic() + self._connection.timings.cookie_seconds
+            seconds = self._connection.connection_timings.cookie_seconds
+            self._cookie_expected_until = time.monotonic() + seconds
+            if not are_in_cookies():
+                self._leave_session(session, seconds)
+
+    def _leave_session(self, session: str, seconds: float) -> None:
+        """Recheck the user alone, and close in ``seconds``: the session has another key."""
+        self._rekeyed = session
+        self._connection.identity = replace(self.identity, session=None)
+        self._look_anew()
+        self._connection.begin(self._end_rekeyed(seconds))
+
+    async def _end_rekeyed(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        self._end(CloseCode.OVERLOADED, "the session has a new key")
 
     def renew_cookie(self, message: CookieRenewed) -> None:
         """The browser got another cookie for a signed-cookie session."""
@@ -173,11 +191,9 @@ class Revocation:
     def _may_be_changing(self, result: RecheckResult) -> bool:
         """Whether a session that seems to have ended may only be about to change: then everything
         is held until it is read again."""
-        if self._is_rekeyed:
-            return True  # It is not read again: the connection is about to close.
         if not (result.is_uncertain or self._is_suspect):
             return False
-        now, pause = time.monotonic(), self._connection.timings.second_look_seconds
+        now, pause = time.monotonic(), self._connection.connection_timings.second_look_seconds
         if self._second_look_until is None:
             self._second_look_until = now + pause
         until = self._second_look_until
@@ -214,13 +230,13 @@ class Revocation:
 
     def _is_mine(self, name: str) -> bool:
         session = self.identity.session
-        return session is not None and session.name == name
+        return name == (session.name if session is not None else self._rekeyed)
 
-    def _end(self, code: CloseCode) -> None:
+    def _end(self, code: CloseCode, reason: str = "") -> None:
         if self._has_ended:
             return
         self._has_ended = True
-        connection_id, reason = self._connection.connection_id, REASONS[code]
+        connection_id, reason = self._connection.connection_id, reason or REASONS[code]
         user_id = self.identity.user_id
         about = {"connection_id": connection_id, "user_id": user_id, "code": int(code)}
         logger.info("%s ends with %d: %s.", connection_id, code, reason, extra=about)

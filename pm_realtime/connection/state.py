@@ -29,12 +29,12 @@ class State(enum.IntEnum):
 class Connection(RoomConnection, Member, Protocol):
     scope: Any
     base_send: Any
-    state: State
-    timings: ConnectionTimings
+    connection_state: State
+    connection_timings: ConnectionTimings
 
     async def accept(self) -> None: ...
 
-    def answer(self, type: str, payload: Any, id: str | None) -> None: ...
+    def send_reply(self, type: str, payload: Any, id: str | None) -> None: ...
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` beside the commands of the client, until the connection ends."""
@@ -44,5 +44,5 @@ class Connection(RoomConnection, Member, Protocol):
     def go_away(self, command_seconds: float) -> None:
         """Close with 4012 after the running commands. A handshake closes by itself."""
 
-    def welcome(self, payload: dict[str, Any]) -> None:
+    def send_connected(self, payload: dict[str, Any]) -> None:
         """Send ``connected`` with ``payload``, and then the frames that wait for it."""

@@ -134,5 +134,5 @@ def application(**timings):
     class Consumer(RealtimeConsumer):
         pass
 
-    Consumer.timings = ConnectionTimings(**timings)
+    Consumer.connection_timings = ConnectionTimings(**timings)
     return Consumer.as_asgi()

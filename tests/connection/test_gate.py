@@ -372,3 +372,22 @@ def test_users_are_counted_by_their_primary_key(configure):
     check_user(1)
     with pytest.raises(Exception, match="4013"):
         check_user("1")
+
+
+class ConnectingInATask(RealtimeConsumer):
+    async def connect(self):
+        await asyncio.create_task(super().connect())
+
+
+class ServingInATask(RealtimeConsumer):
+    async def __call__(self, scope, receive, send):
+        await asyncio.create_task(super().__call__(scope, receive, send))
+
+
+@pytest.mark.parametrize("consumer", [ConnectingInATask, ServingInATask])
+async def test_handshake_in_a_task_of_the_site_is_counted_no_more_once_it_is_open(consumer):
+    gate = Gate(consumer.as_asgi().application, max_handshakes=2)
+    async with AsyncExitStack() as stack:
+        for _ in range(5):
+            connection = await stack.enter_async_context(Connection(application=gate))
+            assert await connection.is_alive()

@@ -22,7 +22,7 @@ def application(**timings):
     class Consumer(RealtimeConsumer):
         pass
 
-    Consumer.timings = ConnectionTimings(**timings)
+    Consumer.connection_timings = ConnectionTimings(**timings)
     return Consumer.as_asgi()
 
 

@@ -10,6 +10,7 @@ from django.contrib.auth import get_user_model, logout
 from django.core.cache.backends.locmem import LocMemCache
 from django.db import transaction
 
+from pm_realtime import asend_to_user
 from pm_realtime.auth import (
     sessions,
 )
@@ -137,8 +138,15 @@ async def test_changed_password_keeps_its_session_during_a_slow_response(engine,
     timings = {"second_look_seconds": 0.05, "cookie_delay_seconds": 0.2}
     mine, other = await Browser.of(user), await Browser.of(user)
     async with opened(mine, **timings) as first, opened(other, **timings) as ends:
-        await mine.change_password(and_then=lambda: time.sleep(1))
+        response = asyncio.create_task(mine.change_password(and_then=lambda: time.sleep(1)))
         await ends.assert_closed(4501)
+        if engine != "signed_cookies":
+            # Longer than the delay of the close: the browser still has the old cookie.
+            await asend_to_user(user, "hello")
+            await first.assert_push("hello")
+        assert await first.is_alive()
+        assert not response.done()
+        await response
         async with surviving(engine, first, mine) as stays:
             await rechecked(stays)
             assert await stays.is_alive()

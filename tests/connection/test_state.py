@@ -2,7 +2,7 @@
 
 import pytest
 
-from pm_realtime import adisconnect_connection
+from pm_realtime import adisconnect_connection, adisconnect_user
 from pm_realtime.connection import RealtimeConsumer
 from pm_realtime.connection.state import State
 from pm_realtime.signals import connected, disconnected
@@ -22,16 +22,16 @@ def application(consumers):
     class Recording(RealtimeConsumer):
         async def connect(self):
             consumers.append(self)
-            self.states = [self.state]
+            self.states = [self.connection_state]
             await super().connect()
 
         async def accept(self, *args, **kwargs):
             await super().accept(*args, **kwargs)
-            self.states.append(self.state)
+            self.states.append(self.connection_state)
 
         async def notify(self, signal, **arguments):
             if signal in (connected, disconnected):
-                self.states.append(self.state)
+                self.states.append(self.connection_state)
             await super().notify(signal, **arguments)
 
     return Recording.as_asgi()
@@ -51,7 +51,7 @@ async def test_connection_that_the_server_ends(application, consumers):
     async with Connection(application=application) as connection:
         await adisconnect_connection(connection.connection_id)
         await connection.assert_closed(4503)
-        assert consumers[0].state >= State.CLOSING
+        assert consumers[0].connection_state >= State.CLOSING
         await connection.assert_ended()
     assert consumers[0].states == ALL
 
@@ -63,4 +63,19 @@ async def test_refused_connection_is_never_open(application, consumers, configur
     await connection.assert_closed(4501)
     await connection.assert_ended()
     assert consumers[0].states == ALL[:2]
-    assert consumers[0].state is State.CLOSED
+    assert consumers[0].connection_state is State.CLOSED
+
+
+class Game(RealtimeConsumer):
+    """A site's consumer with attributes of its own."""
+
+    async def connect(self):
+        await super().connect()
+        self.state, self.timings, self.answer, self.welcome = "lobby", {}, 42, "hello"
+
+
+async def test_attributes_of_a_site_do_not_meet_those_of_the_consumer(user):
+    async with Connection(user=user, application=Game.as_asgi()) as connection:
+        assert await connection.is_alive()
+        await adisconnect_user(user)
+        await connection.assert_closed(4503)
