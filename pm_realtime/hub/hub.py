@@ -142,7 +142,10 @@ class Hub:
                 # Short enough for the short heartbeats of tests.
                 interval_seconds = max(0.02, min(1.0, silence_seconds / 8))
                 for member in self.registry:
-                    member.check_heartbeat(now - silence_seconds)
+                    try:
+                        member.check_heartbeat(now - silence_seconds)
+                    except Exception:
+                        logger.exception("The heartbeat of a connection could not be checked.")
                 self.missed.sweep(now)
                 if (removing is None or removing.done()) and any(self.missed.expired()):
                     # In a task of its own: with the last member the hub stops, and this sweep too.

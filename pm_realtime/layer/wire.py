@@ -75,9 +75,14 @@ class SessionEnded(ControlMessage, tag="end_session", frozen=True):
 
 
 class SessionRekeyed(ControlMessage, tag="move_session", frozen=True):
-    """Django gave the session called ``session`` another key, which only the browser knows."""
+    """The session called ``session`` has another key, and the response with it is ready.
+
+    ``key`` and ``nonce`` are for processes of version 0.1, which then close the connection too.
+    """
 
     session: str
+    key: str = ""
+    nonce: str = ""
 
 
 class CookieExpected(ControlMessage, tag="expect_session", frozen=True):
@@ -117,17 +122,14 @@ class Control(msgspec.Struct, frozen=True):
         """
         if message.get("type") != CONTROL_TYPE:
             raise TypeError(f"expected a message of this package, got {message.get('type')!r}")
-        try:
-            group, kind = message["group"], message["instruction"]
-            arguments, target = message["arguments"], message.get("target")
-        except KeyError as error:
-            raise TypeError(f"expected a control message, got one without {error}") from None
-        version = message.get("version", CONTROL_VERSION)
+        kind, version = message.get("instruction"), message.get("version", CONTROL_VERSION)
         if version != CONTROL_VERSION:
             raise LookupError(f"{kind!r} of version {version!r}")
         try:
-            control = msgspec.convert({**arguments, "instruction": kind}, _ANY_CONTROL)
-        except msgspec.ValidationError as error:
+            fields = {**message["arguments"], "instruction": kind}
+            control = msgspec.convert(fields, _ANY_CONTROL)
+            group, target = message["group"], message.get("target")
+        except (msgspec.ValidationError, KeyError, TypeError) as error:
             raise LookupError(f"{kind!r} ({error})") from None
         return cls(group, target or group, control, target is not None)
 

@@ -152,3 +152,19 @@ async def test_hub_that_stops_drops_waiting_messages(configure):
                 await asend_to_room("a", "tick", number)
     await eventually(lambda: len(get_hub()) == 0)
     await eventually(lambda: layer_channels() == {})
+
+
+class MemberWithoutHeartbeat(Member):
+    def check_heartbeat(self, deadline):
+        raise RuntimeError("a bug")
+
+
+async def test_heartbeats_are_checked_behind_a_member_that_fails(configure, caplog):
+    configure(HEARTBEAT_INTERVAL=0.1, HEARTBEAT_TIMEOUT=0.06)
+    checked = []
+    behind = Member("behind")
+    behind.check_heartbeat = checked.append
+    async with members(MemberWithoutHeartbeat("bad"), behind):
+        await eventually(lambda: checked)
+    assert errors_of(caplog)
+    caplog.clear()

@@ -162,6 +162,9 @@ UNKNOWN_CONTROL = [
     unknown_control(version=2),
     unknown_control(arguments={}),
     unknown_control(arguments={"room": 7}),
+    unknown_control(arguments=None),
+    {"type": CONTROL_TYPE, "group": "g", "version": 2, "body": "of a later version"},
+    {"type": CONTROL_TYPE, "group": "g"},
 ]
 
 
@@ -184,7 +187,6 @@ MALFORMED = [
     {"type": PUSH_TYPE, "group": "g", "text": "\ud800", "exclude": None},
     {"type": PUSH_TYPE, "group": "g", "text": "x", "exclude": ["a"]},
     {"type": PUSH_TYPE, "group": "g", "text": b"x", "exclude": None},
-    {"type": CONTROL_TYPE, "group": "g"},
     {"type": PROBE_TYPE},
 ]
 
