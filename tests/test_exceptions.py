@@ -4,6 +4,8 @@ import importlib
 import pkgutil
 import re
 
+from django.core.management import CommandError
+
 import pm_realtime
 from pm_realtime import exceptions
 from pm_realtime.exceptions import RealtimeError
@@ -23,12 +25,14 @@ def documented_parents():
 
 
 def exceptions_of_the_package():
-    """The public ones, by name."""
+    """The public ones by name, without those of management commands."""
     found = {}
     for module in pkgutil.walk_packages(pm_realtime.__path__, "pm_realtime."):
         for name, value in vars(importlib.import_module(module.name)).items():
             is_ours = isinstance(value, type) and value.__module__.startswith("pm_realtime.")
-            if is_ours and issubclass(value, BaseException) and not name.startswith("_"):
+            if not is_ours or name.startswith("_") or issubclass(value, CommandError):
+                continue
+            if issubclass(value, BaseException):
                 found[name] = value
     return found
 
