@@ -9,7 +9,7 @@ import pytest
 from pm_realtime import asend_to_room
 from pm_realtime.hub import get_hub
 from pm_realtime.layer import control_group, get_layer, room_group
-from tests.support.helpers import Connection, eventually, layer_channels, layer_groups
+from tests.support.helpers import Connection, errors_of, eventually, layer_channels, layer_groups
 from tests.support.hubs import LoggedLayer, Member, members, send, use
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
