@@ -224,20 +224,20 @@ class _Server:
         timeout, driver = LAYER_CALL_TIMEOUT_SECONDS, driver_for_threads
         self.pools = open_pools(host, timeout, driver, max_connections=CONNECTIONS_PER_SERVER)
         self._redis = driver.Redis(connection_pool=self.pools[0])
+        self._name = f"Redis at {address_of(self.pools[0])}"
         self._slots = threading.BoundedSemaphore(CONNECTIONS_PER_SERVER)
 
     def publish(self, channel: str, text: bytes) -> None:
-        where = f"Redis at {address_of(self.pools[0])}"
         if not self._slots.acquire(timeout=LAYER_CALL_TIMEOUT_SECONDS):
             seconds = LAYER_CALL_TIMEOUT_SECONDS
-            raise OutageError(f"{where}: no connection was free within {seconds:g} s")
+            raise OutageError(f"{self._name}: no connection was free within {seconds:g} s")
         try:
             self._redis.publish(channel, text)
         except SERVER_ERRORS as error:
-            raise OutageError(f"{where}: {error}") from error
+            raise OutageError(f"{self._name}: {error}") from error
         except (ValueError, TypeError, AttributeError) as error:
             # A wrong value of an option that is only read when a socket is opened.
-            raise BackendError(f"{where}: {type(error).__name__}: {error}") from error
+            raise BackendError(f"{self._name}: {type(error).__name__}: {error}") from error
         finally:
             self._slots.release()
 

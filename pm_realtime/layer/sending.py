@@ -10,7 +10,8 @@ import inspect
 import logging
 import time
 import warnings
-from typing import Any, Final
+from collections import deque
+from typing import Final
 
 from pm_realtime.concurrency import after_fork, run_in_background
 from pm_realtime.exceptions import BackendError, OutageError
@@ -29,10 +30,31 @@ SLOW_FAILURE_SECONDS: Final = 0.5
 THREADS: Final = "sending threads"
 
 
-#: The loops that serve sockets. The lock of each is held while it sends one message for another
-#: thread or loop, so that those are sent one after the other.
-_serving: Final[dict[asyncio.AbstractEventLoop, asyncio.Lock]] = {}
-_sending: Final[set[asyncio.Task[None]]] = set()
+class _Handover:
+    """Messages of other threads and loops, for a loop that serves sockets."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[tuple[LayerAdapter, str, Message]] = deque()
+        self._sender: asyncio.Task[None] | None = None
+
+    def wake(self) -> None:
+        if self._sender is None and self.waiting:
+            self._sender = asyncio.get_running_loop().create_task(self._send_all())
+
+    async def _send_all(self) -> None:
+        try:
+            while self.waiting:
+                adapter, group, message = self.waiting.popleft()
+                try:
+                    await adapter.group_send(group, message)
+                except Exception:
+                    logger.exception("A push could not be handed to the channel layer.")
+        finally:
+            self._sender = None
+
+
+#: The loops that serve sockets.
+_serving: Final[dict[asyncio.AbstractEventLoop, _Handover]] = {}
 #: Until when (monotonic seconds) and why the messages of threads are refused.
 _refused: tuple[float, str] | None = None
 _expects_sockets = False
@@ -50,7 +72,7 @@ def start_serving(loop: asyncio.AbstractEventLoop) -> None:
     for other in list(_serving):
         if other.is_closed():
             stop_serving(other)
-    _serving[loop] = asyncio.Lock()
+    _serving[loop] = _Handover()
 
 
 def stop_serving(loop: asyncio.AbstractEventLoop) -> None:
@@ -108,30 +130,15 @@ def _send_outside(adapter: LayerAdapter, group: str, message: Message) -> None:
 
 
 def _hand_over(adapter: LayerAdapter, group: str, message: Message) -> None:
-    for loop, lock in list(_serving.items()):
+    for loop, handover in list(_serving.items()):
+        handover.waiting.append((adapter, group, message))
         try:
-            loop.call_soon_threadsafe(_start_sending, lock, adapter, group, message)
+            loop.call_soon_threadsafe(handover.wake)
         except RuntimeError:  # The loop is closed.
             stop_serving(loop)
         else:
             return
     warn_if_alone()
-
-
-def _start_sending(*args: Any) -> None:
-    task = asyncio.get_running_loop().create_task(_try_to_send(*args))
-    _sending.add(task)
-    task.add_done_callback(_sending.discard)
-
-
-async def _try_to_send(
-    lock: asyncio.Lock, adapter: LayerAdapter, group: str, message: Message
-) -> None:
-    try:
-        async with lock:
-            await adapter.group_send(group, message)
-    except Exception:
-        logger.exception("A push could not be handed to the channel layer.")
 
 
 def is_alone() -> bool:
