@@ -305,3 +305,18 @@ async def test_a_logout_closes_all_tabs_and_the_next_user_can_connect_them(serve
     await all_have(pages, f"document.body.innerText.includes('{shown}')")
     assert await each(pages, "document.body.innerText") == [shown] * 3
     assert (await server.aget("/stats/")).json()["totalConnections"] == 3
+
+
+@pytest.mark.parametrize("seconds", [0, 3])
+async def test_tabs_reconnect_as_the_same_user_after_a_change_of_password(serve, profiles, seconds):
+    server = serve("uvicorn")
+    profile = await profiles()
+    user = await profile.visit(f"{server.url}/sign-in/anna/")
+    pages = [await open_page(profile, server.url) for _ in range(3)]
+    await profile.visit(f"{server.url}/change-password/{seconds}/")
+    await all_have(pages, "window.opens.length === 2 && window.realtime.connected")
+    # One close each: the sockets were open until the response was ready.
+    assert await each(pages, "window.closes.map(({ code }) => code)") == [[4013]] * 3
+    assert await each(pages, "window.opens.map(({ userId }) => String(userId))") == [[user] * 2] * 3
+    await send(pages[0], "after")
+    await all_have(pages, f"{MESSAGES}.includes('after')")

@@ -1,8 +1,9 @@
 """Pages with the files of the client, under a content security policy without exceptions."""
 
+import time
 from pathlib import Path
 
-from django.contrib.auth import get_user_model, login, logout
+from django.contrib.auth import get_user_model, login, logout, update_session_auth_hash
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.views.static import serve
@@ -34,10 +35,20 @@ def sign_out(request: HttpRequest) -> HttpResponse:
     return HttpResponse("out")
 
 
+def change_password(request: HttpRequest, seconds: int) -> HttpResponse:
+    """Change the password, keep this session, and take ``seconds`` for the response."""
+    request.user.set_password("another password")
+    request.user.save()
+    update_session_auth_hash(request, request.user)
+    time.sleep(seconds)
+    return HttpResponse("changed")
+
+
 urlpatterns = [
     path("page/<slug:name>/", page),
     path("sign-in/<name>/", sign_in),
     path("sign-out/", sign_out),
+    path("change-password/<int:seconds>/", change_password),
     path("static/<path:path>", serve, {"document_root": STATIC}),
     path("scripts/<path:path>", serve, {"document_root": SCRIPTS}),
 ]
