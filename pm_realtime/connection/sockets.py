@@ -27,9 +27,9 @@ def limit_read_buffer(send: Send) -> None:
     small frames, for which everybody else waits.
     """
     transport = _transport(send)
-    found = transport and transport.get_extra_info("socket")
-    if found is not None:
-        with suppress(OSError):
+    with suppress(OSError):  # The client has gone: uvloop then has no socket to show.
+        found = transport and transport.get_extra_info("socket")
+        if found is not None:
             found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
     if hasattr(transport, "max_size"):  # asyncio's own: it also limits what has come already.
         transport.max_size = READ_BYTES

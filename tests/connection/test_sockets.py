@@ -1,7 +1,9 @@
 """The socket behind an ASGI ``send``: a small read buffer, and the abort."""
 
 import asyncio
+import errno
 import socket
+from types import SimpleNamespace
 
 import pytest
 
@@ -86,3 +88,17 @@ async def test_server_that_does_not_show_its_socket_is_left_alone():
     for each in (send, Other().send, print):
         limit_read_buffer(each)
         abort(each)
+
+
+async def test_socket_that_is_gone_is_left_alone(pair):
+    """As uvloop shows it: the descriptor is closed already."""
+    server, _, _ = pair
+
+    def get_extra_info(name):
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    transport = SimpleNamespace(pause_reading=None, get_extra_info=get_extra_info, max_size=2**18)
+    server.transport, original = transport, server.transport
+    limit_read_buffer(server.send)
+    assert transport.max_size < 2**18
+    server.transport = original
