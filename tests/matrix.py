@@ -1,8 +1,9 @@
 """Run the tests with tox, on the combinations of Python and Django that setup.cfg names.
 
 Without an option: on the lowest one, with linters, servers, load and browsers. ``--others``: on all
-others, what may differ between versions, three at a time, as much of their time is waiting.
-``--missing`` prints the Pythons that are not on this machine.
+others, what may differ between versions, and in further environments of tox if some are named, four
+at a time, as much of their time is waiting. ``--missing`` prints the Pythons that are not on this
+machine.
 """
 
 import argparse
@@ -23,7 +24,7 @@ DJANGOS = re.findall(r":: Django :: (\d+\.\d+)$", SUPPORTED, re.MULTILINE)
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     options = parser.add_mutually_exclusive_group()
-    options.add_argument("--others", action="store_true")
+    options.add_argument("--others", nargs="*", metavar="ENVIRONMENT")
     options.add_argument("--missing", action="store_true")
     chosen = parser.parse_args()
     found = {version: find_python(version) for version in PYTHONS}
@@ -32,8 +33,8 @@ def main() -> int:
         return 0
     first, *others = environments()
     run = ["run", "-e", first]
-    if chosen.others:
-        run = ["run-parallel", "-p", "3", "-e", ",".join(others)]
+    if chosen.others is not None:
+        run = ["run-parallel", "-p", "4", "-e", ",".join([*others, *chosen.others])]
     paths = [str(path) for path in found.values() if path is not None]
     command = [*run, "--skip-missing-interpreters", "false", "--discover", *paths]
     return subprocess.call([sys.executable, "-m", "tox", *command], cwd=ROOT)
