@@ -106,7 +106,12 @@ class Handshake:
         began = time.monotonic()
         self._hub = hub = get_hub()
         await hub.add(connection)
-        await self._identify()
+        try:
+            await self._identify()
+        except CloseConnection:
+            # An anonymous client may be refused for good only if its cookie is not an old one.
+            self._check_cookie(hub)
+            raise
         self._check_cookie(hub)
         resumed = self._resume(hub, query.resume)
         await self._join_own_groups(hub, began)

@@ -167,13 +167,18 @@ async def test_rekeyed_session_that_was_not_loaded_goes_on(engine, often, user, 
             await stays.assert_closed(4501)
 
 
-async def test_handshake_with_a_replaced_cookie_closes_with_4013(rarely, user):
+@pytest.mark.parametrize("allow_anonymous", [True, False])
+async def test_handshake_with_a_replaced_cookie_closes_with_4013(
+    configure, rarely, user, allow_anonymous
+):
     """The response with the new cookie may come after the client's first attempt."""
+    configure(ALLOW_ANONYMOUS=allow_anonymous)
     browser = await Browser.of(user)
     old = list(browser.headers)
     async with opened(browser) as connection:
         await browser.change_password()
         await connection.assert_closed(4013)
+        await user.arefresh_from_db()
         async with opened(await Browser.of(user)):
             early = Connection(headers=old)
             await early.connect()
