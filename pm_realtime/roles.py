@@ -3,6 +3,8 @@
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
+from django.db.models import Model
+from django.db.models.fields.related_descriptors import ManyToManyDescriptor
 from django.utils.module_loading import import_string
 
 from pm_realtime.conf import conf
@@ -38,18 +40,41 @@ def resolve_role(user: Any) -> str | None:
     A superuser has the highest role. A member of a Django group with the name of a role has that
     role. Staff have ``admin``, if there is such a role. Any other logged-in user has the lowest.
     One query.
+
+    Groups are those of :func:`has_django_groups`. Superusers and staff are those whose model has
+    the flag and whose flag is ``True``: a text such as "False" or a method is no flag.
     """
     if not user.is_authenticated:
         return None
     roles = conf.ROLES
-    if getattr(user, "is_superuser", False):
+    if _is_flagged(user, "is_superuser"):
         return roles[-1]
     found = {roles[0]}
-    if getattr(user, "is_staff", False):
+    if _is_flagged(user, "is_staff"):
         found.add("admin")
-    if hasattr(user, "groups"):
+    if has_django_groups(user.__class__):
         found.update(_group_names(user))
     return max((role for role in roles if role in found), key=rank)
+
+
+def has_django_groups(model: type) -> bool:
+    """Whether ``groups`` of a user model is its many-to-many relation to Django's own ``Group``.
+
+    Whoever may name something else that a site calls groups must not choose a role by it.
+    """
+    groups = getattr(model, "groups", None)
+    if not isinstance(groups, ManyToManyDescriptor) or groups.reverse:
+        return False
+    related: Any = groups.field.remote_field.model
+    # Its module cannot be imported on a site without `django.contrib.auth`.
+    group = related._meta.concrete_model
+    return (group.__module__, group.__name__) == ("django.contrib.auth.models", "Group")
+
+
+def _is_flagged(user: Any, name: str) -> bool:
+    # A lazy object has the class of its user, and no attributes of its own.
+    model = user.__class__
+    return issubclass(model, Model) and hasattr(model, name) and getattr(user, name, None) is True
 
 
 def _group_names(user: Any) -> list[str]:

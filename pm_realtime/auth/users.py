@@ -10,7 +10,7 @@ from django.utils.module_loading import import_string
 
 from pm_realtime.auth.identity import Identity
 from pm_realtime.conf import Conf, conf
-from pm_realtime.roles import role_of
+from pm_realtime.roles import has_django_groups, role_of
 
 
 class CurrentUsers:
@@ -95,7 +95,6 @@ def _primary_key(identity: Identity) -> Any:
 def _load_users(keys: Iterable[Any]) -> dict[Any, Any]:
     model = get_user_model()
     found = model._default_manager.filter(pk__in=keys)
-    has_groups = any(field.name == "groups" for field in model._meta.many_to_many)
-    if has_groups and is_default_resolver():
+    if has_django_groups(model) and is_default_resolver():
         found = found.prefetch_related("groups")
     return {user.pk: user for user in found} if keys else {}
