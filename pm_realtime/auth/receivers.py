@@ -89,8 +89,12 @@ def _reconnect(*, setting: str, **kwargs: Any) -> None:
 
 
 def _user_models() -> list[type[Model]]:
-    """The user model, its proxies and its child models: each is a sender of its own."""
-    return [model for model in apps.get_models() if issubclass(model, get_user_model())]
+    """The user model and the models of the same rows: each is a sender of its own.
+
+    These are its proxies and child models, and the models that it is a proxy or child of.
+    """
+    user: Any = get_user_model()._meta.concrete_model
+    return [each for each in apps.get_models() if issubclass(each, user) or issubclass(user, each)]
 
 
 @_harmless

@@ -10,6 +10,7 @@ from django.db import connection as database
 from django.test.utils import isolate_apps
 
 from pm_realtime.auth import receivers
+from tests.people.models import Member
 from tests.support.helpers import Connection, errors_of
 from tests.support.sessions import Browser, store_of
 
@@ -74,6 +75,17 @@ async def test_change_in_an_async_view_under_wsgi_is_sent(far, rarely, user):
 def test_site_without_users_starts(settings):
     settings.INSTALLED_APPS = ["pm_realtime"]
     receivers.connect_receivers()
+
+
+@pytest.mark.parametrize("name", ["Employee", "Clerk"])
+async def test_user_deactivated_through_the_parent_model_is_disconnected(rarely, settings, name):
+    settings.AUTH_USER_MODEL = f"people.{name}"
+    user = await get_user_model().objects.acreate(username="someone")
+    async with Connection(user=user) as connection:
+        member = await Member.objects.aget()
+        member.is_active = False
+        await member.asave()
+        await connection.assert_closed(4504)
 
 
 @pytest.fixture

@@ -67,6 +67,17 @@ class Member(AbstractBaseUser):
     objects = MemberManager()
 
 
+class Employee(Member):
+    """A child model: a row of its own beside that of its :class:`Member`."""
+
+
+class Clerk(Member):
+    """A proxy: another class for the rows of :class:`Member`."""
+
+    class Meta:
+        proxy = True
+
+
 class Membership(models.Model):
     member = models.ForeignKey(Member, models.CASCADE)
     group = models.ForeignKey(Group, models.CASCADE)
