@@ -1,9 +1,12 @@
 """The ASGI application of a site, made in one call: Django's HTTP and the WebSocket."""
 
 import logging
+import sys
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.asgi import get_asgi_application as get_django_application
 from django.http import HttpRequest
 
@@ -34,17 +37,51 @@ class Application:
             await self.http(scope, receive, send)
 
 
+class StaticFiles(ASGIStaticFilesHandler):
+    """Django's handler of static files, also below the server's ``root_path``."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        path = _without_prefix(scope, scope.get("root_path", ""))
+        if self._should_handle(path):
+            scope = {**scope, "path": path, "root_path": ""}
+        await super().__call__(scope, receive, send)
+
+
 def get_asgi_application() -> Application:
-    """Django's ASGI application with the WebSocket mounted at ``PATH``. Sets Django up."""
+    """Django's ASGI application with the WebSocket mounted at ``PATH``. Sets Django up.
+
+    With ``DEBUG`` and ``django.contrib.staticfiles``, it also serves the static files, as
+    ``runserver`` does.
+    """
     http = get_django_application()
+    if _serves_static_files():
+        http = StaticFiles(http)
     expect_sockets()
     return Application(http, RealtimeConsumer.as_asgi())
 
 
+def _serves_static_files() -> bool:
+    """Whether to serve static files here. ``runserver`` decides that for itself."""
+    return bool(
+        settings.DEBUG
+        and settings.STATIC_URL
+        and apps.is_installed("django.contrib.staticfiles")
+        # An app that tells runserver to leave the files to the middleware of WhiteNoise.
+        and not apps.is_installed("whitenoise.runserver_nostatic")
+        and sys.argv[1:2] != ["runserver"]
+    )
+
+
 def _is_ours(scope: Any) -> bool:
     prefix = settings.FORCE_SCRIPT_NAME or scope.get("root_path", "")
-    path: str = scope["path"].removeprefix(prefix.rstrip("/"))
-    return path.strip("/") == conf.PATH.strip("/")
+    return _without_prefix(scope, prefix).strip("/") == conf.PATH.strip("/")
+
+
+def _without_prefix(scope: Any, prefix: str) -> str:
+    """The path below ``prefix``; the whole path if a proxy has removed the prefix already."""
+    path: str = scope["path"]
+    prefix = prefix.rstrip("/")
+    return path.removeprefix(prefix) if path.startswith(f"{prefix}/") else path
 
 
 async def _deny(scope: Any, receive: Any, send: Any) -> None:

@@ -1,5 +1,6 @@
 """Mounting of the WebSocket, by the application of this package or one of the site."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -7,8 +8,11 @@ import sys
 import pytest
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.testing import ApplicationCommunicator, WebsocketCommunicator
+from django.conf import settings as django_settings
 from django.core.asgi import get_asgi_application as get_django_application
+from django.urls import set_script_prefix
 
+from pm_realtime import routing
 from pm_realtime.asgi import get_asgi_application
 from pm_realtime.routing import websocket_urlpatterns
 from tests.support.helpers import EVENT_TIMEOUT_SECONDS, Connection, errors_of
@@ -38,16 +42,20 @@ async def is_served(communicator):
     return accepted
 
 
-async def request(path, method="GET", headers=(), app=application):
-    """Status, headers and body of the answer to an HTTP request."""
-    scope = {
+def http_scope(path, method="GET", headers=(), root_path=""):
+    return {
         "type": "http",
         "method": method,
         "path": path,
+        "root_path": root_path,
         "query_string": b"",
         "headers": [(b"host", b"testserver"), *headers],
     }
-    communicator = ApplicationCommunicator(app, scope)
+
+
+async def request(path, method="GET", headers=(), app=application):
+    """Status, headers and body of the answer to an HTTP request."""
+    communicator = ApplicationCommunicator(app, http_scope(path, method, headers))
     await communicator.send_input({"type": "http.request", "body": b""})
     start = await communicator.receive_output(EVENT_TIMEOUT_SECONDS)
     body = await communicator.receive_output(EVENT_TIMEOUT_SECONDS)
@@ -70,6 +78,7 @@ async def request(path, method="GET", headers=(), app=application):
         ("/api", "", False),
         ("/api/ws/more", "", False),
         ("/api/wss", "", False),
+        ("/mountedapi/ws", "/mounted", False),
         ("/API/WS", "", False),
         ("/somewhere/else", "", False),
     ],
@@ -122,6 +131,102 @@ async def test_lifespan_is_answered():
         answer = await communicator.receive_output(EVENT_TIMEOUT_SECONDS)
         assert answer == {"type": f"lifespan.{event}.complete"}
     await communicator.wait(EVENT_TIMEOUT_SECONDS)
+
+
+@pytest.fixture
+def static_site(settings):
+    """A site in development, with ``staticfiles``."""
+    settings.DEBUG = True
+    settings.STATIC_URL = "assets/"
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "django.contrib.staticfiles"]
+    return settings
+
+
+CLIENT_FILE = "pm_realtime/client.js"
+
+
+async def is_static(path, root_path="", app=None):
+    found = app or get_asgi_application()
+    communicator = ApplicationCommunicator(found, http_scope(path, root_path=root_path))
+    await communicator.send_input({"type": "http.request", "body": b""})
+    start = await communicator.receive_output(EVENT_TIMEOUT_SECONDS)
+    body = await communicator.receive_output(EVENT_TIMEOUT_SECONDS)
+    while body.get("more_body"):
+        body = await communicator.receive_output(EVENT_TIMEOUT_SECONDS)
+    await communicator.wait(EVENT_TIMEOUT_SECONDS)
+    return start["status"] == 200 and b"javascript" in dict(start["headers"])[b"Content-Type"]
+
+
+@pytest.mark.parametrize(
+    ("url", "prefix", "path", "root_path"),
+    [
+        ("assets/", None, "/assets/", ""),
+        ("/files/s/", None, "/files/s/", ""),
+        ("assets/", None, "/sub/assets/", "/sub"),
+        ("assets/", None, "/assets/", "/sub"),
+        ("/assets/", "/sub", "/assets/", ""),
+        ("/assets/", None, "/sub/assets/", "/sub/"),
+    ],
+)
+async def test_static_files_are_served_in_development(static_site, url, prefix, path, root_path):
+    static_site.STATIC_URL = url
+    static_site.FORCE_SCRIPT_NAME = prefix
+    assert await is_static(path + CLIENT_FILE, root_path)
+    assert not await is_static(path + "pm_realtime/no.js", root_path)
+    assert not await is_static("/elsewhere/" + CLIENT_FILE, root_path)
+
+
+async def test_relative_static_url_is_below_the_script_name(static_site):
+    static_site.FORCE_SCRIPT_NAME = "/sub"
+    set_script_prefix("/sub")
+    try:
+        assert await is_static("/sub/assets/" + CLIENT_FILE)
+    finally:
+        set_script_prefix("/")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"DEBUG": False},
+        {"STATIC_URL": None},
+        {"STATIC_URL": "https://cdn.example/assets/"},
+        {"STATIC_URL": "//cdn.example/assets/"},
+        {"INSTALLED_APPS": django_settings.INSTALLED_APPS},
+    ],
+    ids=str,
+)
+async def test_static_files_are_left_to_others(static_site, changes):
+    for name, value in changes.items():
+        setattr(static_site, name, value)
+    assert not await is_static("/assets/" + CLIENT_FILE)
+
+
+async def test_runserver_decides_by_itself_about_static_files(static_site, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["manage.py", "runserver", "--nostatic"])
+    assert not await is_static("/assets/" + CLIENT_FILE)
+
+
+async def test_websocket_and_pages_work_beside_static_files(static_site, transactional_db):
+    app = get_asgi_application()
+    assert await is_served(websocket("/api/ws", app=app))
+    assert (await request("/api/ws", app=app))[0] == 426
+    assert (await request("/memory/", app=app))[0] == 200
+
+
+@pytest.mark.parametrize("name", ["/sub", "/sub/", "/a/b", "/v1.0"])
+async def test_urlpatterns_take_the_url_of_the_tag_below_a_script_name(settings, name):
+    settings.FORCE_SCRIPT_NAME = name
+    (route,) = importlib.reload(routing).websocket_urlpatterns
+    router = URLRouter([route])
+    try:
+        assert await is_served(websocket(f"{name.rstrip('/')}/api/ws", app=router))
+        assert await is_served(websocket("/api/ws/", app=router))
+        assert await is_served(websocket(f"{name.rstrip('/')}/api/ws", name.rstrip("/"), router))
+        assert route.pattern.match("other/api/ws") is None
+    finally:
+        settings.FORCE_SCRIPT_NAME = None
+        importlib.reload(routing)
 
 
 @pytest.mark.parametrize("path", ["/api/ws", "/api/ws/"])

@@ -86,6 +86,7 @@ async def test_view_pushes_to_user_room_role_and_all(project, kind):
     assert command[:2] == [kind, "mysite.asgi:application"]
     with project(kind) as server:
         assert "no issues" in server.manage("check")
+        assert server.get("/static/pm_realtime/client.js").status == 200
         user, boss = server.log_in("ada"), server.log_in("boss", is_superuser=True)
         async with connect(server, user) as ada, connect(server, boss) as master:
             await ada.subscribe("project:42")
@@ -110,19 +111,27 @@ async def test_rooms_have_their_options(project):
             assert sent["payload"]["code"] == "FORBIDDEN"
 
 
+@pytest.mark.parametrize("form", ["list", "tuple"])
+def test_apps_may_be_a_list_or_a_tuple(form):
+    site = {"INSTALLED_APPS": {"list": list, "tuple": tuple}[form](["mysite"])}
+    for lines in readme.blocks()["append: mysite/settings.py"]:
+        exec(lines, site)
+    exec(readme.block("append: runserver: mysite/settings.py"), site)
+    assert site["INSTALLED_APPS"] == ["daphne", "mysite", "pm_realtime"]
+
+
 def test_tests_of_the_site_pass(project):
     assert "Ran 2 tests" in project("uvicorn").run("test").stderr
 
 
 @pytest.mark.browser
 @pytest.mark.asyncio(loop_scope="module")
-async def test_page_with_the_client_works_under_runserver(project, browser):
-    made = project("runserver")
-    made.add(
-        "mysite/settings.py",
-        'INSTALLED_APPS.insert(0, "daphne")\nASGI_APPLICATION = "mysite.asgi.application"',
-        append=True,
-    )
+@pytest.mark.parametrize("kind", ["runserver", "uvicorn"])
+async def test_page_with_the_client_works(project, browser, kind):
+    made = project(kind)
+    if kind == "runserver":
+        lines = readme.block("append: runserver: mysite/settings.py")
+        made.add("mysite/settings.py", lines, append=True)
     with made as server:
         cookie = server.log_in("boss", is_superuser=True)
         page = await browser.new_page()
