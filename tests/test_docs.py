@@ -11,10 +11,8 @@ import uvicorn
 from daphne.cli import CommandLineInterface
 from django.core.checks import run_checks
 
-from pm_realtime import aget_stats, asend_to_user
 from pm_realtime.conf import Conf
 from pm_realtime.protocol import CloseCode
-from pm_realtime.testing import RealtimeCommunicator
 from tests.support.valkey import Valkey
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "deployment.md"
@@ -43,12 +41,6 @@ def channel_layers(name):
 def layer_on(hosts):
     backend = "channels_redis.pubsub.RedisPubSubChannelLayer"
     return {"default": {"BACKEND": backend, "CONFIG": {"hosts": hosts}}}
-
-
-def acl_rules():
-    user, name, *rules = BLOCKS["redis: acl"].split()
-    assert user == "user"
-    return name, rules
 
 
 def test_uvicorn_accepts_the_command_which_is_also_that_of_the_unit():
@@ -122,33 +114,6 @@ def test_every_setting_and_close_code_exists():
 def test_layers_pass_the_checks(settings, name):
     settings.CHANNEL_LAYERS = channel_layers(name)
     assert [each for each in run_checks() if str(each.id).startswith("pm_realtime.")] == []
-
-
-async def test_user_of_the_acl_has_all_permissions_that_the_package_needs(
-    settings, user, configure
-):
-    valkey = Valkey()
-    try:
-        admin = valkey.client()
-        name, rules = acl_rules()
-        admin.execute_command("ACL", "SETUSER", name, "reset", *rules)
-        secret = next(rule[1:] for rule in rules if rule.startswith(">"))
-        address = f"redis://{name}:{secret}@127.0.0.1:{valkey.port}/0"
-        settings.CHANNEL_LAYERS = layer_on([address])
-        configure(ROOMS={"hall": {"max_connections": 5}})
-        async with (
-            RealtimeCommunicator(user=user) as first,
-            RealtimeCommunicator(user=user) as second,
-        ):
-            for connection in (first, second):
-                await connection.subscribe("hall")
-            await asend_to_user(user, "hello", {"n": 1})
-            for connection in (first, second):
-                await connection.assert_push("hello", {"n": 1})
-            assert (await aget_stats())["roomStats"] == {"hall": 2}
-        assert admin.acl_log() == []
-    finally:
-        valkey.kill()
 
 
 def test_valkey_accepts_the_settings():

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from pm_realtime.concurrency import BoundedCalls, PerLoop
 from pm_realtime.exceptions import BackendError, OutageError
 from pm_realtime.layer.wire import Message
-from pm_realtime.redis import is_lost_connection
+from pm_realtime.observability import LAYER, log_refusal
+from pm_realtime.redis import describe, is_lost_connection
 
 if TYPE_CHECKING:
     from pm_realtime.layer.channels_redis import ThreadPublisher
@@ -54,8 +55,11 @@ class GuardedCalls:
         except BackendError:
             raise
         except Exception as error:
-            kind = OutageError if is_lost_connection(error) else BackendError
-            raise kind(_ERROR_PREFIX + reason_of(error)) from error
+            kind, reason = BackendError, reason_of(error)
+            if is_lost_connection(error):
+                kind = OutageError
+                log_refusal(LAYER, reason)
+            raise kind(_ERROR_PREFIX + reason) from error
 
     async def _run_if_closed(self, call: Callable[[], Awaitable[R]]) -> R:
         self.check_breaker()
@@ -80,7 +84,8 @@ def reason_of(error: Exception) -> str:
     """The text of ``error`` for a log line that already names the layer."""
     if isinstance(error, BackendError):
         return str(error).removeprefix(_ERROR_PREFIX)
-    return str(error) if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"
+    text = describe(error)
+    return text if isinstance(error, TimeoutError) else f"{type(error).__name__}: {text}"
 
 
 class LayerAdapter:

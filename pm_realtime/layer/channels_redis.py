@@ -22,11 +22,12 @@ from pm_realtime.layer.adapter import (
     LayerAdapter,
 )
 from pm_realtime.layer.wire import Message
-from pm_realtime.observability import LAYER, outage
+from pm_realtime.observability import LAYER, log_refusal, outage
 from pm_realtime.redis import (
     SERVER_ERRORS,
     address_of,
     default_socket_timeout,
+    describe,
     driver_for_threads,
     host_problems,
     is_lost_connection,
@@ -145,7 +146,8 @@ def _report_lost_subscription(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
     if not is_lost_connection(error):
         return True
-    outage.begin(SUBSCRIPTIONS, LAYER, error)
+    log_refusal(LAYER, describe(error))
+    outage.begin(SUBSCRIPTIONS, LAYER, describe(error))
     return False
 
 
@@ -234,7 +236,9 @@ class _Server:
         try:
             self._redis.publish(channel, text)
         except SERVER_ERRORS as error:
-            raise OutageError(f"{self._name}: {error}") from error
+            reason = f"{self._name}: {describe(error)}"
+            log_refusal(LAYER, reason)
+            raise OutageError(reason) from error
         except (ValueError, TypeError, AttributeError) as error:
             # A wrong value of an option that is only read when a socket is opened.
             raise BackendError(f"{self._name}: {type(error).__name__}: {error}") from error

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from typing import Final
 
 from pm_realtime.concurrency import after_fork
+from pm_realtime.observability.log_throttle import throttle
+from pm_realtime.redis import refusal_in
 
 logger = logging.getLogger("pm_realtime.connection")
 
@@ -24,6 +26,16 @@ STATE: Final = "the shared state"
 QUIET_OUTAGE_SECONDS: Final = 10.0
 #: An outage of this length is always logged.
 LONG_OUTAGE_SECONDS: Final = 2.0
+
+
+def log_refusal(part: str, reason: str) -> None:
+    """Log ``reason``, if it is that a server refuses a user or a command: it does not pass.
+
+    The line of an outage names only the reason that was there first.
+    """
+    refusal = refusal_in(reason)
+    if refusal and throttle.note(("refusal", part, refusal)):
+        logger.error("Redis refuses what %s needs: %s.", part, reason)
 
 
 class Outage:

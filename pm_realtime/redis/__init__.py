@@ -9,4 +9,5 @@ from pm_realtime.redis.driver import (
     is_lost_connection,
 )
 from pm_realtime.redis.pools import HOST_FORMS, address_of, host_problems, open_pools, read_hosts
+from pm_realtime.redis.refusals import describe, refusal_in
 # fmt: on

@@ -12,10 +12,12 @@ from pm_realtime.concurrency import BoundedCalls
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError, OutageError
 from pm_realtime.layer import is_on_redis, layer_name, layer_options
+from pm_realtime.observability import STATE, log_refusal
 from pm_realtime.redis import (
     HOST_FORMS,
     SERVER_ERRORS,
     address_of,
+    describe,
     driver_for_asyncio,
     host_problems,
     is_installed,
@@ -80,8 +82,10 @@ class Client:
         try:
             return await self._calls.run(partial(self._run, registered, keys, arguments))
         except CLIENT_ERRORS as error:
-            what = str(error) or f"no answer within {self._timeout:g} s"
-            raise OutageError(f"Redis at {self.address}: {what}") from error
+            what = describe(error) or f"no answer within {self._timeout:g} s"
+            reason = f"Redis at {self.address}: {what}"
+            log_refusal(STATE, reason)
+            raise OutageError(reason) from error
 
     async def _run(self, script: Any, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         async with self._closing:

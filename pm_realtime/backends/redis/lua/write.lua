@@ -7,7 +7,10 @@
 local written = redis.call('HGET', KEYS[2], 'generation') or 0
 if tonumber(written) > tonumber(ARGV[1]) then return false end
 if tonumber(ARGV[3]) > 0 and redis.call('EXISTS', KEYS[1]) == 0 then
-  redis.call('SET', SETTLING, 1, 'PX', ARGV[3])
+  -- Not SET, which an ACL for version 0.1 does not allow.
+  redis.call('DEL', SETTLING)
+  redis.call('HSET', SETTLING, 'node', KEYS[2])
+  redis.call('PEXPIRE', SETTLING, ARGV[3])
 end
 redis.call('DEL', KEYS[2], KEYS[3])
 local first_room = 5 + tonumber(ARGV[4])
