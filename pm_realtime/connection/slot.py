@@ -12,7 +12,7 @@ from pm_realtime.exceptions import BackendError, CloseConnection
 from pm_realtime.hub import receive_control
 from pm_realtime.layer import Close
 from pm_realtime.protocol import CloseCode
-from pm_realtime.push import adisconnect_connection
+from pm_realtime.push import aevict
 
 REPLACED: Final = Close(int(CloseCode.REPLACED), "replaced by a newer connection")
 #: Seconds for which a new connection waits until those that it replaces are sent their close.
@@ -80,6 +80,6 @@ async def _evict(connection_ids: Iterable[str]) -> None:
     theirs in the backend's list of evicted connections."""
     for connection_id in connection_ids:
         try:
-            await adisconnect_connection(connection_id, code=REPLACED.code, reason=REPLACED.reason)
+            await aevict(connection_id, REPLACED)
         except BackendError:
             _close_here(connection_id)

@@ -2,7 +2,7 @@
 
 # fmt: off
 from pm_realtime.push.control import (
-    adisconnect_connection, adisconnect_user, arefresh_room, arefresh_user, asubscribe,
+    adisconnect_connection, adisconnect_user, aevict, arefresh_room, arefresh_user, asubscribe,
     aunsubscribe, disconnect_connection, disconnect_user, refresh_after_commit, refresh_room,
     refresh_user, send_control, subscribe, unsubscribe,
 )

@@ -10,7 +10,7 @@ from typing import Any
 from pm_realtime import layer
 from pm_realtime.layer import ControlMessage, Refresh
 from pm_realtime.protocol import CloseCode
-from pm_realtime.push.outgoing import Outgoing, send_from_signal
+from pm_realtime.push.outgoing import Outgoing, asend, send_from_signal
 from pm_realtime.push.targets import connection_group, room_name, user_key
 from pm_realtime.push.twins import sending_twins
 
@@ -52,22 +52,38 @@ def _to_members(group: str, message: ControlMessage) -> Outgoing[None]:
     return Outgoing(group, layer.control_message(group, message), None, False)
 
 
-def _disconnect_user(
-    user: Any, *, code: int = CloseCode.DISCONNECTED, reason: str = ""
-) -> Outgoing[None]:
-    """Close every connection of ``user`` at once, with ``code`` (1000 or 3000 to 4999).
+async def aevict(connection_id: str, close: layer.Close) -> None:
+    """Close a connection that is open and not counted any more."""
+    await asend(_to_members(connection_group(connection_id), close))
 
-    Clients reconnect by themselves after a code for which
-    :func:`pm_realtime.protocol.may_reconnect` is true; after the default, 4503, they do not.
+
+def _disconnect_user(
+    user: Any,
+    *,
+    code: int = CloseCode.DISCONNECTED,
+    reason: str = "",
+    on_commit: bool = True,
+) -> Outgoing[None]:
+    """Close every connection of ``user``, with ``code`` (1000 or 3000 to 4999).
+
+    Also those that are just opening, but none that begins to open later. Clients reconnect by
+    themselves after a code for which :func:`pm_realtime.protocol.may_reconnect` is true; after the
+    default, 4503, they do not. Inside ``transaction.atomic()`` it waits for the commit, unless
+    ``on_commit`` is False.
     """
-    return _to_members(layer.user_group(user_key(user)), _close(code, reason))
+    target = layer.user_group(user_key(user))
+    return _to_every_process(target, _close(code, reason), on_commit)
 
 
 def _disconnect_connection(
-    connection_id: str, *, code: int = CloseCode.DISCONNECTED, reason: str = ""
+    connection_id: str,
+    *,
+    code: int = CloseCode.DISCONNECTED,
+    reason: str = "",
+    on_commit: bool = True,
 ) -> Outgoing[None]:
-    """Close one connection at once; otherwise as :func:`disconnect_user`."""
-    return _to_members(connection_group(connection_id), _close(code, reason))
+    """Close one connection; otherwise as :func:`disconnect_user`."""
+    return _to_every_process(connection_group(connection_id), _close(code, reason), on_commit)
 
 
 def _close(code: int, reason: str) -> ControlMessage:

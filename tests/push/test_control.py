@@ -1,9 +1,13 @@
 """Server code that closes connections and moves them between rooms."""
 
+import asyncio
 import uuid
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.db import transaction
 
+import pm_realtime
 from pm_realtime import aget_stats
 from tests.support.helpers import Connection, assert_envelope
 
@@ -52,6 +56,38 @@ async def test_pushes_before_a_disconnect_arrive(helpers, user):
         assert (await connection.receive_output())["type"] == "websocket.close"
         await connection.assert_ended()
         assert connection.output_queue.empty()
+
+
+@pytest.mark.parametrize("is_rolled_back", [True, False])
+async def test_disconnect_in_a_transaction_waits_for_its_commit(user, editor, is_rolled_back):
+    loop = asyncio.get_running_loop()
+
+    def change():
+        with transaction.atomic():
+            pm_realtime.disconnect_user(user)
+            pm_realtime.disconnect_connection(other.connection_id)
+            asyncio.run_coroutine_threadsafe(connection.so_far(), loop).result()
+            transaction.set_rollback(is_rolled_back)
+
+    async with Connection(user=user) as connection, Connection(user=editor) as other:
+        await sync_to_async(change)()
+        if is_rolled_back:
+            assert await connection.types_so_far() == []
+            assert await other.is_alive()
+        else:
+            await connection.assert_closed(4503)
+            await other.assert_closed(4503)
+
+
+async def test_disconnect_without_on_commit_is_sent_at_once(user):
+    def change():
+        with transaction.atomic():
+            pm_realtime.disconnect_user(user, on_commit=False)
+            transaction.set_rollback(True)
+
+    async with Connection(user=user) as connection:
+        await sync_to_async(change)()
+        await connection.assert_closed(4503)
 
 
 # Rooms
