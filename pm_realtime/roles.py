@@ -60,7 +60,7 @@ def resolve_role(user: Any) -> str | None:
 def has_django_groups(model: type) -> bool:
     """Whether ``groups`` of a user model is its many-to-many relation to Django's own ``Group``.
 
-    Whoever may name something else that a site calls groups must not choose a role by it.
+    Names of anything else that a site calls groups are not a source of roles.
     """
     groups = getattr(model, "groups", None)
     if not isinstance(groups, ManyToManyDescriptor) or groups.reverse:

@@ -45,7 +45,7 @@ class Named:
 
 
 class FakeManager:
-    """What a site may have in ``groups``: it answers as Django's manager does."""
+    """A manager of the site's own, which answers as Django's does."""
 
     def all(self):
         return [Named("master")]
@@ -105,7 +105,7 @@ def test_relations_to_other_models_give_the_lowest_role_without_a_query():
         pass
 
     class Team(Group):
-        """A row of its own beside each group: whoever may make a team names it."""
+        """A row of its own beside that of a group, made and named by users."""
 
         class Meta:
             app_label = "people"

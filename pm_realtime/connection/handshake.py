@@ -152,15 +152,20 @@ class Handshake:
         return hub.missed.resume(self._connection, position)
 
     async def _join_own_groups(self, hub: Hub, began: float) -> None:
-        """Receive pushes and control messages, also those since the user was read."""
+        """Receive pushes and control messages, also those since the user was read.
+
+        Pushes are held until the effect of those control messages is known.
+        """
         connection = self._connection
         own_groups = groups_of(connection.identity, connection.connection_id)
+        self._revocation.hold()
         await hub.join_all(connection, own_groups)
         # Not earlier: a role that is lost meanwhile could not leave a group that is still joined.
         self._revocation.start()
         connection.catch_up(began, own_groups)
         if connection.connection_state >= State.CLOSING:
             raise StopConsumer
+        self._revocation.release()
 
     async def _take_slot(self, former: str | None, elsewhere: str) -> None:
         """Count the connection in, and the client's last one out: ``former`` if it was open in this

@@ -94,6 +94,20 @@ class Revocation:
         while self._certain is not None:
             await self._certain.wait()
 
+    def hold(self) -> None:
+        """Hold what arrives until :meth:`release` was called as often as this."""
+        self._holds += 1
+        if self._certain is None:
+            self._certain = asyncio.Event()
+            get_hub().fan_out.hold(self._connection)
+
+    def release(self) -> None:
+        self._holds -= 1
+        if self._holds == 0 and self._certain is not None:
+            get_hub().fan_out.release_held(self._connection)
+            self._certain.set()
+            self._certain = None
+
     def refresh(self, change: str | None = None) -> None:
         """Something has changed, ``change`` if that was expected: hold everything until it is
         known what."""
@@ -132,7 +146,7 @@ class Revocation:
     def refresh_room(self, room: str) -> None:
         """The rules of ``room`` have changed."""
         if room in self._connection.rooms:
-            self._hold()
+            self.hold()
             self._connection.begin(self._reconsider(room))
 
     def end_session(self, session: str) -> None:
@@ -255,13 +269,13 @@ class Revocation:
             return
         if version == self.version and self._is_suspect and not self._pending:
             self._is_suspect = False
-            self._release()
+            self.release()
 
     async def _reconsider(self, room: str) -> None:
         try:
             await reconsider(self._connection, [room])
         finally:
-            self._release()
+            self.release()
 
     async def _follow_role(self) -> None:
         role = self.identity.role
@@ -279,20 +293,7 @@ class Revocation:
         """Hold everything until :meth:`_follow` releases it, however many reasons there are."""
         if not self._is_suspect:
             self._is_suspect = True
-            self._hold()
-
-    def _hold(self) -> None:
-        self._holds += 1
-        if self._certain is None:
-            self._certain = asyncio.Event()
-            get_hub().fan_out.hold(self._connection)
-
-    def _release(self) -> None:
-        self._holds -= 1
-        if self._holds == 0 and self._certain is not None:
-            get_hub().fan_out.release_held(self._connection)
-            self._certain.set()
-            self._certain = None
+            self.hold()
 
 
 def groups_of(identity: Identity, connection_id: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Changes of rights that arrive during a recheck, a handshake or the join of a room."""
 
 import asyncio
+import json
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -10,10 +11,15 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 
 from pm_realtime import (
+    abroadcast,
+    adisconnect_connection,
+    adisconnect_user,
     aget_connection,
     arefresh_user,
     asend_to_role,
     asend_to_room,
+    asend_to_user,
+    disconnect_user,
     send_to_room,
 )
 from pm_realtime.auth import (
@@ -24,7 +30,7 @@ from pm_realtime.auth import (
 from pm_realtime.backends import get_backend
 from pm_realtime.connection import RealtimeConsumer
 from pm_realtime.hub import Hub, get_hub, use_hub
-from pm_realtime.layer import role_group, room_group
+from pm_realtime.layer import connection_group, role_group, room_group
 from tests.connection.revoking import (
     application,
     demoted,
@@ -154,10 +160,10 @@ class StoppingHub(Hub):
     def __init__(self, group):
         super().__init__()
         self.stop = Stop()
-        self._stops_at = group
+        self.stops_at = group
 
     async def join(self, member, group, **options):
-        if group == self._stops_at:
+        if group == self.stops_at:
             await self.stop.wait()
         await super().join(member, group, **options)
 
@@ -175,6 +181,137 @@ async def interrupted(user, stop, meanwhile, application=None):
         yield connection
     finally:
         await connection.disconnect()
+
+
+@asynccontextmanager
+async def changed_before_its_groups_are_joined(user, change, push):
+    """A connection that is just opening; ``change()`` came when its user was read and no group was
+    joined, and ``push()`` when all groups but the last one were."""
+    consumers, stop = [], Stop()
+
+    class Stopping(RealtimeConsumer):
+        async def accept(self, *args, **kwargs):
+            consumers.append(self)
+            await stop.wait()
+            await super().accept(*args, **kwargs)
+
+    connection = Connection(
+        headers=(await Browser.of(user)).headers, application=Stopping.as_asgi()
+    )
+    use_hub(hub := StoppingHub(None))
+    async with Connection() as fence:
+        connecting = asyncio.create_task(connection.connect())
+        await stop.is_reached.wait()
+        hub.stops_at = connection_group(consumers[0].connection_id)
+        await change()
+        stop.go_on.set()
+        await hub.stop.is_reached.wait()
+        await push()
+        await fence.so_far()
+        hub.stop.go_on.set()
+        await connecting
+        try:
+            yield connection
+        finally:
+            await connection.disconnect()
+
+
+async def test_push_after_a_deactivation_is_held_while_groups_are_joined(rarely, user):
+    async def deactivate():
+        user.is_active = False
+        await user.asave()
+
+    async def push():
+        await asend_to_user(user, "secret")
+        await abroadcast("secret")
+
+    async with changed_before_its_groups_are_joined(user, deactivate, push) as connection:
+        await only_connected_then_closed(connection, 4504)
+
+
+async def only_connected_then_closed(connection, code):
+    found = []
+    while (event := await connection.receive_output())["type"] == "websocket.send":
+        found.append(json.loads(event["text"])["type"])
+    assert event["code"] == code
+    assert found in ([], ["connected"])
+
+
+async def test_push_after_a_demotion_is_held_while_groups_are_joined(rarely, editor):
+    async def push():
+        await asend_to_role("editor", "secret")
+        await asend_to_user(editor, "news")
+
+    demote = editor.groups.aclear
+    async with changed_before_its_groups_are_joined(editor, demote, push) as connection:
+        connection.connected = (await connection.receive())["payload"]
+        assert (await connection.receive())["type"] == "news"
+        await rechecked(connection)
+        assert await connection.types_so_far() == []
+
+
+async def test_pushes_while_groups_are_joined_arrive_if_nothing_has_changed(rarely, editor):
+    async def change():
+        await arefresh_user("00000000-0000-0000-0000-000000000000")
+
+    async def push():
+        for number in range(3):
+            await asend_to_role("editor", "news", number)
+
+    async with changed_before_its_groups_are_joined(editor, change, push) as connection:
+        first, *others = [await connection.receive() for _ in range(4)]
+        assert first["type"] == "connected"
+        assert [each["payload"] for each in others] == [0, 1, 2]
+        assert await connection.is_alive()
+
+
+async def in_a_transaction(user):
+    """The right ends, and the disconnect is sent, at the commit."""
+
+    def change():
+        with transaction.atomic():
+            disconnect_user(user)
+            User.objects.filter(pk=user.pk).update(is_active=False)
+
+    await now(change)
+
+
+@pytest.mark.parametrize("disconnect", [adisconnect_user, in_a_transaction])
+async def test_disconnect_reaches_a_user_whose_handshake_is_under_way(rarely, user, disconnect):
+    async def end_right():
+        await User.objects.filter(pk=user.pk).aupdate(is_active=False)
+        await disconnect(user)
+
+    async def push():
+        await asend_to_user(user, "secret")
+
+    async with changed_before_its_groups_are_joined(user, end_right, push) as connection:
+        await only_connected_then_closed(connection, 4503)
+
+
+async def test_disconnect_does_not_reach_handshakes_that_begin_after_it(rarely, user):
+    async with Connection(user=user) as before:
+        await adisconnect_user(user)
+        await before.assert_closed(4503)
+    async with Connection(user=user) as after:
+        await rechecked(after)
+        assert await after.is_alive()
+
+
+async def test_disconnect_reaches_a_connection_whose_handshake_is_under_way(rarely, user):
+    class Starting(RealtimeConsumer):
+        async def accept(self, *args, **kwargs):
+            await adisconnect_connection(self.connection_id, code=4000)
+            await fence.so_far()
+            await super().accept(*args, **kwargs)
+
+    connection = Connection(
+        headers=(await Browser.of(user)).headers, application=Starting.as_asgi()
+    )
+    async with Connection() as fence:
+        await connection.connect()
+        await only_connected_then_closed(connection, 4000)
+        assert await fence.is_alive()
 
 
 async def test_role_lost_while_its_groups_are_joined_is_left(rarely, editor):
