@@ -19,7 +19,7 @@ BUILT = Path(pm_realtime.__file__).parent / "static/pm_realtime"
 ENTRIES = ("auto", "client", "shared", "vue")
 CODES = range(1000, 5000)
 
-#: The size of client.js and auto.js, gzipped: the files of a page without Vue and shared tabs.
+#: The size of client.js, gzipped: the file of a page without Vue and shared tabs.
 MAX_CLIENT_BYTES = 9000
 
 
@@ -94,8 +94,7 @@ def test_source_map_has_its_sources(name):
 
 
 def test_client_stays_within_its_size():
-    loaded = b"".join((BUILT / name).read_bytes() for name in ("auto.js", "client.js"))
-    assert len(gzip.compress(loaded, 9)) < MAX_CLIENT_BYTES
+    assert len(gzip.compress((BUILT / "client.js").read_bytes(), 9)) < MAX_CLIENT_BYTES
 
 
 @pytest.mark.parametrize("path", sorted(SOURCES.rglob("*.js")), ids=lambda path: path.name)

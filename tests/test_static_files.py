@@ -22,7 +22,7 @@ REFERENCE = re.compile(r"""(?:from|import\()\s*["'](\.[^"']+)|^//# sourceMapping
 
 @pytest.fixture
 def collect(tmp_path):
-    """``collect(storage)`` collects the files of the client and returns the path of auto.js."""
+    """``collect(storage)`` collects the files of the client and returns what the tag names."""
 
     def collect_with(storage):
         with override_settings(
@@ -35,8 +35,10 @@ def collect(tmp_path):
             TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates"}],
         ):
             call_command("collectstatic", interactive=False, verbosity=0)
-            tag = Template("{% load pm_realtime %}{% realtime_client %}").render(Context())
-        return tmp_path / re.search(r'src="/static/([^"]+)"', tag)[1]
+            text = "{% load pm_realtime %}{% realtime_client shared=True %}"
+            tag = Template(text).render(Context())
+        named = re.findall(r'(?:src|href)="/static/([^"]+)"', tag)
+        return [tmp_path / name for name in named]
 
     return collect_with
 
@@ -60,16 +62,17 @@ def loaded_by(path):
 
 @pytest.mark.parametrize("storage", [PLAIN, HASHED, REWRITTEN])
 def test_every_reference_is_the_name_of_a_file(collect, storage):
-    auto = collect(storage)
-    modules = {"auto.js", "client.js", "shared.js"}
-    assert set(loaded_by(auto)) == modules | {f"{name}.map" for name in modules}
-    for path in auto.parent.glob("*.js"):
+    shared, client = collect(storage)
+    modules = {"client.js", "shared.js"}
+    assert set(loaded_by(client)) == modules | {f"{name}.map" for name in modules}
+    assert set(loaded_by(shared)) == {"shared.js", "shared.js.map"}
+    for path in client.parent.glob("*.js"):
         assert all(named.is_file() for named in references(path))
 
 
-def test_storage_that_rewrites_imports_uses_only_hashed_names(collect):
-    found = loaded_by(collect(REWRITTEN))
-    assert [path.name for path in found.values() if not HASHED_NAME.search(path.name)] == []
+@pytest.mark.parametrize("storage", [HASHED, REWRITTEN])
+def test_tag_names_hashed_files_only(collect, storage):
+    assert [path.name for path in collect(storage) if not HASHED_NAME.search(path.name)] == []
 
 
 def test_storage_of_the_documentation_is_the_one_of_these_tests():
@@ -77,8 +80,9 @@ def test_storage_of_the_documentation_is_the_one_of_these_tests():
     assert dedent(written) == (ROOT / "tests/site/storage.py").read_text()
 
 
-def test_client_starts_from_hashed_files_alone(collect, tmp_path):
-    module = collect(REWRITTEN)
+@pytest.mark.parametrize("storage", [HASHED, REWRITTEN])
+def test_client_starts_from_hashed_files_alone(collect, tmp_path, storage):
+    _, module = collect(storage)
     for path in module.parent.iterdir():
         if not HASHED_NAME.search(path.name):
             path.unlink()
@@ -90,8 +94,8 @@ def test_client_starts_from_hashed_files_alone(collect, tmp_path):
         }});
         let ready;
         document.addEventListener("realtime:ready", ({{ detail }}) => {{ ready = detail; }});
-        const {{ realtime }} = await import({json.dumps(module.as_uri())});
-        console.log(ready === realtime && window.realtime === realtime, realtime.status);
+        await import({json.dumps(module.as_uri())});
+        console.log(ready === window.realtime, ready.status);
     """
     done = run(node(), "--input-type=module", "--eval", script)
     assert done.stdout == "true stopped\n"

@@ -44,8 +44,15 @@ def attributes(arguments="", **context):
     )
     tags = Tags()
     tags.feed(text)
-    ((name, found),) = tags.found
+    *links, (name, found) = tags.found
     assert (name, found["type"], tags.text) == ("script", "module", "")
+    preloaded = {
+        "rel": "modulepreload",
+        "href": found.get("data-pm-shared"),
+        "nonce": found.get("nonce"),
+    }
+    expected = {name: value for name, value in preloaded.items() if value is not None}
+    assert links == ([("link", expected)] if "href" in expected else [])
     return found
 
 
@@ -55,7 +62,7 @@ def options(arguments="", **context):
 
 def test_tag_loads_the_module_and_has_the_path_of_the_settings():
     found = attributes()
-    assert found["src"] == "/static/pm_realtime/auto.js"
+    assert found["src"] == "/static/pm_realtime/client.js"
     assert json.loads(found["data-pm-realtime"]) == {"url": "/api/ws"}
     assert set(found) == {"type", "src", "data-pm-realtime"}
     with override_settings(PM_REALTIME={"PATH": "/live/ws/"}):
@@ -126,6 +133,15 @@ def test_shared_accepts_ids_of_any_type(user):
     assert options("shared=user", user=user) == {"url": "/api/ws", "shared": str(user)}
 
 
+@pytest.mark.parametrize("shared", [True, 7, "anna"])
+def test_shared_preloads_its_module_under_the_name_in_the_storage(shared):
+    found = attributes("shared=shared nonce='n'", shared=shared)
+    assert found["data-pm-shared"] == "/static/pm_realtime/shared.js"
+    with override_settings(PM_REALTIME={"CLIENT": {"shared": shared}}):
+        assert "data-pm-shared" in attributes()
+        assert "data-pm-shared" not in attributes("shared=False")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
@@ -186,5 +202,5 @@ def test_tag_has_the_nonce_of_the_page(arguments, context, nonce):
 def test_source_can_be_on_a_cdn():
     with override_settings(STATIC_URL="https://cdn.example.com/s/"):
         found = attributes()
-    assert found["src"] == "https://cdn.example.com/s/pm_realtime/auto.js"
+    assert found["src"] == "https://cdn.example.com/s/pm_realtime/client.js"
     assert json.loads(found["data-pm-realtime"])["url"] == "/api/ws"

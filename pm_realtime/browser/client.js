@@ -7,6 +7,7 @@ import { createOutbox } from "./core/outbox.js";
 import { createDeferred, ignorable } from "./core/promises.js";
 import { createReplies } from "./core/replies.js";
 import { createRooms } from "./core/rooms.js";
+import { startFromTag } from "./core/singleton.js";
 import { createStore } from "./core/store.js";
 
 export { backoffDelay } from "./core/backoff.js";
@@ -186,3 +187,5 @@ export function createRealtime(options = {}) {
   if (settings.autoConnect) realtime.connect();
   return realtime;
 }
+
+startFromTag(createRealtime);

@@ -8,7 +8,7 @@ import {
   ssrContextKey,
 } from "vue";
 
-import { LocalErrorCode, MessageType, RealtimeError } from "./client.js";
+import { LocalErrorCode, MessageType, RealtimeError, createRealtime } from "./client.js";
 import { complete } from "./core/envelope.js";
 import { ignorable } from "./core/promises.js";
 import { pageRealtime } from "./core/singleton.js";
@@ -33,7 +33,7 @@ const shared = new WeakMap();
 export function useWebSocket(options = {}) {
   if (isServer()) return inertWebSocket();
   const provided = hasInjectionContext() ? inject(realtimeKey, null) : null;
-  const realtime = provided ?? pageRealtime(options);
+  const realtime = provided ?? pageRealtime(createRealtime, options);
   const { refs, uses } = sharedBy(realtime);
   const rooms = new Set();
   const offs = new Set();

@@ -12,7 +12,9 @@ from django.utils.safestring import SafeString
 
 from pm_realtime.conf import as_javascript, conf, describe_fault
 
-MODULE: Final = "pm_realtime/auto.js"
+MODULE: Final = "pm_realtime/client.js"
+#: Loaded by that module for the option ``shared``.
+SHARED_MODULE: Final = "pm_realtime/shared.js"
 
 register = template.Library()
 
@@ -20,6 +22,9 @@ register = template.Library()
 @register.simple_tag(takes_context=True)
 def realtime_client(context: Context, nonce: object = None, **options: Any) -> SafeString:
     """Render the script tag that creates the page's client, ``window.realtime``.
+
+    It is one request, under any name that the storage of static files gives to the module. For
+    ``shared``, a link has the browser load the second module at the same time.
 
     ``options`` are those of ``createRealtime`` in Python's spelling, such as ``auto_connect``. They
     override ``PM_REALTIME["CLIENT"]``. For ``max_reconnect_attempts``, None and infinity mean an
@@ -32,10 +37,18 @@ def realtime_client(context: Context, nonce: object = None, **options: Any) -> S
         raise TemplateSyntaxError(f"realtime_client got {fault}")
     url = get_script_prefix() + conf.PATH.strip("/")
     given = {"url": url, **as_javascript(conf.CLIENT), **as_javascript(options)}
+    of_page = _nonce_attribute(_page_nonce(context) if nonce is None else nonce)
+    preload, shared = "", ""
+    if given.get("shared"):
+        address = static(SHARED_MODULE)
+        preload = format_html('<link rel="modulepreload" href="{}"{}>', address, of_page)
+        shared = format_html(' data-pm-shared="{}"', address)
     return format_html(
-        '<script type="module" src="{}"{} data-pm-realtime="{}"></script>',
+        '{}<script type="module" src="{}"{}{} data-pm-realtime="{}"></script>',
+        preload,
         static(MODULE),
-        _nonce_attribute(_page_nonce(context) if nonce is None else nonce),
+        of_page,
+        shared,
         json.dumps(given),
     )
 

@@ -1,4 +1,4 @@
-/** auto.js, which `{% realtime_client %}` loads, in a page of stubs with a fake server. */
+/** The start of the page's client by its tag, through auto.js, in stubs with a fake server. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
@@ -27,7 +27,7 @@ async function load(t, options, { readyState = "interactive", before = () => {} 
     removeEventListener: window.removeEventListener.bind(window),
   });
   delete globalThis[KEY];
-  before(document);
+  before(document, window);
   pages += 1;
   const { realtime } = await import(`${MODULE}?page=${pages}`);
   t.after(() => {
@@ -90,12 +90,58 @@ test("null means an unlimited number of attempts", async (t) => {
   assert.ok(server.connections.length > 7);
 });
 
-test("the documented listener gets the client before it connects", async (t) => {
+for (const position of ["above", "below"]) {
+  test(`the documented line ${position} the tag gets the client`, async (t) => {
+    const said = [];
+    t.mock.method(console, "log", (...words) => said.push(words.join(" ")));
+    const code = new Function("window", block("docs/client.md", "example: ready"));
+    const before = position === "above" ? (_, window) => code(window) : undefined;
+    const page = await load(t, { autoConnect: true }, { readyState: "complete", before });
+    if (position === "below") code(page.window);
+    await turn();
+    page.server.push("notification", { title: "Hello" });
+    assert.deepEqual(said, ["Hello"]);
+  });
+}
+
+test("handlers that wait are called before the page connects", async (t) => {
+  const statuses = [];
+  const before = (_, window) => {
+    window.realtimeReady = [
+      (realtime) => realtime.on(":status", ({ status }) => statuses.push(status)),
+    ];
+  };
+  await load(t, { autoConnect: true }, { readyState: "complete", before });
+  assert.deepEqual(statuses, ["connecting", "connected"]);
+});
+
+test("the promise and the event have the client", async (t) => {
   const said = [];
-  t.mock.method(console, "log", (...words) => said.push(words.join(" ")));
-  const code = block("docs/client.md", "example: ready");
-  const before = (document) => new Function("document", code)(document);
-  const page = await load(t, { autoConnect: true }, { readyState: "complete", before });
-  page.server.push("notification", { title: "Hello" });
-  assert.deepEqual(said, ["Hello"]);
+  const before = (document) =>
+    document.addEventListener("realtime:ready", ({ detail }) => said.push(detail));
+  const { realtime, window } = await load(t, {}, { before });
+  assert.equal(await window.realtimeReady, realtime);
+  assert.deepEqual(said, [realtime]);
+});
+
+test("the client's own module starts it, once, also before the parser has come to the tag", async (t) => {
+  const { startFromTag } = await import("../../pm_realtime/browser/core/singleton.js");
+  const { createRealtime } = await import("../../pm_realtime/browser/client.js");
+  const found = await load(t, null, { readyState: "loading" });
+  const { server, document, window } = found;
+  delete window.realtimeReady;
+  delete globalThis[KEY];
+  const seen = [];
+  document.addEventListener("realtime:ready", ({ detail }) => seen.push(detail));
+  startFromTag(createRealtime);
+  assert.deepEqual(seen, []);
+  const tag = { dataset: { pmRealtime: '{"url": "/live", "autoConnect": true}' } };
+  document.querySelector = () => tag;
+  document.dispatchEvent(new Event("DOMContentLoaded"));
+  await turn();
+  startFromTag(createRealtime);
+  assert.deepEqual(seen, [window.realtime]);
+  assert.equal(server.connections.length, 1);
+  assert.equal(server.last.url, "wss://site.test/live?resume=");
+  window.realtime.disconnect();
 });

@@ -41,6 +41,7 @@ export function createConnection(settings, hooks) {
     clearTimeout(retryTimer);
     socket = (settings.shared ? openSharedSocket : openSocket)({
       shared: settings.shared,
+      sharedModule: settings.sharedModule,
       url: resolveUrl(settings.url) + resumePosition,
       protocols: settings.protocols,
       WebSocket: settings.WebSocket ?? globalThis.WebSocket,

@@ -1,14 +1,19 @@
 import { ABNORMAL_CLOSE, openSocket } from "./socket.js";
 
-// Most pages do not need this code. If it does not load, the tab opens a socket of its own.
-const loadShared = () =>
-  import("../shared.js").catch(() => ({ joinSharedSocket: openSocket }));
+/**
+ * Most pages do not need this code. If it does not load, the tab opens a socket of its own. `url` is
+ * where the template tag found it, as a storage may have hashed its name.
+ */
+const loadShared = (url) =>
+  (url ? import(/* webpackIgnore: true */ /* @vite-ignore */ url) : import("../shared.js")).catch(
+    () => ({ joinSharedSocket: openSocket }),
+  );
 
 /** `openSocket` for tabs that share one socket. The code for it is loaded on the first call. */
 export function openSharedSocket(options, load = loadShared) {
   let tab = null;
   let over = false;
-  load()
+  load(options.sharedModule)
     .then(({ joinSharedSocket }) => {
       if (!over) tab = joinSharedSocket(options);
     })

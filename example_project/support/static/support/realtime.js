@@ -1,5 +1,5 @@
-/** The connection of the page, which the template tag creates. */
-export { realtime } from "../pm_realtime/auto.js";
+/** The connection of the page, which the template tag above creates. */
+export const { realtime } = window;
 
 const { userId, userName, role, loginUrl } = document.body.dataset;
 
