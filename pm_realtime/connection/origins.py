@@ -39,10 +39,11 @@ class Origin(NamedTuple):
 def is_allowed_origin(scope: Scope) -> bool:
     """Whether the page that opens this connection belongs to the site.
 
-    By default a page is ours if its host is one of ``ALLOWED_HOSTS``, its port that of the request
-    or of its scheme, and its scheme no less secure than the request; or if
-    ``CSRF_TRUSTED_ORIGINS`` lists it. With ``"*"`` only the request's own host is ours.
-    ``ALLOWED_ORIGINS`` replaces all of this. A handshake without ``Origin`` comes from no browser.
+    By default a page is ours if its host is that of the request, which ``ALLOWED_HOSTS`` must
+    allow, its port that of the request or of its scheme, and its scheme no less secure than the
+    request; or if ``CSRF_TRUSTED_ORIGINS`` lists it. A page of another host in ``ALLOWED_HOSTS``
+    may belong to another tenant. ``ALLOWED_ORIGINS`` replaces all of this. A handshake without
+    ``Origin`` comes from no browser.
     """
     request = _Handshake(scope)
     raw = request.META.get("HTTP_ORIGIN")
@@ -63,7 +64,7 @@ def is_allowed_origin(scope: Scope) -> bool:
 def describe(scope: Scope) -> str:
     """The parts of a handshake that :func:`is_allowed_origin` has read, for the log."""
     request = _Handshake(scope)
-    origin, host = (request.META.get(name, "") for name in ("HTTP_ORIGIN", "HTTP_HOST"))
+    origin, host = request.META.get("HTTP_ORIGIN", ""), _raw_host(request)
     scheme = "https" if request.is_secure() else "http"
     return f"Origin {origin!r:.200}, Host {host!r:.200}, over {scheme}"
 
@@ -114,22 +115,25 @@ def _matches(origin: Origin, pattern: Origin) -> bool:
 def _is_own(origin: Origin, request: HttpRequest) -> bool:
     if origin.scheme not in (["https"] if request.is_secure() else _DEFAULT_PORTS):
         return False
-    patterns, own_port = _own_hosts(request)
-    ports = {str(_DEFAULT_PORTS[origin.scheme]), own_port, request.get_port()}
-    return str(origin.port) in ports and validate_host(origin.host, patterns)
+    host, port = _own_host(request)
+    ports = {str(_DEFAULT_PORTS[origin.scheme]), port, request.get_port()}
+    return origin.host == host and str(origin.port) in ports
 
 
-def _own_hosts(request: HttpRequest) -> tuple[list[str], str]:
-    """Our hosts in canonical form, and the port of the request if its host is one of them."""
-    meta = request.META
-    raw = meta.get("HTTP_X_FORWARDED_HOST") if settings.USE_X_FORWARDED_HOST else None
-    host, port = split_domain_port(raw if raw is not None else meta.get("HTTP_HOST", ""))
+def _own_host(request: HttpRequest) -> tuple[str, str]:
+    """The host of the request, in canonical form, and its port; empty if it is not allowed."""
+    host, port = split_domain_port(_raw_host(request))
     host = _canonical(host)
     allowed = settings.ALLOWED_HOSTS
     if settings.DEBUG and not allowed:
         allowed = [".localhost", "127.0.0.1", "[::1]"]
-    patterns = [host if each == "*" else _canonical_pattern(each) for each in allowed]
-    return patterns, port if validate_host(host, patterns) else ""
+    patterns = [each if each == "*" else _canonical_pattern(each) for each in allowed]
+    return (host, port) if host and validate_host(host, patterns) else ("", "")
+
+
+def _raw_host(request: HttpRequest) -> str:
+    raw = request.META.get("HTTP_X_FORWARDED_HOST") if settings.USE_X_FORWARDED_HOST else None
+    return str(raw if raw is not None else request.META.get("HTTP_HOST", ""))
 
 
 def _parse(text: str) -> Origin | None:

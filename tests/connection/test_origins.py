@@ -11,32 +11,67 @@ from tests.connection.origins import PROXY_SSL, handshake, is_allowed
 pytestmark = pytest.mark.usefixtures("hosts")
 
 
-# --- by default: ALLOWED_HOSTS
+# --- by default: the host of the request
 
 
 @pytest.mark.parametrize(
-    "origin",
+    ("origin", "host"),
     [
-        "http://example.com",
-        "https://example.com",
-        "http://example.com:80",
-        "https://example.com:443",
-        "HTTP://EXAMPLE.COM",
-        "https://Example.Com",
-        "https://example.com.",  # the same name, fully qualified
-        "https://wild.org",
-        "https://sub.wild.org",
-        "https://a.b.wild.org",
-        "https://SUB.wild.org.",
-        "https://under_score.wild.org",
-        "http://127.0.0.1",
-        "http://[::1]",
-        "http://[0:0:0:0:0:0:0:1]",
-        "http://[::0001]",
+        ("http://example.com", "example.com"),
+        ("https://example.com", "example.com"),
+        ("http://example.com:80", "example.com"),
+        ("https://example.com:443", "example.com"),
+        ("HTTP://EXAMPLE.COM", "example.com"),
+        ("https://Example.Com", "EXAMPLE.com"),
+        ("https://example.com.", "example.com"),  # the same name, fully qualified
+        ("https://example.com", "example.com."),
+        ("https://wild.org", "wild.org"),
+        ("https://sub.wild.org", "sub.wild.org"),
+        ("https://a.b.wild.org", "a.b.wild.org"),
+        ("https://SUB.wild.org.", "sub.wild.org"),
+        ("http://127.0.0.1", "127.0.0.1"),
+        ("http://[::1]", "[::1]"),
+        ("http://[0:0:0:0:0:0:0:1]", "[::1]"),
+        ("http://[::0001]", "[0:0::1]"),
     ],
 )
-def test_page_of_an_allowed_host_is_allowed(origin):
-    assert is_allowed(origin)
+def test_page_of_the_requests_own_host_is_allowed(origin, host):
+    assert is_allowed(origin, f"ws://{host}")
+
+
+@pytest.mark.parametrize(
+    ("origin", "to"),
+    [
+        ("https://a.wild.org", "wss://b.wild.org"),
+        ("https://a.wild.org", "wss://wild.org"),
+        ("https://wild.org", "wss://a.wild.org"),
+        ("https://a.b.wild.org", "wss://b.wild.org"),
+        ("http://a.wild.org:8000", "ws://b.wild.org:8000"),
+        ("https://a.wild.org.", "wss://b.wild.org"),
+        ("https://example.com", "wss://wild.org"),
+        ("https://wild.org", "wss://example.com"),
+        ("http://127.0.0.1", "ws://[::1]"),
+        ("http://127.0.0.1:8000", "ws://example.com:8000"),
+    ],
+)
+def test_page_of_another_allowed_host_is_refused_unless_trusted(settings, origin, to):
+    assert not is_allowed(origin, to)
+    settings.CSRF_TRUSTED_ORIGINS = [origin.removesuffix(".")]
+    assert is_allowed(origin, to)
+    settings.CSRF_TRUSTED_ORIGINS = []
+    settings.PM_REALTIME = {"ALLOWED_ORIGINS": [origin.removesuffix(".")]}
+    assert is_allowed(origin, to)
+
+
+@pytest.mark.parametrize("hosts", [["*"], [".wild.org"], ["a.wild.org", "b.wild.org"], [".org"]])
+def test_tenants_cannot_open_sockets_of_each_other(settings, hosts):
+    settings.ALLOWED_HOSTS = hosts
+    settings.USE_X_FORWARDED_HOST = True
+    page = "https://a.wild.org"
+    assert is_allowed(page, "wss://a.wild.org")
+    assert not is_allowed(page, "wss://b.wild.org")
+    assert is_allowed(page, "ws://inner:8000", x_forwarded_host="a.wild.org")
+    assert not is_allowed(page, "ws://a.wild.org", x_forwarded_host="b.wild.org")
 
 
 @pytest.mark.parametrize(
@@ -198,7 +233,7 @@ def test_header_name_is_case_insensitive():
         ("http://[::1]:8000", "ws://[::1]:8000", True),
         ("http://[::1]:8000", "ws://[0:0::1]:8000", True),
         ("http://sub.wild.org:8000", "ws://sub.wild.org:8000", True),
-        ("http://sub.wild.org:8000", "ws://example.com:8000", True),
+        ("http://sub.wild.org:8000", "ws://example.com:8000", False),
         ("https://example.com:8443", "wss://example.com:8443", True),
         ("http://example.com:8000", "ws://EXAMPLE.com.:8000", True),
         ("http://example.com", "ws://example.com:8000", True),
@@ -216,8 +251,8 @@ def test_port_must_be_that_of_the_request_or_the_scheme(origin, to, allowed):
     "host",
     [None, "", " ", "evil.com:8000", "example.com:port", "a b", "[::1", "example.com:8000/", "é"],
 )
-def test_port_of_a_foreign_host_header_is_not_allowed(host):
-    assert is_allowed("https://example.com", host=host)
+def test_request_of_a_foreign_host_is_refused(host):
+    assert not is_allowed("https://example.com", host=host)
     assert not is_allowed("https://example.com:8000", host=host)
     assert not is_allowed("https://evil.com", host=host)
     assert not is_allowed("http://evil.com:8000", host=host)
@@ -271,28 +306,37 @@ def test_wildcard_refuses_a_request_without_host(settings):
     assert not is_allowed("https://a.com", host=None)
 
 
-def test_host_beside_the_wildcard_is_allowed(settings):
+def test_host_beside_the_wildcard_is_another_host(settings):
     settings.ALLOWED_HOSTS = ["*", "b.com"]
-    assert is_allowed("https://b.com", "ws://a.com")
+    assert not is_allowed("https://b.com", "ws://a.com")
 
 
 @pytest.mark.parametrize(
-    ("origin", "allowed"),
+    ("origin", "host", "allowed"),
     [
-        ("http://localhost:8000", True),
-        ("http://sub.localhost:8000", True),
-        ("http://127.0.0.1:8000", True),
-        ("http://[::1]:8000", True),
-        ("http://evil.com:8000", False),
-        ("http://localhost.evil.com:8000", False),
-        ("http://evillocalhost:8000", False),
-        ("http://localhost:3000", False),
+        ("http://localhost:8000", "localhost:8000", True),
+        ("http://sub.localhost:8000", "sub.localhost:8000", True),
+        ("http://127.0.0.1:8000", "127.0.0.1:8000", True),
+        ("http://[::1]:8000", "[::1]:8000", True),
+        ("http://127.0.0.1:8000", "localhost:8000", False),  # another host, with other cookies
+        ("http://sub.localhost:8000", "localhost:8000", False),
+        ("http://evil.com:8000", "localhost:8000", False),
+        ("http://evil.com:8000", "evil.com:8000", False),
+        ("http://localhost.evil.com:8000", "localhost.evil.com:8000", False),
+        ("http://evillocalhost:8000", "evillocalhost:8000", False),
+        ("http://localhost:3000", "localhost:8000", False),  # of a frontend's own server
     ],
 )
-def test_debug_without_allowed_hosts_allows_localhost(settings, origin, allowed):
+def test_debug_without_allowed_hosts_allows_localhost(settings, origin, host, allowed):
     settings.DEBUG = True
     settings.ALLOWED_HOSTS = []
-    assert is_allowed(origin, "ws://localhost:8000") is allowed
+    assert is_allowed(origin, f"ws://{host}") is allowed
+
+
+def test_page_of_another_port_is_allowed_if_trusted(settings):
+    settings.CSRF_TRUSTED_ORIGINS = ["http://127.0.0.1:5173"]
+    assert is_allowed("http://127.0.0.1:5173", "ws://127.0.0.1:8000")
+    assert not is_allowed("http://127.0.0.1:5174", "ws://127.0.0.1:8000")
 
 
 def test_no_allowed_hosts_without_debug_refuses_all(settings):

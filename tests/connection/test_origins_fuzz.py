@@ -86,11 +86,15 @@ def test_any_host_header_matches_only_the_same_origin(host):
     assert answer is bool(re.fullmatch(rb"page\.example\.?(:\d+)?", host, re.IGNORECASE))
 
 
-def test_refusal_is_described_with_the_headers_read():
+def test_refusal_is_described_with_the_headers_read(settings):
     assert describe(handshake("https://evil.com", "wss://example.com")) == (
         "Origin 'https://evil.com', Host 'example.com', over https"
     )
     assert describe(handshake("https://evil.com\r\nforged", host=None)) == (
         r"Origin 'https://evil.com\r\nforged', Host '', over http"
     )
+    forwarded = handshake("https://evil.com", "ws://inner:8000", x_forwarded_host="example.com")
+    assert "Host 'inner:8000'" in describe(forwarded)
+    settings.USE_X_FORWARDED_HOST = True
+    assert "Host 'example.com'" in describe(forwarded)
     assert len(describe(handshake("x" * 10_000, host="y" * 10_000))) < 500

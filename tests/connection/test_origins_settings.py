@@ -8,7 +8,7 @@ from tests.connection.origins import is_allowed
 pytestmark = pytest.mark.usefixtures("hosts")
 
 
-# --- CSRF_TRUSTED_ORIGINS, in addition to ALLOWED_HOSTS
+# --- CSRF_TRUSTED_ORIGINS, in addition to the host of the request
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ pytestmark = pytest.mark.usefixtures("hosts")
         ("http://[2001:db8::1]:3000", True),
         ("capacitor://localhost", True),
         ("http://localhost", False),
-        ("https://example.com", True),  # still one of ALLOWED_HOSTS
+        ("https://example.com", True),  # still the host of the request
     ],
 )
 def test_csrf_trusted_origins_are_read_as_in_django(settings, origin, allowed):
@@ -75,7 +75,7 @@ def test_trusted_origin_may_be_less_secure_than_the_socket(settings):
     assert is_allowed("http://dev.net:3000", "wss://example.com")
 
 
-# --- ALLOWED_ORIGINS, instead of ALLOWED_HOSTS
+# --- ALLOWED_ORIGINS, instead of the host of the request
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_trusted_origin_may_be_less_secure_than_the_socket(settings):
         (["https://app.io"], "https://sub.app.io", False),
         (["https://app.io"], "https://evil-app.io", False),
         (["https://app.io"], "https://app.io:8443", False),
-        (["https://app.io"], "https://example.com", False),  # the list replaces ALLOWED_HOSTS
+        (["https://app.io"], "https://example.com", False),  # the list replaces the own host
         (["https://app.io"], "https://trusted.net", False),  # and CSRF_TRUSTED_ORIGINS
         (["https://app.io"], "null", False),
         (["https://app.io"], "", False),
@@ -143,7 +143,7 @@ def test_trusted_origin_may_be_less_secure_than_the_socket(settings):
         (["file://"], "file://host", False),
     ],
 )
-def test_allowed_origins_replace_the_allowed_hosts(settings, allowed_origins, origin, allowed):
+def test_allowed_origins_replace_the_default(settings, allowed_origins, origin, allowed):
     settings.CSRF_TRUSTED_ORIGINS = ["https://trusted.net"]
     settings.PM_REALTIME = {"ALLOWED_ORIGINS": allowed_origins}
     assert is_allowed(origin) is allowed
@@ -173,7 +173,7 @@ def test_allowed_origins_replace_the_allowed_hosts(settings, allowed_origins, or
 )
 def test_international_host_may_be_written_either_way(settings, written, sent, allowed):
     settings.ALLOWED_HOSTS = [written]
-    assert is_allowed(f"https://{sent}") is allowed
+    assert is_allowed(f"https://{sent}", host=sent.encode()) is allowed
     settings.ALLOWED_HOSTS = []
     settings.CSRF_TRUSTED_ORIGINS = [f"https://{written}"]
     assert is_allowed(f"https://{sent}") is allowed
@@ -196,7 +196,8 @@ def test_port_of_an_international_host_counts(settings):
 
 def test_wildcard_of_an_international_host(settings):
     settings.ALLOWED_HOSTS = [".bücher.example"]
-    assert is_allowed("https://sub.xn--bcher-kva.example")
+    assert is_allowed("https://sub.xn--bcher-kva.example", "ws://sub.xn--bcher-kva.example")
+    assert not is_allowed("https://sub.xn--bcher-kva.example", "ws://xn--bcher-kva.example")
     settings.PM_REALTIME = {"ALLOWED_ORIGINS": ["https://*.bücher.example"]}
     assert is_allowed("https://sub.xn--bcher-kva.example")
     assert not is_allowed("https://evilxn--bcher-kva.example")
