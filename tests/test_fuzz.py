@@ -73,7 +73,7 @@ def open_rooms(configure):
     configure(
         RATE_LIMIT=None,
         ROOMS={"support": {"min_role": "editor"}, "full": {"public": True, "max_connections": 1}},
-        DEFAULT_ROOM={"public": True},
+        DEFAULT_ROOM={"public": True, "publish_role": "anonymous"},
     )
 
 

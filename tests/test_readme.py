@@ -6,9 +6,8 @@ import re
 import pytest
 
 import pm_realtime
-from pm_realtime.conf import Conf
+from pm_realtime.conf import OPTION_NAMES, Conf
 from pm_realtime.protocol import CloseCode, ErrorCode
-from pm_realtime.rooms import OPTION_NAMES
 from tests.support import readme
 
 

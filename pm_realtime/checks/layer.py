@@ -35,6 +35,8 @@ _MIN_LAYER_CAPACITY: Final = 1000
 def check_environment(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """Every problem with the ASGI server and the channel layer."""
     messages = list(_check_server())
+    if not isinstance(getattr(settings, "PM_REALTIME", {}), Mapping):
+        return messages
     if Conf.CHANNEL_LAYER.is_valid(conf.user_settings.get("CHANNEL_LAYER", "default")):
         messages += _check_layer()
     return messages

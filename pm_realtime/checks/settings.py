@@ -10,9 +10,8 @@ from django.core.checks import CheckMessage, Error
 from pm_realtime.checks.backend import check_backend, check_memory
 from pm_realtime.checks.hints import check_callable, did_you_mean
 from pm_realtime.checks.rooms import check_options, check_rooms
-from pm_realtime.conf import Conf, conf
+from pm_realtime.conf import ANONYMOUS, SERVER, Conf, conf
 from pm_realtime.connection import is_pattern, parse_rate
-from pm_realtime.rooms import SERVER
 
 
 def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
@@ -38,14 +37,15 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
     if not {"BACKEND", "CHANNEL_LAYER", "LOCATION"} & broken:
         messages += check_memory()
     roles = _possible_roles(found) if "ROLES" in broken else tuple(conf.ROLES)
-    if SERVER in roles:
-        messages.append(
-            Error(
-                f'PM_REALTIME["ROLES"]: {SERVER!r} is no name for a role.',
-                hint=f'As a publish_role, "{SERVER}" stands for server code. Choose another name.',
-                id="pm_realtime.E014",
+    for name, meaning in ((SERVER, "server code"), (ANONYMOUS, "everybody")):
+        if name in roles:
+            messages.append(
+                Error(
+                    f'PM_REALTIME["ROLES"]: {name!r} is no name for a role.',
+                    hint=f'As a publish_role, "{name}" stands for {meaning}. Choose another name.',
+                    id="pm_realtime.E014",
+                )
             )
-        )
     if "ROOMS" not in broken:
         messages += check_rooms(roles)
     if "DEFAULT_ROOM" not in broken and conf.DEFAULT_ROOM is not None:

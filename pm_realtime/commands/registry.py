@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
+from pm_realtime.conf import Room, RoomOptions
 from pm_realtime.exceptions import CommandError
 from pm_realtime.layer import get_layer, is_in_process
 from pm_realtime.protocol import Command, ErrorCode, MessageType, check_room
@@ -45,8 +46,8 @@ async def message(connection: Connection, command: Command) -> None:
         text = "Subscribe to the room before sending to it."
         raise CommandError(ErrorCode.NOT_IN_ROOM, text, room=name)
     identity = connection.identity
-    if (room := find_room(name)) is not None:
-        check_publish(room, authenticated=identity.is_authenticated, role=identity.role)
+    room = find_room(name) or Room(name, RoomOptions(), {})
+    check_publish(room, authenticated=identity.is_authenticated, role=identity.role)
     payload: dict[str, Any] = {"room": name, "content": command.payload["content"]}
     if identity.is_authenticated:
         payload["from"] = {"userId": identity.user_id, "name": identity.name}

@@ -1,10 +1,16 @@
-"""The settings of this package and the options of its browser client."""
+"""The settings of this package, the rooms among them, and the options of its browser client."""
 
 # fmt: off
 from pm_realtime.conf.client_options import as_javascript, describe_fault
+from pm_realtime.conf.rooms import (
+    ANONYMOUS, OPTION_NAMES, SERVER, Room, RoomOptions, find_faults, has_text, is_route,
+    missed_route, parse_route, room_of,
+)
 from pm_realtime.conf.settings import Conf, Setting, batch_window_seconds, conf
 
 __all__ = [
-    "Conf", "Setting", "as_javascript", "batch_window_seconds", "conf", "describe_fault",
+    "ANONYMOUS", "OPTION_NAMES", "SERVER", "Conf", "Room", "RoomOptions", "Setting",
+    "as_javascript", "batch_window_seconds", "conf", "describe_fault", "find_faults", "has_text",
+    "is_route", "missed_route", "parse_route", "room_of",
 ]
 # fmt: on

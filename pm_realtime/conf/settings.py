@@ -101,6 +101,9 @@ _RATE: Final = "a rate such as '60/m', or None"
 _DOTTED: Final = "a dotted path as text"
 
 
+_NO_SETTINGS: Final[Mapping[str, Any]] = {}
+
+
 class Conf:
     """``conf.NAME`` is the present value of ``settings.PM_REALTIME["NAME"]``, or its default.
 
@@ -169,9 +172,15 @@ class Conf:
 
     @property
     def user_settings(self) -> Mapping[str, Any]:
-        """The site's ``PM_REALTIME``; empty if there is none, or one that is not a dict."""
-        found = getattr(settings, "PM_REALTIME", None)
-        return found if isinstance(found, Mapping) else {}
+        """The site's ``PM_REALTIME``; empty if there is none.
+
+        Raises ``ImproperlyConfigured`` for one that is not a dict.
+        """
+        found = getattr(settings, "PM_REALTIME", _NO_SETTINGS)
+        if not isinstance(found, Mapping):
+            text = f"PM_REALTIME must be a dict, got {found!r} ({type(found).__name__})."
+            raise ImproperlyConfigured(text)
+        return found
 
     @classmethod
     def settings(cls) -> dict[str, Setting[Any]]:

@@ -7,6 +7,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Model
 
 from pm_realtime import layer
+from pm_realtime.conf import missed_route
 from pm_realtime.exceptions import CommandError
 from pm_realtime.protocol import check_room
 
@@ -33,11 +34,17 @@ def user_key(user: Any) -> str:
 
 
 def room_name(room: object) -> str:
-    """``room``, if it can be the name of a room. Raises ``ValueError``."""
+    """``room``, if connections can be in a room of that name. Raises ``ValueError``."""
     try:
-        return check_room(room)
+        name = check_room(room)
     except CommandError as error:
         raise ValueError(f"{error.message} Got {room!r}.") from None
+    if (route := missed_route(name)) is not None:
+        raise ValueError(
+            f"Expected the name of a room, got {name!r}: it begins like {route!r} in ROOMS but "
+            "does not fit it, so nobody may be in it. Correct the name, or list it in ROOMS."
+        )
+    return name
 
 
 def connection_group(connection_id: object) -> str:

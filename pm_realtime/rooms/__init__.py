@@ -5,7 +5,5 @@ from pm_realtime.rooms.authorize import run_site_code
 from pm_realtime.rooms.membership import (
     Connection, force_join, force_leave, join, leave, reconsider,
 )
-from pm_realtime.rooms.options import (
-    OPTION_NAMES, SERVER, check_publish, find_room, is_route, parse_route,
-)
+from pm_realtime.rooms.options import check_publish, find_room
 # fmt: on

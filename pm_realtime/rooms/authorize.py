@@ -9,19 +9,21 @@ import inspect
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext, sync_to_async
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db import connections
+from django.http import Http404
 from django.utils.module_loading import import_string
 
 from pm_realtime.auth import run_in_pool
 from pm_realtime.concurrency import PerLoop, is_loop_of_a_caller, note_result
-from pm_realtime.conf import conf
+from pm_realtime.conf import Room, RoomOptions, conf
 from pm_realtime.exceptions import CommandError, OutageError
 from pm_realtime.observability import throttle
 from pm_realtime.protocol import INTERNAL_ERROR, ErrorCode
-from pm_realtime.rooms.options import Room
 
 logger = logging.getLogger("pm_realtime.room")
 
@@ -37,13 +39,16 @@ _free_calls: Final = PerLoop[dict[str, asyncio.Semaphore]](dict)
 async def is_authorized(room: Room, user: Any) -> bool:
     """Whether the rule of ``room`` lets ``user`` in; False after ``AUTHORIZE_TIMEOUT``.
 
-    Raises ``CommandError`` with ``INTERNAL_ERROR`` if the rule raises.
+    ``PermissionDenied`` and ``Http404`` mean no, as in a view. Raises ``CommandError`` with
+    ``INTERNAL_ERROR`` if the rule raises anything else.
     """
     path, seconds = room.options.authorize, conf.AUTHORIZE_TIMEOUT
     assert path is not None
     try:
         async with asyncio.timeout(seconds) as limit:
-            return bool(await _call(path, room, user))
+            return await _call(path, room, user)
+    except (PermissionDenied, Http404):
+        return False
     except (CommandError, OutageError):
         raise
     except Exception as error:
@@ -53,16 +58,31 @@ async def is_authorized(room: Room, user: Any) -> bool:
                 logger.warning(text, path, seconds, count, extra={"room": room.name})
             return False
         if count := throttle.note_error(error, path):
-            text = "%s raised an exception. Connections refused: %d."
-            logger.error(text, path, count, exc_info=error)
+            about = error if isinstance(error, BrokenRule) else f"{path} raised an exception."
+            logger.error("%s Connections refused: %d.", about, count, exc_info=error)
         raise CommandError(ErrorCode.INTERNAL_ERROR, INTERNAL_ERROR, room=room.name) from None
 
 
-async def _call(path: str, room: Room, user: Any) -> Any:
-    rule = import_string(path)
+class BrokenRule(ImproperlyConfigured):
+    """The setting of a rule names nothing that can be called."""
+
+
+def _import_rule(options: RoomOptions) -> Callable[..., Any]:
+    where = f"{options.place}['authorize']: expected the dotted path of a function"
+    try:
+        rule = import_string(options.authorize or "")
+    except Exception as error:
+        raise BrokenRule(f"{where}, got {options.authorize!r} ({error}).") from error
+    if not callable(rule):
+        raise BrokenRule(f"{where}, got {options.authorize!r}, which is {rule!r}.")
+    return rule  # type: ignore[no-any-return]
+
+
+async def _call(path: str, room: Room, user: Any) -> bool:
+    rule = _import_rule(room.options)
     free_calls = _free_calls.get().setdefault(path, asyncio.Semaphore(MAX_CALLS_PER_RULE))
     await free_calls.acquire()
-    call = asyncio.ensure_future(run_site_code(rule, user, room.name, **room.kwargs))
+    call = asyncio.ensure_future(_ask(rule, user, room.name, **room.kwargs))
     # After a timeout the call goes on in its thread, and stays one of those under way.
     call.add_done_callback(lambda _: free_calls.release())
     call.add_done_callback(note_result)
@@ -75,6 +95,22 @@ async def _call(path: str, room: Room, user: Any) -> Any:
     if call.cancelled():
         raise RuntimeError(f"{path} was cancelled")
     return call.result()
+
+
+async def _ask(rule: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:
+    """The answer of ``rule`` as a bool, which a ``QuerySet`` becomes in a thread by a query."""
+    if not inspect.iscoroutinefunction(rule):
+        rule = partial(_ask_in_thread, rule)
+    answer = await run_site_code(rule, *args, **kwargs)
+    # By its type: the class of a lazy object would be found by a query here in the loop.
+    while hasattr(type(answer), "__await__"):
+        answer = await answer
+    return answer if type(answer) is bool else await run_in_pool(_threads, bool, answer)
+
+
+def _ask_in_thread(rule: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    answer = rule(*args, **kwargs)
+    return answer if inspect.isawaitable(answer) else bool(answer)
 
 
 async def run_site_code(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -14,8 +14,8 @@ from tests.checks.messages import (
         ("min_role", "boss", "user, editor, admin, master"),
         ("min_role", "server", "user, editor, admin, master"),
         ("min_role", ["admin"], "user, editor, admin, master"),
-        ("publish_role", "boss", "user, editor, admin, master, server"),
-        ("publish_role", 5, "user, editor, admin, master, server"),
+        ("publish_role", "boss", "user, editor, admin, master, server, anonymous"),
+        ("publish_role", 5, "user, editor, admin, master, server, anonymous"),
     ],
 )
 def test_e004_role_is_not_in_roles(check, option, wrong, names):
@@ -112,6 +112,14 @@ def test_e010_options_are_not_a_dict(check, options):
 def test_w006_public_room_with_a_min_role(check):
     message = only(check({"ROOMS": {"a": {"public": True, "min_role": "admin"}}}), "W006")
     assert message.msg.startswith("PM_REALTIME[\"ROOMS\"]['a'] is public and has a min_role")
+
+
+@pytest.mark.parametrize("route", ["<int:pk>", "<uuid:key>", "<path:rest>"])
+def test_w023_route_of_nothing_but_values(check, route):
+    message = only(check({"ROOMS": {route: {}}}), "W023")
+    assert message.msg.startswith(f'PM_REALTIME["ROOMS"][{route!r}] has no text')
+    assert check({"ROOMS": {route: {}}, "DEFAULT_ROOM": None}) == []
+    assert check({"ROOMS": {f"x{route}": {}, f"{route}x": {}}}) == []
 
 
 @pytest.mark.parametrize(

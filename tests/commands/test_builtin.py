@@ -2,7 +2,7 @@
 
 import pytest
 
-from pm_realtime import asend_to_room
+from pm_realtime import asend_to_room, asubscribe
 from tests.support.helpers import Connection, assert_envelope, assert_refusal
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.usefixtures("leaves_nothing")
 @pytest.fixture
 def public(configure):
     """Every room is open to anonymous connections."""
-    configure(DEFAULT_ROOM={"public": True}, RATE_LIMIT=None)
+    configure(DEFAULT_ROOM={"public": True, "publish_role": "anonymous"}, RATE_LIMIT=None)
 
 
 async def test_ping_is_answered_pong():
@@ -122,7 +122,8 @@ async def test_message_to_a_room_not_joined_is_refused(user, editor):
 @pytest.mark.parametrize(
     ("publish_role", "allowed"),
     [
-        (None, {None, "user", "editor", "admin", "master"}),
+        (None, {"user", "editor", "admin", "master"}),
+        ("anonymous", {None, "user", "editor", "admin", "master"}),
         ("editor", {"editor", "admin", "master"}),
         ("server", set()),
     ],
@@ -146,3 +147,31 @@ async def test_publish_role_decides_about_sending(configure, users, publish_role
                     assert received == []
         await asend_to_room("news", "bulletin")
         assert await subscriber.types_so_far() == ["bulletin"]
+
+
+@pytest.mark.parametrize(
+    "rooms",
+    [
+        {"DEFAULT_ROOM": {"public": True}},
+        {"ROOMS": {"lobby": {"public": True}}},
+        {"ROOMS": {"<path:any>": {"public": True, "publish_role": None}}},
+    ],
+)
+async def test_anonymous_connection_reads_a_public_room_and_does_not_write(configure, rooms):
+    configure(**rooms)
+    async with Connection() as connection:
+        await connection.subscribe("lobby")
+        refusal = await connection.ask("message", {"room": "lobby", "content": 1}, id="a")
+        assert_refusal(refusal, "AUTH_REQUIRED", id="a", room="lobby")
+        await asend_to_room("lobby", "news")
+        assert await connection.types_so_far() == ["news"]
+
+
+@pytest.mark.parametrize("default", [None, {}])
+async def test_anonymous_connection_does_not_write_where_server_code_put_it(configure, default):
+    configure(DEFAULT_ROOM=default)
+    async with Connection() as connection:
+        await asubscribe(connection.connection_id, "lobby")
+        await connection.assert_push("subscribed")
+        refusal = await connection.ask("message", {"room": "lobby", "content": 1}, id="a")
+        assert_refusal(refusal, "AUTH_REQUIRED", id="a", room="lobby")

@@ -73,7 +73,7 @@ async def test_invalid_frame_is_refused_and_the_connection_goes_on(text, code, i
 
 
 async def test_unknown_fields_are_ignored(configure):
-    configure(DEFAULT_ROOM={"public": True})
+    configure(DEFAULT_ROOM={"public": True, "publish_role": "anonymous"})
     async with Connection() as connection:
         payload = '{"room": "lobby", "x": 1}'
         more = {"id": '""', "room": '"other"', "offset": "7", "extra": "[{}]"}

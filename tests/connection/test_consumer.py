@@ -72,7 +72,7 @@ def quick_heartbeat(configure):
         HEARTBEAT_INTERVAL=0.15,
         HEARTBEAT_TIMEOUT=0.1,
         RATE_LIMIT=None,
-        DEFAULT_ROOM={"public": True},
+        DEFAULT_ROOM={"public": True, "publish_role": "anonymous"},
     )
 
 

@@ -67,7 +67,7 @@ async def test_after_retry_after_a_message_is_accepted(configure):
 
 
 async def test_every_command_counts_and_a_refused_one_does_nothing(configure):
-    configure(RATE_LIMIT="3/m", DEFAULT_ROOM={"public": True})
+    configure(RATE_LIMIT="3/m", DEFAULT_ROOM={"public": True, "publish_role": "anonymous"})
     async with Connection() as connection:
         await connection.subscribe("a")
         await connection.ask("message", {"room": "a", "content": 1})
@@ -80,7 +80,7 @@ async def test_every_command_counts_and_a_refused_one_does_nothing(configure):
 
 
 async def test_pushes_do_not_count(configure):
-    configure(RATE_LIMIT="2/m", DEFAULT_ROOM={"public": True})
+    configure(RATE_LIMIT="2/m", DEFAULT_ROOM={"public": True, "publish_role": "anonymous"})
     async with Connection() as connection:
         await connection.subscribe("a")
         for number in range(20):
@@ -111,7 +111,7 @@ async def test_rate_broken_again_and_again_closes(configure, rate, accepted, ref
 
 
 async def test_malformed_frames_neither_count_nor_close(configure):
-    configure(RATE_LIMIT="3/m", DEFAULT_ROOM={"public": True})
+    configure(RATE_LIMIT="3/m", DEFAULT_ROOM={"public": True, "publish_role": "anonymous"})
     async with Connection() as connection:
         for payload in ("no object", {}, {"room": 5}, {"room": ""}, None) * 20:
             refusal = await connection.ask("subscribe", payload)

@@ -9,7 +9,7 @@ from django.db import transaction
 
 import pm_realtime
 from pm_realtime import aget_stats
-from tests.support.helpers import Connection, assert_envelope
+from tests.support.helpers import Connection, assert_envelope, assert_refusal
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
@@ -138,3 +138,23 @@ async def test_server_cannot_subscribe_to_a_full_room(helpers, configure):
         assert await inside.types_so_far() == ["hello"]
         assert await outside.so_far() == []
         assert (await aget_stats())["roomStats"] == {"one": 1}
+
+
+async def test_name_that_just_misses_a_route_is_refused_with_a_sentence(helpers, configure):
+    configure(ROOMS={"repo:<slug:name>": {"public": True}, "repo:listed name": {}})
+    async with Connection() as connection:
+        for room in ("repo:über", "repo:", "repo:a b", "repo:a/b"):
+            refusal = await connection.ask("subscribe", {"room": room}, id="a")
+            assert_refusal(refusal, "FORBIDDEN", id="a", room=room)
+            for call in (
+                lambda: helpers.send_to_room(room, "news"),  # noqa: B023
+                lambda: helpers.subscribe(connection.connection_id, room),  # noqa: B023
+                lambda: helpers.unsubscribe(connection.connection_id, room),  # noqa: B023
+                lambda: helpers.refresh_room(room),  # noqa: B023
+            ):
+                with pytest.raises(ValueError, match="begins like 'repo:<slug:name>' in ROOMS"):
+                    await call()
+        for room in ("repo:name", "repo:listed name", "repository"):
+            await helpers.send_to_room(room, "news")
+            await helpers.refresh_room(room)
+        assert await connection.so_far() == []

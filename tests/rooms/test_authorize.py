@@ -5,6 +5,11 @@ import threading
 from contextlib import AsyncExitStack
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.core.exceptions import PermissionDenied
+from django.shortcuts import aget_object_or_404, get_object_or_404
+from django.utils.functional import SimpleLazyObject
 
 from pm_realtime import arefresh_room
 from pm_realtime.rooms.authorize import MAX_CALLS_PER_RULE
@@ -174,3 +179,158 @@ async def test_member_leaves_when_its_rule_does_not_allow_it_any_more(use, user,
         await arefresh_room("changes")
         left = await connection.assert_push("unsubscribed")
         assert left["payload"] == {"room": "changes", "success": True, "reason": "forbidden"}
+
+
+def denied(user, room):
+    raise PermissionDenied(DETAIL)
+
+
+async def denied_async(user, room):
+    raise PermissionDenied(DETAIL)
+
+
+def not_found(user, room):
+    return get_object_or_404(Group, name=room)
+
+
+async def not_found_async(user, room):
+    return await aget_object_or_404(Group, name=room)
+
+
+class Suspended(PermissionDenied):
+    pass
+
+
+def suspended(user, room):
+    raise Suspended(DETAIL)
+
+
+def denied_in_a_coroutine(user, room):
+    return denied_async(user, room)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "denied",
+        "denied_async",
+        "not_found",
+        "not_found_async",
+        "suspended",
+        "denied_in_a_coroutine",
+    ],
+)
+async def test_permission_denied_and_http_404_are_a_no(use, user, caplog, rule):
+    use(rule, seconds=20)
+    async with Connection(user=user) as connection:
+        refusal = await connection.ask("subscribe", {"room": rule}, id="a")
+        assert_refusal(refusal, "FORBIDDEN", id="a", room=rule)
+        assert DETAIL not in str(refusal)
+    assert [record for record in caplog.records if record.exc_info] == []
+    assert errors_of(caplog) == []
+    assert warnings_of(caplog) == []
+
+
+def known_users(user, room):
+    return get_user_model().objects.filter(pk=user.pk)
+
+
+async def known_users_async(user, room):
+    return get_user_model().objects.filter(pk=user.pk)
+
+
+def no_users(user, room):
+    return get_user_model().objects.exclude(pk=user.pk)
+
+
+async def no_users_async(user, room):
+    return get_user_model().objects.exclude(pk=user.pk)
+
+
+async def no_notes_async(user, room):
+    return Group.objects.filter(name="no such group")
+
+
+def lazy_no(user, room):
+    return SimpleLazyObject(lambda: list(no_users(user, room)))
+
+
+async def lazy_yes_async(user, room):
+    return SimpleLazyObject(lambda: list(known_users(user, room)))
+
+
+async def forgets_await(user, room):
+    return no_users_async(user, room)
+
+
+def returns_an_async_no(user, room):
+    return no_users_async(user, room)
+
+
+def nothing(user, room):
+    return None
+
+
+class DeniedIfAsked:
+    def __bool__(self):
+        raise PermissionDenied(DETAIL)
+
+
+async def denied_as_a_bool(user, room):
+    return DeniedIfAsked()
+
+
+class Rule:
+    def __call__(self, user, room):
+        return known_users(user, room)
+
+
+class AsyncRule:
+    async def __call__(self, user, room):
+        return known_users(user, room)
+
+
+callable_object = Rule()
+async_callable_object = AsyncRule()
+
+
+@pytest.mark.parametrize(
+    ("rule", "is_yes"),
+    [
+        ("known_users", True),
+        ("known_users_async", True),
+        ("no_users", False),
+        ("no_users_async", False),
+        ("no_notes_async", False),
+        ("lazy_no", False),
+        ("lazy_yes_async", True),
+        ("forgets_await", False),
+        ("returns_an_async_no", False),
+        ("nothing", False),
+        ("denied_as_a_bool", False),
+        ("callable_object", True),
+        ("async_callable_object", True),
+    ],
+)
+async def test_value_of_a_rule_becomes_a_bool_in_a_thread(use, user, caplog, rule, is_yes):
+    use(rule, seconds=20)
+    async with Connection(user=user) as connection:
+        answer = await connection.ask("subscribe", {"room": rule}, id="a")
+        if is_yes:
+            assert answer["type"] == "subscribed"
+        else:
+            assert_refusal(answer, "FORBIDDEN", id="a", room=rule)
+    assert errors_of(caplog) == []
+
+
+@pytest.mark.parametrize("path", ["missing", "calls", "no.such.module", "nodots", ""])
+async def test_rule_that_cannot_be_called_is_named_in_the_log(configure, user, caplog, path):
+    path = f"tests.rooms.test_authorize.{path}" if path in ("missing", "calls") else path
+    configure(ROOMS={"r:<int:pk>": {"authorize": path}})
+    async with Connection(user=user) as connection:
+        for _ in range(2):
+            refusal = await connection.ask("subscribe", {"room": "r:1"}, id="a")
+            assert_refusal(refusal, "INTERNAL_ERROR", id="a", room="r:1")
+    (record,) = errors_of(caplog)
+    assert "PM_REALTIME[\"ROOMS\"]['r:<int:pk>']['authorize']" in record.getMessage()
+    assert repr(path) in record.getMessage()

@@ -37,7 +37,7 @@ async def waits_in_the_loop(user, room):
 @pytest.fixture
 def public(configure):
     """Every room is open to anonymous connections."""
-    configure(DEFAULT_ROOM={"public": True}, RATE_LIMIT=None)
+    configure(DEFAULT_ROOM={"public": True, "publish_role": "anonymous"}, RATE_LIMIT=None)
 
 
 @asynccontextmanager

@@ -1,0 +1,248 @@
+"""The rooms of ``ROOMS`` and ``DEFAULT_ROOM``: names and routes with their options."""
+
+import copy
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, NamedTuple
+
+from django.core.exceptions import ImproperlyConfigured
+from django.urls.resolvers import RoutePattern
+
+from pm_realtime.conf.client_options import is_bool
+from pm_realtime.conf.settings import conf
+
+#: The ``publish_role`` of a room to which only server code sends.
+SERVER: Final = "server"
+#: The ``publish_role`` of a room to which anonymous connections send too.
+ANONYMOUS: Final = "anonymous"
+
+
+@dataclass(frozen=True, slots=True)
+class RoomOptions:
+    """The options of one room in ``ROOMS``, and the place in the settings that has them."""
+
+    min_role: str | None = None
+    public: bool = False
+    publish_role: str | None = None
+    authorize: str | None = None
+    max_connections: int | None = None
+    place: str = field(default="", compare=False, repr=False)
+
+
+OPTION_NAMES: Final = tuple(option.name for option in fields(RoomOptions) if option.compare)
+
+
+class Room(NamedTuple):
+    """A name with the options of its room, and the values that its route captured."""
+
+    name: str
+    options: RoomOptions
+    kwargs: Mapping[str, Any]
+
+
+class Fault(NamedTuple):
+    """A mistake in the options of a room, with the number of its system check."""
+
+    number: str
+    text: str
+    hint: str
+    #: The option, if there is none of that name.
+    unknown: object = None
+
+
+class _Route(NamedTuple):
+    """A route with its options. It has no ``pattern`` if it does not parse: it then is a fault."""
+
+    text: str
+    pattern: RoutePattern | None
+    near: re.Pattern[str]
+    options: RoomOptions | Fault
+
+
+class _Table(NamedTuple):
+    """``ROOMS`` with its routes compiled, made from ``site_settings`` when they had ``source``."""
+
+    site_settings: Any
+    source: Any
+    exact: dict[str, RoomOptions | Fault]
+    routes: list[_Route]
+    #: What begins like a route.
+    near: re.Pattern[str] | None
+    default: RoomOptions | Fault | None
+
+
+_table = _Table(None, None, {}, [], None, None)
+
+
+def room_of(name: str) -> Room | None:
+    """The room with ``name``: by an exact name, else the first matching route, else the default.
+
+    None if ``name`` begins like a route and fits none, or if only the default would be left and
+    ``DEFAULT_ROOM`` is None. Raises ``ImproperlyConfigured`` if the options are invalid.
+    """
+    table = _current_table()
+    if (options := table.exact.get(name)) is not None:
+        return Room(name, _valid(options), {})
+    for route in table.routes:
+        if route.pattern is None:
+            if route.near.fullmatch(name):
+                _valid(route.options)
+        elif (match := route.pattern.match(name)) is not None:
+            return Room(name, _valid(route.options), match[2])
+    if table.default is None or (table.near is not None and table.near.fullmatch(name)):
+        return None
+    return Room(name, _valid(table.default), {})
+
+
+def missed_route(name: str) -> str | None:
+    """The route that ``name`` begins like, if ``name`` fits nothing in ``ROOMS``."""
+    table = _current_table()
+    if table.near is None or name in table.exact or not table.near.fullmatch(name):
+        return None
+    if any(route.pattern is not None and route.pattern.match(name) for route in table.routes):
+        return None
+    return next(route.text for route in table.routes if route.near.fullmatch(name))
+
+
+def is_route(name: str) -> bool:
+    """Whether a key of ``ROOMS`` is a route as in Django's URLconfs, not an exact name."""
+    return "<" in name or ">" in name
+
+
+def parse_route(route: str) -> RoutePattern:
+    """The pattern of ``route``. Raises ``ImproperlyConfigured`` for an invalid route.
+
+    A bracket without its partner is an error here. Django takes it literally, so the options of
+    the route would not apply to the rooms that they are for.
+    """
+    if re.search("[<>]", re.sub("<[^<>]+>", "", route)):
+        raise ImproperlyConfigured(f"{route!r} has a bracket without its partner")
+    try:
+        pattern = RoutePattern(route, is_endpoint=True)
+        pattern.regex  # noqa: B018  (Django compiles a route at its first use)
+    except re.error as error:
+        raise ImproperlyConfigured(f"{route!r}: {error}") from error
+    return pattern
+
+
+def has_text(route: str) -> bool:
+    """Whether ``route`` has text beside its values, so that not every name is like it."""
+    return bool(re.sub("<[^<>]+>", "", route))
+
+
+def find_faults(options: object, place: str, roles: Sequence[str]) -> Iterator[Fault]:
+    """The mistakes in ``options``, the value of ``place`` in the settings."""
+    if not isinstance(options, Mapping):
+        text = f"{place} must be a dict of room options, got {options!r} ({_type(options)})."
+        yield Fault("E010", text, f"Options are: {', '.join(OPTION_NAMES)}.")
+        return
+    for option, value in options.items():
+        where = f"{place}[{option!r}]"
+        if option not in OPTION_NAMES:
+            yield Fault("E009", f"{where} is not a room option.", "", unknown=option)
+        elif option in ("min_role", "publish_role"):
+            names = (*roles, *((SERVER, ANONYMOUS) if option == "publish_role" else ()))
+            if value is not None and value not in names:
+                text = f"{where}: expected one of {', '.join(names)}, got {value!r}."
+                hint = 'Add the role to PM_REALTIME["ROLES"], or name one that is there.'
+                yield Fault("E004", text, hint)
+        else:
+            expected, is_valid = _VALUES[option]
+            if not is_valid(value):
+                text = f"{where} must be {expected}, got {value!r} ({_type(value)})."
+                yield Fault("E010", text, "Leave the option out for its default.")
+
+
+def _is_capacity(value: Any) -> bool:
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return value is None or (is_whole and value >= 1)
+
+
+#: By name: the valid values of an option, in words and as a test.
+_VALUES: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
+    "public": ("True or False", is_bool),
+    "max_connections": ("a whole number of at least 1, or None", _is_capacity),
+    "authorize": (
+        "a dotted path as text, or None",
+        lambda value: value is None or isinstance(value, str),
+    ),
+}
+
+
+def _type(value: object) -> str:
+    return type(value).__name__
+
+
+def _valid(options: RoomOptions | Fault) -> RoomOptions:
+    if isinstance(options, Fault):
+        raise ImproperlyConfigured(options.text)
+    return options
+
+
+def _current_table() -> _Table:
+    """The table of the present settings, made anew only if they have changed.
+
+    A dict may be changed in place. Another dict is another setting even if both are equal, as 1 is
+    equal to True and is no valid value.
+    """
+    global _table
+    found = conf.user_settings
+    source = found.get("ROOMS"), found.get("DEFAULT_ROOM", {}), found.get("ROLES")
+    if _table.site_settings is not found or _table.source != source:
+        _table = _make_table(found, copy.deepcopy(source))
+    return _table
+
+
+def _make_table(site_settings: Any, source: Any) -> _Table:
+    exact: dict[str, RoomOptions | Fault] = {}
+    routes = []
+    for key, given in conf.ROOMS.items():
+        place = f'PM_REALTIME["ROOMS"][{key!r}]'
+        options = _read(given, place)
+        if not isinstance(key, str):
+            text = f"{place}: expected the name of a room as text, got {key!r} ({_type(key)})."
+            exact[str(key)] = Fault("E006", text, "")
+        elif is_route(key):
+            routes.append(_route(str.__str__(key), options, place))
+        else:
+            exact[str.__str__(key)] = options
+    near = re.compile("|".join(route.near.pattern for route in routes), re.DOTALL)
+    return _Table(site_settings, source, exact, routes, near if routes else None, _read_default())
+
+
+def _read_default() -> RoomOptions | Fault | None:
+    try:
+        given = conf.DEFAULT_ROOM
+    except ImproperlyConfigured as error:
+        return Fault("E003", str(error), "")
+    return None if given is None else _read(given, 'PM_REALTIME["DEFAULT_ROOM"]')
+
+
+def _read(given: Any, place: str) -> RoomOptions | Fault:
+    fault = next(find_faults(given, place, conf.ROLES), None)
+    return RoomOptions(**given, place=place) if fault is None else fault
+
+
+def _route(text: str, options: RoomOptions | Fault, place: str) -> _Route:
+    near = re.compile(_near(text), re.DOTALL)
+    try:
+        return _Route(text, parse_route(text), near, options)
+    except ImproperlyConfigured as error:
+        return _Route(text, None, near, Fault("E006", f"{place} does not parse: {error}.", ""))
+
+
+def _near(route: str) -> str:
+    """The expression for names that begin like ``route``, up to its first value.
+
+    A route that begins with a value has the rest of its text instead. If there is none, or if the
+    first value cannot be told from the text, every name is like the route.
+    """
+    prefix, bracket, _ = route.partition("<")
+    if not bracket or ">" in prefix:
+        return ".*"
+    if prefix:
+        return f"{re.escape(prefix)}.*"
+    *texts, last = map(re.escape, re.split("<[^<>]*>?", route)[1:])
+    # Atomic groups: a name with many slashes, say, takes no longer than another.
+    return "".join(f"(?>.*?{text})" for text in texts) + f".*{last}"
