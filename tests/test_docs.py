@@ -100,6 +100,7 @@ def test_every_setting_and_close_code_exists():
         "CONN_MAX_AGE",
         "SECRET_KEY",
         "SECURE_PROXY_SSL_HEADER",
+        "USE_X_FORWARDED_HOST",
     }
     known = {*Conf.settings(), *django, "CHANNEL_LAYERS"}
     found = {word for word in re.findall(r"`([A-Z]+_[A-Z_]+)`", TEXT) if word != "SO_REUSEPORT"}

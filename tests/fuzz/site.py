@@ -11,7 +11,7 @@ SETTINGS = {
     "MAX_ROOMS_PER_CONNECTION": 4,
     "ROLE_RESOLVER": f"{__name__}.role_of",
     "ROOMS": {
-        "lobby": {"public": True},
+        "lobby": {"public": True, "publish_role": "anonymous"},
         "full": {"public": True, "max_connections": 1},
         "news": {"public": True, "publish_role": "server"},
         "talk": {"public": True, "publish_role": "editor"},

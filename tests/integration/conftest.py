@@ -19,7 +19,10 @@ from tests.integration.visits import Visits
 _, HARD_LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (min(HARD_LIMIT, 65536), HARD_LIMIT))
 
-OPEN = {"ROOMS": {"open": {"public": True}}, "RATE_LIMIT": None}
+OPEN = {
+    "ROOMS": {"open": {"public": True, "publish_role": "anonymous"}},
+    "RATE_LIMIT": None,
+}
 CROWD_TIMEOUT_SECONDS = 20
 BROWSER_CLOSE_TIMEOUT_SECONDS = 20
 

@@ -21,7 +21,10 @@ RECOVERY_SECONDS = 5
 STEP_INTERVAL_SECONDS = 0.1
 POLL_SECONDS = 0.05
 PUSH_TIMEOUT_SECONDS = 0.3
-ROOMS = {"open": {"public": True}, "own:<int:number>": {"public": True}}
+ROOMS = {
+    "open": {"public": True, "publish_role": "anonymous"},
+    "own:<int:number>": {"public": True},
+}
 
 
 @dataclass(frozen=True)

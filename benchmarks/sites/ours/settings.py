@@ -5,7 +5,10 @@ from benchmarks.sites.common import CHANNEL_LAYERS, INSTALLED_APPS, LAYERS
 
 INSTALLED_APPS = [*INSTALLED_APPS, "pm_realtime"]
 PM_REALTIME = {
-    "ROOMS": {"hall": {"public": True}, "room-<int:number>": {"public": True}},
+    "ROOMS": {
+        "hall": {"public": True, "publish_role": "anonymous"},
+        "room-<int:number>": {"public": True, "publish_role": "anonymous"},
+    },
     "RATE_LIMIT": "1000000/s",
     "CONNECT_RATE_PER_ADDRESS": "1000000/s",
     "CONNECT_RATE_PER_USER": "1000000/s",
