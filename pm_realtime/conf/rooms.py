@@ -20,14 +20,14 @@ ANONYMOUS: Final = "anonymous"
 
 @dataclass(frozen=True, slots=True)
 class RoomOptions:
-    """The options of one room in ``ROOMS``, and the place in the settings that has them."""
+    """The options of one room in ``ROOMS``, and the setting that has them."""
 
     min_role: str | None = None
     public: bool = False
     publish_role: str | None = None
     authorize: str | None = None
     max_connections: int | None = None
-    place: str = field(default="", compare=False, repr=False)
+    setting: str = field(default="", compare=False, repr=False)
 
 
 OPTION_NAMES: Final = tuple(option.name for option in fields(RoomOptions) if option.compare)
@@ -67,7 +67,7 @@ class _Table(NamedTuple):
     source: Any
     exact: dict[str, RoomOptions | Fault]
     routes: list[_Route]
-    #: What begins like a route.
+    #: Names that begin like a route.
     near: re.Pattern[str] | None
     default: RoomOptions | Fault | None
 
@@ -131,14 +131,14 @@ def has_text(route: str) -> bool:
     return bool(re.sub("<[^<>]+>", "", route))
 
 
-def find_faults(options: object, place: str, roles: Sequence[str]) -> Iterator[Fault]:
-    """The mistakes in ``options``, the value of ``place`` in the settings."""
+def find_faults(options: object, setting: str, roles: Sequence[str]) -> Iterator[Fault]:
+    """The mistakes in ``options``, the value of ``setting`` in the settings."""
     if not isinstance(options, Mapping):
-        text = f"{place} must be a dict of room options, got {options!r} ({_type(options)})."
+        text = f"{setting} must be a dict of room options, got {options!r} ({_type(options)})."
         yield Fault("E010", text, f"Options are: {', '.join(OPTION_NAMES)}.")
         return
     for option, value in options.items():
-        where = f"{place}[{option!r}]"
+        where = f"{setting}[{option!r}]"
         if option not in OPTION_NAMES:
             yield Fault("E009", f"{where} is not a room option.", "", unknown=option)
         elif option in ("min_role", "publish_role"):
@@ -198,13 +198,13 @@ def _make_table(site_settings: Any, source: Any) -> _Table:
     exact: dict[str, RoomOptions | Fault] = {}
     routes = []
     for key, given in conf.ROOMS.items():
-        place = f'PM_REALTIME["ROOMS"][{key!r}]'
-        options = _read(given, place)
+        setting = f'PM_REALTIME["ROOMS"][{key!r}]'
+        options = _read(given, setting)
         if not isinstance(key, str):
-            text = f"{place}: expected the name of a room as text, got {key!r} ({_type(key)})."
+            text = f"{setting}: expected the name of a room as text, got {key!r} ({_type(key)})."
             exact[str(key)] = Fault("E006", text, "")
         elif is_route(key):
-            routes.append(_route(str.__str__(key), options, place))
+            routes.append(_route(str.__str__(key), options, setting))
         else:
             exact[str.__str__(key)] = options
     near = re.compile("|".join(route.near.pattern for route in routes), re.DOTALL)
@@ -219,17 +219,17 @@ def _read_default() -> RoomOptions | Fault | None:
     return None if given is None else _read(given, 'PM_REALTIME["DEFAULT_ROOM"]')
 
 
-def _read(given: Any, place: str) -> RoomOptions | Fault:
-    fault = next(find_faults(given, place, conf.ROLES), None)
-    return RoomOptions(**given, place=place) if fault is None else fault
+def _read(given: Any, setting: str) -> RoomOptions | Fault:
+    fault = next(find_faults(given, setting, conf.ROLES), None)
+    return RoomOptions(**given, setting=setting) if fault is None else fault
 
 
-def _route(text: str, options: RoomOptions | Fault, place: str) -> _Route:
+def _route(text: str, options: RoomOptions | Fault, setting: str) -> _Route:
     near = re.compile(_near(text), re.DOTALL)
     try:
         return _Route(text, parse_route(text), near, options)
     except ImproperlyConfigured as error:
-        return _Route(text, None, near, Fault("E006", f"{place} does not parse: {error}.", ""))
+        return _Route(text, None, near, Fault("E006", f"{setting} does not parse: {error}.", ""))
 
 
 def _near(route: str) -> str:

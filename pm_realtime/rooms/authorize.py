@@ -68,7 +68,7 @@ class BrokenRule(ImproperlyConfigured):
 
 
 def _import_rule(options: RoomOptions) -> Callable[..., Any]:
-    where = f"{options.place}['authorize']: expected the dotted path of a function"
+    where = f"{options.setting}['authorize']: expected the dotted path of a function"
     try:
         rule = import_string(options.authorize or "")
     except Exception as error:
