@@ -8,6 +8,7 @@ from django.db.models.fields.related_descriptors import ManyToManyDescriptor
 from django.utils.module_loading import import_string
 
 from pm_realtime.conf import conf
+from pm_realtime.texts import plain_text
 
 
 def rank(role: str | None) -> int:
@@ -92,10 +93,11 @@ def role_of(user: Any) -> str | None:
     """
     if not user.is_authenticated:
         return None
-    role = import_string(conf.ROLE_RESOLVER)(user)
-    if role is not None and role not in conf.ROLES:
+    found = import_string(conf.ROLE_RESOLVER)(user)
+    role = plain_text(found)
+    if found is not None and role not in conf.ROLES:
         raise ImproperlyConfigured(
             f"{conf.ROLE_RESOLVER} must return one of ROLES ({', '.join(conf.ROLES)}) or None, "
-            f"got {role!r}."
+            f"got {found!r}."
         )
-    return None if role is None else str(role)
+    return role

@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
 
 from django.contrib.auth import get_user
 
+from pm_realtime.auth.names import name_of
 from pm_realtime.auth.sessions import Session
+
+#: The greatest number up to which a number of JavaScript holds every whole number.
+MAX_SAFE_INTEGER: Final = 2**53 - 1
 
 Scope = Mapping[str, Any]
 
@@ -16,9 +20,9 @@ Scope = Mapping[str, Any]
 class Identity:
     """The user of a connection.
 
-    ``user_id`` is the primary key as JSON can hold it (numbers stay numbers), None for an
-    anonymous user. ``name`` is the name that others see. ``session`` is None without a Django
-    session.
+    ``user_id`` is the primary key as it is on the wire (numbers stay numbers if JavaScript can hold
+    them), None for an anonymous user. ``name`` is the name that others see. ``session`` is None
+    without a Django session.
     """
 
     user: Any
@@ -47,13 +51,14 @@ def identity_of(user: Any, session: Session | None, role: str | None) -> Identit
         return Identity(user)
     if user.pk is None:
         raise ValueError(f"expected a user with a primary key, got {user!r}")
-    user_id = user.pk if isinstance(user.pk, int) else str(user.pk)
-    return Identity(user, user_id, _name_of(user), role, session)
+    return Identity(user, _user_id(user.pk), name_of(user), role, session)
 
 
-def _name_of(user: Any) -> str:
-    get_full_name = getattr(user, "get_full_name", None)
-    return str((get_full_name and get_full_name()) or user.get_username())
+def _user_id(key: Any) -> int | str:
+    """``key`` as JavaScript can hold it: greater numbers than that are text."""
+    if isinstance(key, int) and abs(key) <= MAX_SAFE_INTEGER:
+        return int(key)
+    return str(int(key) if isinstance(key, int) else key)
 
 
 def user_of_session(session_data: dict[str, Any]) -> Any:

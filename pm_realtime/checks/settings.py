@@ -1,11 +1,13 @@
 """Checks of ``PM_REALTIME``."""
 
+import inspect
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
+from django.utils.module_loading import import_string
 
 from pm_realtime.checks.backend import check_backend, check_memory
 from pm_realtime.checks.hints import check_callable, did_you_mean
@@ -30,6 +32,8 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
     messages = [*_check_keys(found, broken), *_check_rates(broken)]
     if "ROLE_RESOLVER" not in broken:
         messages += check_callable(conf.ROLE_RESOLVER, 'PM_REALTIME["ROLE_RESOLVER"]', "E007")
+    if "NAME_RESOLVER" not in broken and conf.NAME_RESOLVER is not None:
+        messages += _check_name_resolver(conf.NAME_RESOLVER)
     if "ALLOWED_ORIGINS" not in broken:
         messages += _check_origins()
     if not {"BACKEND", "CHANNEL_LAYER"} & broken:
@@ -82,6 +86,18 @@ def _check_rates(broken: set[str]) -> Iterator[CheckMessage]:
                 "None for no limit.",
                 id="pm_realtime.E005",
             )
+
+
+def _check_name_resolver(path: str) -> Iterator[CheckMessage]:
+    where = 'PM_REALTIME["NAME_RESOLVER"]'
+    if faults := list(check_callable(path, where, "E020")):
+        yield from faults
+    elif inspect.iscoroutinefunction(import_string(path)):
+        yield Error(
+            f"{where}: expected a sync function at {path!r}, got an async one.",
+            hint="Write it with `def`. It runs in a thread, so it may use the ORM.",
+            id="pm_realtime.E020",
+        )
 
 
 def _check_origins() -> Iterator[CheckMessage]:

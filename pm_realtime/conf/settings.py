@@ -118,6 +118,7 @@ class Conf:
         _is_names,
     )
     ROLE_RESOLVER = Setting("pm_realtime.roles.resolve_role", _DOTTED, _is_text)
+    NAME_RESOLVER = Setting[str | None](None, f"{_DOTTED}, or None", _optional(_is_text))
     ROOMS = Setting[Mapping[str, Mapping[str, Any]]](
         {
             "support": {"min_role": "editor"},
@@ -169,6 +170,7 @@ class Conf:
     CHANNEL_LAYER = Setting("default", "an alias in CHANNEL_LAYERS", _is_text)
     BACKEND = Setting[str | None](None, f"{_DOTTED}, or None", _optional(_is_text))
     LOCATION = Setting[str | None](None, "a Redis URL as text, or None", _optional(_is_text))
+    FAIL_SILENTLY = Setting(False, "True or False", is_bool)
 
     @property
     def user_settings(self) -> Mapping[str, Any]:

@@ -140,6 +140,19 @@ def test_e007_resolver_does_not_import(check, path):
     assert repr(path) in message.msg
 
 
+@pytest.mark.parametrize("path", [*BAD_PATHS, "tests.site.rules.calls"])
+def test_e020_name_resolver_cannot_be_called(check, path):
+    message = only(check({"NAME_RESOLVER": path}), "E020")
+    assert message.msg.startswith('PM_REALTIME["NAME_RESOLVER"]: expected ')
+    assert repr(path) in message.msg
+
+
+def test_e020_name_resolver_is_async(check):
+    assert check({"NAME_RESOLVER": "tests.site.rules.shown_name"}) == []
+    message = only(check({"NAME_RESOLVER": "tests.site.rules.shown_name_async"}), "E020")
+    assert "expected a sync function at 'tests.site.rules.shown_name_async'" in message.msg
+
+
 def test_e007_resolver_is_not_callable(check):
     message = only(check({"ROLE_RESOLVER": "tests.site.rules.calls"}), "E007")
     assert "expected something callable at 'tests.site.rules.calls'" in message.msg
@@ -271,4 +284,4 @@ def test_no_id_is_lost_or_unknown():
     sources = "".join(path.read_text() for path in package.rglob("*.py"))
     numbers = set(re.findall(r'"(?:pm_realtime\.)?([EW]\d{3})"', sources))
     first = {f"E{n:03}" for n in range(1, 18)} | {f"W{n:03}" for n in range(1, 10)}
-    assert numbers == first | {"W023"}
+    assert numbers == first | {"W023", "E020"}

@@ -12,6 +12,7 @@ DEFAULTS = {
     "PATH": "api/ws",
     "ROLES": ("user", "editor", "admin", "master"),
     "ROLE_RESOLVER": "pm_realtime.roles.resolve_role",
+    "NAME_RESOLVER": None,
     "ROOMS": {
         "support": {"min_role": "editor"},
         "admin:notifications": {"min_role": "admin"},
@@ -41,6 +42,7 @@ DEFAULTS = {
     "CHANNEL_LAYER": "default",
     "BACKEND": None,
     "LOCATION": None,
+    "FAIL_SILENTLY": False,
 }
 
 NO_TEXT = [5, None, True, b"x", [], ""]
@@ -52,6 +54,7 @@ WRONG = {
     "PATH": [*NO_TEXT, "/", "ws?x=1"],
     "ROLES": [None, "admin", (), [1], ["a", "a"], ["a", ""], {"a", "b"}],
     "ROLE_RESOLVER": NO_TEXT,
+    "NAME_RESOLVER": [5, "", True, str],
     "ROOMS": [*NO_MAPPING, None],
     "DEFAULT_ROOM": NO_MAPPING,
     "RATE_LIMIT": [60, "", b"60/m", True],
@@ -77,12 +80,14 @@ WRONG = {
     "CHANNEL_LAYER": NO_TEXT,
     "BACKEND": [5, "", True, dict],
     "LOCATION": [5, "", ["redis://a"]],
+    "FAIL_SILENTLY": [1, 0, None, "yes"],
 }
 
 GOOD = {
     "PATH": ["ws", "/ws/", "a/b/c"],
     "ROLES": [["only"], ("a", "b")],
     "ROLE_RESOLVER": ["tests.site.rules.by_name"],
+    "NAME_RESOLVER": [None, "tests.site.rules.shown_name"],
     "ROOMS": [{}, {"a": {}}, types.MappingProxyType({"a": {}})],
     "DEFAULT_ROOM": [None, {"public": True}],
     "RATE_LIMIT": [None, "5/s"],
@@ -108,6 +113,7 @@ GOOD = {
     "CHANNEL_LAYER": ["other"],
     "BACKEND": [None, "a.b.C"],
     "LOCATION": [None, "redis://localhost"],
+    "FAIL_SILENTLY": [True, False],
 }
 
 

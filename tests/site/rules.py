@@ -77,3 +77,11 @@ gates: dict[str, asyncio.Event] = {}
 async def by_gate(user: Any, room: str) -> bool:
     await gates[room].wait()
     return True
+
+
+def shown_name(user: Any) -> str:
+    return f"~{user.username}~"
+
+
+async def shown_name_async(user: Any) -> str:
+    return user.username

@@ -1,0 +1,23 @@
+"""Texts as a site gives them: also members of enums, and safe or lazy strings of Django."""
+
+from enum import Enum
+
+from django.utils.functional import Promise
+
+
+def plain_text(value: object) -> str | None:
+    """``value`` as a ``str`` of exactly that type; None if it is no text.
+
+    A member of an enum stands for its value, whatever its ``__str__`` returns.
+    """
+    if type(value) is str:
+        return value
+    if isinstance(value, Enum) and isinstance(value.value, str):
+        value = value.value
+    # By the real type, as a lazy object claims to have the type of the object that it wraps.
+    return str.__str__(value) if issubclass(type(value), str) else None
+
+
+def shown_text(value: object) -> str | None:
+    """As :func:`plain_text`, for texts that people read; these may be lazy translations too."""
+    return plain_text(str(value) if isinstance(value, Promise) else value)
