@@ -18,7 +18,8 @@
 import asyncio
 import itertools
 import time
-from collections.abc import Iterator
+from collections import UserList
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, Final, Self, cast
@@ -45,7 +46,7 @@ from pm_realtime.layer import (
     user_group,
 )
 from pm_realtime.protocol import BATCH_SUBPROTOCOL, Envelope, MessageType
-from pm_realtime.push import user_key
+from pm_realtime.push import deliver_committed, user_key
 
 ANYTHING: Final = object()
 #: The wait of a test for an expected event. Only a failing test waits so long.
@@ -113,6 +114,7 @@ class RealtimeCommunicator(WebsocketCommunicator):
     async def receive_output(self, timeout: float = 1) -> dict[str, Any]:
         """The next ASGI event of the application. See also :meth:`send_input`."""
         if not self._unread:
+            deliver_committed()
             if is_loop_of_a_caller():
                 event = await super().receive_output(timeout)
             else:
@@ -236,12 +238,18 @@ def _log_in(user: Any) -> str:
     return str(request.session.session_key)
 
 
-class Pushes(list[Envelope]):
+class Pushes(UserList[Envelope], list[Envelope]):  # type: ignore[misc]
     """The pushed envelopes in order, and the ones for one target."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._groups: list[str] = []
+    def __init__(self, envelopes: Iterable[Envelope] = ()) -> None:
+        self._envelopes = list(envelopes)
+        self._groups = [""] * len(self._envelopes)
+
+    @property
+    def data(self) -> list[Envelope]:  # type: ignore[override]
+        """The envelopes so far, with those of the blocks that a ``TestCase`` has left."""
+        deliver_committed()
+        return self._envelopes
 
     def to_user(self, user: Any) -> list[Envelope]:
         return self._to(user_group(user_key(user)))
@@ -258,11 +266,13 @@ class Pushes(list[Envelope]):
 
     def record(self, group: str, text: str) -> None:
         self._groups.append(group)
-        self.append(decode(text, type=Envelope))
+        self._envelopes.append(decode(text, type=Envelope))
 
     def _to(self, group: str) -> list[Envelope]:
         return [
-            envelope for envelope, each in zip(self, self._groups, strict=True) if each == group
+            envelope
+            for envelope, each in zip(self.data, self._groups, strict=True)
+            if each == group
         ]
 
 
@@ -282,15 +292,17 @@ class _RecordingLayer(BaseChannelLayer):
 def capture_pushes() -> Iterator[Pushes]:
     """Record the pushes of the block instead of sending them.
 
-    Pushes still wait for the commit: in a ``TestCase``, wrap the request in
-    ``captureOnCommitCallbacks(execute=True)``; with pytest-django, use
-    ``django_capture_on_commit_callbacks``.
+    A push in ``transaction.atomic()`` is recorded once the block has ended, and not at all after a
+    rollback. In a ``TestCase``, and with the ``db`` fixture of pytest-django, the transaction of
+    the test itself does not count.
     """
+    deliver_committed()
     pushes = Pushes()
     alias = conf.CHANNEL_LAYER
     replaced = channel_layers.set(alias, _RecordingLayer(pushes))
     try:
         yield pushes
+        len(pushes)  # Those that still wait would go to the real layer.
     finally:
         if replaced is None:
             channel_layers.backends.pop(alias, None)

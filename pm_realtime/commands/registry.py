@@ -51,7 +51,9 @@ async def message(connection: Connection, command: Command) -> None:
     payload: dict[str, Any] = {"room": name, "content": command.payload["content"]}
     if identity.is_authenticated:
         payload["from"] = {"userId": identity.user_id, "name": identity.name}
-    await asend_to_room(name, MessageType.MESSAGE, payload, id=command.id, on_commit=False)
+    await asend_to_room(
+        *(name, MessageType.MESSAGE, payload), id=command.id, on_commit=False, fail_silently=False
+    )
 
 
 class Definition(NamedTuple):

@@ -5,8 +5,8 @@ One JSON object (an envelope) a text frame, both ways. Names on the wire are cam
 
 # fmt: off
 from pm_realtime.protocol.codes import (
-    BATCH_SUBPROTOCOL, INTERNAL_ERROR, SUBPROTOCOL, CloseCode, ErrorCode, MessageType,
-    may_reconnect,
+    BATCH_SUBPROTOCOL, INTERNAL_ERROR, RESERVED_TYPES, SUBPROTOCOL, CloseCode, ErrorCode,
+    MessageType, may_reconnect,
 )
 from pm_realtime.protocol.decoding import (
     MAX_DEPTH, MAX_EXPONENTS, MAX_ROOM_LENGTH, check_room, decode,
@@ -15,7 +15,7 @@ from pm_realtime.protocol.envelope import Command, Envelope, encode, error_paylo
 
 __all__ = [
     "BATCH_SUBPROTOCOL", "CloseCode", "Command", "Envelope", "ErrorCode", "INTERNAL_ERROR",
-    "MAX_DEPTH", "MAX_EXPONENTS", "MAX_ROOM_LENGTH", "MessageType", "SUBPROTOCOL", "check_room",
-    "decode", "encode", "error_payload", "make_envelope", "may_reconnect",
+    "MAX_DEPTH", "MAX_EXPONENTS", "MAX_ROOM_LENGTH", "MessageType", "RESERVED_TYPES", "SUBPROTOCOL",
+    "check_room", "decode", "encode", "error_payload", "make_envelope", "may_reconnect",
 ]
 # fmt: on

@@ -27,6 +27,19 @@ class MessageType(StrEnum):
     ERROR = "error"
 
 
+#: Types that a site does not push: those of the protocol, and those for which the client's own
+#: events or later versions stand. Nor does it push types that begin with a colon.
+RESERVED_TYPES: Final = frozenset(
+    {
+        *(
+            set(MessageType)
+            - {MessageType.MESSAGE, MessageType.NOTIFICATION, MessageType.BROADCAST}
+        ),
+        *("ack", "gap", "presence", "result", "*"),
+    }
+)
+
+
 class ErrorCode(StrEnum):
     """Why a command was refused. ``retry``: the same command may succeed later."""
 

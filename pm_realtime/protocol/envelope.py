@@ -7,6 +7,7 @@ import msgspec
 from django.core.serializers.json import DjangoJSONEncoder
 
 from pm_realtime.exceptions import CommandError, PayloadError
+from pm_realtime.texts import plain_text
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -41,12 +42,13 @@ def make_envelope(
     Raises ``ValueError`` if ``type`` is not a string of at least one character, or ``id`` is
     neither a string nor None.
     """
-    if not isinstance(type, str) or not type:
+    text = plain_text(type)
+    if not text:
         raise ValueError(f"type must be a non-empty string, got {type!r}.")
-    if id is not None and not isinstance(id, str):
-        raise ValueError(f"id must be a string or None, got {id!r}.")
+    if id is not None and (id := plain_text(given := id)) is None:
+        raise ValueError(f"id must be a string or None, got {given!r}.")
     return Envelope(
-        type=str(type),
+        type=text,
         payload=payload,
         timestamp=time.time_ns() // 1_000_000,
         id=id,

@@ -1,6 +1,7 @@
 """Pushes from server code, control messages to connections, and queries about them."""
 
 # fmt: off
+from pm_realtime.push.commits import deliver_committed
 from pm_realtime.push.control import (
     adisconnect_connection, adisconnect_user, aevict, arefresh_room, arefresh_user, asubscribe,
     aunsubscribe, disconnect_connection, disconnect_user, refresh_after_commit, refresh_room,

@@ -13,6 +13,7 @@ from pm_realtime.protocol import CloseCode
 from pm_realtime.push.outgoing import Outgoing, asend, send_from_signal
 from pm_realtime.push.targets import connection_group, room_name, user_key
 from pm_realtime.push.twins import sending_twins
+from pm_realtime.texts import shown_text
 
 
 def send_control(target: str, message: ControlMessage, *, on_commit: bool = True) -> None:
@@ -38,23 +39,25 @@ def refresh_after_commit(target: str) -> None:
     )
 
 
-def _to_every_process(target: str, message: ControlMessage, on_commit: bool) -> Outgoing[None]:
+def _to_every_process(
+    target: str, message: ControlMessage, on_commit: bool, fail_silently: bool | None = None
+) -> Outgoing[None]:
     group = layer.control_group()
     first = layer.control_message(group, message, target=target)
     # A retried refresh waits for no change: its change is committed by then.
     later = Refresh() if isinstance(message, Refresh) else message
     retry = layer.control_message(group, later, target=target)
-    return Outgoing(group, first, None, on_commit, retry)
+    return Outgoing(group, first, None, on_commit, fail_silently, retry)
 
 
-def _to_members(group: str, message: ControlMessage) -> Outgoing[None]:
+def _to_members(group: str, message: ControlMessage, fail_silently: bool | None) -> Outgoing[None]:
     """``message`` for the present members of ``group``, sent at once and only once."""
-    return Outgoing(group, layer.control_message(group, message), None, False)
+    return Outgoing(group, layer.control_message(group, message), None, False, fail_silently)
 
 
 async def aevict(connection_id: str, close: layer.Close) -> None:
     """Close a connection that is open and not counted any more."""
-    await asend(_to_members(connection_group(connection_id), close))
+    await asend(_to_members(connection_group(connection_id), close, fail_silently=False))
 
 
 def _disconnect_user(
@@ -63,6 +66,7 @@ def _disconnect_user(
     code: int = CloseCode.DISCONNECTED,
     reason: str = "",
     on_commit: bool = True,
+    fail_silently: bool | None = None,
 ) -> Outgoing[None]:
     """Close every connection of ``user``, with ``code`` (1000 or 3000 to 4999).
 
@@ -72,7 +76,7 @@ def _disconnect_user(
     ``on_commit`` is False.
     """
     target = layer.user_group(user_key(user))
-    return _to_every_process(target, _close(code, reason), on_commit)
+    return _to_every_process(target, _close(code, reason), on_commit, fail_silently)
 
 
 def _disconnect_connection(
@@ -81,32 +85,51 @@ def _disconnect_connection(
     code: int = CloseCode.DISCONNECTED,
     reason: str = "",
     on_commit: bool = True,
+    fail_silently: bool | None = None,
 ) -> Outgoing[None]:
     """Close one connection; otherwise as :func:`disconnect_user`."""
-    return _to_every_process(connection_group(connection_id), _close(code, reason), on_commit)
+    target = connection_group(connection_id)
+    return _to_every_process(target, _close(code, reason), on_commit, fail_silently)
 
 
 def _close(code: int, reason: str) -> ControlMessage:
     if not isinstance(code, int) or not (code == 1000 or 3000 <= code <= 4999):
         raise ValueError(f"expected a close code of 1000 or 3000 to 4999, got {code!r}")
-    return layer.Close(int(code), str(reason))
+    return layer.Close(int(code), _reason(reason))
 
 
-def _subscribe(connection_id: str, room: str) -> Outgoing[None]:
+def _reason(reason: object) -> str:
+    text = shown_text(reason)
+    return str(reason) if text is None else text
+
+
+def _subscribe(
+    connection_id: str, room: str, *, fail_silently: bool | None = None
+) -> Outgoing[None]:
     """Have a connection join ``room``, whatever its role; the client is told ``subscribed``.
 
     The room's ``max_connections`` holds here too.
     """
-    return _to_members(connection_group(connection_id), layer.Subscribe(room_name(room)))
+    message = layer.Subscribe(room_name(room))
+    return _to_members(connection_group(connection_id), message, fail_silently)
 
 
-def _unsubscribe(connection_id: str, room: str, *, reason: str | None = None) -> Outgoing[None]:
+def _unsubscribe(
+    connection_id: str,
+    room: str,
+    *,
+    reason: str | None = None,
+    fail_silently: bool | None = None,
+) -> Outgoing[None]:
     """Take a connection out of ``room``; the client is told ``unsubscribed`` with ``reason``."""
-    message = layer.Unsubscribe(room_name(room), reason)
-    return _to_members(connection_group(connection_id), message)
+    text = None if reason is None else _reason(reason)
+    message = layer.Unsubscribe(room_name(room), text)
+    return _to_members(connection_group(connection_id), message, fail_silently)
 
 
-def _refresh_user(user: Any, *, on_commit: bool = True) -> Outgoing[None]:
+def _refresh_user(
+    user: Any, *, on_commit: bool = True, fail_silently: bool | None = None
+) -> Outgoing[None]:
     """Look again who ``user`` is and may do, on every connection of theirs in every process.
 
     The session, the activity and the role are read again, and every joined room is checked again
@@ -116,13 +139,16 @@ def _refresh_user(user: Any, *, on_commit: bool = True) -> Outgoing[None]:
     depend on other data. Inside ``transaction.atomic()`` it waits for the commit, unless
     ``on_commit`` is False.
     """
-    return _to_every_process(layer.user_group(user_key(user)), Refresh(), on_commit)
+    return _to_every_process(layer.user_group(user_key(user)), Refresh(), on_commit, fail_silently)
 
 
-def _refresh_room(room: str, *, on_commit: bool = True) -> Outgoing[None]:
+def _refresh_room(
+    room: str, *, on_commit: bool = True, fail_silently: bool | None = None
+) -> Outgoing[None]:
     """Decide anew who may be in ``room``, for all in it; otherwise as :func:`refresh_user`."""
     name = room_name(room)
-    return _to_every_process(layer.room_group(name), layer.RefreshRoom(name), on_commit)
+    message = layer.RefreshRoom(name)
+    return _to_every_process(layer.room_group(name), message, on_commit, fail_silently)
 
 
 disconnect_user, adisconnect_user = sending_twins(_disconnect_user)

@@ -1,18 +1,19 @@
 """Outgoing messages: sent now or after the commit, from a thread or from an event loop."""
 
 import asyncio
-import functools
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.db import connections, transaction
 
 from pm_realtime import layer
 from pm_realtime.concurrency import is_loop_of_a_caller, may_have_waiting_caller
+from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError, OutageError
 from pm_realtime.observability import outage
+from pm_realtime.push.commits import after_commits
 from pm_realtime.push.retry_queue import retry_queue
 
 logger = logging.getLogger("pm_realtime.push")
@@ -23,6 +24,7 @@ R = TypeVar("R")
 class Outgoing(NamedTuple, Generic[R]):
     """A message for a group of the channel layer, and the ``result`` for its sender.
 
+    ``fail_silently`` says whether its sender learns of an outage; None: as ``FAIL_SILENTLY`` says.
     ``retry`` is the message that is sent later if Redis does not take this one.
     """
 
@@ -30,14 +32,17 @@ class Outgoing(NamedTuple, Generic[R]):
     message: layer.Message
     result: R
     on_commit: bool
+    fail_silently: bool | None = None
     retry: layer.Message | None = None
+
+
+_SendWith = Callable[[Outgoing[Any]], None]
 
 
 def send(outgoing: Outgoing[R]) -> R:
     """Send ``outgoing`` from a thread without a running event loop."""
-    deliver = functools.partial(_send_now, outgoing)
-    if not (outgoing.on_commit and _after_commit(deliver)):
-        deliver()
+    if not (outgoing.on_commit and after_commits(partial(_send_or_count, _send_now, outgoing))):
+        _send_now(outgoing)
     return outgoing.result
 
 
@@ -62,29 +67,35 @@ def send_from_signal(
         send_with = _send_now if is_loop_of_a_caller() else _send_soon
     except RuntimeError:  # No loop is running.
         send_with = _send_now
-    deliver = functools.partial(send_with, outgoing)
-    if not (outgoing.on_commit and _after_commit(deliver)):
-        _deliver_or_count(deliver)
+    deliver = partial(_send_or_count, send_with, outgoing)
+    if not (outgoing.on_commit and after_commits(deliver, refuses_manual=False)):
+        deliver()
     elif before_commit is not None:
-        _deliver_or_count(functools.partial(send_with, before_commit))
+        _send_or_count(send_with, before_commit)
 
 
 def _send_now(outgoing: Outgoing[Any]) -> None:
     try:
         layer.send(outgoing.group, outgoing.message)
-    except OutageError:
-        if outgoing.retry is not None:
-            retry_queue.add(outgoing.retry)
-        raise
+    except BackendError as error:
+        _note_failure(outgoing, error)
 
 
 async def _asend_now(outgoing: Outgoing[Any]) -> None:
     try:
         await layer.asend(outgoing.group, outgoing.message)
-    except OutageError:
-        if outgoing.retry is not None:
-            retry_queue.add(outgoing.retry)
-        raise
+    except BackendError as error:
+        _note_failure(outgoing, error)
+
+
+def _note_failure(outgoing: Outgoing[Any], error: BackendError) -> None:
+    """Queue the message again, if it is one for that, and raise ``error`` unless it is silenced."""
+    if isinstance(error, OutageError) and outgoing.retry is not None:
+        retry_queue.add(outgoing.retry)
+    is_silent = outgoing.fail_silently
+    if not (conf.FAIL_SILENTLY if is_silent is None else is_silent):
+        raise error
+    _count(error)
 
 
 _sending: set[asyncio.Task[None]] = set()
@@ -99,46 +110,37 @@ def _send_soon(outgoing: Outgoing[Any]) -> None:
 def _note_sent(task: asyncio.Task[None]) -> None:
     _sending.discard(task)
     if not task.cancelled():
-        _deliver_or_count(task.result)
+        try:
+            task.result()
+        except BackendError as error:
+            _count(error)
 
 
 async def _after_commit_of_caller(outgoing: Outgoing[Any]) -> bool:
-    """As :func:`_after_commit`, for this thread and for one that waits in ``async_to_sync``."""
+    """As :func:`after_commits`, for this thread and for one that waits in ``async_to_sync``."""
     if may_have_waiting_caller():
-        deliver = functools.partial(_send_now, outgoing)
+        deliver = partial(_send_or_count, _send_now, outgoing)
         try:
-            if await sync_to_async(_after_commit)(deliver):
+            if await sync_to_async(after_commits)(deliver):
                 return True
         except RuntimeError:
             # The caller has gone on, or runs this very loop: its thread takes no calls.
             logger.debug("A push could not ask its caller for a transaction.")
-    return _after_commit(functools.partial(_send_soon, outgoing))
+    return after_commits(partial(_send_or_count, _send_soon, outgoing))
 
 
-def _after_commit(deliver: Callable[[], None]) -> bool:
-    """Have ``deliver`` called when every transaction open in this thread is committed.
+def _send_or_count(send_with: _SendWith, outgoing: Outgoing[Any]) -> None:
+    """Send ``outgoing`` without an error if Redis does not take it.
 
-    Returns False if none is open. A failure after the commit does not raise: the data is saved, and
-    the request goes on. The log counts the pushes that Redis did not take.
+    After a commit the data is saved, and the request goes on.
     """
-    opened = [db.alias for db in connections.all(initialized_only=True) if db.in_atomic_block]
-
-    def deliver_after_commits(aliases: list[str]) -> None:
-        if aliases:
-            transaction.on_commit(
-                lambda: deliver_after_commits(aliases[:-1]), using=aliases[-1], robust=True
-            )
-        else:
-            _deliver_or_count(deliver)
-
-    if opened:
-        deliver_after_commits(opened)
-    return bool(opened)
-
-
-def _deliver_or_count(deliver: Callable[[], None]) -> None:
     try:
-        deliver()
+        send_with(outgoing)
     except BackendError as error:
-        outage.count_unsent()
-        logger.debug("A push could not be sent: %s", error)
+        _count(error)
+
+
+def _count(error: BackendError) -> None:
+    """Have the log count a push of which its sender learns nothing."""
+    outage.count_unsent()
+    logger.debug("A push could not be sent: %s", error)

@@ -3,18 +3,18 @@
 from typing import Any
 
 from pm_realtime.backends import ConnectionInfo, Stats, get_backend
-from pm_realtime.push.targets import user_key
-from pm_realtime.push.twins import sync_twin_of
+from pm_realtime.push.targets import connection_name, user_key
+from pm_realtime.push.twins import prepare_in_loop, sync_twin_of
 
 
 async def aget_connection(connection_id: str) -> ConnectionInfo | None:
     """The :class:`ConnectionInfo` of a connection, None if it is not open."""
-    return await get_backend().get_connection(connection_id)
+    return await get_backend().get_connection(connection_name(connection_id))
 
 
 async def aget_user_connections(user: Any) -> list[ConnectionInfo]:
     """The open connections of ``user``, a user object or a primary key, the oldest first."""
-    return await get_backend().get_user_connections(user_key(user))
+    return await get_backend().get_user_connections(await prepare_in_loop(user_key, user))
 
 
 async def ais_online(user: Any) -> bool:

@@ -1,15 +1,18 @@
-"""Targets of pushes and control messages: users, rooms and connections, checked."""
+"""Targets of pushes and control messages: users, rooms, roles and connections, checked."""
 
+from operator import index
 from typing import Any
+from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db.models import Model
 
 from pm_realtime import layer
-from pm_realtime.conf import missed_route
+from pm_realtime.conf import conf, missed_route
 from pm_realtime.exceptions import CommandError
 from pm_realtime.protocol import check_room
+from pm_realtime.texts import plain_text
 
 
 def user_key(user: Any) -> str:
@@ -20,23 +23,48 @@ def user_key(user: Any) -> str:
     """
     if isinstance(user, Model) and not isinstance(user, get_user_model()):
         raise ValueError(f"expected a user or a primary key, got a {type(user).__name__}: {user!r}")
-    if hasattr(user, "is_authenticated"):
+    if isinstance(user, type) or not hasattr(user, "is_authenticated"):
+        key = _as_primary_key(user)
+    else:
         is_saved = user.is_authenticated and not (isinstance(user, Model) and user._state.adding)
         key = user.pk if is_saved else None
-    else:
-        try:
-            key = get_user_model()._meta.pk.to_python(user)
-        except (ValidationError, TypeError, ValueError):
-            key = None
-    if key is None:
-        raise ValueError(f"expected a saved user or a primary key, got {user!r}")
-    return str(key)
+    if key is None or (text := str(key)) == "":
+        raise ValueError(f"expected a saved user or a primary key, got {_described(user)}")
+    return text
+
+
+def _as_primary_key(value: Any) -> Any:
+    """``value`` as the primary key of a user; None if it cannot be one.
+
+    Django makes a key of nearly any value: 1 of ``True``, a text of a list or of a QuerySet.
+    """
+    if (text := plain_text(value)) is not None:
+        value = text
+    elif isinstance(value, bool | type) or hasattr(value, "__iter__"):
+        return None
+    elif hasattr(value, "__index__"):
+        value = index(value)
+    try:
+        key = get_user_model()._meta.pk.to_python(value)
+    except (ValidationError, TypeError, ValueError):
+        return None
+    is_kept = type(key) is type(value) or (isinstance(value, UUID) and isinstance(key, str))
+    return key if is_kept or isinstance(value, int | str) else None
+
+
+def _described(value: Any) -> str:
+    """``value`` for an error message. Not a QuerySet's own text, which takes a query."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if hasattr(value, "__iter__") and not isinstance(value, str | bytes):
+        return f"a {type(value).__name__}. Push to one user at a time"
+    return repr(value)
 
 
 def room_name(room: object) -> str:
-    """``room``, if connections can be in a room of that name. Raises ``ValueError``."""
+    """``room`` as plain text, if connections can be in a room of that name. Raises ``ValueError``."""
     try:
-        name = check_room(room)
+        name = check_room(plain_text(room))
     except CommandError as error:
         raise ValueError(f"{error.message} Got {room!r}.") from None
     if (route := missed_route(name)) is not None:
@@ -47,8 +75,21 @@ def room_name(room: object) -> str:
     return name
 
 
-def connection_group(connection_id: object) -> str:
-    """The group of one connection. Raises ``ValueError`` if ``connection_id`` is not a string."""
-    if not isinstance(connection_id, str) or not connection_id:
+def role_name(role: object) -> str:
+    """``role``, if it is one of ``ROLES``, as plain text. Raises ``ValueError``."""
+    name = plain_text(role)
+    if name is None or name not in conf.ROLES:
+        raise ValueError(f"expected one of ROLES ({', '.join(conf.ROLES)}), got {role!r}")
+    return name
+
+
+def connection_name(connection_id: object) -> str:
+    """``connection_id`` as plain text. Raises ``ValueError`` if it is no text."""
+    if not (name := plain_text(connection_id)):
         raise ValueError(f"expected the id of a connection as text, got {connection_id!r}")
-    return layer.connection_group(connection_id)
+    return name
+
+
+def connection_group(connection_id: object) -> str:
+    """The group of one connection. Raises ``ValueError`` if ``connection_id`` is no text."""
+    return layer.connection_group(connection_name(connection_id))

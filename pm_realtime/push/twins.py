@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar, get_args
 
+from asgiref.sync import sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
 
 from pm_realtime.backends import get_backend
@@ -27,12 +28,20 @@ def sending_twins(
         return send(prepare(*args, **kwargs))
 
     async def async_twin(*args: P.args, **kwargs: P.kwargs) -> R:
-        return await asend(prepare(*args, **kwargs))
+        return await asend(await prepare_in_loop(prepare, *args, **kwargs))
 
     (result,) = get_args(prepare.__annotations__["return"])
     _present(sync_twin, name, prepare, result)
     _present(async_twin, f"a{name}", prepare, result)
     return sync_twin, async_twin
+
+
+async def prepare_in_loop(prepare: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """The result of ``prepare``. A ``request.user`` that is not loaded yet is loaded in a thread."""
+    try:
+        return prepare(*args, **kwargs)
+    except SynchronousOnlyOperation:
+        return await sync_to_async(prepare)(*args, **kwargs)
 
 
 def sync_twin_of(query: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:

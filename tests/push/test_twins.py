@@ -44,18 +44,27 @@ def test_helper_and_twin_have_name_signature_and_docstring(name):
     assert helper.__doc__ == twin.__doc__
 
 
+PUSH = "*, id=None, exclude=None, on_commit=True, fail_silently=None"
+CLOSE = "code=4503, reason='', on_commit=True, fail_silently=None"
+
+
 @pytest.mark.parametrize(
     ("name", "signature"),
     [
-        ("send_to_user", "(user, type, payload=None, *, id=None, exclude=None, on_commit=True)"),
-        ("send_to_room", "(room, type, payload=None, *, id=None, exclude=None, on_commit=True)"),
-        ("send_to_role", "(role, type, payload=None, *, id=None, exclude=None, on_commit=True)"),
-        ("broadcast", "(type, payload=None, *, id=None, exclude=None, on_commit=True)"),
-        ("send_to_connection", "(connection_id, type, payload=None, *, id=None, on_commit=True)"),
-        ("disconnect_user", "(user, *, code=4503, reason='', on_commit=True)"),
-        ("disconnect_connection", "(connection_id, *, code=4503, reason='', on_commit=True)"),
-        ("subscribe", "(connection_id, room)"),
-        ("unsubscribe", "(connection_id, room, *, reason=None)"),
+        ("send_to_user", f"(user, type, payload=None, {PUSH})"),
+        ("send_to_room", f"(room, type, payload=None, {PUSH})"),
+        ("send_to_role", f"(role, type, payload=None, {PUSH})"),
+        ("broadcast", f"(type, payload=None, {PUSH})"),
+        (
+            "send_to_connection",
+            "(connection_id, type, payload=None, *, id=None, on_commit=True, fail_silently=None)",
+        ),
+        ("disconnect_user", f"(user, *, {CLOSE})"),
+        ("disconnect_connection", f"(connection_id, *, {CLOSE})"),
+        ("refresh_user", "(user, *, on_commit=True, fail_silently=None)"),
+        ("refresh_room", "(room, *, on_commit=True, fail_silently=None)"),
+        ("subscribe", "(connection_id, room, *, fail_silently=None)"),
+        ("unsubscribe", "(connection_id, room, *, reason=None, fail_silently=None)"),
         ("get_connection", "(connection_id)"),
         ("get_user_connections", "(user)"),
         ("is_online", "(user)"),

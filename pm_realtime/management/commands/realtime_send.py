@@ -58,7 +58,7 @@ class Command(RealtimeCommand):
             # The error below reports an outage; log lines about connections would only confuse.
             logging.getLogger("pm_realtime").setLevel(logging.CRITICAL)
         try:
-            envelope = push(type, content)
+            envelope = push(type, content, fail_silently=False)
         except ValueError as error:
             raise CommandError(_sentence(str(error))) from error
         except Exception as error:  # Each layer has errors of its own.
@@ -68,7 +68,7 @@ class Command(RealtimeCommand):
             self.write_json(json.loads(encode(envelope)))
 
 
-def _push_to(options: dict[str, Any]) -> Callable[[str, Any], Envelope]:
+def _push_to(options: dict[str, Any]) -> Callable[..., Envelope]:
     """The push helper for the one target that is given."""
     if (name := options["user"]) is not None:
         return partial(send_to_user, _find_user(get_user_model().USERNAME_FIELD, name))
