@@ -62,7 +62,7 @@ def _described(value: Any) -> str:
 
 
 def room_name(room: object) -> str:
-    """``room`` as plain text, if connections can be in a room of that name. Raises ``ValueError``."""
+    """``room`` as plain text, if connections can be in such a room. Raises ``ValueError``."""
     try:
         name = check_room(plain_text(room))
     except CommandError as error:

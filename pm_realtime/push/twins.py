@@ -37,7 +37,7 @@ def sending_twins(
 
 
 async def prepare_in_loop(prepare: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """The result of ``prepare``. A ``request.user`` that is not loaded yet is loaded in a thread."""
+    """The result of ``prepare``. A ``request.user`` that is not loaded is loaded in a thread."""
     try:
         return prepare(*args, **kwargs)
     except SynchronousOnlyOperation:
