@@ -12,6 +12,7 @@ from playwright.async_api import async_playwright
 from tests.integration import crowd, devtools
 from tests.integration.browser import chromium_path
 from tests.integration.demo import Demo
+from tests.integration.engines import firefox, webkit
 from tests.integration.server import Server, layer_environment
 from tests.integration.visits import Visits
 
@@ -122,6 +123,17 @@ async def chromium(tmp_path_factory):
     """A running Chromium whose tabs can be hidden and frozen, for tests of the same kind."""
     folder = tmp_path_factory.mktemp("chromium")
     async with devtools.browser(chromium_path(""), folder) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(
+    scope="module",
+    loop_scope="module",
+    params=[pytest.param(firefox, id="firefox"), pytest.param(webkit, id="webkit")],
+)
+async def engine(request, tmp_path_factory):
+    """A running Firefox, then WebKit."""
+    async with request.param.browser(tmp_path_factory.mktemp("engine")) as running:
         yield running
 
 

@@ -1,14 +1,12 @@
 """The template tag in a real browser: strict policies, hashed names, latency, other scripts."""
 
 import asyncio
-import json
 import re
 
 import pytest
 from playwright.async_api import expect
 
-from tests import settings
-from tests.integration.server import Server
+from tests.integration.policy import STRICT, site
 from tests.site.tagged import EXTERNAL, INLINE, NONCE
 
 pytestmark = [
@@ -17,35 +15,12 @@ pytestmark = [
     pytest.mark.timeout(120, func_only=True),
 ]
 
-STRICT = "default-src 'self'"
 NONCE_ONLY = f"default-src 'none'; connect-src 'self'; script-src 'nonce-{NONCE}'"
-MANIFEST = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
 HASHED_NAME = re.compile(r"\.[0-9a-f]{12}\.(js|map)$")
 TITLE_TIMEOUT_MS = 20_000
 LATENCY_MS = 150
 #: From the start of the navigation to `:open`: for the page, for the module and for the WebSocket.
 OPEN_WITHIN_MS = 5 * LATENCY_MS
-
-
-def site(folder, policy=STRICT, host="", storage=MANIFEST):
-    """Return a site with collected static files, which are served from ``host`` if given."""
-    server = Server("uvicorn", folder, settings={"ROOMS": {"open": {"public": True}}})
-    origin = f"http://{host}:{server.port}" if host else ""
-    server.environment = {
-        "TEST_POLICY": policy.format(origin=origin),
-        "TEST_SETTINGS": json.dumps(
-            {
-                "ROOT_URLCONF": "tests.site.tagged",
-                "INSTALLED_APPS": [*settings.INSTALLED_APPS, "django.contrib.staticfiles"],
-                "TEMPLATES": [{"BACKEND": "django.template.backends.django.DjangoTemplates"}],
-                "STATIC_URL": f"{origin}/static/",
-                "STATIC_ROOT": str(folder / "static"),
-                "STORAGES": {"staticfiles": {"BACKEND": storage}},
-            }
-        ),
-    }
-    server.manage("collectstatic", "--noinput", "--verbosity=0")
-    return server
 
 
 async def visit(browser, server, path="/page/", latency=0):

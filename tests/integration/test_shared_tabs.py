@@ -1,13 +1,22 @@
 """Tabs that share one socket, in a real Chromium with a real server."""
 
 import asyncio
-import contextlib
+import functools
 import time
 
 import pytest
 
+from tests.integration import shared_tabs
 from tests.integration.devtools import until
 from tests.integration.proxy import Proxy
+from tests.integration.shared_tabs import (
+    MESSAGES,
+    OWN,
+    PUSHED,
+    STREAMED,
+    start_sending,
+    stop_sending,
+)
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -17,85 +26,16 @@ pytestmark = [
 ]
 
 
-def payloads(type, field="payload"):
-    return f"window.seen.filter(({{ type }}) => type === '{type}').map(({{ payload }}) => {field})"
-
-
-MESSAGES = payloads("message", "payload.content")
-PUSHED = payloads("pushed")
-STREAMED = payloads("streamed", "payload.n")
-OWN = payloads("own", "payload.n")
 #: Longer than the time after which other tabs take a leader for dead.
 HANG_SECONDS = 7
 LONG_HANG_SECONDS = 12
 MAX_TAKEOVER_SECONDS = 2
 
 
-class Tabs:
-    """The tabs of one browser with pages of one server."""
-
-    def __init__(self, profile, server):
-        self.profile = profile
-        self.server = server
-        self.url = server.url
-        self.open_tabs = []
-
-    async def open(self, rooms="", **query):
-        text = "&".join(f"{name}={value}" for name, value in {"rooms": rooms, **query}.items())
-        tab = await self.profile.open(f"{self.url}/page/tabs/?{text}")
-        await tab.wait("window.realtime?.connected")
-        await tab.evaluate("window.joined.then(() => true)")
-        self.open_tabs.append(tab)
-        return tab
-
-    async def open_many(self, count, rooms, **query):
-        for _ in range(count):
-            await self.open(rooms, **query)
-
-    async def visit(self, path):
-        """Return the text of the page at ``path``."""
-        return await self.profile.visit(f"{self.server.url}{path}")
-
-    async def sockets(self):
-        return (await self.server.aget("/stats/")).json()["totalConnections"]
-
-    async def each(self, expression):
-        """Return the value of ``expression`` in every tab."""
-        return await asyncio.gather(*(tab.evaluate(expression) for tab in self.open_tabs))
-
-    async def all_have(self, expression):
-        """Wait until ``expression`` is true in every tab."""
-        await asyncio.gather(*(tab.wait(expression) for tab in self.open_tabs))
-
-    async def leader(self):
-        """Return the tab with the socket, or None if no tab or several tabs have one."""
-        leads = await self.each("window.isLeader()")
-        leaders = [tab for tab, is_leader in zip(self.open_tabs, leads, strict=True) if is_leader]
-        return leaders[0] if len(leaders) == 1 else None
-
-    async def take_leader(self):
-        """Return the leader and remove it from these tabs."""
-        leader = await until(self.leader, "one leader")
-        self.open_tabs.remove(leader)
-        return leader
-
-    async def push(self, payload, room="open"):
-        await self.server.aget(f"/push/?room={room}&payload={payload}")
-
-
 @pytest.fixture
 def browse(chromium):
     """Open a new browser: ``async with browse(server) as tabs``."""
-
-    @contextlib.asynccontextmanager
-    async def start(server):
-        profile = await chromium.profile()
-        try:
-            yield Tabs(profile, server)
-        finally:
-            await profile.close()
-
-    return start
+    return functools.partial(shared_tabs.browse, chromium)
 
 
 async def test_ten_tabs_share_one_socket_and_get_the_messages_of_their_own_rooms(serve, browse):
@@ -149,19 +89,6 @@ async def test_another_tab_leads_within_two_seconds_and_each_message_arrives_onc
         assert await sender.evaluate("window.refused") == []
         assert await tabs.each("window.closes") == [[]] * 9
         assert await tabs.sockets() == 1
-
-
-async def start_sending(tab):
-    """Let ``tab`` send numbers to the room ``open``; wait until it has sent some."""
-    await tab.evaluate("window.startSending('open')")
-    await tab.wait("window.sentCount >= 5")
-
-
-async def stop_sending(tab):
-    """Wait until ``tab`` has sent more numbers, stop it, and return how many it has sent."""
-    count = await tab.evaluate("window.sentCount + 10")
-    await tab.wait(f"window.sentCount >= {count}")
-    return await tab.evaluate("clearInterval(window.sending), window.sentCount")
 
 
 @pytest.mark.slow

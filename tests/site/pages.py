@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from django.contrib.auth import get_user_model, login, logout, update_session_auth_hash
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 from django.views.static import serve
 
@@ -15,6 +15,8 @@ SCRIPTS = Path(__file__).parent / "scripts"
 PAGE = (
     '<!doctype html><title>{name}</title><script type="module" src="/scripts/{name}.js"></script>'
 )
+SLOW_SECONDS = 2
+_answered: list[str] = []
 
 
 def page(request: HttpRequest, name: str) -> HttpResponse:
@@ -44,7 +46,25 @@ def change_password(request: HttpRequest, seconds: int) -> HttpResponse:
     return HttpResponse("changed")
 
 
+def answer(request: HttpRequest, kind: str) -> HttpResponse:
+    """Answer a navigation so that the browser stays on its page."""
+    _answered.append(kind)
+    if kind == "slow":
+        time.sleep(SLOW_SECONDS)
+    response = HttpResponse("a file", status=204 if kind == "empty" else 200)
+    if kind == "attachment":
+        response.headers["Content-Disposition"] = 'attachment; filename="file.bin"'
+    return response
+
+
+def answers(request: HttpRequest) -> JsonResponse:
+    """Answer with the number of calls of :func:`answer`."""
+    return JsonResponse(len(_answered), safe=False)
+
+
 urlpatterns = [
+    path("answer/<kind>/", answer),
+    path("answers/", answers),
     path("page/<slug:name>/", page),
     path("sign-in/<name>/", sign_in),
     path("sign-out/", sign_out),
