@@ -101,6 +101,8 @@ class LayerAdapter:
     confirms_joins: ClassVar[bool] = False
     #: Whether the messages that wait for a channel can be seen, and none of them is dropped.
     shows_waiting = False
+    #: The times that sockets were closed on which the layer listens: messages may be lost.
+    reconnects = 0
 
     def __init__(self, layer: Any) -> None:
         self.layer = layer

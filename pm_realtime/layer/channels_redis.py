@@ -6,12 +6,14 @@ layer may change inside, so a step that is only an improvement is left out if it
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import parse_qs
+from weakref import WeakKeyDictionary
 
 from pm_realtime.concurrency import note_result
 from pm_realtime.exceptions import BackendError, OutageError
@@ -24,15 +26,16 @@ from pm_realtime.layer.adapter import (
 from pm_realtime.layer.wire import Message
 from pm_realtime.observability import LAYER, log_refusal, outage
 from pm_realtime.redis import (
-    SERVER_ERRORS,
-    address_of,
+    SOCKET_LIFE_SECONDS,
+    Publisher,
+    close_idle,
     default_socket_timeout,
     describe,
-    driver_for_threads,
+    driver_for_asyncio,
     host_problems,
+    is_broken_socket,
+    is_demotion,
     is_lost_connection,
-    open_pools,
-    read_hosts,
 )
 
 try:
@@ -52,13 +55,48 @@ logger = logging.getLogger("pm_realtime.push")
 CONNECTIONS_PER_SERVER: Final = 4
 #: For closing sockets, as the layer may wait for a server that does not answer.
 CLOSE_TIMEOUT_SECONDS: Final = 1.0
+#: Between two looks whether the server that an event loop publishes to takes writes: a replica
+#: takes PUBLISH too.
+CHECK_INTERVAL_SECONDS: Final = 1.0
 #: RedisChannelLayer waits this long for a message; a shorter socket timeout ends its receivers.
 BLOCKING_SECONDS: Final = 5
-#: Options of a host that a client which blocks cannot use.
-ASYNCIO_ONLY: Final = frozenset({"connection_class", "parser_class", "redis_connect_func"})
 
 
-class PubSubAdapter(LayerAdapter):
+class _RedisAdapter(LayerAdapter):
+    """For both layers: a message that met a broken socket is sent once more over a new one."""
+
+    async def group_send(self, group: str, message: Message, *, is_probe: bool = False) -> None:
+        # A probe must notice that something broke.
+        send = self._send if is_probe else self._send_twice
+        await self._call(send, group, message, is_probe=is_probe)
+
+    async def _send_twice(self, group: str, message: Message) -> None:
+        try:
+            await self._send(group, message)
+        except Exception as error:
+            is_stale = is_demotion(error) or is_broken_socket(error)
+            if not is_stale or isinstance(error, TimeoutError):
+                raise
+            await self._send(group, message)
+            outage.suspect()
+
+    async def _send(self, group: str, message: Message) -> None:
+        """Send over sockets that are not old. If that fails, close the idle ones."""
+        try:
+            await self._look_after_sockets(group)
+            await self.layer.group_send(group, message)
+        except Exception:
+            await self._close_sockets(group)
+            raise
+
+    async def _look_after_sockets(self, group: str) -> None:
+        """Close the idle sockets over which messages for ``group`` go, if they are old."""
+
+    async def _close_sockets(self, group: str) -> None:
+        """Close those sockets in any case."""
+
+
+class PubSubAdapter(_RedisAdapter):
     """For ``RedisPubSubChannelLayer``, which has a layer of its own in each event loop."""
 
     shows_waiting = True
@@ -68,6 +106,10 @@ class PubSubAdapter(LayerAdapter):
         self._lock = threading.Lock()
         self._publisher: ThreadPublisher | None = None
         self._is_publisher_made = False
+        #: By the layer's connection to each server: when its sockets were opened, and when it was
+        #: last seen to take writes (monotonic seconds).
+        self._opened_at: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+        self._checked_at: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
 
     def _own(self) -> Any:
         """The layer of the running loop. Raises ``KeyError`` if it has none yet."""
@@ -93,6 +135,43 @@ class PubSubAdapter(LayerAdapter):
 
     def forget_channel(self, channel: str) -> None:
         self.layer.channels.pop(channel, None)
+
+    def _shard(self, group: str) -> Any:
+        """The layer's connection to the server of ``group``; None if the layer has none."""
+        if not hasattr(type(self.layer), "group_send"):  # A subclass may send in its own way.
+            with suppress(AttributeError):
+                own = self.layer._get_layer()
+                return own._get_shard(own._get_group_channel_name(group))
+        return None
+
+    async def _look_after_sockets(self, group: str) -> None:
+        now, shard = time.monotonic(), self._shard(group)
+        if shard is None or now - self._checked_at.get(shard, -math.inf) < CHECK_INTERVAL_SECONDS:
+            return
+        self._checked_at[shard] = now
+        async with shard._lock:
+            shard._ensure_redis()
+            if now - self._opened_at.get(shard, now) > SOCKET_LIFE_SECONDS:
+                await close_idle(shard._redis.connection_pool)
+                del self._opened_at[shard]
+            self._opened_at.setdefault(shard, now)
+            try:
+                await shard._redis.pexpire(unused_key(shard.channel_layer.prefix), 1)
+            except driver_for_asyncio.ResponseError as error:
+                if is_demotion(error):
+                    self.reconnects += 1
+                    await self.reconnect()
+                    outage.suspect()
+                    raise
+                # The user may not touch the key: only the age of sockets counts.
+                self._checked_at[shard] = now + SOCKET_LIFE_SECONDS
+
+    async def _close_sockets(self, group: str) -> None:
+        if (shard := self._shard(group)) is None:
+            return
+        self._checked_at.pop(shard, None)
+        if shard._redis is not None:
+            await close_idle(shard._redis.connection_pool)
 
     async def reconnect(self) -> None:
         """Close the sockets that listen; the layer opens new ones.
@@ -151,7 +230,7 @@ def _report_lost_subscription(record: logging.LogRecord) -> bool:
     return False
 
 
-class CoreAdapter(LayerAdapter):
+class CoreAdapter(_RedisAdapter):
     """For ``RedisChannelLayer``."""
 
     confirms_joins = True
@@ -160,6 +239,8 @@ class CoreAdapter(LayerAdapter):
         super().__init__(layer)
         #: Channels that are not read any more, and since when, while messages for them may come.
         self._forgotten: dict[str, float] = {}
+        #: When the sockets of each event loop were opened (monotonic seconds).
+        self._opened_at: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
 
     def _servers(self) -> tuple[Callable[[str], int], int]:
         return self.layer.consistent_hash, self.layer.ring_size
@@ -183,11 +264,20 @@ class CoreAdapter(LayerAdapter):
                 del self._forgotten[name]
         self._forgotten[channel] = now
 
+    async def _look_after_sockets(self, group: str) -> None:
+        now, loop = time.monotonic(), asyncio.get_running_loop()
+        if now - self._opened_at.setdefault(loop, now) > SOCKET_LIFE_SECONDS:
+            self._opened_at[loop] = now
+            await self.close_idle()
+
+    async def _close_sockets(self, group: str) -> None:
+        await self.close_idle()
+
     async def close_idle(self) -> None:
         with suppress(Exception):
             own = self.layer._layers[asyncio.get_running_loop()]
             for connection in own._connections.values():
-                await connection.connection_pool.disconnect(inuse_connections=False)
+                await close_idle(connection.connection_pool)
 
 
 class ThreadPublisher:
@@ -197,53 +287,43 @@ class ThreadPublisher:
     each message.
     """
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Any, clock: Callable[[], float] = time.monotonic) -> None:
         self._layer = layer
         hosts = layer._args[0] if layer._args else layer._kwargs.get("hosts")
         for where, problem in host_problems(hosts):
             raise BackendError(f"The hosts{where} of the channel layer: {problem}")
         self._names = RedisPubSubLoopLayer(*layer._args, **layer._kwargs, channel_layer=layer)
-        self._servers = {shard: _Server(shard.host) for shard in self._names._shards}
+        key = unused_key(self._names.prefix)
+        self._publishers = {
+            shard: Publisher(
+                shard.host,
+                key,
+                max_sockets=CONNECTIONS_PER_SERVER,
+                max_wait_seconds=LAYER_CALL_TIMEOUT_SECONDS,
+                clock=clock,
+            )
+            for shard in self._names._shards
+        }
 
     def send(self, group: str, message: Message) -> None:
         """Publish ``message``. Raises ``BackendError`` if Redis does not take it in time."""
         channel = self._names._get_group_channel_name(group)
-        server = self._servers[self._names._get_shard(channel)]
-        server.publish(channel, self._layer.serialize(message))
+        publisher = self._publishers[self._names._get_shard(channel)]
+        try:
+            publisher.publish(channel, self._layer.serialize(message))
+        except OutageError as error:
+            log_refusal(LAYER, str(error))
+            raise
 
     def close(self) -> None:
         """Close all sockets; the next message opens one again."""
-        for server in self._servers.values():
-            for pool in server.pools:
-                pool.disconnect()
+        for publisher in self._publishers.values():
+            publisher.close()
 
 
-class _Server:
-    def __init__(self, host: dict[str, Any]) -> None:
-        (host,) = read_hosts([host])
-        if found := ASYNCIO_ONLY & host.keys():
-            raise ValueError(f"{', '.join(sorted(found))} is for asyncio")
-        timeout, driver = LAYER_CALL_TIMEOUT_SECONDS, driver_for_threads
-        self.pools = open_pools(host, timeout, driver, max_connections=CONNECTIONS_PER_SERVER)
-        self._redis = driver.Redis(connection_pool=self.pools[0])
-        self._name = f"Redis at {address_of(self.pools[0])}"
-        self._slots = threading.BoundedSemaphore(CONNECTIONS_PER_SERVER)
-
-    def publish(self, channel: str, text: bytes) -> None:
-        if not self._slots.acquire(timeout=LAYER_CALL_TIMEOUT_SECONDS):
-            seconds = LAYER_CALL_TIMEOUT_SECONDS
-            raise OutageError(f"{self._name}: no connection was free within {seconds:g} s")
-        try:
-            self._redis.publish(channel, text)
-        except SERVER_ERRORS as error:
-            reason = f"{self._name}: {describe(error)}"
-            log_refusal(LAYER, reason)
-            raise OutageError(reason) from error
-        except (ValueError, TypeError, AttributeError) as error:
-            # A wrong value of an option that is only read when a socket is opened.
-            raise BackendError(f"{self._name}: {type(error).__name__}: {error}") from error
-        finally:
-            self._slots.release()
+def unused_key(prefix: str) -> str:
+    """A key that is never set, among those of the shared state of a layer with this prefix."""
+    return f"pm_realtime:{{{prefix}}}:unused"
 
 
 def short_socket_timeout(hosts: Any) -> float | None:

@@ -80,6 +80,7 @@ class LivenessProbe:
         self.healthy = asyncio.Event()
         self.healthy.set()
         self._must_resubscribe = self._is_subscribed = False
+        self._reconnects = adapter.reconnects
         #: Kept by the receiver: a probe behind other messages is late, not lost.
         self.deliveries = 0
         self.is_delivering = False
@@ -179,7 +180,8 @@ class LivenessProbe:
         while True:
             self._is_due.clear()
             try:
-                if self._must_resubscribe:
+                if self._must_resubscribe or self._reconnects != self.adapter.reconnects:
+                    self._reconnects = self.adapter.reconnects
                     await self.adapter.close_idle()
                     await self._subscribe()
                     await self._resubscribe()

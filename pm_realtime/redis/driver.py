@@ -46,6 +46,26 @@ def default_socket_timeout() -> float | None:
     return float(default) if isinstance(default, int | float) else None
 
 
+def is_demotion(error: object) -> bool:
+    """Whether the server says that it is a replica, which takes no writes.
+
+    Before Redis 7, an error inside of a script has only the text.
+    """
+    if not is_installed or not isinstance(error, redis.RedisError):
+        return False
+    text = str(error)
+    is_said_by_sentinel = text == "The previous master is now a slave"
+    return isinstance(error, redis.ReadOnlyError) or "READONLY" in text or is_said_by_sentinel
+
+
+def is_broken_socket(error: object) -> bool:
+    """Whether ``error`` is that of a socket, so that a new one may work."""
+    if not is_installed or isinstance(error, redis.AuthenticationError):
+        return False
+    kinds = (OSError, EOFError, redis.ConnectionError, redis.TimeoutError)
+    return isinstance(error, kinds) or _is_raised_in_redis_py(error)
+
+
 def is_lost_connection(error: object) -> bool:
     """Whether ``error`` means that a server is away, rather than a mistake in the code."""
     return isinstance(error, SERVER_ERRORS) or _is_raised_in_redis_py(error)

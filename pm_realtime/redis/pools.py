@@ -148,6 +148,15 @@ def _limits(timeout: float, driver: Any) -> dict[str, Any]:
     return {**times, "retry": no_retry(driver)}
 
 
+async def close_idle(pool: Any) -> None:
+    """Close the sockets of a pool for asyncio that are not in use, without a moment's wait.
+
+    So no other task gets one that is being closed.
+    """
+    for connection in list(getattr(pool, "_available_connections", ())):
+        await connection.disconnect(nowait=True)
+
+
 def address_of(pool: Any) -> str:
     """The address of the server of ``pool``, without its password."""
     if master := getattr(pool, "service_name", None):

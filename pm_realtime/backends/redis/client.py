@@ -1,6 +1,7 @@
 """The client of one event loop: few connections, answers in time, errors of this package only."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -16,7 +17,9 @@ from pm_realtime.observability import STATE, log_refusal
 from pm_realtime.redis import (
     HOST_FORMS,
     SERVER_ERRORS,
+    SOCKET_LIFE_SECONDS,
     address_of,
+    close_idle,
     describe,
     driver_for_asyncio,
     host_problems,
@@ -62,6 +65,8 @@ class Client:
         self._calls = BoundedCalls(CONNECTIONS_PER_LOOP, timeout)
         self._closing = asyncio.Lock()
         self._running = 0
+        #: When the oldest socket may have been opened (monotonic seconds).
+        self._opened_at = time.monotonic()
 
     @property
     def address(self) -> str:
@@ -82,12 +87,17 @@ class Client:
         try:
             return await self._calls.run(partial(self._run, registered, keys, arguments))
         except CLIENT_ERRORS as error:
+            # The other sockets are probably as old, and lead to the same server.
+            await close_idle(self._pools[0])
             what = describe(error) or f"no answer within {self._timeout:g} s"
             reason = f"Redis at {self.address}: {what}"
             log_refusal(STATE, reason)
             raise OutageError(reason) from error
 
     async def _run(self, script: Any, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        if (now := time.monotonic()) - self._opened_at > SOCKET_LIFE_SECONDS:
+            self._opened_at = now
+            await close_idle(self._pools[0])
         async with self._closing:
             self._running += 1
         try:

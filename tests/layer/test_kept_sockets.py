@@ -1,0 +1,201 @@
+"""Kept sockets to a server that was demoted, or that the network between has forgotten."""
+
+import asyncio
+import time
+
+import pytest
+from channels.layers import channel_layers, get_channel_layer
+
+from pm_realtime import asend_to_room, send_to_room
+from pm_realtime.exceptions import OutageError
+from pm_realtime.layer import CORE_LAYER, PUBSUB_LAYER, sending
+from pm_realtime.layer.channels_redis import ThreadPublisher
+from tests.backends.redis.support import assert_pushes_arrive, until_heard_anew
+from tests.support.address import Address
+from tests.support.helpers import EVENT_TIMEOUT_SECONDS, Connection, eventually
+from tests.support.valkey import Valkey
+
+
+@pytest.fixture
+def two():
+    """Two servers: a master, and one that follows no one yet."""
+    servers = [Valkey(), Valkey()]
+    yield servers
+    for server in servers:
+        server.kill()
+
+
+@pytest.fixture
+def address(two):
+    with Address(two[0]) as address:
+        yield address
+
+
+@pytest.fixture
+def use(settings, memory_layer, configure):
+    """Use a layer: ``use(url, path)``; rooms are open to everybody."""
+
+    def use(url, path=PUBSUB_LAYER):
+        config = {"hosts": [{"address": url, "socket_timeout": None}]}
+        settings.CHANNEL_LAYERS = {"default": {"BACKEND": path, "CONFIG": config}}
+        configure(DEFAULT_ROOM={"public": True})
+        return get_channel_layer()
+
+    yield use
+    channel_layers.backends.clear()
+    sending.forget()
+
+
+def fail_over(two, address):
+    """The address leads to the second server, and the first follows it; no socket is closed."""
+    master, replica = two
+    address.point_to(replica)
+    with master.client() as client:
+        client.replicaof("127.0.0.1", replica.port)
+
+
+def published(server):
+    """The messages that clients published on ``server``."""
+    with server.client() as client:
+        stats = client.info("commandstats").get("cmdstat_publish", {"calls": 0})
+    return stats["calls"]
+
+
+def test_thread_publishes_nothing_into_a_demoted_server(two, address, use):
+    use(address.url)
+    send_to_room("r", "before")
+    before = published(two[0])
+    fail_over(two, address)
+    for _ in range(3):
+        send_to_room("r", "after")
+    assert published(two[1]) == 3
+    with two[0].client() as client:
+        assert client.info("commandstats")["cmdstat_publish"]["calls"] - before <= 3  # Replicated.
+
+
+def test_thread_is_refused_while_its_address_leads_to_a_replica(two, address, use, caplog):
+    use(address.url)
+    with two[0].client() as client:
+        client.replicaof("127.0.0.1", two[1].port)
+    with pytest.raises(OutageError, match="read only"):
+        send_to_room("r", "news")
+    assert "read only" in caplog.text
+    address.point_to(two[1])
+    send_to_room("r", "news")
+    assert published(two[1]) == 1
+
+
+def test_thread_pushes_over_a_new_socket_if_the_network_forgot_the_old(two, address, use):
+    use(address.url)
+    send_to_room("r", "before")
+    address.forget()
+    for _ in range(3):
+        send_to_room("r", "after")
+    assert published(two[0]) == 4
+    assert address.count == 2
+
+
+def test_thread_pushes_again_at_once_if_its_sockets_are_cut(two, address, use):
+    use(address.url)
+    for _ in range(5):
+        send_to_room("r", "news")
+        address.cut()
+    assert published(two[0]) == 5
+
+
+def test_thread_replaces_sockets_that_are_old(two, address, use):
+    now = 0.0
+    publisher = ThreadPublisher(use(address.url), clock=lambda: now)
+    for seconds in (0.0, 20.0, 40.0):
+        now = seconds
+        publisher.send("g", {"n": seconds})
+    assert address.count == 2
+
+
+def test_users_without_a_right_to_the_key_publish_as_before(use):
+    server = Valkey("--user", "bob", "on", ">secret", "resetchannels", "&asgi*", "+publish")
+    try:
+        use(f"redis://bob:secret@127.0.0.1:{server.port}")
+        for _ in range(3):
+            send_to_room("r", "news")
+        assert published(server) == 3
+        with server.client() as client:
+            (refused,) = [each for each in client.acl_log() if each["object"] == "evalsha"]
+            assert int(refused["count"]) == 1
+    finally:
+        server.kill()
+
+
+@pytest.mark.parametrize("option", [("maxmemory", "1"), ("min-replicas-to-write", "3")])
+def test_server_that_refuses_writes_for_another_reason_still_takes_pushes(valkey, use, option):
+    use(valkey.url)
+    with valkey.client() as client:
+        client.config_set(*option)
+    send_to_room("r", "news")
+    assert published(valkey) == 1
+
+
+@pytest.mark.parametrize("path", [PUBSUB_LAYER, CORE_LAYER])
+async def test_site_leaves_a_demoted_server(two, address, use, path):
+    use(address.url, path)
+    async with Connection() as connection:
+        await connection.subscribe("r")
+        fail_over(two, address)
+        with two[1].client() as client:
+            await eventually(lambda: client.pubsub_channels() or client.keys("asgi:group:*"))
+        await until_heard_anew(10)
+        # What still listened to the first server would hear nothing any more.
+        with two[0].client() as client:
+            client.replicaof("NO", "ONE")
+        await assert_pushes_arrive(connection, "r")
+
+
+def until_sent():
+    deadline = time.monotonic() + EVENT_TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            return send_to_room("r", "after")
+        except OutageError:
+            time.sleep(0.1)
+    raise TimeoutError
+
+
+@pytest.mark.parametrize("path", [PUBSUB_LAYER, CORE_LAYER])
+async def test_loop_without_sockets_leaves_a_demoted_server(two, address, use, path):
+    use(address.url, path)
+    await asend_to_room("r", "before")
+    fail_over(two, address)
+    with two[1].client() as client:
+        client.config_resetstat()
+
+        def arrived():
+            stats = client.info("commandstats")
+            return {"cmdstat_publish", "cmdstat_zremrangebyscore"} & stats.keys()
+
+        async def push():
+            while not arrived():
+                await asend_to_room("r", "after")
+                await asyncio.sleep(0.2)
+
+        await asyncio.wait_for(push(), 5)
+
+
+@pytest.mark.parametrize("path", [PUBSUB_LAYER, CORE_LAYER])
+async def test_loop_pushes_again_at_once_if_its_sockets_are_cut(two, address, use, path):
+    use(address.url, path)
+    for _ in range(3):
+        await asend_to_room("r", "news")
+        address.cut()
+    await asend_to_room("r", "news")
+
+
+@pytest.mark.parametrize("path", [PUBSUB_LAYER, CORE_LAYER])
+async def test_connection_hears_pushes_after_the_network_forgot_all_sockets(
+    two, address, use, path
+):
+    use(address.url, path)
+    async with Connection() as connection:
+        await connection.subscribe("r")
+        address.forget()
+        await asyncio.to_thread(until_sent)
+        await eventually(lambda: address.count > 2)
