@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
+from django.db import router
 from django.db.models import Model
 from django.db.models.fields.related_descriptors import ManyToManyDescriptor
 from django.utils.module_loading import import_string
@@ -83,7 +84,10 @@ def _group_names(user: Any) -> list[str]:
     fetched = getattr(user, "_prefetched_objects_cache", {}).pop("groups", None)
     if fetched is not None:
         return [group.name for group in fetched]
-    return list(user.groups.filter(name__in=conf.ROLES).values_list("name", flat=True))
+    # A replica of the database may not know yet that a group was left.
+    database = router.db_for_write(user.groups.through, instance=user)
+    groups = user.groups.using(database).filter(name__in=conf.ROLES)
+    return list(groups.values_list("name", flat=True))
 
 
 def role_of(user: Any) -> str | None:

@@ -7,12 +7,13 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, router
 from django.http import parse_cookie
 
 from pm_realtime.auth import sessions
-from pm_realtime.auth.database import run_handshake
+from pm_realtime.auth.database import reading_primary, run_handshake
 from pm_realtime.auth.identity import Identity, Scope, anonymous, identity_of, user_of_session
+from pm_realtime.auth.recheck import recheck_identities
 from pm_realtime.auth.users import CurrentUsers, is_default_resolver, is_verified
 from pm_realtime.concurrency import Coalescer, PerLoop
 from pm_realtime.conf import conf
@@ -99,11 +100,7 @@ def _may_be_coalesced(key: str) -> bool:
     )
 
 
-_coalescers: Final = PerLoop[Coalescer[str, Identity]](
-    lambda: Coalescer(lambda keys: run_handshake(_identify_keys, keys))
-)
-
-
+@reading_primary()
 def _identify_keys(keys: Sequence[str]) -> Sequence[Identity | Exception]:
     """The identities of the sessions ``keys``. An error over one leaves the others theirs."""
     if len(keys) > 1:
@@ -116,6 +113,11 @@ def _identify_keys(keys: Sequence[str]) -> Sequence[Identity | Exception]:
     return [_try_to_identify(key) for key in keys]
 
 
+_coalescers: Final = PerLoop[Coalescer[str, Identity]](
+    lambda: Coalescer(lambda keys: run_handshake(_identify_keys, keys))
+)
+
+
 def _try_to_identify(key: str) -> Identity | Exception:
     try:
         return _identify_key(key)
@@ -123,6 +125,7 @@ def _try_to_identify(key: str) -> Identity | Exception:
         return error
 
 
+@reading_primary()
 def _identify_key(key: str) -> Identity:
     session = sessions.read(key)
     if session is None:
@@ -156,13 +159,25 @@ def _verify(claim: Identity, users: CurrentUsers) -> Identity:
     return identity_of(user, session, users.role_of(user))
 
 
+@reading_primary()
 def _identify_user(user: Any, session: Any) -> Identity:
     """The identity of a ``user`` from the scope, with ``session`` if it is a session of theirs."""
     identity = identity_of(user, None, role_of(user))
+    if not identity.is_authenticated:
+        return identity
     key = getattr(session, "session_key", None)
-    if not identity.is_authenticated or not key:
+    found = sessions.read(key) if key else None
+    if found is not None and found.auth[SESSION_KEY] == str(user.pk):
+        identity = replace(identity, session=found)
+    if not _is_of_replica(user):
         return identity
-    found = sessions.read(key)
-    if found is None or found.auth[SESSION_KEY] != str(user.pk):
-        return identity
-    return replace(identity, session=found)
+    if found is None and key and session.get(SESSION_KEY) == str(user.pk):
+        return anonymous()  # The session of the user has ended.
+    return recheck_identities([identity])[0].identity or anonymous()
+
+
+def _is_of_replica(user: Any) -> bool:
+    """Whether the site has read ``user`` from a database that may lag behind."""
+    if not settings.DATABASE_ROUTERS or not isinstance(user, get_user_model()):
+        return False
+    return user._state.db not in (None, router.db_for_write(user.__class__))

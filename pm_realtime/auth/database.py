@@ -1,16 +1,19 @@
-"""Thread pools for code that uses the database.
+"""Thread pools for code that uses the database, and the database that rights are read from.
 
 Channels and Django run all sync code of a process in one shared thread. A query of three seconds
 there would delay every handshake, so handshakes and rechecks have a pool each.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, ParamSpec, TypeVar
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from channels.db import database_sync_to_async
+from django.conf import settings
 from django.db import Error as DatabaseError
-from django.db import connections
+from django.db import connections, router
 
 from pm_realtime.concurrency import is_loop_of_a_caller
 
@@ -21,6 +24,34 @@ R = TypeVar("R")
 _handshake_threads: Final = ThreadPoolExecutor(8, thread_name_prefix="pm_realtime-handshake")
 #: A recheck is for many connections at once.
 _recheck_threads: Final = ThreadPoolExecutor(2, thread_name_prefix="pm_realtime-recheck")
+
+
+_reads_primary: Final = ContextVar("pm_realtime_reads_primary", default=False)
+
+
+class _PrimaryRouter:
+    def db_for_read(self, model: Any, **hints: Any) -> str | None:
+        return router.db_for_write(model, **hints) if _reads_primary.get() else None
+
+
+_primary_router: Final = _PrimaryRouter()
+
+
+@contextmanager
+def reading_primary() -> Iterator[None]:
+    """Have the block, and sync or async code that it calls, read from the databases written to.
+
+    A replica may not know yet that a right has ended. This holds for a site's own session engine,
+    authentication backend, role resolver and rules too, so a database router decides, as for all
+    queries that name no database.
+    """
+    if settings.DATABASE_ROUTERS and _primary_router not in router.routers:
+        router.routers.insert(0, _primary_router)
+    token = _reads_primary.set(True)
+    try:
+        yield
+    finally:
+        _reads_primary.reset(token)
 
 
 async def run_handshake(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -9,6 +9,7 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.db import Error as DatabaseError
 
 from pm_realtime.auth import sessions
+from pm_realtime.auth.database import reading_primary
 from pm_realtime.auth.identity import Identity, identity_of
 from pm_realtime.auth.sessions import Session
 from pm_realtime.auth.users import CurrentUsers, is_verified
@@ -33,6 +34,7 @@ class RecheckResult:
     is_session_only: bool = False
 
 
+@reading_primary()
 def recheck_identities(identities: Sequence[Identity]) -> list[RecheckResult]:
     """Whether the logged-in ``identities`` may go on, as Django decides for a request.
 
@@ -46,6 +48,7 @@ def recheck_identities(identities: Sequence[Identity]) -> list[RecheckResult]:
     return [_decide(identity, current, users) for identity in identities]
 
 
+@reading_primary()
 def recheck_sessions(identities: Sequence[Identity]) -> list[RecheckResult]:
     """As :func:`recheck_identities`, but read the sessions only: whether, or when, they end."""
     current = _read_sessions(identities)

@@ -18,7 +18,7 @@ from django.db import connections
 from django.http import Http404
 from django.utils.module_loading import import_string
 
-from pm_realtime.auth import run_in_pool
+from pm_realtime.auth import reading_primary, run_in_pool
 from pm_realtime.concurrency import PerLoop, is_loop_of_a_caller, note_result
 from pm_realtime.conf import Room, RoomOptions, conf
 from pm_realtime.exceptions import CommandError, OutageError
@@ -82,7 +82,8 @@ async def _call(path: str, room: Room, user: Any) -> bool:
     rule = _import_rule(room.options)
     free_calls = _free_calls.get().setdefault(path, asyncio.Semaphore(MAX_CALLS_PER_RULE))
     await free_calls.acquire()
-    call = asyncio.ensure_future(_ask(rule, user, room.name, **room.kwargs))
+    with reading_primary():
+        call = asyncio.ensure_future(_ask(rule, user, room.name, **room.kwargs))
     # After a timeout the call goes on in its thread, and stays one of those under way.
     call.add_done_callback(lambda _: free_calls.release())
     call.add_done_callback(note_result)

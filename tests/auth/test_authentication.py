@@ -130,6 +130,8 @@ class TenantRouter:
         if model is Session:
             self.seen.append(tenant.get())
 
+    db_for_write = db_for_read
+
 
 async def test_database_router_sees_the_context_of_each_handshake(visitors, settings):
     settings.DATABASE_ROUTERS = [f"{__name__}.TenantRouter"]
