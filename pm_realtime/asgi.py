@@ -8,12 +8,11 @@ from django.apps import apps
 from django.conf import settings
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.asgi import get_asgi_application as get_django_application
-from django.http import HttpRequest
 
 from pm_realtime.conf import conf
 from pm_realtime.connection import RealtimeConsumer
 from pm_realtime.layer import expect_sockets
-from pm_realtime.views import upgrade_required
+from pm_realtime.views import upgrade_response
 
 logger = logging.getLogger("pm_realtime.connection")
 
@@ -32,7 +31,7 @@ class Application:
         elif kind == "websocket":
             await (self.websocket if _is_ours(scope) else _deny)(scope, receive, send)
         elif kind == "http" and _is_ours(scope):
-            await _answer_upgrade_required(send)
+            await _answer_upgrade_required(scope, send)
         else:
             await self.http(scope, receive, send)
 
@@ -94,9 +93,11 @@ async def _deny(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "websocket.close", "code": 1000})
 
 
-async def _answer_upgrade_required(send: Any) -> None:
-    response = upgrade_required(HttpRequest())
-    headers = [(name.lower().encode(), value.encode()) for name, value in response.items()]
+async def _answer_upgrade_required(scope: Any, send: Any) -> None:
+    found = {name.decode("latin1"): value.decode("latin1") for name, value in scope["headers"]}
+    response = upgrade_response(found, is_asgi=True)
+    headers = [(b"upgrade", b"websocket"), (b"connection", b"Upgrade")]
+    headers += [(name.lower().encode(), value.encode()) for name, value in response.items()]
     await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
     await send({"type": "http.response.body", "body": response.content})
 

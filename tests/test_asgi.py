@@ -15,6 +15,7 @@ from django.urls import set_script_prefix
 from pm_realtime import routing
 from pm_realtime.asgi import get_asgi_application
 from pm_realtime.routing import websocket_urlpatterns
+from tests.support import readme
 from tests.support.helpers import EVENT_TIMEOUT_SECONDS, Connection, errors_of
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
@@ -241,6 +242,19 @@ async def test_urlpatterns_check_the_origin_and_authenticate_the_session(user):
     await refused.assert_ended()
     async with Connection(user=user, application=composed) as connection:
         assert connection.connected["userId"] == str(user.pk)
+
+
+async def test_dispatcher_of_the_site_passes_on_all_but_its_own_paths():
+    async def echo(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept", "subprotocol": "echo"})
+
+    site = {"websocket_application": echo}
+    exec(readme.block("example: dispatcher"), site)
+    assert await is_served(websocket("/api/ws", app=site["application"]))
+    assert (await request("/api/ws", app=site["application"]))[0] == 426
+    own = websocket("/echo", app=site["application"])
+    assert await own.connect(EVENT_TIMEOUT_SECONDS) == (True, "echo")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from pm_realtime.layer import (
     CHANNELS_REDIS,
     CORE_LAYER,
     PUBSUB_LAYER,
+    daphne_lines,
+    is_wsgi_runserver,
     layer_config,
     layer_name,
     short_socket_timeout,
@@ -55,6 +57,19 @@ def _check_server() -> Iterator[CheckMessage]:
             hint="Set ASGI_APPLICATION = 'mysite.asgi.application'.",
             id="pm_realtime.W005",
         )
+    # Only in the process that it is about: a site may have uvicorn or gunicorn for its sockets.
+    elif not _is_elsewhere() and is_wsgi_runserver():
+        yield CheckWarning(
+            "This runserver speaks WSGI, which knows no WebSockets: handshakes get 404 or 426.",
+            hint=f"{daphne_lines()}. Or start asgi.py with uvicorn.",
+            id="pm_realtime.W027",
+        )
+
+
+def _is_elsewhere() -> bool:
+    """Whether the settings lead the browser client to an address of its own."""
+    options = conf.user_settings.get("CLIENT")
+    return isinstance(options, Mapping) and bool(options.get("url"))
 
 
 def _check_layer() -> Iterator[CheckMessage]:

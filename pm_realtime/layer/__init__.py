@@ -15,6 +15,7 @@ from pm_realtime.layer.selection import (
     layer_name, layer_options, layer_path,
 )
 from pm_realtime.layer.sending import asend, expect_sockets, is_alone, send, warn_if_alone
+from pm_realtime.layer.server import daphne_lines, is_wsgi_runserver
 from pm_realtime.layer.wire import (
     ChangePending, Close, Control, ControlMessage, CookieExpected, CookieRenewed, Message,
     Recheck, Refresh, RefreshRoom, SessionEnded, SessionRekeyed, Subscribe, Unsubscribe,

@@ -17,6 +17,7 @@ from pm_realtime.concurrency import after_fork, run_in_background
 from pm_realtime.exceptions import BackendError, OutageError
 from pm_realtime.layer.adapter import LAYER_CALL_TIMEOUT_SECONDS, LayerAdapter, reason_of
 from pm_realtime.layer.selection import PUBSUB_LAYER, adapter_for, get_layer
+from pm_realtime.layer.server import daphne_lines, is_wsgi_runserver
 from pm_realtime.layer.wire import Message
 from pm_realtime.observability import LAYER, outage
 
@@ -152,10 +153,16 @@ def warn_if_alone() -> None:
     if _has_warned or _expects_sockets or not is_alone():
         return
     _has_warned = True
+    if is_wsgi_runserver():
+        advice = f"This runserver speaks WSGI. {daphne_lines()}; then it serves WebSockets too."
+    else:
+        advice = (
+            f"Set CHANNEL_LAYERS to {PUBSUB_LAYER} to push from shells, workers and commands. If "
+            "this process is to serve the WebSockets, start asgi.py with an ASGI server."
+        )
     warnings.warn(
         "pm_realtime: this process serves no WebSockets and the in-memory channel layer reaches no "
-        "other process, so nothing sent from here arrives and no connection is seen. Set "
-        f"CHANNEL_LAYERS to {PUBSUB_LAYER} to push from shells, workers and commands.",
+        f"other process, so nothing sent from here arrives and no connection is seen. {advice}",
         RuntimeWarning,
         stacklevel=_callers_level(),
     )

@@ -231,3 +231,45 @@ def test_w005_daphne_without_an_application(check, application):
 @pytest.mark.usefixtures("daphne_listed")
 def test_daphne_with_an_application_gets_no_message(check):
     assert check({}) == []
+
+
+def started_as(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["manage.py", *arguments])
+
+
+@pytest.mark.parametrize("arguments", [["runserver"], ["runserver", "8001"], ["runserver_plus"]])
+def test_w027_runserver_that_speaks_wsgi(check, monkeypatch, arguments):
+    started_as(monkeypatch, *arguments)
+    message = only(check({}), "W027")
+    assert "This runserver speaks WSGI" in message.msg
+    assert 'Put "daphne" on top of INSTALLED_APPS' in message.hint
+    assert 'ASGI_APPLICATION = "tests.site.asgi.application"' in message.hint
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["check"], ["migrate"], ["mysite.asgi:application"], ["test", "runserver"]]
+)
+@pytest.mark.parametrize("debug", [True, False])
+def test_other_processes_need_no_runserver(check, monkeypatch, arguments, debug):
+    started_as(monkeypatch, *arguments)
+    assert check({}, DEBUG=debug) == []
+
+
+def test_w027_sockets_elsewhere_need_no_runserver(check, monkeypatch):
+    started_as(monkeypatch, "runserver")
+    assert check({"CLIENT": {"url": "wss://sockets.example/api/ws"}}) == []
+    only(check({"CLIENT": {"debug": True}}), "W027")
+
+
+@pytest.mark.parametrize("arguments", [["runserver"], ["runserver", "--noasgi"]])
+def test_w027_runserver_of_daphne(check, monkeypatch, arguments):
+    started_as(monkeypatch, *arguments)
+    monkeypatch.setattr("pm_realtime.layer.server.get_commands", lambda: {"runserver": "daphne"})
+    found = [id for id, _ in check({})]
+    assert found == (["W027"] if "--noasgi" in arguments else [])
+
+
+def test_w027_reads_no_invalid_setting(check, monkeypatch):
+    started_as(monkeypatch, "runserver")
+    found = [id for id, _ in check({"CLIENT": 5, "PATH": 7})]
+    assert "W027" in found

@@ -118,6 +118,17 @@ def shell(code, **environment):
 
 
 @pytest.mark.usefixtures("memory_layer")
+@pytest.mark.parametrize(
+    ("command", "advice"),
+    [("shell", "Set CHANNEL_LAYERS to"), ("runserver", 'Put "daphne" on top of INSTALLED_APPS')],
+)
+def test_warning_tells_a_wsgi_runserver_from_other_processes(command, advice):
+    output = shell(f"import sys; sys.argv = ['manage.py', {command!r}]\n{TWO_PUSHES}")
+    assert output.count("RuntimeWarning") == 1
+    assert advice in output
+
+
+@pytest.mark.usefixtures("memory_layer")
 def test_shell_that_reaches_no_socket_is_warned_once():
     output = shell(TWO_PUSHES)
     assert output.count("RuntimeWarning: pm_realtime: this process serves no WebSockets") == 1
