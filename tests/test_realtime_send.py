@@ -142,6 +142,44 @@ async def test_command_in_memory_reaches_connections_of_its_process(user):
             await connection.assert_push("x", {"n": 1})
 
 
+@pytest.mark.parametrize("layer", ["memory", "redis"])
+async def test_number_of_connections_is_printed(layer, valkey, settings, users):
+    settings.CHANNEL_LAYERS = {} if layer == "memory" else pubsub_on(valkey)
+
+    async def count(*target):
+        printed = json.loads(await sync_to_async(send)(*target, "x"))
+        return printed["connections"]
+
+    editor = users["editor"]
+    async with (
+        RealtimeCommunicator(user=editor) as first,
+        RealtimeCommunicator(user=editor) as second,
+        RealtimeCommunicator(user=users["user"]),
+        RealtimeCommunicator(),
+    ):
+        await first.subscribe("project:42")
+        assert await count("--all") == 3
+        assert await count("--user", editor.username) == 2
+        assert await count("--user-id", str(editor.pk)) == 2
+        assert await count("--user", users["admin"].username) == 0
+        assert await count("--room", "project:42") == 1
+        assert await count("--room", "project:43") == 0
+        assert await count("--role", "user") == 3
+        assert await count("--role", "editor") == 2
+        assert await count("--role", "admin") == 0
+        assert await count("--connection", second.connection_id) == 1
+        assert await count("--connection", "gone") == 0
+
+
+@pytest.mark.usefixtures("user")
+def test_number_is_left_out_if_the_backend_does_not_know_the_other_processes(
+    valkey, configure, settings
+):
+    settings.CHANNEL_LAYERS = pubsub_on(valkey)
+    configure(BACKEND="pm_realtime.backends.memory.MemoryBackend")
+    assert "connections" not in json.loads(send("--all", "x"))
+
+
 def test_unreachable_redis_is_one_sentence(valkey, settings):
     settings.CHANNEL_LAYERS = pubsub_on(valkey)
     valkey.kill()

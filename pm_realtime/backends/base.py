@@ -101,6 +101,10 @@ class Backend(ABC):
     async def get_stats(self) -> Stats:
         """The counts of :class:`Stats`."""
 
+    async def get_role_counts(self) -> dict[str, int] | None:
+        """The connections of each role. None if it is not known, as in backends of before."""
+        return None
+
     @abstractmethod
     async def release(self) -> None:
         """Forget the connections of the running loop, whose process ends."""

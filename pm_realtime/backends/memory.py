@@ -1,6 +1,7 @@
 """The state of one process, in its memory."""
 
 import threading
+from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -100,6 +101,11 @@ class MemoryBackend(Backend):
                 "totalRooms": len(self._rooms),
                 "roomStats": {room: len(members) for room, members in self._rooms.items()},
             }
+
+    async def get_role_counts(self) -> dict[str, int]:
+        with self._lock:
+            roles = [connection.role for connection in self._connections.values()]
+        return dict(Counter(role for role in roles if role is not None))
 
     async def release(self) -> None:
         """Nothing to do: this state ends with its process."""

@@ -1,8 +1,8 @@
 """The base of the management commands: access to other processes, errors and output."""
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, TypeVar
 
 from channels.exceptions import InvalidChannelLayerError
 from channels.layers import BaseChannelLayer
@@ -10,10 +10,12 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 
-from pm_realtime.backends import MemoryBackend, Stats, get_backend
+from pm_realtime.backends import Backend, MemoryBackend, Stats, get_backend
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError
 from pm_realtime.layer import PUBSUB_LAYER, get_layer, is_in_process
+
+R = TypeVar("R")
 
 
 class UnreachableError(CommandError):
@@ -57,6 +59,16 @@ class RealtimeCommand(BaseCommand):
                 f"to {PUBSUB_LAYER}{named}; then all processes count together."
             )
         return stats
+
+    def ask_backend(self, question: Callable[[Backend], Coroutine[Any, Any, R]]) -> R | None:
+        """The answer of the backend, None if it does not know all connections of the layer."""
+        backend = get_backend()
+        if isinstance(backend, MemoryBackend) and not is_in_process(find_layer()):
+            return None
+        try:
+            return backend.run(question(backend))
+        except BackendError:
+            return None
 
     def require_reach(self) -> None:
         """Raise Django's ``CommandError`` if pushes of this process can reach no connection."""

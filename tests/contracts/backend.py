@@ -352,6 +352,18 @@ class BackendContract:
             "roomStats": {"x": 3, "y": 2},
         }
 
+    async def test_role_counts_follow_the_roles(self, backend):
+        assert await backend.get_role_counts() == {}
+        await add_all(backend, "a1", "a2", user_id="ann")
+        await add_all(backend, "b1", user_id="bob")
+        await add_all(backend, "n1", user_id=None)
+        for id, role in (("a1", "user"), ("a2", "user"), ("b1", "admin"), ("n1", None)):
+            await backend.set_role(id, role)
+        assert await backend.get_role_counts() == {"user": 2, "admin": 1}
+        await backend.set_role("b1", "user")
+        await backend.remove("a1")
+        assert await backend.get_role_counts() == {"user": 2}
+
     async def test_backend_without_connections_is_empty_again(self, backend):
         await add_all(backend, *"abc")
         for id in "abc":

@@ -79,6 +79,9 @@ class RedisBackend(Backend):
             "roomStats": dict(rooms),
         }
 
+    async def get_role_counts(self) -> dict[str, int]:
+        return dict(await (await self._node()).ask(scripts.GET_ROLE_COUNTS))
+
     async def release(self) -> None:
         await (await self._node()).release()
 

@@ -13,8 +13,10 @@ from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.core.management.base import CommandError
 
 from pm_realtime import broadcast, send_to_connection, send_to_role, send_to_room, send_to_user
+from pm_realtime.backends import Backend
 from pm_realtime.management.base import RealtimeCommand
 from pm_realtime.protocol import Envelope, encode
+from pm_realtime.roles import has_role
 
 #: The length of an invalid payload in an error message.
 MAX_SHOWN_CHARACTERS = 80
@@ -26,7 +28,10 @@ _SENDERS: dict[str, Callable[..., Envelope]] = {
 
 
 class Command(RealtimeCommand):
-    help = "Pushes a message to a user, a room, a role, a connection or everyone logged in."
+    help = (
+        "Pushes a message to a user, a room, a role, a connection or everyone logged in. Prints "
+        "the message as JSON, with the number of connections that it reached."
+    )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         targets = parser.add_mutually_exclusive_group(required=True)
@@ -52,7 +57,8 @@ class Command(RealtimeCommand):
         self, *args: Any, type: str, payload: str | None, verbosity: int, **options: Any
     ) -> None:
         content = None if payload is None else _parse(payload)
-        push = _push_to(options)
+        user = _chosen_user(options)
+        push = _push_to(options, user)
         self.require_reach()
         if getattr(self, "_called_from_command_line", False):
             # The error below reports an outage; log lines about connections would only confuse.
@@ -65,19 +71,48 @@ class Command(RealtimeCommand):
             why = str(error) or f"no answer in time ({error.__class__.__name__})"
             raise CommandError(_sentence(f"nothing was sent: {why}")) from error
         if verbosity:
-            self.write_json(json.loads(encode(envelope)))
+            printed = json.loads(encode(envelope))
+            if (count := self.ask_backend(partial(_count, options, user))) is not None:
+                printed["connections"] = count
+            self.write_json(printed)
 
 
-def _push_to(options: dict[str, Any]) -> Callable[..., Envelope]:
-    """The push helper for the one target that is given."""
+def _chosen_user(options: dict[str, Any]) -> Any:
+    """The user of the option for one, or None."""
     if (name := options["user"]) is not None:
-        return partial(send_to_user, _find_user(get_user_model().USERNAME_FIELD, name))
+        return _find_user(get_user_model().USERNAME_FIELD, name)
     if (key := options["user_id"]) is not None:
-        return partial(send_to_user, _find_user("pk", key))
+        return _find_user("pk", key)
+    return None
+
+
+def _push_to(options: dict[str, Any], user: Any) -> Callable[..., Envelope]:
+    """The push helper for the one target that is given."""
+    if user is not None:
+        return partial(send_to_user, user)
     for option, send in _SENDERS.items():
         if options[option] is not None:
             return partial(send, options[option])
     return broadcast
+
+
+async def _count(options: dict[str, Any], user: Any, backend: Backend) -> int | None:
+    """The open connections of that target, None if they are not known."""
+    if user is not None:
+        return len(await backend.get_user_connections(str(user.pk)))
+    if (id := options["connection"]) is not None:
+        return int(await backend.get_connection(id) is not None)
+    if (role := options["role"]) is not None:
+        counts = await backend.get_role_counts()
+        return (
+            None
+            if counts is None
+            else sum(count for held, count in counts.items() if has_role(held, role))
+        )
+    stats = await backend.get_stats()
+    if (room := options["room"]) is not None:
+        return stats["roomStats"].get(room, 0)
+    return stats["authenticatedConnections"]
 
 
 def _find_user(field: str, value: str) -> Any:
