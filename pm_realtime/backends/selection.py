@@ -41,7 +41,8 @@ def _wanted() -> Any:
     path = backend_path()
     if path == MEMORY:
         return path
-    return path, conf.user_settings.get("LOCATION"), copy.deepcopy(layer_config())
+    own = [conf.user_settings.get(name) for name in ("LOCATION", "NAMESPACE")]
+    return path, own, copy.deepcopy(layer_config())
 
 
 def _reset(*, setting: str, **kwargs: Any) -> None:

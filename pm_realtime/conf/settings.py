@@ -170,6 +170,7 @@ class Conf:
     CHANNEL_LAYER = Setting("default", "an alias in CHANNEL_LAYERS", _is_text)
     BACKEND = Setting[str | None](None, f"{_DOTTED}, or None", _optional(_is_text))
     LOCATION = Setting[str | None](None, "a Redis URL as text, or None", _optional(_is_text))
+    NAMESPACE = Setting("", "text", lambda value: isinstance(value, str))
     FAIL_SILENTLY = Setting(False, "True or False", is_bool)
 
     @property

@@ -4,7 +4,8 @@
 from pm_realtime.layer.adapter import SUBSCRIPTIONS
 from pm_realtime.layer.channels_redis import BLOCKING_SECONDS, short_socket_timeout
 from pm_realtime.layer.groups import (
-    authenticated_group, connection_group, control_group, role_group, room_group, user_group,
+    authenticated_group, connection_group, control_group, namespace_tag, role_group, room_group,
+    user_group,
 )
 from pm_realtime.layer.liveness import ProbeTimings
 from pm_realtime.layer.local import LocalChannelLayer, is_in_process

@@ -16,6 +16,7 @@ from pm_realtime.conf import conf
 from pm_realtime.layer.adapter import LayerAdapter
 from pm_realtime.layer.channels_redis import CoreAdapter, CoreLayer, PubSubAdapter, PubSubLayer
 from pm_realtime.layer.local import InMemoryAdapter, LocalChannelLayer
+from pm_realtime.redis import databases_of
 
 CHANNELS_REDIS: Final = "channels_redis."
 PUBSUB_LAYER: Final = "channels_redis.pubsub.RedisPubSubChannelLayer"
@@ -43,6 +44,22 @@ def is_on_redis() -> bool:
         return False
     bases = inspect.getmro(found) if inspect.isclass(found) else ()
     return any(base.__module__.startswith(CHANNELS_REDIS) for base in bases)
+
+
+def separate_databases() -> tuple[int, ...]:
+    """The numbers of the databases of the layer's hosts that the layer itself does not keep apart.
+
+    The core layer does: its groups are keys. All others may use pub/sub.
+    """
+    try:
+        if issubclass(import_string(layer_path()), CoreLayer):
+            return ()
+    except Exception:
+        return ()  # There is no such layer, and no message of it.
+    try:
+        return databases_of(layer_options().get("hosts"))
+    except ValueError:
+        return ()  # Hosts that only the layer understands.
 
 
 def layer_path() -> str:

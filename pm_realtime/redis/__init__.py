@@ -9,7 +9,7 @@ from pm_realtime.redis.driver import (
     is_demotion, is_installed, is_lost_connection,
 )
 from pm_realtime.redis.pools import (
-    HOST_FORMS, address_of, close_idle, host_problems, open_pools, read_hosts,
+    HOST_FORMS, address_of, close_idle, databases_of, host_problems, open_pools, read_hosts,
 )
 from pm_realtime.redis.publisher import SOCKET_LIFE_SECONDS, Publisher
 from pm_realtime.redis.refusals import describe, refusal_in

@@ -20,6 +20,15 @@ def read_hosts(hosts: Any) -> list[dict[str, Any]]:
     return [_read_host(host) for host in _entries(hosts)]
 
 
+def databases_of(hosts: Any) -> tuple[int, ...]:
+    """The number of the database of each of ``hosts``. Raises ``ValueError`` if one has none.
+
+    Connects to no server.
+    """
+    pools = [open_pools(host, 1, driver_for_asyncio)[0] for host in read_hosts(hosts)]
+    return tuple(int(pool.connection_kwargs.get("db") or 0) for pool in pools)
+
+
 def host_problems(hosts: Any) -> Iterator[tuple[str, str]]:
     """Each part of ``hosts`` that cannot be used, such as ``[1]``, and the reason.
 

@@ -42,6 +42,7 @@ DEFAULTS = {
     "CHANNEL_LAYER": "default",
     "BACKEND": None,
     "LOCATION": None,
+    "NAMESPACE": "",
     "FAIL_SILENTLY": False,
 }
 
@@ -80,6 +81,7 @@ WRONG = {
     "CHANNEL_LAYER": NO_TEXT,
     "BACKEND": [5, "", True, dict],
     "LOCATION": [5, "", ["redis://a"]],
+    "NAMESPACE": [None, 5, b"shop", ["shop"]],
     "FAIL_SILENTLY": [1, 0, None, "yes"],
 }
 
@@ -113,6 +115,7 @@ GOOD = {
     "CHANNEL_LAYER": ["other"],
     "BACKEND": [None, "a.b.C"],
     "LOCATION": [None, "redis://localhost"],
+    "NAMESPACE": ["shop", "with space", "{é}:*", "x" * 1000, "\ud800"],
     "FAIL_SILENTLY": [True, False],
 }
 

@@ -144,7 +144,7 @@ async def test_site_leaves_a_demoted_server(two, address, use, path):
         with two[1].client() as client:
             await eventually(lambda: client.pubsub_channels() or client.keys("asgi:group:*"))
         await until_heard_anew(10)
-        # What still listened to the first server would hear nothing any more.
+        # A socket that still listened to the first server would hear nothing any more.
         with two[0].client() as client:
             client.replicaof("NO", "ONE")
         await assert_pushes_arrive(connection, "r")

@@ -12,7 +12,7 @@ from django.core.checks import CheckMessage, Error
 from pm_realtime.concurrency import BoundedCalls
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError, OutageError
-from pm_realtime.layer import is_on_redis, layer_name, layer_options
+from pm_realtime.layer import is_on_redis, layer_name, layer_options, namespace_tag
 from pm_realtime.observability import STATE, log_refusal
 from pm_realtime.redis import (
     HOST_FORMS,
@@ -56,9 +56,10 @@ class Client:
             self._pools = open_pools(host, timeout, driver_for_asyncio, **POOL_OPTIONS)
         except ValueError as error:
             raise ValueError(f"{setting}: {error}") from None
-        # The braces keep all keys in one slot of a cluster. Sites that share a Redis have layers of
-        # different prefixes; otherwise they would get each other's messages too.
+        # The braces keep all keys in one slot of a cluster.
         self._prefix = f"pm_realtime:{{{prefix}}}:"
+        if tag := namespace_tag():
+            self._prefix += f"{tag}:"
         self._redis = driver_for_asyncio.Redis(connection_pool=self._pools[0])
         self._timeout = timeout
         self._registered: dict[str, Any] = {}
