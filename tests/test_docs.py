@@ -98,6 +98,7 @@ def test_every_setting_and_close_code_exists():
         "ALLOWED_HOSTS",
         "CONN_HEALTH_CHECKS",
         "CONN_MAX_AGE",
+        "DATABASE_ROUTERS",
         "SECRET_KEY",
         "SECURE_PROXY_SSL_HEADER",
         "USE_X_FORWARDED_HOST",
