@@ -28,7 +28,7 @@ from tests.support.valkey import Valkey
 TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
 DEFLATE = "permessage-deflate; client_max_window_bits"
 COMMANDS["uvicorn-deflate"] = COMMANDS["uvicorn"].replace("deflate false", "deflate true")
-SETTINGS = {"ROOMS": {"hall": {"public": True}}, "RATE_LIMIT": None}
+SETTINGS = {"ROOMS": {"hall": {"public": True}}, "RATE_LIMIT": None, "COMPRESSION": True}
 ROOM, SUBSCRIBERS, PUSHES, PAUSE_SECONDS = "hall", 1000, 200, 0.05
 TEXT = {"title": "Your export is ready", "body": "It has 1,204 rows and waits for you. " * 4}
 #: Commands that a client sends. Commands inside a script count as part of the script.

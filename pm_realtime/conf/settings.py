@@ -151,6 +151,7 @@ class Conf:
     HEARTBEAT_TIMEOUT = Setting[float](10, _SECONDS, _is_seconds)
     MAX_MESSAGE_BYTES = Setting(65536, f"{_COUNT} (bytes)", _is_count)
     MAX_QUEUE_BYTES = Setting(1048576, f"{_COUNT} (bytes)", _is_count)
+    COMPRESSION = Setting(False, "True or False", is_bool)
     BATCH_WINDOW = Setting[float](10, "a number of milliseconds from 0 to 1000", _is_window)
     ALLOW_ANONYMOUS = Setting(True, "True or False", is_bool)
     ALLOWED_ORIGINS = Setting[tuple[str, ...] | None](

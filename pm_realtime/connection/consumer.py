@@ -22,7 +22,8 @@ from pm_realtime.connection.gate import Gate
 from pm_realtime.connection.handshake import Handshake, refusal_of
 from pm_realtime.connection.inbox import Inbox
 from pm_realtime.connection.revocation import Revocation
-from pm_realtime.connection.sockets import limit_read_buffer
+from pm_realtime.connection.socket_guard import SocketGuard
+from pm_realtime.connection.sockets import find_socket
 from pm_realtime.connection.state import State
 from pm_realtime.connection.tasks import ConnectionTasks
 from pm_realtime.connection.timings import ConnectionTimings
@@ -62,11 +63,11 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one connection until it ends, and clean up in any case."""
-        self._prepare(scope, send)
+        self._prepare(scope, receive, send)
         with get_drain().including(self):
             await self._serve(receive)
 
-    def _prepare(self, scope: Any, send: Any) -> None:
+    def _prepare(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope = scope
         self.base_send: Any = send
         self.connection_id = uuid.uuid4().hex
@@ -76,6 +77,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self.connection_state: State = State.HANDSHAKE
         self._subprotocol = choose_subprotocol(scope.get("subprotocols") or ())
         self._outbox = make_outbox(self._subprotocol, send, on_overflow=self._close_slow)
+        found = find_socket(send, receive)
+        self._guard = SocketGuard(found, self.connection_timings, self._end_frame_flood)
         self._inbox = Inbox(self, self._outbox)
         self._revocation = Revocation(self)
         self._handshake = Handshake(self, self._revocation)
@@ -108,6 +111,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             self.connection_state = State.DROPPED if is_drop else State.CLOSED
             is_stopped |= await self._tasks.finish(self._clean_up())
             await self._outbox.drain(0 if is_stopped else self.connection_timings.flush_seconds)
+            self._guard.end()
         if is_stopped:
             raise asyncio.CancelledError
 
@@ -121,6 +125,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
 
     async def websocket_connect(self, message: Any) -> None:
         try:
+            self._guard.begin()
             await self.connect()
         except StopConsumer:
             raise
@@ -225,8 +230,25 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._outbox.discard()
         self.end(CloseCode.TOO_SLOW, "too slow to read")
 
+    def end_flood(self, reason: str) -> None:
+        """Close with 4003, and read nothing more."""
+        self.end(CloseCode.RATE_LIMITED, reason)
+        self._guard.end_flood()
+
+    def _end_frame_flood(self) -> None:
+        self.begin(self._end_in_task("a flood of frames"))
+
+    async def _end_in_task(self, reason: str) -> None:
+        # Outside of a task, the first step of a server's `send` may fail.
+        self.end_flood(reason)
+
     def check_heartbeat(self, deadline: float) -> None:
-        """Close with 4001 if a client that sends pings is silent since before ``deadline``."""
+        """Close with 4001 if a client that sends pings is silent since before ``deadline``, and
+        with 4002 if one reads nothing of too much that the server keeps for it."""
+        self._guard.check()
+        if self._guard.is_stuck():
+            self._close_slow()
+            self._guard.socket.abort()  # The client would not read the close frame either.
         if self._inbox.has_pinged and not self._inbox.worker and self._silent_since < deadline:
             self.end(CloseCode.HEARTBEAT_LOST, "no heartbeat")
 
@@ -296,7 +318,6 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         frame: dict[str, Any] = {"type": "websocket.accept", "subprotocol": subprotocol}
         if headers:
             frame["headers"] = list(headers)
-        limit_read_buffer(self.base_send)
         try:
             await self.base_send(frame)
         except Exception as error:

@@ -11,7 +11,6 @@ from pm_realtime.concurrency import FairQueue, PerLoop
 from pm_realtime.conf import conf
 from pm_realtime.connection.outbox import Outbox
 from pm_realtime.connection.rate_limits import RateLimiter, parse_rate
-from pm_realtime.connection.sockets import abort
 from pm_realtime.connection.state import Connection
 from pm_realtime.exceptions import CloseConnection, CommandError, OutageError
 from pm_realtime.observability import log_rate_limit
@@ -143,9 +142,10 @@ class Inbox:
         """The one place that turns an error into a reply or a close code."""
         connection = self._connection
         if isinstance(error, CloseConnection):
-            connection.end(error.code, error.reason)
             if error.code == CloseCode.RATE_LIMITED:
-                abort(connection.base_send)
+                connection.end_flood(error.reason)
+            else:
+                connection.end(error.code, error.reason)
             return
         if not isinstance(error, CommandError):
             if not isinstance(error, OutageError):  # The log has the outage already.

@@ -28,7 +28,6 @@ class State(enum.IntEnum):
 
 class Connection(RoomConnection, Member, Protocol):
     scope: Any
-    base_send: Any
     connection_state: State
     connection_timings: ConnectionTimings
 
@@ -40,6 +39,9 @@ class Connection(RoomConnection, Member, Protocol):
         """Run ``work`` beside the commands of the client, until the connection ends."""
 
     def end(self, code: int, reason: str = "") -> None: ...
+
+    def end_flood(self, reason: str) -> None:
+        """Close with 4003 a client that sends far too much, and read nothing more."""
 
     def go_away(self, command_seconds: float) -> None:
         """Close with 4012 after the running commands. A handshake closes by itself."""

@@ -12,7 +12,15 @@ class ConnectionTimings:
     #: Monotonic seconds, for the rate of commands.
     clock: Callable[[], float] = time.monotonic
     #: For a closing connection to send the frames that wait; a frozen reader ends here.
-    flush_seconds: float = 30.0
+    flush_seconds: float = 10.0
+    #: For a client that takes nothing of what is to be sent to it, not even the first byte.
+    unread_seconds: float = 30.0
+    #: After its end, for the client to close its socket.
+    linger_seconds: float = 5.0
+    #: Frames that no limit of messages counts, in a window: control frames and small fragments.
+    #: Clients send a few a minute.
+    max_uncounted_frames: int = 200
+    frame_window_seconds: float = 10.0
     #: After this, later frames are read while a command runs.
     slow_command_seconds: float = 0.05
     #: Malformed frames that pass in one window of the rate, for all connections of an event loop

@@ -3,11 +3,13 @@
 import asyncio
 import errno
 import socket
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 
-from pm_realtime.connection.sockets import RECEIVE_BUFFER_BYTES, abort, limit_read_buffer
+from pm_realtime.connection.sockets import RECEIVE_BUFFER_BYTES, Socket, find_socket
+from tests.support.helpers import eventually
 
 
 class Server(asyncio.Protocol):
@@ -29,6 +31,9 @@ class Server(asyncio.Protocol):
     async def send(self, event):
         pass
 
+    async def receive(self):
+        pass
+
 
 @pytest.fixture
 async def pair():
@@ -47,7 +52,7 @@ async def pair():
 @pytest.mark.slow
 async def test_little_is_read_at_a_time(pair):
     server, _, writer = pair
-    limit_read_buffer(server.send)
+    find_socket(server.send).limit_read_buffer()
     assert server.transport.get_extra_info("socket").getsockopt(
         socket.SOL_SOCKET, socket.SO_RCVBUF
     ) in (RECEIVE_BUFFER_BYTES, 2 * RECEIVE_BUFFER_BYTES)
@@ -60,7 +65,9 @@ async def test_little_is_read_at_a_time(pair):
 async def test_aborted_socket_is_read_no_more_and_closed_soon(pair):
     server, reader, writer = pair
     server.transport.write(b"the close frame")
-    abort(server.send, after_seconds=0.2)
+    found = find_socket(server.send)
+    found.pause_reading()
+    found.abort_after(0.2)
     writer.write(b"x" * 100_000)
     assert await reader.readexactly(15) == b"the close frame"
     async with asyncio.timeout(10):
@@ -71,8 +78,10 @@ async def test_aborted_socket_is_read_no_more_and_closed_soon(pair):
 async def test_closed_socket_can_be_aborted_too(pair):
     server, _, _ = pair
     server.transport.close()
-    abort(server.send)
-    limit_read_buffer(server.send)
+    found = find_socket(server.send)
+    found.pause_reading()
+    found.abort()
+    find_socket(server.send).limit_read_buffer()
 
 
 async def test_server_that_does_not_show_its_socket_is_left_alone():
@@ -85,9 +94,45 @@ async def test_server_that_does_not_show_its_socket_is_left_alone():
         async def send(self, event):
             raise AssertionError("sent")
 
-    for each in (send, Other().send, print):
-        limit_read_buffer(each)
-        abort(each)
+    for each in (send, Other().send, print, partial(print, 1)):
+        found = find_socket(each)
+        assert type(found) is Socket
+        found.limit_read_buffer()
+        found.limit_unread(1)
+        found.pause_reading()
+        found.abort_after(0)
+        found.abort()
+        assert (found.waiting_bytes, found.is_closing) == (0, False)
+
+
+async def test_middleware_around_send_does_not_hide_the_socket(pair):
+    server, _, _ = pair
+
+    async def send(event):
+        await server.send(event)
+
+    async def receive():
+        return await server.receive()
+
+    assert find_socket(send, server.receive).protocol is server
+    assert find_socket(server.send, receive).protocol is server
+    assert find_socket(send, receive).protocol is None
+
+
+async def test_bytes_that_a_client_does_not_read_are_counted_and_discarded(pair):
+    server, reader, writer = pair
+    found = find_socket(server.send)
+    assert found.waiting_bytes == 0
+    writer.transport.pause_reading()
+    server.transport.write(b"x" * 20_000_000)
+    assert found.waiting_bytes > 1_000_000
+    server.transport.close()
+    assert found.is_closing
+    found.abort_after(0)
+    await eventually(server.ended.done)
+    writer.transport.resume_reading()
+    with pytest.raises(ConnectionResetError):
+        await reader.readexactly(20_000_000)
 
 
 async def test_socket_that_is_gone_is_left_alone(pair):
@@ -97,8 +142,11 @@ async def test_socket_that_is_gone_is_left_alone(pair):
     def get_extra_info(name):
         raise OSError(errno.EBADF, "Bad file descriptor")
 
-    transport = SimpleNamespace(pause_reading=None, get_extra_info=get_extra_info, max_size=2**18)
+    transport = SimpleNamespace(
+        pause_reading=None, get_extra_info=get_extra_info, max_size=2**18, abort=lambda: None
+    )
     server.transport, original = transport, server.transport
-    limit_read_buffer(server.send)
+    find_socket(server.send).limit_read_buffer()
+    find_socket(server.send).abort()
     assert transport.max_size < 2**18
     server.transport = original

@@ -31,6 +31,13 @@ def client_frame(data: bytes, opcode: int = TEXT) -> bytes:
     return head + mask + bytes(byte ^ mask[i % 4] for i, byte in enumerate(data))
 
 
+def fragment(data: bytes, opcode: int = 0, *, is_last: bool = False) -> bytes:
+    """Return a masked frame that is a part of a message."""
+    frame = bytearray(client_frame(data, opcode))
+    frame[0] = (0x80 if is_last else 0) | opcode
+    return bytes(frame)
+
+
 def handshake(url: str, cookie: str = "", protocol: str = "") -> bytes:
     parts = urlsplit(url)
     key = base64.b64encode(os.urandom(16)).decode()

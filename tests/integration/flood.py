@@ -13,7 +13,7 @@ from collections import Counter
 from functools import partial
 from urllib.parse import urlsplit
 
-from tests.integration.crowd import client_frame, handshake
+from tests.integration.crowd import TEXT, client_frame, fragment, handshake
 
 HANDSHAKES_AT_ONCE = 250
 #: The size of one write of an abuser.
@@ -24,9 +24,14 @@ PING = json.dumps({"type": "ping", "timestamp": 0}).encode()
 MESSAGE = json.dumps(
     {"type": "message", "timestamp": 0, "payload": {"room": "open", "content": "x" * 200}}
 ).encode()
-BLOCKS = [
-    client_frame(data) * (BLOCK_BYTES // len(data)) for data in (PING, MESSAGE, b"[" * 500, b"{}")
+FRAMES = [
+    *(client_frame(data) for data in (PING, MESSAGE, b"[" * 500, b"{}")),
+    client_frame(b"x" * 125, opcode=9),
+    client_frame(b"", opcode=10),
 ]
+BLOCKS = [frame * (BLOCK_BYTES // len(frame)) for frame in FRAMES]
+#: Empty parts of a message that does not end.
+BLOCKS.append(fragment(b"", TEXT) + fragment(b"") * (BLOCK_BYTES // 6))
 
 
 class Visitor(asyncio.Protocol):

@@ -20,11 +20,13 @@ STOP_TIMEOUT_SECONDS = 20
 COMMAND_TIMEOUT_SECONDS = 60
 REQUEST_TIMEOUT_SECONDS = 60
 
+UVICORN = "-m uvicorn {application} --host 127.0.0.1 --port {port} --log-level warning"
 COMMANDS = {
-    "uvicorn": (
-        "-m uvicorn {application} --host 127.0.0.1 --port {port} --ws websockets-sansio "
-        "--ws-per-message-deflate false --log-level warning"
-    ),
+    "uvicorn": f"{UVICORN} --ws websockets-sansio --ws-per-message-deflate false",
+    # With the sizes and the compression that uvicorn has by default.
+    "uvicorn-default": f"{UVICORN} --ws websockets-sansio",
+    "uvicorn-websockets": f"{UVICORN} --ws websockets",
+    "uvicorn-wsproto": f"{UVICORN} --ws wsproto",
     "daphne": "-m daphne -b 127.0.0.1 -p {port} -v 0 {application}",
     "gunicorn": "-m gunicorn -b 127.0.0.1:{port} --log-level warning tests.site.wsgi:application",
     "runserver": "-m django runserver 127.0.0.1:{port} --noreload",

@@ -1,0 +1,160 @@
+"""The frames of one connection as its server reads them, where the server shows them.
+
+An application gets whole messages only. Control frames, and messages in fragments without end, cost
+the server as much.
+"""
+
+import asyncio
+import copy
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, Final
+
+#: A fragment of fewer bytes counts: larger ones soon come to the size limit of a message.
+MIN_FRAGMENT_BYTES: Final = 128
+#: Messages that daphne may have read before the application has taken them.
+MAX_UNREAD_MESSAGES: Final = 100
+FIRST_CONTROL_OPCODE: Final = 8
+TOO_BIG: Final = 1009
+
+#: Bytes that are parsed before the frames in them are counted.
+BYTES_PER_COUNT: Final = 1024
+#: Seconds for each further frame of a flood.
+FLOOD_FRAME_SECONDS: Final = 1.0
+
+#: Called with the number of frames that were read, and of those among them that no limit of
+#: messages counts. True: it is a flood, nothing more of which is to be parsed.
+Note = Callable[[int, int], bool]
+
+
+def watch_frames(protocol: Any, note: Note) -> None:
+    """Have ``note`` called for the frames that the server behind ``protocol`` reads."""
+    with suppress(AttributeError, TypeError):  # Another server, or another version of it.
+        connection: Any = getattr(protocol, "conn", None)
+        if hasattr(connection, "events_received"):
+            _watch_sansio(connection, note)
+        elif hasattr(connection, "events"):
+            _watch_wsproto(connection, note)
+        elif hasattr(protocol, "read_frame"):
+            _watch_legacy(protocol, note)
+        elif hasattr(protocol, "onFrameEnd"):
+            _watch_autobahn(protocol, note)
+
+
+def limit_messages(protocol: Any, max_bytes: int) -> None:
+    """Have the server refuse a larger message, with 1009, while it still reads it."""
+    with suppress(AttributeError, TypeError):
+        connection: Any = getattr(protocol, "conn", None)
+        if hasattr(connection, "max_message_size"):
+            _lower(connection, "max_message_size", max_bytes)
+        elif hasattr(connection, "events_received"):  # websockets 15
+            _lower(connection, "max_size", max_bytes)
+        elif hasattr(connection, "events"):
+            _lower(protocol.buffer, "max_length", max_bytes)
+        elif hasattr(protocol, "read_frame"):
+            _lower(protocol, "max_size", max_bytes)
+        elif hasattr(protocol, "onMessageFrameBegin"):
+            _limit_autobahn(protocol, max_bytes)
+
+
+def refuse_compression(protocol: Any) -> None:
+    """Have the server agree to no compression in the handshake that is under way."""
+    with suppress(AttributeError, TypeError):
+        connection: Any = getattr(protocol, "conn", None)
+        if hasattr(connection, "events_received"):
+            connection.extensions = []
+            with suppress(KeyError):
+                del protocol.response.headers["Sec-WebSocket-Extensions"]
+        elif hasattr(connection, "events"):
+            protocol.config = copy.copy(protocol.config)
+            protocol.config.ws_per_message_deflate = False
+        elif hasattr(protocol, "read_frame"):
+            protocol.available_extensions.clear()  # The handshake has this list already.
+
+
+def _lower(owner: Any, name: str, value: int) -> None:
+    setattr(owner, name, min(getattr(owner, name) or value, value))
+
+
+def _uncounted(opcode: int, is_final: bool, size: int) -> int:
+    """1 for a frame that no limit of messages counts, else 0."""
+    return opcode >= FIRST_CONTROL_OPCODE or (not is_final and size < MIN_FRAGMENT_BYTES)
+
+
+def _watch_sansio(connection: Any, note: Note) -> None:
+    """``--ws websockets-sansio`` of uvicorn."""
+    parse, reference, is_flood = type(connection).receive_data, weakref.ref(connection), False
+
+    def receive_data(data: bytes) -> None:
+        nonlocal is_flood
+        connection: Any = reference()
+        for start in range(0, len(data), BYTES_PER_COUNT):
+            if is_flood:
+                return
+            seen = len(connection.events)
+            parse(connection, data[start : start + BYTES_PER_COUNT])
+            frames = [each for each in connection.events[seen:] if hasattr(each, "opcode")]
+            uncounted = sum(_uncounted(f.opcode, f.fin, len(f.data)) for f in frames)
+            is_flood = note(len(frames), uncounted)
+
+    connection.receive_data = receive_data
+
+
+def _watch_wsproto(connection: Any, note: Note) -> None:
+    """``--ws wsproto`` of uvicorn. It parses as the events are taken."""
+    read, reference = type(connection).events, weakref.ref(connection)
+
+    def events() -> Iterator[Any]:
+        for event in read(reference()):
+            yield event
+            is_final = getattr(event, "message_finished", None)
+            is_small = is_final is None or len(event.data) < MIN_FRAGMENT_BYTES
+            if note(1, not is_final and is_small):
+                return
+
+    connection.events = events
+
+
+def _watch_legacy(protocol: Any, note: Note) -> None:
+    """``--ws websockets`` of uvicorn."""
+    read, reference = type(protocol).read_frame, weakref.ref(protocol)
+
+    async def read_frame(max_size: int | None) -> Any:
+        frame = await read(reference(), max_size)
+        if note(1, _uncounted(frame.opcode, frame.fin, len(frame.data))):
+            await asyncio.sleep(FLOOD_FRAME_SECONDS)
+        return frame
+
+    protocol.read_frame = read_frame
+
+
+def _watch_autobahn(protocol: Any, note: Note) -> None:
+    """daphne. It reads on while the application is busy, so messages that wait count too."""
+    end, reference = type(protocol).onFrameEnd, weakref.ref(protocol)
+    unread = protocol.application_queue.qsize
+
+    def on_frame_end() -> Any:
+        protocol: Any = reference()
+        frame = protocol.current_frame
+        uncounted = _uncounted(frame.opcode, frame.fin, frame.length)
+        if note(1, uncounted or unread() > MAX_UNREAD_MESSAGES):
+            protocol.data = b""
+        return end(protocol)
+
+    protocol.onFrameEnd = on_frame_end
+
+
+def _limit_autobahn(protocol: Any, max_bytes: int) -> None:
+    """Its own limit, ``maxMessagePayloadSize``, is also one for what the server sends."""
+    begin, reference = type(protocol).onMessageFrameBegin, weakref.ref(protocol)
+
+    def on_message_frame_begin(length: int) -> None:
+        protocol: Any = reference()
+        begin(protocol, length)
+        if protocol.message_data_total_length > max_bytes and not protocol.failedByMe:
+            protocol.failByDrop = False  # It would close without a code.
+            protocol._fail_connection(TOO_BIG, f"over {max_bytes} bytes")
+            protocol.failByDrop = True
+
+    protocol.onMessageFrameBegin = on_message_frame_begin
