@@ -10,6 +10,7 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.db import InterfaceError, OperationalError, router
 from django.http import parse_cookie
 
+from pm_realtime.accounts import has_accounts, is_of_user_model
 from pm_realtime.auth import sessions
 from pm_realtime.auth.database import reading_primary, run_handshake
 from pm_realtime.auth.identity import Identity, Scope, anonymous, identity_of, user_of_session
@@ -76,7 +77,7 @@ def cookies(scope: Scope) -> dict[str, str]:
 
 async def _identify(scope: Scope) -> Identity:
     user, key = scope.get("user"), _session_key(scope)
-    if user is None and not key:
+    if user is None and not (key and has_accounts() and sessions.are_kept()):
         return anonymous()
     if user is not None:
         return await run_handshake(_identify_user, user, scope.get("session"))
@@ -166,7 +167,7 @@ def _identify_user(user: Any, session: Any) -> Identity:
     if not identity.is_authenticated:
         return identity
     key = getattr(session, "session_key", None)
-    found = sessions.read(key) if key else None
+    found = sessions.read(key) if key and sessions.are_kept() else None
     if found is not None and found.auth[SESSION_KEY] == str(user.pk):
         identity = replace(identity, session=found)
     if not _is_of_replica(user):
@@ -178,6 +179,6 @@ def _identify_user(user: Any, session: Any) -> Identity:
 
 def _is_of_replica(user: Any) -> bool:
     """Whether the site has read ``user`` from a database that may lag behind."""
-    if not settings.DATABASE_ROUTERS or not isinstance(user, get_user_model()):
+    if not settings.DATABASE_ROUTERS or not is_of_user_model(user):
         return False
     return user._state.db not in (None, router.db_for_write(user.__class__))

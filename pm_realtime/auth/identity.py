@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from django.contrib.auth import get_user
 
+from pm_realtime.accounts import has_accounts
 from pm_realtime.auth.names import name_of
 from pm_realtime.auth.sessions import Session
 
@@ -36,10 +37,33 @@ class Identity:
         return self.user_id is not None
 
 
+class Visitor:
+    """Stands for Django's ``AnonymousUser``, which a site without ``contrib.auth`` cannot import.
+
+    It has what a rule may ask of any user.
+    """
+
+    id = pk = None
+    username = ""
+    is_anonymous = True
+    is_active = is_authenticated = is_staff = is_superuser = False
+
+    def __str__(self) -> str:
+        return "AnonymousUser"
+
+    def get_username(self) -> str:
+        return self.username
+
+    def has_perm(self, *args: Any, **kwargs: Any) -> bool:
+        return False
+
+    has_perms = has_module_perms = has_perm
+
+
 def anonymous() -> Identity:
     """The identity of an ``AnonymousUser``."""
     # Django's module of users cannot be imported before its apps are loaded, and `asgi.py` is.
-    return Identity(user_of_session({}))
+    return Identity(user_of_session({}) if has_accounts() else Visitor())
 
 
 def identity_of(user: Any, session: Session | None, role: str | None) -> Identity:

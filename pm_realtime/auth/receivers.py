@@ -14,11 +14,11 @@ from typing import Any, Final, ParamSpec
 from django.apps import apps
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.contrib.auth.signals import user_logged_in, user_logged_out
-from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
+from pm_realtime.accounts import user_model
 from pm_realtime.auth import sessions
 from pm_realtime.layer import (
     Close,
@@ -59,11 +59,9 @@ def _harmless(receive: Callable[P, None]) -> Callable[P, None]:
 def connect_receivers() -> None:
     """Connect the signals of the user model and of its relations, such as groups.
 
-    Does nothing on a site without ``django.contrib.auth``.
+    Does nothing on a site without a user model.
     """
-    try:
-        get_user_model()
-    except ImproperlyConfigured:
+    if user_model() is None:
         return
     user_logged_in.connect(_name_session, dispatch_uid=_NAME)
     user_logged_out.connect(_end_session, dispatch_uid=_NAME)

@@ -58,7 +58,7 @@ def recheck_sessions(identities: Sequence[Identity]) -> list[RecheckResult]:
 
 def _read_sessions(identities: Sequence[Identity]) -> Mapping[str, Session]:
     known = [identity.session for identity in identities if identity.session is not None]
-    if sessions.are_in_cookies():
+    if not known or sessions.are_in_cookies():
         return {session.key: session for session in known if not session.is_expired}
     return sessions.read_many([session.key for session in known])
 

@@ -16,6 +16,7 @@ from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any, Final
 
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends import cache, cached_db, db, file, signed_cookies
@@ -23,6 +24,7 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.core import signing
 from django.core.cache.backends.base import InvalidCacheKey
 from django.core.exceptions import SuspiciousOperation
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.utils import timezone
 
 #: The key of the name in a signed-cookie session. The name stays when the cookie changes.
@@ -44,6 +46,10 @@ MAX_FILE_NAME_BYTES: Final = 255
 #: The loading methods of Django's own engines.
 _DATABASE_LOADS: Final = (db.SessionStore.load, cached_db.SessionStore.load)
 _CACHE_LOADS: Final = (cache.SessionStore.load,)
+
+#: The app with the table of Django's sessions, and the method that imports its model.
+APP: Final = "django.contrib.sessions"
+_get_djangos_model: Final[Any] = db.SessionStore.get_model_class.__func__  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +103,27 @@ def read_many(keys: Iterable[str]) -> dict[str, Session]:
 def are_read_at_once() -> bool:
     """Whether :func:`read_many` takes one query. A site's own engine reads each session."""
     return _store_class().load in (*_DATABASE_LOADS, *_CACHE_LOADS)
+
+
+def are_kept() -> bool:
+    """Whether this site has sessions; see :func:`missing_part`."""
+    return missing_part() is None
+
+
+def missing_part() -> str | None:
+    """The setting that lacks what sessions in the database need; None if they have it all.
+
+    Other engines need neither a database nor an app, and a site's own table is in its own app.
+    """
+    store = _store_class()
+    if not issubclass(store, db.SessionStore):
+        return None
+    engine = connections.settings[DEFAULT_DB_ALIAS]["ENGINE"]
+    if engine == "django.db.backends.dummy" and not settings.DATABASE_ROUTERS:
+        return "DATABASES"
+    get_model_class: Any = store.get_model_class
+    is_djangos = get_model_class.__func__ is _get_djangos_model
+    return "INSTALLED_APPS" if is_djangos and not apps.is_installed(APP) else None
 
 
 def are_in_cookies() -> bool:

@@ -1,6 +1,6 @@
 """The users of many identities, read from the database together."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -8,6 +8,7 @@ from django.contrib.auth import BACKEND_SESSION_KEY, get_user_model, load_backen
 from django.utils.crypto import constant_time_compare
 from django.utils.module_loading import import_string
 
+from pm_realtime.accounts import is_of_user_model
 from pm_realtime.auth.identity import Identity
 from pm_realtime.conf import Conf, conf
 from pm_realtime.roles import has_django_groups, role_of
@@ -31,7 +32,7 @@ class CurrentUsers:
         backend = self._backend_of(identity)
         if backend is not None and not _is_shared(backend):
             return backend.get_user(_primary_key(identity))
-        if not isinstance(identity.user, get_user_model()):
+        if not is_of_user_model(identity.user):
             return identity.user
         user = self._shared.get(_primary_key(identity))
         if user is None:
@@ -50,7 +51,7 @@ class CurrentUsers:
         backend = self._backend_of(identity)
         if backend is not None and not _is_shared(backend):
             return None
-        return _primary_key(identity) if isinstance(identity.user, get_user_model()) else None
+        return _primary_key(identity) if is_of_user_model(identity.user) else None
 
     def _backend_of(self, identity: Identity) -> Any:
         """The authentication backend that logged ``identity`` in; None if that is not known."""
@@ -92,9 +93,11 @@ def _primary_key(identity: Identity) -> Any:
     return get_user_model()._meta.pk.to_python(identity.user_id)
 
 
-def _load_users(keys: Iterable[Any]) -> dict[Any, Any]:
+def _load_users(keys: Collection[Any]) -> dict[Any, Any]:
+    if not keys:
+        return {}
     model = get_user_model()
     found = model._default_manager.filter(pk__in=keys)
     if has_django_groups(model) and is_default_resolver():
         found = found.prefetch_related("groups")
-    return {user.pk: user for user in found} if keys else {}
+    return {user.pk: user for user in found}

@@ -8,6 +8,7 @@ from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
 from django.utils.module_loading import import_string
 
+from pm_realtime.checks.accounts import check_accounts
 from pm_realtime.checks.hints import did_you_mean, is_installed
 from pm_realtime.conf import Conf, conf
 from pm_realtime.layer import (
@@ -35,8 +36,8 @@ _MIN_LAYER_CAPACITY: Final = 1000
 
 
 def check_environment(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
-    """Every problem with the ASGI server and the channel layer."""
-    messages = list(_check_server())
+    """Every problem with the ASGI server, Django's accounts and the channel layer."""
+    messages = [*_check_server(), *check_accounts()]
     if not isinstance(getattr(settings, "PM_REALTIME", {}), Mapping):
         return messages
     if Conf.CHANNEL_LAYER.is_valid(conf.user_settings.get("CHANNEL_LAYER", "default")):

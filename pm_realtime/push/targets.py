@@ -4,11 +4,11 @@ from operator import index
 from typing import Any
 from uuid import UUID
 
-from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db.models import Model
 
 from pm_realtime import layer
+from pm_realtime.accounts import user_model
 from pm_realtime.conf import conf, missed_route
 from pm_realtime.exceptions import CommandError
 from pm_realtime.protocol import check_room
@@ -21,7 +21,8 @@ def user_key(user: Any) -> str:
     Raises ``ValueError`` for an anonymous or unsaved user and for other values that cannot be a
     primary key.
     """
-    if isinstance(user, Model) and not isinstance(user, get_user_model()):
+    model = user_model()
+    if isinstance(user, Model) and model is not None and not isinstance(user, model):
         raise ValueError(f"expected a user or a primary key, got a {type(user).__name__}: {user!r}")
     if isinstance(user, type) or not hasattr(user, "is_authenticated"):
         key = _as_primary_key(user)
@@ -44,8 +45,11 @@ def _as_primary_key(value: Any) -> Any:
         return None
     elif hasattr(value, "__index__"):
         value = index(value)
+    if (model := user_model()) is None:
+        # A middleware of the site knows the users.
+        return value if isinstance(value, int | str | UUID) else None
     try:
-        key = get_user_model()._meta.pk.to_python(value)
+        key = model._meta.pk.to_python(value)
     except (ValidationError, TypeError, ValueError):
         return None
     is_kept = type(key) is type(value) or (isinstance(value, UUID) and isinstance(key, str))

@@ -8,14 +8,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn
 
-from django.contrib.auth import get_user_model
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.core.management.base import CommandError
 
 from pm_realtime import broadcast, send_to_connection, send_to_role, send_to_room, send_to_user
+from pm_realtime.accounts import user_model
 from pm_realtime.backends import Backend
 from pm_realtime.management.base import RealtimeCommand
 from pm_realtime.protocol import Envelope, encode
+from pm_realtime.push import user_key
 from pm_realtime.roles import has_role
 
 #: The length of an invalid payload in an error message.
@@ -35,7 +36,7 @@ class Command(RealtimeCommand):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         targets = parser.add_mutually_exclusive_group(required=True)
-        name = get_user_model().USERNAME_FIELD
+        name = getattr(user_model(), "USERNAME_FIELD", "name")
         for option, metavar, help in (
             ("--user", "NAME", f"every connection of the user with this {name}"),
             ("--user-id", "PK", "every connection of the user with this primary key"),
@@ -78,11 +79,11 @@ class Command(RealtimeCommand):
 
 
 def _chosen_user(options: dict[str, Any]) -> Any:
-    """The user of the option for one, or None."""
+    """The user of the option for one, a key if the site has no user model, or None."""
     if (name := options["user"]) is not None:
-        return _find_user(get_user_model().USERNAME_FIELD, name)
+        return _find_user("name", name)
     if (key := options["user_id"]) is not None:
-        return _find_user("pk", key)
+        return _find_user("pk", key) if user_model() else key
     return None
 
 
@@ -99,7 +100,7 @@ def _push_to(options: dict[str, Any], user: Any) -> Callable[..., Envelope]:
 async def _count(options: dict[str, Any], user: Any, backend: Backend) -> int | None:
     """The open connections of that target, None if they are not known."""
     if user is not None:
-        return len(await backend.get_user_connections(str(user.pk)))
+        return len(await backend.get_user_connections(user_key(user)))
     if (id := options["connection"]) is not None:
         return int(await backend.get_connection(id) is not None)
     if (role := options["role"]) is not None:
@@ -116,12 +117,15 @@ async def _count(options: dict[str, Any], user: Any, backend: Backend) -> int | 
 
 
 def _find_user(field: str, value: str) -> Any:
-    model = get_user_model()
+    model = user_model()
+    if model is None:
+        raise CommandError("This site has no user model; --user-id takes a primary key.")
     if field == "pk":
         name = model.USERNAME_FIELD
         article = "an" if name[:1].lower() in "aeio" else "a"
         what, other = "primary key", f"--user takes {article} {name}"
     else:
+        field = model.USERNAME_FIELD
         what, other = field, "--user-id takes a primary key"
     try:
         return model._default_manager.get(**{field: value})

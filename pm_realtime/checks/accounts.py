@@ -1,0 +1,36 @@
+"""Checks of the apps by which Django knows its users."""
+
+from collections.abc import Iterator
+
+from django.conf import settings
+from django.core.checks import CheckMessage
+from django.core.checks import Warning as CheckWarning
+
+from pm_realtime.accounts import has_accounts
+from pm_realtime.auth import missing_session_part
+
+
+def check_accounts() -> Iterator[CheckMessage]:
+    """Check that a session cookie can tell who a visitor is."""
+    if not has_accounts():
+        yield CheckWarning(
+            "'django.contrib.auth' is not in INSTALLED_APPS, so every connection is anonymous, but "
+            "for those that a middleware of the site gives a user.",
+            hint="Add it, or silence this check if your visitors have no accounts in Django.",
+            id="pm_realtime.W021",
+        )
+    elif (setting := missing_session_part()) is not None:
+        found = (
+            "DATABASES names no database"
+            if setting == "DATABASES"
+            else "'django.contrib.sessions' is not in INSTALLED_APPS"
+        )
+        yield CheckWarning(
+            f"SESSION_ENGINE is {settings.SESSION_ENGINE!r}, which keeps sessions in the database, "
+            f"but {found}: session cookies are ignored, and every connection is anonymous.",
+            hint=(
+                f"Complete {setting} and run manage.py migrate, or choose a SESSION_ENGINE that "
+                "needs no database, such as 'django.contrib.sessions.backends.signed_cookies'."
+            ),
+            id="pm_realtime.W022",
+        )

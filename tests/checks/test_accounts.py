@@ -1,0 +1,51 @@
+"""Checks of the apps by which Django knows its users."""
+
+import pytest
+from django.db import connections
+
+from pm_realtime.checks import check_environment
+from tests.checks.messages import only
+
+SESSIONS = "django.contrib.sessions"
+ENGINES = "django.contrib.sessions.backends"
+
+
+def without(settings, *apps):
+    return [app for app in settings.INSTALLED_APPS if app not in apps]
+
+
+def test_w021_no_accounts(settings):
+    settings.INSTALLED_APPS = ["pm_realtime"]
+    settings.DEBUG = True
+    (message,) = check_environment()  # Checks of Django's apps would fail here.
+    assert message.id == "pm_realtime.W021"
+    assert message.msg.startswith("'django.contrib.auth' is not in INSTALLED_APPS")
+    assert message.hint
+
+
+@pytest.mark.parametrize("engine", ["db", "cached_db"])
+def test_w022_no_sessions(check, settings, engine):
+    settings.SESSION_ENGINE = f"{ENGINES}.{engine}"
+    message = only(check({}, INSTALLED_APPS=without(settings, SESSIONS)), "W022")
+    assert f"'{ENGINES}.{engine}'" in message.msg
+    assert "'django.contrib.sessions' is not in INSTALLED_APPS" in message.msg
+    assert message.hint.startswith("Complete INSTALLED_APPS")
+
+
+@pytest.mark.parametrize("engine", ["cache", "file", "signed_cookies"])
+def test_engine_that_needs_no_app_gets_no_message(check, settings, engine):
+    settings.SESSION_ENGINE = f"{ENGINES}.{engine}"
+    assert check({}, INSTALLED_APPS=without(settings, SESSIONS)) == []
+
+
+def test_w022_no_database(check, monkeypatch):
+    monkeypatch.setitem(connections.settings["default"], "ENGINE", "django.db.backends.dummy")
+    message = only(check({}), "W022")
+    assert "DATABASES names no database" in message.msg
+    assert message.hint.startswith("Complete DATABASES")
+
+
+def test_sessions_in_a_database_that_a_router_chooses_get_no_message(check, settings, monkeypatch):
+    settings.DATABASE_ROUTERS = ["tests.auth.test_replica.ReplicaRouter"]
+    monkeypatch.setitem(connections.settings["default"], "ENGINE", "django.db.backends.dummy")
+    assert check({}) == []
