@@ -284,4 +284,4 @@ def test_no_id_is_lost_or_unknown():
     sources = "".join(path.read_text() for path in package.rglob("*.py"))
     numbers = set(re.findall(r'"(?:pm_realtime\.)?([EW]\d{3})"', sources))
     first = {f"E{n:03}" for n in range(1, 18)} | {f"W{n:03}" for n in range(1, 10)}
-    assert numbers == first | {"W021", "W022", "W023", "E020"}
+    assert numbers == first | {"E020", "W021", "W022", "W023", "W027"}
