@@ -70,6 +70,7 @@ def test_wheel_has_the_required_python_and_the_extras(wheel):
         "daphne",
         "idna",
         "msgspec",
+        "orjson",
     }
 
 
