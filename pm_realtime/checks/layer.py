@@ -69,7 +69,8 @@ def _check_server() -> Iterator[CheckMessage]:
 
 def _is_elsewhere() -> bool:
     """Whether the settings lead the browser client to an address of its own."""
-    options = conf.user_settings.get("CLIENT")
+    found = getattr(settings, "PM_REALTIME", {})
+    options = found.get("CLIENT") if isinstance(found, Mapping) else None
     return isinstance(options, Mapping) and bool(options.get("url"))
 
 
