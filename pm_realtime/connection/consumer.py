@@ -22,6 +22,7 @@ from pm_realtime.connection.gate import Gate
 from pm_realtime.connection.handshake import Handshake, refusal_of
 from pm_realtime.connection.inbox import Inbox
 from pm_realtime.connection.revocation import Revocation
+from pm_realtime.connection.senders import punish
 from pm_realtime.connection.socket_guard import SocketGuard
 from pm_realtime.connection.sockets import find_socket
 from pm_realtime.connection.state import State
@@ -234,6 +235,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         """Close with 4003, and read nothing more."""
         self.end(CloseCode.RATE_LIMITED, reason)
         self._guard.end_flood()
+        punish(self)
 
     def _end_frame_flood(self) -> None:
         self.begin(self._end_in_task("a flood of frames"))
@@ -337,6 +339,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
 
     async def _clean_up(self) -> None:
         await self._tasks.cancel_beside(self._inbox.worker)
+        self._inbox.leave()
         try:
             await self._handshake.undo()
         except Exception:

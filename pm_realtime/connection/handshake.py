@@ -16,6 +16,7 @@ from pm_realtime.connection import gate
 from pm_realtime.connection.drain import get_drain
 from pm_realtime.connection.origins import describe, is_allowed_origin
 from pm_realtime.connection.revocation import Revocation, groups_of
+from pm_realtime.connection.senders import check_penalty
 from pm_realtime.connection.slot import ConnectionSlot
 from pm_realtime.connection.state import Connection, State
 from pm_realtime.exceptions import CloseConnection, CommandError, OutageError
@@ -133,6 +134,7 @@ class Handshake:
         """Find the user, and accept the handshake if this user may connect now."""
         self._connection.identity = await authenticate(self._connection.scope)
         gate.check_user(self._connection.identity.user_id)
+        check_penalty(self._connection)
         await self._connection.accept()
 
     def _check_cookie(self, hub: Hub) -> None:

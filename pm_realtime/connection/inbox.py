@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,6 +12,7 @@ from pm_realtime.concurrency import FairQueue, PerLoop
 from pm_realtime.conf import conf
 from pm_realtime.connection.outbox import Outbox
 from pm_realtime.connection.rate_limits import RateLimiter, parse_rate
+from pm_realtime.connection.senders import get_senders, sender_of
 from pm_realtime.connection.state import Connection
 from pm_realtime.exceptions import CloseConnection, CommandError, OutageError
 from pm_realtime.observability import log_rate_limit
@@ -38,7 +40,11 @@ class Inbox:
 
     _connection: Connection
     _outbox: Outbox
-    _limiter: RateLimiter = field(default_factory=RateLimiter)
+    #: The sender, and its limiter; None until the first command.
+    _sender: Hashable = None
+    _limiter: RateLimiter | None = None
+    #: Commands to join a room that take nothing from the rate.
+    _free_joins: int = 0
     #: A list, as an empty deque takes 700 bytes and most connections never use it.
     _commands: list[Command] = field(default_factory=list)
     #: The task that carries out commands; None while there are none.
@@ -60,7 +66,7 @@ class Inbox:
             self.has_pinged |= is_ping
             check_form(command)
             is_well_formed = True
-            self._check_rate()
+            self._check_rate(command)
             if is_ping or (self.worker is None and is_instant(self._connection, command)):
                 await handle(self._connection, command)
             else:
@@ -81,15 +87,38 @@ class Inbox:
             self._commands.clear()
         await self.finish()
 
-    def _check_rate(self) -> None:
+    def leave(self) -> None:
+        """Keep the rate for the next connection of the same sender."""
+        limiter, self._limiter = self._limiter, None
+        setting = conf.RATE_LIMIT
+        if limiter is not None and setting is not None and self._sender is not None:
+            now = self._connection.connection_timings.clock()
+            get_senders().keep(self._sender, limiter, parse_rate(setting), now)
+
+    def _find_limiter(self) -> RateLimiter:
+        if self._limiter is None:
+            self._sender = sender_of(self._connection)
+            is_shared = self._connection.identity.is_authenticated
+            self._limiter = get_senders().limiter_for(self._sender, is_shared=is_shared)
+            # A page joins its rooms each time it is loaded, and that is no flood: the rate of
+            # handshakes limits it.
+            if self._limiter.has_history:
+                self._free_joins = conf.MAX_ROOMS_PER_CONNECTION
+        return self._limiter
+
+    def _check_rate(self, command: Command) -> None:
         """Count a command. Raises ``CommandError`` over the rate, ``CloseConnection`` far over."""
         if (setting := conf.RATE_LIMIT) is None:
             return
+        limiter = self._limiter or self._find_limiter()
+        if self._free_joins and command.type == MessageType.SUBSCRIBE:
+            self._free_joins -= 1
+            return
         rate = parse_rate(setting)
-        wait = self._limiter.take(rate, self._connection.connection_timings.clock())
+        wait = limiter.take(rate, self._connection.connection_timings.clock())
         if not wait:
             return
-        if self._limiter.is_abused(rate):
+        if limiter.is_abused(rate):
             raise CloseConnection(CloseCode.RATE_LIMITED, "rate limit broken again and again")
         raise CommandError(
             ErrorCode.RATE_LIMITED,
@@ -105,10 +134,11 @@ class Inbox:
         """
         if (setting := conf.RATE_LIMIT) is None:
             return
-        count = self._limiter.count_malformed(
+        limiter = self._limiter or self._find_limiter()
+        count = limiter.count_malformed(
             parse_rate(setting), self._connection.connection_timings.clock()
         )
-        if count <= self._limiter.MIN_REFUSALS:
+        if count <= limiter.MIN_REFUSALS:
             return
         queue = _malformed.get()
         if count * (len(queue) + 1) > self._connection.connection_timings.max_malformed_frames:

@@ -1,6 +1,7 @@
 """Rates in the notation of Django REST framework (``"60/m"``), and counters for them."""
 
 import re
+from array import array
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -43,17 +44,17 @@ def _parse(text: str) -> Rate | None:
 
 
 class RateLimiter:
-    """A sliding window for one connection. It is exact: it has the times of the last messages."""
+    """A sliding window. It is exact: it has the times of the last messages."""
 
-    __slots__ = ("_malformed", "_malformed_since", "_refused", "_taken")
+    __slots__ = ("__weakref__", "_malformed", "_malformed_since", "_refused", "_taken")
 
     #: Refusals in a window that are never abuse, however low the rate is.
     MIN_REFUSALS: Final = 10
 
     def __init__(self) -> None:
-        # Lists, as an empty deque takes 700 bytes and most connections send next to nothing.
-        self._taken: list[float] = []
-        self._refused: list[float] = []
+        # Arrays take a quarter of a list's memory, and an empty deque takes 700 bytes.
+        self._taken = array("d")
+        self._refused = array("d")
         self._malformed = 0
         self._malformed_since = 0.0
 
@@ -76,6 +77,11 @@ class RateLimiter:
             self._malformed, self._malformed_since = 0, now
         self._malformed += 1
         return self._malformed
+
+    @property
+    def has_history(self) -> bool:
+        """Whether a new one could let more pass."""
+        return bool(self._taken or self._malformed)
 
     def is_abused(self, rate: Rate) -> bool:
         """Whether more was refused within one window than a whole window lets pass."""
@@ -121,10 +127,44 @@ class Meter:
             del self._full_at[first]
 
 
+class Penalties:
+    """Seconds for which each of many keys is kept out. They double each time, until it is calm."""
+
+    FIRST_SECONDS: Final = 1.0
+    MAX_SECONDS: Final = 64.0
+    #: After so much time without another penalty, the next is the first again.
+    CALM_SECONDS: Final = 600.0
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        #: The end of the last penalty of each key, and its length; the latest key is the last.
+        self._known: dict[Hashable, tuple[float, float]] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def add(self, key: Hashable, now: float) -> None:
+        """Keep ``key`` out from ``now`` (seconds). Nothing if it is kept out already."""
+        end, seconds = self._known.pop(key, (now, 0.0))
+        if now >= end:
+            is_first = seconds == 0.0 or now - end > self.CALM_SECONDS
+            seconds = self.FIRST_SECONDS if is_first else min(2 * seconds, self.MAX_SECONDS)
+            end = now + seconds
+        self._known[key] = (end, seconds)
+        first = next(iter(self._known))
+        if now - self._known[first][0] > self.CALM_SECONDS or len(self._known) > self._size:
+            del self._known[first]
+
+    def wait(self, key: Hashable, now: float) -> float:
+        """The seconds for which ``key`` is still kept out; 0 if it is not."""
+        end, _ = self._known.get(key, (now, 0.0))
+        return max(0.0, end - now)
+
+
 _ROUNDING_SECONDS: Final = 1e-6
 
 
-def _forget(times: list[float], seconds: int, now: float) -> None:
+def _forget(times: "array[float]", seconds: int, now: float) -> None:
     """Drop the ``times`` that are over."""
     over = 0
     # The same sum as in `take`, so that rounding cannot let the two disagree.

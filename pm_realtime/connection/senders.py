@@ -1,0 +1,103 @@
+"""The users and addresses that send commands: their rates and penalties outlive a connection.
+
+They are known to one event loop. Other processes, and a restarted one, know nothing of them.
+"""
+
+import math
+from collections.abc import Hashable
+from itertools import islice
+from typing import Final
+from weakref import WeakValueDictionary
+
+from pm_realtime.concurrency import PerLoop
+from pm_realtime.connection.gate import address_of
+from pm_realtime.connection.rate_limits import Penalties, Rate, RateLimiter
+from pm_realtime.connection.state import Connection
+from pm_realtime.exceptions import CloseConnection
+from pm_realtime.protocol import CloseCode
+
+#: Limiters that are kept for the next connection of their sender, and the times in all of them.
+MAX_KEPT_LIMITERS: Final = 20_000
+MAX_KEPT_TIMES: Final = 2_000_000
+#: Senders looked at for each one that is added. More than one, so that the oldest soon go.
+SENDERS_PER_LOOK: Final = 10
+#: Senders whose penalties are known.
+MAX_PENALTIES: Final = 20_000
+
+
+class Senders:
+    """Belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self.penalties = Penalties(MAX_PENALTIES)
+        #: Of users, as long as one of their connections, or `_kept`, refers to them.
+        self._shared: WeakValueDictionary[Hashable, RateLimiter] = WeakValueDictionary()
+        #: By sender: the limiters of connections that have ended, and when the last of them did.
+        self._kept: dict[Hashable, tuple[list[RateLimiter], float]] = {}
+        self._kept_count = 0
+
+    def __len__(self) -> int:
+        """The number of limiters that are kept."""
+        return self._kept_count
+
+    def limiter_for(self, key: Hashable, *, is_shared: bool) -> RateLimiter:
+        """The limiter for a connection of ``key``.
+
+        If it ``is_shared``, it is that of all connections of ``key``. Otherwise no other connection
+        uses it: many visitors may have one address, and each has a rate of their own, but nobody
+        gets a new one by connecting again.
+        """
+        if is_shared:
+            return self._shared.setdefault(key, RateLimiter())
+        kept, _ = self._kept.get(key, ([], 0.0))
+        if not kept:
+            return RateLimiter()
+        self._kept_count -= 1
+        return kept.pop()
+
+    def keep(self, key: Hashable, limiter: RateLimiter, rate: Rate, now: float) -> None:
+        """Keep the limiter of a connection that has ended for the next one of ``key``."""
+        kept, _ = self._kept.pop(key, ([], 0.0))
+        if limiter.has_history and limiter not in kept:
+            kept.append(limiter)
+            self._kept_count += 1
+        if kept:
+            self._kept[key] = (kept, now)
+        max_kept = max(1, min(MAX_KEPT_LIMITERS, MAX_KEPT_TIMES // rate.count))
+        self._forget(max_kept, now - rate.seconds)
+
+    def _forget(self, max_kept: int, over_since: float) -> None:
+        """Drop senders whose windows are over, and the earliest if too many are kept."""
+        for key, (kept, ended_at) in list(islice(self._kept.items(), SENDERS_PER_LOOK)):
+            if ended_at > over_since and self._kept_count <= max_kept:
+                break
+            self._kept_count -= len(kept)
+            del self._kept[key]
+
+
+_senders: Final = PerLoop(Senders)
+
+#: Those of the running event loop.
+get_senders: Final = _senders.get
+
+
+def sender_of(connection: Connection) -> Hashable:
+    """The user behind a connection, or the address if it is anonymous; None if that is unknown."""
+    identity = connection.identity
+    if identity.is_authenticated:
+        return ("user", identity.user_id)
+    address = address_of(connection.scope)
+    return address and ("address", address)
+
+
+def check_penalty(connection: Connection) -> None:
+    """Raise ``CloseConnection`` with 4003 if its sender has to wait after a flood."""
+    now = connection.connection_timings.clock()
+    if (wait := get_senders().penalties.wait(sender_of(connection), now)) > 0:
+        raise CloseConnection(CloseCode.RATE_LIMITED, f"after a flood: wait {math.ceil(wait)} s")
+
+
+def punish(connection: Connection) -> None:
+    """Keep new connections of the sender out for a while, after a flood."""
+    if (key := sender_of(connection)) is not None:
+        get_senders().penalties.add(key, connection.connection_timings.clock())
