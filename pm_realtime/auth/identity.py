@@ -8,6 +8,7 @@ from typing import Any, Final
 from django.contrib.auth import get_user
 
 from pm_realtime.accounts import has_accounts
+from pm_realtime.auth.digests import digest_of
 from pm_realtime.auth.names import name_of
 from pm_realtime.auth.sessions import Session
 
@@ -23,7 +24,8 @@ class Identity:
 
     ``user_id`` is the primary key as it is on the wire (numbers stay numbers if JavaScript can hold
     them), None for an anonymous user. ``name`` is the name that others see. ``session`` is None
-    without a Django session.
+    without a Django session. ``digest`` is one of the user's fields, as rules may change the
+    object.
     """
 
     user: Any
@@ -31,6 +33,7 @@ class Identity:
     name: str = ""
     role: str | None = None
     session: Session | None = None
+    digest: bytes = b""
 
     @property
     def is_authenticated(self) -> bool:
@@ -75,7 +78,7 @@ def identity_of(user: Any, session: Session | None, role: str | None) -> Identit
         return Identity(user)
     if user.pk is None:
         raise ValueError(f"expected a user with a primary key, got {user!r}")
-    return Identity(user, _user_id(user.pk), name_of(user), role, session)
+    return Identity(user, _user_id(user.pk), name_of(user), role, session, digest_of(user))
 
 
 def _user_id(key: Any) -> int | str:

@@ -20,6 +20,8 @@ from django.db.models.signals import m2m_changed, post_delete, post_save
 
 from pm_realtime.accounts import user_model
 from pm_realtime.auth import sessions
+from pm_realtime.auth.users import is_default_resolver
+from pm_realtime.conf import conf
 from pm_realtime.layer import (
     Close,
     CookieExpected,
@@ -39,6 +41,8 @@ P = ParamSpec("P")
 _NAME: Final = "pm_realtime.receivers"
 #: The attribute of a session store with a new key: the control message for its next save.
 _REKEYED: Final = "_pm_realtime_rekeyed"
+#: The fields that decide about a login or a role, whatever ``RIGHTS_IGNORE`` says.
+_LOGIN_FIELDS: Final = {"password", "is_active", "is_staff", "is_superuser", "groups"}
 #: If one signal changes more users than this, a single message refreshes all connections.
 MAX_REFRESHED_USERS: Final = 50
 
@@ -79,6 +83,9 @@ def connect_receivers() -> None:
         if field.name == "groups":
             post_save.connect(_refresh_all, sender=related, dispatch_uid=_NAME)
             post_delete.connect(_refresh_all, sender=related, dispatch_uid=_NAME)
+            for held in related._meta.many_to_many:
+                through = held.remote_field.through
+                m2m_changed.connect(_refresh_all, sender=through, dispatch_uid=_NAME)
 
 
 def _reconnect(*, setting: str, **kwargs: Any) -> None:
@@ -160,11 +167,24 @@ def _group_of(data: Mapping[str, Any]) -> str | None:
 
 @_harmless
 def _refresh_saved(
-    *, instance: Any, created: bool, update_fields: frozenset[str] | None, **kwargs: Any
+    *,
+    sender: Any,
+    instance: Any,
+    created: bool,
+    update_fields: frozenset[str] | None,
+    **kwargs: Any,
 ) -> None:
     # A new user has no connection, and each login saves its time.
-    if not created and update_fields != frozenset({"last_login"}):
-        _refresh(instance.pk)
+    if created or (update_fields and _are_ignored(update_fields)):
+        return
+    # A child model has fields that the user of a connection was read without.
+    user: Any = get_user_model()._meta.concrete_model
+    _refresh(instance.pk, if_changed=issubclass(user, sender._meta.concrete_model))
+
+
+def _are_ignored(fields: frozenset[str]) -> bool:
+    """Whether neither rules nor logins nor roles go by ``fields``."""
+    return is_default_resolver() and fields <= set(conf.RIGHTS_IGNORE) - _LOGIN_FIELDS
 
 
 @_harmless
@@ -178,9 +198,15 @@ def _close_deleted(*, sender: Any, instance: Any, **kwargs: Any) -> None:
 
 @_harmless
 def _refresh_related(
-    *, instance: Any, action: str, reverse: bool, pk_set: set[Any] | None, **kwargs: Any
+    *,
+    sender: Any,
+    instance: Any,
+    action: str,
+    reverse: bool,
+    pk_set: set[Any] | None,
+    **kwargs: Any,
 ) -> None:
-    if not action.startswith("post_"):
+    if not action.startswith("post_") or not _fields_of(sender):
         return
     users = pk_set if reverse else {instance.pk}
     if users is None or len(users) > MAX_REFRESHED_USERS:
@@ -193,17 +219,26 @@ def _refresh_related(
 @_harmless
 def _refresh_member(*, sender: Any, instance: Any, **kwargs: Any) -> None:
     """Follow a row of a site's own model between users and groups, saved or deleted."""
+    for field in _fields_of(sender):
+        _refresh(getattr(instance, sender._meta.get_field(field.m2m_field_name()).attname))
+
+
+def _fields_of(through: Any) -> list[Any]:
+    """The relations of the user model that go ``through`` this model and that rules may go by."""
+    ignored = set(conf.RIGHTS_IGNORE) - _LOGIN_FIELDS
     fields: Any = get_user_model()._meta.many_to_many
-    for field in fields:
-        if field.remote_field.through is sender:
-            _refresh(getattr(instance, sender._meta.get_field(field.m2m_field_name()).attname))
+    return [
+        field
+        for field in fields
+        if field.remote_field.through is through and field.name not in ignored
+    ]
 
 
-def _refresh(user: Any) -> None:
-    refresh_after_commit(user_group(user_key(user)))
+def _refresh(user: Any, *, if_changed: bool = False) -> None:
+    refresh_after_commit(user_group(user_key(user)), if_changed=if_changed)
 
 
 @_harmless
-def _refresh_all(**kwargs: Any) -> None:
-    if not kwargs.get("created"):
+def _refresh_all(*, created: bool = False, action: str = "", **kwargs: Any) -> None:
+    if not created and not action.startswith("pre_"):
         refresh_after_commit(authenticated_group())

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Error
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from pm_realtime.checks.backend import check_backend, check_memory
@@ -36,6 +38,8 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
         messages += _check_name_resolver(conf.NAME_RESOLVER)
     if "ALLOWED_ORIGINS" not in broken:
         messages += _check_origins()
+    if "RIGHTS_IGNORE" in found and "RIGHTS_IGNORE" not in broken:
+        messages += _check_ignored()
     if not {"BACKEND", "CHANNEL_LAYER"} & broken:
         messages += check_backend()
     if not {"BACKEND", "CHANNEL_LAYER", "LOCATION"} & broken:
@@ -107,6 +111,21 @@ def _check_origins() -> Iterator[CheckMessage]:
                 f'PM_REALTIME["ALLOWED_ORIGINS"]: expected scheme and host, got {origin!r}.',
                 hint=_hint_for_origin(origin),
                 id="pm_realtime.E012",
+            )
+
+
+def _check_ignored() -> Iterator[CheckMessage]:
+    try:
+        fields = get_user_model()._meta.get_fields()
+    except ImproperlyConfigured:
+        return
+    known = [name for field in fields for name in (field.name, getattr(field, "attname", ""))]
+    for name in conf.RIGHTS_IGNORE:
+        if name not in known:
+            yield Error(
+                f'PM_REALTIME["RIGHTS_IGNORE"]: the user model has no field {name!r}.',
+                hint=did_you_mean(name, [field.name for field in fields]),
+                id="pm_realtime.E026",
             )
 
 

@@ -160,6 +160,9 @@ class Conf:
         _optional(_is_text_list),
     )
     SESSION_RECHECK_INTERVAL = Setting[float](60, _SECONDS, _is_seconds)
+    RIGHTS_IGNORE = Setting[tuple[str, ...]](
+        ("last_login",), "a list of names of user fields", _is_text_list
+    )
     AUTHORIZE_TIMEOUT = Setting[float](5, _SECONDS, _is_seconds)
     SHUTDOWN_PERIOD = Setting[float](5, _SECONDS, _is_seconds)
     RESUME_PERIOD = Setting[float](5, "a number of seconds, or 0", _is_period)

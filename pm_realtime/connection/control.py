@@ -29,7 +29,7 @@ _TABLE: Final[dict[type[ControlMessage], _Act]] = {
     Unsubscribe: lambda connection, _, it: connection.begin(
         force_leave(connection, it.room, it.reason)
     ),
-    Refresh: lambda _, revocation, it: revocation.refresh(it.change),
+    Refresh: lambda _, revocation, it: revocation.refresh(it.change, if_changed=it.if_changed),
     ChangePending: lambda _, revocation, it: revocation.expect_change(it.change),
     Recheck: lambda _, revocation, it: revocation.recheck(),
     RefreshRoom: lambda _, revocation, it: revocation.refresh_room(it.room),

@@ -9,9 +9,7 @@ import logging
 import math
 import time
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
-
-from django.db.models import Model
+from typing import Final
 
 from pm_realtime.auth import (
     Identity,
@@ -60,6 +58,8 @@ class Revocation:
     _has_ended: bool = False
     #: Changes of transactions that are still open.
     _pending: set[str | None] = field(default_factory=set)
+    #: Whether rules are to be asked anew even if the user is found unchanged.
+    _must_ask: bool = False
     #: Whether a control message about a room may have been lost.
     _may_have_missed: bool = False
     #: Until when a session that seems to have ended gets another look; monotonic seconds.
@@ -108,12 +108,13 @@ class Revocation:
             self._certain.set()
             self._certain = None
 
-    def refresh(self, change: str | None = None) -> None:
+    def refresh(self, change: str | None = None, *, if_changed: bool = False) -> None:
         """Something has changed, ``change`` if that was expected: hold everything until it is
-        known what."""
+        known what. With ``if_changed`` the user was saved, perhaps without a change."""
         if not self.identity.is_authenticated:
             return
         self._pending.discard(change)
+        self._must_ask |= not if_changed
         self.version += 1
         self._suspect()
         self._look_anew()
@@ -133,6 +134,7 @@ class Revocation:
     def _expect_no_more(self, change: str) -> None:
         if change in self._pending:
             self._pending.discard(change)
+            self._must_ask = True
             self._look_anew()
 
     def recheck(self) -> None:
@@ -222,13 +224,16 @@ class Revocation:
 
     def _adopt(self, identity: Identity) -> None:
         before, self._connection.identity = self.identity, identity
-        if self._is_suspect or _differ(before, identity):
+        is_changed = self._must_ask or _differ(before, identity)
+        if is_changed:
             self._suspect()
             self.version += 1
-            self._connection.begin(self._follow(self.version))
+        if self._is_suspect:
+            must_ask = is_changed or self._may_have_missed
+            self._connection.begin(self._follow(self.version, must_ask))
         elif self._may_have_missed:
             self._connection.begin(reconsider(self._connection))
-        self._may_have_missed = False
+        self._must_ask = self._may_have_missed = False
 
     def recheck_failed(self) -> None:
         """The user cannot be read. If that is suspect, the client has to come again."""
@@ -256,13 +261,14 @@ class Revocation:
         logger.info("%s ends with %d: %s.", connection_id, code, reason, extra=about)
         self._connection.end(code, reason)
 
-    async def _follow(self, version: int) -> None:
-        """Have groups and rooms follow the identity, and release what is held, unless there is a
-        later change, or one that is not committed yet."""
+    async def _follow(self, version: int, must_ask: bool) -> None:
+        """Have groups follow the identity, and rooms if they must, and release what is held, unless
+        there is a later change, or one that is not committed yet."""
         try:
             async with self._lock:
                 await self._follow_role()
-                await reconsider(self._connection)
+                if must_ask:
+                    await reconsider(self._connection)
         except BackendError as error:
             logger.debug("A connection could not follow its user: %s", error)
             self._end(CloseCode.OVERLOADED)
@@ -309,14 +315,4 @@ def groups_of(identity: Identity, connection_id: str) -> list[str]:
 
 def _differ(before: Identity, now: Identity) -> bool:
     """Whether the user has changed in a way that rules may depend on."""
-    return before.role != now.role or _fields(before.user) != _fields(now.user)
-
-
-def _fields(user: Any) -> dict[str, Any]:
-    if not isinstance(user, Model):
-        return {}
-    return {
-        field.attname: user.__dict__.get(field.attname)
-        for field in user._meta.concrete_fields
-        if field.attname != "last_login"
-    }
+    return (before.role, before.digest) != (now.role, now.digest)

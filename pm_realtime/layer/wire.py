@@ -53,9 +53,13 @@ class ChangePending(ControlMessage, tag="doubt", frozen=True):
 
 
 class Refresh(ControlMessage, tag="refresh", frozen=True):
-    """Identity, role and rooms are decided anew; ``change`` was pending and is committed."""
+    """Identity, role and rooms are decided anew; ``change`` was pending and is committed.
+
+    ``if_changed``: the user was saved, and rooms are decided anew only if a field has changed.
+    """
 
     change: str | None = None
+    if_changed: bool = False
 
 
 class Recheck(ControlMessage, tag="recheck", frozen=True):

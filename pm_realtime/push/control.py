@@ -25,16 +25,17 @@ def send_control(target: str, message: ControlMessage, *, on_commit: bool = True
     send_from_signal(_to_every_process(target, message, on_commit))
 
 
-def refresh_after_commit(target: str) -> None:
+def refresh_after_commit(target: str, *, if_changed: bool = False) -> None:
     """Have the members of ``target`` refresh after the commit; otherwise as :func:`send_control`.
 
+    With ``if_changed``, rooms are decided anew only if a field of the user has changed.
     A :class:`ChangePending` goes out before the commit, so that no push that is sent after the
     commit overtakes the refresh.
     """
     change = secrets.token_hex(8)
     pending = _to_every_process(target, layer.ChangePending(change), on_commit=False)
     send_from_signal(
-        _to_every_process(target, Refresh(change), on_commit=True),
+        _to_every_process(target, Refresh(change, if_changed), on_commit=True),
         before_commit=pending._replace(retry=None),
     )
 

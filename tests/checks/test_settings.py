@@ -284,4 +284,10 @@ def test_no_id_is_lost_or_unknown():
     sources = "".join(path.read_text() for path in package.rglob("*.py"))
     numbers = set(re.findall(r'"(?:pm_realtime\.)?([EW]\d{3})"', sources))
     first = {f"E{n:03}" for n in range(1, 18)} | {f"W{n:03}" for n in range(1, 10)}
-    assert numbers == first | {"E020", "W021", "W022", "W023", "W027"}
+    assert numbers == first | {"E020", "E026", "W023"}
+
+
+@pytest.mark.parametrize("name", ["last_logn", "Last_Login", "profile"])
+def test_e026_ignored_field_does_not_exist(check, name):
+    message = only(check({"RIGHTS_IGNORE": ["password", name]}), "E026")
+    assert message.msg == f'PM_REALTIME["RIGHTS_IGNORE"]: the user model has no field {name!r}.'
