@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, ParamSpec, TypeVar
 
-from channels.db import database_sync_to_async
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connections, router
@@ -69,9 +69,37 @@ async def run_in_pool(
 ) -> R:
     """Run ``function``, which may use the database, in a thread of ``pool``."""
     if is_loop_of_a_caller():
-        return await database_sync_to_async(function)(*args, **kwargs)
-    run = database_sync_to_async(_retry_if_lost, thread_sensitive=False, executor=pool)
-    return await run(function, *args, **kwargs)
+        return await sync_to_async(_call_for_caller)(function, *args, **kwargs)
+    call = sync_to_async(_call_in_pool, thread_sensitive=False, executor=pool)
+    return await call(function, *args, **kwargs)
+
+
+def _call_in_pool(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    _close_old_connections()
+    try:
+        return _retry_if_lost(function, *args, **kwargs)
+    finally:
+        _close_old_connections()
+
+
+def _call_for_caller(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call ``function`` in the thread of a caller, as of a ``TestCase``: its transaction stays."""
+    _close_old_connections(has_transactions=True)
+    try:
+        return function(*args, **kwargs)
+    finally:
+        _close_old_connections(has_transactions=True)
+
+
+def _close_old_connections(*, has_transactions: bool = False) -> None:
+    """As Django does after a request. A test may share its connection with other threads.
+
+    A transaction that was begun outside ends with its connection, so ``has_transactions`` keeps it.
+    """
+    for each in connections.all(initialized_only=True):
+        is_open = each.in_atomic_block or each.autocommit != each.settings_dict["AUTOCOMMIT"]
+        if not (each.allow_thread_sharing or (has_transactions and is_open)):
+            each.close_if_unusable_or_obsolete()
 
 
 def _retry_if_lost(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

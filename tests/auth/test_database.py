@@ -153,3 +153,40 @@ async def test_database_that_stays_away_is_an_error(run, keep, monkeypatch):
     monkeypatch.setattr(DatabaseWrapper, "get_new_connection", fail)
     with pytest.raises(Error, match="away"):
         await run(Query())
+
+
+async def test_connection_that_a_test_shares_with_other_threads_stays_open(run):
+    """As of a test whose server runs in a thread of its process."""
+
+    def share():
+        connection.ensure_connection()
+        connection.inc_thread_sharing()
+        return connections["default"]
+
+    def use(shared):
+        connections["default"] = shared
+        return get_user_model().objects.count()
+
+    def end():
+        del connections["default"]
+
+    with ThreadPoolExecutor(1) as thread_of_test:
+        shared = thread_of_test.submit(share).result()
+        try:
+            assert await run(lambda: use(shared)) == 0
+            assert await run(Query()) == 0
+            assert shared.connection is not None
+        finally:
+            await run(end)
+            shared.dec_thread_sharing()
+            thread_of_test.submit(connections.close_all).result()
+
+
+async def test_transaction_that_code_leaves_open_ends_with_its_connection(run):
+    def begin():
+        get_user_model().objects.count()
+        transaction.set_autocommit(False)
+
+    await run(begin)
+    assert await run(raw_connection) is None
+    assert await run(transaction.get_autocommit)
