@@ -27,6 +27,10 @@ logger = logging.getLogger("pm_realtime.connection")
 MAX_COUNTED_KEYS: Final = 20_000
 #: Handshakes of one event loop that may be under way before more are refused.
 MAX_HANDSHAKES: Final = 1000
+#: Characters of an address with a zone and a port.
+MAX_ADDRESS_LENGTH: Final = 100
+#: Counted for clients of which neither a proxy nor the server gives an address.
+UNREADABLE: Final = "an address that cannot be read"
 #: Seconds after which a client that was refused because of those is asked to come again.
 RETRY_AFTER_SECONDS: Final = 5
 #: Seconds for which a refused socket is waited for after the answer.
@@ -129,16 +133,18 @@ def address_of(scope: Mapping[str, Any]) -> str | None:
     """The address for which a handshake is counted, IPv6 by its /64; None if it is not counted.
 
     With ``PROXIES`` it is read so far from the right of ``X-Forwarded-For``: the outermost of these
-    proxies saw it. With fewer entries, the handshake came past one of them, and its peer counts. A
-    peer without a public address is probably a proxy, and counts only if ``PROXIES`` is 0.
+    proxies saw it. An entry that is no address counts for the next proxy, which passed it on. With
+    fewer entries, the handshake came past one of them, and its peer counts. A peer without a public
+    address is probably a proxy, and counts only if ``PROXIES`` is 0.
     """
-    proxies = conf.PROXIES
+    proxies, client = conf.PROXIES, scope.get("client")
+    peer = str(client[0]) if client else ""
     if proxies:
         seen = _forwarded_for(scope)
         if len(seen) >= proxies:
-            return _counted(seen[-proxies], False)
-    client = scope.get("client")
-    return _counted(client[0], proxies != 0) if client else None
+            addresses = (_counted(each, False) for each in (*seen[-proxies:], peer))
+            return next(filter(None, addresses), UNREADABLE)
+    return _counted(peer, proxies != 0)
 
 
 def forget_counts() -> None:
@@ -154,7 +160,7 @@ def _forwarded_for(scope: Mapping[str, Any]) -> list[str]:
 
 @lru_cache(maxsize=4096)
 def _counted(text: str, is_public_only: bool) -> str | None:
-    address = _parse(text)
+    address = _parse(text) if len(text) <= MAX_ADDRESS_LENGTH else None
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     if address is None or (is_public_only and not address.is_global):
@@ -166,7 +172,8 @@ def _counted(text: str, is_public_only: bool) -> str | None:
 
 def _parse(text: str) -> IPv4Address | IPv6Address | None:
     """The address in ``text``; some proxies add a port."""
-    for candidate in (text, text.rpartition(":")[0], text[1:].partition("]")[0]):
+    bracketed = text[1:].partition("]")[0] if text.startswith("[") else ""
+    for candidate in (text, text.rpartition(":")[0], bracketed):
         try:
             return ip_address(candidate)
         except ValueError:

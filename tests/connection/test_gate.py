@@ -99,14 +99,40 @@ def test_without_proxies_every_peer_is_counted_and_no_header(configure):
         (1, ["[2606:4700::5]:4711"], "2606:4700::/64"),
         (1, ["2606:4700::5"], "2606:4700::/64"),
         (1, ["10.9.9.9"], "10.9.9.9"),
-        (1, ["unknown"], None),
-        (1, ["1.1.1.1, "], None),
-        (1, ["\xff\xfe"], None),
+        (1, ["fe80::1%eth0"], "fe80::/64"),
+        (1, ["::ffff:1.1.1.1"], "1.1.1.1"),
+        # An entry that is no address counts for the next proxy, in the end for the peer.
+        (1, ["unknown"], "10.0.0.1"),
+        (1, ["9.9.9.9, unknown"], "10.0.0.1"),
+        (1, ["1.1.1.1, "], "10.0.0.1"),
+        (1, [""], "10.0.0.1"),
+        (1, ["_secret:80"], "10.0.0.1"),
+        (1, ["1.1.1.1 1.1.1.1"], "10.0.0.1"),
+        (1, ["999.1.1.1"], "10.0.0.1"),
+        (1, ["1" * 5000], "10.0.0.1"),
+        (1, ["\xff\xfe"], "10.0.0.1"),
+        (2, ["9.9.9.9, unknown, 10.0.0.7"], "10.0.0.7"),
+        (2, ["9.9.9.9, unknown, "], "10.0.0.1"),
+        (3, ["-, unknown, 10.0.0.7"], "10.0.0.7"),
     ],
 )
 def test_behind_proxies_the_outermost_one_names_the_address(configure, proxies, forwarded, counted):
     configure(PROXIES=proxies)
     assert address_of(scope("10.0.0.1", *forwarded)) == counted
+
+
+@pytest.mark.parametrize("client", [None, "", "unix:"])
+def test_client_without_any_readable_address_is_counted(configure, client):
+    configure(PROXIES=1)
+    assert address_of(scope(client, "unknown")) == address_of(scope(client, "-")) is not None
+    assert address_of(scope(client, "1.1.1.1")) == "1.1.1.1"
+
+
+async def test_rate_holds_for_clients_whose_address_cannot_be_read(configure):
+    configure(CONNECT_RATE_PER_ADDRESS="2/m", PROXIES=1)
+    answers = [await answer_to("10.0.0.1", f"unknown{number}") for number in range(4)]
+    assert answers == ["websocket.accept"] * 2 + ["websocket.close"] * 2
+    assert await answer_to("10.0.0.1", "1.1.1.1") == "websocket.accept"
 
 
 @pytest.mark.parametrize(("client", "counted"), [("8.8.4.4", "8.8.4.4"), ("10.0.0.1", None)])

@@ -82,16 +82,32 @@ async def test_same_session_is_known_in_every_session_engine(
 
 
 async def test_anonymous_client_is_known_by_its_cookie(connect, user):
-    first = await connect()
+    mine = SimpleNamespace(headers=[(b"cookie", b"sessionid=mine")])
+    first = await connect(mine)
     await join(first)
     await drop(first)
     await asend_to_room("open", "news", 1)
     stranger = SimpleNamespace(headers=[(b"cookie", b"sessionid=other")])
-    second = await connect(stranger, after=first)
+    for other in (stranger, None):
+        assert await missed_by(await connect(other, after=first)) == []
+    last = await connect(mine, after=first)
+    assert last.connected["resumed"] == first.connection_id
+    assert await missed_by(last) == [1]
+
+
+@pytest.mark.parametrize("cookie", [None, b"sessionid=", b"csrftoken=a", b"sessionid"])
+@pytest.mark.parametrize("is_open", [False, True])
+async def test_visitors_without_a_session_get_nothing_of_each_other(connect, cookie, is_open):
+    visitor = SimpleNamespace(headers=[(b"cookie", cookie)] if cookie else [])
+    first = await connect(visitor)
+    await join(first)
+    if not is_open:
+        await drop(first)
+    await asend_to_room("open", "news", 1)
+    second = await connect(visitor, after=first, seen=0)
+    assert "resumed" not in second.connected
     assert await missed_by(second) == []
-    third = await connect(after=first)
-    assert third.connected["resumed"] == first.connection_id
-    assert await missed_by(third) == [1]
+    assert not is_open or await first.is_alive()
 
 
 async def disconnect(connection, user):
