@@ -1,6 +1,7 @@
 """The four users of the demo, one for each role."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.contrib.auth.models import Group, User
 
@@ -32,6 +33,21 @@ DEMO_USERS = (
     DemoUser("admin", "Ada", "Lindqvist", "also sends notifications", group="admin", is_staff=True),
     DemoUser("master", "Max", "Hofmann", "may do everything", is_staff=True, is_superuser=True),
 )
+
+
+def demo_people() -> list[dict[str, Any]]:
+    """The demo users for the login page, with their primary keys, which give them their colours."""
+    keys = dict(User.objects.values_list("username", "pk"))
+    return [
+        {
+            "pk": keys.get(person.username, person.username),
+            "username": person.username,
+            "password": person.password,
+            "full_name": person.full_name,
+            "may": person.may,
+        }
+        for person in DEMO_USERS
+    ]
 
 
 def ensure(person: DemoUser) -> tuple[User, bool]:

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from pm_realtime import send_to_room
 
 from .access import notifiers_only
-from .demo_users import DEMO_USERS
+from .demo_users import demo_people
 from .forms import ContactForm, NotificationForm
 from .middleware import POLICY
 
@@ -31,7 +31,7 @@ class DemoLoginView(LoginView):
     redirect_authenticated_user = True
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        people = DEMO_USERS if settings.DEBUG else ()
+        people = demo_people() if settings.DEBUG else ()
         return super().get_context_data(**kwargs, people=people)
 
 

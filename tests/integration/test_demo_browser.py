@@ -1,6 +1,7 @@
 """The demo in real browsers."""
 
 import asyncio
+import re
 
 import pytest
 from playwright.async_api import expect
@@ -224,13 +225,20 @@ async def test_page_reconnects_when_the_server_is_back(browser, tmp_path):
             [editor] = await open_support_room(visits, "editor")
             await send_message(editor, "Before")
             await expect(texts(editor)).to_have_text("Before")
-            await editor.get_by_test_id("message-input").fill("Half a sent")
 
             demo.kill()
             disconnected = notice(editor, "connection")
             await expect(disconnected).to_contain_text("Disconnected, trying again")
-            await expect(editor.get_by_test_id("message-input")).to_be_disabled()
-            await expect(status(editor)).to_contain_text("rying again")
+            await expect(status(editor)).to_contain_text("Trying again in")
+            visible = await editor.locator("body").inner_text()
+            assert len(re.findall("disconnected", visible, re.IGNORECASE)) == 1
+            await send_message(editor, "First while away")
+            await send_message(editor, "Second while away")
+            waiting = editor.get_by_test_id("waiting")
+            await expect(waiting).to_have_text(
+                ["Not sent yetFirst while away", "Not sent yetSecond while away"]
+            )
+            await editor.get_by_test_id("message-input").fill("Half a sent")
 
             await asyncio.to_thread(demo.start)
             await expect(status(editor)).to_have_attribute(
@@ -239,9 +247,11 @@ async def test_page_reconnects_when_the_server_is_back(browser, tmp_path):
             await join(editor)
             await expect(disconnected).to_have_count(0)
             await expect(editor.get_by_test_id("message-input")).to_have_value("Half a sent")
+            await expect(waiting).to_have_count(0)
             other = await join(await visits.tab(editor.context, "/support/"))
             await send_message(other, "After")
-            await expect(texts(editor)).to_have_text(["Before", "After"])
+            sent = ["Before", "First while away", "Second while away", "After"]
+            await expect(texts(editor)).to_have_text(sent)
     finally:
         demo.stop()
     assert demo.warnings == []
@@ -264,9 +274,19 @@ async def test_rate_limit_shows_an_error_and_keeps_the_text(visits):
         await expect(texts(page)).to_have_text([*sent, "Take your time"])
 
 
-async def test_sixth_tab_replaces_the_first_one_which_can_reconnect(visits):
+async def test_six_tabs_share_one_connection(visits):
     [first] = await open_support_room(visits, "editor")
-    second, *_ = [await visits.tab(first.context) for _ in range(5)]
+    tabs = [await visits.tab(first.context, "/support/") for _ in range(5)]
+    await asyncio.gather(*map(join, tabs))
+    await send_message(first, "To all of you")
+    for page in first, *tabs:
+        await expect(texts(page)).to_have_text("To all of you")
+        await expect(status(page)).to_have_attribute("data-state", "connected")
+
+
+async def test_sixth_browser_replaces_the_first_one_which_can_reconnect(visits):
+    first = await join(await visits.browser_of("editor", "/support/"))
+    second, *_ = [await visits.browser_of("editor") for _ in range(5)]
     await expect(status(first)).to_have_attribute("data-state", "replaced")
     replaced = notice(first, "connection")
     await expect(replaced).to_contain_text("This tab was disconnected")
@@ -275,10 +295,114 @@ async def test_sixth_tab_replaces_the_first_one_which_can_reconnect(visits):
     await replaced.get_by_role("button", name="Use here").click()
     await join(first)
     await expect(replaced).to_have_count(0)
+    await expect(first.get_by_test_id("message-input")).to_be_enabled()
     await expect(status(second)).to_have_attribute("data-state", "replaced")
     [admin] = await open_support_room(visits, "admin")
     await send_message(admin, "Welcome back")
     await expect(texts(first)).to_have_text("Welcome back")
+
+
+async def test_logout_in_another_tab_takes_the_user_out_of_the_header(visits):
+    page = await join(await visits.browser_of("editor", "/support/"))
+    await expect(page.get_by_test_id("who")).to_have_text("Eli Santos")
+    other = await visits.tab(page.context)
+    await other.get_by_test_id("sign-out").click()
+    await expect(status(page)).to_have_attribute("data-state", "signed-out")
+    await expect(notice(page, "connection")).to_contain_text("You are signed out")
+    header = page.get_by_role("banner")
+    await expect(header).not_to_contain_text("Eli Santos")
+    await expect(page.get_by_test_id("sign-out")).to_have_count(0)
+    await expect(header.get_by_role("link", name="Sign in")).to_be_visible()
+
+
+async def test_page_that_comes_back_without_its_session_says_so(visits):
+    """As a page in the browser's history does after a logout."""
+    page = await visits.browser_of("editor")
+    await page.context.clear_cookies()
+    await page.evaluate(
+        """() => {
+          window.dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true }));
+          window.dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }));
+        }"""
+    )
+    await expect(status(page)).to_have_attribute("data-state", "signed-out")
+    await expect(page.get_by_role("banner")).not_to_contain_text("Eli Santos")
+
+
+async def test_person_has_one_color_everywhere(visits, demo):
+    editor, admin = await open_support_room(visits, "editor", "admin")
+    login = await visits.open("/login/")
+    for page, other in (editor, "admin"), (admin, "editor"):
+        await send_message(page, f"From {other}'s colleague")
+    for page, name in (editor, "admin"), (admin, "editor"):
+        seen = page.locator(".message .avatar").first
+        known = login.get_by_test_id(f"fill-{name}").locator(".avatar")
+        for read in "element => element.className", "element => element.textContent":
+            assert await seen.evaluate(read) == await known.evaluate(read)
+
+
+@pytest.mark.parametrize("width", [1280, 390, 320])
+async def test_nothing_covers_or_leaves_its_place(visits, width):
+    master = await visits.open("/notifications/", "master")
+    size = {"width": width, "height": 800}
+    await master.set_viewport_size(size)
+    await notify(master, "role", "User", "A title that is long enough for two lines on a phone")
+    await master.evaluate("scrollTo(0, 0)")
+    toast = await box(master.get_by_test_id("toast"))
+    for covered in status(master), master.get_by_role("heading", level=1):
+        assert not overlap(toast, await box(covered))
+    header = await box(master.locator(".site-header-row"))
+    for inside in master.locator("[aria-current]"), master.get_by_test_id("who"):
+        found = await box(inside)
+        assert found["width"] > 0
+        assert header["x"] <= found["x"]
+        assert found["x"] + found["width"] <= header["x"] + header["width"]
+    assert await master.evaluate("document.documentElement.scrollWidth") == width
+    user = await visits.open("/support/", "user")
+    await user.set_viewport_size(size)
+    await user.goto("/contact/")
+    for label in "Subject", "Message":
+        await user.get_by_label(label).fill("Text")
+    await user.get_by_test_id("contact-submit").click()
+    feedback = user.get_by_test_id("feedback")
+    icon, text = await box(feedback.locator(".icon")), await box(feedback.locator(".notice-text"))
+    assert text["y"] <= icon["y"] + icon["height"] / 2 <= text["y"] + text["height"]
+    assert text["x"] >= icon["x"] + icon["width"]
+
+
+async def box(locator):
+    found = await locator.bounding_box()
+    assert found is not None
+    return found
+
+
+def overlap(one, other):
+    return all(
+        one[start] < other[start] + other[size] and other[start] < one[start] + one[size]
+        for start, size in (("x", "width"), ("y", "height"))
+    )
+
+
+async def test_vue_card_promises_a_user_no_room(visits):
+    user = await visits.open("/", "user")
+    card = user.locator(".tile", has=user.get_by_role("link", name="Vue"))
+    await expect(card).to_contain_text("The room is not for your role")
+    await expect(card).not_to_contain_text("Open to")
+
+
+async def test_page_that_is_being_left_does_not_say_disconnected(visits):
+    """Firefox closes the socket when a navigation begins, also where the page lives on."""
+    [editor] = await open_support_room(visits, "editor")
+    await editor.evaluate(
+        """() => {
+          window.dispatchEvent(new Event("beforeunload"));
+          window.dispatchEvent(new Event("pagehide"));
+        }"""
+    )
+    await expect(editor.get_by_test_id("chat")).to_have_attribute("data-joined", "false")
+    await editor.wait_for_timeout(1500)
+    await expect(status(editor)).to_have_attribute("data-state", "connected")
+    await expect(notice(editor, "connection")).to_have_count(0)
 
 
 async def test_reload_keeps_the_messages(visits):

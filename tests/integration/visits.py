@@ -59,6 +59,13 @@ class Visits:
             await self._sign_in(self._browsers[username], username)
         return await self.tab(self._browsers[username], path)
 
+    async def browser_of(self, username, path="/") -> Page:
+        """Open ``path`` in one more browser of a user, which nothing else uses."""
+        context = await self._new_browser()
+        self._opened.append(context)
+        await self._sign_in(context, username)
+        return await self.tab(context, path)
+
     async def tab(self, context, path="/") -> Page:
         """Open ``path`` in one more tab of a user who is signed in; wait until it is connected."""
         page = await self._tab(context, path)

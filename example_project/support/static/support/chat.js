@@ -2,21 +2,28 @@
 
 import { ErrorCode } from "../pm_realtime/client.js";
 import { createComposer } from "./composer.js";
-import { add, sayWhenEmpty } from "./message-log.js";
+import { add, addWaiting, sayWhenEmpty } from "./message-log.js";
 import { me, realtime } from "./realtime.js";
 import { notices } from "./status.js";
 
 const ROOM = "support";
 const chat = document.querySelector("[data-chat]");
-const composer = createComposer(chat.querySelector("[data-composer]"), (text) =>
-  realtime.sendToRoom(ROOM, { text }),
-);
+const composer = createComposer(chat.querySelector("[data-composer]"), {
+  send: (text) => realtime.sendToRoom(ROOM, { text }),
+  isConnected: () => realtime.connected,
+  showWaiting: addWaiting,
+});
 
 let joinedBefore = false;
 
+// The server does not let this page into the room, or it does not connect again by itself.
+let refused = false;
+let ended = false;
+
 function setJoined(joined) {
   chat.dataset.joined = String(joined);
-  composer.setJoined(joined);
+  // What is written while the page reconnects is sent afterwards.
+  composer.setAllowed(!refused && !ended);
 }
 
 function join() {
@@ -28,7 +35,9 @@ function join() {
 function onJoined() {
   notices.clear("room");
   chat.hidden = false;
+  refused = false;
   setJoined(true);
+  composer.focus();
   sayWhenEmpty("No messages yet. Write the first one, or wait for a contact request.");
   add({ kind: "event", text: joinedBefore ? "Connected again" : "You joined", at: Date.now() });
   joinedBefore = true;
@@ -38,6 +47,7 @@ function onJoined() {
 function onRefused(error) {
   // The connection was lost, and the page already has a notice about it.
   if (!error.envelope) return;
+  refused = true;
   setJoined(false);
   const role = realtime.role ?? me.role;
   const detail = `The server’s answer: ${error.code}. ${error.message}`;
@@ -85,6 +95,7 @@ realtime.on("subscribed", ({ payload }) => {
 
 realtime.on("unsubscribed", ({ payload }) => {
   if (payload?.room !== ROOM) return;
+  refused = true;
   setJoined(false);
   notices.show("room", {
     level: "warning",
@@ -115,6 +126,15 @@ realtime.on("contact", ({ payload, room }) => {
   add({ kind: "contact", name, subject, excerpt, at: Date.parse(created) });
 });
 
-realtime.on(":close", () => setJoined(false));
+realtime.on(":close", ({ willReconnect, resting }) => {
+  ended = !willReconnect && !resting;
+  setJoined(false);
+});
+
+realtime.on(":status", ({ status }) => {
+  if (status !== "connecting") return;
+  ended = false;
+  setJoined(false);
+});
 
 join();

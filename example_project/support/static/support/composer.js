@@ -1,24 +1,32 @@
-/** The form below the messages. A text that cannot be sent goes back into the field. */
+/** The form below the messages. A text that was refused goes back into the field. */
 
 import { ErrorCode, LocalErrorCode } from "../pm_realtime/client.js";
 import { createNotices } from "./notices.js";
 
 const COUNT_FROM = 200;
+/** An answer usually comes sooner, so that nothing needs to say that a message waits. */
+const USUAL_ANSWER_MS = 500;
 const GROWS_BY_ITSELF = CSS.supports("field-sizing", "content");
 
-/** `send(text)` returns a promise. The form is enabled while the room is joined. */
-export function createComposer(form, send) {
+/**
+ * `send(text)` returns a promise, and `isConnected()` says if the message goes out at once.
+ * `showWaiting(text)` shows a message that waits, and returns a function that removes it.
+ *
+ * The form works without a connection: the client keeps the messages, and sends them in order.
+ */
+export function createComposer(form, { send, isConnected, showWaiting }) {
   const input = form.querySelector("textarea");
   const button = form.querySelector("[type=submit]");
   const count = form.querySelector("[data-count]");
   const notices = createNotices(form.querySelector("[data-composer-notices]"));
-  let joined = false;
+  let allowed = true;
   let slowed = false;
+  let returned = [];
 
   function refresh() {
-    input.disabled = !joined;
-    button.disabled = !joined || slowed || !input.value.trim();
-    input.placeholder = joined ? "Write a message" : "You can write once you are in the room";
+    input.disabled = !allowed;
+    button.disabled = !allowed || slowed || !input.value.trim();
+    input.placeholder = allowed ? "Write a message" : "You can write once you are in the room";
     const left = input.maxLength - input.value.length;
     count.textContent = left <= COUNT_FROM ? `${left} characters left` : "";
     if (!GROWS_BY_ITSELF) growToFit();
@@ -29,9 +37,15 @@ export function createComposer(form, send) {
     input.style.height = `${input.scrollHeight + input.offsetHeight - input.clientHeight}px`;
   }
 
+  /** Several may come back together, and keep their order. */
   function giveBack(text) {
-    input.value = [text, input.value].filter(Boolean).join("\n");
-    refresh();
+    returned.push(text);
+    if (returned.length > 1) return;
+    setTimeout(() => {
+      input.value = [...returned, input.value].filter(Boolean).join("\n");
+      returned = [];
+      refresh();
+    });
   }
 
   function slowDown(milliseconds) {
@@ -75,6 +89,11 @@ export function createComposer(form, send) {
     input.value = "";
     notices.clear("not-sent");
     refresh();
+    let remove = () => {};
+    const show = () => {
+      remove = showWaiting(text);
+    };
+    const timer = setTimeout(show, isConnected() ? USUAL_ANSWER_MS : 0);
     try {
       await send(text);
       // An earlier message may have failed meanwhile.
@@ -82,6 +101,9 @@ export function createComposer(form, send) {
     } catch (error) {
       giveBack(text);
       explain(error);
+    } finally {
+      clearTimeout(timer);
+      remove();
     }
   }
 
@@ -103,13 +125,16 @@ export function createComposer(form, send) {
   refresh();
 
   return {
-    setJoined(value) {
-      if (value === joined) return;
-      joined = value;
+    /** Whether a message may be written, now or for later. */
+    setAllowed(value) {
+      allowed = value;
       refresh();
+    },
+
+    focus() {
       // Never take the focus from another element, and do not open an on-screen keyboard.
       const nowhere = document.activeElement === document.body;
-      if (joined && nowhere && matchMedia("(pointer: fine)").matches) input.focus();
+      if (nowhere && matchMedia("(pointer: fine)").matches) input.focus();
     },
   };
 }

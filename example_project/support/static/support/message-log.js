@@ -1,6 +1,7 @@
 /** The message list of the support room. It is kept for the life of the tab. */
 
 import { el, icon, timeOf } from "./dom.js";
+import { colourOf, initials } from "./people.js";
 import { me } from "./realtime.js";
 import { createStore } from "./store.js";
 
@@ -8,11 +9,11 @@ const LIMIT = 200;
 /** Messages of one user within this time have one heading. */
 const GROUP_MS = 3 * 60_000;
 const NEAR_END_PX = 80;
-const COLOURS = 6;
 
 const store = createStore(`support:${me.id}`, LIMIT);
 const log = document.querySelector("[data-log]");
 const list = log.querySelector("[data-messages]");
+const waitingList = log.querySelector("[data-waiting]");
 const empty = log.querySelector("[data-empty]");
 const newer = document.querySelector("[data-newer]");
 
@@ -30,6 +31,23 @@ export function add(entry) {
   while (list.children.length > LIMIT) list.firstElementChild.remove();
   if (atEnd || entry.mine) toEnd();
   else newer.hidden = false;
+}
+
+/** Shows a message that is not sent yet. Returns a function that removes it. */
+export function addWaiting(text) {
+  empty.hidden = true;
+  const item = el(
+    "li",
+    { class: "message mine waiting", "data-testid": "waiting" },
+    el("p", { class: "message-head" }, icon("clock", "icon icon-small"), "Not sent yet"),
+    el("p", { class: "message-bubble", text }),
+  );
+  waitingList.append(item);
+  toEnd();
+  return () => {
+    item.remove();
+    empty.hidden = Boolean(list.children.length || waitingList.children.length);
+  };
 }
 
 /** Sets the text of the empty log. */
@@ -107,18 +125,6 @@ function isAtEnd() {
 function toEnd() {
   log.scrollTop = log.scrollHeight;
   newer.hidden = true;
-}
-
-function initials(name) {
-  const words = name.trim().split(/\s+/u);
-  const chosen = words.length > 1 ? [words[0], words.at(-1)] : [words[0]];
-  return chosen.map((word) => [...word][0] ?? "").join("").toUpperCase() || "?";
-}
-
-function colourOf(userId) {
-  let sum = 0;
-  for (const character of String(userId)) sum = (sum * 31 + character.codePointAt(0)) % 997;
-  return sum % COLOURS;
 }
 
 log.addEventListener("scroll", () => {

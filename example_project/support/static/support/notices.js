@@ -30,12 +30,16 @@ export function createNotices(host) {
       icon(sign),
       el(
         "div",
-        { class: "notice-text" },
-        el("p", { class: "notice-title" }, notice.title, left),
-        body ? el("p", { class: "notice-body", text: body }) : null,
-        detail ? el("p", { class: "notice-detail", text: detail }) : null,
+        { class: "notice-main" },
+        el(
+          "div",
+          { class: "notice-text" },
+          el("p", { class: "notice-title" }, notice.title, left),
+          body ? el("p", { class: "notice-body", text: body }) : null,
+          detail ? el("p", { class: "notice-detail", text: detail }) : null,
+        ),
+        actions.length ? el("div", { class: "notice-actions" }, ...actions.map(action)) : null,
       ),
-      actions.length ? el("div", { class: "notice-actions" }, ...actions.map(action)) : null,
     );
     host.append(element);
     let stop = () => {};

@@ -1,7 +1,7 @@
 /** The status of the connection: the pill beside the heading, and a notice if something is wrong. */
 
 import { CloseCode } from "../pm_realtime/client.js";
-import { countdown } from "./dom.js";
+import { countdown, el } from "./dom.js";
 import { createNotices } from "./notices.js";
 import { me, realtime } from "./realtime.js";
 
@@ -37,7 +37,7 @@ const ENDINGS = {
   },
   [CloseCode.DISCONNECTED]: {
     state: "stopped",
-    pill: "Disconnected",
+    pill: "Not connected",
     level: "warning",
     title: "The site ended this connection",
     body: "This page does not reconnect by itself.",
@@ -62,7 +62,7 @@ const ENDINGS = {
 
 const STOPPED = {
   state: "stopped",
-  pill: "Disconnected",
+  pill: "Not connected",
   level: "error",
   sign: "offline",
   title: "Disconnected",
@@ -70,8 +70,17 @@ const STOPPED = {
   actions: [{ label: "Try again", run: connect, main: true }],
 };
 
+/** A connection that is back within this time was not worth a word. */
+const GRACE_MS = 1_000;
+/** Firefox closes the socket before the page is left, and the next page may take a while. */
+const LEAVING_GRACE_MS = 15_000;
+
 let stopCountdown = () => {};
 let lostOnce = false;
+let leaving = false;
+let graceTimer = null;
+// The page is that of a user who is not signed in any more.
+let signedOut = false;
 
 function showPill(state, text) {
   stopCountdown();
@@ -83,40 +92,87 @@ function showPill(state, text) {
   server.textContent = "";
 }
 
-function showStatus({ status, code, delay }) {
+function showConnected() {
+  endGrace();
+  lostOnce = false;
+  leaving = false;
+  showPill("connected", "Connected");
+  notices.clear(CONNECTION);
+}
+
+function showWaiting(retryAt) {
+  showPill("waiting", "Trying again");
+  stopCountdown = countdown(retryAt - Date.now(), (left) => {
+    seconds.textContent = `in ${left} s`;
+  });
+}
+
+function showLost() {
+  lostOnce = true;
+  graceTimer = null;
+  notices.show(CONNECTION, {
+    level: "error",
+    sign: "offline",
+    title: "Disconnected, trying again",
+    body: "Nothing new arrives for now. This page reconnects by itself, and then sends what you write.",
+    actions: [{ label: "Try now", run: connect }],
+  });
+  showCurrent();
+}
+
+function showStopped(code) {
+  endGrace();
+  lostOnce = false;
+  const ending = ENDINGS[signedOut ? CloseCode.SESSION_ENDED : code] ?? STOPPED;
+  const { state, pill: text, ...notice } = ending;
+  showPill(state, text);
+  notices.show(CONNECTION, notice);
+  if (state === "signed-out") forgetUser();
+}
+
+/** The header names nobody any more. */
+function forgetUser() {
+  const link = el("a", { class: "button button-quiet", href: me.loginUrl, text: "Sign in" });
+  document.querySelector("[data-site-user]").replaceChildren(link);
+}
+
+function endGrace() {
+  clearTimeout(graceTimer);
+  graceTimer = null;
+}
+
+let showCurrent = () => {};
+
+function showStatus({ status, code, delay = 0 }) {
   if (status === "connected") {
-    lostOnce = false;
-    showPill("connected", "Connected");
-    notices.clear(CONNECTION);
+    showConnected();
   } else if (status === "connecting") {
-    showPill("connecting", lostOnce ? "Trying again…" : "Connecting…");
+    showCurrent = () => showPill("connecting", lostOnce ? "Trying again…" : "Connecting…");
+    if (!graceTimer) showCurrent();
     if (!lostOnce) notices.clear(CONNECTION);
   } else if (status === "waiting") {
-    // The user leaves the page. It connects again on return.
-    if (delay === undefined) return;
-    lostOnce = true;
-    showPill("waiting", "Disconnected, trying again");
-    stopCountdown = countdown(delay, (left) => {
-      seconds.textContent = `in ${left} s`;
-    });
-    if (!notices.has(CONNECTION)) {
-      notices.show(CONNECTION, {
-        level: "error",
-        sign: "offline",
-        title: "Disconnected, trying again",
-        body: "Nothing new arrives for now. This page reconnects by itself; what you typed is kept.",
-        actions: [{ label: "Try now", run: connect }],
-      });
-    }
+    const retryAt = Date.now() + delay;
+    showCurrent = () => showWaiting(retryAt);
+    if (lostOnce) showCurrent();
+    else graceTimer ??= setTimeout(showLost, leaving ? LEAVING_GRACE_MS : GRACE_MS);
   } else if (code !== undefined) {
-    lostOnce = false;
-    const { state, pill: text, ...notice } = ENDINGS[code] ?? STOPPED;
-    showPill(state, text);
-    notices.show(CONNECTION, notice);
+    showStopped(code);
   }
 }
 
 realtime.on(":status", showStatus);
+realtime.on(":open", ({ userId }) => {
+  // For example a page from the browser's history, after a logout.
+  signedOut = String(userId) !== me.id;
+  if (signedOut) realtime.disconnect();
+});
+window.addEventListener("beforeunload", () => {
+  leaving = true;
+  // A download leaves the page where it is.
+  setTimeout(() => {
+    leaving = false;
+  }, LEAVING_GRACE_MS);
+});
 // Sent only if several processes serve the demo.
 realtime.on("process", ({ payload }) => {
   server.textContent = `to process ${payload.id}`;
