@@ -1,10 +1,14 @@
-"""Django's accounts, which a site may be without."""
+"""Django's accounts, which a site may be without, and what a site's own code says of a user."""
 
+import inspect
+from collections.abc import Awaitable
 from typing import Any
 
+from asgiref.sync import async_to_sync
 from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 
 
 def has_accounts() -> bool:
@@ -24,3 +28,17 @@ def is_of_user_model(user: object) -> bool:
     """Whether ``user`` is an object of the user model."""
     model = user_model()
     return model is not None and isinstance(user, model)
+
+
+def ask_resolver(path: str, user: object) -> Any:
+    """What the resolver at the dotted ``path``, sync or async, returns for ``user``.
+
+    May query the database. An async resolver runs in the event loop that uses this thread, so this
+    is not for the thread of the loop.
+    """
+    found = import_string(path)(user)
+    return async_to_sync(_result_of)(found) if inspect.isawaitable(found) else found
+
+
+async def _result_of(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable

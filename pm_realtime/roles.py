@@ -6,8 +6,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import router
 from django.db.models import Model
 from django.db.models.fields.related_descriptors import ManyToManyDescriptor
-from django.utils.module_loading import import_string
 
+from pm_realtime.accounts import ask_resolver
 from pm_realtime.conf import conf
 from pm_realtime.texts import plain_text
 
@@ -97,7 +97,7 @@ def role_of(user: Any) -> str | None:
     """
     if not user.is_authenticated:
         return None
-    found = import_string(conf.ROLE_RESOLVER)(user)
+    found = ask_resolver(conf.ROLE_RESOLVER, user)
     role = plain_text(found)
     if found is not None and role not in conf.ROLES:
         raise ImproperlyConfigured(

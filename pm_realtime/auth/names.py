@@ -1,12 +1,11 @@
 """The name of a user that others see."""
 
-import inspect
 import re
 from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
-from django.utils.module_loading import import_string
 
+from pm_realtime.accounts import ask_resolver
 from pm_realtime.conf import conf
 from pm_realtime.texts import shown_text
 
@@ -21,11 +20,9 @@ def name_of(user: Any) -> str:
     """
     if conf.NAME_RESOLVER is None:
         return _default_name(user)
-    found = import_string(conf.NAME_RESOLVER)(user)
+    found = ask_resolver(conf.NAME_RESOLVER, user)
     name = "" if found is None else shown_text(found)
     if name is None:
-        if inspect.iscoroutine(found):
-            found.close()
         raise ImproperlyConfigured(f"{conf.NAME_RESOLVER} must return a text, got {found!r}.")
     return name
 

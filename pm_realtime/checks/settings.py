@@ -1,6 +1,5 @@
 """Checks of ``PM_REALTIME``."""
 
-import inspect
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,7 +8,6 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
-from django.utils.module_loading import import_string
 
 from pm_realtime.checks.backend import check_backend, check_memory
 from pm_realtime.checks.hints import check_callable, did_you_mean
@@ -35,7 +33,7 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
     if "ROLE_RESOLVER" not in broken:
         messages += check_callable(conf.ROLE_RESOLVER, 'PM_REALTIME["ROLE_RESOLVER"]', "E007")
     if "NAME_RESOLVER" not in broken and conf.NAME_RESOLVER is not None:
-        messages += _check_name_resolver(conf.NAME_RESOLVER)
+        messages += check_callable(conf.NAME_RESOLVER, 'PM_REALTIME["NAME_RESOLVER"]', "E020")
     if "ALLOWED_ORIGINS" not in broken:
         messages += _check_origins()
     if "RIGHTS_IGNORE" in found and "RIGHTS_IGNORE" not in broken:
@@ -90,18 +88,6 @@ def _check_rates(broken: set[str]) -> Iterator[CheckMessage]:
                 "None for no limit.",
                 id="pm_realtime.E005",
             )
-
-
-def _check_name_resolver(path: str) -> Iterator[CheckMessage]:
-    where = 'PM_REALTIME["NAME_RESOLVER"]'
-    if faults := list(check_callable(path, where, "E020")):
-        yield from faults
-    elif inspect.iscoroutinefunction(import_string(path)):
-        yield Error(
-            f"{where}: expected a sync function at {path!r}, got an async one.",
-            hint="Write it with `def`. It runs in a thread, so it may use the ORM.",
-            id="pm_realtime.E020",
-        )
 
 
 def _check_origins() -> Iterator[CheckMessage]:

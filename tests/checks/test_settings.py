@@ -147,10 +147,10 @@ def test_e020_name_resolver_cannot_be_called(check, path):
     assert repr(path) in message.msg
 
 
-def test_e020_name_resolver_is_async(check):
-    assert check({"NAME_RESOLVER": "tests.site.rules.shown_name"}) == []
-    message = only(check({"NAME_RESOLVER": "tests.site.rules.shown_name_async"}), "E020")
-    assert "expected a sync function at 'tests.site.rules.shown_name_async'" in message.msg
+@pytest.mark.parametrize("name", ["shown_name", "shown_name_async"])
+@pytest.mark.parametrize("key", ["ROLE_RESOLVER", "NAME_RESOLVER"])
+def test_resolver_may_be_async(check, key, name):
+    assert check({key: f"tests.site.rules.{name}"}) == []
 
 
 def test_e007_resolver_is_not_callable(check):
