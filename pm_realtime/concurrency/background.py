@@ -4,9 +4,17 @@ import asyncio
 import atexit
 import contextlib
 import os
+import socket
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
+
+from pm_realtime.concurrency.greenlets import (
+    call_blocking,
+    is_patched,
+    native_lock,
+    start_thread,
+)
 
 R = TypeVar("R")
 
@@ -35,14 +43,72 @@ def run_in_background(
     global _loop
     with _lock:
         if _loop is None:
-            _loop = asyncio.new_event_loop()
-            run = _loop.run_forever
-            threading.Thread(target=run, name="pm_realtime-push", daemon=True).start()
-        running = asyncio.run_coroutine_threadsafe(coroutine, _loop)
-    try:
-        return running.result(timeout_seconds)
-    finally:
-        running.cancel()
+            _loop = _start_loop()
+        call = _Call(_loop, coroutine)
+    return call.result(timeout_seconds)
+
+
+def _start_loop() -> asyncio.AbstractEventLoop:
+    """A loop that runs in a thread of the operating system.
+
+    It is made there: under gevent its selector belongs to the thread that makes it.
+    """
+    made: list[asyncio.AbstractEventLoop] = []
+    is_made = native_lock()
+    is_made.acquire()
+
+    def run() -> None:
+        try:
+            made.append(_GreenLoop() if is_patched() else asyncio.new_event_loop())
+        finally:
+            is_made.release()
+        made[0].run_forever()
+
+    start_thread(run, "pm_realtime-push")
+    # Not for long, and other greenlets must not go on: the caller holds a lock.
+    is_made.acquire()
+    return made[0]
+
+
+class _GreenLoop(asyncio.SelectorEventLoop):
+    """For a process of greenlets.
+
+    An executor's "threads" would be greenlets of this thread, for which the process waits in vain
+    when it ends. So names of hosts are looked up in the loop itself.
+    """
+
+    async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
+        return socket.getaddrinfo(host, port, **options)
+
+
+class _Call(Generic[R]):
+    """A coroutine in the loop, for one thread that waits for it.
+
+    The lock is one of the operating system: the locks of gevent and eventlet belong to one thread.
+    """
+
+    _task: asyncio.Task[R]
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, R]) -> None:
+        self._loop = loop
+        self._coroutine = coroutine
+        self._is_done = native_lock()
+        self._is_done.acquire()
+        loop.call_soon_threadsafe(self._start)
+
+    def result(self, timeout_seconds: float) -> R:
+        """Raises any error of the coroutine, and ``TimeoutError``, which cancels it."""
+        if not call_blocking(self._is_done.acquire, True, timeout_seconds):
+            self._loop.call_soon_threadsafe(self._cancel)
+            raise TimeoutError(f"no result within {timeout_seconds:g} s")
+        return self._task.result()
+
+    def _start(self) -> None:
+        self._task = self._loop.create_task(self._coroutine)
+        self._task.add_done_callback(lambda _: self._is_done.release())
+
+    def _cancel(self) -> None:
+        self._task.cancel()
 
 
 @atexit.register
@@ -50,8 +116,7 @@ def _close() -> None:
     """Finalize the async generators of the loop, which close their sockets."""
     if _loop is not None:
         with contextlib.suppress(Exception):
-            closing = asyncio.run_coroutine_threadsafe(_loop.shutdown_asyncgens(), _loop)
-            closing.result(BACKGROUND_CLOSE_SECONDS)
+            _Call(_loop, _loop.shutdown_asyncgens()).result(BACKGROUND_CLOSE_SECONDS)
 
 
 def _reset() -> None:

@@ -51,6 +51,9 @@ def sync_twin_of(query: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
     def sync_twin(*args: P.args, **kwargs: P.kwargs) -> R:
         _refuse_in_loop(name)
         warn_if_alone()
+        for each in (*args, *kwargs.values()):
+            # Loads a lazy user here, where the caller's transaction and no event loop is.
+            getattr(each, "pk", None)
         return get_backend().run(query(*args, **kwargs))
 
     _present(sync_twin, name, query, query.__annotations__["return"])
