@@ -19,7 +19,7 @@ from pm_realtime.auth.users import CurrentUsers, is_default_resolver, is_verifie
 from pm_realtime.concurrency import Coalescer, PerLoop
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import CloseConnection, CommandError
-from pm_realtime.observability import throttle
+from pm_realtime.observability import log_failure
 from pm_realtime.protocol import INTERNAL_ERROR, CloseCode, ErrorCode
 from pm_realtime.roles import role_of
 
@@ -38,8 +38,7 @@ async def authenticate(scope: Scope) -> Identity:
     except CloseConnection:
         raise  # Of the role resolver, which may close with a code of its own.
     except Exception as error:
-        if count := throttle.note_error(error):
-            logger.error("Handshakes that could not be authenticated: %d.", count, exc_info=error)
+        log_failure(logger, "A handshake could not be authenticated.", error)
         raise CommandError(ErrorCode.INTERNAL_ERROR, INTERNAL_ERROR) from None
     if not identity.is_authenticated and not conf.ALLOW_ANONYMOUS:
         raise CloseConnection(CloseCode.SESSION_ENDED, "log in first")

@@ -14,6 +14,7 @@ from typing import Any, Final, ParamSpec
 from django.apps import apps
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.contrib.auth.signals import user_logged_in, user_logged_out
+from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save
@@ -184,7 +185,15 @@ def _refresh_saved(
 
 def _are_ignored(fields: frozenset[str]) -> bool:
     """Whether neither rules nor logins nor roles go by ``fields``."""
-    return is_default_resolver() and fields <= set(conf.RIGHTS_IGNORE) - _LOGIN_FIELDS
+    return fields <= _ignored_fields() and is_default_resolver()
+
+
+def _ignored_fields() -> set[str]:
+    """The fields in ``RIGHTS_IGNORE``; none if it is invalid, so that each change is reported."""
+    try:
+        return set(conf.RIGHTS_IGNORE) - _LOGIN_FIELDS
+    except ImproperlyConfigured:
+        return set()
 
 
 @_harmless
@@ -225,7 +234,7 @@ def _refresh_member(*, sender: Any, instance: Any, **kwargs: Any) -> None:
 
 def _fields_of(through: Any) -> list[Any]:
     """The relations of the user model that go ``through`` this model and that rules may go by."""
-    ignored = set(conf.RIGHTS_IGNORE) - _LOGIN_FIELDS
+    ignored = _ignored_fields()
     fields: Any = get_user_model()._meta.many_to_many
     return [
         field

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -12,8 +12,10 @@ from django.core.exceptions import ImproperlyConfigured
 from pm_realtime.checks.backend import check_backend, check_memory
 from pm_realtime.checks.hints import check_callable, did_you_mean
 from pm_realtime.checks.rooms import check_options, check_rooms
-from pm_realtime.conf import ANONYMOUS, SERVER, Conf, conf
-from pm_realtime.connection import is_pattern, parse_rate
+from pm_realtime.conf import ANONYMOUS, SERVER, Conf, conf, parse_rate
+from pm_realtime.connection import is_pattern
+
+_RATES: Final = ("RATE_LIMIT", "CONNECT_RATE_PER_ADDRESS", "CONNECT_RATE_PER_USER")
 
 
 def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
@@ -29,7 +31,7 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
         ]
     known = Conf.settings()
     broken = {name for name in known if name in found and not known[name].is_valid(found[name])}
-    messages = [*_check_keys(found, broken), *_check_rates(broken)]
+    messages = [*_check_keys(found, broken), *_check_rates(found)]
     if "ROLE_RESOLVER" not in broken:
         messages += check_callable(conf.ROLE_RESOLVER, 'PM_REALTIME["ROLE_RESOLVER"]', "E007")
     if "NAME_RESOLVER" not in broken and conf.NAME_RESOLVER is not None:
@@ -68,7 +70,7 @@ def _check_keys(found: Mapping[Any, Any], broken: set[str]) -> Iterator[CheckMes
                 hint=did_you_mean(key, list(known)),
                 id="pm_realtime.E002",
             )
-        elif key in broken:
+        elif key in broken and not (key in _RATES and isinstance(value, str)):
             yield Error(
                 known[key].describe(value),
                 hint=f"The default is {known[key].default!r}; leave the key out to use it.",
@@ -76,11 +78,11 @@ def _check_keys(found: Mapping[Any, Any], broken: set[str]) -> Iterator[CheckMes
             )
 
 
-def _check_rates(broken: set[str]) -> Iterator[CheckMessage]:
-    for name in ("RATE_LIMIT", "CONNECT_RATE_PER_ADDRESS", "CONNECT_RATE_PER_USER"):
+def _check_rates(found: Mapping[Any, Any]) -> Iterator[CheckMessage]:
+    for name in _RATES:
         try:
-            if name not in broken and getattr(conf, name) is not None:
-                parse_rate(getattr(conf, name))
+            if isinstance(rate := found.get(name), str):
+                parse_rate(rate)
         except ValueError as error:
             yield Error(
                 f'PM_REALTIME["{name}"]: {error}.',

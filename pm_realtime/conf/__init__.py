@@ -2,6 +2,7 @@
 
 # fmt: off
 from pm_realtime.conf.client_options import as_javascript, describe_fault
+from pm_realtime.conf.rates import Rate, parse_rate
 from pm_realtime.conf.rooms import (
     ANONYMOUS, OPTION_NAMES, SERVER, Room, RoomOptions, find_faults, has_text, is_route,
     missed_route, parse_route, room_of,
@@ -9,8 +10,8 @@ from pm_realtime.conf.rooms import (
 from pm_realtime.conf.settings import Conf, Setting, batch_window_seconds, conf
 
 __all__ = [
-    "ANONYMOUS", "OPTION_NAMES", "SERVER", "Conf", "Room", "RoomOptions", "Setting",
+    "ANONYMOUS", "OPTION_NAMES", "SERVER", "Conf", "Rate", "Room", "RoomOptions", "Setting",
     "as_javascript", "batch_window_seconds", "conf", "describe_fault", "find_faults", "has_text",
-    "is_route", "missed_route", "parse_route", "room_of",
+    "is_route", "missed_route", "parse_rate", "parse_route", "room_of",
 ]
 # fmt: on

@@ -1,12 +1,13 @@
 """The settings of this package: the keys of ``PM_REALTIME``, each read live at its use."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Generic, TypeVar, overload
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from pm_realtime.conf.client_options import describe_fault, is_bool, is_number
+from pm_realtime.conf.rates import is_rate
 
 T = TypeVar("T")
 
@@ -101,6 +102,7 @@ _RATE: Final = "a rate such as '60/m', or None"
 _DOTTED: Final = "a dotted path as text"
 
 
+#: An empty dict that is always the same object.
 _NO_SETTINGS: Final[Mapping[str, Any]] = {}
 
 
@@ -131,7 +133,7 @@ class Conf:
     DEFAULT_ROOM = Setting[Mapping[str, Any] | None](
         {}, "a dict of room options, or None", _optional(_is_mapping)
     )
-    RATE_LIMIT = Setting[str | None]("60/m", _RATE, _optional(_is_text))
+    RATE_LIMIT = Setting[str | None]("60/m", _RATE, _optional(is_rate))
     MAX_CONNECTIONS_PER_USER = Setting(5, _COUNT, _is_count)
     CONNECTION_LIMIT_POLICY = Setting(
         "close_oldest",
@@ -141,8 +143,8 @@ class Conf:
     MAX_ANONYMOUS_CONNECTIONS = Setting[int | None](
         10_000, f"{_COUNT}, or None", _optional(_is_count)
     )
-    CONNECT_RATE_PER_ADDRESS = Setting[str | None]("1200/m", _RATE, _optional(_is_text))
-    CONNECT_RATE_PER_USER = Setting[str | None]("1200/m", _RATE, _optional(_is_text))
+    CONNECT_RATE_PER_ADDRESS = Setting[str | None]("1200/m", _RATE, _optional(is_rate))
+    CONNECT_RATE_PER_USER = Setting[str | None]("1200/m", _RATE, _optional(is_rate))
     PROXIES = Setting[int | None](
         None, "the number of proxies in front, or None", _optional(_is_whole)
     )
@@ -188,6 +190,11 @@ class Conf:
             text = f"PM_REALTIME must be a dict, got {found!r} ({type(found).__name__})."
             raise ImproperlyConfigured(text)
         return found
+
+    @property
+    def unknown_keys(self) -> Iterable[Any]:
+        """The keys of ``PM_REALTIME`` that are no settings, such as misspelled ones."""
+        return self.user_settings.keys() - vars(Conf).keys()
 
     @classmethod
     def settings(cls) -> dict[str, Setting[Any]]:

@@ -4,5 +4,4 @@
 from pm_realtime.connection.consumer import RealtimeConsumer
 from pm_realtime.connection.gate import forget_counts
 from pm_realtime.connection.origins import is_pattern
-from pm_realtime.connection.rate_limits import parse_rate
 # fmt: on

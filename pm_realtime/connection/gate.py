@@ -14,11 +14,13 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Final
 
+from django.core.exceptions import ImproperlyConfigured
+
 from pm_realtime.concurrency import FairQueue, PerLoop
-from pm_realtime.conf import conf
-from pm_realtime.connection.rate_limits import Meter, parse_rate
+from pm_realtime.conf import conf, parse_rate
+from pm_realtime.connection.rate_limits import Meter
 from pm_realtime.exceptions import CloseConnection, HandshakeRefused
-from pm_realtime.observability import throttle
+from pm_realtime.observability import log_failure, throttle
 from pm_realtime.protocol import CloseCode
 
 logger = logging.getLogger("pm_realtime.connection")
@@ -73,6 +75,10 @@ class Gate:
                 raise HandshakeRefused(503, RETRY_AFTER_SECONDS)
         except HandshakeRefused as refusal:
             await _refuse(scope, receive, send, refusal)
+            return
+        except ImproperlyConfigured as error:
+            log_failure(logger, "", error)
+            await _refuse(scope, receive, send, HandshakeRefused(503, RETRY_AFTER_SECONDS))
             return
         handshakes.add(handshake)
         _handshake.set(handshake)

@@ -22,7 +22,7 @@ from pm_realtime.connection.state import Connection, State
 from pm_realtime.exceptions import CloseConnection, CommandError, OutageError
 from pm_realtime.hub import Hub, Resumed, ResumePosition, get_hub
 from pm_realtime.layer import CookieExpected, SessionRekeyed
-from pm_realtime.observability import throttle
+from pm_realtime.observability import log_failure, throttle
 from pm_realtime.protocol import CloseCode
 
 logger = logging.getLogger("pm_realtime.connection")
@@ -38,8 +38,8 @@ def refusal_of(error: Exception) -> CloseConnection:
         return error
     if isinstance(error, OutageError):
         logger.debug("A connection could not be opened: %s", error)
-    elif not isinstance(error, CommandError) and throttle.note_error(error):
-        logger.error("A connection could not be opened.", exc_info=error)
+    elif not isinstance(error, CommandError):
+        log_failure(logger, "A connection could not be opened.", error)
     return CloseConnection(CloseCode.OVERLOADED)
 
 
@@ -97,6 +97,9 @@ class Handshake:
             await connection.notify(signals.refused, room=None, code=403)
             connection.end(1000)  # Before the handshake is accepted: servers make a 403 of it.
             return False
+        for key in conf.unknown_keys:
+            if throttle.note((read_query, key)):
+                logger.error("PM_REALTIME[%r] is not a setting of pm_realtime.", key)
         get_drain().check()
         query = read_query(connection.scope.get("query_string", b""))
         if query.asks_who:

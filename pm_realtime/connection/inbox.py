@@ -9,13 +9,13 @@ from typing import Final
 
 from pm_realtime.commands import check_form, handle, is_instant
 from pm_realtime.concurrency import FairQueue, PerLoop
-from pm_realtime.conf import conf
+from pm_realtime.conf import conf, parse_rate
 from pm_realtime.connection.outbox import Outbox
-from pm_realtime.connection.rate_limits import RateLimiter, parse_rate
+from pm_realtime.connection.rate_limits import RateLimiter
 from pm_realtime.connection.senders import get_senders, sender_of
 from pm_realtime.connection.state import Connection
 from pm_realtime.exceptions import CloseConnection, CommandError, OutageError
-from pm_realtime.observability import log_rate_limit
+from pm_realtime.observability import log_failure, log_rate_limit
 from pm_realtime.protocol import (
     INTERNAL_ERROR,
     CloseCode,
@@ -90,8 +90,9 @@ class Inbox:
     def leave(self) -> None:
         """Keep the rate for the next connection of the same sender."""
         limiter, self._limiter = self._limiter, None
-        setting = conf.RATE_LIMIT
-        if limiter is not None and setting is not None and self._sender is not None:
+        if limiter is None or self._sender is None:
+            return
+        if (setting := conf.RATE_LIMIT) is not None:
             now = self._connection.connection_timings.clock()
             get_senders().keep(self._sender, limiter, parse_rate(setting), now)
 
@@ -179,7 +180,7 @@ class Inbox:
             return
         if not isinstance(error, CommandError):
             if not isinstance(error, OutageError):  # The log has the outage already.
-                logger.error("A command failed.", exc_info=error)
+                log_failure(logger, "A command failed.", error)
             error = CommandError(ErrorCode.INTERNAL_ERROR, INTERNAL_ERROR)
         elif error.code == ErrorCode.RATE_LIMITED:
             log_rate_limit(connection.connection_id, connection.identity.user_id)

@@ -1,9 +1,12 @@
 """A throttle for log lines: an event is logged at once, and a repeated one only now and then."""
 
+import logging
 import time
 from collections.abc import Callable, Hashable
 from traceback import walk_tb
 from typing import Final
+
+from django.core.exceptions import ImproperlyConfigured
 
 THROTTLE_PERIOD_SECONDS: Final = 60.0
 #: Different events that are remembered. The one that was logged first is forgotten first.
@@ -54,3 +57,13 @@ class LogThrottle:
 
 #: The throttle of this process.
 throttle: Final = LogThrottle()
+
+
+def log_failure(logger: logging.Logger, text: str, error: Exception) -> None:
+    """Log an unexpected ``error`` if it is not a repetition: ``text``, or the setting at fault."""
+    if isinstance(error, ImproperlyConfigured):
+        text, count = str(error), throttle.note((ImproperlyConfigured, str(error)))
+    else:
+        count = throttle.note_error(error, text)
+    if count:
+        logger.error("%s (%d times)", text, count, exc_info=error)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pm_realtime.connection import parse_rate
-from pm_realtime.connection.rate_limits import Meter, Rate, RateLimiter
+from pm_realtime.conf import Rate, parse_rate
+from pm_realtime.connection.rate_limits import Meter, RateLimiter
 
 START = 1000.0
 
