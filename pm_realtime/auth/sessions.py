@@ -47,6 +47,8 @@ MAX_FILE_NAME_BYTES: Final = 255
 _DATABASE_LOADS: Final = (db.SessionStore.load, cached_db.SessionStore.load)
 _CACHE_LOADS: Final = (cache.SessionStore.load,)
 
+#: The errors of an engine that cannot be imported.
+ENGINE_ERRORS: Final = (ImportError, AttributeError, ValueError)
 #: The app with the table of Django's sessions, and the method that imports its model.
 APP: Final = "django.contrib.sessions"
 _get_djangos_model: Final[Any] = db.SessionStore.get_model_class.__func__  # type: ignore[attr-defined]
@@ -165,9 +167,13 @@ def connect_hooks(*, on_rekey: Hook, on_save: Hook, on_end: Hook) -> None:
     ``on_rekey``: it got another key, in ``cycle_key`` (a password was changed, a ``SECRET_KEY``
     rotated). ``on_save``: it was saved, for the response that sets its cookie. ``on_end``: it was
     emptied, in ``flush``, which a login as another user calls without a signal. Django has no
-    signals for these, so the methods of its session store are replaced.
+    signals for these, so the methods of its session store are replaced. A process that cannot
+    import the engine changes no session.
     """
-    store = _store_class()
+    try:
+        store = _store_class()
+    except ENGINE_ERRORS:
+        return
     _hook(store, "cycle_key", on_rekey)
     _hook(store, "save", on_save)
     # In signed cookies `asave` calls `save`, and `acycle_key` calls `cycle_key`.

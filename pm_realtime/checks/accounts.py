@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from django.conf import settings
-from django.core.checks import CheckMessage
+from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
 
 from pm_realtime.accounts import has_accounts
-from pm_realtime.auth import missing_session_part
+from pm_realtime.auth import ENGINE_ERRORS, missing_session_part
 
 
 def check_accounts() -> Iterator[CheckMessage]:
@@ -19,7 +19,18 @@ def check_accounts() -> Iterator[CheckMessage]:
             hint="Add it, or silence this check if your visitors have no accounts in Django.",
             id="pm_realtime.W021",
         )
-    elif (setting := missing_session_part()) is not None:
+        return
+    try:
+        setting = missing_session_part()
+    except ENGINE_ERRORS as error:
+        yield Error(
+            "SESSION_ENGINE must be the path of a module with a SessionStore, got "
+            f"{settings.SESSION_ENGINE!r} ({error}).",
+            hint="Install its package, or name another engine. Session cookies are refused.",
+            id="pm_realtime.E023",
+        )
+        return
+    if setting is not None:
         found = (
             "DATABASES names no database"
             if setting == "DATABASES"

@@ -182,7 +182,14 @@ def leave_group(user):
     THROUGH.objects.using("default").filter(user=user)._raw_delete("default")
 
 
-@pytest.mark.parametrize("options", [{}, {"ROLE_RESOLVER": RESOLVER}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"ROLE_RESOLVER": RESOLVER},
+        {"ROLE_RESOLVER": "tests.auth.test_async_resolvers.by_function"},
+    ],
+)
 @pytest.mark.parametrize("middleware", [lambda application: application, AuthMiddlewareStack])
 async def test_lost_group_is_seen_at_once(settings, late, options, middleware):
     settings.PM_REALTIME = {**settings.PM_REALTIME, **options}

@@ -38,6 +38,12 @@ def test_engine_that_needs_no_app_gets_no_message(check, settings, engine):
     assert check({}, INSTALLED_APPS=without(settings, SESSIONS)) == []
 
 
+@pytest.mark.parametrize("engine", ["no.such.engine", "tests.site.rules", "", "redis_sessions"])
+def test_e023_engine_cannot_be_imported(check, settings, engine):
+    settings.SESSION_ENGINE = engine
+    assert repr(engine) in only(check({}), "E023").msg
+
+
 def test_w022_no_database(check, monkeypatch):
     monkeypatch.setitem(connections.settings["default"], "ENGINE", "django.db.backends.dummy")
     message = only(check({}), "W022")

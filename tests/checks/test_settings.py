@@ -286,6 +286,7 @@ def test_no_id_is_lost_or_unknown():
     first = {f"E{n:03}" for n in range(1, 18)} | {f"W{n:03}" for n in range(1, 10)}
     added = {
         "E020",
+        "E023",
         "E026",
         "W021",
         "W022",
