@@ -120,6 +120,10 @@ def test_empty_type_is_an_error():
     assert "non-empty" in refusal("--all", "")
 
 
+def test_type_of_the_protocol_is_an_error():
+    assert "Expected a type of your own, got 'connected'" in refusal("--all", "connected")
+
+
 def test_lone_surrogate_is_an_error():
     assert "cannot be written as JSON" in refusal("--all", "x", '"\\ud800"')
 

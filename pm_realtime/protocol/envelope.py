@@ -61,7 +61,8 @@ def make_envelope(
 def error_payload(error: CommandError) -> dict[str, Any]:
     """The payload of the ``error`` envelope that answers ``error``."""
     room = {} if error.room is None else {"room": error.room}
-    return {"code": str(error.code), "message": error.message, **room, **error.details}
+    code = plain_text(error.code) or str(error.code)
+    return {"code": code, "message": error.message, **room, **error.details}
 
 
 #: Subclasses, dates and records are left to the hook: orjson would write them by their insides.

@@ -14,6 +14,7 @@ from functools import singledispatch
 from typing import Any, Final
 
 import msgspec
+from django.core.files import File
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Manager, Model, QuerySet
 from django.utils.functional import LazyObject
@@ -118,6 +119,8 @@ def _refusal(value: Any) -> str:
         advice = "pass list(queryset.values())"
     elif issubclass(kind, Model | LazyObject):
         advice = "pass the fields that clients need, such as its pk"
+    elif issubclass(kind, File):
+        advice = "pass its name or its url"
     elif issubclass(kind, Mapping):
         advice = "pass dict(value)"
     elif issubclass(kind, Iterable):

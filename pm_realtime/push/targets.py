@@ -1,5 +1,6 @@
 """Targets of pushes and control messages: users, rooms, roles and connections, checked."""
 
+from inspect import iscoroutine
 from operator import index
 from typing import Any
 from uuid import UUID
@@ -60,6 +61,9 @@ def _described(value: Any) -> str:
     """``value`` for an error message. Not a QuerySet's own text, which takes a query."""
     if isinstance(value, type):
         return f"the class {value.__name__}"
+    if iscoroutine(value):
+        value.close()
+        return "a coroutine. Await it first"
     if hasattr(value, "__iter__") and not isinstance(value, str | bytes):
         return f"a {type(value).__name__}. Push to one user at a time"
     return repr(value)

@@ -250,9 +250,9 @@ async def test_push_after_a_demotion_is_held_while_groups_are_joined(rarely, edi
         assert await connection.types_so_far() == []
 
 
-async def test_pushes_while_groups_are_joined_arrive_if_nothing_has_changed(rarely, editor):
+async def test_pushes_while_groups_are_joined_arrive_if_nothing_has_changed(rarely, editor, user):
     async def change():
-        await arefresh_user("00000000-0000-0000-0000-000000000000")
+        await arefresh_user(user)
 
     async def push():
         for number in range(3):

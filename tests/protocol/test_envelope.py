@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import enum
 import json
 import time
 import uuid
@@ -9,6 +10,7 @@ from decimal import Decimal
 
 import msgspec
 import pytest
+from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy, override
 from hypothesis import given
 
@@ -214,6 +216,15 @@ def test_error_payload_has_code_message_room_and_details():
         "room": "r",
         "retryAfter": 5,
     }
+
+
+def test_error_payload_has_texts_of_a_site():
+    class Code(str, enum.Enum):  # noqa: UP042 - Its `str()` is the name of the member.
+        LATE = "LATE"
+
+    error = CommandError(Code.LATE, gettext_lazy("Yes"), room=mark_safe("r"))
+    payload = json.loads(encode(make_envelope("error", error_payload(error))))["payload"]
+    assert payload == {"code": "LATE", "message": "Yes", "room": "r"}
 
 
 def test_error_payload_without_a_room_has_no_room():

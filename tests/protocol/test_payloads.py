@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
+from django.core.files.base import ContentFile
 from django.db.models import IntegerChoices, TextChoices
 from django.forms import CharField, EmailField, Form
 from django.http import JsonResponse, QueryDict
@@ -338,6 +339,7 @@ def circle(make, close):
         (CaseInsensitiveMapping({}), "of the type CaseInsensitiveMapping; pass dict(value)"),
         (get_user_model()(), "of the type User; pass the fields that clients need"),
         (AnonymousUser(), "of the type AnonymousUser"),
+        (ContentFile(b"x", "a.txt"), "of the type ContentFile; pass its name or its url"),
         (SimpleLazyObject(get_user_model()), "of the type SimpleLazyObject; pass the fields"),
         (get_user_model().objects.all(), "of the type QuerySet; pass list(queryset.values())"),
         (get_user_model().objects.values(), "of the type QuerySet; pass list(queryset.values())"),

@@ -1,9 +1,11 @@
 """Values of a site by which users, rooms, roles, connections and types are named."""
 
 import enum
+import re
 import uuid
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -14,7 +16,7 @@ from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy, override
 
 import pm_realtime
-from pm_realtime.protocol import MessageType
+from pm_realtime.protocol import RESERVED_TYPES, MessageType
 from pm_realtime.push import user_key
 from pm_realtime.testing import capture_pushes
 from tests.support.helpers import Connection
@@ -77,6 +79,14 @@ def test_refusal_of_several_users_says_to_push_to_each():
         user_key(get_user_model())
 
 
+async def test_refusal_of_a_coroutine_says_to_await_it():
+    async def auser():
+        """As ``request.auser``."""
+
+    with pytest.raises(ValueError, match="a coroutine"):
+        user_key(auser())
+
+
 class Number(enum.IntEnum):
     SEVEN = 7
 
@@ -108,7 +118,7 @@ def test_uuid_or_its_text_names_the_user_with_that_uuid(monkeypatch):
         user_key(key)
 
 
-def test_date_names_the_user_of_a_model_whose_primary_key_is_a_date(monkeypatch):
+def test_decimal_names_the_user_of_a_model_whose_primary_key_is_a_decimal(monkeypatch):
     monkeypatch.setattr(get_user_model()._meta, "pk", models.DecimalField(primary_key=True))
     assert user_key(Decimal("1.5")) == "1.5"
 
@@ -198,3 +208,9 @@ def test_other_types_are_those_of_the_site(type):
     with capture_pushes() as pushes:
         pm_realtime.broadcast(type)
     assert [push.type for push in pushes] == [type]
+
+
+def test_documentation_lists_the_types_of_the_protocol():
+    page = (Path(pm_realtime.__file__).parents[1] / "docs" / "pushing.md").read_text()
+    (listed,) = re.findall(r"The types of the protocol are a `ValueError`: (.*), and all", page)
+    assert set(re.findall(r"`([^`]+)`", listed)) == RESERVED_TYPES
