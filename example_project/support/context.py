@@ -10,8 +10,7 @@ from .access import may_notify
 
 #: The modules that site.js imports, directly or not.
 MODULES = [
-    f"support/{name}.js"
-    for name in ("dom", "inbox", "notices", "realtime", "status", "store", "toasts")
+    f"support/{name}.js" for name in ("dom", "inbox", "notices", "realtime", "status", "store")
 ]
 
 
