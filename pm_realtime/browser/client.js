@@ -1,6 +1,6 @@
 import { MessageType } from "./constants.js";
 import { createConnection } from "./core/connection.js";
-import { complete } from "./core/envelope.js";
+import { complete, unsubscribed } from "./core/envelope.js";
 import { RealtimeError } from "./core/errors.js";
 import { createEvents } from "./core/events.js";
 import { createOutbox } from "./core/outbox.js";
@@ -28,9 +28,10 @@ export function createRealtime(options = {}) {
   const events = createEvents();
   const replies = createReplies();
   const outbox = createOutbox(transmit);
-  const rooms = createRooms((room) =>
-    sendNow(MessageType.SUBSCRIBE, { room }, MessageType.SUBSCRIBED),
-  );
+  const rooms = createRooms({
+    ask: (room) => sendNow(MessageType.SUBSCRIBE, { room }, MessageType.SUBSCRIBED),
+    leave,
+  });
   let identity = null;
   let lastUser;
   let closeCode = null;
@@ -111,28 +112,47 @@ export function createRealtime(options = {}) {
     return true;
   }
 
-  function makeItem(envelope, replyType) {
-    // A copy, because the page may change its objects while the message is queued.
-    const written = JSON.parse(JSON.stringify(complete(envelope)));
-    return { envelope: written, replyType, deferred: createDeferred() };
+  /** The promise of a command that `start(item)` sends. It rejects if JSON cannot write it. */
+  function command(envelope, replyType, start) {
+    const deferred = createDeferred();
+    try {
+      if (typeof envelope?.type !== "string") throw new TypeError("An envelope needs a type.");
+      // A copy, because the page may change its objects while the message is queued.
+      const written = JSON.parse(JSON.stringify(complete(envelope)));
+      start({ envelope: written, replyType, deferred });
+    } catch (error) {
+      deferred.reject(error);
+    }
+    return deferred.promise;
   }
 
   /** Sends, or queues until there is a connection. */
   function post(envelope, replyType) {
-    const item = makeItem(envelope, replyType);
-    if (refusing) item.deferred.reject(new RealtimeError(NOT_CONNECTED));
-    else outbox.push(item);
-    return item.deferred.promise;
+    return command(envelope, replyType, (item) => {
+      if (refusing) item.deferred.reject(new RealtimeError(NOT_CONNECTED));
+      else outbox.push(item);
+    });
   }
 
   /** Sends on the present connection, or rejects. */
   function sendNow(type, payload, replyType) {
-    const item = makeItem({ type, payload }, replyType);
-    if (!transmit(item, true)) {
+    return command({ type, payload }, replyType, (item) => {
+      if (transmit(item, true)) return;
       const code = connection.status === "connected" ? CONNECTION_LOST : NOT_CONNECTED;
       item.deferred.reject(new RealtimeError(code));
-    }
-    return item.deferred.promise;
+    });
+  }
+
+  /** Leaves the room, for all who have subscribed to it. */
+  function leave(room) {
+    rooms.forget(room);
+    const left = sendNow(MessageType.UNSUBSCRIBE, { room }, MessageType.UNSUBSCRIBED);
+    return ignorable(
+      left.catch((error) => {
+        if (![CONNECTION_LOST, NOT_CONNECTED].includes(error.code)) throw error;
+        return unsubscribed(room);
+      }),
+    );
   }
 
   const realtime = {
@@ -148,10 +168,7 @@ export function createRealtime(options = {}) {
       connection.disconnect();
     },
 
-    send(envelope) {
-      if (typeof envelope?.type !== "string") throw new TypeError("An envelope needs a type.");
-      return post(envelope);
-    },
+    send: (envelope) => post(envelope),
 
     sendMessage: (type, payload) => realtime.send({ type, payload }),
 
@@ -161,15 +178,7 @@ export function createRealtime(options = {}) {
 
     subscribe: rooms.want,
 
-    unsubscribe(room) {
-      rooms.forget(room);
-      const type = MessageType.UNSUBSCRIBED;
-      const left = sendNow(MessageType.UNSUBSCRIBE, { room }, type).catch((error) => {
-        if (![CONNECTION_LOST, NOT_CONNECTED].includes(error.code)) throw error;
-        return complete({ type, payload: { room, success: true } });
-      });
-      return ignorable(left);
-    },
+    unsubscribe: leave,
 
     ping() {
       const start = performance.now();

@@ -13,10 +13,10 @@
  * script must come from the page's own origin, which excludes a CDN. The browser passes a lock on
  * at the moment its tab closes or crashes, so that no tab has to guess from silence. Chrome freezes
  * no tab that holds a lock. Both work under a Content-Security-Policy of
- * `default-src 'self'`, in Safari from 15.4, Chrome and Edge from 69, Firefox from 96. Pages on
- * plain http, except localhost, have no locks: there each tab has a socket of its own.
+ * `default-src 'self'`, in Safari from 15.4, Chrome and Edge from 85, Firefox from 96. Older ones,
+ * and pages on plain http, except localhost, have no locks: there each tab has a socket of its own.
  */
-import { mayReconnect } from "./constants.js";
+import { CloseCode, mayReconnect } from "./constants.js";
 import { ABNORMAL_CLOSE, openSocket } from "./core/socket.js";
 import { identify } from "./shared/identity.js";
 import { createTab } from "./shared/tab.js";
@@ -45,7 +45,7 @@ export function canShare(page = globalThis) {
 /**
  * This tab's end of the shared socket, with the interface of `openSocket`.
  *
- * `shared` is the client's option: true, or a text that only pages of one user have. `onWake()`
+ * `shared` is the client's option: true, or a text that only pages of one user have. `onUp()`
  * comes after `onClose` when another tab has a socket again. If the browser refuses a
  * lock, the tab opens a socket of its own.
  */
@@ -57,7 +57,7 @@ export function joinSharedSocket(options, page = globalThis) {
   const endpoint = { url, protocols, WebSocket };
   const { locks } = page.navigator;
   let tab = null;
-  let cancel = null;
+  let question = null;
   let over = false;
   waits.get(options.onClose)?.();
 
@@ -69,8 +69,8 @@ export function joinSharedSocket(options, page = globalThis) {
     known.delete(name);
     const onTabEnd = (code, reason, error, left) => {
       if (mayReconnect(code)) known.set(name, left);
-      if (mayReconnect(code) && !error) {
-        waits.set(options.onClose, waitForSocket(name, options.onWake, page));
+      if ((mayReconnect(code) || code === CloseCode.REPLACED) && !error) {
+        waits.set(options.onClose, waitForSocket(name, options.onUp, page));
       }
       onEnd(code, reason, error);
     };
@@ -80,7 +80,7 @@ export function joinSharedSocket(options, page = globalThis) {
 
   /** A frozen tab must not keep the others waiting for their turn to ask. */
   function freeze() {
-    cancel();
+    question.cancel();
     onEnd(ABNORMAL_CLOSE, "The tab was frozen while it connected.");
   }
 
@@ -114,7 +114,7 @@ export function joinSharedSocket(options, page = globalThis) {
   if (shared !== true) join(`key ${shared}`);
   else if (users.has(page)) onUser({ userId: users.get(page) });
   else {
-    cancel = identify({ endpoint, locks, onUser, onFailed: onEnd, onDenied: connectAlone });
+    question = identify({ endpoint, locks, onUser, onFailed: onEnd, onDenied: connectAlone });
     page.addEventListener?.("freeze", freeze, true);
   }
 
@@ -129,9 +129,10 @@ export function joinSharedSocket(options, page = globalThis) {
       users.delete(page);
       stopAsking();
       if (tab) tab.close();
-      else cancel();
+      else question.cancel();
     },
 
     suspect: (woken) => tab?.suspect(woken),
+    reopen: () => (tab ?? question).reopen(),
   };
 }

@@ -8,8 +8,8 @@ import {
   ssrContextKey,
 } from "vue";
 
-import { LocalErrorCode, MessageType, RealtimeError, createRealtime } from "./client.js";
-import { complete } from "./core/envelope.js";
+import { createRealtime, LocalErrorCode, RealtimeError } from "./client.js";
+import { unsubscribed } from "./core/envelope.js";
 import { ignorable } from "./core/promises.js";
 import { pageRealtime } from "./core/singleton.js";
 
@@ -26,7 +26,7 @@ const INERT = {
   closeCode: null,
 };
 
-// By client: the refs that all components share, and how many components use each room.
+// By client: the refs that all components share, and the subscriptions of each.
 const shared = new WeakMap();
 
 /** The page's client for one component or effect scope. The types are in vue.d.ts. */
@@ -34,30 +34,10 @@ export function useWebSocket(options = {}) {
   if (isServer()) return inertWebSocket();
   const provided = hasInjectionContext() ? inject(realtimeKey, null) : null;
   const realtime = provided ?? pageRealtime(createRealtime, options);
-  const { refs, uses } = sharedBy(realtime);
-  const rooms = new Set();
+  const { refs, components } = sharedBy(realtime);
+  const subscriptions = new Map();
   const offs = new Set();
   let disposed = false;
-
-  /** Says if the client should leave the room, because no component uses it any more. */
-  function release(room) {
-    if (!rooms.delete(room)) return false;
-    const use = uses.get(room);
-    use.count -= 1;
-    if (use.count > 0) return false;
-    uses.delete(room);
-    return !use.wantedBefore && realtime.rooms.includes(room);
-  }
-
-  function hold(room) {
-    if (rooms.has(room)) return;
-    rooms.add(room);
-    if (!uses.has(room)) {
-      // If the page joined the room before any component, it stays in it after them.
-      uses.set(room, { count: 0, wantedBefore: realtime.rooms.includes(room) });
-    }
-    uses.get(room).count += 1;
-  }
 
   function listen(type, handler, method) {
     if (disposed) return () => {};
@@ -74,7 +54,8 @@ export function useWebSocket(options = {}) {
       disposed = true;
       for (const off of offs) off();
       offs.clear();
-      for (const room of [...rooms]) if (release(room)) realtime.unsubscribe(room);
+      for (const subscription of subscriptions.keys()) subscription.leave();
+      components.delete(subscriptions);
     });
   }
 
@@ -92,21 +73,27 @@ export function useWebSocket(options = {}) {
     ping: realtime.ping,
 
     subscribe(room) {
-      if (disposed) return refused(LocalErrorCode.CANCELLED);
-      hold(room);
-      const joined = realtime.subscribe(room);
-      joined.catch(() => {
-        if (!realtime.rooms.includes(room)) release(room);
+      if (disposed) return refusedSubscription(LocalErrorCode.CANCELLED);
+      const subscription = realtime.subscribe(room);
+      subscriptions.set(subscription, room);
+      components.add(subscriptions);
+      subscription.catch(() => {
+        if (!realtime.rooms.includes(room)) subscriptions.delete(subscription);
       });
-      return joined;
+      return subscription;
     },
 
+    /** Only this component leaves the room, if components have subscribed to it. */
     unsubscribe(room) {
-      const held = rooms.has(room);
-      if (release(room) || (!held && !uses.has(room))) return realtime.unsubscribe(room);
-      // Other components still use the room, so only this one leaves it.
-      const payload = { room, success: true };
-      return Promise.resolve(complete({ type: MessageType.UNSUBSCRIBED, payload }));
+      const isOf = (each) => [...each.values()].includes(room);
+      if (![...components].some(isOf)) return realtime.unsubscribe(room);
+      let left = Promise.resolve(unsubscribed(room));
+      for (const [subscription, name] of subscriptions) {
+        if (name !== room) continue;
+        subscriptions.delete(subscription);
+        left = subscription.leave();
+      }
+      return left;
     },
 
     on: (type, handler) => listen(type, handler, realtime.on),
@@ -132,7 +119,7 @@ function sharedBy(realtime) {
       const snapshot = realtime.store.getSnapshot();
       for (const [key, source] of Object.entries(sources)) source.value = snapshot[key];
     });
-    shared.set(realtime, { refs: allReadonly(sources), uses: new Map() });
+    shared.set(realtime, { refs: allReadonly(sources), components: new Set() });
   }
   return shared.get(realtime);
 }
@@ -162,7 +149,7 @@ function inertWebSocket() {
     send: refuse,
     sendMessage: refuse,
     sendToRoom: refuse,
-    subscribe: refuse,
+    subscribe: () => refusedSubscription(LocalErrorCode.NOT_CONNECTED),
     unsubscribe: refuse,
     ping: refuse,
     on: off,
@@ -172,4 +159,9 @@ function inertWebSocket() {
 
 function refused(code) {
   return ignorable(Promise.reject(new RealtimeError(code)));
+}
+
+function refusedSubscription(code) {
+  const subscription = refused(code);
+  return Object.assign(subscription, { leave: () => subscription });
 }

@@ -2,12 +2,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { createRealtime, MAX_QUEUED } from "../../pm_realtime/browser/client.js";
+import { fakePage } from "./fake_page.js";
 import { fakeWebSocket } from "./fake_socket.js";
 
 const URL_ = "ws://site.test/api/ws";
 
 function setup(t, options = {}) {
-  t.mock.timers.enable({ apis: ["setTimeout", "Date"], now: 1_700_000_000_000 });
+  t.mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"], now: 1_700_000_000_000 });
   const WebSocket = fakeWebSocket();
   const realtime = createRealtime({ url: URL_, WebSocket, ...options });
   return { WebSocket, realtime, tick: (ms) => t.mock.timers.tick(ms) };
@@ -65,6 +66,111 @@ test("connect() twice opens one socket", (t) => {
   assert.equal(WebSocket.all.length, 1);
 });
 
+test("a path stays on the page's host in frames, pop-ups and under a <base>", (t) => {
+  fakePage(t);
+  t.after(() => {
+    for (const name of ["location", "origin"]) delete globalThis[name];
+  });
+  const { WebSocket } = setup(t);
+  const site = "https://site.test";
+  const own = "wss://site.test/api/ws?resume=";
+  for (const [name, href, origin, baseURI, url, expected] of [
+    ["srcdoc", "about:srcdoc", site, `${site}/page/`, undefined, own],
+    ["about:blank", "about:blank", site, `${site}/page/`, undefined, own],
+    ["sandboxed srcdoc", "about:srcdoc", "null", `${site}/page/`, undefined, own],
+    ["blob:", `blob:${site}/1-2-3`, site, `blob:${site}/1-2-3`, undefined, own],
+    ["a <base> of a CDN", `${site}/page/`, site, "https://cdn.test/static/", undefined, own],
+    ["srcdoc in such a page", "about:srcdoc", site, "https://cdn.test/static/", undefined, own],
+    ["a <base> of the site", `${site}/page/`, site, `${site}/app/`, "live", "wss://site.test/app/live?resume="],
+    ["a relative path", `${site}/page/`, site, `${site}/page/`, "live", "wss://site.test/page/live?resume="],
+    ["an address", "about:blank", site, `${site}/page/`, "wss://other.test/x", "wss://other.test/x?resume="],
+    ["a worker of a blob:", `blob:${site}/1-2-3`, site, undefined, undefined, own],
+  ]) {
+    document.baseURI = baseURI;
+    Object.assign(globalThis, { location: { href }, origin });
+    const realtime = createRealtime({ url, WebSocket });
+    realtime.connect();
+    assert.equal(WebSocket.last.url, expected, name);
+    realtime.disconnect();
+  }
+});
+
+test("connect() without any WebSocket names the option", async (t) => {
+  const had = Object.getOwnPropertyDescriptor(globalThis, "WebSocket");
+  delete globalThis.WebSocket;
+  t.after(() => had && Object.defineProperty(globalThis, "WebSocket", had));
+  assert.throws(() => createRealtime({ url: URL_ }).connect(), /the option `WebSocket`/);
+  const shared = createRealtime({ url: URL_, shared: true });
+  const closed = new Promise((resolve) => shared.on(":close", resolve));
+  shared.connect();
+  assert.match((await closed).reason, /the option `WebSocket`/);
+});
+
+test("an error event of the WebSocket class is handled", (t) => {
+  const { WebSocket, realtime, tick } = setup(t);
+  // As with the package `ws`: an event without a listener is thrown.
+  class Strict extends WebSocket {
+    errorListeners = 0;
+
+    addEventListener(type, ...rest) {
+      this.errorListeners += type === "error";
+      super.addEventListener(type, ...rest);
+    }
+  }
+  const strict = createRealtime({ url: URL_, WebSocket: Strict });
+  for (const [client, end] of [[strict, () => WebSocket.last.close()], [strict, () => strict.disconnect()]]) {
+    client.connect();
+    end();
+    assert.equal(WebSocket.last.socket.errorListeners, 1);
+    tick(1000);
+  }
+  realtime.disconnect();
+});
+
+test("only the first frame of a socket says who this is", (t) => {
+  const { WebSocket, realtime, tick } = setup(t);
+  const seen = [];
+  for (const type of ["connected", "*", ":open"]) realtime.on(type, () => seen.push(type));
+  realtime.connect();
+  WebSocket.last.accept();
+  assert.deepEqual(seen.splice(0), [":open", "connected", "*"]);
+  WebSocket.last.frame("connected", { userId: 99, connectionId: "false", role: "admin", heartbeatInterval: 1, heartbeatTimeout: 1 });
+  WebSocket.last.frame("connected");
+  assert.deepEqual([realtime.userId, realtime.connectionId, realtime.role], [7, "fake-1", "editor"]);
+  assert.deepEqual(seen, []);
+  tick(1000);
+  assert.equal(WebSocket.last.sentOf("ping").length, 0);
+  // The server counts these frames as well.
+  WebSocket.last.close();
+  tick(1000);
+  assert.match(WebSocket.last.url, /resume=fake-1,2$/);
+  WebSocket.last.socket.readyState = 1;
+  WebSocket.last.frame("news");
+  WebSocket.last.frame("connected", { userId: 99, connectionId: "late" });
+  assert.equal(realtime.connected, false);
+});
+
+test("frames of the protocol's own types do no harm when they come unasked", async (t) => {
+  const { WebSocket, realtime } = connected(t);
+  const socket = WebSocket.last;
+  const joined = realtime.subscribe("a");
+  const sent = realtime.sendToRoom("a", 1);
+  const types = ["subscribed", "unsubscribed", "pong", "ping", "subscribe", "unsubscribe", "error"];
+  for (const type of [...types, "ack", "gap", "result", "presence", "message", "__proto__"]) {
+    for (const payload of [undefined, null, 5, "text", [], { room: null }, { room: "other" }, { code: 5 }]) {
+      socket.frame(type, payload);
+      socket.frame(type, payload, { id: "unknown", room: 5 });
+    }
+  }
+  assert.deepEqual([realtime.connected, realtime.userId, realtime.rooms], [true, 7, ["a"]]);
+  for (const command of socket.sent) {
+    const type = command.type === "subscribe" ? "subscribed" : command.type;
+    socket.reply(command, type, { room: "a", success: true, content: 1 });
+  }
+  assert.equal((await joined).payload.room, "a");
+  assert.equal((await sent).payload.content, 1);
+});
+
 test("an envelope gets a timestamp and an id", (t) => {
   const { WebSocket, realtime } = connected(t);
   realtime.send({ type: "custom", payload: { a: 1 } });
@@ -75,7 +181,6 @@ test("an envelope gets a timestamp and an id", (t) => {
   assert.deepEqual(WebSocket.last.lastSent, { type: "custom", id: "mine", timestamp: 5 });
   realtime.sendMessage("custom", [1]);
   assert.deepEqual(WebSocket.last.lastSent.payload, [1]);
-  assert.throws(() => realtime.send({ payload: 1 }), TypeError);
 });
 
 test("a reply matches by id and type", async (t) => {

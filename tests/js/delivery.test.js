@@ -54,12 +54,25 @@ test("a queued message is sent as it was when it was queued", (t) => {
   assert.deepEqual(WebSocket.last.lastSent.payload.content, { text: "Hello" });
 });
 
-test("a message that JSON cannot hold throws, and later ones are sent", (t) => {
+test("a message that JSON cannot hold is rejected, and later ones are sent", async (t) => {
   const { WebSocket, realtime, tick } = setup(t);
-  for (const lose of [() => {}, () => WebSocket.last.close()]) {
+  const circular = {};
+  circular.self = circular;
+  const failing = { toJSON: () => { throw new RangeError("Not now."); } };
+  for (const lose of [() => {}, () => WebSocket.last.close(), () => realtime.disconnect()]) {
     lose();
-    assert.throws(() => realtime.sendToRoom("a", 1n), TypeError);
+    await assert.rejects(realtime.sendToRoom("a", circular), TypeError);
+    await assert.rejects(realtime.sendToRoom("a", { deep: [1n] }), TypeError);
+    await assert.rejects(realtime.sendToRoom(1n, "content"), TypeError);
+    await assert.rejects(realtime.sendToRoom("a", failing), RangeError);
+    await assert.rejects(realtime.send({ type: "b", payload: circular }), TypeError);
+    await assert.rejects(realtime.sendMessage("b", 1n), TypeError);
+    for (const wrong of [{ payload: 1 }, { type: 5 }, null, undefined, "text"]) {
+      await assert.rejects(realtime.send(wrong), /An envelope needs a type/);
+    }
   }
+  realtime.connect();
+  assert.equal(realtime.sendToRoom("a", circular).constructor, Promise, "it may be ignored");
   realtime.sendMessage("b");
   tick(1000);
   WebSocket.last.accept();

@@ -14,6 +14,10 @@ export function fakePage(t) {
       removeEventListener.apply(each, args);
     };
   }
+  const navigator = Object.getOwnPropertyDescriptor(globalThis, "navigator");
+  const setOnLine = (onLine) =>
+    Object.defineProperty(globalThis, "navigator", { value: { onLine }, configurable: true });
+  setOnLine(true);
   document.visibilityState = "visible";
   globalThis.document = document;
   globalThis.addEventListener = target.addEventListener;
@@ -22,6 +26,8 @@ export function fakePage(t) {
     delete globalThis.document;
     delete globalThis.addEventListener;
     delete globalThis.removeEventListener;
+    if (navigator) Object.defineProperty(globalThis, "navigator", navigator);
+    else delete globalThis.navigator;
   });
   return {
     get listeners() {
@@ -29,7 +35,15 @@ export function fakePage(t) {
     },
     /** Fires an event of the window. */
     window: (type, rest) => target.dispatchEvent(Object.assign(new Event(type), rest)),
-    online: () => target.dispatchEvent(new Event("online")),
+    online() {
+      setOnLine(true);
+      target.dispatchEvent(new Event("online"));
+    },
+    offline() {
+      setOnLine(false);
+      target.dispatchEvent(new Event("offline"));
+    },
+    setOnLine,
     resume: () => document.dispatchEvent(new Event("resume")),
     show(visibilityState) {
       document.visibilityState = visibilityState;

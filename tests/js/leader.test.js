@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { accept, answerAll, createBrowser, ids, numbers, tabsIn } from "./browser.js";
+import { accept, answerAll, createBrowser, ids, lastAsked, numbers, tabsIn } from "./browser.js";
 import { rest } from "./fake_tabs.js";
 
 for (const [how, end] of [["crashes", "kill"], ["is closed", "hide"]]) {
@@ -257,4 +257,46 @@ test("tabs follow the tab that has the lock, not one that claims to lead", async
   await rest();
   assert.equal(last.sentOf("message").length, 2);
   assert.equal(browser.open.length, 1);
+});
+
+test("a leader whose socket ends with 1001 opens the next one, and no tab hears of a close", async (t) => {
+  const { browser } = createBrowser(t);
+  const { clients, server } = await tabsIn(browser, 3, ["a"]);
+  server.frame("news", 1, { room: "a" });
+  await rest();
+  for (let download = 1; download <= 10; download += 1) {
+    browser.WebSocket.last.close(1001);
+    clients[1].say("message", { room: "a", content: download }, `m${download}`);
+    await rest();
+    assert.equal(browser.sockets.length, download + 1);
+    const [connectionId] = lastAsked(browser).replace("?resume=", "").split(",");
+    assert.match(connectionId, new RegExp(`c${download}$`));
+    await accept(browser);
+    await answerAll(browser.WebSocket.last);
+    assert.deepEqual(browser.WebSocket.last.sentOf("message").map(({ id }) => id).at(-1), `m${download}`);
+  }
+  for (const client of clients) {
+    assert.deepEqual([client.closes, client.connected.length], [[], 11]);
+  }
+});
+
+test("a server that sends 1001 in a loop reaches the tabs, whichever of them leads", async (t) => {
+  const { browser } = createBrowser(t);
+  const { tabs, clients } = await tabsIn(browser, 3);
+  for (let count = 0; count < 11; count += 1) {
+    browser.WebSocket.last.close(1001);
+    await rest();
+    if (count < 10) await accept(browser);
+  }
+  for (const client of clients) assert.deepEqual(client.closes, [[1001, ""]]);
+  assert.equal(browser.sockets.length, 11);
+  for (const tab of tabs.slice(1)) {
+    const client = tab.join();
+    await rest();
+    await accept(browser);
+    browser.WebSocket.last.close(1001);
+    await rest();
+    assert.deepEqual(client.closes, [[1001, ""]]);
+  }
+  assert.equal(browser.sockets.length, 13);
 });

@@ -210,3 +210,110 @@ test("a final close rejects pending subscribe() and keeps the rooms", async (t) 
   WebSocket.last.accept();
   assert.deepEqual(roomsAskedFor(WebSocket.last), ["a", "b"]);
 });
+
+test("a component that leaves does not take the room from another", async (t) => {
+  const { WebSocket, realtime, reconnect } = setup(t);
+  const one = realtime.subscribe("a");
+  const two = realtime.subscribe("a");
+  grant(WebSocket.last, WebSocket.last.lastSent);
+  await Promise.all([one, two]);
+  const { type, payload } = await one.leave();
+  assert.deepEqual([type, payload], ["unsubscribed", { room: "a", success: true }]);
+  await one.leave();
+  assert.deepEqual(realtime.rooms, ["a"]);
+  assert.equal(WebSocket.last.sentOf("unsubscribe").length, 0);
+  reconnect();
+  grant(WebSocket.last, WebSocket.last.lastSent);
+  const left = two.leave();
+  assert.deepEqual(realtime.rooms, []);
+  WebSocket.last.reply(WebSocket.last.lastSent, "unsubscribed", { room: "a", success: true });
+  assert.equal((await left).type, "unsubscribed");
+  assert.equal(two.leave(), left);
+  assert.equal(WebSocket.last.sentOf("unsubscribe").length, 1);
+});
+
+test("the answer to subscribe() has leave(), too, for code that awaits it", async (t) => {
+  const { WebSocket, realtime } = setup(t);
+  const [first, second] = [realtime.subscribe("a"), realtime.subscribe("a")];
+  grant(WebSocket.last, WebSocket.last.lastSent);
+  const [one, two] = [await first, await second];
+  assert.deepEqual(Object.keys(one), ["type", "payload", "timestamp", "id"]);
+  one.leave();
+  first.leave();
+  assert.deepEqual(realtime.rooms, ["a"]);
+  two.leave();
+  assert.deepEqual(realtime.rooms, []);
+});
+
+test("unsubscribe() leaves for all, and older subscriptions do not end newer ones", async (t) => {
+  const { WebSocket, realtime } = setup(t);
+  const [one, two] = [realtime.subscribe("a"), realtime.subscribe("a")];
+  grant(WebSocket.last, WebSocket.last.lastSent);
+  await settled();
+  realtime.unsubscribe("a");
+  assert.deepEqual(realtime.rooms, []);
+  const three = realtime.subscribe("a");
+  for (const old of [one, two]) assert.equal((await old.leave()).type, "unsubscribed");
+  assert.deepEqual(realtime.rooms, ["a"]);
+  three.leave();
+  assert.deepEqual(realtime.rooms, []);
+  assert.equal(WebSocket.last.sentOf("unsubscribe").length, 2);
+});
+
+test("leave() before the answer cancels this subscription only", async (t) => {
+  for (const connect of [true, false]) {
+    const { WebSocket, realtime } = setup(t, { connect });
+    const [one, two] = [realtime.subscribe("a"), realtime.subscribe("a")];
+    one.leave();
+    await assert.rejects(one, { code: "CANCELLED" });
+    if (!connect) {
+      realtime.connect();
+      WebSocket.last.accept();
+    }
+    grant(WebSocket.last, WebSocket.last.lastSent);
+    assert.equal((await two).type, "subscribed");
+    assert.deepEqual(realtime.rooms, ["a"]);
+    t.mock.timers.reset();
+  }
+});
+
+test("a component that mounts, unmounts and mounts again is in the room", async (t) => {
+  const { WebSocket, realtime } = setup(t);
+  const first = realtime.subscribe("a");
+  first.leave();
+  const second = realtime.subscribe("a");
+  const [one, , two] = WebSocket.last.sent;
+  grant(WebSocket.last, one);
+  grant(WebSocket.last, two);
+  await assert.rejects(first, { code: "CANCELLED" });
+  assert.equal((await second).payload.room, "a");
+  assert.deepEqual(realtime.rooms, ["a"]);
+});
+
+test("leave() of a refused subscription leaves no room of others", async (t) => {
+  const { WebSocket, realtime } = setup(t);
+  const refused = realtime.subscribe("a");
+  WebSocket.last.refuse(WebSocket.last.lastSent, "FORBIDDEN");
+  await assert.rejects(refused, { code: "FORBIDDEN" });
+  const granted = realtime.subscribe("a");
+  grant(WebSocket.last, WebSocket.last.lastSent);
+  await granted;
+  assert.equal((await refused.leave()).type, "unsubscribed");
+  assert.deepEqual(realtime.rooms, ["a"]);
+  const wrong = realtime.subscribe(5);
+  await wrong.leave();
+  await assert.rejects(wrong, TypeError);
+});
+
+test("a subscription that had no answer counts until it leaves", async (t) => {
+  const { WebSocket, realtime } = setup(t);
+  const [one, two] = [realtime.subscribe("a"), realtime.subscribe("a")];
+  WebSocket.last.close(4503);
+  await assert.rejects(one, { code: "NOT_CONNECTED" });
+  realtime.connect();
+  WebSocket.last.accept();
+  one.leave();
+  assert.deepEqual(realtime.rooms, ["a"]);
+  two.leave();
+  assert.deepEqual(realtime.rooms, []);
+});

@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { createRealtime } from "../../pm_realtime/browser/client.js";
 import { canShare } from "../../pm_realtime/browser/shared.js";
 import { accept, answerAll, createBrowser, ids, tabsIn } from "./browser.js";
+import { fakePage } from "./fake_page.js";
 import { rest } from "./fake_tabs.js";
 
 test("ten tabs have one socket, and each gets its connected frame", async (t) => {
@@ -201,6 +202,59 @@ test("without locks each tab opens its own socket", async (t) => {
   assert.deepEqual(clients.map(({ connected }) => connected.length), [1, 0]);
 });
 
+test("the ids of the leader's own commands cannot be guessed", async (t) => {
+  const { browser } = createBrowser(t);
+  const { tabs, clients: [one], server } = await tabsIn(browser, 2, ["a", "b"]);
+  tabs[1].kill();
+  one.say("unsubscribe", { room: "b" });
+  tabs[0].dispatchEvent(new Event("unrelated"));
+  await rest();
+  one.say("subscribe", { room: "c" });
+  const other = browser.tab();
+  const client = other.join();
+  client.rooms = ["d", "e"];
+  await rest();
+  await answerAll(server);
+  other.kill();
+  await rest();
+  const sent = server.sentOf("unsubscribe").filter(({ payload }) => "de".includes(payload.room));
+  assert.equal(sent.length, 2);
+  for (const { id } of sent) assert.match(id, /^[0-9a-f]{32}$/);
+  assert.notEqual(sent[0].id, sent[1].id);
+});
+
+test("a hanging attempt of the shared socket starts anew once for all tabs", async (t) => {
+  const { browser, tick } = createBrowser(t);
+  const clients = [browser.tab().join(), browser.tab().join()];
+  await rest();
+  assert.equal(browser.sockets.length, 1);
+  for (const { socket } of clients) socket.reopen();
+  await rest();
+  assert.equal(browser.sockets.length, 2);
+  assert.equal(browser.open.length, 1);
+  await tick(500);
+  clients[1].socket.reopen();
+  await rest();
+  assert.equal(browser.sockets.length, 3);
+  await accept(browser);
+  for (const client of clients) assert.deepEqual([client.connected.length, client.closes], [1, []]);
+  await tick(500);
+  clients[1].socket.reopen();
+  await rest();
+  assert.equal(browser.sockets.length, 3, "a connection stays");
+});
+
+test("a hanging question for the user starts anew", async (t) => {
+  const { browser } = createBrowser(t);
+  const client = browser.tab().join(true);
+  await rest();
+  client.socket.reopen();
+  await rest();
+  assert.equal(browser.sockets.length, 2);
+  await accept(browser);
+  assert.equal(client.connected.length, 1);
+});
+
 test("a thousand tabs leave nothing behind", async (t) => {
   const { browser } = createBrowser(t);
   for (let count = 0; count < 1000; count += 1) {
@@ -216,7 +270,7 @@ test("a thousand tabs leave nothing behind", async (t) => {
 });
 
 /** Clients of this page, which acts as one of the fake tabs. */
-async function clientsIn(t, { navigator, BroadcastChannel, WebSocket }, count) {
+async function clientsIn(t, { navigator, BroadcastChannel, WebSocket }, count, given = {}) {
   for (const [name, value] of Object.entries({ navigator, BroadcastChannel })) {
     const real = Object.getOwnPropertyDescriptor(globalThis, name);
     Object.defineProperty(globalThis, name, { value, configurable: true });
@@ -225,7 +279,7 @@ async function clientsIn(t, { navigator, BroadcastChannel, WebSocket }, count) {
       if (real) Object.defineProperty(globalThis, name, real);
     });
   }
-  const options = { url: "ws://site.test/", shared: "anna", WebSocket };
+  const options = { url: "ws://site.test/", shared: "anna", WebSocket, ...given };
   const clients = Array.from({ length: count }, () => createRealtime(options));
   for (const client of clients) client.connect();
   await rest();
@@ -255,4 +309,49 @@ test("a tab that waits to reconnect joins as soon as another tab has the socket"
   realtime.disconnect();
   await rest();
   assert.equal(browser.channels.size, 1);
+});
+
+test("a tab that rests joins as soon as another tab has the socket", async (t) => {
+  const { browser, tick } = createBrowser(t);
+  const [realtime] = await clientsIn(t, browser.tab(), 1, { maxReconnectAttempts: 0 });
+  await accept(browser);
+  browser.WebSocket.last.close(1006);
+  await rest();
+  assert.equal(realtime.status, "stopped");
+  await tick(60_000);
+  assert.equal(browser.sockets.length, 1);
+  browser.tab().join("anna", "ws://site.test/?resume=");
+  await rest();
+  await accept(browser);
+  assert.deepEqual([realtime.status, realtime.connectionId], ["connected", "c2"]);
+});
+
+test("tabs that were replaced wait until one of them becomes visible, and then share its socket", async (t) => {
+  const { browser, tick } = createBrowser(t);
+  const page = fakePage(t);
+  const [front, back] = await clientsIn(t, browser.tab(), 2);
+  await accept(browser);
+  browser.WebSocket.last.close(4502);
+  await rest();
+  await tick(60_000);
+  assert.deepEqual([browser.sockets.length, front.closeCode, back.closeCode], [1, 4502, 4502]);
+  back.disconnect();
+  page.show("hidden");
+  page.show("visible");
+  await rest();
+  assert.equal(browser.sockets.length, 2);
+  await accept(browser);
+  assert.deepEqual([front.status, back.status], ["connected", "stopped"]);
+});
+
+test("a tab that was replaced and stays visible joins the socket of another tab", async (t) => {
+  const { browser } = createBrowser(t);
+  const [realtime] = await clientsIn(t, browser.tab(), 1);
+  await accept(browser);
+  browser.WebSocket.last.close(4502);
+  await rest();
+  browser.tab().join("anna", "ws://site.test/?resume=");
+  await rest();
+  await accept(browser);
+  assert.deepEqual([realtime.status, browser.open.length], ["connected", 1]);
 });

@@ -19,6 +19,7 @@ import type {
   ErrorPayload,
   EventName,
   EventOf,
+  Leave,
   MessagePayload,
   NotificationPayload,
   Realtime,
@@ -30,6 +31,7 @@ import type {
   Status,
   StatusDetail,
   Store,
+  Subscription,
   UnsubscribedPayload,
   UserId,
 } from "@pm-realtime/client";
@@ -113,7 +115,10 @@ const name: EventName = "anything";
 async function use(): Promise<void> {
   realtime.connect();
   const left: Envelope<UnsubscribedPayload> = await realtime.unsubscribe("a");
-  const joined: Envelope<RoomPayload> = await realtime.subscribe("a");
+  const subscription: Subscription = realtime.subscribe("a");
+  const joined: Envelope<RoomPayload> & Leave = await subscription;
+  await joined.leave();
+  same<Awaited<ReturnType<typeof subscription.leave>>, Envelope<UnsubscribedPayload>>(true);
   const { payload } = await realtime.sendToRoom("a", { text: "hi" });
   same<typeof payload.content, { text: string }>(true);
   const milliseconds: number = await realtime.ping();
@@ -152,7 +157,7 @@ async function setup(): Promise<RealtimeRefs> {
   same<Awaited<ReturnType<typeof socket.ping>>, number>(true);
   const { connect, disconnect, send, sendMessage, subscribe, unsubscribe } = useWebSocket();
   connect();
-  await subscribe("a");
+  await subscribe("a").leave();
   await send({ type: "ping" });
   await sendMessage("mine", 1);
   await unsubscribe("a");

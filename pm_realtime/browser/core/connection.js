@@ -1,14 +1,15 @@
-import { CloseCode, mayReconnect } from "../constants.js";
+import { CloseCode, MessageType, mayReconnect } from "../constants.js";
 import { createBackoff } from "./backoff.js";
-import { observePage } from "./page.js";
+import { createGoingAway, GOING_AWAY, STABLE_AFTER_MS } from "./going_away.js";
+import { isOffline, observePage, pageAddress } from "./page.js";
 import { openSharedSocket } from "./shared_loader.js";
 import { ABNORMAL_CLOSE, openSocket } from "./socket.js";
 
-/** A connection that ends sooner counts as one more failed attempt in a row. */
-const STABLE_AFTER_MS = 5_000;
-
 /** A loss so soon after waking up happened during the sleep. */
 const JUST_WOKEN_MS = 5_000;
+
+/** How often a client that has no network looks if there is one, in case no event says so. */
+const OFFLINE_CHECK_MS = 1_000;
 
 /**
  * Keeps one socket open: if it is lost, opens the next.
@@ -23,7 +24,12 @@ export function createConnection(settings, hooks) {
   let status = "stopped";
   // Stopped after too many attempts; goes on when the page wakes up.
   let resting = false;
+  // Stopped by a newer connection of the user; goes on when the page becomes visible.
+  let replaced = false;
+  // The server can be reached although the browser says that it is offline, as on localhost.
+  let reachableOffline = false;
   let attempts = 0;
+  let connectedAt = Infinity;
   let wokenAt = -Infinity;
   let retryTimer = null;
   let stableTimer = null;
@@ -31,6 +37,7 @@ export function createConnection(settings, hooks) {
   // The id of the last connection, and the number of frames that were read on it.
   let resumePosition = [];
   const nextDelay = createBackoff();
+  const goingAway = createGoingAway();
 
   function setStatus(next, detail = {}) {
     status = next;
@@ -39,6 +46,7 @@ export function createConnection(settings, hooks) {
 
   function open() {
     clearTimeout(retryTimer);
+    connectedAt = Infinity;
     socket = (settings.shared ? openSharedSocket : openSocket)({
       shared: settings.shared,
       sharedModule: settings.sharedModule,
@@ -49,17 +57,30 @@ export function createConnection(settings, hooks) {
       onFrame,
       onHealthy: hooks.onHealthy,
       onClose: onLost,
-      onWake: () => status === "waiting" && attempt(),
+      onUp,
     });
     stopObserving ??= observePage({ onWake, onOffline: () => socket?.suspect(false), onHide });
+    replaced = false;
     setStatus("connecting");
+  }
+
+  /** Another tab has a socket that this one can share. */
+  function onUp() {
+    if (status === "waiting" || (status === "stopped" && (resting || replaced))) retry();
+  }
+
+  /** An attempt that nobody asked for, as soon as there is a network. */
+  function retry() {
+    clearTimeout(retryTimer);
+    if (isOffline() && !reachableOffline) retryTimer = setTimeout(retry, OFFLINE_CHECK_MS);
+    else attempt();
   }
 
   function attempt() {
     try {
       open();
     } catch (error) {
-      if (status === "stopped" && !resting) throw error;
+      if (status === "stopped" && !resting && !replaced) throw error;
       onLost(ABNORMAL_CLOSE, error.message, error);
     }
   }
@@ -70,6 +91,8 @@ export function createConnection(settings, hooks) {
       attempts = 0;
     }, STABLE_AFTER_MS);
     status = "connected";
+    connectedAt = Date.now();
+    reachableOffline ||= isOffline();
     resumePosition = [envelope.payload?.connectionId, 0];
     // Before the handlers of the page, so that their messages come after the rooms and the queue.
     hooks.onConnected(envelope);
@@ -79,14 +102,18 @@ export function createConnection(settings, hooks) {
 
   function onFrame(envelope) {
     resumePosition[1] += status === "connected";
-    hooks.onFrame(envelope);
+    // Only the first frame says who this is.
+    if (envelope.type !== MessageType.CONNECTED) hooks.onFrame(envelope);
   }
 
   function onLost(code, reason, error) {
     clearTimeout(stableTimer);
     socket = null;
     if (error || !settings.reconnect || !mayReconnect(code)) {
+      replaced = !error && settings.reconnect && code === CloseCode.REPLACED;
       settle("stopped", { code, reason, ...(error && { error }) });
+    } else if (code === GOING_AWAY) {
+      wait(goingAway.delay(Date.now() - connectedAt, settings.reconnectDelay), code, reason);
     } else if (attempts >= settings.maxReconnectAttempts) {
       settle("stopped", { code, reason, resting: true });
     } else {
@@ -95,9 +122,13 @@ export function createConnection(settings, hooks) {
       const drawn = nextDelay(attempts, settings.reconnectDelay);
       const delay = atOnce ? 0 : drawn;
       attempts += 1;
-      retryTimer = setTimeout(attempt, delay);
-      settle("waiting", { code, reason, delay });
+      wait(delay, code, reason);
     }
+  }
+
+  function wait(delay, code, reason) {
+    retryTimer = setTimeout(retry, delay);
+    settle("waiting", { code, reason, delay });
   }
 
   function settle(next, rest) {
@@ -119,18 +150,22 @@ export function createConnection(settings, hooks) {
   }
 
   function stop() {
+    resumePosition = [];
+    if (replaced) return;
     stopObserving?.();
     stopObserving = null;
-    resumePosition = [];
   }
 
-  function onWake() {
+  function onWake({ shown, online }) {
+    // A page that stays visible would push out the connection that has replaced its own.
+    if (replaced && !shown) return;
     wokenAt = Date.now();
     if (status === "connected") {
       socket.suspect(true);
     } else {
       attempts = 0;
-      if (status !== "connecting") attempt();
+      if (status !== "connecting") retry();
+      else if (online) socket.reopen();
     }
   }
 
@@ -157,7 +192,11 @@ export function createConnection(settings, hooks) {
 
     disconnect() {
       drop();
-      if (status === "stopped" && !resting) return;
+      replaced = false;
+      if (status === "stopped" && !resting) {
+        stop();
+        return;
+      }
       settle("stopped", { code: 1000, reason: "" });
     },
 
@@ -171,7 +210,7 @@ export function createConnection(settings, hooks) {
 
 /** The WebSocket address; a path, or nothing, is on the page's own host. */
 function resolveUrl(url) {
-  const base = globalThis.location?.href;
+  const base = pageAddress();
   if (!url && !base) throw new TypeError("Outside a page createRealtime needs the option `url`.");
   const resolved = new URL(url ?? "/api/ws", base);
   resolved.protocol = resolved.protocol.replace("http", "ws");

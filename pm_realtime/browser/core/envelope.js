@@ -1,7 +1,13 @@
+import { MessageType } from "../constants.js";
+
 /** The envelope with a timestamp and an id. */
 export function complete(envelope) {
   return { ...envelope, timestamp: envelope.timestamp ?? Date.now(), id: envelope.id ?? newId() };
 }
+
+/** The answer to an `unsubscribe` that the server need not hear of. */
+export const unsubscribed = (room) =>
+  complete({ type: MessageType.UNSUBSCRIBED, payload: { room, success: true } });
 
 /** The envelopes in a frame, which holds one or an array of them. */
 export function decode(data) {

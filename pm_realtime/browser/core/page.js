@@ -4,9 +4,9 @@ const SLEEP_GAP_MS = 5_000;
 /**
  * Observes events that may break the connection. Returns a function that ends this.
  *
- * `onWake()`: the page is awake, visible or online again. `onOffline()`: the network is gone.
- * `onHide()`: the user leaves the page; if it comes back, `onWake()` says so. Outside a page
- * nothing is observed.
+ * `onWake({ shown, online })`: the page is awake. `shown`: it was hidden and is visible now;
+ * `online`: the network is back. `onOffline()`: the network is gone. `onHide()`: the user leaves the
+ * page; if it comes back, `onWake` says so. Outside a page nothing is observed.
  *
  * No event tells that the machine slept, and timers may stand still meanwhile. A clock therefore
  * looks for gaps in time. Hidden tabs have slow timers, so their gaps do not count.
@@ -15,22 +15,28 @@ export function observePage({ onWake, onOffline, onHide }) {
   const { document } = globalThis;
   if (!document) return () => {};
   let seenAt = Date.now();
+  const isHidden = () => document.visibilityState === "hidden";
+  let wasHidden = isHidden();
 
-  const whenVisible = () => document.visibilityState !== "hidden" && onWake();
+  function onVisibility() {
+    const shown = wasHidden;
+    wasHidden = isHidden();
+    if (!wasHidden) onWake({ shown });
+  }
 
   const clock = setInterval(() => {
     const gap = Date.now() - seenAt;
     seenAt = Date.now();
-    if (gap > SLEEP_GAP_MS) whenVisible();
+    if (gap > SLEEP_GAP_MS && !isHidden()) onWake({});
   }, TICK_MS);
 
   const listeners = [
-    [globalThis, "online", onWake],
+    [globalThis, "online", () => onWake({ online: true })],
     [globalThis, "offline", onOffline],
     [globalThis, "pagehide", onHide],
-    [globalThis, "pageshow", ({ persisted }) => persisted && onWake()],
-    [document, "resume", onWake],
-    [document, "visibilitychange", whenVisible],
+    [globalThis, "pageshow", ({ persisted }) => persisted && onWake({ shown: true })],
+    [document, "resume", () => onWake({})],
+    [document, "visibilitychange", onVisibility],
   ];
   for (const [target, type, listener] of listeners) target.addEventListener(type, listener);
 
@@ -39,3 +45,20 @@ export function observePage({ onWake, onOffline, onHide }) {
     for (const [target, type, listener] of listeners) target.removeEventListener(type, listener);
   };
 }
+
+/** Says if the browser knows that it has no network. Only `false` is reliable. */
+export const isOffline = () => globalThis.navigator?.onLine === false;
+
+/**
+ * The address that the client's own `url` is relative to; undefined outside a page. It is always on
+ * the page's host: not on that of a `<base>`, which may be a CDN. Frames with `srcdoc`, empty
+ * pop-ups and `blob:` pages belong to the page that made them.
+ */
+export function pageAddress() {
+  const { location, origin, document } = globalThis;
+  const base = document?.baseURI;
+  const own = [location?.href, origin, location?.origin, base].find(isOfWeb);
+  return own && isOfWeb(base) && new URL(base).origin === new URL(own).origin ? base : own;
+}
+
+const isOfWeb = (address) => /^https?:/.test(address);

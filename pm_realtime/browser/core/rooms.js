@@ -1,19 +1,21 @@
 import { TEMPORARY_ERRORS } from "../constants.js";
 import { backoffDelay, LONGEST_TIMER_MS } from "./backoff.js";
+import { unsubscribed } from "./envelope.js";
 import { RealtimeError } from "./errors.js";
-import { createDeferred, ignorable } from "./promises.js";
+import { createDeferred } from "./promises.js";
 
 /** The first retry comes up to this long after `retryAfter`. The bound then doubles. */
 export const RETRY_SPREAD_MS = 250;
 
 /**
  * The rooms that the page wants to be in, over all connections. `ask(room)` sends a `subscribe` and
- * returns its reply.
+ * returns its reply. `leave(room)` sends an `unsubscribe` and returns its reply.
  *
- * An entry has: `reply`, the reply it waits for; `deferred`, the promise of `want()`; `joined`, if
- * it was ever in the room; `failures` in a row on this connection; `timer` of the next retry.
+ * An entry has: `uses`, the number of subscriptions; `reply`, the reply it waits for; `deferred`,
+ * the promise of its subscriptions; `joined`, if it was ever in the room; `failures` in a row on
+ * this connection; `timer` of the next retry.
  */
-export function createRooms(ask) {
+export function createRooms({ ask, leave }) {
   const wanted = new Map();
   let connected = false;
 
@@ -67,6 +69,13 @@ export function createRooms(ask) {
     wanted.forEach(stopTimer);
   }
 
+  /** One subscription ends. */
+  function release(room, entry) {
+    entry.uses -= 1;
+    if (wanted.get(room) === entry && entry.uses === 0) return leave(room);
+    return Promise.resolve(unsubscribed(room));
+  }
+
   function settle(entry, verb, value) {
     const { deferred } = entry;
     entry.deferred = null;
@@ -78,17 +87,30 @@ export function createRooms(ask) {
       return [...wanted.keys()];
     },
 
-    /** A promise of the server's answer, which may come on a later connection. */
+    /**
+     * A promise of the server's answer, which may come on a later connection. Promise and answer
+     * have `leave()`, which leaves the room unless others have subscribed to it as well.
+     */
     want(room) {
+      const own = createDeferred();
       if (typeof room !== "string") {
-        return ignorable(Promise.reject(new TypeError("A room is named by a string.")));
+        own.reject(new TypeError("A room is named by a string."));
+        return withLeave(own.promise, async () => unsubscribed(room));
       }
       const entry = wanted.get(room) ?? newEntry();
       wanted.set(room, entry);
       entry.deferred ??= createDeferred();
-      const { promise } = entry.deferred;
+      entry.uses += 1;
+      let left;
+      const leaveOnce = () => {
+        own.reject(new RealtimeError("CANCELLED"));
+        left ??= release(room, entry);
+        return left;
+      };
+      const resolve = (envelope) => own.resolve(withLeave({ ...envelope }, leaveOnce));
+      entry.deferred.promise.then(resolve, own.reject);
       if (connected && entry.reply === null && entry.timer === null) join(room);
-      return promise;
+      return withLeave(own.promise, leaveOnce);
     },
 
     /** The room is not wanted any more. `byServer` is ignored while a `subscribe` is pending. */
@@ -122,7 +144,11 @@ export function createRooms(ask) {
   };
 }
 
-const newEntry = () => ({ reply: null, deferred: null, joined: false, failures: 0, timer: null });
+function newEntry() {
+  return { uses: 0, reply: null, deferred: null, joined: false, failures: 0, timer: null };
+}
+
+const withLeave = (target, leave) => Object.defineProperty(target, "leave", { value: leave });
 
 function isTemporary({ code }) {
   return code === "TIMEOUT" || TEMPORARY_ERRORS.includes(code);

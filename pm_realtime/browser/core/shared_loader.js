@@ -29,5 +29,6 @@ export function openSharedSocket(options, load = loadShared) {
     },
 
     suspect: (woken) => tab?.suspect(woken),
+    reopen: () => tab?.reopen(),
   };
 }

@@ -8,22 +8,46 @@ export const ABNORMAL_CLOSE = 1006;
 /** How long a socket may take to open and send its `connected` frame. */
 const CONNECT_TIMEOUT_MS = 15_000;
 
+const NO_WEBSOCKET =
+  "There is no WebSocket here. Pass a class, such as that of the package `ws`, in the option " +
+  "`WebSocket`. Node has one from version 22.";
 const NORMAL_CLOSE = 1000;
 const CLOSING = 2;
 
 /**
  * One WebSocket, from opening to closing. Throws the errors of the `WebSocket` constructor.
  *
- * `onConnected(envelope)` gets the `connected` frame, `onFrame(envelope)` all others.
+ * `onConnected(envelope)` gets the `connected` frame, which is the first, `onFrame(envelope)` all
+ * others.
  * `onHealthy()` comes when messages that `send` refused may be sent. `onClose(code, reason)` comes
  * once, and not at all after `close()`.
  */
 export function openSocket(options) {
   const { url, protocols, WebSocket, onConnected, onFrame, onHealthy, onClose } = options;
-  const socket = new WebSocket(url, protocols ?? [BATCH_SUBPROTOCOL, SUBPROTOCOL]);
+  if (typeof WebSocket !== "function") throw new TypeError(NO_WEBSOCKET);
+  let socket;
+  let opening;
+  // The type of the first frame.
+  let firstType;
   let over = false;
   let heartbeat = null;
-  const opening = setTimeout(giveUp, CONNECT_TIMEOUT_MS);
+  open();
+
+  function open() {
+    const opened = new WebSocket(url, protocols ?? [BATCH_SUBPROTOCOL, SUBPROTOCOL]);
+    opened.addEventListener("message", ({ data }) => {
+      if (socket === opened) decode(data).forEach(receive);
+    });
+    opened.addEventListener("close", ({ code, reason }) => {
+      if (over || socket !== opened) return;
+      end();
+      onClose(code, reason);
+    });
+    // In Node, an `error` event that nobody handles ends the process. The `close` event says all.
+    opened.addEventListener("error", () => {});
+    opening = setTimeout(giveUp, CONNECT_TIMEOUT_MS);
+    socket = opened;
+  }
 
   function end() {
     over = true;
@@ -60,7 +84,9 @@ export function openSocket(options) {
   function receive(envelope) {
     if (over) return;
     heartbeat?.received(envelope);
-    if (envelope.type === MessageType.CONNECTED) {
+    const isFirst = firstType === undefined;
+    firstType ??= envelope.type;
+    if (isFirst && firstType === MessageType.CONNECTED) {
       clearTimeout(opening);
       startHeartbeat(envelope.payload ?? {});
       onConnected(envelope);
@@ -68,14 +94,6 @@ export function openSocket(options) {
       onFrame(envelope);
     }
   }
-
-  socket.addEventListener("message", ({ data }) => decode(data).forEach(receive));
-
-  socket.addEventListener("close", ({ code, reason }) => {
-    if (over) return;
-    end();
-    onClose(code, reason);
-  });
 
   const isHealthy = () => heartbeat?.healthy ?? true;
 
@@ -96,5 +114,21 @@ export function openSocket(options) {
 
     /** Pings the server. `woken`: the page has slept, so the answer has to come soon. */
     suspect: (woken) => heartbeat?.suspect(woken),
+
+    /** The network is back: an attempt that is under way may hang, so it starts anew. */
+    reopen() {
+      if (over || firstType !== undefined) return;
+      const hanging = socket;
+      socket = null;
+      clearTimeout(opening);
+      // First, as Firefox opens one socket to a server after another.
+      hanging.close();
+      try {
+        open();
+      } catch (error) {
+        end();
+        onClose(ABNORMAL_CLOSE, error.message, error);
+      }
+    },
   };
 }

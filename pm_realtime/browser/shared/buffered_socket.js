@@ -56,6 +56,7 @@ export function openBufferedSocket({ url, protocols, WebSocket }, resumePosition
     close: (code) => socket.close(code),
 
     suspect: (woken) => socket.suspect(woken),
+    reopen: () => socket.reopen(),
   };
 }
 
@@ -64,6 +65,6 @@ function tryToOpen(options) {
     return openSocket(options);
   } catch (error) {
     options.onClose(ABNORMAL_CLOSE, error.message, error);
-    return { healthy: true, send: () => false, close() {}, suspect() {} };
+    return { healthy: true, send: () => false, close() {}, suspect() {}, reopen() {} };
   }
 }

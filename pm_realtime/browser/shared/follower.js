@@ -121,6 +121,7 @@ export function createFollower(options) {
   }
 
   const kinds = {
+    __proto__: null,
     leader({ leader: next }) {
       leader = next;
       join();
@@ -177,7 +178,7 @@ export function createFollower(options) {
       // Frames for other tabs count as read, too: the next leader need not get them again.
       if (message.kind === "frame" && message.leader === opened) position = message.position;
       const isForThis = !message.to || message.to.includes(id);
-      if (isForThis && Object.hasOwn(kinds, message.kind)) kinds[message.kind](message);
+      if (isForThis) kinds[message.kind]?.(message);
     },
   };
 }

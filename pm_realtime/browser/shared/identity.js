@@ -11,7 +11,8 @@ import { requestLock } from "./locks.js";
  *
  * `onUser({ userId, socket, done })`: `socket` is the one that asked, to be used or closed before
  * `done()` lets the next tab ask; null if it had `who`. `onFailed(code, reason, error)`: there was
- * no connection. `onDenied()`: the browser gives no locks. Returns a function that cancels this.
+ * no connection. `onDenied()`: the browser gives no locks. The result has `cancel()`, and
+ * `reopen()` as a socket has.
  */
 export function identify({ endpoint, locks, onUser, onFailed, onDenied }) {
   let socket = null;
@@ -44,10 +45,14 @@ export function identify({ endpoint, locks, onUser, onFailed, onDenied }) {
     });
   }
 
-  return () => {
-    over = true;
-    lock.release();
-    socket?.close();
+  return {
+    cancel() {
+      over = true;
+      lock.release();
+      socket?.close();
+    },
+
+    reopen: () => socket?.reopen(),
   };
 }
 

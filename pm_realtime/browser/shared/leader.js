@@ -1,4 +1,6 @@
 import { MessageType } from "../constants.js";
+import { GOING_AWAY } from "../core/going_away.js";
+import { isOffline } from "../core/page.js";
 import { openBufferedSocket } from "./buffered_socket.js";
 import { withoutResumed } from "./follower.js";
 import { createRouter } from "./router.js";
@@ -9,15 +11,19 @@ const KEEP_FRAMES_MS = 5_000;
 /** The code with which a leader closes the socket if another tab is to go on with it. */
 const HANDOVER_CODE = 4000;
 
+/** All tabs ask for a new attempt when the network is back. The first one counts. */
+const REOPEN_INTERVAL_MS = 500;
+
 /**
  * The tab that holds the real socket for all tabs, its own included.
  *
  * `post(message)` reaches every tab. `observeTab(tab, onGone)` tells when a tab died, and returns a
  * function that ends this. `onIdle()` comes when the last tab has left. `socket` is open already, or
  * null: then a new one resumes `position`. `fencing` lets it act only while it is the leader.
+ * `goingAway` says if it may open the next socket before the tabs hear of the end of the last one.
  */
-export function createLeader({ id, endpoint, socket = null, position = [], fencing, ...hooks }) {
-  const { post, observeTab, onIdle } = hooks;
+export function createLeader({ id, endpoint, socket = null, position = [], ...hooks }) {
+  const { post, observeTab, onIdle, fencing, goingAway } = hooks;
   // `closed`: the tab was told that the socket closed, and is about to leave.
   const tabs = new Map();
   // The ids of messages that came again, because the last leader may have sent them already.
@@ -26,6 +32,7 @@ export function createLeader({ id, endpoint, socket = null, position = [], fenci
   let connected = null;
   let connectedAt = 0;
   let listening = false;
+  let reopenedAt = -Infinity;
   // Frames for rooms and for all tabs, as long as a tab that joins may need them.
   let recent = [];
   // Messages that came while the socket is suspect.
@@ -56,10 +63,15 @@ export function createLeader({ id, endpoint, socket = null, position = [], fenci
       say("healthy", { to: null });
     },
     onClose(code, reason, error) {
+      const lived = connected ? Date.now() - connectedAt : 0;
       socket = null;
       listening = false;
       connected = null;
       held = [];
+      if (code === GOING_AWAY && !isOffline() && goingAway.delay(lived) === 0) {
+        listen();
+        return;
+      }
       for (const tab of tabs.values()) tab.closed = true;
       // The error may concern this page alone, so the others are not told of it.
       const others = [...tabs.keys()].filter((tab) => tab !== id);
@@ -106,10 +118,14 @@ export function createLeader({ id, endpoint, socket = null, position = [], fenci
       if (isNew && rooms) catchUp(tab, rooms);
     } else if (!listening) {
       // Only now there is a tab for the frames that came so far.
-      listening = true;
-      socket ??= openBufferedSocket(endpoint, position);
-      socket.listen(listener);
+      listen();
     }
+  }
+
+  function listen() {
+    listening = true;
+    socket ??= openBufferedSocket(endpoint, position);
+    socket.listen(listener);
   }
 
   function catchUp(tab, rooms) {
@@ -150,11 +166,18 @@ export function createLeader({ id, endpoint, socket = null, position = [], fenci
     if (socket?.healthy) say("healthy", { to: [from] });
   }
 
+  function reopen() {
+    if (Date.now() - reopenedAt < REOPEN_INTERVAL_MS) return;
+    reopenedAt = Date.now();
+    socket?.reopen();
+  }
+
   function receive(message) {
     const { kind, from, to } = message;
     if (kind === "join") join(from, message.rooms);
     else if (kind === "leave") leave(from);
     else if (kind === "check") check(message);
+    else if (kind === "reopen") reopen();
     else if (kind === "settled" && to === id) settle(from);
     else if (kind === "send" && to === id) take(message);
     else if (kind === "ask" && (to === id || to === null)) say("here", { to: [from] });

@@ -1,4 +1,5 @@
 import { ErrorCode, MessageType } from "../constants.js";
+import { newId } from "../core/envelope.js";
 
 /** How long the server's `subscribed` also answers other tabs that ask for the room. */
 const FRESH_MS = 5_000;
@@ -16,7 +17,6 @@ export function createRouter(now = Date.now) {
   const asking = new Map();
   // By the id of a command, the tabs that wait for the reply, in order; null for our own commands.
   const pending = new Map();
-  let count = 0;
 
   function expect(tab, id) {
     if (id === undefined) return;
@@ -132,7 +132,7 @@ export function createRouter(now = Date.now) {
     for (const name of names) {
       const { tabs, asking: asked, granted } = rooms.get(name);
       if (!tabs.has(tab) || !leaveRoom(tab, name) || !(asked || granted)) continue;
-      const id = `shared:${(count += 1)}`;
+      const id = newId();
       expect(null, id);
       const type = MessageType.UNSUBSCRIBE;
       effects.push({ send: { type, payload: { room: name }, timestamp: now(), id } });

@@ -1,3 +1,4 @@
+import { createGoingAway, GOING_AWAY } from "../core/going_away.js";
 import { newId } from "../core/envelope.js";
 import { createBus } from "./bus.js";
 import { createFencing } from "./fencing.js";
@@ -5,6 +6,9 @@ import { createFollower } from "./follower.js";
 import { createLeader } from "./leader.js";
 import { createLiveness } from "./liveness.js";
 import { requestLock } from "./locks.js";
+
+// By page: a server that sends this code again and again may see one leader after another.
+const goneAway = new WeakMap();
 
 /**
  * One of the tabs that share the socket `name`: always a follower, and the leader as well while it
@@ -20,6 +24,8 @@ export function createTab(options, page) {
   const { locks } = page.navigator;
   const lockOf = (tab) => `${name} tab ${tab}`;
   const leaderLock = `${name} leader`;
+  const goingAway = goneAway.get(page) ?? createGoingAway();
+  goneAway.set(page, goingAway);
   let { socket = null, done } = options;
   let leader = null;
   let leadership = null;
@@ -116,7 +122,7 @@ export function createTab(options, page) {
     const ownTerm = term;
     const say = (message) => bus.post({ ...message, term: ownTerm });
     const leaderHooks = { post: say, observeTab, onIdle };
-    leader = createLeader({ id, endpoint, socket, position, fencing, ...leaderHooks });
+    leader = createLeader({ id, endpoint, socket, position, fencing, goingAway, ...leaderHooks });
     socket = null;
     done?.();
   }
@@ -140,6 +146,8 @@ export function createTab(options, page) {
     if (message.leader !== id) {
       liveness.seen();
       if (leader) fencing.contest();
+      // That leader has taken its socket up again often enough for all.
+      if (message.kind === "close" && message.code === GOING_AWAY) goingAway.spend();
     }
     if (!left) follower.receive(message);
   }
@@ -226,5 +234,7 @@ export function createTab(options, page) {
       bus.post({ kind: "check", from: id, woken });
       liveness.probe();
     },
+
+    reopen: () => bus.post({ kind: "reopen", from: id }),
   };
 }

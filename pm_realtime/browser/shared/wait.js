@@ -1,8 +1,8 @@
 /**
- * For a tab that lost the shared socket: calls `onWake()` when another tab has one again. Returns a
+ * For a tab that lost the shared socket: calls `onUp()` when another tab has one again. Returns a
  * function that ends the wait.
  */
-export function waitForSocket(name, onWake, page) {
+export function waitForSocket(name, onUp, page) {
   const channel = new page.BroadcastChannel(name);
 
   function stop() {
@@ -13,7 +13,7 @@ export function waitForSocket(name, onWake, page) {
   channel.onmessage = ({ data }) => {
     if (data.kind !== "up") return;
     stop();
-    onWake?.();
+    onUp?.();
   };
   page.addEventListener?.("pagehide", stop, true);
   return stop;

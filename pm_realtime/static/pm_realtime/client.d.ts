@@ -12,8 +12,6 @@ export interface Envelope<P = unknown> {
   id?: string;
   /** The room that the message came through. */
   room?: string;
-  /** The position in the room's history, if the room has one. */
-  offset?: number;
   /** On a message that may have arrived before: its number on the last connection. */
   resent?: number;
 }
@@ -96,7 +94,8 @@ export interface RealtimeMessages {
  * - `connecting`: a socket is opening.
  * - `connected`: the server's `connected` frame has arrived.
  * - `waiting`: lost; the client tries again by itself.
- * - `stopped`: not connected, and the client does not try, except after a rest (`resting`).
+ * - `stopped`: not connected, and the client does not try, except after a rest (`resting`) or the
+ *   close code 4502.
  */
 export type Status = "connecting" | "connected" | "waiting" | "stopped";
 
@@ -105,7 +104,10 @@ export interface StatusDetail {
   /** The close code, with `waiting` and `stopped`. */
   code?: number;
   reason?: string;
-  /** Milliseconds until the next attempt, with `waiting`; 0 if the user left the page. */
+  /**
+   * Milliseconds until the next attempt, with `waiting`; 0 if the user left the page, and after
+   * 1001, with which Firefox closes when a navigation or a download starts.
+   */
   delay?: number;
   /**
    * With `stopped`: `maxReconnectAttempts` have failed. The client goes on after `connect()`, when
@@ -117,7 +119,10 @@ export interface StatusDetail {
 }
 
 export interface CloseDetail {
-  /** 4001 also if the server did not answer this client; 1000 after `disconnect()`. */
+  /**
+   * 4001 also if the server did not answer this client; 1000 after `disconnect()`. After 4502 the
+   * client connects again when the page becomes visible, although `willReconnect` is false.
+   */
   code: number;
   /** The code's name in `CloseCode`, such as `SESSION_ENDED`; null if it has none. */
   name: string | null;
@@ -136,7 +141,8 @@ export interface CloseDetail {
 
 /**
  * Events of the client itself. Their names begin with a colon. A frame whose type begins with a
- * colon reaches only the handlers of "*". Those get frames only.
+ * colon reaches only the handlers of "*". Those get frames only. A `connected` frame counts only as
+ * the first of a connection; later ones are ignored.
  */
 export interface RealtimeEvents {
   /** Connected. The wanted rooms were asked for, and the queue was sent. */
@@ -170,7 +176,10 @@ export interface RealtimeOptions {
   maxReconnectAttempts?: number;
   /** Bound of the first random wait in ms. It doubles with each attempt up to 30 s. Default: 1000. */
   reconnectDelay?: number;
-  /** An address (ws:, wss:, http:, https:) or a path on this host. Default: "/api/ws". */
+  /**
+   * An address (ws:, wss:, http:, https:) or a path on the page's host. Default: "/api/ws". Outside
+   * a page only an address works.
+   */
   url?: string;
   /** Subprotocols to offer instead of `pm-realtime.v1.batch` and `pm-realtime.v1`. */
   protocols?: string | string[];
@@ -180,7 +189,7 @@ export interface RealtimeOptions {
   shared?: boolean | string;
   /** Log messages and statuses to the console. Default: false. */
   debug?: boolean;
-  /** The class to use instead of the global one. */
+  /** The class to use instead of the global one, which Node has from version 22. */
   WebSocket?: typeof globalThis.WebSocket;
 }
 
@@ -203,6 +212,18 @@ export interface Store<T> {
   getSnapshot(): Readonly<T>;
 }
 
+/** Ends one subscription. */
+export interface Leave {
+  /**
+   * Leaves the room, unless others have subscribed to it as well. If the answer to `subscribe` has
+   * not come yet, that promise rejects with `CANCELLED`. A second call does nothing.
+   */
+  leave(): Promise<Envelope<UnsubscribedPayload>>;
+}
+
+/** One use of a room: a promise of the server's answer. The answer has `leave()`, too. */
+export interface Subscription extends Promise<Envelope<RoomPayload> & Leave>, Leave {}
+
 export interface Realtime extends RealtimeState {
   /** The wanted rooms. They are joined again after each reconnect. */
   readonly rooms: string[];
@@ -223,7 +244,7 @@ export interface Realtime extends RealtimeState {
    *
    * Messages that are sent without a connection wait for the next one, up to {@link MAX_QUEUED}.
    * One more refuses the oldest. They are sent as they were when they were queued. A value that
-   * JSON cannot write, such as a BigInt, throws a TypeError at once.
+   * JSON cannot write, such as a BigInt, and an envelope without a type reject with a TypeError.
    */
 
   /** Sends an envelope with a `timestamp` and an `id`. Resolves when it was sent. */
@@ -233,15 +254,18 @@ export interface Realtime extends RealtimeState {
   /** Sends a message to a room. Resolves with the message that every subscriber gets. */
   sendToRoom<C = unknown>(room: string, content: C): Promise<Envelope<MessagePayload<C>>>;
   /**
-   * Joins a room and stays in it over reconnects, until `unsubscribe` or until the server refuses
-   * or ends it. Without a connection the answer comes with the next one. Rejects with a TypeError
-   * if `room` is not a string.
+   * Joins a room and stays in it over reconnects, until all who subscribed have called `leave()`,
+   * until `unsubscribe`, or until the server refuses or ends it. Without a connection the answer
+   * comes with the next one. Rejects with a TypeError if `room` is not a string.
    *
    * If the room was joined before, a temporary refusal (`INTERNAL_ERROR`, `RATE_LIMITED`,
    * `ROOM_FULL`) or a timeout is retried, and the promise waits for the result.
    */
-  subscribe(room: string): Promise<Envelope<RoomPayload>>;
-  /** Leaves a room. Without a connection, resolves at once. */
+  subscribe(room: string): Subscription;
+  /**
+   * Leaves a room, for all who have subscribed to it. A component leaves for itself only with the
+   * `leave()` of its subscription. Without a connection, resolves at once.
+   */
   unsubscribe(room: string): Promise<Envelope<UnsubscribedPayload>>;
   /** Milliseconds to the server and back. Without a connection, rejects at once. */
   ping(): Promise<number>;
@@ -267,7 +291,7 @@ export declare const LocalErrorCode: {
   readonly QUEUE_FULL: "QUEUE_FULL";
   /** The message waited for a connection, and the next one was another user's. */
   readonly USER_CHANGED: "USER_CHANGED";
-  /** `unsubscribe` came before the answer to `subscribe`. */
+  /** `leave()` or `unsubscribe` came before the answer to `subscribe`. */
   readonly CANCELLED: "CANCELLED";
 };
 export type LocalErrorCode = (typeof LocalErrorCode)[keyof typeof LocalErrorCode];

@@ -8,8 +8,10 @@ export type RealtimeRefs = {
 };
 
 /**
- * The client for one component. Its handlers end when the component is unmounted. A room is left
- * when no component is in it any more. `connect` and `disconnect` concern all components.
+ * The client for one component. Its handlers and subscriptions end when the component is
+ * unmounted. A room is left when nobody has subscribed to it any more. `unsubscribe` ends the
+ * subscriptions of this component; if no component has one, it leaves the room for the page.
+ * `connect` and `disconnect` concern all components.
  */
 export interface RealtimeInComponent
   extends RealtimeRefs,
