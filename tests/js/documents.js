@@ -83,7 +83,7 @@ export async function run(t, code, options = {}) {
   t.after(() => unlinkSync(file));
   const exported = await import(pathToFileURL(file));
   await turn();
-  return { server, said, query, exported };
+  return { server, said, query, exported, window: target };
 }
 
 export const turn = () => new Promise((resolve) => setImmediate(resolve));

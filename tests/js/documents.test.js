@@ -8,8 +8,37 @@ const PAGE = "docs/client.md";
 const example = (name) => block(PAGE, `example: ${name}`);
 
 test("every example has a test", () => {
-  const names = ["quick-start", "auto-connect", "ready", "support-chat", "react", "testing"];
+  const names = ["quick-start", "auto-connect", "ready", "support-chat", "leave", "react", "bfcache", "testing"];
   assert.deepEqual(marks(PAGE), names.map((name) => `example: ${name}`));
+});
+
+test("a widget that leaves its room", async (t) => {
+  const { server, query } = await run(t, example("leave"));
+  server.push("message", { room: "project:42", content: "Hello" }, { room: "project:42" });
+  server.push("message", { room: "other", content: "Not here" });
+  assert.deepEqual(query("#messages").children, ["Hello"]);
+  query("#close").dispatchEvent(new Event("click"));
+  await turn();
+  assert.deepEqual([...server.last.rooms], []);
+});
+
+test("a page that disconnects on the way out", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+  const { server, window } = await run(t, example("bfcache"));
+  const press = (link) => {
+    const target = { closest: (selector) => (selector === "a[href]" ? link : null) };
+    document.dispatchEvent(Object.defineProperty(new Event("pointerdown"), "target", { value: target }));
+  };
+  press(null);
+  assert.equal(server.last.open, true);
+  press({});
+  assert.equal(server.last.open, false);
+  window.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+  assert.equal(server.connections.length, 2);
+  await turn();
+  press({});
+  t.mock.timers.tick(2000);
+  assert.equal(server.connections.length, 3);
 });
 
 test("quick start", async (t) => {
