@@ -1,5 +1,7 @@
 import asyncio
+import contextlib
 import json
+import time
 
 import pytest
 from channels.layers import channel_layers
@@ -136,6 +138,28 @@ def configure(settings):
         settings.PM_REALTIME = {**settings.PM_REALTIME, **keys}
 
     return configure
+
+
+@pytest.fixture
+def busy_loop():
+    """Each turn of the loop takes so long: ``async with busy_loop(seconds)``."""
+
+    @contextlib.asynccontextmanager
+    async def busy(seconds):
+        loop, is_busy = asyncio.get_running_loop(), True
+
+        def work():
+            time.sleep(seconds)
+            if is_busy:
+                loop.call_soon(work)
+
+        loop.call_soon(work)
+        try:
+            yield
+        finally:
+            is_busy = False
+
+    return busy
 
 
 @pytest.fixture

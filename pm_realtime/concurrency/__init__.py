@@ -7,4 +7,5 @@ from pm_realtime.concurrency.callers import is_loop_of_a_caller, may_have_waitin
 from pm_realtime.concurrency.coalescing import Coalescer
 from pm_realtime.concurrency.fair_queue import FairQueue
 from pm_realtime.concurrency.per_loop import PerLoop
+from pm_realtime.concurrency.waiting import is_set_within
 # fmt: on

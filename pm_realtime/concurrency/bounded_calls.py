@@ -5,14 +5,17 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
+from pm_realtime.concurrency.waiting import is_done_within
+
 R = TypeVar("R")
 
 
 class BoundedCalls:
     """At most ``max_calls`` calls of one event loop run at once, for ``timeout_seconds`` each.
 
-    A call may wait for its start longer than that, as a long queue moves. But if a running call
-    times out, the calls that were waiting by then fail too: the server is silent.
+    Time in which the event loop is busy does not count. A call may wait for its start longer than
+    that, as a long queue moves. But if a running call times out, the calls that were waiting by
+    then fail too: the server is silent.
     """
 
     def __init__(self, max_calls: int, timeout_seconds: float) -> None:
@@ -33,8 +36,7 @@ class BoundedCalls:
         task = asyncio.ensure_future(call())
         try:
             # Not `asyncio.timeout`: redis-py sometimes swallows its cancellation.
-            await asyncio.wait({task}, timeout=self._timeout_seconds)
-            if not task.done() or task.cancelled():
+            if not await is_done_within(task, self._timeout_seconds) or task.cancelled():
                 raise TimeoutError(f"no answer within {self._timeout_seconds:g} s")
             return task.result()
         except TimeoutError:

@@ -39,6 +39,7 @@ class GuardedCalls:
     """Those of one event loop."""
 
     def __init__(self, timeout_seconds: float = LAYER_CALL_TIMEOUT_SECONDS) -> None:
+        self.timeout_seconds = timeout_seconds
         self._calls = BoundedCalls(MAX_LAYER_CALLS, timeout_seconds)
         #: The reason to refuse all calls but probes; None while the circuit breaker is closed.
         self.outage_reason: str | None = None

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from pm_realtime.concurrency import is_set_within
 from pm_realtime.layer.adapter import (
     SUBSCRIPTIONS,
     LayerAdapter,
@@ -132,7 +133,7 @@ class LivenessProbe:
         if self.healthy.is_set():
             return
         self._calls.check_breaker()
-        if not await _is_set(self.healthy, self.timings.down_after_seconds):
+        if not await is_set_within(self.healthy, self.timings.down_after_seconds):
             raise outage_error(NOT_ARRIVING)
 
     async def catch_up(self) -> None:
@@ -161,7 +162,7 @@ class LivenessProbe:
                 await self._send(group, number)
                 if await _is_set(confirmation, pause):
                     return
-                misses.add()
+                misses.add(pause)
                 pause = min(2 * pause, self.timings.timeout_seconds)
         finally:
             del self._confirmations[number]
@@ -191,9 +192,10 @@ class LivenessProbe:
                 await self._unsubscribe_stale()
                 await self._probe()
             except Exception as error:
-                misses.add()
                 has_waited = isinstance(error, TimeoutError)
                 is_timeout = has_waited or isinstance(error.__cause__, TimeoutError)
+                in_call = 0.0 if has_waited else self._calls.timeout_seconds
+                misses.add(in_call + self.timings.timeout_seconds)
                 if misses.are_final or not is_timeout:
                     self.mark_down(error)
                 elif not misses.are_late:
@@ -218,7 +220,7 @@ class LivenessProbe:
         number = self._number
         for group in self._groups:
             await self._send(group, number, is_probe=True)
-        if not await _is_set(self._has_arrived, self.timings.timeout_seconds):
+        if not await is_set_within(self._has_arrived, self.timings.timeout_seconds):
             raise TimeoutError(NOT_ARRIVING)
 
     async def _send(self, group: str, number: int, *, is_probe: bool = False) -> None:
@@ -251,13 +253,16 @@ class _Misses:
 
     def __init__(self, probe: LivenessProbe) -> None:
         self._probe = probe
-        self._began_at = time.monotonic()
+        #: For which was waited. Time in which the event loop was busy does not count.
+        self.seconds = 0.0
         self._deliveries = probe.deliveries
         self._count = 0
         #: Whether other messages were delivered meanwhile, so that the probe may be behind them.
         self.are_late = False
 
-    def add(self) -> None:
+    def add(self, seconds: float) -> None:
+        """Note a probe that did not arrive for so long."""
+        self.seconds += seconds
         self.are_late = self._probe.is_delivering or self._deliveries != self._probe.deliveries
         self._deliveries = self._probe.deliveries
         self._count = 0 if self.are_late else self._count + 1
@@ -268,13 +273,9 @@ class _Misses:
         is_long = self.seconds >= self._probe.timings.down_after_seconds
         return is_long and self._count >= MISSED_PROBES_UNTIL_DOWN
 
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self._began_at
-
 
 async def _is_set(event: asyncio.Event, seconds: float | None) -> bool:
-    """Whether ``event`` is set within ``seconds``."""
+    """Whether ``event`` is set within ``seconds``, of which a busy event loop may miss some."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()

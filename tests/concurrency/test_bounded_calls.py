@@ -1,6 +1,7 @@
 """Calls bounded in number and time."""
 
 import asyncio
+import socket
 import time
 
 import pytest
@@ -40,6 +41,36 @@ async def test_run_at_once_does_not_wait_for_other_calls():
     async with asyncio.timeout(1):
         assert await calls.run_at_once(lambda: asyncio.sleep(0, 1)) == 1
     first.cancel()
+
+
+async def test_answers_to_a_busy_loop_are_in_time(busy_loop):
+    async def call():
+        """As many turns as connecting, logging in and asking take."""
+        for _ in range(10):
+            await asyncio.sleep(0)
+        return "answer"
+
+    async with busy_loop(0.03):
+        assert await BoundedCalls(1, 0.1).run(call) == "answer"
+
+
+async def test_answer_that_came_while_the_loop_stood_still_is_in_time():
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(BoundedCalls(1, 0.1).run(lambda: loop.sock_recv(near, 10)))
+    await asyncio.sleep(0)
+    far.send(b"answer")
+    time.sleep(0.3)
+    assert await task == b"answer"
+    near.close()
+    far.close()
+
+
+async def test_silence_is_noticed_in_a_busy_loop(busy_loop):
+    async with busy_loop(0.003):
+        with pytest.raises(TimeoutError):
+            await BoundedCalls(1, 0.1).run(asyncio.Event().wait)
 
 
 async def test_error_of_call_is_raised():

@@ -217,3 +217,16 @@ async def test_handshake_during_an_outage_closes_with_4013(far, user):
         await until_healthy(get_hub())
         async with Connection(user=user) as third:
             assert await third.is_alive()
+
+
+async def test_busy_loop_is_no_outage(far, busy_loop, caplog):
+    async with member_of("g") as (hub, member), busy_loop(PROBE_TIMEOUT_SECONDS):
+        for _ in range(2):
+            outage.suspect()
+            await asyncio.sleep(5 * PROBE_TIMEOUT_SECONDS)
+        other = Member("2")
+        await hub.add(other)
+        await hub.join_all(other, ["another"])
+        await hub.remove(other)
+        assert member.rechecks == 0
+    assert lines(caplog) == []

@@ -57,11 +57,16 @@ def test_hosts_that_are_no_list_are_one_problem():
     assert "a list" in problem
 
 
+def patience_of(driver):
+    """The time of a busy event loop does not count, so its callers bound their calls."""
+    return 1 if driver is driver_for_threads else 10
+
+
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_sentinels_share_the_time_with_the_server(driver):
     pool, *sentinels = open_pools(SENTINEL, 3, driver)
     assert address_of(pool) == "main"
-    assert pool.connection_kwargs["socket_timeout"] == 3
+    assert pool.connection_kwargs["socket_timeout"] == 3 * patience_of(driver)
     assert [sentinel.connection_kwargs["socket_timeout"] for sentinel in sentinels] == [1, 1]
 
 
@@ -74,7 +79,7 @@ def test_options_of_the_caller_go_before_those_of_the_host(driver):
         max_connections=4,
     )
     assert pool.max_connections == 4
-    assert pool.connection_kwargs["socket_timeout"] == 1.5
+    assert pool.connection_kwargs["socket_timeout"] == 1.5 * patience_of(driver)
     assert pool.connection_kwargs["db"] == 2
 
 

@@ -7,7 +7,7 @@ import pytest
 from django.test import override_settings
 
 from pm_realtime.backends import get_backend
-from pm_realtime.backends.redis import RedisBackend
+from pm_realtime.backends.redis import NodeTimings, RedisBackend
 from pm_realtime.backends.redis.client import Client
 from pm_realtime.checks import check_settings
 from pm_realtime.exceptions import BackendError
@@ -154,3 +154,16 @@ def test_change_of_location_makes_a_new_backend(url):
     before = get_backend()
     with override_settings(PM_REALTIME={"BACKEND": PATH, "LOCATION": "redis://other"}):
         assert get_backend() is not before
+
+
+async def test_busy_loop_is_no_outage(server, busy_loop, caplog):
+    timings = NodeTimings(timeout=0.3)
+    backend = RedisBackend(timings)
+    await add_all(backend, "a")
+    async with busy_loop(0.05):
+        other = RedisBackend(timings)
+        await add_all(other, "b")
+        assert (await other.get_stats())["totalConnections"] == 2
+    await backend.remove("a")
+    await other.remove("b")
+    assert caplog.messages == []
