@@ -5,25 +5,25 @@ there would delay every handshake, so handshakes and rechecks have a pool each.
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connections, router
 
-from pm_realtime.concurrency import is_loop_of_a_caller
+from pm_realtime.concurrency import DaemonThreads, is_loop_of_a_caller
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 #: A handshake takes a few short queries.
-_handshake_threads: Final = ThreadPoolExecutor(8, thread_name_prefix="pm_realtime-handshake")
+_handshake_threads: Final = DaemonThreads(8, "pm_realtime-handshake")
 #: A recheck is for many connections at once.
-_recheck_threads: Final = ThreadPoolExecutor(2, thread_name_prefix="pm_realtime-recheck")
+_recheck_threads: Final = DaemonThreads(2, "pm_realtime-recheck")
 
 
 _reads_primary: Final = ContextVar("pm_realtime_reads_primary", default=False)
@@ -65,12 +65,12 @@ async def run_recheck(function: Callable[P, R], *args: P.args, **kwargs: P.kwarg
 
 
 async def run_in_pool(
-    pool: ThreadPoolExecutor, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    pool: Executor, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
 ) -> R:
     """Run ``function``, which may use the database, in a thread of ``pool``."""
     if is_loop_of_a_caller():
         return await sync_to_async(_call_for_caller)(function, *args, **kwargs)
-    call = sync_to_async(_call_in_pool, thread_sensitive=False, executor=pool)
+    call = sync_to_async(_call_in_pool, thread_sensitive=False, executor=cast("Any", pool))
     return await call(function, *args, **kwargs)
 
 

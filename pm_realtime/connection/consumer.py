@@ -111,7 +111,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             )
             self.connection_state = State.DROPPED if is_drop else State.CLOSED
             is_stopped |= await self._tasks.finish(self._clean_up())
-            await self._outbox.drain(0 if is_stopped else self.connection_timings.flush_seconds)
+            is_hurried = is_stopped or self._tasks.is_abandoned
+            await self._outbox.drain(0 if is_hurried else self.connection_timings.flush_seconds)
             self._guard.end()
         if is_stopped:
             raise asyncio.CancelledError
@@ -223,6 +224,10 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     async def _go_away(self, command_seconds: float) -> None:
         await self._inbox.finish(command_seconds)
         self._end_with_process()
+
+    def cut_off(self) -> None:
+        """End without the rest of the work: the process ends."""
+        self._tasks.abandon()
 
     def _end_with_process(self) -> None:
         self.end(CloseCode.RESTARTING, "the server stops")

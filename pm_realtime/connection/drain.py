@@ -42,6 +42,8 @@ class DrainTimings:
     command_seconds: float = 1.0
     #: For connections to end after their close.
     end_seconds: float = 2.0
+    #: For those that have not, without the rest of their work.
+    cut_off_seconds: float = 0.5
     #: For earlier messages to arrive, and for the backend to forget this process.
     step_seconds: float = 1.0
 
@@ -65,6 +67,8 @@ class Drain:
         self._draining: asyncio.Task[None] | None = None
         self._signalled_at = 0.0
         self._leaving: set[Connection] = set()
+        #: Those of them that did not end by themselves.
+        self._cut_off_count = 0
         self._have_left = asyncio.Event()
         self._have_left.set()
         self._is_hurried = asyncio.Event()
@@ -141,8 +145,9 @@ class Drain:
             await self._try(get_backend().release())
         except Exception:
             logger.exception("The connections could not be closed one after another.")
-        seconds, left = time.monotonic() - began, len(self._leaving)
-        logger.info("Closed after %.1f s; still there: %d. The server stops.", seconds, left)
+        seconds = time.monotonic() - began
+        text = "Closed after %.1f s; still there: %d. The server stops."
+        logger.info(text, seconds, self._cut_off_count)
         # The handler may raise, such as SystemExit: that is for the loop, not for this task.
         self._loop.call_soon(self._stop_server)
 
@@ -162,8 +167,15 @@ class Drain:
                 if connection in self._leaving:
                     connection.go_away(timings.command_seconds)
             closed += size
+        await self._wait_until_left(timings.end_seconds)
+        self._cut_off_count = len(self._leaving)
+        for connection in list(self._leaving):
+            connection.cut_off()
+        await self._wait_until_left(timings.cut_off_seconds)
+
+    async def _wait_until_left(self, seconds: float) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(timings.end_seconds):
+            async with asyncio.timeout(seconds):
                 await self._have_left.wait()
 
     async def _pause(self, until: float, end: float) -> None:

@@ -83,8 +83,9 @@ class _VisibleSocket(Socket):
         asyncio.get_running_loop().call_later(seconds, self.abort)
 
     def _set_option(self, level: int, option: int, value: int | bytes) -> None:
-        """It may not have this option; or the client has gone, which uvloop shows in two ways."""
-        with suppress(OSError, ValueError):
+        """Nothing if it has no such option, or if the client has gone: then uvloop raises any of
+        the two other errors, and Twisted has no socket."""
+        with suppress(OSError, ValueError, AttributeError):
             if (found := self._find_socket()) is not None:
                 found.setsockopt(level, option, value)
 

@@ -2,8 +2,13 @@
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+#: Seconds for the rest of a connection's work after its server has cancelled it. Longer than a slow
+#: backend has for counting it.
+FINISH_SECONDS: Final = 5.0
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -12,7 +17,10 @@ class ConnectionTasks:
 
     _serving: asyncio.Task[Any]
     _beside: set[asyncio.Task[None]] = field(default_factory=set)
+    _finishing: asyncio.Task[None] | None = None
     _has_interrupted: bool = False
+    #: Whether what is left to do was given up.
+    is_abandoned: bool = False
 
     def __len__(self) -> int:
         return len(self._beside)
@@ -45,12 +53,24 @@ class ConnectionTasks:
             await asyncio.wait(tasks)
 
     async def finish(self, work: Coroutine[Any, Any, None]) -> bool:
-        """Run ``work`` to its end even if the server cancels meanwhile; return whether it does."""
-        is_stopped = False
-        finishing = asyncio.get_running_loop().create_task(work)
+        """Run ``work`` even if the server cancels meanwhile; return whether it does.
+
+        It then has some seconds left, as code of the site in it may be stuck.
+        """
+        loop, is_stopped = asyncio.get_running_loop(), False
+        self._finishing = finishing = loop.create_task(work)
         while not finishing.done():
-            try:
+            if not is_stopped and self.is_cancelled_by_server():
+                is_stopped = True
+                loop.call_later(FINISH_SECONDS, finishing.cancel)
+            with suppress(asyncio.CancelledError):
                 await asyncio.shield(finishing)
-            except asyncio.CancelledError:
-                is_stopped |= self.is_cancelled_by_server()
-        return is_stopped
+        return is_stopped or self.is_cancelled_by_server()
+
+    def abandon(self) -> None:
+        """Give up what is left to do, as the process ends."""
+        self.is_abandoned = True
+        if self._finishing is None:
+            self.interrupt()
+        else:
+            self._finishing.cancel()

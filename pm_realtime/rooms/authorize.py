@@ -7,19 +7,19 @@ a rule that is stuck in all of them refuses its own rooms, and other rooms go on
 import asyncio
 import inspect
 import logging
+import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
 
-from asgiref.sync import SyncToAsync, ThreadSensitiveContext, sync_to_async
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db import connections
 from django.http import Http404
 from django.utils.module_loading import import_string
 
 from pm_realtime.auth import reading_primary, run_in_pool
-from pm_realtime.concurrency import PerLoop, is_loop_of_a_caller, note_result
+from pm_realtime.concurrency import DaemonThreads, PerLoop, is_loop_of_a_caller, note_result
 from pm_realtime.conf import Room, RoomOptions, conf
 from pm_realtime.exceptions import CommandError, OutageError
 from pm_realtime.observability import throttle
@@ -28,7 +28,7 @@ from pm_realtime.protocol import INTERNAL_ERROR, ErrorCode
 logger = logging.getLogger("pm_realtime.room")
 
 #: For code of the site, which may be slow.
-_threads: Final = ThreadPoolExecutor(128, thread_name_prefix="pm_realtime-site")
+_threads: Final = DaemonThreads(128, "pm_realtime-site")
 #: Calls of one rule that are under way at the same time in an event loop.
 MAX_CALLS_PER_RULE: Final = 16
 
@@ -122,8 +122,14 @@ async def run_site_code(function: Callable[..., Any], *args: Any, **kwargs: Any)
     if is_loop_of_a_caller():
         return await function(*args, **kwargs)
     async with ThreadSensitiveContext() as context:
+        thread = DaemonThreads(1, "pm_realtime-site-async")
+        if context.token is not None:  # None inside of another context.
+            SyncToAsync.context_to_thread_executor[context] = thread
         try:
             return await function(*args, **kwargs)
         finally:
-            if context in SyncToAsync.context_to_thread_executor:
-                await sync_to_async(connections.close_all)()
+            if thread.is_used:
+                closing = thread.submit(connections.close_all)
+                # One that is stuck in the code of a cancelled call is not waited for.
+                if not isinstance(sys.exception(), asyncio.CancelledError):
+                    await asyncio.wrap_future(closing)

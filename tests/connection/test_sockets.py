@@ -150,3 +150,33 @@ async def test_socket_that_is_gone_is_left_alone(pair):
     find_socket(server.send).abort()
     assert transport.max_size < 2**18
     server.transport = original
+
+
+async def test_socket_of_daphne_that_is_gone_is_left_alone():
+    """As Twisted shows it: the transport has no socket any more."""
+
+    class Protocol:
+        STATE_CLOSED = state = 0
+
+        class transport:
+            dataBuffer, offset, _tempDataLen = b"", 0, 0
+
+            @staticmethod
+            def getHandle():
+                raise AttributeError("socket")
+
+            @staticmethod
+            def pauseProducing():
+                pass
+
+            @staticmethod
+            def abortConnection():
+                pass
+
+    protocol = Protocol()
+    found = find_socket(partial(print, protocol))
+    found.limit_read_buffer()
+    found.limit_unread(1)
+    found.pause_reading()
+    found.abort()
+    assert (found.waiting_bytes, found.is_closing) == (0, True)

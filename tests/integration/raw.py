@@ -14,9 +14,9 @@ LISTEN, TIME_WAIT = "0A", "06"
 
 
 class RawClient:
-    """Used with ``with``. ``headers`` holds the server's answer to the handshake."""
+    """Used with ``with``. ``headers`` holds the server's answer to the handshake, if it waits."""
 
-    def __init__(self, server, cookie="", headers=""):
+    def __init__(self, server, cookie="", headers="", *, waits=True):
         self.socket = socket.socket()
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         self.socket.settimeout(TIMEOUT_SECONDS)
@@ -24,7 +24,7 @@ class RawClient:
         request = handshake(server.ws_url, cookie).removesuffix(b"\r\n")
         self.socket.sendall(request + headers.encode() + b"\r\n")
         self.buffer = b""
-        self.headers = self._read_until(b"\r\n\r\n")
+        self.headers = self._read_until(b"\r\n\r\n") if waits else ""
 
     def __enter__(self):
         return self

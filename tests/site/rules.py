@@ -1,9 +1,11 @@
 """``authorize`` callables and role resolvers that the tests name in settings."""
 
 import asyncio
+import threading
 import time
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.db import connection
 
@@ -85,3 +87,23 @@ def shown_name(user: Any) -> str:
 
 async def shown_name_async(user: Any) -> str:
     return user.username
+
+
+def wait_forever() -> None:
+    print("waits for ever", flush=True)
+    threading.Event().wait()
+
+
+def stuck(user: Any, room: str) -> bool:
+    wait_forever()
+    return True
+
+
+async def stuck_async(user: Any, room: str) -> bool:
+    await sync_to_async(wait_forever)()
+    return True
+
+
+def stuck_role(user: Any) -> str:
+    wait_forever()
+    return "user"

@@ -1,0 +1,116 @@
+"""Threads for calls that may never return."""
+
+import atexit
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from contextlib import suppress
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any, Final, ParamSpec, TypeVar
+from weakref import WeakSet
+
+from pm_realtime.concurrency.background import after_fork
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: Seconds in which running calls may end when the process does.
+EXIT_SECONDS: Final = 1.0
+
+_Call = tuple[Future[Any], Callable[[], Any]]
+_executors: Final["WeakSet[DaemonThreads]"] = WeakSet()
+
+
+class DaemonThreads(Executor):
+    """At most ``max_threads`` threads. A process ends although a call is stuck in one.
+
+    It would wait for those of a ``ThreadPoolExecutor``, for good.
+    """
+
+    def __init__(self, max_threads: int, name: str) -> None:
+        self._max_threads, self._name = max_threads, name
+        self._reset()
+        _executors.add(self)
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+        self._is_shut_down = False
+
+    @property
+    def is_used(self) -> bool:
+        """Whether a thread was started."""
+        return bool(self._threads)
+
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Call ``fn`` in a thread. Raises ``RuntimeError`` after :meth:`shutdown`."""
+        future: Future[R] = Future()
+        with self._lock:
+            if self._is_shut_down:
+                raise RuntimeError("These threads were shut down.")
+            self._calls.put((future, partial(fn, *args, **kwargs)))
+            if self._idle:
+                self._idle -= 1
+            elif len(self._threads) < self._max_threads:
+                name = f"{self._name}_{len(self._threads)}"
+                thread = threading.Thread(target=self._work, name=name, daemon=True)
+                self._threads.append(thread)
+                thread.start()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the threads after the calls that were submitted. Never waits for them."""
+        with self._lock:
+            self._is_shut_down = True
+            for _ in self._threads:
+                self._calls.put(None)
+
+    def join(self, seconds: float) -> None:
+        """Wait at most ``seconds`` for the threads to end."""
+        deadline = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _work(self) -> None:
+        while (call := self._next_call()) is not None:
+            future, function = call
+            if future.set_running_or_notify_cancel():
+                try:
+                    result = function()
+                except BaseException as error:
+                    future.set_exception(error)
+                else:
+                    future.set_result(result)
+                    del result
+            # Else an idle thread would keep what the last call referred to.
+            del call, future, function
+
+    def _next_call(self) -> _Call | None:
+        with suppress(Empty):
+            return self._calls.get_nowait()
+        with self._lock:
+            self._idle += 1
+        return self._calls.get()
+
+
+@atexit.register
+def _end_all() -> None:
+    deadline = time.monotonic() + EXIT_SECONDS
+    executors = list(_executors)
+    for executor in executors:
+        executor.shutdown()
+    for executor in executors:
+        executor.join(deadline - time.monotonic())
+
+
+def _reset_all() -> None:
+    """A forked child has none of the threads."""
+    for executor in _executors:
+        executor._reset()
+
+
+after_fork(_reset_all)
