@@ -46,6 +46,14 @@ def check_memory() -> Iterator[CheckMessage]:
             hint=f"Set CHANNEL_LAYERS to {layer.PUBSUB_LAYER}, or BACKEND to {backends.REDIS!r}.",
             id="pm_realtime.W007",
         )
+    if is_in_memory and layer.is_of_another_kind():
+        yield CheckWarning(
+            f"{layer.layer_name()}: {layer.layer_path()!r} is a layer to which no shared state "
+            "belongs: connections are counted, and limits hold, in each process by itself.",
+            hint=f"Set BACKEND to {backends.REDIS!r} and LOCATION to a Redis URL such as "
+            '"redis://localhost:6379/0"; one process alone may silence this.',
+            id="pm_realtime.W024",
+        )
     if conf.BACKEND == backends.MEMORY and layer.is_on_redis():
         yield CheckWarning(
             'PM_REALTIME["BACKEND"] is MemoryBackend, but the channel layer is one of '

@@ -12,8 +12,8 @@ from pm_realtime.layer.local import LocalChannelLayer, is_in_process
 from pm_realtime.layer.memberships import Group, Groups
 from pm_realtime.layer.process_channel import ProcessChannel
 from pm_realtime.layer.selection import (
-    CHANNELS_REDIS, CORE_LAYER, PUBSUB_LAYER, adapter_for, get_layer, is_on_redis, layer_config,
-    layer_name, layer_options, layer_path,
+    CHANNELS_REDIS, CORE_LAYER, PUBSUB_LAYER, adapter_for, get_layer, is_of_another_kind,
+    is_on_redis, layer_config, layer_name, layer_options, layer_path,
 )
 from pm_realtime.layer.sending import asend, expect_sockets, is_alone, send, warn_if_alone
 from pm_realtime.layer.server import daphne_lines, is_wsgi_runserver

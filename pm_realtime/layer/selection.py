@@ -46,6 +46,16 @@ def is_on_redis() -> bool:
     return any(base.__module__.startswith(CHANNELS_REDIS) for base in bases)
 
 
+def is_of_another_kind() -> bool:
+    """Whether that layer is neither in memory nor one of channels-redis, as far as is known."""
+    try:
+        found = import_string(layer_path())
+    except Exception:
+        return False
+    is_in_memory = inspect.isclass(found) and issubclass(found, InMemoryChannelLayer)
+    return callable(found) and not is_in_memory and not is_on_redis()
+
+
 def separate_databases() -> tuple[int, ...]:
     """The numbers of the databases of the layer's hosts that the layer itself does not keep apart.
 

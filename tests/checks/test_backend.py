@@ -1,18 +1,41 @@
 """Checks of ``BACKEND`` and ``LOCATION``."""
 
 import pytest
+from channels.layers import InMemoryChannelLayer
 
+from pm_realtime.backends import Backend
 from tests.checks.messages import (
     CORE,
     PUBSUB,
     URL,
+    VALID_LAYER,
     layer,
     only,
 )
+from tests.support.far_layer import FarLayer
 
 
 class NoBackend:
     """Something that imports and can be made, and is no backend."""
+
+
+class OwnBackend(Backend):
+    """A backend of the site, which may be shared."""
+
+
+OwnBackend.__abstractmethods__ = frozenset()
+
+
+class OwnMemory(InMemoryChannelLayer):
+    pass
+
+
+class FarLayerOfASite(FarLayer):
+    pass
+
+
+def make_far_layer():
+    return FarLayer()
 
 
 def broken_backend():
@@ -119,6 +142,44 @@ def test_w009_state_in_memory_with_a_redis_layer(check):
     message = only(check({"BACKEND": path}), "W009")
     assert "in each process by itself" in message.msg
     assert check({"BACKEND": path}, CHANNEL_LAYERS={}) == []
+
+
+FAR = "tests.support.far_layer.FarLayer"
+
+
+@pytest.mark.parametrize("path", [FAR, f"{__name__}.make_far_layer", f"{__name__}.FarLayerOfASite"])
+def test_w024_state_in_memory_with_a_layer_of_another_kind(check, path):
+    message = only(check({}, CHANNEL_LAYERS=layer(path)), "W024")
+    assert f"{path!r}" in message.msg
+    assert "in each process by itself" in message.msg
+    assert "LOCATION" in message.hint
+    assert "RedisBackend" in message.hint
+
+
+def test_w024_is_about_the_layer_that_is_in_use(check):
+    layers = {**layer(FAR), "realtime": VALID_LAYER["default"]}
+    assert check({"CHANNEL_LAYER": "realtime"}, CHANNEL_LAYERS=layers) == []
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"BACKEND": "pm_realtime.backends.redis.RedisBackend", "LOCATION": URL},
+        {"BACKEND": f"{__name__}.OwnBackend"},
+    ],
+    ids=str,
+)
+def test_state_that_processes_share_fits_every_layer(check, keys):
+    assert "W024" not in dict(check(keys, CHANNEL_LAYERS=layer(FAR)))
+
+
+@pytest.mark.parametrize("path", ["channels.layers.InMemoryChannelLayer", f"{__name__}.OwnMemory"])
+def test_layer_in_memory_needs_no_shared_state(check, path):
+    assert "W024" not in dict(check({}, CHANNEL_LAYERS=layer(path, capacity=1000)))
+
+
+def test_layer_that_cannot_be_made_is_reported_once(check):
+    only(check({}, CHANNEL_LAYERS=layer("no.such.Layer")), "E017")
 
 
 def test_w007_names_the_backend_setting_as_the_reason(check):

@@ -291,6 +291,7 @@ def test_no_id_is_lost_or_unknown():
         "W021",
         "W022",
         "W023",
+        "W024",
         "W027",
     }
     assert numbers == first | added
