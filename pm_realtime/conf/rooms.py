@@ -190,8 +190,15 @@ def _current_table() -> _Table:
     found = conf.user_settings
     source = found.get("ROOMS"), found.get("DEFAULT_ROOM", {}), found.get("ROLES")
     if _table.site_settings is not found or _table.source != source:
-        _table = _make_table(found, copy.deepcopy(source))
+        _table = _make_table(found, _copy(source))
     return _table
+
+
+def _copy(source: Any) -> Any:
+    try:
+        return copy.deepcopy(source)
+    except Exception:  # There is no copy of a module, which is a fault that the table has.
+        return source
 
 
 def _make_table(site_settings: Any, source: Any) -> _Table:

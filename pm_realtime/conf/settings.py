@@ -194,7 +194,7 @@ class Conf:
     @property
     def unknown_keys(self) -> Iterable[Any]:
         """The keys of ``PM_REALTIME`` that are no settings, such as misspelled ones."""
-        return self.user_settings.keys() - vars(Conf).keys()
+        return self.user_settings.keys() - _NAMES
 
     @classmethod
     def settings(cls) -> dict[str, Setting[Any]]:
@@ -203,6 +203,7 @@ class Conf:
 
 
 conf: Final = Conf()
+_NAMES: Final = frozenset(Conf.settings())
 
 
 def batch_window_seconds() -> float:

@@ -115,6 +115,7 @@ def test_time_for_a_long_name_is_bounded(settings):
         ({"max_connections": 0}, "max_connections"),
         ({"authorize": len}, "authorize"),
         ({"authorize": False}, "authorize"),
+        ({"authorize": enum}, "authorize"),
         ({"minrole": "admin"}, "minrole"),
         ({5: 5}, "5"),
         ([("public", False)], ""),
