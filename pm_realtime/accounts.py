@@ -30,13 +30,18 @@ def is_of_user_model(user: object) -> bool:
     return model is not None and isinstance(user, model)
 
 
-def ask_resolver(path: str, user: object) -> Any:
-    """What the resolver at the dotted ``path``, sync or async, returns for ``user``.
+def ask_resolver(setting: str, path: str, user: object) -> Any:
+    """What the resolver at the dotted ``path`` in ``setting``, sync or async, returns for ``user``.
 
     May query the database. An async resolver runs in the event loop that uses this thread, so this
-    is not for the thread of the loop.
+    is not for the thread of the loop. Raises ``ImproperlyConfigured`` if nothing is at ``path``.
     """
-    found = import_string(path)(user)
+    try:
+        resolver = import_string(path)
+    except Exception as error:
+        text = f'PM_REALTIME["{setting}"]: expected the dotted path of a function, got {path!r}'
+        raise ImproperlyConfigured(f"{text} ({error}).") from error
+    found = resolver(user)
     return async_to_sync(_result_of)(found) if inspect.isawaitable(found) else found
 
 

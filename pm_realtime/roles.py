@@ -97,7 +97,7 @@ def role_of(user: Any) -> str | None:
     """
     if not user.is_authenticated:
         return None
-    found = ask_resolver(conf.ROLE_RESOLVER, user)
+    found = ask_resolver("ROLE_RESOLVER", conf.ROLE_RESOLVER, user)
     role = plain_text(found)
     if found is not None and role not in conf.ROLES:
         raise ImproperlyConfigured(

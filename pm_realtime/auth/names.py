@@ -20,7 +20,7 @@ def name_of(user: Any) -> str:
     """
     if conf.NAME_RESOLVER is None:
         return _default_name(user)
-    found = ask_resolver(conf.NAME_RESOLVER, user)
+    found = ask_resolver("NAME_RESOLVER", conf.NAME_RESOLVER, user)
     name = "" if found is None else shown_text(found)
     if name is None:
         raise ImproperlyConfigured(f"{conf.NAME_RESOLVER} must return a text, got {found!r}.")

@@ -44,6 +44,9 @@ async def test_handshake_is_refused(configure, caplog, setting, value):
         ("CONNECT_RATE_PER_USER", "60 a minute"),
         ("ROLES", "admin"),
         ("RIGHTS_IGNORE", "last_login"),
+        ("ROLE_RESOLVER", "no.such.module"),
+        ("ROLE_RESOLVER", 5),
+        ("NAME_RESOLVER", "tests.site.rules.missing"),
     ],
 )
 async def test_handshake_of_a_user_is_refused(configure, caplog, user, setting, value):
