@@ -7,7 +7,7 @@ row deleted by SQL) are found by the sweep of the rechecker.
 
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import Any, Final, ParamSpec
 
@@ -42,8 +42,8 @@ P = ParamSpec("P")
 _NAME: Final = "pm_realtime.receivers"
 #: The attribute of a session store with a new key: the control message for its next save.
 _REKEYED: Final = "_pm_realtime_rekeyed"
-#: The fields that decide about a login or a role, whatever ``RIGHTS_IGNORE`` says.
-_LOGIN_FIELDS: Final = {"password", "is_active", "is_staff", "is_superuser", "groups"}
+#: Fields that decide about a login or a role, whatever ``RIGHTS_IGNORE`` says.
+_LOGIN_FIELDS: Final = frozenset({"password", "is_active", "is_staff", "is_superuser"})
 #: If one signal changes more users than this, a single message refreshes all connections.
 MAX_REFRESHED_USERS: Final = 50
 
@@ -183,17 +183,22 @@ def _refresh_saved(
     _refresh(instance.pk, if_changed=issubclass(user, sender._meta.concrete_model))
 
 
-def _are_ignored(fields: frozenset[str]) -> bool:
-    """Whether neither rules nor logins nor roles go by ``fields``."""
-    return fields <= _ignored_fields() and is_default_resolver()
+def _are_ignored(fields: Iterable[str]) -> bool:
+    """Whether neither rules nor logins nor the default resolver go by ``fields``.
 
-
-def _ignored_fields() -> set[str]:
-    """The fields in ``RIGHTS_IGNORE``; none if it is invalid, so that each change is reported."""
+    False if a setting is invalid: the change is reported then.
+    """
     try:
-        return set(conf.RIGHTS_IGNORE) - _LOGIN_FIELDS
+        return is_default_resolver() and _LOGIN_FIELDS.isdisjoint(fields) and _ask_no_rule(fields)
     except ImproperlyConfigured:
-        return set()
+        return False
+
+
+def _ask_no_rule(fields: Iterable[str]) -> bool:
+    try:
+        return set(conf.RIGHTS_IGNORE).issuperset(fields)
+    except ImproperlyConfigured:
+        return False
 
 
 @_harmless
@@ -215,32 +220,28 @@ def _refresh_related(
     pk_set: set[Any] | None,
     **kwargs: Any,
 ) -> None:
-    if not action.startswith("post_") or not _fields_of(sender):
+    if not action.startswith("post_"):
         return
+    if_changed = _ask_no_rule(field.name for field in _relations_through(sender))
     users = pk_set if reverse else {instance.pk}
     if users is None or len(users) > MAX_REFRESHED_USERS:
-        _refresh_all()
+        refresh_after_commit(authenticated_group(), if_changed=if_changed)
         return
     for user in users:
-        _refresh(user)
+        _refresh(user, if_changed=if_changed)
 
 
 @_harmless
 def _refresh_member(*, sender: Any, instance: Any, **kwargs: Any) -> None:
     """Follow a row of a site's own model between users and groups, saved or deleted."""
-    for field in _fields_of(sender):
-        _refresh(getattr(instance, sender._meta.get_field(field.m2m_field_name()).attname))
+    for field in _relations_through(sender):
+        user = getattr(instance, sender._meta.get_field(field.m2m_field_name()).attname)
+        _refresh(user, if_changed=_ask_no_rule([field.name]))
 
 
-def _fields_of(through: Any) -> list[Any]:
-    """The relations of the user model that go ``through`` this model and that rules may go by."""
-    ignored = _ignored_fields()
+def _relations_through(model: Any) -> list[Any]:
     fields: Any = get_user_model()._meta.many_to_many
-    return [
-        field
-        for field in fields
-        if field.remote_field.through is through and field.name not in ignored
-    ]
+    return [field for field in fields if field.remote_field.through is model]
 
 
 def _refresh(user: Any, *, if_changed: bool = False) -> None:

@@ -187,12 +187,16 @@ async def test_ignored_field_asks_no_rule(asked, configure, user, update_fields)
 
 
 async def test_ignored_relation_asks_no_rule(asked, configure, user):
-    configure(RIGHTS_IGNORE=["user_permissions"])
+    configure(RIGHTS_IGNORE=["user_permissions", "groups"])
     async with Connection(user=user) as connection:
         await joined(connection, asked)
         await now(lambda: _add_permission(user))
         await settled(connection)
         assert asked == []
+        # A group that gives a role counts, whatever the setting says.
+        await now(lambda: user.groups.add(Group.objects.create(name="admin")))
+        await settled(connection)
+        assert len(asked) == 2
 
 
 async def test_deactivation_is_followed_though_ignored(asked, configure, user):
