@@ -22,6 +22,7 @@ from tests.integration.shared_tabs import (
     start_sending,
     stop_sending,
 )
+from tests.site.tagged import EXTERNAL, INLINE, NONCE
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -35,6 +36,15 @@ MAX_TAKEOVER_SECONDS = 2
 #: The other tabs take a leader for dead before.
 MAX_STOP_SECONDS = 16
 
+#: The time until a page that is being left learns that it stays.
+LOADING_SECONDS = 3
+#: Records 20 times a second what a page of the demo shows of its connection.
+RECORD_SHOWN = """
+setInterval(() => window.shown.push(
+  document.querySelector("[data-testid=status]").dataset.state + ", " +
+  document.querySelectorAll("[data-testid=notice]").length
+), 50)
+"""
 #: Makes a tab send what it has to the room when the server pushes "report".
 REPORT = f"""
 window.realtime.on("pushed", ({{ payload }}) => {{
@@ -123,6 +133,45 @@ async def test_demo_comes_back_after_its_server_was_killed(engine, tmp_path):
             await editor.send("After")
             await editor.shows("message-text", "Before", "After")
     assert demo.warnings == []
+
+
+async def test_demo_does_not_say_disconnected_while_the_next_page_loads(engine, demo):
+    """Firefox closes the socket when the navigation begins."""
+    async with new_profile(engine) as made:
+        editor = DemoPage(demo, await made.open(f"{demo.url}/login/"))
+        await editor.sign_in("editor", "/support/")
+        await editor.joins()
+        await editor.tab.evaluate(f"(window.shown = [], {RECORD_SHOWN}, null)")
+        async with await asyncio.start_server(answer_slowly, "127.0.0.1", 0) as slow:
+            port = slow.sockets[0].getsockname()[1]
+            leave = f"location.href = 'http://127.0.0.1:{port}/'"
+            await editor.tab.evaluate(f"(setTimeout(() => {{ {leave} }}), null)")
+            await asyncio.sleep(LOADING_SECONDS)
+            assert await editor.tab.evaluate("[...new Set(window.shown)]") == ["connected, 0"]
+
+
+async def answer_slowly(reader, writer):
+    """Answer, after a while, that there is no other page."""
+    await reader.read(1)
+    await asyncio.sleep(LOADING_SECONDS)
+    writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+    await writer.drain()
+    writer.close()
+
+
+@pytest.mark.parametrize("query", ["", "?inline=1"], ids=["self", "nonce"])
+async def test_documented_line_works_in_scripts_of_each_kind(engine, tmp_path, query):
+    policy = f"{STRICT} 'nonce-{NONCE}'" if query else STRICT
+    kinds = EXTERNAL | INLINE if query else EXTERNAL
+    with site(tmp_path, policy) as server:
+        async with new_profile(engine) as made:
+            tab = await made.open(f"{server.url}/scripts-around-the-tag/{query}")
+            for kind in kinds:
+                for position in ("above", "below"):
+                    name = f"data-{kind}-{position}"
+                    await tab.wait(
+                        f"document.documentElement.getAttribute('{name}') === 'connected'"
+                    )
 
 
 async def test_tabs_share_one_socket_and_get_the_messages_of_their_own_rooms(serve, engine):
