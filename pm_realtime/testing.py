@@ -124,6 +124,7 @@ class RealtimeCommunicator(WebsocketCommunicator):
 
     async def receive_nothing(self, timeout: float = 0.1, interval: float = 0.01) -> bool:
         """Whether no event arrives within ``timeout`` seconds."""
+        deliver_committed()
         return not self._unread and await super().receive_nothing(timeout, interval)
 
     def _split(self, event: dict[str, Any]) -> list[dict[str, Any]]:

@@ -83,9 +83,8 @@ def encode(envelope: Envelope) -> str:
     Raises :exc:`~pm_realtime.exceptions.PayloadError`.
     """
     if (payload := envelope.payload) is None:
-        fields = {"type": envelope.type, "timestamp": envelope.timestamp}
-    else:
-        fields = {"type": envelope.type, "payload": payload, "timestamp": envelope.timestamp}
+        return _encode_plainly(envelope)
+    fields = {"type": envelope.type, "payload": payload, "timestamp": envelope.timestamp}
     if envelope.id is not None:
         fields["id"] = envelope.id
     if envelope.room is not None:
@@ -95,14 +94,15 @@ def encode(envelope: Envelope) -> str:
     try:
         return orjson.dumps(fields, to_json_type, _OPTIONS).decode()
     except orjson.JSONEncodeError:
-        return _encode_slowly(envelope)
+        return _encode_plainly(envelope)
 
 
-def _encode_slowly(envelope: Envelope) -> str:
-    """As :func:`encode`, with keys that are no texts, great numbers and deep nesting."""
+def _encode_plainly(envelope: Envelope) -> str:
+    """As :func:`encode`, also for keys that are no texts, great numbers and deep nesting."""
     try:
-        plain = msgspec.structs.replace(envelope, payload=to_plain(envelope.payload))
-        return _encoder.encode(plain).decode()
+        if envelope.payload is not None:
+            envelope = msgspec.structs.replace(envelope, payload=to_plain(envelope.payload))
+        return _encoder.encode(envelope).decode()
     except RecursionError as error:
         raise _payload_error(envelope, "it holds itself, or is nested too deeply") from error
     except (TypeError, ValueError) as error:

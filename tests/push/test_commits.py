@@ -28,6 +28,11 @@ def save(type, *, ends_well=True, **options):
     pm_realtime.broadcast(f"{type} answered")
 
 
+def save_only(type):
+    with transaction.atomic():
+        pm_realtime.broadcast(type)
+
+
 class PushesInTestCase(TestCase):
     @classmethod
     def setUpTestData(cls):
@@ -127,6 +132,10 @@ class PushesInTestCase(TestCase):
             await sync_to_async(save)("one")
             assert (await communicator.receive())["type"] == "one saved"
             assert (await communicator.receive())["type"] == "one answered"
+            await sync_to_async(save)("two", ends_well=False)
+            await communicator.assert_push("two answered")
+            await sync_to_async(save_only)("three")
+            assert not await communicator.receive_nothing(timeout=5)
 
 
 @pytest.mark.django_db
