@@ -10,8 +10,9 @@ from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.asgi import get_asgi_application as get_django_application
 
 from pm_realtime.conf import conf
-from pm_realtime.connection import RealtimeConsumer
+from pm_realtime.connection import Gate, RealtimeConsumer
 from pm_realtime.layer import expect_sockets
+from pm_realtime.observability import throttle
 from pm_realtime.views import upgrade_response
 
 logger = logging.getLogger("pm_realtime.connection")
@@ -83,14 +84,17 @@ def _without_prefix(scope: Any, prefix: str) -> str:
     return path.removeprefix(prefix) if path.startswith(f"{prefix}/") else path
 
 
-async def _deny(scope: Any, receive: Any, send: Any) -> None:
-    logger.warning(
-        'No WebSocket at %.200r: pm_realtime serves /%s (PM_REALTIME["PATH"]).',
-        scope["path"],
-        conf.PATH.strip("/"),
-    )
+async def _close(scope: Any, receive: Any, send: Any) -> None:
+    if count := throttle.note("paths without a WebSocket"):
+        text = 'No WebSocket at %.200r: pm_realtime serves /%s (PM_REALTIME["PATH"]).'
+        text += f" Refused: {count}." if count > 1 else ""
+        logger.warning(text, scope["path"], conf.PATH.strip("/"))
     await receive()
     await send({"type": "websocket.close", "code": 1000})
+
+
+#: Behind a gate, as a flood may also go to another path.
+_deny = Gate(_close)
 
 
 async def _answer_upgrade_required(scope: Any, send: Any) -> None:

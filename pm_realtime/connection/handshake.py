@@ -185,7 +185,8 @@ class Handshake:
         if former is not None:
             # It would take a slot of its user from this connection, or from another tab.
             await get_backend().remove(former)
-        await self._slot.take(info, instead_of=elsewhere or None)
+        address = gate.address_of(connection.scope)
+        await self._slot.take(info, instead_of=elsewhere or None, address=address)
         if connection.identity.role != info.role:
             await get_backend().set_role(connection.connection_id, connection.identity.role)
 

@@ -12,7 +12,12 @@ from pm_realtime.connection import RealtimeConsumer
 from pm_realtime.connection.gate import HANDSHAKES_PER_TURN, Gate, address_of, check_user
 from pm_realtime.signals import refused
 from tests.connection import fakes
-from tests.support.helpers import EVENT_TIMEOUT_SECONDS, Connection, eventually
+from tests.support.helpers import (
+    EVENT_TIMEOUT_SECONDS,
+    Connection,
+    assert_refused_with,
+    eventually,
+)
 
 PUBLIC = "8.8.4.4"
 HTTP = {"websocket.http.response": {}}
@@ -369,9 +374,37 @@ async def test_anonymous_connection_over_the_limit_is_asked_to_come_again(config
         assert await again.is_alive()
 
 
+async def test_one_address_fills_a_quarter_of_the_anonymous_connections(configure, caplog, user):
+    configure(MAX_ANONYMOUS_CONNECTIONS=8)
+    async with AsyncExitStack() as stack:
+        first, _ = [await stack.enter_async_context(knock()) for _ in range(2)]
+        for _ in range(2):
+            await assert_refused_with(knock(), 4013)
+        for address in ("8.8.8.8", "9.9.9.9", None):
+            await stack.enter_async_context(knock(address))
+        await stack.enter_async_context(knock("8.8.8.8"))
+        logged_in = knock()
+        logged_in.user = user
+        await stack.enter_async_context(logged_in)
+        await first.disconnect()
+        await first.assert_ended()
+        await stack.enter_async_context(knock())
+        await assert_refused_with(knock(), 4013)
+    (record,) = [each for each in caplog.records if each.levelname == "WARNING"]
+    assert PUBLIC in record.message
+
+
+async def test_one_anonymous_connection_of_an_address_fits_any_limit(configure):
+    configure(MAX_ANONYMOUS_CONNECTIONS=1)
+    async with knock() as connection:
+        assert await connection.is_alive()
+    async with knock() as connection:
+        assert await connection.is_alive()
+
+
 async def test_without_a_limit_anonymous_connections_are_not_counted(configure):
     configure(MAX_ANONYMOUS_CONNECTIONS=None)
-    async with Connection(), Connection() as connection:
+    async with knock(), knock() as connection:
         assert await connection.is_alive()
 
 
@@ -389,6 +422,21 @@ async def test_gate_stands_before_a_consumer_however_it_is_mounted(configure):
         answers.append((await communicator.connect(EVENT_TIMEOUT_SECONDS))[0])
         await communicator.disconnect()
     assert answers == [True, False]
+
+
+async def test_other_paths_pass_the_gate_and_are_logged_once(configure, caplog):
+    configure(CONNECT_RATE_PER_ADDRESS="3/m")
+    mounted, answers = Application(None, RealtimeConsumer.as_asgi()), []
+    for number in range(5):
+        communicator = WebsocketCommunicator(mounted, f"/other/{number}")
+        communicator.scope.update(client=(PUBLIC, 1), extensions=HTTP)
+        await communicator.send_input({"type": "websocket.connect"})
+        answers.append((await communicator.receive_output(EVENT_TIMEOUT_SECONDS))["type"])
+        communicator.stop()
+    assert answers == ["websocket.close"] * 3 + ["websocket.http.response.start"] * 2
+    first, limited = [each.message for each in caplog.records if each.levelname == "WARNING"]
+    assert "/other/0" in first
+    assert "429" in limited
 
 
 def test_users_are_counted_by_their_primary_key(configure):
