@@ -30,6 +30,11 @@ def is_of_user_model(user: object) -> bool:
     return model is not None and isinstance(user, model)
 
 
+def is_logged_in(user: Any) -> bool:
+    """Whether ``user`` says so. A method is always true, as those of users before Django 1.10."""
+    return user.is_authenticated is True
+
+
 def ask_resolver(setting: str, path: str, user: object) -> Any:
     """What the resolver at the dotted ``path`` in ``setting``, sync or async, returns for ``user``.
 

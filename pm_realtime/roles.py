@@ -7,7 +7,7 @@ from django.db import router
 from django.db.models import Model
 from django.db.models.fields.related_descriptors import ManyToManyDescriptor
 
-from pm_realtime.accounts import ask_resolver
+from pm_realtime.accounts import ask_resolver, is_logged_in
 from pm_realtime.conf import conf
 from pm_realtime.texts import plain_text
 
@@ -46,7 +46,7 @@ def resolve_role(user: Any) -> str | None:
     Groups are those of :func:`has_django_groups`. Superusers and staff are those whose model has
     the flag and whose flag is ``True``: a text such as "False" or a method is no flag.
     """
-    if not user.is_authenticated:
+    if not is_logged_in(user):
         return None
     roles = conf.ROLES
     if _is_flagged(user, "is_superuser"):
@@ -95,7 +95,7 @@ def role_of(user: Any) -> str | None:
 
     Raises ``ImproperlyConfigured`` if the resolver returns a value that is not a role.
     """
-    if not user.is_authenticated:
+    if not is_logged_in(user):
         return None
     found = ask_resolver("ROLE_RESOLVER", conf.ROLE_RESOLVER, user)
     role = plain_text(found)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from django.contrib.auth import get_user
 
-from pm_realtime.accounts import has_accounts
+from pm_realtime.accounts import has_accounts, is_logged_in
 from pm_realtime.auth.digests import digest_of
 from pm_realtime.auth.names import name_of
 from pm_realtime.auth.sessions import Session
@@ -74,7 +74,7 @@ def identity_of(user: Any, session: Session | None, role: str | None) -> Identit
 
     Raises ``ValueError`` for a user without a primary key.
     """
-    if not user.is_authenticated:
+    if not is_logged_in(user):
         return Identity(user)
     if user.pk is None:
         raise ValueError(f"expected a user with a primary key, got {user!r}")

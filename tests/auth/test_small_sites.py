@@ -123,6 +123,20 @@ async def test_user_of_a_middleware_needs_no_accounts(settings, configure):
         assert await connection.is_alive()
 
 
+class OldVisitor(Member):
+    """As the users of Django were before version 1.10."""
+
+    def is_authenticated(self):
+        return False
+
+
+async def test_visitor_who_says_so_by_a_method_is_anonymous(monkeypatch):
+    monkeypatch.setitem(globals(), "Member", OldVisitor)
+    async with Connection(application=TokenMiddleware(RealtimeConsumer.as_asgi())) as connection:
+        assert connection.connected["userId"] is None
+        assert connection.connected["role"] is None
+
+
 def test_user_keys_on_a_site_without_a_user_model(settings):
     settings.INSTALLED_APPS = ["pm_realtime"]
     settings.AUTH_USER_MODEL = "auth.User"
