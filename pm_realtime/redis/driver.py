@@ -54,8 +54,9 @@ def is_demotion(error: object) -> bool:
     if not is_installed or not isinstance(error, redis.RedisError):
         return False
     text = str(error)
-    is_said_by_sentinel = text == "The previous master is now a slave"
-    return isinstance(error, redis.ReadOnlyError) or "READONLY" in text or is_said_by_sentinel
+    is_said_by_redis_py = text == "The previous master is now a slave"  # With Sentinel.
+    is_told = isinstance(error, redis.ReadOnlyError | redis.exceptions.MasterDownError)
+    return is_told or is_said_by_redis_py or "READONLY" in text or "MASTERDOWN" in text
 
 
 def is_broken_socket(error: object) -> bool:

@@ -28,7 +28,9 @@ ASYNCIO_ONLY: Final = frozenset({"connection_class", "parser_class", "redis_conn
 _PUBLISH: Final = """
 local written = redis.pcall('PEXPIRE', KEYS[1], 1)
 local refusal = type(written) == 'table' and written.err
-if refusal and string.find(refusal, 'READONLY') then return written end
+if refusal and (string.find(refusal, 'READONLY') or string.find(refusal, 'MASTERDOWN')) then
+  return written
+end
 return redis.call('PUBLISH', ARGV[1], ARGV[2])
 """
 
@@ -93,6 +95,9 @@ class Publisher:
             if not (is_broken_socket(error) or is_demotion(error)):
                 raise
             self._replace(sockets).publish(self._key, channel, text)
+        finally:
+            if self._sockets is not sockets:  # Replaced while this thread used one of them.
+                sockets.close_idle()
 
     def _open(self) -> "_Sockets":
         return _Sockets(self._host, self._max_sockets, self._clock())
@@ -102,8 +107,7 @@ class Publisher:
         with self._lock:
             if self._sockets is sockets:
                 self._sockets = self._open()
-                for pool in sockets.pools:
-                    pool.disconnect(inuse_connections=False)
+                sockets.close_idle()
             return self._sockets
 
 
@@ -119,6 +123,10 @@ class _Sockets:
         self._redis = driver_for_threads.Redis(connection_pool=self.pools[0])
         self._script = self._redis.register_script(_PUBLISH)
         self._may_run_script = True
+
+    def close_idle(self) -> None:
+        for pool in self.pools:
+            pool.disconnect(inuse_connections=False)
 
     def publish(self, key: str, channel: str, text: bytes) -> None:
         if self._may_run_script:
