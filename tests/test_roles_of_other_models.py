@@ -323,9 +323,15 @@ def test_self_made_group_named_as_a_role_gives_the_lowest_role(clubs, monkeypatc
     assert role_of(fetched) == "user"
 
 
-def test_recheck_of_djangos_groups_reads_them_for_all_at_once(django_assert_num_queries, db):
-    users = [get_user_model().objects.create_user(username=name) for name in "ab"]
-    Group.objects.create(name="editor").user_set.set(users)
+@pytest.mark.parametrize("model", ["site.User", "people.Member", "people.Employee", "people.Clerk"])
+def test_recheck_reads_djangos_groups_for_all_at_once(
+    django_assert_num_queries, db, settings, model
+):
+    settings.AUTH_USER_MODEL = model
+    users = [get_user_model().objects.create(username=name) for name in "ab"]
+    group = Group.objects.create(name="editor")
+    for user in users:
+        user.groups.add(group)
     claims = [SimpleNamespace(user=user, user_id=str(user.pk), session=None) for user in users]
     with django_assert_num_queries(2):
         current = CurrentUsers(claims)

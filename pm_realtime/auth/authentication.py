@@ -78,13 +78,18 @@ def cookies(scope: Scope) -> dict[str, str]:
 
 async def _identify(scope: Scope) -> Identity:
     user, key = scope.get("user"), _session_key(scope)
-    if user is None and not (key and has_accounts() and sessions.are_kept()):
+    if user is None and not (key and _has_sessions()):
         return anonymous()
     if user is not None:
         return await run_handshake(_identify_user, user, scope.get("session"))
     if _may_be_coalesced(key):
         return await _coalescers.get().ask(key)
     return await run_handshake(_identify_key, key)
+
+
+def _has_sessions() -> bool:
+    """Whether a session of this site can be that of a user."""
+    return has_accounts() and sessions.are_kept()
 
 
 def _may_be_coalesced(key: str) -> bool:
@@ -168,7 +173,7 @@ def _identify_user(user: Any, session: Any) -> Identity:
     if not identity.is_authenticated:
         return identity
     key = getattr(session, "session_key", None)
-    found = sessions.read(key) if key and sessions.are_kept() else None
+    found = sessions.read(key) if key and _has_sessions() else None
     if found is not None and found.auth[SESSION_KEY] == str(user.pk):
         identity = replace(identity, session=found)
     if not _is_of_replica(user):
