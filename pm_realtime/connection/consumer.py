@@ -208,6 +208,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._outbox.flush()
         if self.connection_state < State.CLOSING:
             self.connection_state = State.CLOSING
+            self._guard.begin_end()
             if not self._outbox.is_closed:
                 self._close_code = int(code)
                 self._outbox.close(code, reason)

@@ -38,6 +38,7 @@ class SocketGuard:
     _least_waiting: int = 0
     _moved_at: float = 0.0
     _is_ending: bool = False
+    _is_ended: bool = False
 
     def begin(self) -> None:
         """Set the limits of the connection, before its handshake is answered."""
@@ -69,11 +70,15 @@ class SocketGuard:
         if self.socket.is_closing:
             self.end()
 
+    def begin_end(self) -> None:
+        """The connection is about to end: few frames are still expected."""
+        self._on_flood, self._is_ending = None, True
+
     def end(self) -> None:
         """The connection has ended: drop its socket if the client does not soon."""
-        self._on_flood = None
-        if not self._is_ending:
-            self._is_ending = True
+        self.begin_end()
+        if not self._is_ended:
+            self._is_ended = True
             self.socket.abort_after(self._timings.linger_seconds)
 
     def end_flood(self) -> None:
@@ -82,7 +87,7 @@ class SocketGuard:
         self.socket.abort_after(FLOOD_END_SECONDS)
 
     def _note(self, frames: int, uncounted: int) -> bool:
-        """Count the frames of a flood; once the connection has ended, any."""
+        """Count the frames of a flood; once the connection is about to end, any."""
         if not (count := frames if self._is_ending else uncounted):
             return False
         now = time.monotonic()

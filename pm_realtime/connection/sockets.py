@@ -4,6 +4,7 @@ Servers show it in different ways, or not at all: there, nothing here has an eff
 """
 
 import asyncio
+import inspect
 import socket
 import struct
 import weakref
@@ -172,14 +173,17 @@ class TwistedSocket(_VisibleSocket):
 
 
 def find_socket(send: Callable[..., Any], receive: Callable[..., Any] | None = None) -> Socket:
-    """The socket behind the ``send`` of an ASGI application, or its ``receive``: a middleware
-    mostly replaces only one of them."""
+    """The socket behind the ``send`` of an ASGI application, or its ``receive``.
+
+    A middleware mostly replaces only one of them, or shows what it has replaced.
+    """
+    send = inspect.unwrap(send)
     if isinstance(send, partial) and len(send.args) == 1:
         protocol = send.args[0]
         if hasattr(getattr(protocol, "transport", None), "abortConnection"):
             return TwistedSocket(protocol)
     for each in (send, receive):
-        protocol = getattr(each, "__self__", None)
+        protocol = getattr(each and inspect.unwrap(each), "__self__", None)
         if hasattr(getattr(protocol, "transport", None), "pause_reading"):
             return AsyncioSocket(protocol)
     return Socket()

@@ -35,7 +35,10 @@ class Member(Protocol):
         """Begin to carry out a control message. Never waits."""
 
     def check_heartbeat(self, deadline: float) -> None:
-        """End if the last frame came before ``deadline`` (monotonic seconds)."""
+        """End if the last frame came before ``deadline`` (monotonic seconds).
+
+        Also if the client reads nothing of too much that waits for it.
+        """
 
     def give_way(self) -> None:
         """End: the client goes on with another connection."""

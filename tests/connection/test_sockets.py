@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import socket
-from functools import partial
+from functools import partial, wraps
 from types import SimpleNamespace
 
 import pytest
@@ -117,6 +117,7 @@ async def test_middleware_around_send_does_not_hide_the_socket(pair):
     assert find_socket(send, server.receive).protocol is server
     assert find_socket(server.send, receive).protocol is server
     assert find_socket(send, receive).protocol is None
+    assert find_socket(wraps(server.send)(send), receive).protocol is server
 
 
 async def test_bytes_that_a_client_does_not_read_are_counted_and_discarded(pair):
