@@ -77,9 +77,9 @@ def _lower(owner: Any, name: str, value: int) -> None:
     setattr(owner, name, min(getattr(owner, name) or value, value))
 
 
-def _uncounted(opcode: int, is_final: bool, size: int) -> int:
-    """1 for a frame that no limit of messages counts, else 0."""
-    return opcode >= FIRST_CONTROL_OPCODE or (not is_final and size < MIN_FRAGMENT_BYTES)
+def _uncounted(opcode: int, is_final: bool, size: int) -> bool:
+    """Whether no limit of messages counts a frame."""
+    return opcode >= FIRST_CONTROL_OPCODE or (size < MIN_FRAGMENT_BYTES and not is_final)
 
 
 def _watch_sansio(connection: Any, note: Note) -> None:
@@ -89,14 +89,19 @@ def _watch_sansio(connection: Any, note: Note) -> None:
     def receive_data(data: bytes) -> None:
         nonlocal is_flood
         connection: Any = reference()
-        for start in range(0, len(data), BYTES_PER_COUNT):
-            if is_flood:
-                return
+        size = BYTES_PER_COUNT
+        while data and not is_flood:
             seen = len(connection.events)
-            parse(connection, data[start : start + BYTES_PER_COUNT])
-            frames = [each for each in connection.events[seen:] if hasattr(each, "opcode")]
-            uncounted = sum(_uncounted(f.opcode, f.fin, len(f.data)) for f in frames)
-            is_flood = note(len(frames), uncounted)
+            parse(connection, data[:size])
+            data = data[size:]
+            frames = uncounted = 0
+            for event in connection.events[seen:]:
+                if (opcode := getattr(event, "opcode", None)) is not None:
+                    frames += 1
+                    uncounted += _uncounted(opcode, event.fin, len(event.data))
+            is_flood = note(frames, uncounted)
+            # Mostly the rest at once, as each start of the parser costs as much as a frame.
+            size = BYTES_PER_COUNT if uncounted else len(data)
 
     connection.receive_data = receive_data
 
