@@ -58,12 +58,12 @@ async def is_authorized(room: Room, user: Any) -> bool:
                 logger.warning(text, path, seconds, count, extra={"room": room.name})
             return False
         if count := throttle.note_error(error, path):
-            about = error if isinstance(error, BrokenRule) else f"{path} raised an exception."
+            about = error if isinstance(error, _BrokenRule) else f"{path} raised an exception."
             logger.error("%s Connections refused: %d.", about, count, exc_info=error)
         raise CommandError(ErrorCode.INTERNAL_ERROR, INTERNAL_ERROR, room=room.name) from None
 
 
-class BrokenRule(ImproperlyConfigured):
+class _BrokenRule(ImproperlyConfigured):
     """The setting of a rule names nothing that can be called."""
 
 
@@ -72,9 +72,9 @@ def _import_rule(options: RoomOptions) -> Callable[..., Any]:
     try:
         rule = import_string(options.authorize or "")
     except Exception as error:
-        raise BrokenRule(f"{where}, got {options.authorize!r} ({error}).") from error
+        raise _BrokenRule(f"{where}, got {options.authorize!r} ({error}).") from error
     if not callable(rule):
-        raise BrokenRule(f"{where}, got {options.authorize!r}, which is {rule!r}.")
+        raise _BrokenRule(f"{where}, got {options.authorize!r}, which is {rule!r}.")
     return rule  # type: ignore[no-any-return]
 
 

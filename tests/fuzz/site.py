@@ -1,5 +1,6 @@
 """The site that is fuzzed, with rooms of each kind, small limits, and users without a database."""
 
+from itertools import count
 from types import SimpleNamespace
 
 MAX_MESSAGE_BYTES = 4096
@@ -23,6 +24,8 @@ SETTINGS = {
 }
 RATE = "3/m"
 
+_numbers = count(1)
+
 
 def role_of(user):
     return user.role
@@ -33,6 +36,10 @@ async def is_even(user, room, pk):
 
 
 def make_user(role):
+    """A user of ``role`` who has sent nothing yet."""
     return SimpleNamespace(
-        pk=role, role=role, is_authenticated=True, get_username=lambda: f"the {role}"
+        pk=f"{role} {next(_numbers)}",
+        role=role,
+        is_authenticated=True,
+        get_username=lambda: f"the {role}",
     )
