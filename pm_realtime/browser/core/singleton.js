@@ -42,7 +42,7 @@ export function startPage(createRealtime, isParsed = document.readyState === "co
   const ready = Promise.resolve(realtime);
   // Scripts of any kind may come before this one, with an array in its place.
   ready.push = (...handlers) => handlers.forEach((handler) => ready.then(handler));
-  ready.push(...(window.realtimeReady ?? []));
+  if (Array.isArray(window.realtimeReady)) ready.push(...window.realtimeReady);
   window.realtimeReady = ready;
   document.dispatchEvent(new CustomEvent("realtime:ready", { detail: realtime }));
 
