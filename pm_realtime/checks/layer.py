@@ -37,8 +37,6 @@ _MIN_LAYER_CAPACITY: Final = 1000
 
 def check_environment(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """Every problem with the ASGI server, Django's accounts and the channel layer."""
-    if not isinstance(getattr(settings, "PM_REALTIME", {}), Mapping):
-        return []
     messages = [*_check_server(), *check_accounts()]
     if Conf.CHANNEL_LAYER.is_valid(conf.user_settings.get("CHANNEL_LAYER", "default")):
         messages += _check_layer()

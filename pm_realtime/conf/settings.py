@@ -181,20 +181,21 @@ class Conf:
 
     @property
     def user_settings(self) -> Mapping[str, Any]:
-        """The site's ``PM_REALTIME``; empty if there is none.
+        """The site's ``PM_REALTIME``; empty if there is none, or one that is not a dict."""
+        found = getattr(settings, "PM_REALTIME", _NO_SETTINGS)
+        return found if isinstance(found, Mapping) else _NO_SETTINGS
 
-        Raises ``ImproperlyConfigured`` for one that is not a dict.
+    def find_unknown_keys(self) -> Iterable[Any]:
+        """The keys of ``PM_REALTIME`` that are no settings, such as misspelled ones.
+
+        Raises ``ImproperlyConfigured`` if it is not a dict: the defaults, which hold then, may let
+        connections in that the site keeps out.
         """
         found = getattr(settings, "PM_REALTIME", _NO_SETTINGS)
         if not isinstance(found, Mapping):
             text = f"PM_REALTIME must be a dict, got {found!r} ({type(found).__name__})."
             raise ImproperlyConfigured(text)
-        return found
-
-    @property
-    def unknown_keys(self) -> Iterable[Any]:
-        """The keys of ``PM_REALTIME`` that are no settings, such as misspelled ones."""
-        return self.user_settings.keys() - _NAMES
+        return found.keys() - _NAMES
 
     @classmethod
     def settings(cls) -> dict[str, Setting[Any]]:

@@ -97,7 +97,7 @@ class Handshake:
             await connection.notify(signals.refused, room=None, code=403)
             connection.end(1000)  # Before the handshake is accepted: servers make a 403 of it.
             return False
-        for key in conf.unknown_keys:
+        for key in conf.find_unknown_keys():
             if throttle.note((read_query, key)):
                 logger.error("PM_REALTIME[%r] is not a setting of pm_realtime.", key)
         get_drain().check()

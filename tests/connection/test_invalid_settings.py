@@ -103,6 +103,17 @@ async def test_command_is_refused(configure, caplog, user, setting, value):
     named_once(caplog, setting)
 
 
+@pytest.mark.parametrize("found", [None, [], "text", [("ALLOW_ANONYMOUS", False)]])
+async def test_handshake_is_refused_if_the_settings_are_no_dict(settings, caplog, found):
+    settings.PM_REALTIME = found
+    for _ in range(2):
+        connection = Connection()
+        assert (await connection.connect())[0]
+        await connection.assert_closed(4013)
+    (record,) = errors_of(caplog)
+    assert "PM_REALTIME must be a dict, got" in record.getMessage()
+
+
 async def test_unknown_setting_is_logged_though_no_check_runs(configure, caplog, user):
     configure(ROOM={"lobby": {"min_role": "admin"}}, allow_anonymous=False)
     for _ in range(2):
