@@ -23,7 +23,7 @@ def is_wsgi_runserver() -> bool:
 
 
 def daphne_lines() -> str:
-    """What to write into the settings, as a sentence."""
+    """The lines for the settings of the site, as a sentence."""
     project = str(getattr(settings, "ROOT_URLCONF", "")).rpartition(".")[0] or "mysite"
     return (
         'Put "daphne" on top of INSTALLED_APPS and set ASGI_APPLICATION = '

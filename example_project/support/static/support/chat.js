@@ -22,7 +22,7 @@ let ended = false;
 
 function setJoined(joined) {
   chat.dataset.joined = String(joined);
-  // What is written while the page reconnects is sent afterwards.
+  // Messages that are written while the page reconnects are sent afterwards.
   composer.setAllowed(!refused && !ended);
 }
 
