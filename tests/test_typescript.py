@@ -2,11 +2,10 @@
 
 import json
 import re
-import tarfile
 
 import pytest
 
-from tests.support.node import ROOT, node, npm, run
+from tests.support.node import ROOT, add_packed_client, node, run
 
 SOURCES = ROOT / "tests" / "types"
 MISUSES = {
@@ -31,16 +30,7 @@ def site(tmp_path_factory, node_modules):
     """A folder with a site's TypeScript, the packed client and the compiler."""
     folder = tmp_path_factory.mktemp("site")
     (folder / "package.json").write_text('{"type": "module", "private": true}')
-    packed = run(*npm(), "pack", "--silent", "--pack-destination", folder, cwd=ROOT)
-    assert packed.returncode == 0, packed.stdout
-    client = folder / "node_modules" / "@pm-realtime" / "client"
-    client.mkdir(parents=True)
-    (tarball,) = folder.glob("*.tgz")
-    with tarfile.open(tarball) as opened:
-        for member in opened.getmembers():
-            target = client / member.name.removeprefix("package/")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(opened.extractfile(member).read())
+    add_packed_client(folder)
     for name in ("typescript", "vue"):
         (folder / "node_modules" / name).symlink_to(node_modules / name)
     for source in SOURCES.glob("*.ts"):
@@ -105,3 +95,35 @@ def test_every_declaration_compiles(site):
     names = [str(path.relative_to(site)) for path in sorted(declared)]
     assert len(names) == 5
     assert compile_(site, *names) == []
+
+
+def test_commonjs_module_compiles(site):
+    """TypeScript takes a ``.cts`` file for a module that is loaded with ``require``."""
+    code = """
+import { createRealtime, RealtimeError, type Subscription } from "@pm-realtime/client";
+import { createFakeServer } from "@pm-realtime/client/testing";
+import { useWebSocket } from "@pm-realtime/client/vue";
+
+const { WebSocket } = createFakeServer();
+const subscription: Subscription = createRealtime({ WebSocket }).subscribe("a");
+subscription.leave().catch((error) => error instanceof RealtimeError && useWebSocket());
+"""
+    (site / "required.cts").write_text(code)
+    assert compile_(site, "required.cts", resolution="nodenext") == []
+
+
+@pytest.mark.parametrize("name", ["", "/testing", "/vue"])
+def test_package_can_be_required(site, name):
+    """Also in a Node that cannot require ES modules."""
+    module = json.dumps(f"@pm-realtime/client{name}")
+    script = f"""
+        const required = Object.keys(require({module}));
+        import({module}).then((imported) =>
+            console.log(JSON.stringify([required.sort(), Object.keys(imported).sort()])));
+    """
+    (site / "required.cjs").write_text(script)
+    done = run(node(), "--no-experimental-require-module", "required.cjs", cwd=site)
+    assert done.returncode == 0, done.stdout
+    required, imported = json.loads(done.stdout)
+    assert required == imported
+    assert len(required) >= 1

@@ -3,11 +3,12 @@
  *
  * Each entry of this folder becomes one ES module in `static/pm_realtime/`, with a source map. An
  * entry that imports another one keeps the import, so that a page has one copy of the client.
- * `--outdir=FOLDER` writes somewhere else, as the test for stale files does.
+ * `commonjs/` has the same for `require()` and for Jest, with the declarations, for the npm package
+ * only. `--outdir=FOLDER` writes somewhere else, as the test for stale files does.
  */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { basename, join, resolve } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
@@ -16,42 +17,73 @@ const LOWEST_VERSIONS = ["chrome85", "firefox79", "safari14"];
 const ENTRIES = ["client", "shared", "vue", "auto"];
 const SOURCES = fileURLToPath(new URL(".", import.meta.url));
 const STATIC = fileURLToPath(new URL("../static/pm_realtime", import.meta.url));
+const TESTING = fileURLToPath(new URL("../static/pm_realtime_testing", import.meta.url));
 
-const { outdir } = parseArgs({ options: { outdir: { type: "string", default: STATIC } } }).values;
+const { outdir } = parseArgs({ options: { outdir: { type: "string" } } }).values;
 const installed = fileURLToPath(new URL("../../node_modules", import.meta.url));
 const packages = process.env.PM_REALTIME_NODE_MODULES ?? installed;
 const { build } = createRequire(join(packages, "any.js"))("esbuild");
 
-const separateEntries = {
+const separateEntries = (extension) => ({
   name: "separate-entries",
   setup({ onResolve }) {
     onResolve({ filter: new RegExp(`/(${ENTRIES.join("|")})\\.js$`) }, ({ kind, path }) =>
       kind === "entry-point"
         ? undefined
-        : { path: `./${basename(path)}`, external: true, sideEffects: false },
+        : { path: `./${basename(path, ".js")}${extension}`, external: true, sideEffects: false },
     );
   },
+});
+
+const common = {
+  absWorkingDir: SOURCES,
+  write: false,
+  bundle: true,
+  target: LOWEST_VERSIONS,
+  minify: true,
+  external: ["vue"],
+  banner: { js: "// Built from pm_realtime/browser by `npm run build`." },
 };
 
-const { outputFiles } = await build({
-  absWorkingDir: SOURCES,
+const modules = await build({
+  ...common,
   entryPoints: ENTRIES.map((name) => `./${name}.js`),
   // Source maps name their sources as seen from here, wherever the files are written to.
   outdir: STATIC,
-  write: false,
-  bundle: true,
   format: "esm",
-  target: LOWEST_VERSIONS,
   // esbuild does not trust Safari 14 with it, because of a rare case that the sources do not have.
   supported: { destructuring: true },
-  minify: true,
   sourcemap: true,
-  external: ["vue"],
-  plugins: [separateEntries],
-  banner: { js: "// Built from pm_realtime/browser by `npm run build`." },
+  plugins: [separateEntries(".js")],
 });
 
-mkdirSync(outdir, { recursive: true });
-for (const { path, contents } of outputFiles) {
-  writeFileSync(join(resolve(outdir), basename(path)), contents);
+const required = await build({
+  ...common,
+  entryPoints: [...["client", "shared", "vue"].map((name) => `./${name}.js`), `${TESTING}/testing.js`],
+  entryNames: "[name]",
+  outdir: join(SOURCES, "commonjs"),
+  outExtension: { ".js": ".cjs" },
+  format: "cjs",
+  // Jest has no import().
+  supported: { destructuring: true, "dynamic-import": false },
+  plugins: [separateEntries(".cjs")],
+});
+
+const declarations = [`${STATIC}/client`, `${STATIC}/constants`, `${STATIC}/vue`, `${TESTING}/testing`];
+
+write(outdir ?? STATIC, modules.outputFiles);
+write(outdir ?? join(SOURCES, "commonjs"), [
+  ...required.outputFiles,
+  ...declarations.map((path) => ({
+    path: `${path}.d.cts`,
+    contents: readFileSync(`${path}.d.ts`, "utf8").replace(
+      /"[./]+(?:pm_realtime\/)?(\w+)\.js"/g,
+      '"./$1.cjs"',
+    ),
+  })),
+]);
+
+function write(folder, files) {
+  mkdirSync(folder, { recursive: true });
+  for (const { path, contents } of files) writeFileSync(join(folder, basename(path)), contents);
 }

@@ -4,6 +4,7 @@ import { complete, unsubscribed } from "./core/envelope.js";
 import { RealtimeError } from "./core/errors.js";
 import { createEvents } from "./core/events.js";
 import { createOutbox } from "./core/outbox.js";
+import { hasAddress } from "./core/page.js";
 import { createDeferred, ignorable } from "./core/promises.js";
 import { createReplies } from "./core/replies.js";
 import { createRooms } from "./core/rooms.js";
@@ -193,7 +194,7 @@ export function createRealtime(options = {}) {
   for (const key of Object.keys(store.getSnapshot())) {
     Object.defineProperty(realtime, key, { get: () => store.getSnapshot()[key], enumerable: true });
   }
-  if (settings.autoConnect) realtime.connect();
+  if (settings.autoConnect && hasAddress(settings.url)) realtime.connect();
   return realtime;
 }
 

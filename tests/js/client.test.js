@@ -56,8 +56,13 @@ test("resolves a path on the page's host, to ws for http and wss for https", (t)
 
 test("connect() outside a page needs the option url", (t) => {
   const { WebSocket } = setup(t);
-  const realtime = createRealtime({ WebSocket });
-  assert.throws(() => realtime.connect(), /needs the option `url`/);
+  for (const url of [undefined, "/api/ws"]) {
+    assert.throws(() => createRealtime({ url, WebSocket }).connect(), /needs the option `url`/);
+  }
+  // A page that is rendered on a server.
+  for (const url of [undefined, "/api/ws"]) {
+    assert.equal(createRealtime({ url, WebSocket, autoConnect: true }).status, "stopped");
+  }
 });
 
 test("connect() twice opens one socket", (t) => {

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+import tarfile
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -55,9 +56,13 @@ def npm() -> tuple[str, ...]:
 
 
 @contextmanager
-def installed_packages():
-    """Install the ``devDependencies`` of package.json; yields the ``node_modules`` folder."""
-    dependencies = json.loads((ROOT / "package.json").read_text())["devDependencies"]
+def installed_packages(dependencies=None):
+    """Install npm packages, by default the ``devDependencies`` of package.json; yields the
+    ``node_modules`` folder.
+    """
+    dependencies = (
+        dependencies or json.loads((ROOT / "package.json").read_text())["devDependencies"]
+    )
     with TemporaryDirectory(prefix="pm-realtime-npm-") as folder:
         Path(folder, "package.json").write_text('{"private": true}')
         command = (*npm(), "install", "--no-save", "--no-audit", "--no-fund", "--prefer-offline")
@@ -65,6 +70,19 @@ def installed_packages():
         done = run(*command, *packages, cwd=folder, timeout=INSTALL_TIMEOUT_SECONDS)
         assert done.returncode == 0, done.stdout
         yield Path(folder, "node_modules")
+
+
+def add_packed_client(folder):
+    """Put the client, as npm publishes it, into ``node_modules`` of ``folder``."""
+    packed = run(*npm(), "pack", "--silent", "--pack-destination", folder, cwd=ROOT)
+    assert packed.returncode == 0, packed.stdout
+    (tarball,) = folder.glob("*.tgz")
+    with tarfile.open(tarball) as opened:
+        opened.extractall(folder, filter="data")
+    tarball.unlink()
+    client = folder / "node_modules" / "@pm-realtime" / "client"
+    client.parent.mkdir(parents=True, exist_ok=True)
+    (folder / "package").rename(client)
 
 
 def _packaged(path):

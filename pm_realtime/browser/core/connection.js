@@ -1,12 +1,16 @@
 import { CloseCode, MessageType, mayReconnect } from "../constants.js";
 import { createBackoff } from "./backoff.js";
 import { createGoingAway, GOING_AWAY, STABLE_AFTER_MS } from "./going_away.js";
-import { isOffline, observePage, pageAddress } from "./page.js";
+import { hasAddress, isOffline, observePage, pageAddress } from "./page.js";
 import { openSharedSocket } from "./shared_loader.js";
 import { ABNORMAL_CLOSE, openSocket } from "./socket.js";
 
 /** A loss so soon after waking up happened during the sleep. */
 const JUST_WOKEN_MS = 5_000;
+
+const NO_ADDRESS =
+  "Outside a page createRealtime needs the option `url`, with an address such as " +
+  "wss://example.com/api/ws.";
 
 /** How often a client that has no network looks if there is one, in case no event says so. */
 const OFFLINE_CHECK_MS = 1_000;
@@ -210,9 +214,8 @@ export function createConnection(settings, hooks) {
 
 /** The WebSocket address; a path, or nothing, is on the page's own host. */
 function resolveUrl(url) {
-  const base = pageAddress();
-  if (!url && !base) throw new TypeError("Outside a page createRealtime needs the option `url`.");
-  const resolved = new URL(url ?? "/api/ws", base);
+  if (!hasAddress(url)) throw new TypeError(NO_ADDRESS);
+  const resolved = new URL(url ?? "/api/ws", pageAddress());
   resolved.protocol = resolved.protocol.replace("http", "ws");
   resolved.search += `${resolved.search && "&"}resume=`;
   return resolved.href;

@@ -61,4 +61,7 @@ export function pageAddress() {
   return own && isOfWeb(base) && new URL(base).origin === new URL(own).origin ? base : own;
 }
 
+/** False while a page is rendered on a server: there a path leads nowhere. */
+export const hasAddress = (url) => Boolean(pageAddress() ?? /^\w+:/.test(url));
+
 const isOfWeb = (address) => /^https?:/.test(address);

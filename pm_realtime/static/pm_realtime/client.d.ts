@@ -166,7 +166,7 @@ export type EventOf<T extends string> = T extends keyof RealtimeEvents
 export type EventName = keyof RealtimeEvents | keyof RealtimeMessages | (string & {});
 
 export interface RealtimeOptions {
-  /** Connect at once. Default: false. */
+  /** Connect at once. Without an address, as on a server (SSR), it does nothing. Default: false. */
   autoConnect?: boolean;
   /** Reconnect by itself, also when the user comes back to the page. Default: true. */
   reconnect?: boolean;

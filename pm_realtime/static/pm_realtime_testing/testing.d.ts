@@ -55,7 +55,7 @@ export interface FakeServer {
   /** Changes the user, from the next connection on. */
   logIn(user: Pick<FakeServerOptions, "userId" | "name" | "role">): void;
   /** Sends to every open connection, or to those in `room`. */
-  push(type: string, payload?: unknown, options?: { room?: string; id?: string; offset?: number }): void;
+  push(type: string, payload?: unknown, options?: { room?: string; id?: string }): void;
   /** The automatic server refuses the next command of that type. */
   refuse(type: string, code: string, details?: Record<string, unknown>): void;
   /** Closes every open connection. */

@@ -1,0 +1,319 @@
+import type { ErrorCode } from "./constants.cjs";
+
+export { CloseCode, ErrorCode, MessageType, mayReconnect } from "./constants.cjs";
+export { BATCH_SUBPROTOCOL, SUBPROTOCOL } from "./constants.cjs";
+
+/** One message on the wire. */
+export interface Envelope<P = unknown> {
+  type: string;
+  payload: P;
+  /** Milliseconds since the epoch. */
+  timestamp: number;
+  id?: string;
+  /** The room that the message came through. */
+  room?: string;
+  /** On a message that may have arrived before: its number on the last connection. */
+  resent?: number;
+}
+
+export type UserId = string | number;
+
+export interface ConnectedPayload {
+  /** null for an anonymous connection. */
+  userId: UserId | null;
+  connectionId: string;
+  role: string | null;
+  /** Milliseconds. */
+  heartbeatInterval: number;
+  heartbeatTimeout: number;
+  /** The id of the lost connection, if its missed messages follow now. Then nothing is missing. */
+  resumed?: string;
+}
+
+export interface RoomPayload {
+  room: string;
+  success: true;
+  [option: string]: unknown;
+}
+
+export interface UnsubscribedPayload {
+  room: string;
+  success: true;
+  /** Why the server took this connection out of the room. */
+  reason?: string;
+}
+
+export interface MessagePayload<C = any> {
+  room: string;
+  content: C;
+  /** Missing if the sender is anonymous. */
+  from?: { userId: UserId; name: string };
+}
+
+/** A convention. A site declares further parts by merging, as with its own messages. */
+export interface NotificationPayload {
+  title: string;
+  body?: string;
+  type?: "info" | "success" | "warning" | "error";
+  action?: { label: string; url: string };
+}
+
+export interface ErrorPayload {
+  code: string;
+  message: string;
+  room?: string;
+  /** Milliseconds to wait, with `RATE_LIMITED`. */
+  retryAfter?: number;
+}
+
+/**
+ * The payload of each type of message. A site adds its own:
+ *
+ * ```ts
+ * declare module "@pm-realtime/client" {
+ *   interface RealtimeMessages {
+ *     export: { by: string };
+ *   }
+ * }
+ * ```
+ *
+ * The payload of any other type is `unknown`.
+ */
+export interface RealtimeMessages {
+  connected: ConnectedPayload;
+  subscribed: RoomPayload;
+  unsubscribed: UnsubscribedPayload;
+  message: MessagePayload;
+  notification: NotificationPayload;
+  broadcast: any;
+  error: ErrorPayload;
+  pong: undefined;
+}
+
+/**
+ * - `connecting`: a socket is opening.
+ * - `connected`: the server's `connected` frame has arrived.
+ * - `waiting`: lost; the client tries again by itself.
+ * - `stopped`: not connected, and the client does not try, except after a rest (`resting`) or the
+ *   close code 4502.
+ */
+export type Status = "connecting" | "connected" | "waiting" | "stopped";
+
+export interface StatusDetail {
+  status: Status;
+  /** The close code, with `waiting` and `stopped`. */
+  code?: number;
+  reason?: string;
+  /**
+   * Milliseconds until the next attempt, with `waiting`; 0 if the user left the page, and after
+   * 1001, with which Firefox closes when a navigation or a download starts.
+   */
+  delay?: number;
+  /**
+   * With `stopped`: `maxReconnectAttempts` have failed. The client goes on after `connect()`, when
+   * the network comes back, or when the page becomes visible.
+   */
+  resting?: boolean;
+  /** With `stopped`: the browser refused to open a socket, for this reason. */
+  error?: Error;
+}
+
+export interface CloseDetail {
+  /**
+   * 4001 also if the server did not answer this client; 1000 after `disconnect()`. After 4502 the
+   * client connects again when the page becomes visible, although `willReconnect` is false.
+   */
+  code: number;
+  /** The code's name in `CloseCode`, such as `SESSION_ENDED`; null if it has none. */
+  name: string | null;
+  /** The server's reason. Some servers drop it, so look at the code. */
+  reason: string;
+  willReconnect: boolean;
+  /** Milliseconds until the next attempt, if there is one. */
+  delay?: number;
+  resting?: boolean;
+  /**
+   * The browser refused to open a socket (`code` is then 1006), because of a wrong option or a
+   * policy of the page. The first `connect()` throws this error instead, except with `shared`.
+   */
+  error?: Error;
+}
+
+/**
+ * Events of the client itself. Their names begin with a colon. A frame whose type begins with a
+ * colon reaches only the handlers of "*". Those get frames only. A `connected` frame counts only as
+ * the first of a connection; later ones are ignored.
+ */
+export interface RealtimeEvents {
+  /** Connected. The wanted rooms were asked for, and the queue was sent. */
+  ":open": ConnectedPayload;
+  /** A connection, or an attempt to connect, ended. */
+  ":close": CloseDetail;
+  /** The status changed, or a new attempt begins. */
+  ":status": StatusDetail;
+  /** Every frame, after the handlers of its own type. */
+  "*": Envelope<any>;
+}
+
+/** The argument of a handler of `T`. */
+export type EventOf<T extends string> = T extends keyof RealtimeEvents
+  ? RealtimeEvents[T]
+  : T extends keyof RealtimeMessages
+    ? Envelope<RealtimeMessages[T]>
+    : Envelope<unknown>;
+
+/** The known names, which editors suggest, and any other. */
+export type EventName = keyof RealtimeEvents | keyof RealtimeMessages | (string & {});
+
+export interface RealtimeOptions {
+  /** Connect at once. Without an address, as on a server (SSR), it does nothing. Default: false. */
+  autoConnect?: boolean;
+  /** Reconnect by itself, also when the user comes back to the page. Default: true. */
+  reconnect?: boolean;
+  /**
+   * Failed attempts in a row before the client rests. A connection that ends within 5 s counts as
+   * failed. `Infinity` means it never rests. Default: 5. */
+  maxReconnectAttempts?: number;
+  /** Bound of the first random wait in ms. It doubles with each attempt up to 30 s. Default: 1000. */
+  reconnectDelay?: number;
+  /**
+   * An address (ws:, wss:, http:, https:) or a path on the page's host. Default: "/api/ws". Outside
+   * a page only an address works.
+   */
+  url?: string;
+  /** Subprotocols to offer instead of `pm-realtime.v1.batch` and `pm-realtime.v1`. */
+  protocols?: string | string[];
+  /**
+   * One connection for all tabs of this site and user. With `true`, a page first asks the server
+   * for its user. A text that only pages of this user have saves that request. Default: false. */
+  shared?: boolean | string;
+  /** Log messages and statuses to the console. Default: false. */
+  debug?: boolean;
+  /** The class to use instead of the global one, which Node has from version 22. */
+  WebSocket?: typeof globalThis.WebSocket;
+}
+
+export interface RealtimeState {
+  readonly status: Status;
+  readonly connected: boolean;
+  /** The server's id of this connection. This and the next two are null while not connected. */
+  readonly connectionId: string | null;
+  readonly userId: UserId | null;
+  readonly role: string | null;
+  /** The code of the last close; null while connected and before the first close. */
+  readonly closeCode: number | null;
+}
+
+/** A state that frameworks can subscribe to, for example with React's `useSyncExternalStore`. */
+export interface Store<T> {
+  /** Calls `listener()` after each change. Returns a function that ends this. */
+  subscribe(listener: () => void): () => void;
+  /** The present state. It is frozen, and the same object until something changes. */
+  getSnapshot(): Readonly<T>;
+}
+
+/** Ends one subscription. */
+export interface Leave {
+  /**
+   * Leaves the room, unless others have subscribed to it as well. If the answer to `subscribe` has
+   * not come yet, that promise rejects with `CANCELLED`. A second call does nothing.
+   */
+  leave(): Promise<Envelope<UnsubscribedPayload>>;
+}
+
+/** One use of a room: a promise of the server's answer. The answer has `leave()`, too. */
+export interface Subscription extends Promise<Envelope<RoomPayload> & Leave>, Leave {}
+
+export interface Realtime extends RealtimeState {
+  /** The wanted rooms. They are joined again after each reconnect. */
+  readonly rooms: string[];
+  /** The state above, to subscribe to. */
+  readonly store: Store<RealtimeState>;
+
+  /**
+   * Connects, or tries again at once. Does nothing if a connection is open or opening. Throws if
+   * the browser refuses to open a socket.
+   */
+  connect(): void;
+  /** Closes until `connect()`. The rooms stay wanted, and queued messages are refused. */
+  disconnect(): void;
+
+  /**
+   * The promises below reject with a {@link RealtimeError}. They may be ignored; that raises no
+   * unhandled rejection.
+   *
+   * Messages that are sent without a connection wait for the next one, up to {@link MAX_QUEUED}.
+   * One more refuses the oldest. They are sent as they were when they were queued. A value that
+   * JSON cannot write, such as a BigInt, and an envelope without a type reject with a TypeError.
+   */
+
+  /** Sends an envelope with a `timestamp` and an `id`. Resolves when it was sent. */
+  send(envelope: { type: string; payload?: unknown; timestamp?: number; id?: string }): Promise<void>;
+  /** The same, from type and payload. */
+  sendMessage(type: string, payload?: unknown): Promise<void>;
+  /** Sends a message to a room. Resolves with the message that every subscriber gets. */
+  sendToRoom<C = unknown>(room: string, content: C): Promise<Envelope<MessagePayload<C>>>;
+  /**
+   * Joins a room and stays in it over reconnects, until all who subscribed have called `leave()`,
+   * until `unsubscribe`, or until the server refuses or ends it. Without a connection the answer
+   * comes with the next one. Rejects with a TypeError if `room` is not a string.
+   *
+   * If the room was joined before, a temporary refusal (`INTERNAL_ERROR`, `RATE_LIMITED`,
+   * `ROOM_FULL`) or a timeout is retried, and the promise waits for the result.
+   */
+  subscribe(room: string): Subscription;
+  /**
+   * Leaves a room, for all who have subscribed to it. A component leaves for itself only with the
+   * `leave()` of its subscription. Without a connection, resolves at once.
+   */
+  unsubscribe(room: string): Promise<Envelope<UnsubscribedPayload>>;
+  /** Milliseconds to the server and back. Without a connection, rejects at once. */
+  ping(): Promise<number>;
+
+  /** Handles each frame of a type, or event of the client. Returns a function that ends this. */
+  on<T extends EventName>(type: T, handler: (event: EventOf<T>) => void): () => void;
+  /** The same, for one time only. */
+  once<T extends EventName>(type: T, handler: (event: EventOf<T>) => void): () => void;
+}
+
+/** Creates a client of one pm_realtime server. */
+export declare function createRealtime(options?: RealtimeOptions): Realtime;
+
+/** The codes of errors that the client raises itself. They are never on the wire. */
+export declare const LocalErrorCode: {
+  /** Not connected, and not trying to be. */
+  readonly NOT_CONNECTED: "NOT_CONNECTED";
+  /** The connection was lost before the reply. The message may have arrived. */
+  readonly CONNECTION_LOST: "CONNECTION_LOST";
+  /** Connected, and no reply in time. */
+  readonly TIMEOUT: "TIMEOUT";
+  /** The oldest of too many messages that waited for a connection. */
+  readonly QUEUE_FULL: "QUEUE_FULL";
+  /** The message waited for a connection, and the next one was another user's. */
+  readonly USER_CHANGED: "USER_CHANGED";
+  /** `leave()` or `unsubscribe` came before the answer to `subscribe`. */
+  readonly CANCELLED: "CANCELLED";
+};
+export type LocalErrorCode = (typeof LocalErrorCode)[keyof typeof LocalErrorCode];
+
+/** Why a command failed. */
+export declare class RealtimeError extends Error {
+  constructor(code: ErrorCode | LocalErrorCode | (string & {}), envelope?: Envelope | null);
+  /** The server's code, or one of the client's own. */
+  readonly code: ErrorCode | LocalErrorCode | (string & {});
+  /** The server's `error` envelope; null if the client raised the error. */
+  readonly envelope: Envelope | null;
+  readonly room: string | null;
+  /** Milliseconds to wait, with `RATE_LIMITED`. */
+  readonly retryAfter: number | null;
+}
+
+/** How many messages may wait for a connection. One more refuses the oldest (`QUEUE_FULL`). */
+export declare const MAX_QUEUED: 100;
+
+/**
+ * Milliseconds to wait before attempt number `attempt` (from 0): random between 0 and
+ * `base * 2 ** attempt`, and at most 30 s. The random part spreads the clients of a server that
+ * restarted.
+ */
+export declare function backoffDelay(attempt: number, base?: number, random?: () => number): number;

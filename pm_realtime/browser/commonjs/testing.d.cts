@@ -1,0 +1,72 @@
+import type { Envelope, UserId } from "./client.cjs";
+
+export interface FakeServerOptions {
+  /**
+   * Accepts connections and answers commands as the real server does, each in a microtask.
+   * Default: true. With false, the test does that with the methods of a connection.
+   */
+  automatic?: boolean;
+  /** The user that is logged in; null for an anonymous connection. */
+  userId?: UserId | null;
+  name?: string;
+  role?: string;
+  /** Milliseconds. */
+  heartbeatInterval?: number;
+  heartbeatTimeout?: number;
+}
+
+/** The server's end of one socket. */
+export interface FakeConnection {
+  readonly socket: WebSocket;
+  readonly url: string;
+  readonly protocols: string | string[] | undefined;
+  readonly open: boolean;
+  /** The client's messages on this connection, oldest first. */
+  readonly sent: Envelope<any>[];
+  readonly lastSent: Envelope<any> | undefined;
+  sentOf(type: string): Envelope<any>[];
+  /** The rooms that the connection is in, if the server is automatic. */
+  readonly rooms: Set<string>;
+  /** The code with which the client closed it; null if it did not. */
+  readonly closedWith: number | null;
+  /** Opens it and sends the `connected` frame. */
+  accept(payload?: Record<string, unknown>): void;
+  /** Sends an envelope. */
+  frame(type: string, payload?: unknown, rest?: Partial<Envelope>): void;
+  /** Sends a text frame unchanged. */
+  text(data: unknown): void;
+  /** Answers a command. */
+  reply(command: { id?: string }, type: string, payload?: unknown): void;
+  /** Answers a command with an error. */
+  refuse(command: { id?: string }, code: string, details?: Record<string, unknown>): void;
+  /** Closes it from the server's side; 1006 stands for a lost network. */
+  close(code?: number, reason?: string): void;
+}
+
+export interface FakeServer {
+  /** For the option `WebSocket` of `createRealtime`. */
+  readonly WebSocket: typeof globalThis.WebSocket;
+  /** All connections so far, oldest first. */
+  readonly connections: FakeConnection[];
+  readonly last: FakeConnection | undefined;
+  /** The clients' messages on all connections. */
+  readonly sent: Envelope<any>[];
+  sentOf(type: string): Envelope<any>[];
+  /** Changes the user, from the next connection on. */
+  logIn(user: Pick<FakeServerOptions, "userId" | "name" | "role">): void;
+  /** Sends to every open connection, or to those in `room`. */
+  push(type: string, payload?: unknown, options?: { room?: string; id?: string }): void;
+  /** The automatic server refuses the next command of that type. */
+  refuse(type: string, code: string, details?: Record<string, unknown>): void;
+  /** Closes every open connection. */
+  close(code?: number, reason?: string): void;
+  /** Closes every connection and refuses new ones, until `comeBack()`. */
+  goDown(code?: number): void;
+  comeBack(): void;
+  /** Replaces the global `WebSocket` until `uninstall()`. */
+  install(): FakeServer;
+  uninstall(): void;
+}
+
+/** A server inside the page or process, for tests without a network. */
+export declare function createFakeServer(options?: FakeServerOptions): FakeServer;

@@ -1,0 +1,5 @@
+import { Status } from "../realtime";
+
+export default function Page() {
+  return <Status />;
+}
