@@ -85,7 +85,7 @@ class _RedisAdapter(LayerAdapter):
         try:
             await self._look_after_sockets(group)
             await self.layer.group_send(group, message)
-        except Exception:
+        except BaseException:  # A call that takes too long is cancelled.
             await self._close_sockets(group)
             raise
 

@@ -22,7 +22,7 @@ from pm_realtime.layer.adapter import (
 )
 from pm_realtime.layer.groups import probe_group
 from pm_realtime.layer.wire import PROBE_TYPE, Message
-from pm_realtime.observability import LAYER, outage
+from pm_realtime.observability import LAYER, log_refusal, outage
 
 #: Missed probes in a row before the layer counts as down.
 MISSED_PROBES_UNTIL_DOWN: Final = 2
@@ -114,6 +114,7 @@ class LivenessProbe:
         self._must_resubscribe = True
         self.suspect()
         reason = reason_of(error)
+        log_refusal(LAYER, reason)
         self._calls.outage_reason = self._calls.outage_reason or reason
         outage.begin(self, LAYER, reason)
 

@@ -116,7 +116,7 @@ def _send_outside(adapter: LayerAdapter, group: str, message: Message) -> None:
         if (publisher := adapter.publisher()) is not None:
             publisher.send(group, message)
         else:
-            run_in_background(adapter.group_send(group, message))
+            _send_in_background(adapter, group, message)
     except BackendError as error:
         ended = time.monotonic()
         is_slow = ended - started > SLOW_FAILURE_SECONDS
@@ -128,6 +128,16 @@ def _send_outside(adapter: LayerAdapter, group: str, message: Message) -> None:
         raise
     _refused = None
     outage.end(THREADS)
+
+
+def _send_in_background(adapter: LayerAdapter, group: str, message: Message) -> None:
+    """Send through the layer itself, once more over new sockets if the kept ones are silent."""
+    try:
+        run_in_background(adapter.group_send(group, message))
+    except OutageError as error:
+        if not isinstance(error.__cause__, TimeoutError):
+            raise  # The layer's adapter has tried twice.
+        run_in_background(adapter.group_send(group, message))
 
 
 def _hand_over(adapter: LayerAdapter, group: str, message: Message) -> None:

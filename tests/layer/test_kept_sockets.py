@@ -101,6 +101,17 @@ def test_thread_pushes_over_a_new_socket_if_the_network_forgot_the_old(two, addr
     assert address.count == 2
 
 
+def test_thread_pushes_over_a_new_socket_of_the_core_layer_too(address, use, caplog):
+    use(address.url, CORE_LAYER)
+    send_to_room("r", "before")
+    opened = address.count
+    address.forget()
+    for _ in range(3):
+        send_to_room("r", "after")
+    assert address.count == opened + 1
+    assert caplog.messages == []
+
+
 def test_thread_pushes_again_at_once_if_its_sockets_are_cut(two, address, use):
     use(address.url)
     for _ in range(5):
