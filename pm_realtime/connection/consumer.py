@@ -226,7 +226,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         await self._inbox.finish(command_seconds)
         self._end_with_process()
 
-    def cut_off(self) -> None:
+    def abort(self) -> None:
         """End without the rest of the work: the process ends."""
         self._tasks.abandon()
 

@@ -43,7 +43,7 @@ class DrainTimings:
     #: For connections to end after their close.
     end_seconds: float = 2.0
     #: For those that have not, without the rest of their work.
-    cut_off_seconds: float = 0.5
+    abort_seconds: float = 0.5
     #: For earlier messages to arrive, and for the backend to forget this process.
     step_seconds: float = 1.0
 
@@ -68,7 +68,7 @@ class Drain:
         self._signalled_at = 0.0
         self._leaving: set[Connection] = set()
         #: Those of them that did not end by themselves.
-        self._cut_off_count = 0
+        self._aborted_count = 0
         self._have_left = asyncio.Event()
         self._have_left.set()
         self._is_hurried = asyncio.Event()
@@ -147,7 +147,7 @@ class Drain:
             logger.exception("The connections could not be closed one after another.")
         seconds = time.monotonic() - began
         text = "Closed after %.1f s; still there: %d. The server stops."
-        logger.info(text, seconds, self._cut_off_count)
+        logger.info(text, seconds, self._aborted_count)
         # The handler may raise, such as SystemExit: that is for the loop, not for this task.
         self._loop.call_soon(self._stop_server)
 
@@ -168,10 +168,10 @@ class Drain:
                     connection.go_away(timings.command_seconds)
             closed += size
         await self._wait_until_left(timings.end_seconds)
-        self._cut_off_count = len(self._leaving)
+        self._aborted_count = len(self._leaving)
         for connection in list(self._leaving):
-            connection.cut_off()
-        await self._wait_until_left(timings.cut_off_seconds)
+            connection.abort()
+        await self._wait_until_left(timings.abort_seconds)
 
     async def _wait_until_left(self, seconds: float) -> None:
         with suppress(TimeoutError):

@@ -148,10 +148,10 @@ class TwistedSocket(_VisibleSocket):
 
     @property
     def _plain_transport(self) -> Any:
-        """The one below TLS."""
+        """The one below TLS, which passes on the attributes of this one."""
         transport = self._transport
-        while transport is not None and not hasattr(transport, "_tempDataLen"):
-            transport = getattr(transport, "transport", None)
+        while transport is not None and "_tempDataLen" not in vars(transport):
+            transport = vars(transport).get("transport")
         return transport
 
     def limit_read_buffer(self) -> None:
@@ -160,15 +160,15 @@ class TwistedSocket(_VisibleSocket):
             transport.bufferSize = READ_BYTES
 
     def pause_reading(self) -> None:
-        if (transport := self._transport) is not None:
+        if (transport := self._plain_transport) is not None:
             transport.pauseProducing()
 
     def abort(self) -> None:
-        if (transport := self._transport) is not None:
+        if (transport := self._plain_transport) is not None:
             transport.abortConnection()  # This also discards what the kernel has not sent.
 
     def _find_socket(self) -> Any:
-        transport = self._transport
+        transport = self._plain_transport
         return transport and transport.getHandle()
 
 

@@ -46,7 +46,7 @@ class Connection(RoomConnection, Member, Protocol):
     def go_away(self, command_seconds: float) -> None:
         """Close with 4012 after the running commands. A handshake closes by itself."""
 
-    def cut_off(self) -> None:
+    def abort(self) -> None:
         """End at once, although code of the site is running: it may be stuck."""
 
     def send_connected(self, payload: dict[str, Any]) -> None:

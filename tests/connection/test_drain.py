@@ -268,7 +268,7 @@ async def test_command_that_does_not_end_is_not_waited_for(server, configure, qu
         gate.set()
 
 
-async def test_connection_that_does_not_end_is_cut_off(server, quick, caplog):
+async def test_connection_that_does_not_end_is_aborted(server, quick, caplog):
     caplog.set_level("INFO", logger="pm_realtime")
     may_end = threading.Event()
 

@@ -156,25 +156,23 @@ async def test_socket_that_is_gone_is_left_alone(pair):
 async def test_socket_of_daphne_that_is_gone_is_left_alone():
     """As Twisted shows it: the transport has no socket any more."""
 
+    def get_handle():
+        raise AttributeError("socket")
+
+    transport = SimpleNamespace(
+        dataBuffer=b"",
+        offset=0,
+        _tempDataLen=0,
+        getHandle=get_handle,
+        pauseProducing=lambda: None,
+        abortConnection=lambda: None,
+    )
+
     class Protocol:
         STATE_CLOSED = state = 0
 
-        class transport:
-            dataBuffer, offset, _tempDataLen = b"", 0, 0
-
-            @staticmethod
-            def getHandle():
-                raise AttributeError("socket")
-
-            @staticmethod
-            def pauseProducing():
-                pass
-
-            @staticmethod
-            def abortConnection():
-                pass
-
     protocol = Protocol()
+    protocol.transport = transport
     found = find_socket(partial(print, protocol))
     found.limit_read_buffer()
     found.limit_unread(1)

@@ -123,10 +123,12 @@ async def code_of_new_connection(server):
 @pytest.mark.parametrize("kind", ["uvicorn", pytest.param("daphne", marks=pytest.mark.slow)])
 async def test_resume_buffer_stays_in_no_group(cluster, valkey, kind):
     [server] = cluster(kind, layer="core", RESUME_PERIOD=600)
-    async with websockets.connect(f"{server.ws_url}?resume=") as first:
+    options = {"additional_headers": {"Cookie": server.make_sessions("user")["user"]}}
+    async with websockets.connect(f"{server.ws_url}?resume=", **options) as first:
         connection_id = json.loads(await first.recv())["payload"]["connectionId"]
         assert (await Client(first, None).subscribe("open"))["type"] == "subscribed"
-        async with websockets.connect(f"{server.ws_url}?resume={connection_id},1") as second:
+        again = f"{server.ws_url}?resume={connection_id},1"
+        async with websockets.connect(again, **options) as second:
             assert json.loads(await second.recv())["payload"]["resumed"] == connection_id
     server.process.send_signal(signal.SIGTERM)
     assert await exit_code_of(server) == 0
