@@ -6,6 +6,7 @@ import re
 import pytest
 from playwright.async_api import expect
 
+from tests.integration.devtools import until
 from tests.integration.policy import MANIFEST, STRICT, site
 from tests.site.tagged import EXTERNAL, INLINE, NONCE
 
@@ -88,7 +89,8 @@ async def test_shared_page_with_a_nonce_needs_two_hashed_files_alone(browser, tm
             if not HASHED_NAME.search(path.name):
                 path.unlink()
         page, modules, errors = await visit(browser, server, "/page/?shared=1")
-        await page.wait_for_function("window.realtime?.connected", timeout=TITLE_TIMEOUT_MS)
+        # Not `wait_for_function`, which the policy forbids.
+        await until(lambda: page.evaluate("window.realtime?.connected"), "a connection")
         assert sorted(names(modules, server.url)) == ["client", "shared"]
         # The page's own script has no nonce.
         assert [line for line in errors if "page.js" not in line] == []
