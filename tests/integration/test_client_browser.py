@@ -320,3 +320,99 @@ async def test_tabs_reconnect_as_the_same_user_after_a_change_of_password(serve,
     assert await each(pages, "window.opens.map(({ userId }) => String(userId))") == [[user] * 2] * 3
     await send(pages[0], "after")
     await all_have(pages, f"{MESSAGES}.includes('after')")
+
+
+#: A page that says its name to the page that made it when its client is connected.
+EMBEDDED = """
+  import {{ createRealtime }} from "{url}/static/pm_realtime/client.js";
+  const realtime = createRealtime({{ autoConnect: true }});
+  realtime.on(":open", () => (window.opener ?? parent).postMessage("{name}", "*"));
+"""
+#: What makes such a page, by its name.
+EMBEDS = {
+    "srcdoc": "frame.srcdoc = html",
+    "blank": "append(frame.contentDocument)",
+    "blob": "frame.src = URL.createObjectURL(new Blob([html], { type: 'text/html' }))",
+    "popup": "append(open('about:blank').document)",
+    "popup of a blob": "open(URL.createObjectURL(new Blob([html], { type: 'text/html' })))",
+}
+
+
+@pytest.mark.parametrize("base", ["", "<base href='https://cdn.invalid/static/'>"])
+async def test_frames_and_popups_connect_to_the_host_of_their_page(serve, profiles, base):
+    server = serve("uvicorn")
+    # A page without a policy, which would forbid inline scripts.
+    page = await (await profiles()).open(f"{server.url}/sign-out/")
+    await page.wait("document.readyState === 'complete' && location.pathname === '/sign-out/'")
+    await page.evaluate("addEventListener('message', ({ data }) => connected.push(data)), null")
+    await page.evaluate("window.connected = []")
+    await page.evaluate(f"document.head.insertAdjacentHTML('beforeend', {json.dumps(base)})")
+    for name, embed in EMBEDS.items():
+        code = json.dumps(EMBEDDED.format(url=server.url, name=name))
+        script = f"""{{
+            const code = {code};
+            const html = `<!doctype html><script type="module">${{code}}<${{"/"}}script>`;
+            const append = (document) => {{
+                const script = document.createElement("script");
+                Object.assign(script, {{ type: "module", textContent: code }});
+                document.body.append(script);
+            }};
+            const frame = document.createElement("iframe");
+            document.body.append(frame);
+            {embed};
+        }}"""
+        await page.send("Runtime.evaluate", expression=script, userGesture=True)
+    await page.wait(f"window.connected.length === {len(EMBEDS)}")
+    assert sorted(await page.evaluate("window.connected")) == sorted(EMBEDS)
+    script = f"""
+        import("{server.url}/static/pm_realtime/client.js").then(({{ createRealtime }}) => {{
+            window.realtime = createRealtime({{ autoConnect: true }});
+        }})
+    """
+    await page.evaluate(script)
+    await page.wait("window.realtime.connected")
+
+
+async def test_the_tabs_that_were_used_last_are_connected(serve, profiles):
+    server = serve("uvicorn", MAX_CONNECTIONS_PER_USER=2)
+    profile = await profiles()
+    await profile.visit(f"{server.url}/sign-in/anna/")
+    first, second, third = [await open_page(profile, server.url) for _ in range(3)]
+    await first.wait("window.closes.length")
+    assert await first.evaluate("window.closes") == [
+        {"code": 4502, "name": "REPLACED", "willReconnect": False}
+    ]
+    await first.show()
+    await first.wait("window.realtime.connected && window.opens.length === 2")
+    await second.wait("window.closes.length")
+    # The second one is hidden, and the others do not push each other out.
+    await each([first, third], "window.realtime.ping().then(() => true)")
+    counts = await each([first, second, third], "[window.sockets, window.realtime.connected]")
+    assert counts == [[2, True], [1, False], [1, True]]
+    await second.show()
+    await second.wait("window.realtime.connected")
+    await third.wait("window.closes.length")
+    await third.show()
+    await third.wait("window.realtime.connected")
+    await first.wait("window.closes.length === 2")
+    assert await first.evaluate("window.realtime.rooms") == ["open"]
+
+
+async def test_browsers_that_push_each_other_out_connect_when_they_are_shown(serve, profiles):
+    """Each with tabs that share a socket. A browser's visible tab stays closed until then."""
+    server = serve("uvicorn", MAX_CONNECTIONS_PER_USER=1)
+    one, two = await profiles(), await profiles()
+    for profile in one, two:
+        await profile.visit(f"{server.url}/sign-in/anna/")
+    tabs = [await one.open(f"{server.url}/page/tabs/?rooms=open") for _ in range(2)]
+    await all_have(tabs, "window.realtime?.connected")
+    other = await two.open(f"{server.url}/page/tabs/?rooms=open")
+    await other.wait("window.realtime?.connected")
+    await all_have(tabs, "window.closes.length")
+    assert await each(tabs, "window.realtime.closeCode") == [4502] * 2
+    await tabs[0].show()
+    await all_have(tabs, "window.realtime.connected")
+    await other.wait("window.closes.length")
+    await each(tabs, "window.realtime.ping().then(() => true)")
+    assert await other.evaluate("window.realtime.status") == "stopped"
+    assert (await server.aget("/stats/")).json()["totalConnections"] == 1
