@@ -17,6 +17,7 @@ from tests.support.node import npm, run
 
 ROOT = Path(__file__).resolve().parent.parent
 STATIC = "pm_realtime/static"
+COMMONJS = "pm_realtime/browser/commonjs"
 #: The public modules of the client with their names in the npm package.
 EXPORTS = {
     "pm_realtime/client": ".",
@@ -79,7 +80,7 @@ def npm_package():
     return json.loads((ROOT / "package.json").read_text())
 
 
-def test_npm_packs_only_the_static_files(npm_package):
+def test_npm_packs_only_the_built_files(npm_package):
     # Without the settings of this machine, about which npm may print warnings.
     environment = {**os.environ, "NPM_CONFIG_USERCONFIG": os.devnull}
     command = [*npm(), "pack", "--dry-run", "--json", "--loglevel=warn", "--no-update-notifier"]
@@ -87,7 +88,7 @@ def test_npm_packs_only_the_static_files(npm_package):
     assert done.returncode == 0, done.stdout
     (packed,) = json.loads(done.stdout)  # A warning would be printed before the JSON.
     files = {file["path"] for file in packed["files"]}
-    written = (ROOT / STATIC).rglob("*")
+    written = [*(ROOT / STATIC).rglob("*"), *(ROOT / COMMONJS).iterdir()]
     client = {str(path.relative_to(ROOT)) for path in written if path.is_file()}
     assert files == client | {"package.json", "README.md", "LICENSE"}
     assert (packed["name"], packed["version"]) == ("@pm-realtime/client", pm_realtime.__version__)
@@ -95,11 +96,20 @@ def test_npm_packs_only_the_static_files(npm_package):
 
 
 def test_npm_exports_each_public_module_with_its_types(npm_package):
-    exports = {
+    modules = {
         file: {"types": f"./{STATIC}/{name}.d.ts", "default": f"./{STATIC}/{name}.js"}
         for name, file in EXPORTS.items()
     }
+    required = {
+        file: {
+            "types": f"./{COMMONJS}/{Path(name).name}.d.cts",
+            "default": f"./{COMMONJS}/{Path(name).name}.cjs",
+        }
+        for name, file in EXPORTS.items()
+    }
+    exports = {file: {"require": required[file], **modules[file]} for file in modules}
     assert npm_package["exports"] == {**exports, "./package.json": "./package.json"}
-    for targets in exports.values():
+    assert npm_package["main"] == required["."]["default"]
+    for targets in [*modules.values(), *required.values()]:
         assert all((ROOT / target).exists() for target in targets.values())
     assert npm_package["sideEffects"] is False
