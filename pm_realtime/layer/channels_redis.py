@@ -137,11 +137,13 @@ class PubSubAdapter(_RedisAdapter):
         self.layer.channels.pop(channel, None)
 
     def _shard(self, group: str) -> Any:
-        """The layer's connection to the server of ``group``; None if the layer has none."""
+        """The layer's connection to the server of ``group``; None if it has none that is known."""
         if not hasattr(type(self.layer), "group_send"):  # A subclass may send in its own way.
             with suppress(AttributeError):
                 own = self.layer._get_layer()
-                return own._get_shard(own._get_group_channel_name(group))
+                shard = own._get_shard(own._get_group_channel_name(group))
+                if hasattr(shard, "_lock") and hasattr(shard, "_ensure_redis"):
+                    return shard
         return None
 
     async def _look_after_sockets(self, group: str) -> None:
