@@ -16,15 +16,26 @@ _HINTS: Final = {
 }
 
 
-def describe(error: object) -> str:
-    """The text of ``error``; for a refusal with its code, and with what an operator can do."""
+def describe(error: object, script: str = "") -> str:
+    """The text of ``error``; for a refusal with its code, and with what an operator can do.
+
+    ``script`` is the one that failed, if any: Redis 7.0 tells only its line.
+    """
     text = str(error).rstrip(".")
     if refusal_in(text):
         return text
     for code, pattern in _TEXTS.items():
         if re.search(pattern, text, re.IGNORECASE):
-            return f"{code}: {text}. {_HINTS[code]}"
+            return f"{code}: {text}{_command_at(text, script)}. {_HINTS[code]}"
     return text
+
+
+def _command_at(text: str, script: str) -> str:
+    """The command in the line of ``script`` that ``text`` names, in parentheses."""
+    number = re.search(r"user_script:(\d+)", text)
+    line = script.splitlines()[int(number[1]) - 1 :][:1] if number else []
+    command = re.search(r"redis\.p?call\('(\w+)'", "".join(line))
+    return f" ({command[1]})" if command else ""
 
 
 def refusal_in(text: str) -> str:

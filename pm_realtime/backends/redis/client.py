@@ -90,7 +90,7 @@ class Client:
         except CLIENT_ERRORS as error:
             # The other sockets are probably as old, and lead to the same server.
             await close_idle(self._pools[0])
-            what = describe(error) or f"no answer within {self._timeout:g} s"
+            what = describe(error, script) or f"no answer within {self._timeout:g} s"
             reason = f"Redis at {self.address}: {what}"
             log_refusal(STATE, reason)
             raise OutageError(reason) from error

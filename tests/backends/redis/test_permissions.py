@@ -134,7 +134,7 @@ def refusals_in(caplog):
 
 @pytest.mark.parametrize(
     ("missing", "named"),
-    [("+hset", "'hset'"), ("+pexpire", "'pexpire'"), ("~pm_realtime:*", "key")],
+    [("+hset", "hset"), ("+pexpire", "pexpire"), ("~pm_realtime:*", "key")],
 )
 async def test_forbidden_command_of_a_script_is_named_in_the_log(site, missing, named, caplog):
     server = site()
@@ -147,7 +147,7 @@ async def test_forbidden_command_of_a_script_is_named_in_the_log(site, missing, 
         outage.suspect()
         await eventually(lambda: "NOPERM" in caplog.text)
     (line,) = refusals_in(caplog)
-    assert named in line
+    assert named in line.lower()
     assert "docs/deployment.md" in line
     assert len(errors_of(caplog)) == 2  # The loss, with the lease as its reason, and the refusal.
 
@@ -166,7 +166,7 @@ async def test_refused_handshake_says_in_the_log_what_is_forbidden(site, missing
     assert (await connection.connect())[0]
     await connection.assert_closed(4013)
     await eventually(lambda: "NOPERM" in caplog.text)
-    assert missing.lstrip("+&").rstrip("*") in caplog.text or "channel" in caplog.text
+    assert missing[1:] in caplog.text.lower() or "channel" in caplog.text
 
 
 @pytest.mark.parametrize(
