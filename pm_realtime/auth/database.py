@@ -24,7 +24,9 @@ R = TypeVar("R")
 _handshake_threads: Final = DaemonThreads(8, "pm_realtime-handshake")
 #: A recheck is for many connections at once.
 _recheck_threads: Final = DaemonThreads(2, "pm_realtime-recheck")
-
+#: What code of a site may raise in a thread: a task would wait for good for a call that raised the
+#: first, and the others would end the event loop or the connection without a word.
+_NOT_FOR_TASKS: Final = (StopIteration, SystemExit, KeyboardInterrupt, GeneratorExit)
 
 _reads_primary: Final = ContextVar("pm_realtime_reads_primary", default=False)
 
@@ -78,6 +80,8 @@ def _call_in_pool(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -
     _close_old_connections()
     try:
         return _retry_if_lost(function, *args, **kwargs)
+    except _NOT_FOR_TASKS as error:
+        raise RuntimeError(f"A call in a thread raised {error!r}.") from error
     finally:
         _close_old_connections()
 
@@ -87,6 +91,8 @@ def _call_for_caller(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
     _close_old_connections(has_transactions=True)
     try:
         return function(*args, **kwargs)
+    except _NOT_FOR_TASKS as error:
+        raise RuntimeError(f"A call in a thread raised {error!r}.") from error
     finally:
         _close_old_connections(has_transactions=True)
 

@@ -8,7 +8,7 @@ import asyncio
 import inspect
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db import connections
 from django.http import Http404
+from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
 
 from pm_realtime.auth import reading_primary, run_in_pool
@@ -29,6 +30,8 @@ logger = logging.getLogger("pm_realtime.room")
 
 #: For code of the site, which may be slow.
 _threads: Final = DaemonThreads(128, "pm_realtime-site")
+#: A rule returns these, or what could be called, by mistake.
+_ALWAYS_TRUE: Final = (Iterator, AsyncIterator, BaseException, HttpResponseBase)
 #: Calls of one rule that are under way at the same time in an event loop.
 MAX_CALLS_PER_RULE: Final = 16
 
@@ -106,12 +109,19 @@ async def _ask(rule: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:
     # By its type: the class of a lazy object would be found by a query here in the loop.
     while hasattr(type(answer), "__await__"):
         answer = await answer
-    return answer if type(answer) is bool else await run_in_pool(_threads, bool, answer)
+    return answer if type(answer) is bool else await run_in_pool(_threads, _as_bool, answer)
 
 
 def _ask_in_thread(rule: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     answer = rule(*args, **kwargs)
-    return answer if inspect.isawaitable(answer) else bool(answer)
+    return answer if inspect.isawaitable(answer) else _as_bool(answer)
+
+
+def _as_bool(answer: Any) -> bool:
+    """``answer`` as a bool. Raises ``TypeError`` for one that is true whatever it says no to."""
+    if callable(answer) or isinstance(answer, _ALWAYS_TRUE):
+        raise TypeError(f"expected True or False, got {answer!r}, which is always true")
+    return bool(answer)
 
 
 async def run_site_code(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
