@@ -10,11 +10,11 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.db import InterfaceError, OperationalError, router
 from django.http import parse_cookie
 
-from pm_realtime.accounts import has_accounts, is_of_user_model
+from pm_realtime.accounts import has_accounts, is_logged_in, is_of_user_model
 from pm_realtime.auth import sessions
 from pm_realtime.auth.database import reading_primary, run_handshake
+from pm_realtime.auth.digests import digest_of
 from pm_realtime.auth.identity import Identity, Scope, anonymous, identity_of, user_of_session
-from pm_realtime.auth.recheck import recheck_identities
 from pm_realtime.auth.users import CurrentUsers, is_default_resolver, is_verified
 from pm_realtime.concurrency import Coalescer, PerLoop
 from pm_realtime.conf import conf
@@ -29,7 +29,8 @@ logger = logging.getLogger("pm_realtime.auth")
 async def authenticate(scope: Scope) -> Identity:
     """The identity behind ``scope``, in one call in a database thread (none without a cookie).
 
-    A user that a middleware of the site has put into ``scope["user"]`` is taken as it is. Raises
+    A user that a middleware of the site has put into ``scope["user"]`` is taken as it is, unless it
+    has changed since then. Raises
     ``CloseConnection`` for an anonymous user if ``ALLOW_ANONYMOUS`` is False, and
     ``CommandError`` with ``INTERNAL_ERROR`` if the database or the role resolver fails.
     """
@@ -168,19 +169,29 @@ def _verify(claim: Identity, users: CurrentUsers) -> Identity:
 
 @reading_primary()
 def _identify_user(user: Any, session: Any) -> Identity:
-    """The identity of a ``user`` from the scope, with ``session`` if it is a session of theirs."""
-    identity = identity_of(user, None, role_of(user))
-    if not identity.is_authenticated:
-        return identity
-    key = getattr(session, "session_key", None)
-    found = sessions.read(key) if key and _has_sessions() else None
-    if found is not None and found.auth[SESSION_KEY] == str(user.pk):
-        identity = replace(identity, session=found)
-    if not _is_of_replica(user):
-        return identity
+    """The identity of a ``user`` from the scope, with ``session`` if it is a session of theirs.
+
+    The middleware has read both before the handshake began to listen for changes, so they are read
+    again. If the user has not changed, it is the object of the middleware that counts.
+    """
+    if not is_logged_in(user):
+        return Identity(user)
+    key = getattr(session, "session_key", None) if _has_sessions() else None
+    found = sessions.read(key) if key else None
+    if found is not None and found.auth[SESSION_KEY] != str(user.pk):
+        found = None
     if found is None and key and session.get(SESSION_KEY) == str(user.pk):
         return anonymous()  # The session of the user has ended.
-    return recheck_identities([identity])[0].identity or anonymous()
+    claim = identity_of(user, found, None)
+    users = CurrentUsers([claim])
+    current = users.get(claim)
+    if current is None or (found and not is_verified(current, found.auth.get(HASH_SESSION_KEY))):
+        return anonymous()
+    if _is_of_replica(user) or digest_of(current) != claim.digest:
+        claim = identity_of(current, found, None)
+    # Our own resolver goes by what was read now; a site's may go by what its middleware has added.
+    role = users.role_of(current if is_default_resolver() else claim.user)
+    return replace(claim, role=role)
 
 
 def _is_of_replica(user: Any) -> bool:
