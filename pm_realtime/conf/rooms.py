@@ -203,19 +203,20 @@ def _copy(source: Any) -> Any:
 
 def _make_table(site_settings: Any, source: Any) -> _Table:
     exact: dict[str, RoomOptions | Fault] = {}
-    routes = []
+    routes, default = [], _read_default()
     for key, given in conf.ROOMS.items():
         setting = f'PM_REALTIME["ROOMS"][{key!r}]'
         options = _read(given, setting)
         if not isinstance(key, str):
             text = f"{setting}: expected the name of a room as text, got {key!r} ({_type(key)})."
-            exact[str(key)] = Fault("E006", text, "")
+            # Nobody can tell which rooms it is about, so none is left to the default.
+            default = Fault("E006", text, "")
         elif is_route(key):
             routes.append(_route(str.__str__(key), options, setting))
         else:
             exact[str.__str__(key)] = options
     near = re.compile("|".join(route.near.pattern for route in routes), re.DOTALL)
-    return _Table(site_settings, source, exact, routes, near if routes else None, _read_default())
+    return _Table(site_settings, source, exact, routes, near if routes else None, default)
 
 
 def _read_default() -> RoomOptions | Fault | None:

@@ -165,11 +165,16 @@ def test_invalid_settings_open_no_room(settings, caplog, keys, setting):
     assert setting in caplog.text
 
 
-def test_number_as_the_name_of_a_room_does_not_leave_it_open(settings, caplog):
-    settings.PM_REALTIME = {"ROOMS": {5: {"min_role": "admin"}}}
-    with pytest.raises(CommandError):
-        find_room("5")
-    assert 'PM_REALTIME["ROOMS"][5]' in caplog.text
+@pytest.mark.parametrize(
+    "key", [5, ("5", "r:1"), b"5", None, enum.Enum("Kind", {"ROOM": "5"}).ROOM]
+)
+def test_key_that_is_no_text_leaves_no_other_room_open(settings, caplog, key):
+    settings.PM_REALTIME = {"ROOMS": {key: {"min_role": "admin"}, "listed": {}}}
+    for name in ("5", "r:1"):
+        with pytest.raises(CommandError):
+            find_room(name)
+    assert f'PM_REALTIME["ROOMS"][{key!r}]' in caplog.text
+    assert find_room("listed") is not None
 
 
 def test_broken_route_closes_only_the_names_that_begin_like_it(settings):
