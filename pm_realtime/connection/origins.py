@@ -156,11 +156,12 @@ def _parse(text: str) -> Origin | None:
 @lru_cache(maxsize=1024)
 def _parse_pattern(text: str) -> Origin | None:
     """As :func:`_parse`, for an origin in the settings: with a wildcard and any letters."""
-    for prefix in ("http://*.", "https://*."):
-        if text.lower().startswith(prefix):
-            found = _parse(prefix.removesuffix("*.") + text[len(prefix) :])
-            return found and found._replace(host=f"*.{found.host}")
-    return _parse(text)
+    scheme, wildcard, rest = text.partition("://*.")
+    if not wildcard:
+        return _parse(text)
+    # As in Django, which reads no path after a wildcard.
+    found = _parse(f"{scheme}://{rest.partition('/')[0]}")
+    return found._replace(host=f"*.{found.host}") if found and found.host else None
 
 
 def _canonical(host: str) -> str:

@@ -47,6 +47,10 @@ pytestmark = pytest.mark.usefixtures("hosts")
         ("https://dots.net", False),  # as in Django, a wildcard needs a star
         ("https://sub.dots.net", False),
         ("https://slash.net", False),
+        ("https://sub.stars-slash.net", True),  # as in Django, which reads no path here
+        ("https://sub.stars-slash.net.evil.com", False),
+        ("app://sub.stars.io", True),
+        ("app://evilstars.io", False),
         ("http://dev.net:3000", True),
         ("http://dev.net", False),
         ("http://[2001:db8::1]:3000", True),
@@ -63,6 +67,8 @@ def test_csrf_trusted_origins_are_read_as_in_django(settings, origin, allowed):
         "https://*.stars-port.net:8443",
         "https://.dots.net",
         "https://slash.net/",
+        "https://*.stars-slash.net/",
+        "app://*.stars.io",
         "http://dev.net:3000",
         "http://[2001:db8:0::1]:3000",
         "capacitor://localhost",
