@@ -24,8 +24,8 @@ R = TypeVar("R")
 _handshake_threads: Final = DaemonThreads(8, "pm_realtime-handshake")
 #: A recheck is for many connections at once.
 _recheck_threads: Final = DaemonThreads(2, "pm_realtime-recheck")
-#: What code of a site may raise in a thread: a task would wait for good for a call that raised the
-#: first, and the others would end the event loop or the connection without a word.
+#: Errors of a site's code that must not leave a thread: a task would wait for good for a call that
+#: raised the first, and the others would end the event loop or the connection without a word.
 _NOT_FOR_TASKS: Final = (StopIteration, SystemExit, KeyboardInterrupt, GeneratorExit)
 
 _reads_primary: Final = ContextVar("pm_realtime_reads_primary", default=False)

@@ -107,7 +107,7 @@ async def test_role_is_that_of_the_present_groups(editor, middleware, change, ro
         assert connection.connected["role"] == role
 
 
-async def test_what_a_middleware_added_to_an_unchanged_user_counts(editor, configure):
+async def test_object_of_a_middleware_is_kept_if_the_user_has_not_changed(editor, configure):
     configure(ROLE_RESOLVER=f"{__name__}.role_of_token")
     application = TokenMiddleware(RealtimeConsumer.as_asgi(), editor)
     async with Connection(application=application) as connection:
