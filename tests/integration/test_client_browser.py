@@ -191,7 +191,9 @@ async def test_pages_that_were_offline_are_back_within_two_seconds(serve, profil
 async def test_no_message_is_lost_during_short_breaks(serve, profiles):
     server = serve("uvicorn")
     async with Proxy(server.port) as proxy:
-        page = await open_page(await profiles(), proxy.url)
+        profile = await profiles()
+        await profile.visit(f"{server.url}/sign-in/anna/")
+        page = await open_page(profile, proxy.url)
         await server.aget("/stream/start/open/?interval=0.005")
         for breaks in range(1, 4):
             await page.wait(f"{STREAMED}.length > {100 * breaks}")

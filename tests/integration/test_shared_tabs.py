@@ -116,6 +116,7 @@ async def test_no_message_is_lost_if_the_socket_is_cut(serve, browse):
     server = serve("uvicorn")
     async with Proxy(server.port) as proxy, browse(server) as tabs:
         tabs.url = proxy.url
+        await tabs.visit("/sign-in/anna/")
         for _ in range(4):
             await tabs.open("open")
         await server.aget("/stream/start/open/?interval=0.005")
@@ -184,6 +185,7 @@ async def test_leader_that_wakes_from_a_hang_follows(serve, browse, hang):
     """No tab gets a message twice, and all tabs can send."""
     server = serve("uvicorn")
     async with browse(server) as tabs:
+        await tabs.visit("/sign-in/anna/")
         await tabs.open_many(3, "open")
         leader = await until(tabs.leader, "one leader")
         sender = tabs.open_tabs[-1]
