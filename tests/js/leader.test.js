@@ -300,3 +300,17 @@ test("a server that sends 1001 in a loop reaches the tabs, whichever of them lea
   }
   assert.equal(browser.sockets.length, 13);
 });
+
+test("an attempt that ends after 1001 is made once more before the tabs hear of it", async (t) => {
+  const { browser } = createBrowser(t);
+  const { clients } = await tabsIn(browser, 2);
+  for (const code of [1001, 1006]) {
+    browser.WebSocket.last.close(code);
+    await rest();
+  }
+  assert.equal(browser.sockets.length, 3);
+  assert.deepEqual(clients.map(({ closes }) => closes), [[], []]);
+  browser.WebSocket.last.close(1006);
+  await rest();
+  for (const client of clients) assert.deepEqual(client.closes, [[1006, ""]]);
+});

@@ -220,7 +220,15 @@ test("1001 is no failure, and is followed by a connection at once", (t) => {
   assert.equal(closes.at(-1).delay, 0, "a connection that lasted starts the count anew");
   tick(0);
   WebSocket.last.close(1006);
+  assert.equal(closes.at(-1).delay, 0, "the next download has ended the attempt");
+  tick(0);
+  WebSocket.last.close(1006);
   assert.equal(closes.at(-1).delay, 1000, "no attempt has failed before");
+  tick(1000);
+  WebSocket.last.accept();
+  tick(1);
+  WebSocket.last.close(1006);
+  assert.equal(closes.at(-1).delay, 2000);
 });
 
 test("a server that sends 1001 in a loop is asked less and less often", (t) => {

@@ -1,6 +1,6 @@
 import { CloseCode, MessageType, mayReconnect } from "../constants.js";
 import { createBackoff } from "./backoff.js";
-import { createGoingAway, GOING_AWAY, STABLE_AFTER_MS } from "./going_away.js";
+import { createGoingAway, STABLE_AFTER_MS } from "./going_away.js";
 import { hasAddress, isOffline, observePage, pageAddress } from "./page.js";
 import { openSharedSocket } from "./shared_loader.js";
 import { ABNORMAL_CLOSE, openSocket } from "./socket.js";
@@ -113,11 +113,12 @@ export function createConnection(settings, hooks) {
   function onLost(code, reason, error) {
     clearTimeout(stableTimer);
     socket = null;
+    const awayDelay = goingAway.delay(code, Date.now() - connectedAt, settings.reconnectDelay);
     if (error || !settings.reconnect || !mayReconnect(code)) {
       replaced = !error && settings.reconnect && code === CloseCode.REPLACED;
       settle("stopped", { code, reason, ...(error && { error }) });
-    } else if (code === GOING_AWAY) {
-      wait(goingAway.delay(Date.now() - connectedAt, settings.reconnectDelay), code, reason);
+    } else if (awayDelay !== null) {
+      wait(awayDelay, code, reason);
     } else if (attempts >= settings.maxReconnectAttempts) {
       settle("stopped", { code, reason, resting: true });
     } else {

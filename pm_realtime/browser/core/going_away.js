@@ -1,4 +1,5 @@
 import { backoffDelay } from "./backoff.js";
+import { ABNORMAL_CLOSE } from "./socket.js";
 
 /** A connection that ends sooner counts as one more failure in a row. */
 export const STABLE_AFTER_MS = 5_000;
@@ -15,10 +16,19 @@ const MAX_AT_ONCE = 10;
 /** How soon to connect after closes with `GOING_AWAY`. */
 export function createGoingAway() {
   let inRow = 0;
+  let wasLast = false;
 
   return {
-    /** The wait in ms, 0 for a few of them. `lived`: for how many ms there was a connection. */
-    delay(lived, base) {
+    /**
+     * The wait in ms, 0 for a few of them; null if the close is a failure. `lived`: for how many ms
+     * there was a connection.
+     */
+    delay(code, lived, base) {
+      // The next navigation ends the attempt after such a close with another code. Only one is
+      // taken for that, as the server may be away.
+      const isAttempt = wasLast && code === ABNORMAL_CLOSE && !(lived > 0);
+      wasLast = code === GOING_AWAY;
+      if (!wasLast && !isAttempt) return null;
       inRow = lived < STABLE_AFTER_MS ? inRow + 1 : 1;
       return inRow > MAX_AT_ONCE ? backoffDelay(inRow - MAX_AT_ONCE, base) : 0;
     },

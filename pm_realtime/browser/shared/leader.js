@@ -1,5 +1,4 @@
 import { MessageType } from "../constants.js";
-import { GOING_AWAY } from "../core/going_away.js";
 import { isOffline } from "../core/page.js";
 import { openBufferedSocket } from "./buffered_socket.js";
 import { withoutResumed } from "./follower.js";
@@ -68,7 +67,7 @@ export function createLeader({ id, endpoint, socket = null, position = [], ...ho
       listening = false;
       connected = null;
       held = [];
-      if (code === GOING_AWAY && !isOffline() && goingAway.delay(lived) === 0) {
+      if (goingAway.delay(code, lived) === 0 && !error && !isOffline()) {
         listen();
         return;
       }
