@@ -23,7 +23,7 @@ CODES = range(1000, 5000)
 #: The size of client.js, gzipped: the file of a page without Vue and shared tabs.
 MAX_CLIENT_BYTES = 8000
 
-#: What browsers got later than the lowest versions of the documentation, beside ECMAScript.
+#: Names beside ECMAScript that are newer than the lowest browsers of the documentation.
 LATER_WEB_APIS = {
     "structuredClone", "randomUUID", "scheduler", "navigation", "requestIdleCallback",
     "canParse", "timeout", "throwIfAborted", "getSetCookie", "checkVisibility", "showPopover",

@@ -330,7 +330,7 @@ EMBEDDED = """
   const realtime = createRealtime({{ autoConnect: true }});
   realtime.on(":open", () => (window.opener ?? parent).postMessage("{name}", "*"));
 """
-#: What makes such a page, by its name.
+#: The code that makes such a page, by its name.
 EMBEDS = {
     "srcdoc": "frame.srcdoc = html",
     "blank": "append(frame.contentDocument)",
