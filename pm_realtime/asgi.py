@@ -3,11 +3,14 @@
 import logging
 import sys
 from typing import Any
+from urllib.parse import urlparse
 
 from django.apps import apps
 from django.conf import settings
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.asgi import get_asgi_application as get_django_application
+from django.core.handlers.asgi import get_script_prefix
+from django.urls import set_script_prefix
 
 from pm_realtime.conf import conf
 from pm_realtime.connection import Gate, RealtimeConsumer
@@ -38,13 +41,24 @@ class Application:
 
 
 class StaticFiles(ASGIStaticFilesHandler):
-    """Django's handler of static files, also below the server's ``root_path``."""
+    """Django's handler of static files, also below ``FORCE_SCRIPT_NAME`` and ``root_path``."""
+
+    def __init__(self, application: Any) -> None:
+        self.application = application
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        path = _without_prefix(scope, scope.get("root_path", ""))
-        if self._should_handle(path):
-            scope = {**scope, "path": path, "root_path": ""}
-        await super().__call__(scope, receive, send)
+        prefix = get_script_prefix(scope).rstrip("/")
+        # Before STATIC_URL is read: a relative one stays below the prefix of its first use.
+        set_script_prefix(prefix)
+        if settings.STATIC_URL:
+            self.base_url = urlparse(self.get_base_url())
+            below = _without_prefix(scope, prefix)
+            for path in (scope["path"], below, prefix + below):
+                if self._should_handle(path):
+                    scope = {**scope, "path": path, "root_path": ""}
+                    await super().__call__(scope, receive, send)
+                    return
+        await self.application(scope, receive, send)
 
 
 def get_asgi_application() -> Application:
@@ -64,7 +78,6 @@ def _serves_static_files() -> bool:
     """Whether to serve static files here. ``runserver`` decides that for itself."""
     return bool(
         settings.DEBUG
-        and settings.STATIC_URL
         and apps.is_installed("django.contrib.staticfiles")
         # An app that tells runserver to leave the files to the middleware of WhiteNoise.
         and not apps.is_installed("whitenoise.runserver_nostatic")
@@ -73,8 +86,7 @@ def _serves_static_files() -> bool:
 
 
 def _is_ours(scope: Any) -> bool:
-    prefix = settings.FORCE_SCRIPT_NAME or scope.get("root_path", "")
-    return _without_prefix(scope, prefix).strip("/") == conf.PATH.strip("/")
+    return _without_prefix(scope, get_script_prefix(scope)).strip("/") == conf.PATH.strip("/")
 
 
 def _without_prefix(scope: Any, prefix: str) -> str:

@@ -10,7 +10,6 @@ from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.testing import ApplicationCommunicator, WebsocketCommunicator
 from django.conf import settings as django_settings
 from django.core.asgi import get_asgi_application as get_django_application
-from django.urls import set_script_prefix
 
 from pm_realtime import routing
 from pm_realtime.asgi import get_asgi_application
@@ -177,13 +176,16 @@ async def test_static_files_are_served_in_development(static_site, url, prefix, 
     assert not await is_static("/elsewhere/" + CLIENT_FILE, root_path)
 
 
-async def test_relative_static_url_is_below_the_script_name(static_site):
-    static_site.FORCE_SCRIPT_NAME = "/sub"
-    set_script_prefix("/sub")
-    try:
-        assert await is_static("/sub/assets/" + CLIENT_FILE)
-    finally:
-        set_script_prefix("/")
+@pytest.mark.parametrize(
+    ("name", "root_path", "path"),
+    [("/sub", "", "/sub/assets/"), ("/sub/", "", "/assets/"), (None, "/sub", "/assets/")],
+    ids=["forced", "forced-and-stripped", "root-path"],
+)
+async def test_relative_static_url_is_below_the_script_name(static_site, name, root_path, path):
+    static_site.FORCE_SCRIPT_NAME = name
+    app = get_asgi_application()
+    assert await is_static(path + CLIENT_FILE, root_path, app)
+    assert django_settings.STATIC_URL == "/sub/assets/"
 
 
 @pytest.mark.parametrize(
