@@ -32,6 +32,11 @@ def test_w002_in_memory_layer_without_debug(check, layers):
     assert PUBSUB in message.hint
 
 
+def test_in_memory_layer_of_a_test_run_gets_no_message(check, monkeypatch):
+    started_as(monkeypatch, "test")
+    assert check({}, DEBUG=False, CHANNEL_LAYERS={}) == []
+
+
 def test_redis_layer_without_debug_gets_no_message(check):
     assert check({}, DEBUG=False) == []
 
@@ -142,7 +147,7 @@ def test_e017_hint_names_the_package_to_install(check, monkeypatch, package, pat
     if package == "redis":
         monkeypatch.setattr("pm_realtime.backends.redis.backend.is_installed", False)
     message = only(check({"LOCATION": URL}, CHANNEL_LAYERS=entry(BACKEND=path)), "E017")
-    assert message.hint == "pip install pm-realtime[redis]"
+    assert message.hint == 'pip install "pm-realtime[redis]"'
     assert backend_path().endswith("RedisBackend")
 
 

@@ -94,7 +94,7 @@ class RedisBackend(Backend):
     def check(self) -> list[CheckMessage]:
         if not is_installed:
             what = "The Redis backend needs the package redis, which is not installed."
-            return [Error(what, hint="pip install pm-realtime[redis]", id="pm_realtime.E015")]
+            return [Error(what, hint='pip install "pm-realtime[redis]"', id="pm_realtime.E015")]
         try:
             Client(self._timings.timeout)
         except ImproperlyConfigured:

@@ -145,7 +145,7 @@ def test_missing_package_redis_is_a_check_error():
         check=False,
     )
     assert done.stdout.splitlines() == [
-        "pm_realtime.E015 pip install pm-realtime[redis]",
+        'pm_realtime.E015 pip install "pm-realtime[redis]"',
         "The Redis backend needs the package redis.",
     ], done.stderr
 
