@@ -4,6 +4,7 @@ Channels and Django run all sync code of a process in one shared thread. A query
 there would delay every handshake, so handshakes and rechecks have a pool each.
 """
 
+import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -25,8 +26,10 @@ _handshake_threads: Final = DaemonThreads(8, "pm_realtime-handshake")
 #: A recheck is for many connections at once.
 _recheck_threads: Final = DaemonThreads(2, "pm_realtime-recheck")
 #: Errors of a site's code that must not leave a thread: a task would wait for good for a call that
-#: raised the first, and the others would end the event loop or the connection without a word.
-_NOT_FOR_TASKS: Final = (StopIteration, SystemExit, KeyboardInterrupt, GeneratorExit)
+#: raised the first, and the others would end the task or its event loop without a word.
+_NOT_FOR_TASKS: Final = (
+    StopIteration, asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit,
+)  # fmt: skip
 
 _reads_primary: Final = ContextVar("pm_realtime_reads_primary", default=False)
 

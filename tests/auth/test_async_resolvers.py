@@ -1,5 +1,6 @@
 """Resolvers of the site may be async: functions, and whatever else returns an awaitable."""
 
+import asyncio
 import functools
 
 import pytest
@@ -13,7 +14,7 @@ from django.test import TestCase, override_settings
 from pm_realtime.auth.names import name_of
 from pm_realtime.connection import RealtimeConsumer
 from pm_realtime.roles import role_of
-from tests.support.helpers import Connection, cookie_of, errors_of
+from tests.support.helpers import Connection, cookie_of, errors_of, eventually
 from tests.support.sessions import Browser
 
 
@@ -63,6 +64,18 @@ async def mistaken(user):
     return 5
 
 
+async def cancelled(user):
+    raise asyncio.CancelledError
+
+
+def without_next(user):
+    return next(iter(()))
+
+
+def exits(user):
+    raise SystemExit
+
+
 async def shown_name(user):
     return f"{user.username} of {await user.groups.acount()} groups"
 
@@ -109,6 +122,23 @@ async def test_error_in_it_refuses_the_handshake(configure, editor, caplog, key,
     await connection.assert_closed(4013)
     (record,) = errors_of(caplog)
     assert record.exc_info[0] is (LookupError if resolver is failing else ImproperlyConfigured)
+
+
+@pytest.mark.parametrize("resolver", [cancelled, without_next, exits])
+async def test_error_that_no_task_takes_refuses_at_once_and_ends_no_recheck(
+    configure, editor, caplog, resolver
+):
+    configure(SESSION_RECHECK_INTERVAL=0.05)
+    browser = await Browser.of(editor)
+    async with Connection(headers=browser.headers) as first:
+        configure(ROLE_RESOLVER=path(resolver.__name__), SESSION_RECHECK_INTERVAL=0.05)
+        refused = Connection(headers=browser.headers)
+        await refused.connect()
+        await refused.assert_closed(4013)
+        await eventually(lambda: "rechecked" in caplog.text)
+        configure(ROLE_RESOLVER=path("by_function"), SESSION_RECHECK_INTERVAL=0.05)
+        await get_user_model().objects.filter(pk=editor.pk).aupdate(is_active=False)
+        await first.assert_closed(4504)
 
 
 def test_call_from_sync_code(configure, editor):
