@@ -189,9 +189,13 @@ def _current_table() -> _Table:
     global _table
     found = conf.user_settings
     source = found.get("ROOMS"), found.get("DEFAULT_ROOM", {}), found.get("ROLES")
-    if _table.site_settings is not found or _table.source != source:
-        _table = _make_table(found, _copy(source))
-    return _table
+    if _table.site_settings is found and _table.source == source:
+        return _table
+    table = _make_table(found, _copy(source))
+    # Else the URLconf, which may be imported later, may register the converter of a route.
+    if all(route.pattern is not None for route in table.routes):
+        _table = table
+    return table
 
 
 def _copy(source: Any) -> Any:

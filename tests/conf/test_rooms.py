@@ -5,6 +5,7 @@ import time
 import uuid
 
 import pytest
+from django.urls import converters, register_converter
 
 from pm_realtime.conf import Room, RoomOptions, missed_route
 from pm_realtime.exceptions import CommandError
@@ -184,6 +185,18 @@ def test_broken_route_closes_only_the_names_that_begin_like_it(settings):
     assert find_room("lobby") is not None
     with pytest.raises(CommandError):
         find_room("r:2")
+
+
+def test_route_applies_once_its_converter_is_registered(settings, monkeypatch):
+    settings.PM_REALTIME = {"ROOMS": {"r:<late:pk>": {"public": True}}}
+    with pytest.raises(CommandError):
+        find_room("r:1")
+    monkeypatch.setattr(converters, "REGISTERED_CONVERTERS", {})
+    register_converter(converters.IntConverter, "late")
+    try:
+        assert find_room("r:1").kwargs == {"pk": 1}
+    finally:
+        converters.get_converters.cache_clear()
 
 
 def test_option_that_is_corrected_applies_at_once(settings):
