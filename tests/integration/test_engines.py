@@ -192,6 +192,7 @@ async def test_another_tab_leads_and_each_message_arrives_once(serve, engine, en
     server = serve("uvicorn")
     async with browse(engine, server) as tabs, connect(server, kind=Listener) as watcher:
         await watcher.ask("subscribe", {"room": "open"})
+        await tabs.visit("/sign-in/anna/")
         await tabs.open_many(4, "open")
         leader = await tabs.take_leader()
         for number, tab in enumerate(tabs.open_tabs):
@@ -226,6 +227,7 @@ async def test_leader_that_wakes_from_a_stop_follows(serve, engine):
     """No tab gets a message twice, and all tabs can send."""
     server = serve("uvicorn")
     async with browse(engine, server) as tabs:
+        await tabs.visit("/sign-in/anna/")
         await tabs.open_many(3, "open")
         leader = await tabs.take_leader()
         sender = tabs.open_tabs[-1]
