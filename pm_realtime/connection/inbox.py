@@ -11,7 +11,7 @@ from pm_realtime.commands import check_form, handle, is_instant
 from pm_realtime.concurrency import FairQueue, PerLoop
 from pm_realtime.conf import conf, parse_rate
 from pm_realtime.connection.outbox import Outbox
-from pm_realtime.connection.rate_limits import RateLimiter
+from pm_realtime.connection.rate_limits import RateLimiter, Refusals
 from pm_realtime.connection.senders import get_senders, sender_of
 from pm_realtime.connection.state import Connection
 from pm_realtime.exceptions import CloseConnection, CommandError, OutageError
@@ -30,6 +30,8 @@ logger = logging.getLogger("pm_realtime.connection")
 
 #: Commands that may wait behind a slow one before no more frames are read.
 MAX_WAITING_COMMANDS: Final = 100
+#: Malformed frames in a window of the rate that are answered at once.
+MALFORMED_AT_ONCE: Final = 10
 #: The connections of an event loop that send one malformed frame after another.
 _malformed: Final = PerLoop(FairQueue)
 
@@ -43,6 +45,7 @@ class Inbox:
     #: The sender, and its limiter; None until the first command.
     _sender: Hashable = None
     _limiter: RateLimiter | None = None
+    _refusals: Refusals | None = None
     #: Commands to join a room that take nothing from the rate.
     _free_joins: int = 0
     #: A list, as an empty deque takes 700 bytes and most connections never use it.
@@ -116,10 +119,12 @@ class Inbox:
             self._free_joins -= 1
             return
         rate = parse_rate(setting)
-        wait = limiter.take(rate, self._connection.connection_timings.clock())
+        now = self._connection.connection_timings.clock()
+        wait = limiter.take(rate, now)
         if not wait:
             return
-        if limiter.is_abused(rate):
+        self._refusals = self._refusals or Refusals()
+        if self._refusals.add(rate, now):
             raise CloseConnection(CloseCode.RATE_LIMITED, "rate limit broken again and again")
         raise CommandError(
             ErrorCode.RATE_LIMITED,
@@ -139,7 +144,7 @@ class Inbox:
         count = limiter.count_malformed(
             parse_rate(setting), self._connection.connection_timings.clock()
         )
-        if count <= limiter.MIN_REFUSALS:
+        if count <= MALFORMED_AT_ONCE:
             return
         queue = _malformed.get()
         if count * (len(queue) + 1) > self._connection.connection_timings.max_malformed_frames:

@@ -10,15 +10,11 @@ from pm_realtime.conf import Rate
 class RateLimiter:
     """A sliding window. It is exact: it has the times of the last messages."""
 
-    __slots__ = ("__weakref__", "_malformed", "_malformed_since", "_refused", "_taken")
-
-    #: Refusals in a window that are never abuse, however low the rate is.
-    MIN_REFUSALS: Final = 10
+    __slots__ = ("__weakref__", "_malformed", "_malformed_since", "_taken")
 
     def __init__(self) -> None:
         # Arrays take a quarter of a list's memory, and an empty deque takes 700 bytes.
         self._taken = array("d")
-        self._refused = array("d")
         self._malformed = 0
         self._malformed_since = 0.0
 
@@ -31,8 +27,6 @@ class RateLimiter:
         if len(self._taken) < rate.count:
             self._taken.append(now)
             return 0.0
-        _forget(self._refused, rate.seconds, now)
-        self._refused.append(now)
         return self._taken[len(self._taken) - rate.count] + rate.seconds - now
 
     def count_malformed(self, rate: Rate, now: float) -> int:
@@ -47,9 +41,25 @@ class RateLimiter:
         """Whether a new one could let more pass."""
         return bool(self._taken or self._malformed)
 
-    def is_abused(self, rate: Rate) -> bool:
-        """Whether more was refused within one window than a whole window lets pass."""
-        return len(self._refused) > max(rate.count, self.MIN_REFUSALS)
+
+class Refusals:
+    """The refused messages of one connection. Those of its sender's other connections, which share
+    a limiter with it, are not held against it."""
+
+    __slots__ = ("_times",)
+
+    #: Refusals in a window that are never abuse, however low the rate is.
+    MIN_ABUSE: Final = 10
+
+    def __init__(self) -> None:
+        self._times = array("d")
+
+    def add(self, rate: Rate, now: float) -> bool:
+        """Count one at ``now`` (seconds). Returns whether it is abuse: more were refused within one
+        window than a whole window lets pass."""
+        _forget(self._times, rate.seconds, now)
+        self._times.append(now)
+        return len(self._times) > max(rate.count, self.MIN_ABUSE)
 
 
 class Meter:

@@ -164,6 +164,18 @@ async def test_other_connections_of_a_user_who_flooded_stay(visit, user):
         await visit.flood(user)
         await asend_to_user(user, "note")
         await other.assert_push("note")
+        assert await pings(other, 10) == 0
+        await asend_to_user(user, "note")
+        await other.assert_push("note")
+
+
+async def test_connection_after_a_penalty_is_not_closed_for_earlier_refusals(visit, user):
+    for who in (user, None):
+        await visit.flood(who)
+        visit.clock.now += 1.1
+        async with visit(who) as connection:
+            assert await pings(connection, 10) == 0
+        assert not await visit.is_refused(who)
 
 
 def test_penalty_has_an_upper_bound_and_does_not_grow_while_it_lasts():
