@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pm_realtime.backends import get_backend
-from pm_realtime.concurrency import PerLoop
+from pm_realtime.concurrency import PerLoop, limit_exit, were_calls_abandoned
 from pm_realtime.conf import conf
 from pm_realtime.connection.state import Connection
 from pm_realtime.exceptions import BackendError, CloseConnection
@@ -96,7 +96,7 @@ class Drain:
             self._leaving.discard(connection)
             if not self._leaving:
                 self._have_left.set()
-            if not self._connections and not self.is_draining and not keeps_missed():
+            if not self.is_draining and not self._is_needed():
                 self._restore_handler()
                 _drains.drop(self)
 
@@ -127,8 +127,11 @@ class Drain:
             return False
         if self._draining:
             return not self._draining.done()
+        return self._is_needed()
+
+    def _is_needed(self) -> bool:
         # A connection that has dropped is still in its groups.
-        return bool(self._connections) or keeps_missed()
+        return bool(self._connections) or keeps_missed() or were_calls_abandoned()
 
     def _begin(self) -> None:
         now = time.monotonic()
@@ -194,6 +197,8 @@ class Drain:
                 await step
 
     def _stop_server(self) -> None:
+        if self._aborted_count or were_calls_abandoned():
+            limit_exit()
         self._restore_handler()
         handler = self._previous
         if getattr(handler, "__module__", "") == "uvicorn.server" and hasattr(handler, "__self__"):

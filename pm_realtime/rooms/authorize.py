@@ -20,7 +20,13 @@ from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
 
 from pm_realtime.auth import reading_primary, run_in_pool
-from pm_realtime.concurrency import DaemonThreads, PerLoop, is_loop_of_a_caller, note_result
+from pm_realtime.concurrency import (
+    DaemonThreads,
+    PerLoop,
+    is_loop_of_a_caller,
+    note_abandoned_call,
+    note_result,
+)
 from pm_realtime.conf import Room, RoomOptions, conf
 from pm_realtime.exceptions import CommandError, OutageError
 from pm_realtime.observability import throttle
@@ -95,6 +101,7 @@ async def _call(path: str, room: Room, user: Any) -> bool:
     except asyncio.CancelledError:
         if inspect.iscoroutinefunction(rule):
             call.cancel()
+            note_abandoned_call()  # It may not take its cancellation.
         raise
     if call.cancelled():
         raise RuntimeError(f"{path} was cancelled")
@@ -137,6 +144,9 @@ async def run_site_code(function: Callable[..., Any], *args: Any, **kwargs: Any)
             SyncToAsync.context_to_thread_executor[context] = thread
         try:
             return await function(*args, **kwargs)
+        except asyncio.CancelledError:
+            note_abandoned_call()  # It may have threads of its own.
+            raise
         finally:
             if thread.is_used:
                 closing = thread.submit(connections.close_all)

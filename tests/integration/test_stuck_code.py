@@ -17,6 +17,8 @@ END_SECONDS = PERIOD_SECONDS + 4 + 1
 RULES = {
     "by thread": {"authorize": "tests.site.rules.stuck", "public": True},
     "by async": {"authorize": "tests.site.rules.stuck_async", "public": True},
+    "in executor": {"authorize": "tests.site.rules.stuck_in_executor", "public": True},
+    "deaf": {"authorize": "tests.site.rules.stuck_and_deaf", "public": True},
 }
 
 
@@ -60,7 +62,7 @@ def test_process_ends_in_time_although_code_of_the_site_is_stuck(folder, kind, s
                     client.send(subscribe_frame(room))
             if stuck == "rules":
                 client.socket.close()  # Its receivers are stuck.
-            wait_for_log(server, 3)
+            wait_for_log(server, len(RULES) + 1)
             began = time.monotonic()
             code = server.stop()
             assert time.monotonic() - began < END_SECONDS
@@ -68,8 +70,21 @@ def test_process_ends_in_time_although_code_of_the_site_is_stuck(folder, kind, s
         assert "Traceback" not in server.log
 
 
+@pytest.mark.slow
+def test_process_ends_in_time_although_an_abandoned_call_is_stuck(folder):
+    settings = {"ROOMS": RULES, "RESUME_PERIOD": 0, "AUTHORIZE_TIMEOUT": 0.2}
+    with Server("uvicorn", folder, settings) as server:
+        with RawClient(server) as client:
+            client.send(subscribe_frame("in executor"))
+            while b"FORBIDDEN" not in client.frame()[1]:
+                pass
+        began = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - began < END_SECONDS
+
+
 def wait_for_log(server, count):
-    """Wait until ``count`` threads are stuck."""
+    """Wait until ``count`` calls are stuck."""
     deadline = time.monotonic() + LOG_SECONDS
     while server.log.count("waits for ever") < count:
         assert time.monotonic() < deadline, server.log

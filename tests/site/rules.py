@@ -1,6 +1,7 @@
 """``authorize`` callables and role resolvers that the tests name in settings."""
 
 import asyncio
+import contextlib
 import threading
 import time
 from typing import Any
@@ -102,6 +103,19 @@ def stuck(user: Any, room: str) -> bool:
 async def stuck_async(user: Any, room: str) -> bool:
     await sync_to_async(wait_forever)()
     return True
+
+
+async def stuck_in_executor(user: Any, room: str) -> bool:
+    await asyncio.to_thread(wait_forever)
+    return True
+
+
+async def stuck_and_deaf(user: Any, room: str) -> bool:
+    """Take no cancellation."""
+    print("waits for ever", flush=True)
+    while True:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
 
 
 def stuck_role(user: Any) -> str:
