@@ -15,31 +15,30 @@ _numbers: Final = itertools.count()
 class AfterCommits:
     """Calls ``deliver`` once, when the transactions of all ``databases`` are committed.
 
-    Django keeps it in one database that is not committed yet, and forgets it after a rollback.
+    Django forgets it in a database after a rollback, and then it is never called.
     """
 
     def __init__(self, deliver: Callable[[], None], databases: list[Any]) -> None:
         self.number = next(_numbers)
-        self.is_done = False
         self._deliver = deliver
         self._databases = databases
-        self._waits_for = [db.alias for db in databases]
+        self._commits_left = len(databases)
+        for db in databases:
+            transaction.on_commit(self.note_commit, using=db.alias, robust=True)
 
-    def go_on(self) -> None:
-        """Wait for the next transaction, or deliver if there is none."""
-        if self._waits_for:
-            transaction.on_commit(self.go_on, using=self._waits_for.pop(), robust=True)
-        elif not self.is_done:
-            self.is_done = True
+    def note_commit(self) -> None:
+        self._commits_left -= 1
+        if self._commits_left == 0:
             self._deliver()
 
     def deliver_if_committed(self) -> None:
         """In a ``TestCase``: deliver if all blocks but those of the test have been left."""
-        if self.is_done or any(_is_open(db) or db.needs_rollback for db in self._databases):
+        if any(_is_open(db) or db.needs_rollback for db in self._databases):
             return
-        if any(hook[1] == self.go_on for db in self._databases for hook in db.run_on_commit):
-            self._waits_for.clear()
-            self.go_on()
+        hooks = [hook[1] for db in self._databases for hook in db.run_on_commit]
+        if 0 < self._commits_left <= hooks.count(self.note_commit):
+            self._commits_left = 0
+            self._deliver()
 
 
 #: Those in a transaction of a ``TestCase``, which never commits.
@@ -71,7 +70,6 @@ def after_commits(deliver: Callable[[], None], *, refuses_manual: bool = True) -
         waiting = AfterCommits(deliver, opened)
         if is_in_test_case:
             _in_test_cases.add(waiting)
-        waiting.go_on()
     elif is_in_test_case:
         deliver_committed()
     return bool(opened)

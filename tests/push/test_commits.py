@@ -6,7 +6,7 @@ import contextlib
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth import get_user_model
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 from django.test import TestCase, TransactionTestCase
 
 import pm_realtime
@@ -144,6 +144,60 @@ def test_fixture_of_pytest_django_is_a_test_case_too():
         pm_realtime.broadcast("at once")
         save("one")
     assert types_of(pushes) == ["at once", "one saved", "one answered"]
+
+
+@pytest.fixture
+def other_database(django_db_setup, django_db_blocker, tmp_path):
+    """A second database, called ``other``."""
+    connections.settings["other"] = {
+        **connections.settings["default"],
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": str(tmp_path / "other.sqlite3"),
+        "OPTIONS": {},
+    }
+    with django_db_blocker.unblock():
+        yield
+        connections["other"].close()
+    del connections["other"], connections.settings["other"]
+
+
+PAIRS = [("default", "other"), ("other", "default")]
+
+
+@pytest.mark.parametrize(("outer", "inner"), PAIRS)
+def test_push_waits_for_the_commits_of_all_databases(other_database, outer, inner):
+    with capture_pushes() as pushes:
+        with transaction.atomic(outer):
+            with transaction.atomic(inner):
+                pm_realtime.broadcast("one")
+            pm_realtime.broadcast("two")
+            assert pushes == []
+        assert types_of(pushes) == ["one", "two"]
+        with contextlib.suppress(LookupError), transaction.atomic(outer):
+            with transaction.atomic(inner):
+                pm_realtime.broadcast("lost")
+            raise LookupError
+    assert types_of(pushes) == ["one", "two"]
+
+
+@pytest.mark.parametrize(("outer", "inner"), PAIRS)
+def test_rollback_in_one_of_two_databases_drops_the_push(other_database, outer, inner):
+    with capture_pushes() as pushes, transaction.atomic(outer):
+        with contextlib.suppress(LookupError), transaction.atomic(inner):
+            pm_realtime.broadcast("lost")
+            raise LookupError
+    assert pushes == []
+
+
+@pytest.mark.parametrize("broken", ["default", "other"])
+@pytest.mark.parametrize(("outer", "inner"), PAIRS)
+def test_rolled_back_savepoint_drops_the_push(other_database, outer, inner, broken):
+    with capture_pushes() as pushes, transaction.atomic(outer), transaction.atomic(inner):
+        with contextlib.suppress(LookupError), transaction.atomic(broken):
+            pm_realtime.broadcast("lost")
+            raise LookupError
+        pm_realtime.broadcast("saved")
+    assert types_of(pushes) == ["saved"]
 
 
 class PushesInManualTransactions(TransactionTestCase):
