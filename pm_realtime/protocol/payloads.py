@@ -8,16 +8,18 @@ import base64
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping
-from datetime import time
+from datetime import date, time, timedelta
+from decimal import Decimal
 from enum import Enum
 from functools import singledispatch
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 from django.core.files import File
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Manager, Model, QuerySet
-from django.utils.functional import LazyObject
+from django.utils.functional import LazyObject, Promise
 
 _default: Final = DjangoJSONEncoder().default
 _SCALARS: Final = frozenset((str, int, float, bool, type(None)))
@@ -51,11 +53,13 @@ _convert.register(Enum, lambda value: value.value)
 _convert.register(msgspec.Raw, msgspec.json.decode)
 for _array in (list, tuple, set, frozenset):
     _convert.register(_array, list)
+for _text in (date, timedelta, Decimal, UUID, Promise):  # Also datetimes, which are dates.
+    _convert.register(_text, _default)
 
 
 @_convert.register
 def _(value: bytes | bytearray | memoryview) -> str:
-    return base64.b64encode(value).decode()
+    return base64.b64encode(bytes(value)).decode()
 
 
 @_convert.register
@@ -123,6 +127,8 @@ def _refusal(value: Any) -> str:
         advice = "pass its name or its url"
     elif issubclass(kind, Mapping):
         advice = "pass dict(value)"
+    elif hasattr(kind, "tolist"):  # Of NumPy and the like.
+        advice = "pass value.tolist()"
     elif issubclass(kind, Iterable):
         advice = "pass list(value)"
     else:

@@ -100,8 +100,9 @@ def _close(code: int, reason: str) -> ControlMessage:
 
 
 def _reason(reason: object) -> str:
-    text = shown_text(reason)
-    return str(reason) if text is None else text
+    text = "" if reason is None else shown_text(reason)
+    # A layer cannot send half a surrogate pair.
+    return (str(reason) if text is None else text).encode(errors="replace").decode()
 
 
 def _subscribe(

@@ -11,9 +11,14 @@ from typing import Any
 from pm_realtime.layer import authenticated_group, push_message, role_group, room_group, user_group
 from pm_realtime.protocol import RESERVED_TYPES, Envelope, encode, make_envelope
 from pm_realtime.push.outgoing import Outgoing
-from pm_realtime.push.targets import connection_group, role_name, room_name, user_key
+from pm_realtime.push.targets import (
+    connection_group,
+    connection_name,
+    role_name,
+    room_name,
+    user_key,
+)
 from pm_realtime.push.twins import sending_twins
-from pm_realtime.texts import plain_text
 
 logger = logging.getLogger("pm_realtime.push")
 
@@ -30,8 +35,8 @@ def _push(
             f"expected a type of your own, got {envelope.type!r}: this name, and those that begin "
             "with a colon, belong to the protocol and its clients. Choose another one"
         )
-    if exclude is not None and (exclude := plain_text(given := exclude)) is None:
-        raise ValueError(f"expected exclude to be the id of a connection, got {given!r}")
+    if exclude is not None and exclude != "":
+        exclude = connection_name(exclude)
     message = push_message(group, encode(envelope), exclude)
     if logger.isEnabledFor(logging.DEBUG):
         fields = {"type": envelope.type, "group": group}

@@ -44,14 +44,14 @@ def _as_primary_key(value: Any) -> Any:
         value = text
     elif isinstance(value, bool | type) or hasattr(value, "__iter__"):
         return None
-    elif hasattr(value, "__index__"):
-        value = index(value)
-    if (model := user_model()) is None:
-        # A middleware of the site knows the users.
-        return value if isinstance(value, int | str | UUID) else None
     try:
+        if hasattr(value, "__index__"):
+            value = index(value)
+        if (model := user_model()) is None:
+            # A middleware of the site knows the users.
+            return value if isinstance(value, int | str | UUID) else None
         key = model._meta.pk.to_python(value)
-    except (ValidationError, TypeError, ValueError):
+    except (ValidationError, TypeError, ValueError, OverflowError):
         return None
     is_kept = type(key) is type(value) or (isinstance(value, UUID) and isinstance(key, str))
     return key if is_kept or isinstance(value, int | str) else None
@@ -93,7 +93,8 @@ def role_name(role: object) -> str:
 
 def connection_name(connection_id: object) -> str:
     """``connection_id`` as plain text. Raises ``ValueError`` if it is no text."""
-    if not (name := plain_text(connection_id)):
+    # No layer can send half a surrogate pair, which is not printable.
+    if not (name := plain_text(connection_id)) or not name.isprintable():
         raise ValueError(f"expected the id of a connection as text, got {connection_id!r}")
     return name
 

@@ -1,5 +1,6 @@
 """Payloads of a site come out as Django's ``JsonResponse`` writes them."""
 
+import array
 import collections
 import dataclasses
 import datetime
@@ -276,6 +277,7 @@ class Suit(enum.Enum):
         (b"bytes", "Ynl0ZXM="),
         (bytearray(b"bytes"), "Ynl0ZXM="),
         (memoryview(b"bytes"), "Ynl0ZXM="),
+        (memoryview(b"b.y.t.e.s.")[::2], "Ynl0ZXM="),
         (msgspec.Raw(b'{"a":[1]}'), {"a": [1]}),
         ([float("nan"), float("inf")], [None, None]),
         ({1: float("nan")}, {"1": None}),
@@ -329,6 +331,7 @@ def circle(make, close):
         ((each for each in [1]), "of the type generator; pass list(value)"),
         (map(str, [1]), "of the type map; pass list(value)"),
         (range(3), "of the type range; pass list(value)"),
+        (array.array("d", [1.5]), "of the type array; pass value.tolist()"),
         (collections.deque([1]), "of the type deque; pass list(value)"),
         ({}.keys(), "of the type dict_keys; pass list(value)"),
         ({}.values(), "of the type dict_values; pass list(value)"),

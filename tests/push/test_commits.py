@@ -182,10 +182,14 @@ def test_push_waits_for_the_commits_of_all_databases(other_database, outer, inne
 
 @pytest.mark.parametrize(("outer", "inner"), PAIRS)
 def test_rollback_in_one_of_two_databases_drops_the_push(other_database, outer, inner):
-    with capture_pushes() as pushes, transaction.atomic(outer):
-        with contextlib.suppress(LookupError), transaction.atomic(inner):
-            pm_realtime.broadcast("lost")
-            raise LookupError
+    with (
+        capture_pushes() as pushes,
+        transaction.atomic(outer),
+        contextlib.suppress(LookupError),
+        transaction.atomic(inner),
+    ):
+        pm_realtime.broadcast("lost")
+        raise LookupError
     assert pushes == []
 
 

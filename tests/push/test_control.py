@@ -110,6 +110,14 @@ async def test_server_subscribes_and_unsubscribes_a_connection(helpers, user):
         assert refusal["payload"]["code"] == "NOT_IN_ROOM"
 
 
+@pytest.mark.parametrize(("reason", "sent"), [(None, ""), ("no\ud800", "no?"), (5, "5")])
+async def test_reason_is_a_text_that_can_be_sent(far, reason, sent):
+    await pm_realtime.adisconnect_connection("c", reason=reason)
+    if reason is not None:
+        await pm_realtime.aunsubscribe("c", "lobby", reason=reason)
+    assert {message["arguments"]["reason"] for _, message in far.sent} == {sent}
+
+
 async def test_unsubscribe_without_a_reason_sends_none(helpers, user):
     async with Connection(user=user) as connection:
         await connection.subscribe("lobby")

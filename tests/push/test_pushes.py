@@ -270,5 +270,22 @@ def test_object_of_another_model_is_not_a_user(transactional_db):
 
 
 def test_exclude_must_be_the_id_of_a_connection(transactional_db):
-    with pytest.raises(ValueError, match="exclude to be the id of a connection, got 5"):
+    with pytest.raises(ValueError, match="the id of a connection as text, got 5"):
         pm_realtime.send_to_room("a", "hello", exclude=5)
+
+
+@pytest.mark.parametrize("id", ["\ud800", 0, False, b"c", [], 5.0])
+async def test_value_that_no_layer_could_send_is_no_id_of_a_connection(id):
+    for call in (
+        lambda: pm_realtime.abroadcast("hello", exclude=id),
+        lambda: pm_realtime.asend_to_connection(id, "hello", fail_silently=True),
+        lambda: pm_realtime.adisconnect_connection(id, fail_silently=True),
+    ):
+        with pytest.raises(ValueError, match="the id of a connection as text"):
+            await call()
+
+
+async def test_empty_exclude_excludes_nobody(user):
+    async with Connection(user=user) as connection:
+        await pm_realtime.abroadcast("hello", exclude="")
+        await connection.assert_push("hello")
