@@ -1,12 +1,10 @@
 """The files in the wheel, which is built from a copy of this tree, and in the npm package."""
 
+import configparser
 import email
 import json
 import os
 import re
-import shutil
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import pytest
 
 import pm_realtime
 from tests.support.node import npm, run
+from tests.support.wheel import build_wheel
 
 ROOT = Path(__file__).resolve().parent.parent
 STATIC = "pm_realtime/static"
@@ -28,17 +27,7 @@ EXPORTS = {
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheel")
-    copy = folder / "tree"
-    copy.mkdir()
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, copy)
-    for name in ("pm_realtime", "example_project", "tests"):
-        shutil.copytree(ROOT / name, copy / name)
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-q", "-w", folder, copy]
-    subprocess.run(command, check=True)
-    (built,) = folder.glob("*.whl")
-    with zipfile.ZipFile(built) as opened:
+    with zipfile.ZipFile(build_wheel(tmp_path_factory.mktemp("wheel"))) as opened:
         yield opened
 
 
@@ -67,12 +56,24 @@ def test_wheel_has_the_required_python_and_the_extras(wheel):
     needed = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
     assert {re.split(r"[<>=]", line)[0].lower() for line in needed} == {
         "django",
+        "asgiref",
         "channels",
         "daphne",
         "idna",
         "msgspec",
         "orjson",
     }
+
+
+def test_lowest_declared_versions_are_those_that_are_tested():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    extras = config["options.extras_require"]
+    declared = "".join([config["options"]["install_requires"], extras["redis"], extras["uvicorn"]])
+    tested = (ROOT / "tests/lowest.txt").read_text()
+    assert sorted(re.findall(r"^(\S+)>=(\S+)$", declared, re.MULTILINE)) == sorted(
+        re.findall(r"^(\S+)==(\S+)$", tested, re.MULTILINE)
+    )
 
 
 @pytest.fixture(scope="module")

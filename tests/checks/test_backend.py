@@ -91,7 +91,7 @@ SECRET = "s3cret"
         ([{"master_name": "main"}], "[0]", "'sentinels' is missing"),
         ([{"master_name": "main", "sentinels": 5}], "[0]", "'sentinels'"),
         ([f"{URL}?bogus=1"], "[0]", "'bogus'"),
-        ([f"{URL}?db=x"], "[0]", "'db'"),
+        ([f"{URL}?db=x"], "[0]", "Invalid value for"),
         ([f"redis://:{SECRET}/x@host:1"], "[0]", "its port is no number"),
         ([f"redis://:{SECRET}"], "[0]", "its port is no number"),
         ([f"redis//:{SECRET}@host:1"], "[0]", "***@host:1"),

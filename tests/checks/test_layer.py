@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+import redis
 from django.conf import settings as django_settings
 
 from pm_realtime.backends import backend_path
@@ -59,6 +60,28 @@ def test_layer_of_enough_capacity_gets_no_message(check, backend):
     assert check({}, CHANNEL_LAYERS=layer(backend, capacity=1000)) == []
 
 
+def assert_socket_times_out(messages):
+    message = only(messages, "W004")
+    assert "RedisChannelLayer waits 5 s" in message.msg
+    assert "?socket_timeout=30" in message.hint
+    assert '"socket_timeout": None' in message.hint
+    assert PUBSUB in message.hint
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"hosts": [f"{URL}?socket_timeout=5"]},
+        {"hosts": [f"{URL}?socket_timeout=0.5"]},
+        {"hosts": [{"address": URL, "socket_timeout": 3}]},
+        {"hosts": [f"{URL}?socket_timeout=30", f"{URL}?socket_timeout=5"]},
+    ],
+    ids=str,
+)
+def test_w004_socket_times_out_before_the_layer(check, config):
+    assert_socket_times_out(check({}, CHANNEL_LAYERS=layer(CORE, capacity=1000, **config)))
+
+
 @pytest.mark.parametrize(
     "config",
     [
@@ -67,22 +90,19 @@ def test_layer_of_enough_capacity_gets_no_message(check, backend):
         {"hosts": [URL]},
         {"hosts": [("localhost", 6379)]},
         {"hosts": [f"{URL}?db=1"]},
-        {"hosts": [f"{URL}?socket_timeout=5"]},
-        {"hosts": [f"{URL}?socket_timeout=0.5"]},
         {"hosts": [{"address": URL}]},
         {"hosts": [{"host": "localhost", "port": 6379}]},
-        {"hosts": [{"address": URL, "socket_timeout": 3}]},
         {"hosts": [{"sentinels": [("localhost", 26379)], "master_name": "m"}]},
         {"hosts": [f"{URL}?socket_timeout=30", URL]},
     ],
     ids=str,
 )
-def test_w004_socket_times_out_before_the_layer(check, config):
-    message = only(check({}, CHANNEL_LAYERS=layer(CORE, capacity=1000, **config)), "W004")
-    assert "RedisChannelLayer waits 5 s" in message.msg
-    assert "?socket_timeout=30" in message.hint
-    assert '"socket_timeout": None' in message.hint
-    assert PUBSUB in message.hint
+def test_w004_socket_times_out_by_default_from_redis_py_8_on(check, config):
+    messages = check({}, CHANNEL_LAYERS=layer(CORE, capacity=1000, **config))
+    if int(redis.__version__.partition(".")[0]) < 8:
+        assert messages == []
+    else:
+        assert_socket_times_out(messages)
 
 
 @pytest.mark.parametrize(

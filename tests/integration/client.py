@@ -70,6 +70,12 @@ class Listener(Client):
         """Return the payloads of the received envelopes of ``type``."""
         return [each.get("payload") for each in self.received if each["type"] == type]
 
+    async def closed(self):
+        """Wait until the reader has met the close, and return its code."""
+        async with asyncio.timeout(ANSWER_TIMEOUT_SECONDS):
+            await asyncio.shield(self._reader)
+        return self.socket.close_code
+
     @property
     def is_open(self):
         return not self._reader.done()

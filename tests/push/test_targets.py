@@ -100,7 +100,9 @@ class Index:
         return 7
 
 
-@pytest.mark.parametrize("given", [7, "7", mark_safe("7"), Number.SEVEN, Index()], ids=repr)
+@pytest.mark.parametrize(
+    "given", [7, "7", mark_safe("7"), Number.SEVEN, Index()], ids=lambda given: type(given).__name__
+)
 def test_number_or_text_names_the_user_with_that_number(monkeypatch, given):
     monkeypatch.setattr(get_user_model()._meta, "pk", models.BigAutoField(primary_key=True))
     assert user_key(given) == "7"
