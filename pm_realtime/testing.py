@@ -244,7 +244,7 @@ class Pushes(UserList[Envelope], list[Envelope]):  # type: ignore[misc]
 
     def __init__(self, envelopes: Iterable[Envelope] = ()) -> None:
         self._envelopes = list(envelopes)
-        self._groups = [""] * len(self._envelopes)
+        self._recorded: list[tuple[str, Envelope]] = []
 
     @property
     def data(self) -> list[Envelope]:  # type: ignore[override]
@@ -266,15 +266,20 @@ class Pushes(UserList[Envelope], list[Envelope]):  # type: ignore[misc]
         return self._to(authenticated_group())
 
     def record(self, group: str, text: str) -> None:
-        self._groups.append(group)
-        self._envelopes.append(decode(text, type=Envelope))
+        envelope = decode(text, type=Envelope)
+        self._envelopes.append(envelope)
+        self._recorded.append((group, envelope))
 
     def _to(self, group: str) -> list[Envelope]:
-        return [
-            envelope
-            for envelope, each in zip(self.data, self._groups, strict=True)
-            if each == group
-        ]
+        kept = set(map(id, self.data))  # A test may have cleared some.
+        return [each for to, each in self._recorded if to == group and id(each) in kept]
+
+    def __copy__(self) -> Self:
+        return self.copy()
+
+    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
+        # A TestCase makes deep copies of what `setUpTestData` keeps.
+        return Pushes, (), self.__dict__
 
 
 class _RecordingLayer(BaseChannelLayer):

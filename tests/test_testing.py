@@ -1,6 +1,7 @@
 """The tools for the tests of a site."""
 
 import asyncio
+import copy
 
 import channels.db
 import pytest
@@ -61,8 +62,31 @@ def test_captured_pushes_wait_for_the_commit(django_capture_on_commit_callbacks)
         assert [push.type for push in pushes] == ["saved"]
 
 
+def test_cleared_pushes_are_gone_for_every_target(user):
+    with capture_pushes() as pushes:
+        broadcast("one")
+        pushes.clear()
+        broadcast("two")
+        send_to_user(user, "three")
+        assert [push.type for push in pushes] == ["two", "three"]
+        assert [push.type for push in pushes.to_all()] == ["two"]
+        del pushes[0]
+        assert pushes.to_all() == []
+    assert pushes.to_user(user) == copy.copy(pushes) == copy.deepcopy(pushes) == pushes
+
+
 class InATestCase(TestCase):
     """Django's own TestCase, which never commits."""
+
+    @classmethod
+    def setUpTestData(cls):
+        # The attributes of the class are copies for each test.
+        with capture_pushes() as cls.pushes:
+            broadcast("set up")
+
+    def test_pushes_of_the_set_up_are_kept(self):
+        assert [push.type for push in self.pushes] == ["set up"]
+        assert self.pushes.to_all() == self.pushes
 
     def setUp(self):
         self.user = get_user_model().objects.create_user("tess", first_name="Tess")
