@@ -175,6 +175,15 @@ async def test_number_of_connections_is_printed(layer, valkey, settings, users):
         assert await count("--connection", "gone") == 0
 
 
+async def test_connection_with_a_role_that_is_gone_from_the_settings_is_not_counted(
+    users, configure
+):
+    async with RealtimeCommunicator(user=users["editor"]):
+        configure(ROLES=["user", "admin"])
+        printed = json.loads(await sync_to_async(send)("--role", "user", "x"))
+        assert printed["connections"] == 0
+
+
 @pytest.mark.usefixtures("user")
 def test_number_is_left_out_if_the_backend_does_not_know_the_other_processes(
     valkey, configure, settings

@@ -14,10 +14,11 @@ from django.core.management.base import CommandError
 from pm_realtime import broadcast, send_to_connection, send_to_role, send_to_room, send_to_user
 from pm_realtime.accounts import user_model
 from pm_realtime.backends import Backend
+from pm_realtime.conf import conf
 from pm_realtime.management.base import RealtimeCommand
 from pm_realtime.protocol import Envelope, encode
 from pm_realtime.push import user_key
-from pm_realtime.roles import has_role
+from pm_realtime.roles import rank
 
 #: The length of an invalid payload in an error message.
 MAX_SHOWN_CHARACTERS = 80
@@ -104,12 +105,9 @@ async def _count(options: dict[str, Any], user: Any, backend: Backend) -> int | 
     if (id := options["connection"]) is not None:
         return int(await backend.get_connection(id) is not None)
     if (role := options["role"]) is not None:
-        counts = await backend.get_role_counts()
-        return (
-            None
-            if counts is None
-            else sum(count for held, count in counts.items() if has_role(held, role))
-        )
+        if (counts := await backend.get_role_counts()) is None:
+            return None
+        return sum(counts.get(each, 0) for each in conf.ROLES[rank(role) :])
     stats = await backend.get_stats()
     if (room := options["room"]) is not None:
         return stats["roomStats"].get(room, 0)
