@@ -36,7 +36,22 @@ _reads_primary: Final = ContextVar("pm_realtime_reads_primary", default=False)
 
 class _PrimaryRouter:
     def db_for_read(self, model: Any, **hints: Any) -> str | None:
-        return router.db_for_write(model, **hints) if _reads_primary.get() else None
+        return _written_database(model, hints) if _reads_primary.get() else None
+
+
+def _written_database(model: Any, hints: dict[str, Any]) -> str | None:
+    """The database that ``model`` is written to; None if the site only reads it.
+
+    Then its table is in no other place than where its routers read it, as a legacy database.
+    """
+    try:
+        for each in router.routers:
+            if hasattr(each, "db_for_write") and (found := each.db_for_write(model, **hints)):
+                return str(found)
+    except Exception:
+        return None
+    database: str = router.db_for_write(model, **hints)
+    return database if router.allow_migrate_model(database, model) else None
 
 
 _primary_router: Final = _PrimaryRouter()

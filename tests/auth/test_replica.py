@@ -10,6 +10,7 @@ from django.core.management import call_command
 from django.db import connections
 
 from pm_realtime import arefresh_room, arefresh_user
+from pm_realtime.auth import reading_primary
 from pm_realtime.connection import RealtimeConsumer
 from pm_realtime.roles import resolve_role
 from tests.site.models import Note
@@ -231,3 +232,30 @@ async def test_other_reads_go_where_the_router_of_the_site_says(settings, late):
     async with Connection(headers=browser.headers):
         await sync_to_async(deactivate)(user, browser)
         assert (await User.objects.aget()).is_active
+
+
+class LegacyRouter:
+    """The table of notes is in another database, and Django writes and migrates none there."""
+
+    def db_for_read(self, model, **hints):
+        return "replica" if model is Note else None
+
+    def allow_migrate(self, db, app_label, **hints):
+        return (db == "replica") == (app_label == "site")
+
+
+class RaisingRouter(LegacyRouter):
+    def db_for_write(self, model, **hints):
+        if model is Note:
+            raise TypeError("notes are only read")
+
+    def allow_migrate(self, db, app_label, **hints):
+        return True
+
+
+@pytest.mark.parametrize("router", [LegacyRouter, RaisingRouter])
+def test_model_that_the_site_only_reads_is_read_where_it_is(settings, router):
+    settings.DATABASE_ROUTERS = [f"{__name__}.{router.__name__}"]
+    with reading_primary():
+        assert Note.objects.all().db == "replica"
+        assert Session.objects.all().db == "default"
