@@ -15,6 +15,7 @@ from typing import Any, Final
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db import connections
+from django.db.models.manager import BaseManager
 from django.http import Http404
 from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
@@ -37,7 +38,9 @@ logger = logging.getLogger("pm_realtime.room")
 #: For code of the site, which may be slow.
 _threads: Final = DaemonThreads(128, "pm_realtime-site")
 #: A rule returns these, or what could be called, by mistake.
-_ALWAYS_TRUE: Final = (Iterator, AsyncIterator, BaseException, HttpResponseBase)
+_ALWAYS_TRUE: Final = (
+    Iterator, AsyncIterator, BaseManager, BaseException, HttpResponseBase, type(NotImplemented),
+)  # fmt: skip
 #: Calls of one rule that are under way at the same time in an event loop.
 MAX_CALLS_PER_RULE: Final = 16
 

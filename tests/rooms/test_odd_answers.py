@@ -57,6 +57,14 @@ def manager(user, room):
     return user.groups
 
 
+def manager_of_all(user, room):
+    return type(user).objects
+
+
+def not_implemented(user, room):
+    return user.pk.__eq__("1")
+
+
 def generator(user, room):
     yield False
 
@@ -83,6 +91,8 @@ def response(user, room):
         "method",
         "async_method",
         "manager",
+        "manager_of_all",
+        "not_implemented",
         "generator",
         "async_generator",
         "filtered",
