@@ -27,9 +27,7 @@ _handshake_threads: Final = DaemonThreads(8, "pm_realtime-handshake")
 _recheck_threads: Final = DaemonThreads(2, "pm_realtime-recheck")
 #: Errors of a site's code that must not leave a thread: a task would wait for good for a call that
 #: raised the first, and the others would end the task or its event loop without a word.
-_NOT_FOR_TASKS: Final = (
-    StopIteration, asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit,
-)  # fmt: skip
+_NOT_FOR_TASKS: Final = (StopIteration, asyncio.CancelledError, GeneratorExit, SystemExit)
 
 _reads_primary: Final = ContextVar("pm_realtime_reads_primary", default=False)
 
