@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Final
@@ -47,10 +48,17 @@ _users: Final = Meter(MAX_COUNTED_KEYS)
 _queues: Final = PerLoop(lambda: FairQueue(HANDSHAKES_PER_TURN))
 #: The handshakes that have not ended yet, and the one of the running task. Tasks inherit it, so
 #: that a site may run the handshake in a task of its own.
-_handshakes: Final = PerLoop[set[object]](set)
-_handshake: Final = ContextVar[object]("pm_realtime_handshake", default=None)
+_handshakes: Final = PerLoop[set["_Entry"]](set)
+_handshake: Final = ContextVar["_Entry | None"]("pm_realtime_handshake", default=None)
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """A handshake at the gate, and when it arrived there, in monotonic seconds."""
+
+    arrived_at: float = field(default_factory=time.monotonic)
 
 
 class Gate:
@@ -67,7 +75,7 @@ class Gate:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one connection."""
-        handshakes, handshake = _handshakes.get(), object()
+        handshakes, handshake = _handshakes.get(), _Entry()
         try:
             check_address(scope)
             if (count := len(handshakes)) >= self._max_handshakes:
@@ -89,9 +97,15 @@ class Gate:
             handshakes.discard(handshake)
 
 
+def arrival() -> float:
+    """When the handshake of the running task arrived at its gate, in monotonic seconds."""
+    return (_handshake.get() or _Entry()).arrived_at
+
+
 def end_handshake() -> None:
     """Count the handshake of the running task no more."""
-    _handshakes.get().discard(_handshake.get())
+    if (handshake := _handshake.get()) is not None:
+        _handshakes.get().discard(handshake)
 
 
 def check_address(scope: Mapping[str, Any]) -> None:

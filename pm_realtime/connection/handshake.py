@@ -107,7 +107,6 @@ class Handshake:
             connection.send_connected(self._payload(""))
             connection.end(1000, "said who")
             return False
-        began = time.monotonic()
         self._hub = hub = get_hub()
         await hub.add(connection)
         try:
@@ -118,7 +117,7 @@ class Handshake:
             raise
         self._check_cookie(hub)
         resumed = self._resume(hub, query.resume)
-        await self._join_own_groups(hub, began)
+        await self._join_own_groups(hub)
         last_id = query.resume.connection_id if query.resume is not None else ""
         await self._take_slot(resumed.former, last_id if hub.registry.find(last_id) is None else "")
         get_drain().check()
@@ -156,8 +155,8 @@ class Handshake:
         hub.missed.begin(self._connection)
         return hub.missed.resume(self._connection, position)
 
-    async def _join_own_groups(self, hub: Hub, began: float) -> None:
-        """Receive pushes and control messages, also those since the user was read.
+    async def _join_own_groups(self, hub: Hub) -> None:
+        """Receive pushes and control messages, also those since the handshake arrived.
 
         Pushes are held until the effect of those control messages is known.
         """
@@ -167,7 +166,7 @@ class Handshake:
         await hub.join_all(connection, own_groups)
         # Not earlier: a role that is lost meanwhile could not leave a group that is still joined.
         self._revocation.start()
-        connection.catch_up(began, own_groups)
+        connection.catch_up(gate.arrival(), own_groups)
         if connection.connection_state >= State.CLOSING:
             raise StopConsumer
         self._revocation.release()

@@ -12,7 +12,9 @@ from django.utils import timezone
 from pm_realtime import abroadcast, adisconnect_user, aget_stats, asend_to_user
 from pm_realtime.backends import get_backend
 from pm_realtime.connection import RealtimeConsumer
+from pm_realtime.connection.gate import Gate
 from pm_realtime.hub import get_hub
+from pm_realtime.layer import Close
 from tests.connection.fakes import DETAIL
 from tests.support.helpers import (
     EVENT_TIMEOUT_SECONDS,
@@ -23,6 +25,7 @@ from tests.support.helpers import (
     assert_refused_with,
     cookie_of,
     errors_of,
+    eventually,
 )
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
@@ -251,6 +254,22 @@ async def test_user_disconnected_during_the_handshake_does_not_stay(configure, u
     await connection.assert_closed(4503)
     await connection.assert_ended()
     assert await aget_stats() == NO_CONNECTIONS
+
+
+async def test_user_disconnected_while_the_handshake_waits_at_the_gate_does_not_stay(user, editor):
+    consumer = RealtimeConsumer.as_asgi().application
+
+    async def waiting(scope, receive, send):
+        await adisconnect_user(user, reason="at the gate")
+        close = Close(4503, "at the gate")
+        await eventually(lambda: get_hub().control_log.has(close, 10))
+        await consumer(scope, receive, send)
+
+    async with Connection(user=editor):
+        connection = Connection(headers=[await cookie_of(user)], application=Gate(waiting))
+        await connection.connect()
+        await connection.assert_closed(4503)
+        await connection.assert_ended()
 
 
 async def test_handshake_rechecks_after_missed_control_message(configure, user, caplog):
