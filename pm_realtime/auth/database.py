@@ -89,7 +89,14 @@ async def run_in_pool(
     if is_loop_of_a_caller():
         return await sync_to_async(_call_for_caller)(function, *args, **kwargs)
     call = sync_to_async(_call_in_pool, thread_sensitive=False, executor=cast("Any", pool))
-    return await call(function, *args, **kwargs)
+    try:
+        return await call(function, *args, **kwargs)
+    except RuntimeError as error:
+        # A cancellation of this task goes through async code that ``function`` waits for.
+        task = asyncio.current_task()
+        if isinstance(error.__cause__, asyncio.CancelledError) and task and task.cancelling():
+            raise error.__cause__ from None
+        raise
 
 
 def _call_in_pool(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

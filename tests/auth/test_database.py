@@ -1,10 +1,12 @@
 """Code that uses the database runs in thread pools, which keep or replace their connections."""
 
+import asyncio
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
 from django.db import Error, connection, connections, transaction
 from django.db.backends.sqlite3.base import DatabaseWrapper
@@ -26,6 +28,20 @@ async def run():
 
         yield run
         pool.submit(connections.close_all).result()
+
+
+async def test_cancelled_call_that_waits_for_async_code_is_cancelled(run):
+    began = asyncio.Event()
+
+    async def wait():
+        began.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(run(async_to_sync(wait)))
+    await began.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 @pytest.fixture
