@@ -97,7 +97,7 @@ async def asend(group: str, message: Message) -> None:
         _hand_over(adapter, group, message)
         return
     try:
-        await adapter.group_send(group, message)
+        await _send_despite_silence(adapter, group, message)
     except BackendError:
         outage.suspect()
         raise
@@ -116,7 +116,7 @@ def _send_outside(adapter: LayerAdapter, group: str, message: Message) -> None:
         if (publisher := adapter.publisher()) is not None:
             publisher.send(group, message)
         else:
-            _send_in_background(adapter, group, message)
+            run_in_background(_send_despite_silence(adapter, group, message))
     except BackendError as error:
         ended = time.monotonic()
         is_slow = ended - started > SLOW_FAILURE_SECONDS
@@ -130,14 +130,18 @@ def _send_outside(adapter: LayerAdapter, group: str, message: Message) -> None:
     outage.end(THREADS)
 
 
-def _send_in_background(adapter: LayerAdapter, group: str, message: Message) -> None:
-    """Send through the layer itself, once more over new sockets if the kept ones are silent."""
+async def _send_despite_silence(adapter: LayerAdapter, group: str, message: Message) -> None:
+    """Send, once more over new sockets if the kept ones are silent.
+
+    In a loop that serves sockets, probes keep those of the layer in use.
+    """
     try:
-        run_in_background(adapter.group_send(group, message))
+        await adapter.group_send(group, message)
     except OutageError as error:
-        if not isinstance(error.__cause__, TimeoutError):
-            raise  # The layer's adapter has tried twice.
-        run_in_background(adapter.group_send(group, message))
+        is_probed = asyncio.get_running_loop() in _serving
+        if is_probed or not isinstance(error.__cause__, TimeoutError):
+            raise  # The layer's adapter has tried twice if a socket was broken.
+        await adapter.group_send(group, message)
 
 
 def _hand_over(adapter: LayerAdapter, group: str, message: Message) -> None:

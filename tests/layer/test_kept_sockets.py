@@ -3,11 +3,12 @@
 import asyncio
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from channels.layers import channel_layers, get_channel_layer
 
-from pm_realtime import asend_to_room, send_to_room
+from pm_realtime import asend_to_room, get_stats, send_to_room
 from pm_realtime.exceptions import OutageError
 from pm_realtime.layer import CORE_LAYER, PUBSUB_LAYER, sending
 from pm_realtime.layer.channels_redis import ThreadPublisher
@@ -110,6 +111,15 @@ def test_thread_pushes_over_a_new_socket_of_the_core_layer_too(address, use, cap
         send_to_room("r", "after")
     assert address.count == opened + 1
     assert caplog.messages == []
+
+
+def test_threads_ask_over_a_new_socket_if_the_network_forgot_the_old(address, use):
+    use(address.url)
+    get_stats()
+    address.forget()
+    with ThreadPoolExecutor() as threads:
+        for answer in [threads.submit(get_stats) for _ in range(6)]:
+            assert answer.result()["totalConnections"] == 0
 
 
 def test_thread_pushes_again_at_once_if_its_sockets_are_cut(two, address, use):
@@ -223,6 +233,18 @@ async def test_loop_pushes_again_at_once_if_its_sockets_are_cut(two, address, us
         await asend_to_room("r", "news")
         address.cut()
     await asend_to_room("r", "news")
+
+
+@pytest.mark.parametrize("path", [PUBSUB_LAYER, CORE_LAYER])
+async def test_loop_without_sockets_pushes_over_a_new_socket_if_the_network_forgot_the_old(
+    address, use, path
+):
+    use(address.url, path)
+    await asend_to_room("r", "before")
+    opened = address.count
+    address.forget()
+    await asend_to_room("r", "after")
+    assert address.count == opened + 1
 
 
 @pytest.mark.parametrize("path", [PUBSUB_LAYER, CORE_LAYER])

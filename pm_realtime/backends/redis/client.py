@@ -68,6 +68,8 @@ class Client:
         self._running = 0
         #: When the oldest socket may have been opened (monotonic seconds).
         self._opened_at = time.monotonic()
+        #: Whether Redis answered over the sockets that are kept now.
+        self.has_answered = False
 
     @property
     def address(self) -> str:
@@ -86,14 +88,17 @@ class Client:
         key = f"{self._prefix}node:{node}"
         keys = (f"{self._prefix}nodes", key, f"{key}:rooms")
         try:
-            return await self._calls.run(partial(self._run, registered, keys, arguments))
+            answer = await self._calls.run(partial(self._run, registered, keys, arguments))
         except CLIENT_ERRORS as error:
+            self.has_answered = False
             # The other sockets are probably as old, and lead to the same server.
             await close_idle(self._pools[0])
             what = describe(error, script) or f"no answer within {self._timeout:g} s"
             reason = f"Redis at {self.address}: {what}"
             log_refusal(STATE, reason)
             raise OutageError(reason) from error
+        self.has_answered = True
+        return answer
 
     async def _run(self, script: Any, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         if (now := time.monotonic()) - self._opened_at > SOCKET_LIFE_SECONDS:

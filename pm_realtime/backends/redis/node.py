@@ -23,8 +23,6 @@ logger = logging.getLogger("pm_realtime.connection")
 IS_SETTLING: Final = -1
 #: Seconds between two tries meanwhile.
 SETTLING_POLL_SECONDS: Final = 0.1
-#: Seconds within which a broken socket fails. A question that took longer is not asked again.
-BROKEN_SOCKET_SECONDS: Final = 0.5
 #: Losses of the lease after which one write is given up.
 MAX_LOSSES: Final = 3
 
@@ -120,14 +118,14 @@ class Node:
         """The answer of a script that reads all nodes."""
         if self._keeper is not None and self._is_away:
             await self._until_written()
-        started = time.monotonic()
+        has_answered = self._client.has_answered
         try:
             return await self._call(script, *arguments)
         except OutageError:
-            if self._keeper is not None or time.monotonic() - started > BROKEN_SOCKET_SECONDS:
+            if self._keeper is not None or not has_answered:
                 raise
-            # Without a keeper these sockets are not watched; after a restart of Redis each of them
-            # fails once.
+            # Without a keeper these sockets are not watched: Redis may have been restarted, or the
+            # network may have forgotten them.
             await self._client.close_idle()
             return await self._call(script, *arguments)
 
