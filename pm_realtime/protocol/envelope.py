@@ -85,12 +85,12 @@ def encode(envelope: Envelope) -> str:
     if (payload := envelope.payload) is None:
         return _encode_plainly(envelope)
     fields = {"type": envelope.type, "payload": payload, "timestamp": envelope.timestamp}
-    if envelope.id is not None:
-        fields["id"] = envelope.id
-    if envelope.room is not None:
-        fields["room"] = envelope.room
-    if envelope.offset is not None:
-        fields["offset"] = envelope.offset
+    if (id := envelope.id) is not None:
+        fields["id"] = id
+    if (room := envelope.room) is not None:
+        fields["room"] = room
+    if (offset := envelope.offset) is not None:
+        fields["offset"] = offset
     try:
         return orjson.dumps(fields, to_json_type, _OPTIONS).decode()
     except orjson.JSONEncodeError:
