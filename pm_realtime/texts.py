@@ -12,8 +12,8 @@ def plain_text(value: object) -> str | None:
     """
     if type(value) is str:
         return value
-    if isinstance(value, Enum) and isinstance(value.value, str):
-        value = value.value
+    if isinstance(value, Enum) and isinstance(found := value.value, str):
+        value = found
     # By the real type, as a lazy object claims to have the type of the object that it wraps.
     return str.__str__(value) if issubclass(type(value), str) else None
 

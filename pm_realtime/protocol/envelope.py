@@ -46,7 +46,7 @@ def make_envelope(
     text = type if type.__class__ is str else plain_text(type)
     if not text:
         raise ValueError(f"type must be a non-empty string, got {type!r}.")
-    if id is not None and (id := plain_text(given := id)) is None:
+    if id.__class__ is not str and id is not None and (id := plain_text(given := id)) is None:
         raise ValueError(f"id must be a string or None, got {given!r}.")
     return Envelope(
         type=text,
