@@ -34,6 +34,7 @@ import type {
   Subscription,
   UnsubscribedPayload,
   UserId,
+  WebSocketClass,
 } from "@pm-realtime/client";
 import { createFakeServer } from "@pm-realtime/client/testing";
 import type { FakeConnection, FakeServer, FakeServerOptions } from "@pm-realtime/client/testing";
@@ -75,6 +76,20 @@ const options: RealtimeOptions = {
   WebSocket: server.WebSocket,
 };
 const realtime: Realtime = createRealtime(options);
+
+/** As the class of the package `ws`, which is no `EventTarget`. */
+declare class NodeWebSocket {
+  constructor(address: string | URL, protocols?: string | string[]);
+  readonly readyState: 0 | 1 | 2 | 3;
+  send(data: string | Uint8Array): void;
+  close(code?: number, reason?: string): void;
+  addEventListener<T extends "open" | "message" | "close" | "error">(
+    type: T,
+    listener: (event: { target: NodeWebSocket; type: T }) => void,
+  ): void;
+}
+const ofNode: WebSocketClass = NodeWebSocket;
+createRealtime({ url: "wss://site.test/api/ws", WebSocket: ofNode });
 createRealtime();
 
 const store: Store<RealtimeState> = realtime.store;

@@ -165,6 +165,14 @@ export type EventOf<T extends string> = T extends keyof RealtimeEvents
 /** The known names, which editors suggest, and any other. */
 export type EventName = keyof RealtimeEvents | keyof RealtimeMessages | (string & {});
 
+/** What the client needs of a WebSocket: the browsers' class has it, and that of the package `ws`. */
+export type WebSocketClass = new (url: string, protocols?: string | string[]) => {
+  readonly readyState: number;
+  send(text: string): void;
+  close(code?: number): void;
+  addEventListener(type: "message" | "close" | "error", listener: (event: any) => void): void;
+};
+
 export interface RealtimeOptions {
   /** Connect at once. Without an address, as on a server (SSR), it does nothing. Default: false. */
   autoConnect?: boolean;
@@ -190,7 +198,7 @@ export interface RealtimeOptions {
   /** Log messages and statuses to the console. Default: false. */
   debug?: boolean;
   /** The class to use instead of the global one, which Node has from version 22. */
-  WebSocket?: typeof globalThis.WebSocket;
+  WebSocket?: WebSocketClass;
 }
 
 export interface RealtimeState {
