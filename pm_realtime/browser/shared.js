@@ -42,12 +42,15 @@ export function canShare(page = globalThis) {
   }
 }
 
+const mayReturn = (code) => mayReconnect(code) || code === CloseCode.REPLACED;
+
 /**
  * This tab's end of the shared socket, with the interface of `openSocket`.
  *
  * `shared` is the client's option: true, or a text that only pages of one user have. `onUp()`
- * comes after `onClose` when another tab has a socket again. If the browser refuses a
- * lock, the tab opens a socket of its own.
+ * comes after `onClose` when another tab has a socket again. With `onlyFollows`, the tab ends with
+ * 4502 if there is no such socket any more. If the browser refuses a lock, the tab opens a socket of
+ * its own.
  */
 export function joinSharedSocket(options, page = globalThis) {
   if (!canShare(page)) return openSocket(options);
@@ -69,7 +72,7 @@ export function joinSharedSocket(options, page = globalThis) {
     known.delete(name);
     const onTabEnd = (code, reason, error, left) => {
       if (mayReconnect(code)) known.set(name, left);
-      if ((mayReconnect(code) || code === CloseCode.REPLACED) && !error) {
+      if (mayReturn(code) && !error) {
         waits.set(options.onClose, waitForSocket(name, options.onUp, page));
       }
       onEnd(code, reason, error);
@@ -107,7 +110,7 @@ export function joinSharedSocket(options, page = globalThis) {
     if (over) return;
     over = true;
     stopAsking();
-    if (!mayReconnect(code)) users.delete(page);
+    if (!mayReturn(code)) users.delete(page);
     options.onClose(code, reason, error);
   }
 

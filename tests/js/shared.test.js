@@ -344,6 +344,27 @@ test("tabs that were replaced wait until one of them becomes visible, and then s
   assert.deepEqual([front.status, back.status], ["connected", "stopped"]);
 });
 
+test("tabs that follow another one do not push out the browser that has replaced it", async (t) => {
+  const { browser, tick } = createBrowser(t);
+  const clients = await clientsIn(t, browser.tab(), 3);
+  await accept(browser);
+  browser.WebSocket.last.close(4502);
+  await rest();
+  clients[0].connect();
+  await rest();
+  // Before the others have joined.
+  browser.WebSocket.last.accept({ connectionId: "c2" });
+  browser.WebSocket.last.close(4502);
+  await tick(60_000);
+  assert.equal(browser.sockets.length, 2);
+  assert.deepEqual(clients.map(({ status, closeCode }) => [status, closeCode]), Array(3).fill(["stopped", 4502]));
+  clients[0].connect();
+  await rest();
+  await accept(browser);
+  assert.deepEqual(clients.map(({ status }) => status), Array(3).fill("connected"));
+  assert.equal(browser.sockets.length, 3);
+});
+
 test("a tab that was replaced and stays visible joins the socket of another tab", async (t) => {
   const { browser } = createBrowser(t);
   const [realtime] = await clientsIn(t, browser.tab(), 1);

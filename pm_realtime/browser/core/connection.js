@@ -48,12 +48,13 @@ export function createConnection(settings, hooks) {
     hooks.onStatus({ status: next, ...detail });
   }
 
-  function open() {
+  function open(onlyFollows) {
     clearTimeout(retryTimer);
     connectedAt = Infinity;
     socket = (settings.shared ? openSharedSocket : openSocket)({
       shared: settings.shared,
       sharedModule: settings.sharedModule,
+      onlyFollows,
       url: resolveUrl(settings.url) + resumePosition,
       protocols: settings.protocols,
       WebSocket: settings.WebSocket ?? globalThis.WebSocket,
@@ -70,7 +71,8 @@ export function createConnection(settings, hooks) {
 
   /** Another tab has a socket that this one can share. */
   function onUp() {
-    if (status === "waiting" || (status === "stopped" && (resting || replaced))) retry();
+    if (status === "waiting" || (status === "stopped" && resting)) retry();
+    else if (status === "stopped" && replaced) attempt(true);
   }
 
   /** An attempt that nobody asked for, as soon as there is a network. */
@@ -80,9 +82,10 @@ export function createConnection(settings, hooks) {
     else attempt();
   }
 
-  function attempt() {
+  /** `onlyFollows`: with the socket of another tab only, as a new one would push out another. */
+  function attempt(onlyFollows = false) {
     try {
-      open();
+      open(onlyFollows);
     } catch (error) {
       if (status === "stopped" && !resting && !replaced) throw error;
       onLost(ABNORMAL_CLOSE, error.message, error);

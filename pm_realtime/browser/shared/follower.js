@@ -20,10 +20,11 @@ export function withoutResumed(envelope) {
  * `post(message)` reaches the leader. `onConnected(envelope)` comes for each new real socket,
  * `onHealthy()` when messages that `send` refused may be sent, `onEnd(code, reason, error)` once,
  * when this end is over. `userId` is undefined if it is not known. `past` is that of the tab's last
- * end.
+ * end. `onlyFollows`: until it is connected, no socket is opened for it.
  */
 export function createFollower(options) {
   const { post, onConnected, onFrame, onHealthy, onEnd, id, past } = options;
+  let { onlyFollows = false } = options;
   let { userId } = options;
   // By number, the commands that went to the leader.
   const unanswered = new Map();
@@ -68,6 +69,7 @@ export function createFollower(options) {
     opened = next;
     const isResumed = startReading(envelope.payload ?? {});
     healthy = true;
+    onlyFollows = false;
     const left = takeUnanswered();
     held = [];
     onConnected(isResumed ? envelope : withoutResumed(envelope));
@@ -117,7 +119,8 @@ export function createFollower(options) {
 
   /** Tells the leader which rooms this tab was in on the last socket; null if there was none. */
   function join() {
-    post({ kind: "join", from: id, to: leader, rooms: opened || past ? [...rooms] : null });
+    const joined = opened || past ? [...rooms] : null;
+    post({ kind: "join", from: id, to: leader, rooms: joined, onlyFollows });
   }
 
   const kinds = {
@@ -150,6 +153,10 @@ export function createFollower(options) {
     /** Where the next end of this tab, or the next leader, goes on. */
     get past() {
       return { position, rooms: [...rooms] };
+    },
+
+    get onlyFollows() {
+      return onlyFollows;
     },
 
     join,

@@ -1,4 +1,4 @@
-import { MessageType } from "../constants.js";
+import { CloseCode, MessageType } from "../constants.js";
 import { isOffline } from "../core/page.js";
 import { openBufferedSocket } from "./buffered_socket.js";
 import { withoutResumed } from "./follower.js";
@@ -105,7 +105,7 @@ export function createLeader({ id, endpoint, socket = null, position = [], ...ho
   }
 
   /** `rooms`: those that the tab was in on the last socket; null if it was on none. */
-  function join(tab, rooms) {
+  function join({ from: tab, rooms, onlyFollows }) {
     const isNew = !tabs.has(tab);
     const onGone = () => fencing.run(() => leave(tab));
     if (isNew) tabs.set(tab, { closed: false, rooms, stopObserving: observeTab(tab, onGone) });
@@ -115,6 +115,9 @@ export function createLeader({ id, endpoint, socket = null, position = [], ...ho
       const late = Date.now() - connectedAt > KEEP_FRAMES_MS;
       say("open", { to: [tab], envelope: late ? withoutResumed(connected) : connected });
       if (isNew && rooms) catchUp(tab, rooms);
+    } else if (!listening && onlyFollows) {
+      tabs.get(tab).closed = true;
+      say("close", { to: [tab], code: CloseCode.REPLACED, reason: "" });
     } else if (!listening) {
       // Only now there is a tab for the frames that came so far.
       listen();
@@ -173,7 +176,7 @@ export function createLeader({ id, endpoint, socket = null, position = [], ...ho
 
   function receive(message) {
     const { kind, from, to } = message;
-    if (kind === "join") join(from, message.rooms);
+    if (kind === "join") join(message);
     else if (kind === "leave") leave(from);
     else if (kind === "check") check(message);
     else if (kind === "reopen") reopen();

@@ -1,3 +1,4 @@
+import { CloseCode } from "../constants.js";
 import { createGoingAway, GOING_AWAY } from "../core/going_away.js";
 import { newId } from "../core/envelope.js";
 import { createBus } from "./bus.js";
@@ -18,7 +19,7 @@ const goneAway = new WeakMap();
  * is called. `page` is the window.
  */
 export function createTab(options, page) {
-  const { name, endpoint, userId, past } = options;
+  const { name, endpoint, userId, past, onlyFollows } = options;
   const { onConnected, onFrame, onHealthy, onEnd, onDenied } = options;
   const id = newId();
   const { locks } = page.navigator;
@@ -39,7 +40,7 @@ export function createTab(options, page) {
 
   const bus = createBus({ name, self: id, BroadcastChannel: page.BroadcastChannel, receive });
   const hooks = { onConnected, onFrame, onHealthy, onEnd: finish };
-  const follower = createFollower({ id, userId, past, post, ...hooks });
+  const follower = createFollower({ id, userId, past, onlyFollows, post, ...hooks });
   const liveness = createLiveness({
     ask: () => bus.post({ kind: "ask", from: id, to: follower.leader }),
     isObserving: () => leader === null && page.document?.visibilityState !== "hidden",
@@ -94,6 +95,10 @@ export function createTab(options, page) {
 
   /** The lock was granted; if this page hung, long ago. */
   function win() {
+    if (follower.onlyFollows) {
+      finish(CloseCode.REPLACED, "");
+      return;
+    }
     fencing = createFencing({ isLeader, onLost: depose, onWon: renew });
     fencing.recheck();
     fencing.run(lead);
