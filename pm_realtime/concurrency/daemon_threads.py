@@ -5,9 +5,8 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from contextlib import suppress
 from functools import partial
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, Final, ParamSpec, TypeVar
 from weakref import WeakSet
 
@@ -38,7 +37,8 @@ class DaemonThreads(Executor):
         self._lock = threading.Lock()
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
-        self._idle = 0
+        #: The calls that were submitted and have not ended.
+        self._pending = 0
         self._is_shut_down = False
 
     @property
@@ -53,9 +53,8 @@ class DaemonThreads(Executor):
             if self._is_shut_down:
                 raise RuntimeError("These threads were shut down.")
             self._calls.put((future, partial(fn, *args, **kwargs)))
-            if self._idle:
-                self._idle -= 1
-            elif len(self._threads) < self._max_threads:
+            self._pending += 1
+            if len(self._threads) < min(self._pending, self._max_threads):
                 name = f"{self._name}_{len(self._threads)}"
                 thread = threading.Thread(target=self._work, name=name, daemon=True)
                 self._threads.append(thread)
@@ -76,25 +75,28 @@ class DaemonThreads(Executor):
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def _work(self) -> None:
-        while (call := self._next_call()) is not None:
-            future, function = call
-            if future.set_running_or_notify_cancel():
-                try:
-                    result = function()
-                except BaseException as error:
-                    future.set_exception(error)
-                else:
-                    future.set_result(result)
-                    del result
+        while (call := self._calls.get()) is not None:
+            report = _run(*call)
+            with self._lock:
+                self._pending -= 1
+            # A caller that submits the next call after this result finds this thread free.
+            report()
             # Else an idle thread would keep what the last call referred to.
-            del call, future, function
+            del call, report
 
-    def _next_call(self) -> _Call | None:
-        with suppress(Empty):
-            return self._calls.get_nowait()
-        with self._lock:
-            self._idle += 1
-        return self._calls.get()
+
+def _run(future: Future[Any], function: Callable[[], Any]) -> Callable[[], None]:
+    """Call ``function``, and return the call that gives its outcome to ``future``."""
+    if not future.set_running_or_notify_cancel():
+        return _nothing
+    try:
+        return partial(future.set_result, function())
+    except BaseException as error:
+        return partial(future.set_exception, error)
+
+
+def _nothing() -> None:
+    """The outcome of a call that was cancelled before it began."""
 
 
 @atexit.register

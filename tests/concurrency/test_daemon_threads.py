@@ -49,6 +49,17 @@ def test_idle_thread_is_used_again_and_no_more_than_the_maximum_is_started(threa
     assert all(future.result(TIMEOUT_SECONDS) for future in futures)
 
 
+def test_no_more_threads_are_started_than_calls_were_under_way():
+    threads = DaemonThreads(50, "test")
+    before = threading.active_count()
+    room = threading.Semaphore(2)
+    for _ in range(3000):
+        room.acquire()
+        threads.submit(int).add_done_callback(lambda _: room.release())
+    assert threading.active_count() <= before + 2
+    threads.shutdown()
+
+
 def test_calls_behind_a_stuck_one_run_in_the_others(threads):
     release = threading.Event()
     stuck = threads.submit(release.wait)
