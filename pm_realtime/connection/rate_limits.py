@@ -105,7 +105,6 @@ class Penalties:
     """Seconds for which each of many keys is kept out. They double each time, until it is calm."""
 
     FIRST_SECONDS: Final = 1.0
-    MAX_SECONDS: Final = 64.0
     #: After so much time without another penalty, the next is the first again.
     CALM_SECONDS: Final = 600.0
 
@@ -117,12 +116,12 @@ class Penalties:
     def __len__(self) -> int:
         return len(self._known)
 
-    def add(self, key: Hashable, now: float) -> None:
+    def add(self, key: Hashable, now: float, max_seconds: float) -> None:
         """Keep ``key`` out from ``now`` (seconds). Nothing if it is kept out already."""
         end, seconds = self._known.pop(key, (now, 0.0))
         if now >= end:
             is_first = seconds == 0.0 or now - end > self.CALM_SECONDS
-            seconds = self.FIRST_SECONDS if is_first else min(2 * seconds, self.MAX_SECONDS)
+            seconds = self.FIRST_SECONDS if is_first else min(2 * seconds, max_seconds)
             end = now + seconds
         self._known[key] = (end, seconds)
         first = next(iter(self._known))

@@ -23,6 +23,10 @@ MAX_KEPT_TIMES: Final = 2_000_000
 SENDERS_PER_LOOK: Final = 10
 #: Senders whose penalties are known.
 MAX_PENALTIES: Final = 20_000
+#: The longest penalty of a user.
+MAX_USER_SECONDS: Final = 64.0
+#: That of an address, which other visitors may have too: their clients do not give up before.
+MAX_ADDRESS_SECONDS: Final = 8.0
 
 
 class Senders:
@@ -100,4 +104,7 @@ def check_penalty(connection: Connection) -> None:
 def punish(connection: Connection) -> None:
     """Keep new connections of the sender out for a while, after a flood."""
     if (key := sender_of(connection)) is not None:
-        get_senders().penalties.add(key, connection.connection_timings.clock())
+        is_user = connection.identity.is_authenticated
+        max_seconds = MAX_USER_SECONDS if is_user else MAX_ADDRESS_SECONDS
+        now = connection.connection_timings.clock()
+        get_senders().penalties.add(key, now, max_seconds)

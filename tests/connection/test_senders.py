@@ -159,6 +159,16 @@ async def test_address_that_flooded_is_kept_out(visit, user):
     assert not await visit.is_refused()
 
 
+async def test_address_is_not_kept_out_for_longer_than_other_visitors_try(visit):
+    for seconds in (1, 2, 4, 8, 8, 8):
+        await visit.flood()
+        visit.clock.now += seconds - 0.1
+        assert await visit.is_refused()
+        visit.clock.now += 0.2
+        assert not await visit.is_refused()
+        visit.clock.now += 60
+
+
 async def test_other_connections_of_a_user_who_flooded_stay(visit, user):
     async with visit(user) as other:
         await visit.flood(user)
@@ -181,8 +191,8 @@ async def test_connection_after_a_penalty_is_not_closed_for_earlier_refusals(vis
 def test_penalty_has_an_upper_bound_and_does_not_grow_while_it_lasts():
     penalties, now, waits = Penalties(10), 0.0, []
     for _ in range(10):
-        penalties.add("key", now)
-        penalties.add("key", now)
+        penalties.add("key", now, 64)
+        penalties.add("key", now, 64)
         waits.append(penalties.wait("key", now))
         now += waits[-1]
         assert penalties.wait("key", now) == 0
@@ -192,11 +202,11 @@ def test_penalty_has_an_upper_bound_and_does_not_grow_while_it_lasts():
 def test_penalties_are_limited_in_number_and_end():
     penalties = Penalties(10)
     for number in range(50):
-        penalties.add(number, 0.0)
+        penalties.add(number, 0.0, 64)
     assert len(penalties) == 10
     assert penalties.wait(49, 0.0) == 1
     for number in range(10):
-        penalties.add(100 + number % 2, 700.0 + number)
+        penalties.add(100 + number % 2, 700.0 + number, 64)
     assert len(penalties) <= 2
 
 
