@@ -127,10 +127,12 @@ class Handshake:
     async def undo(self) -> None:
         """Let the connection out. If it was dropped, its resume buffer stays."""
         self._revocation.stop()
-        if self._hub is not None:
-            is_dropped = self._connection.connection_state is State.DROPPED
-            await self._hub.remove(self._connection, is_dropped=is_dropped)
-        await self._slot.leave()
+        try:
+            if self._hub is not None:
+                is_dropped = self._connection.connection_state is State.DROPPED
+                await self._hub.remove(self._connection, is_dropped=is_dropped)
+        finally:
+            await self._slot.leave()
 
     async def _identify(self) -> None:
         """Find the user, and accept the handshake if this user may connect now."""

@@ -10,6 +10,7 @@ from channels.testing import WebsocketCommunicator
 from pm_realtime.asgi import Application
 from pm_realtime.connection import RealtimeConsumer
 from pm_realtime.connection.gate import HANDSHAKES_PER_TURN, Gate, address_of, check_user
+from pm_realtime.hub import Hub
 from pm_realtime.signals import refused
 from tests.connection import fakes
 from tests.support.helpers import (
@@ -392,6 +393,20 @@ async def test_one_address_fills_a_quarter_of_the_anonymous_connections(configur
         await assert_refused_with(knock(), 4013)
     (record,) = [each for each in caplog.records if each.levelname == "WARNING"]
     assert PUBLIC in record.message
+
+
+async def test_slot_is_free_again_although_the_groups_could_not_be_left(configure, monkeypatch):
+    configure(MAX_ANONYMOUS_CONNECTIONS=1)
+    remove = Hub.remove
+
+    async def fail(*args, **kwargs):
+        await remove(*args, **kwargs)
+        raise RuntimeError
+
+    monkeypatch.setattr(Hub, "remove", fail)
+    for _ in range(2):
+        async with knock() as connection:
+            assert await connection.is_alive()
 
 
 async def test_one_anonymous_connection_of_an_address_fits_any_limit(configure):
