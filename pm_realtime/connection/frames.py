@@ -13,8 +13,10 @@ from typing import Any, Final
 
 #: A fragment of fewer bytes counts: larger ones soon come to the size limit of a message.
 MIN_FRAGMENT_BYTES: Final = 128
-#: Messages that daphne may have read before the application has taken them.
+#: Messages that daphne may have read before the application has taken them, and the seconds after
+#: which it is seen whether it has.
 MAX_UNREAD_MESSAGES: Final = 100
+UNREAD_SECONDS: Final = 0.02
 FIRST_CONTROL_OPCODE: Final = 8
 TOO_BIG: Final = 1009
 
@@ -135,17 +137,31 @@ def _watch_legacy(protocol: Any, note: Note) -> None:
 
 
 def _watch_autobahn(protocol: Any, note: Note) -> None:
-    """daphne. It reads on while the application is busy, so messages that wait count too."""
+    """daphne. By itself it reads on while messages wait for the application."""
     end, reference = type(protocol).onFrameEnd, weakref.ref(protocol)
-    unread = protocol.application_queue.qsize
+    unread, is_paused = protocol.application_queue.qsize, False
 
     def on_frame_end() -> Any:
+        nonlocal is_paused
         protocol: Any = reference()
         frame = protocol.current_frame
-        uncounted = _uncounted(frame.opcode, frame.fin, frame.length)
-        if note(1, uncounted or unread() > MAX_UNREAD_MESSAGES):
+        if note(1, _uncounted(frame.opcode, frame.fin, frame.length)):
             protocol.data = b""
+        elif unread() > MAX_UNREAD_MESSAGES and not is_paused:
+            is_paused = True
+            protocol.transport.pauseProducing()
+            asyncio.get_running_loop().call_later(UNREAD_SECONDS, resume)
         return end(protocol)
+
+    def resume() -> None:
+        nonlocal is_paused
+        if (protocol := reference()) is None or protocol.state == protocol.STATE_CLOSED:
+            return
+        if unread() > MAX_UNREAD_MESSAGES // 2:
+            asyncio.get_running_loop().call_later(UNREAD_SECONDS, resume)
+        else:
+            is_paused = False
+            protocol.transport.resumeProducing()
 
     protocol.onFrameEnd = on_frame_end
 

@@ -1,6 +1,8 @@
 """The limits of one socket, with a server whose protocol a test makes."""
 
+from queue import Queue
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
@@ -8,6 +10,7 @@ from pm_realtime.connection.frames import limit_messages, refuse_compression, wa
 from pm_realtime.connection.socket_guard import STALL_SECONDS, SocketGuard
 from pm_realtime.connection.sockets import Socket
 from pm_realtime.connection.timings import ConnectionTimings
+from tests.support.helpers import eventually
 
 PING, TEXT, CONTINUATION = 9, 1, 0
 
@@ -154,3 +157,36 @@ async def test_other_servers_are_left_alone():
         watch_frames(protocol, lambda frames, uncounted: True)
         limit_messages(protocol, 1)
         refuse_compression(protocol)
+
+
+class Autobahn:
+    """The part of daphne's protocol that is used: each frame is a message for the application."""
+
+    STATE_CLOSED = state = 0
+
+    def __init__(self):
+        self.state = 1
+        self.application_queue = Queue()
+        self.transport = Mock()
+        self.current_frame = SimpleNamespace(opcode=TEXT, fin=True, length=2)
+
+    def onFrameEnd(self):
+        self.application_queue.put("{}")
+
+    def calls(self):
+        return [name for name, *_ in self.transport.method_calls]
+
+
+async def test_daphne_waits_for_an_application_that_has_not_taken_its_messages():
+    protocol, notes = Autobahn(), []
+    watch_frames(protocol, lambda *counts: notes.append(counts) or False)
+    for _ in range(500):
+        protocol.onFrameEnd()
+    assert protocol.calls() == ["pauseProducing"]
+    assert set(notes) == {(1, False)}
+    while not protocol.application_queue.empty():
+        protocol.application_queue.get()
+    await eventually(lambda: protocol.calls() == ["pauseProducing", "resumeProducing"])
+    for _ in range(500):
+        protocol.onFrameEnd()
+    assert protocol.calls().count("pauseProducing") == 2
