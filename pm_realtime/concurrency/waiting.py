@@ -4,9 +4,9 @@ import asyncio
 from contextlib import suppress
 from typing import Any, Final
 
-#: Turns of the event loop that a wait takes at least: an answer that is there already is read
-#: within a few turns, and each of them may be long.
-TURNS_PER_WAIT: Final = 30
+#: Parts of a wait, each of which takes three turns of the event loop at least. A new socket has its
+#: first answer within some 20 turns, and each of them may be long.
+PARTS_PER_WAIT: Final = 10
 
 
 async def is_done_within(task: "asyncio.Future[Any]", seconds: float) -> bool:
@@ -14,8 +14,8 @@ async def is_done_within(task: "asyncio.Future[Any]", seconds: float) -> bool:
 
     Neither cancels the task nor raises its errors.
     """
-    for _ in range(TURNS_PER_WAIT):
-        await asyncio.wait({task}, timeout=seconds / TURNS_PER_WAIT)
+    for _ in range(PARTS_PER_WAIT):
+        await asyncio.wait({task}, timeout=seconds / PARTS_PER_WAIT)
         if task.done():
             return True
     return False
@@ -23,9 +23,9 @@ async def is_done_within(task: "asyncio.Future[Any]", seconds: float) -> bool:
 
 async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
     """Whether ``event`` is set within ``seconds``. As :func:`is_done_within`."""
-    for _ in range(TURNS_PER_WAIT):
+    for _ in range(PARTS_PER_WAIT):
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds / TURNS_PER_WAIT):
+            async with asyncio.timeout(seconds / PARTS_PER_WAIT):
                 await event.wait()
         if event.is_set():
             return True

@@ -73,6 +73,22 @@ async def test_silence_is_noticed_in_a_busy_loop(busy_loop):
             await BoundedCalls(1, 0.1).run(asyncio.Event().wait)
 
 
+async def test_silence_costs_a_busy_loop_few_turns(busy_loop):
+    loop, turns = asyncio.get_running_loop(), 0
+
+    def count():
+        nonlocal turns, handle
+        turns += 1
+        handle = loop.call_soon(count)
+
+    handle = loop.call_soon(count)
+    async with busy_loop(0.01):
+        with pytest.raises(TimeoutError):
+            await BoundedCalls(1, 0.1).run(asyncio.Event().wait)
+    handle.cancel()
+    assert turns < 60
+
+
 async def test_error_of_call_is_raised():
     async def call():
         raise LookupError("nothing there")
