@@ -36,7 +36,7 @@ def is_logged_in(user: Any) -> bool:
 
 
 def ask_resolver(setting: str, path: str, user: object) -> Any:
-    """What the resolver at the dotted ``path`` in ``setting``, sync or async, returns for ``user``.
+    """The answer of the resolver at the dotted ``path`` in ``setting``, sync or async, for ``user``.
 
     May query the database. An async resolver runs in the event loop that uses this thread, so this
     is not for the thread of the loop. Raises ``ImproperlyConfigured`` if nothing is at ``path``.

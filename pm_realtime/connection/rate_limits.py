@@ -81,7 +81,7 @@ class Meter:
     def take(self, key: Hashable, rate: Rate, now: float) -> float:
         """Count one for ``key`` at ``now`` (seconds). Returns 0, or the seconds until one fits.
 
-        What is refused takes nothing from the bucket.
+        A refused one takes nothing from the bucket.
         """
         step = rate.seconds / rate.count
         full_at = min(max(self._full_at.pop(key, now), now), now + rate.seconds)

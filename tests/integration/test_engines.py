@@ -188,7 +188,7 @@ async def test_tabs_share_one_socket_and_get_the_messages_of_their_own_rooms(ser
 
 @pytest.mark.parametrize("end", ["close", "crash"])
 async def test_another_tab_leads_and_each_message_arrives_once(serve, engine, end):
-    """What the tabs have is seen at the server: WebKit's driver ends with a crashed page."""
+    """The state of the tabs is seen at the server: WebKit's driver ends with a crashed page."""
     server = serve("uvicorn")
     async with browse(engine, server) as tabs, connect(server, kind=Listener) as watcher:
         await watcher.ask("subscribe", {"room": "open"})

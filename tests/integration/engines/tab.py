@@ -1,4 +1,4 @@
-"""What the tabs of both engines can do."""
+"""The steps that tests take in the tabs of both engines."""
 
 import asyncio
 import contextlib
