@@ -36,7 +36,7 @@ def is_logged_in(user: Any) -> bool:
 
 
 def ask_resolver(setting: str, path: str, user: object) -> Any:
-    """The answer of the resolver at the dotted ``path`` in ``setting``, sync or async, for ``user``.
+    """The answer for ``user`` of the resolver at ``path`` in ``setting``, which may be async.
 
     May query the database. An async resolver runs in the event loop that uses this thread, so this
     is not for the thread of the loop. Raises ``ImproperlyConfigured`` if nothing is at ``path``.
