@@ -27,6 +27,7 @@ from pm_realtime.auth.database import run_handshake, run_recheck
 from pm_realtime.auth.sessions import Session
 from pm_realtime.backends import get_backend
 from pm_realtime.backends.memory import MemoryBackend
+from pm_realtime.concurrency import were_calls_abandoned
 from pm_realtime.connection import RealtimeConsumer, drain, gate, slot
 from pm_realtime.connection.outbox import Outbox
 from pm_realtime.connection.revocation import Revocation
@@ -374,7 +375,9 @@ async def assert_nothing_is_left():
     assert hub._hubs._made == {}
     assert rechecker._rechecker_of_loop._made == {}
     assert sending._serving == {}
-    assert drain._drains._made == {}
+    # A loop keeps its drain once a call of a rule was given up: it limits the end of the process.
+    assert drain._drains._made == {} or were_calls_abandoned()
+    assert not any(each._connections for each in drain._drains._made.values())
     assert not any(gate._handshakes._made.values())
     assert not any(gate._queues._made.values())
     assert outgoing._sending == slot._evictions == set()

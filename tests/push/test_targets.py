@@ -215,6 +215,6 @@ def test_other_types_are_those_of_the_site(type):
 
 
 def test_documentation_lists_the_types_of_the_protocol():
-    page = (Path(pm_realtime.__file__).parents[1] / "docs" / "pushing.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "pushing.md").read_text()
     (listed,) = re.findall(r"The types of the protocol are a `ValueError`: (.*), and all", page)
     assert set(re.findall(r"`([^`]+)`", listed)) == RESERVED_TYPES
