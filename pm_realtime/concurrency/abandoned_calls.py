@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Any, Final
 
 from pm_realtime.concurrency.per_loop import PerLoop
 
@@ -21,11 +21,16 @@ POLL_SECONDS: Final = 0.1
 WAITS: Final = {("asyncio.runners", "_cancel_all_tasks"), ("threading", "_shutdown")}
 
 _has_some: Final = PerLoop(asyncio.Event)
+#: Their tasks: an event loop itself only has weak references to what waits.
+_tasks: Final[set["asyncio.Future[Any]"]] = set()
 
 
-def note_abandoned_call() -> None:
-    """Code of the site may still run although nothing waits for it."""
+def note_abandoned_call(task: "asyncio.Future[Any] | None" = None) -> None:
+    """Code of the site may still run, in ``task`` if given, although nothing waits for it."""
     _has_some.get().set()
+    if task is not None:
+        _tasks.add(task)
+        task.add_done_callback(_tasks.discard)
 
 
 def were_calls_abandoned() -> bool:

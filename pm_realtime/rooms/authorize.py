@@ -104,7 +104,7 @@ async def _call(path: str, room: Room, user: Any) -> bool:
     except asyncio.CancelledError:
         if inspect.iscoroutinefunction(rule):
             call.cancel()
-            note_abandoned_call()  # It may not take its cancellation.
+            note_abandoned_call(call)  # It may not take its cancellation.
         raise
     if call.cancelled():
         raise RuntimeError(f"{path} was cancelled")

@@ -1,8 +1,9 @@
 """A room's ``authorize`` that is slow, stuck or broken refuses, and affects no other room."""
 
 import asyncio
+import gc
 import threading
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -19,6 +20,7 @@ from tests.support.helpers import (
     connect_many,
     errors_of,
     eventually,
+    running_tasks,
 )
 
 DETAIL = "secret inside detail"
@@ -48,6 +50,14 @@ async def stubborn(user, room):
         except asyncio.CancelledError:
             continue
     return True
+
+
+async def deaf_once(user, room):
+    """Wait for events that nothing else refers to, and ignore the first cancellation."""
+    calls.append(room)
+    with suppress(asyncio.CancelledError):
+        await asyncio.Event().wait()
+    await asyncio.Event().wait()
 
 
 def fine(user, room):
@@ -120,6 +130,18 @@ async def test_rule_without_an_answer_in_time_refuses_and_is_logged_once(use, us
     assert record.name == "pm_realtime.room"
     assert f"tests.rooms.test_authorize.{rule}" in record.message
     assert record.exc_info is None
+
+
+async def test_rule_that_ignores_its_cancellation_is_not_garbage(use, user, caplog):
+    use("deaf_once")
+    async with Connection(user=user) as connection:
+        refusal = await connection.ask("subscribe", {"room": "deaf_once"}, id="a")
+        assert_refusal(refusal, "FORBIDDEN", id="a", room="deaf_once")
+    gc.collect()
+    assert "destroyed" not in caplog.text
+    (rule,) = running_tasks() - {asyncio.current_task()}
+    rule.cancel()
+    await asyncio.wait({rule})
 
 
 async def test_rule_that_answers_in_time_decides(use, user):
