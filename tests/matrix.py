@@ -1,9 +1,9 @@
 """Run the tests with tox, on the combinations of Python and Django that setup.cfg names.
 
 Without an option: on the lowest one, with linters, servers, load and browsers. ``--others``: on all
-others, what may differ between versions, and in further environments of tox if some are named, four
-at a time, as much of their time is waiting. ``--missing`` prints the Pythons that are not on this
-machine.
+others, what may differ between versions, and before them in further environments of tox if some are
+named, four at a time, as much of their time is waiting. ``--missing`` prints the Pythons that are
+not on this machine.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def main() -> int:
     first, *others = environments()
     run = ["run", "-e", first]
     if chosen.others is not None:
-        run = ["run-parallel", "-p", "4", "-e", ",".join([*others, *chosen.others])]
+        run = ["run-parallel", "-p", "4", "-e", ",".join([*chosen.others, *others])]
     paths = [str(path) for path in found.values() if path is not None]
     command = [*run, "--skip-missing-interpreters", "false", "--discover", *paths]
     return subprocess.call([sys.executable, "-m", "tox", *command], cwd=ROOT)
