@@ -21,7 +21,7 @@ POLL_SECONDS: Final = 0.1
 WAITS: Final = {("asyncio.runners", "_cancel_all_tasks"), ("threading", "_shutdown")}
 
 _has_some: Final = PerLoop(asyncio.Event)
-#: Their tasks: an event loop itself only has weak references to what waits.
+#: Their tasks. An event loop has only weak references to tasks.
 _tasks: Final[set["asyncio.Future[Any]"]] = set()
 
 
