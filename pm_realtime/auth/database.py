@@ -87,10 +87,10 @@ async def run_in_pool(
 ) -> R:
     """Run ``function``, which may use the database, in a thread of ``pool``."""
     if is_loop_of_a_caller():
-        return await sync_to_async(_call_for_caller)(function, *args, **kwargs)
-    call = sync_to_async(_call_in_pool, thread_sensitive=False, executor=cast("Any", pool))
+        return await sync_to_async(_call)(True, function, *args, **kwargs)
+    call = sync_to_async(_call, thread_sensitive=False, executor=cast("Any", pool))
     try:
-        return await call(function, *args, **kwargs)
+        return await call(False, _retry_if_lost, function, *args, **kwargs)
     except RuntimeError as error:
         # A cancellation of this task goes through async code that ``function`` waits for.
         task = asyncio.current_task()
@@ -99,28 +99,22 @@ async def run_in_pool(
         raise
 
 
-def _call_in_pool(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    _close_old_connections()
-    try:
-        return _retry_if_lost(function, *args, **kwargs)
-    except _NOT_FOR_TASKS as error:
-        raise RuntimeError(f"A call in a thread raised {error!r}.") from error
-    finally:
-        _close_old_connections()
+def _call(has_transactions: bool, function: Callable[..., R], *args: Any, **kwargs: Any) -> R:
+    """Call ``function`` in this thread, then release its database connections.
 
-
-def _call_for_caller(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call ``function`` in the thread of a caller, as of a ``TestCase``: its transaction stays."""
-    _close_old_connections(has_transactions=True)
+    ``has_transactions``: the thread is that of a caller, as of a ``TestCase``, and its transaction
+    stays open.
+    """
+    _close_old_connections(has_transactions)
     try:
         return function(*args, **kwargs)
     except _NOT_FOR_TASKS as error:
         raise RuntimeError(f"A call in a thread raised {error!r}.") from error
     finally:
-        _close_old_connections(has_transactions=True)
+        _close_old_connections(has_transactions)
 
 
-def _close_old_connections(*, has_transactions: bool = False) -> None:
+def _close_old_connections(has_transactions: bool) -> None:
     """As Django does after a request. A test may share its connection with other threads.
 
     A transaction that was begun outside ends with its connection, so ``has_transactions`` keeps it.
