@@ -87,3 +87,29 @@ async def stop_sending(tab):
     count = await tab.evaluate("window.sentCount + 10")
     await tab.wait(f"window.sentCount >= {count}")
     return await tab.evaluate("clearInterval(window.sending), window.sentCount")
+
+
+async def assert_leader_follows_after(tabs, pause):
+    """Stream to three tabs, and send from one, while ``pause`` keeps their leader from running.
+
+    No tab gets a message twice, and all tabs can send.
+    """
+    await tabs.visit("/sign-in/anna/")
+    await tabs.open_many(3, "open")
+    leader = await until(tabs.leader, "one leader")
+    sender = tabs.open_tabs[-1]
+    await tabs.server.aget("/stream/start/open/?interval=0.05")
+    await tabs.all_have(f"{STREAMED}.length >= 5")
+    await start_sending(sender)
+    await pause(leader)
+    sent = await stop_sending(sender)
+    await tabs.server.aget("/stream/stop/")
+    await tabs.all_have(f"{STREAMED}.at(-1) === null")
+    streamed = await tabs.each(STREAMED)
+    assert streamed == [[*range(len(streamed[0]) - 1), None]] * 3
+    await tabs.all_have(f"{MESSAGES}.at(-1) === {sent - 1}")
+    assert await tabs.each(MESSAGES) == [list(range(sent))] * 3
+    assert await tabs.each("window.closes") == [[]] * 3
+    assert await leader.evaluate("window.isLeader()") is False
+    await tabs.each("window.realtime.ping().then(() => true)")
+    assert await tabs.sockets() == 1

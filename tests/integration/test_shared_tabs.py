@@ -14,6 +14,7 @@ from tests.integration.shared_tabs import (
     OWN,
     PUSHED,
     STREAMED,
+    assert_leader_follows_after,
     start_sending,
     stop_sending,
 )
@@ -182,28 +183,8 @@ async def hang_in_dialog(tab):
 @pytest.mark.slow
 @pytest.mark.parametrize("hang", [hang_in_dialog, hang_in_loop])
 async def test_leader_that_wakes_from_a_hang_follows(serve, browse, hang):
-    """No tab gets a message twice, and all tabs can send."""
-    server = serve("uvicorn")
-    async with browse(server) as tabs:
-        await tabs.visit("/sign-in/anna/")
-        await tabs.open_many(3, "open")
-        leader = await until(tabs.leader, "one leader")
-        sender = tabs.open_tabs[-1]
-        await server.aget("/stream/start/open/?interval=0.05")
-        await tabs.all_have(f"{STREAMED}.length >= 5")
-        await start_sending(sender)
-        await hang(leader)
-        sent = await stop_sending(sender)
-        await server.aget("/stream/stop/")
-        await tabs.all_have(f"{STREAMED}.at(-1) === null")
-        streamed = await tabs.each(STREAMED)
-        assert streamed == [[*range(len(streamed[0]) - 1), None]] * 3
-        await tabs.all_have(f"{MESSAGES}.at(-1) === {sent - 1}")
-        assert await tabs.each(MESSAGES) == [list(range(sent))] * 3
-        assert await tabs.each("window.closes") == [[]] * 3
-        assert await leader.evaluate("window.isLeader()") is False
-        await tabs.each("window.realtime.ping().then(() => true)")
-        assert await tabs.sockets() == 1
+    async with browse(serve("uvicorn")) as tabs:
+        await assert_leader_follows_after(tabs, hang)
 
 
 @pytest.mark.slow
