@@ -5,6 +5,7 @@ import json
 import logging
 import random
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -280,17 +281,18 @@ class WithoutPong(RealtimeConsumer):
         await super().__call__(scope, receive, send_others)
 
 
+# A target keeps its connections, and parameters are kept to the end: each is made in its test.
 @pytest.mark.parametrize(
-    "target",
+    "make_target",
     [
-        DecodeTarget(decode_to_depth_127),
-        DecodeTarget(decode_lone_surrogates),
-        ReceiveTarget(site_with("ticket:<int:pk>", authorize=broken)),
-        ReceiveTarget(site_with("news", public=True)),
-        ReceiveTarget(consumer=WithoutPong),
+        partial(DecodeTarget, decode_to_depth_127),
+        partial(DecodeTarget, decode_lone_surrogates),
+        partial(ReceiveTarget, site_with("ticket:<int:pk>", authorize=broken)),
+        partial(ReceiveTarget, site_with("news", public=True)),
+        partial(ReceiveTarget, consumer=WithoutPong),
     ],
     ids=["depth", "surrogates", "exception", "publish", "no-reply"],
 )
-def test_targets_find_faults(target):
+def test_targets_find_faults(make_target):
     with pytest.raises(AssertionError):
-        replay(target)
+        replay(make_target())
