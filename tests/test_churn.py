@@ -9,10 +9,11 @@ import os
 import random
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import pytest
@@ -335,17 +336,18 @@ async def test_twenty_thousand_operations_leave_no_objects(make_user, configure,
         await sync_to_async(make_user)(roles[number % 4], f"user-{number}")
         for number in range(USERS)
     ]
+    earlier = connection_objects()
     churn = Churn(users, random.Random(seed))
     with log_lines(logging.ERROR) as errors:
         await start_threads()
         await churn.run(WARM_UP)
         await churn.end()
-        await assert_nothing_is_left()
+        await assert_nothing_is_left(earlier)
         before = memory()
 
         await churn.run(OPERATIONS)
         await churn.end()
-        await assert_nothing_is_left()
+        await assert_nothing_is_left(earlier)
         after = memory()
     assert churn.done.total() == WARM_UP + OPERATIONS
     assert errors == []
@@ -369,8 +371,8 @@ def count_users():
     return get_user_model().objects.count()
 
 
-async def assert_nothing_is_left():
-    """No task runs, and no registry of any module has an entry."""
+async def assert_nothing_is_left(earlier):
+    """No task runs, no registry has an entry, and all objects but the ``earlier`` ones are gone."""
     await eventually(lambda: running_tasks() == {asyncio.current_task()}, END_TIMEOUT_SECONDS)
     assert hub._hubs._made == {}
     assert rechecker._rechecker_of_loop._made == {}
@@ -392,8 +394,9 @@ async def assert_nothing_is_left():
     assert len(gate._addresses) <= ADDRESSES
     assert len(gate._users) <= USERS
     with suppress(TimeoutError):
-        await eventually(lambda: connection_objects() == [])
-    assert [referrers(each) for each in connection_objects()] == []
+        await eventually(lambda: objects_since(earlier) == [])
+    left = objects_since(earlier)
+    assert not left, "\n".join(sorted(set(chains_of_holders(left))))
 
 
 def connection_objects():
@@ -401,14 +404,39 @@ def connection_objects():
     return [each for each in gc.get_objects() if issubclass(type(each), CONNECTION_TYPES)]
 
 
-def referrers(thing, depth=6):
-    """The names of what keeps ``thing`` alive, nearest first, for the message of a failure."""
-    level, seen, names = [thing], set(), []
-    for _ in range(depth):
-        names.append(sorted({getattr(each, "__qualname__", type(each).__name__) for each in level}))
-        seen |= {id(each) for each in level}
-        level = [each for each in gc.get_referrers(*level) if id(each) not in seen]
-    return names
+def objects_since(earlier):
+    """The objects of connections without those that other tests have left."""
+    known = {id(each) for each in earlier}
+    return [each for each in connection_objects() if id(each) not in known]
+
+
+def chains_of_holders(things):
+    """What keeps each of ``things`` alive, nearest first, for the message of a failure.
+
+    A chain ends with a module, or with what no tracked object holds, as the locals of a thread.
+    """
+    holders = defaultdict(list)
+    for each in gc.get_objects():
+        if each is not things:
+            for held in gc.get_referents(each):
+                holders[id(held)].append(each)
+    for thing in things:
+        *chain, root = shortest_chain(thing, holders)
+        names = [getattr(each, "__qualname__", type(each).__name__) for each in chain]
+        yield " < ".join([*names, repr(root)[:200]])
+
+
+def shortest_chain(thing, holders):
+    chains, seen = deque([[thing]]), {id(thing)}
+    while chains:
+        chain = chains.popleft()
+        if type(chain[-1]) is ModuleType or not holders[id(chain[-1])]:
+            break
+        for each in holders[id(chain[-1])]:
+            if id(each) not in seen:
+                seen.add(id(each))
+                chains.append([*chain, each])
+    return chain
 
 
 class Memory(NamedTuple):
