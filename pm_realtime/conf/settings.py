@@ -167,6 +167,7 @@ class Conf:
     )
     AUTHORIZE_TIMEOUT = Setting[float](5, _SECONDS, _is_seconds)
     SHUTDOWN_PERIOD = Setting[float](5, _SECONDS, _is_seconds)
+    HISTORY_MAX_BYTES = Setting(67_108_864, f"{_COUNT} (bytes)", _is_count)
     RESUME_PERIOD = Setting[float](5, "a number of seconds, or 0", _is_period)
     CLIENT = Setting[Mapping[str, Any]](
         {},

@@ -138,9 +138,19 @@ class Control(msgspec.Struct, frozen=True):
         return cls(group, target or group, control, target is not None)
 
 
-def push_message(group: str, text: str, exclude: str | None) -> Message:
-    """The message that carries the encoded envelope ``text`` to the members of ``group``."""
-    return {"type": PUSH_TYPE, "group": group, "text": text, "exclude": exclude}
+def push_message(
+    group: str,
+    text: str,
+    exclude: str | None,
+    cursor: str | None = None,
+    previous: str | None = None,
+) -> Message:
+    """The message that carries the encoded envelope ``text`` to the members of ``group``.
+
+    ``cursor`` is its position in the stream of the group, ``previous`` that of the one before it.
+    """
+    message = {"type": PUSH_TYPE, "group": group, "text": text, "exclude": exclude}
+    return message if cursor is None else {**message, "cursor": cursor, "previous": previous}
 
 
 def control_message(group: str, control: ControlMessage, *, target: str | None = None) -> Message:
