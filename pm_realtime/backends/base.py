@@ -3,9 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, TypedDict, TypeVar
 
 from django.core.checks import CheckMessage
+
+from pm_realtime.backends.memory_streams import MemoryStreams
+from pm_realtime.backends.streams import Streams
 
 R = TypeVar("R")
 
@@ -53,6 +57,11 @@ class Backend(ABC):
     #: Called with the id of a connection that another process counted out, in the connection's
     #: loop, if the message about it may have been lost.
     on_evicted: Callable[[str], None] | None = None
+
+    @cached_property
+    def streams(self) -> Streams:
+        """The streams of all groups. By default they are in the memory of each process."""
+        return MemoryStreams()
 
     @abstractmethod
     async def add(

@@ -8,6 +8,7 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from pm_realtime.backends.base import Backend
+from pm_realtime.backends.streams import Streams
 from pm_realtime.conf import conf
 from pm_realtime.layer import is_on_redis, layer_config
 
@@ -17,6 +18,7 @@ REDIS: Final = "pm_realtime.backends.redis.RedisBackend"
 _KEY: Final = "backend"
 #: The backend in use and what :func:`_wanted` returned for it.
 _made: Final[dict[str, tuple[Backend, Any]]] = {}
+_streams: Streams | None = None
 
 
 def get_backend() -> Backend:
@@ -29,6 +31,17 @@ def get_backend() -> Backend:
         # Several threads may come here at once. All of them get the backend that is set first.
         made = _made.setdefault(_KEY, (import_string(backend_path())(), _wanted()))
     return made[0]
+
+
+def get_streams() -> Streams:
+    """The streams of the backend in use, or those of :func:`use_streams`."""
+    return _streams if _streams is not None else get_backend().streams
+
+
+def use_streams(streams: Streams | None) -> None:
+    """Have :func:`get_streams` return ``streams``, as in a test that records what is pushed."""
+    global _streams
+    _streams = streams
 
 
 def backend_path() -> str:

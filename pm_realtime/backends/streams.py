@@ -72,6 +72,8 @@ class StreamMessage(NamedTuple):
     #: A message of the same key and group was published before if its key is still remembered.
     idempotency_key: str | None = None
     key_ttl_seconds: float = 0
+    #: Whether ``text`` is a control message, as ``layer.control_text`` writes it.
+    is_control: bool = False
 
 
 class Receipt(NamedTuple):

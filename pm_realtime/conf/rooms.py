@@ -9,13 +9,15 @@ from typing import Any, Final, NamedTuple
 from django.core.exceptions import ImproperlyConfigured
 from django.urls.resolvers import RoutePattern
 
-from pm_realtime.conf.client_options import is_bool
+from pm_realtime.conf.client_options import is_bool, is_number
 from pm_realtime.conf.settings import conf
 
 #: The ``publish_role`` of a room to which only server code sends.
 SERVER: Final = "server"
 #: The ``publish_role`` of a room to which anonymous connections send too.
 ANONYMOUS: Final = "anonymous"
+#: Messages that a stream keeps at most.
+MAX_HISTORY: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,9 @@ class RoomOptions:
     publish_role: str | None = None
     authorize: str | None = None
     max_connections: int | None = None
+    #: Messages of the stream, and for how many seconds; None: as the settings say.
+    history: int | None = None
+    history_ttl: float | None = None
     setting: str = field(default="", compare=False, repr=False)
 
 
@@ -39,6 +44,13 @@ class Room(NamedTuple):
     name: str
     options: RoomOptions
     kwargs: Mapping[str, Any]
+
+
+class Retention(NamedTuple):
+    """What a stream keeps: its last ``size`` messages, for ``ttl_seconds``. 0: it keeps nothing."""
+
+    size: int
+    ttl_seconds: float
 
 
 class Fault(NamedTuple):
@@ -93,6 +105,25 @@ def room_of(name: str) -> Room | None:
     if table.default is None or (table.near is not None and table.near.fullmatch(name)):
         return None
     return Room(name, _valid(table.default), {})
+
+
+def retention() -> Retention:
+    """What the streams of users, roles and everyone keep, and by default those of rooms."""
+    period = conf.RECOVERY_PERIOD
+    return Retention(conf.RECOVERY_SIZE if period else 0, period)
+
+
+def retention_of_room(name: str) -> Retention:
+    """What the stream of the room ``name`` keeps. Raises ``ImproperlyConfigured``."""
+    size, ttl_seconds = retention()
+    if (room := room_of(name)) is not None:
+        options = room.options
+        if options.history_ttl is not None:
+            # A room may keep messages although the settings keep none.
+            size, ttl_seconds = conf.RECOVERY_SIZE, options.history_ttl
+        if options.history is not None:
+            size = options.history if ttl_seconds else 0
+    return Retention(size, ttl_seconds)
 
 
 def missed_route(name: str) -> str | None:
@@ -159,10 +190,21 @@ def _is_capacity(value: Any) -> bool:
     return value is None or (is_whole and value >= 1)
 
 
+def _is_history(value: Any) -> bool:
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return value is None or (is_whole and 0 <= value <= MAX_HISTORY)
+
+
+def _is_history_ttl(value: Any) -> bool:
+    return value is None or (is_number(value) and 0 < value < 1e9)
+
+
 #: By name: the valid values of an option, in words and as a test.
 _VALUES: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
     "public": ("True or False", is_bool),
     "max_connections": ("a whole number of at least 1, or None", _is_capacity),
+    "history": (f"a whole number from 0 to {MAX_HISTORY:,}, or None", _is_history),
+    "history_ttl": ("a number of seconds above 0, or None", _is_history_ttl),
     "authorize": (
         "a dotted path as text, or None",
         lambda value: value is None or isinstance(value, str),

@@ -159,9 +159,6 @@ def _to_command(data: Any) -> Command:
         raise _invalid("Expected `id`, where it is given, to be a string.")
     if not isinstance(data.get("room", ""), str):
         raise _invalid("Expected `room`, where it is given, to be a string.", id=known_id)
-    offset = data.get("offset", 0)
-    if not isinstance(offset, int) or isinstance(offset, bool):
-        raise _invalid("Expected `offset`, where it is given, to be an integer.", id=known_id)
     return Command(type=data["type"], payload=data.get("payload"), id=known_id)
 
 

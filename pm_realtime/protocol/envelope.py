@@ -12,14 +12,18 @@ from pm_realtime.texts import plain_text
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One message as it stands on the wire. ``timestamp`` is in ms since the epoch."""
+    """One message as it stands on the wire. ``timestamp`` is in ms since the epoch.
+
+    ``room`` and ``to`` name the stream through which it reaches a client: a room, or ``user``,
+    ``role:<name>`` or ``all``.
+    """
 
     type: str
     payload: Any = None
     timestamp: int
     id: str | None = None
     room: str | None = None
-    offset: int | None = None
+    to: str | None = None
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +40,7 @@ def make_envelope(
     *,
     id: str | None = None,
     room: str | None = None,
-    offset: int | None = None,
+    to: str | None = None,
 ) -> Envelope:
     """An envelope with the present time.
 
@@ -54,7 +58,7 @@ def make_envelope(
         timestamp=time.time_ns() // 1_000_000,
         id=id,
         room=room,
-        offset=offset,
+        to=to,
     )
 
 
@@ -89,8 +93,8 @@ def encode(envelope: Envelope) -> str:
         fields["id"] = id
     if (room := envelope.room) is not None:
         fields["room"] = room
-    if (offset := envelope.offset) is not None:
-        fields["offset"] = offset
+    if (to := envelope.to) is not None:
+        fields["to"] = to
     try:
         return orjson.dumps(fields, to_json_type, _OPTIONS).decode()
     except orjson.JSONEncodeError:

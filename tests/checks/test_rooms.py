@@ -69,7 +69,11 @@ def test_e008_authorize_is_not_callable(check):
         ("minrole", "Did you mean 'min_role'?"),
         ("max_connection", "Did you mean 'max_connections'?"),
         ("PUBLIC", "Did you mean 'public'?"),
-        ("xyz", "Known are: min_role, public, publish_role, authorize, max_connections."),
+        (
+            "xyz",
+            "Known are: min_role, public, publish_role, authorize, max_connections, history, "
+            "history_ttl.",
+        ),
         (5, "Known are: "),
     ],
 )
@@ -88,6 +92,11 @@ def test_e009_unknown_room_option(check, option, hint):
         ("max_connections", 0, "a whole number of at least 1, or None"),
         ("max_connections", "2", "a whole number of at least 1, or None"),
         ("max_connections", True, "a whole number of at least 1, or None"),
+        ("history", -1, "a whole number from 0 to 1,000,000, or None"),
+        ("history", True, "a whole number from 0 to 1,000,000, or None"),
+        ("history", 1.5, "a whole number from 0 to 1,000,000, or None"),
+        ("history_ttl", 0, "a number of seconds above 0, or None"),
+        ("history_ttl", "60", "a number of seconds above 0, or None"),
         ("authorize", 5, "a dotted path as text, or None"),
     ],
 )

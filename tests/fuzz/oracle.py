@@ -161,7 +161,6 @@ def is_envelope(written):
         and type(written.get("timestamp")) in (int, float)
         and isinstance(written.get("id", ""), str)
         and isinstance(written.get("room", ""), str)
-        and type(written.get("offset", 0)) is int
     )
 
 

@@ -34,7 +34,7 @@ def test_envelope_is_written_field_by_field():
         timestamp=1700000000123,
         id="7",
         room="r",
-        offset=3,
+        to="user",
     )
     assert json.loads(encode(envelope)) == {
         "type": "message",
@@ -42,7 +42,7 @@ def test_envelope_is_written_field_by_field():
         "timestamp": 1700000000123,
         "id": "7",
         "room": "r",
-        "offset": 3,
+        "to": "user",
     }
 
 
@@ -58,10 +58,6 @@ def test_empty_payload_is_written(payload):
     assert json.loads(encode(make_envelope("x", payload)))["payload"] == payload
 
 
-def test_offset_zero_is_written():
-    assert json.loads(encode(make_envelope("x", offset=0)))["offset"] == 0
-
-
 def test_make_envelope_sets_the_time_in_whole_milliseconds():
     before = int(time.time() * 1000)
     timestamp = make_envelope("x").timestamp
@@ -70,9 +66,9 @@ def test_make_envelope_sets_the_time_in_whole_milliseconds():
 
 
 def test_make_envelope_keeps_its_arguments():
-    envelope = make_envelope("note", {"a": 1}, id="i", room="r", offset=2)
-    assert (envelope.type, envelope.payload, envelope.id, envelope.room, envelope.offset) == (
-        ("note", {"a": 1}, "i", "r", 2)
+    envelope = make_envelope("note", {"a": 1}, id="i", room="r", to="all")
+    assert (envelope.type, envelope.payload, envelope.id, envelope.room, envelope.to) == (
+        ("note", {"a": 1}, "i", "r", "all")
     )
 
 
@@ -92,7 +88,7 @@ def test_make_envelope_refuses_an_id_that_is_not_a_string(wrong):
         make_envelope("x", id=wrong)
 
 
-@pytest.mark.parametrize("field", ["type", "payload", "timestamp", "id", "room", "offset"])
+@pytest.mark.parametrize("field", ["type", "payload", "timestamp", "id", "room", "to"])
 def test_envelope_is_immutable(field):
     with pytest.raises(AttributeError):
         setattr(make_envelope("x"), field, "other")
