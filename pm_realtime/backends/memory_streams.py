@@ -104,7 +104,10 @@ class MemoryStreams(Streams):
             self._keys[message.group, key] = (cursor, expires_at)
             self._bytes += BYTES_PER_KEY
         self._shrink()
-        push = layer.push_message(message.group, message.text, message.exclude, cursor, previous)
+        group, text, exclude = message.group, message.text, message.exclude
+        push = layer.stream_message(
+            group, text, exclude, is_control=message.is_control, cursor=cursor, previous=previous
+        )
         return Receipt(cursor), push
 
     def _store(self, message: StreamMessage) -> tuple[str, str]:

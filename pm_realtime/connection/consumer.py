@@ -189,6 +189,9 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._outbox.deliver_all(texts)
         return self._frames
 
+    async def until_drained(self) -> None:
+        """Return when the client has read most of what it was sent."""
+
     @property
     def owner_key(self) -> OwnerKey | None:
         """Names who may resume this connection after a drop; None if it cannot be resumed."""

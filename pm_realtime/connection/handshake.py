@@ -20,7 +20,7 @@ from pm_realtime.connection.senders import check_penalty
 from pm_realtime.connection.slot import ConnectionSlot
 from pm_realtime.connection.state import Connection, State
 from pm_realtime.exceptions import CloseConnection, CommandError, OutageError
-from pm_realtime.hub import Hub, Resumed, ResumePosition, get_hub
+from pm_realtime.hub import Hub, Joining, Resumed, ResumePosition, get_hub
 from pm_realtime.layer import CookieExpected, SessionRekeyed
 from pm_realtime.observability import log_failure, throttle
 from pm_realtime.protocol import CloseCode
@@ -165,7 +165,7 @@ class Handshake:
         connection = self._connection
         own_groups = groups_of(connection.identity, connection.connection_id)
         self._revocation.hold()
-        await hub.join_all(connection, own_groups)
+        await hub.join_all(connection, [Joining(group) for group in own_groups])
         # Not earlier: a role that is lost meanwhile could not leave a group that is still joined.
         self._revocation.start()
         connection.catch_up(gate.arrival(), own_groups)

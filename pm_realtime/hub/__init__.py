@@ -2,6 +2,7 @@
 
 # fmt: off
 from pm_realtime.hub.hub import Hub, get_hub, keeps_missed, receive_control, use_hub
+from pm_realtime.hub.joining import Joining, Start
 from pm_realtime.hub.members import Member, OwnerKey
 from pm_realtime.hub.resume import Resumed, ResumePosition
 # fmt: on

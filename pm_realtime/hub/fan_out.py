@@ -150,7 +150,7 @@ class FanOut:
             self._hand_to(member, message, max_bytes)
 
     def deliver_control(self, control: Control) -> None:
-        if control.is_logged:
+        if control.target != control.group:
             self._control_log.add(control.target, control.message)
         entry = self._registry.groups.get(control.target)
         for member in list(entry.members.values()) if entry else ():

@@ -7,13 +7,16 @@ A message arrives once for a process.
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Final
 
+from pm_realtime.backends import get_streams
 from pm_realtime.concurrency import PerLoop
 from pm_realtime.conf import conf
 from pm_realtime.hub.control_log import ControlLog
 from pm_realtime.hub.fan_out import MEMBERS_PER_TURN, FanOut
+from pm_realtime.hub.joining import Joining, Start
 from pm_realtime.hub.members import ControlSubscriber, Member, Registry
 from pm_realtime.hub.resume import ResumeBuffers
 from pm_realtime.layer import ControlMessage, ProbeTimings, ProcessChannel, control_group
@@ -52,20 +55,85 @@ class Hub:
             if self._sweeping is None:
                 await self._start()
 
-    async def join_all(self, member: Member, groups: Sequence[str]) -> None:
-        """Add ``member`` to ``groups`` and deliver what it has missed there."""
-        for count, group in enumerate(groups, 1):
-            await self.join(member, group, is_last=count == len(groups))
-            self.fan_out.deliver_missed(member, group)
+    async def join_all(
+        self,
+        member: Member,
+        joinings: Sequence[Joining],
+        *,
+        excluded: Collection[str] = frozenset(),
+    ) -> dict[str, Start]:
+        """Add ``member`` to groups, as :meth:`join` does; where it begins, by group."""
+        starts: dict[str, Start] = {}
+        for count, joining in enumerate(joinings, 1):
+            note = partial(starts.__setitem__, joining.group)
+            await self._join(member, joining, excluded, note, is_last=count == len(joinings))
+            self.fan_out.deliver_missed(member, joining.group)
+        return starts
 
-    async def join(self, member: Member, group: str, *, is_last: bool = True) -> None:
+    async def join(
+        self,
+        member: Member,
+        group: str,
+        *,
+        ttl_seconds: float | None = None,
+        since: str | None = None,
+        last: int | None = None,
+        room: str | None = None,
+        to: str | None = None,
+        excluded: Collection[str] = frozenset(),
+        on_start: Callable[[Start], None] | None = None,
+    ) -> None:
         """Add ``member`` to ``group``: it gets the messages that are sent after this returns.
 
-        If it is not the last of several groups, only those that are sent after the last was joined.
-        Nothing else runs between the joining and the return to the caller, so a reply that is sent
-        at once precedes the first message of the group. Raises ``BackendError`` while messages of
-        the layer do not arrive, and ``LookupError`` if ``member`` is gone.
+        The arguments are as in :class:`Joining`. Messages that were not for one of the connections
+        ``excluded`` are left out of what is missed. ``on_start`` is called once, before the first
+        message of the group. When this returns, the member may still be catching up; that ends
+        when it leaves. Raises ``BackendError`` while messages of the layer do not arrive, and
+        ``LookupError`` if ``member`` is gone.
         """
+        joining = Joining(group, ttl_seconds, since, last, room, to)
+        await self._join(member, joining, excluded, on_start or (lambda start: None))
+
+    async def _join(
+        self,
+        member: Member,
+        joining: Joining,
+        excluded: Collection[str],
+        on_start: Callable[[Start], None],
+        *,
+        is_last: bool = True,
+    ) -> None:
+        await self._enter(member, joining.group, is_last=is_last)
+        if joining.ttl_seconds is None:
+            on_start(Start())
+        else:
+            await self._start_simply(member, joining, excluded, on_start)
+
+    async def _start_simply(
+        self,
+        member: Member,
+        joining: Joining,
+        excluded: Collection[str],
+        on_start: Callable[[Start], None],
+    ) -> None:
+        streams, since, ttl_seconds = get_streams(), joining.since, joining.ttl_seconds or 0
+        if since is None and joining.last is None:
+            (top,) = await streams.get_tops([joining.group])
+            on_start(Start(top))
+            return
+        if since is None:
+            since = await streams.find_start(joining.group, joining.last or 0, ttl_seconds)
+        page = await streams.read(joining.group, since, ttl_seconds)
+        on_start(Start(since, None if joining.since is None else page.is_whole))
+        while page.publications:
+            for publication in page.publications:
+                if publication.exclude not in {member.connection_id, *excluded}:
+                    cursor = publication.cursor
+                    more = f',"cursor":"{cursor}","replayed":true}}'
+                    member.deliver(publication.text[:-1] + more)
+            page = await streams.read(joining.group, page.publications[-1].cursor, ttl_seconds)
+
+    async def _enter(self, member: Member, group: str, *, is_last: bool = True) -> None:
         with self.registry.groups.using(group) as entry:
             await self.channel.wait_healthy()
             if entry.members and not entry.lock.locked():

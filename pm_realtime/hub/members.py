@@ -31,6 +31,12 @@ class Member(Protocol):
     def deliver_all(self, texts: tuple[str, ...]) -> float:
         """Send several texts, each in a frame of its own. Returns the number of the last."""
 
+    async def until_drained(self) -> None:
+        """Return when more can be delivered without much of it waiting; at once if nothing waits.
+
+        Also if the connection has ended.
+        """
+
     def receive_control(self, message: ControlMessage) -> None:
         """Begin to carry out a control message. Never waits."""
 
@@ -54,6 +60,9 @@ class SilentMember:
 
     def deliver_all(self, texts: tuple[str, ...]) -> float:
         return NEVER_SENT
+
+    async def until_drained(self) -> None:
+        pass
 
     def receive_control(self, message: ControlMessage) -> None:
         pass

@@ -20,6 +20,6 @@ from pm_realtime.layer.server import daphne_lines, is_wsgi_runserver
 from pm_realtime.layer.wire import (
     ChangePending, Close, Control, ControlMessage, CookieExpected, CookieRenewed, Message,
     Recheck, Refresh, RefreshRoom, SessionEnded, SessionRekeyed, Subscribe, Unsubscribe,
-    control_message, group_of_push, push_message,
+    control_message, control_text, group_of_push, push_message, stream_message,
 )
 # fmt: on

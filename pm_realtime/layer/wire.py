@@ -109,21 +109,24 @@ _ANY_CONTROL: Final[Any] = Union[tuple(ControlMessage.__subclasses__())]  # noqa
 class Control(msgspec.Struct, frozen=True):
     """A control message as it arrived in ``group``, for the members of ``target``.
 
-    ``is_logged``: hubs remember it, for connections that are just joining ``target``.
+    ``cursor`` is its position in the stream of ``group``, ``previous`` that of the one before it.
     """
 
     group: str
     target: str
     message: ControlMessage
-    is_logged: bool
+    cursor: str | None = None
+    previous: str | None = None
 
     @classmethod
-    def read(cls, message: Message) -> Self:
-        """The control message in ``message``.
+    def read(cls, message: Message | str) -> Self:
+        """The control message in ``message``, which may be the text of one in a stream.
 
         Raises ``LookupError`` for one that this version of the package does not know, and
         ``TypeError`` for a message that is none.
         """
+        if isinstance(message, str):
+            message = _read_text(message)
         if message.get("type") != CONTROL_TYPE:
             raise TypeError(f"expected a message of this package, got {message.get('type')!r}")
         kind, version = message.get("instruction"), message.get("version", CONTROL_VERSION)
@@ -133,9 +136,17 @@ class Control(msgspec.Struct, frozen=True):
             fields = {**message["arguments"], "instruction": kind}
             control = msgspec.convert(fields, _ANY_CONTROL)
             group, target = message["group"], message.get("target")
+            position = message.get("cursor"), message.get("previous")
         except (msgspec.ValidationError, KeyError, TypeError) as error:
             raise LookupError(f"{kind!r} ({error})") from None
-        return cls(group, target or group, control, target is not None)
+        return cls(group, target or group, control, *position)
+
+
+def _read_text(text: str) -> Message:
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise TypeError(f"expected the text of a control message: {error}") from None
 
 
 def push_message(
@@ -165,6 +176,28 @@ def control_message(group: str, control: ControlMessage, *, target: str | None =
         "arguments": arguments,
     }
     return message if target is None else {**message, "target": target}
+
+
+def control_text(message: Message) -> str:
+    """The text of a control message in its stream; :meth:`Control.read` takes it."""
+    return msgspec.json.encode(message).decode()
+
+
+def stream_message(
+    group: str,
+    text: str,
+    exclude: str | None,
+    *,
+    is_control: bool,
+    cursor: str | None = None,
+    previous: str | None = None,
+) -> Message:
+    """The message that carries ``text``, of a push or a control message, to the members of
+    ``group``; the other arguments are as for :func:`push_message`."""
+    if not is_control:
+        return push_message(group, text, exclude, cursor, previous)
+    message = _read_text(text)
+    return message if cursor is None else {**message, "cursor": cursor, "previous": previous}
 
 
 def group_of_push(message: Any) -> str | None:

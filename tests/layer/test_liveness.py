@@ -7,7 +7,7 @@ import pytest
 
 from pm_realtime import asend_to_room
 from pm_realtime.exceptions import OutageError
-from pm_realtime.hub import Hub, get_hub, use_hub
+from pm_realtime.hub import Hub, Joining, get_hub, use_hub
 from pm_realtime.layer import ProbeTimings, adapter_for, control_group, get_layer, room_group
 from pm_realtime.layer.adapter import GuardedCalls, calls_of_loop
 from pm_realtime.layer.wire import PROBE_TYPE
@@ -33,7 +33,7 @@ async def member_of(*groups):
     """The hub of this loop with one member."""
     hub, member = get_hub(), Member("1")
     await hub.add(member)
-    await hub.join_all(member, groups)
+    await hub.join_all(member, [Joining(group) for group in groups])
     yield hub, member
     await hub.remove(member)
     assert not outage.is_watched
@@ -226,7 +226,7 @@ async def test_busy_loop_is_no_outage(far, busy_loop, caplog):
             await asyncio.sleep(5 * PROBE_TIMEOUT_SECONDS)
         other = Member("2")
         await hub.add(other)
-        await hub.join_all(other, ["another"])
+        await hub.join(other, "another")
         await hub.remove(other)
         assert member.rechecks == 0
     assert lines(caplog) == []

@@ -16,6 +16,10 @@ from pm_realtime.layer.wire import (
     Subscribe,
     Unsubscribe,
     control_message,
+    control_text,
+    group_of_push,
+    push_message,
+    stream_message,
 )
 
 #: Each message with the instruction and the arguments that version 0.1 knows.
@@ -53,3 +57,27 @@ def test_control_message_of_version_0_1_is_read():
     control = Control.read({**kind, "group": "pm_realtime.orders", "arguments": arguments})
     assert control.target == "pm_realtime.orders"
     assert control.message.session == "s"
+
+
+def test_control_message_is_read_from_the_text_of_its_stream():
+    sent = control_message("pm_realtime.orders", Close(4503, "bye"), target="g")
+    text = control_text(sent)
+    assert Control.read(text) == Control.read(sent)
+    arrived = stream_message(
+        "pm_realtime.orders", text, None, is_control=True, cursor="cursor", previous="previous"
+    )
+    control = Control.read(arrived)
+    assert control == Control("pm_realtime.orders", "g", Close(4503, "bye"), "cursor", "previous")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"type":"news"}', "{"])
+def test_text_of_another_kind_is_no_control_message(text):
+    with pytest.raises(TypeError):
+        Control.read(text)
+
+
+@pytest.mark.parametrize("cursor", [None, "cursor"])
+def test_push_of_a_stream_is_a_push(cursor):
+    sent = stream_message("g", "text", "me", is_control=False, cursor=cursor, previous="previous")
+    assert sent == push_message("g", "text", "me", cursor, "previous")
+    assert group_of_push(sent) == "g"

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from channels.layers import InMemoryChannelLayer, channel_layers
 
-from pm_realtime.hub import get_hub
+from pm_realtime.hub import Joining, get_hub
 from pm_realtime.layer import Recheck, control_group, control_message, get_layer, push_message
 
 
@@ -36,6 +36,9 @@ class Member:
         for text in texts:
             self.deliver(text)
         return self._frames
+
+    async def until_drained(self):
+        pass
 
     def receive_control(self, message):
         if isinstance(message, Recheck):
@@ -107,7 +110,7 @@ async def members(*everyone, groups=()):
     hub = get_hub()
     for member in everyone:
         await hub.add(member)
-        await hub.join_all(member, groups)
+        await hub.join_all(member, [Joining(group) for group in groups])
     try:
         yield hub
     finally:
