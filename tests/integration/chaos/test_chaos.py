@@ -1,0 +1,73 @@
+"""Nothing is lost, doubled or out of order, whatever breaks."""
+
+import asyncio
+import os
+import random
+import time
+from collections import Counter
+
+import pytest
+
+from tests.integration.chaos import faults
+from tests.integration.chaos.run import Run
+from tests.integration.chaos.verdict import count_deliveries
+from tests.support.valkey import Valkey
+
+#: Seconds of traffic between two faults.
+QUIET_SECONDS = 3
+DELIVERIES = 1_000_000
+
+
+@pytest.fixture
+def durable():
+    """A Valkey that has each write in its file before it answers."""
+    server = Valkey("--appendonly", "yes", "--appendfsync", "always")
+    yield server
+    server.kill()
+
+
+@pytest.mark.parametrize("fault", faults.FAULTS, ids=lambda fault: fault.__name__)
+@pytest.mark.slow
+async def test_nothing_is_lost_when_something_breaks(tmp_path, durable, fault):
+    rng = random.Random(1)
+    async with Run(tmp_path, durable.url) as run:
+        await run.start_traffic(per_second=50, sends_per_second=2)
+        await asyncio.sleep(1)
+        await fault(run, durable, rng)
+        await asyncio.sleep(QUIET_SECONDS)
+        (await run.finish()).check()
+
+
+@pytest.mark.load
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+async def test_nothing_is_lost_in_a_million_deliveries(tmp_path, durable):
+    seed = int(os.environ.get("TEST_CHAOS_SEED", random.randrange(10**6)))
+    print(f"TEST_CHAOS_SEED={seed}")
+    rng = random.Random(seed)
+    async with Run(tmp_path, durable.url, members=6) as run:
+        began = time.monotonic()
+        await run.start_traffic(per_second=120, sends_per_second=5)
+        happened = Counter()
+        while await run.delivered() < DELIVERIES or len(happened) < len(faults.FAULTS):
+            for fault in rng.sample(faults.FAULTS, len(faults.FAULTS)):
+                await fault(run, durable, rng)
+                happened[fault.__name__] += 1
+                await asyncio.sleep(QUIET_SECONDS)
+        verdict = await run.finish()
+        seconds = time.monotonic() - began
+        print(f"{count_deliveries(run.reports):,} deliveries in {seconds:.0f} s, {happened}")
+        verdict.check()
+
+
+@pytest.mark.slow  # for now
+async def test_nothing_is_lost_when_a_server_is_killed_and_wires_break(tmp_path, durable):
+    """What the long run does, in short."""
+    rng = random.Random(1)
+    async with Run(tmp_path, durable.url) as run:
+        await run.start_traffic(per_second=50, sends_per_second=2)
+        await faults.reset_wires(run, durable, rng)
+        await faults.kill_server(run, durable, rng)
+        await faults.kill_valkey(run, durable, rng)
+        await asyncio.sleep(1)
+        (await run.finish()).check()
