@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from asgiref.sync import sync_to_async
 from django.core.management import CommandError, call_command
 
 from pm_realtime import aget_stats
-from pm_realtime.backends import get_backend
+from pm_realtime.backends import StreamMessage, get_backend, get_streams
 from pm_realtime.backends.base import ConnectionInfo
 from pm_realtime.testing import RealtimeCommunicator
 from tests.support.helpers import EVENT_TIMEOUT_SECONDS, NO_CONNECTIONS
@@ -56,19 +57,45 @@ async def empty(count):
         await get_backend().remove(f"c{number}")
 
 
-def test_no_connections_are_three_zeros(on_redis):
-    assert [line.split()[-1] for line in stats().splitlines()] == ["0", "0", "0"]
-    assert json.loads(stats("--json")) == NO_CONNECTIONS
+def counts(text):
+    """What a line of JSON says of connections and rooms."""
+    found = json.loads(text)
+    assert list(found.pop("streams")) == ["total", "messages", "bytes", "isComplete"]
+    return found
+
+
+def test_no_connections_are_zeros(on_redis):
+    connections, logged_in, rooms, streams = stats().splitlines()
+    assert [line.split()[-1] for line in (connections, logged_in, rooms)] == ["0", "0", "0"]
+    assert streams.split()[:2] == ["Streams", "0"]
+    assert counts(stats("--json")) == NO_CONNECTIONS
+
+
+async def test_streams_are_counted_with_their_messages(memory_layer, user):
+    async with RealtimeCommunicator(user=user) as connection:
+        await connection.subscribe("here")
+        before = json.loads(await astats("--json"))["streams"]
+        for text in "one", "two":
+            await get_streams().publish(StreamMessage("here", text, None, 500, 60))
+        found = json.loads(await astats("--json"))["streams"]
+        assert found["total"] >= 1
+        assert found["messages"] == before["messages"] + 2
+        assert found["bytes"] > before["bytes"]
+        assert found["isComplete"] is True
+        line = (await astats()).splitlines()[3]
+        assert re.fullmatch(r"Streams +[\d,]+  \([\d,]+ messages, [\d,]+ bytes\)", line)
 
 
 async def test_fullest_rooms_are_first_and_the_rest_is_counted(on_redis):
     rooms = {f"room:{number:04}": 1 for number in range(30)} | {"zzz": 3, "support": 2}
     await fill(rooms)
     lines = (await astats("--rooms=4")).splitlines()
+    lines[3] = lines[3].partition(" ")[0]
     assert [" ".join(line.split()) for line in lines] == [
         "Connections 3",
         "Logged in 1",
         "Rooms 32",
+        "Streams",
         "",
         "CONNECTIONS ROOM",
         "3 zzz",
@@ -78,8 +105,8 @@ async def test_fullest_rooms_are_first_and_the_rest_is_counted(on_redis):
         "and 28 more: --rooms 32 shows all",
     ]
     assert "more" not in await astats("--rooms=32")
-    assert len((await astats("--rooms=0")).splitlines()) == 4
-    assert len((await astats()).splitlines()) == 5 + 20 + 1
+    assert len((await astats("--rooms=0")).splitlines()) == 5
+    assert len((await astats()).splitlines()) == 6 + 20 + 1
     await empty(3)
 
 
@@ -87,7 +114,7 @@ async def test_json_is_one_line_with_the_result_of_get_stats(on_redis):
     await fill({"é 部屋 😀": 2, "a": 1})
     text = await astats("--json")
     assert text.count("\n") == 1
-    assert json.loads(text) == await aget_stats()
+    assert counts(text) == await aget_stats()
     await empty(2)
 
 
@@ -231,17 +258,18 @@ def end(process):
 def test_watch_prints_a_line_of_json_until_ctrl_c(valkey):
     with watching(valkey, "--json") as process:
         for _ in range(3):
-            assert json.loads(process.stdout.readline()) == NO_CONNECTIONS
+            assert counts(process.stdout.readline()) == NO_CONNECTIONS
         assert end(process) == (0, "")
 
 
 def test_watch_prints_one_table_after_another_without_a_terminal(valkey):
     with watching(valkey) as process:
-        lines = [process.stdout.readline().decode() for _ in range(10)]
+        lines = [process.stdout.readline().decode() for _ in range(12)]
         assert end(process) == (0, "")
-    assert [line.split()[:1] for line in lines[2:5]] == [["Connections"], ["Logged"], ["Rooms"]]
-    assert [line.split()[:1] for line in lines[7:10]] == [["Connections"], ["Logged"], ["Rooms"]]
-    assert lines[0] == lines[5] == "\n"
+    words = ["Connections", "Logged", "Rooms", "Streams"]
+    assert [line.split()[0] for line in lines[2:6]] == words
+    assert [line.split()[0] for line in lines[8:12]] == words
+    assert lines[0] == lines[6] == "\n"
     assert time.strptime(lines[1].strip(), "%Y-%m-%d %H:%M:%S")
     assert "\x1b" not in "".join(lines)
 
@@ -256,7 +284,7 @@ def test_watch_goes_on_while_redis_is_unreachable(valkey):
         valkey.start()
         # Lines from before the kill may still be in the pipe; they are the same.
         for _ in range(100):
-            assert json.loads(process.stdout.readline()) == NO_CONNECTIONS
+            assert counts(process.stdout.readline()) == NO_CONNECTIONS
         assert end(process) == (0, "")
 
 
@@ -303,6 +331,6 @@ async def test_five_thousand_rooms_fit_on_a_page(on_redis):
         )
     lines = (await astats()).splitlines()
     assert lines[2].split() == ["Rooms", "5,000"]
-    assert len(lines) == 26
+    assert len(lines) == 27
     assert lines[-1] == "and 4,980 more: --rooms 5000 shows all"
     await empty(50)

@@ -17,6 +17,7 @@ from pm_realtime.backends.streams import (
     Receipt,
     StreamMessage,
     Streams,
+    StreamStats,
 )
 from pm_realtime.conf import conf
 
@@ -90,6 +91,11 @@ class MemoryStreams(Streams):
             stream = self._use(group, ttl_seconds)
             last = stream.publications[-count:] if count else []
             return last[0].previous if last else str(stream.top)
+
+    async def get_stats(self) -> StreamStats:
+        with self._lock:
+            messages = sum(len(stream.publications) for stream in self._streams.values())
+            return StreamStats(len(self._streams), messages, self._bytes)
 
     def _append(self, message: StreamMessage) -> tuple[Receipt, layer.Message | None]:
         """The receipt for ``message``, and what is sent to its group; None if it is repeated."""

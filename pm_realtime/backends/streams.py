@@ -105,6 +105,16 @@ class Page(NamedTuple):
         return cls(publications, top, first <= after)
 
 
+class StreamStats(NamedTuple):
+    """What a store keeps. None: it cannot tell without reading all of it."""
+
+    streams: int
+    messages: int | None
+    size_bytes: int | None
+    #: False if the store has more than it counted.
+    is_complete: bool = True
+
+
 class Streams(ABC):
     """The streams of all groups. Every method may raise ``BackendError``."""
 
@@ -130,3 +140,7 @@ class Streams(ABC):
     @abstractmethod
     async def find_start(self, group: str, count: int, ttl_seconds: float) -> str:
         """The cursor after which the last ``count`` messages come, or as many as are kept."""
+
+    async def get_stats(self) -> StreamStats | None:
+        """What is kept, for a person to look at; None if the store does not count it."""
+        return None

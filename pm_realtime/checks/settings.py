@@ -12,10 +12,18 @@ from django.core.exceptions import ImproperlyConfigured
 from pm_realtime.checks.backend import check_backend, check_memory
 from pm_realtime.checks.hints import check_callable, did_you_mean
 from pm_realtime.checks.rooms import check_options, check_rooms
+from pm_realtime.checks.streams import check_streams
 from pm_realtime.conf import ANONYMOUS, SERVER, Conf, conf, parse_rate
 from pm_realtime.connection import is_pattern
 
 _RATES: Final = ("RATE_LIMIT", "CONNECT_RATE_PER_ADDRESS", "CONNECT_RATE_PER_USER")
+#: Settings of earlier versions, and the sentence about each one's successor.
+_REMOVED: Final = {
+    "RESUME_PERIOD": (
+        "Use RECOVERY_PERIOD, the number of seconds for which a client that comes back gets what "
+        "it missed, from any process. Its default is 60."
+    ),
+}
 
 
 def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
@@ -40,6 +48,7 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
         messages += _check_origins()
     if "RIGHTS_IGNORE" in found and "RIGHTS_IGNORE" not in broken:
         messages += _check_ignored()
+    messages += check_streams(broken)
     if not {"BACKEND", "CHANNEL_LAYER"} & broken:
         messages += check_backend()
     if not {"BACKEND", "CHANNEL_LAYER", "LOCATION"} & broken:
@@ -64,7 +73,13 @@ def check_settings(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
 def _check_keys(found: Mapping[Any, Any], broken: set[str]) -> Iterator[CheckMessage]:
     known = Conf.settings()
     for key, value in found.items():
-        if key not in known:
+        if key in _REMOVED:
+            yield Error(
+                f"PM_REALTIME[{key!r}] has no effect any more.",
+                hint=_REMOVED[key],
+                id="pm_realtime.E028",
+            )
+        elif key not in known:
             yield Error(
                 f"PM_REALTIME[{key!r}] is not a setting of pm_realtime.",
                 hint=did_you_mean(key, list(known)),

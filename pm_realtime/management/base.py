@@ -10,7 +10,14 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 
-from pm_realtime.backends import Backend, MemoryBackend, Stats, get_backend
+from pm_realtime.backends import (
+    Backend,
+    MemoryBackend,
+    Stats,
+    StreamStats,
+    get_backend,
+    get_streams,
+)
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError
 from pm_realtime.layer import PUBSUB_LAYER, get_layer, is_in_process
@@ -59,6 +66,16 @@ class RealtimeCommand(BaseCommand):
                 f"to {PUBSUB_LAYER}{named}; then all processes count together."
             )
         return stats
+
+    def ask_streams(self) -> StreamStats | None:
+        """What the streams keep; None if their store does not count it.
+
+        Raises :exc:`UnreachableError`.
+        """
+        try:
+            return get_backend().run(get_streams().get_stats())
+        except BackendError as error:
+            raise UnreachableError(f"The streams cannot be reached. {error}") from error
 
     def ask_backend(self, question: Callable[[Backend], Coroutine[Any, Any, R]]) -> R | None:
         """The answer of the backend, None if it does not know all connections of the layer."""

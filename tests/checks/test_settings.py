@@ -279,6 +279,13 @@ def test_e002_beginning_of_a_key_gets_a_hint(check):
     assert "'MAX_ROOMS_PER_CONNECTION'" in only(check({"Max_Rooms": 5}), "E002").hint
 
 
+@pytest.mark.parametrize("value", [5, 0, "five"])
+def test_e028_setting_of_an_earlier_version(check, value):
+    message = only(check({"RESUME_PERIOD": value}), "E028")
+    assert message.msg == "PM_REALTIME['RESUME_PERIOD'] has no effect any more."
+    assert "RECOVERY_PERIOD" in message.hint
+
+
 def test_no_id_is_lost_or_unknown():
     package = Path(pm_realtime.__file__).parent
     sources = "".join(path.read_text() for path in package.rglob("*.py"))
@@ -288,11 +295,15 @@ def test_no_id_is_lost_or_unknown():
         "E020",
         "E023",
         "E026",
+        "E028",
         "W021",
         "W022",
         "W023",
         "W024",
         "W027",
+        "W029",
+        "W030",
+        "W031",
     }
     assert numbers == first | added
 

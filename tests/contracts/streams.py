@@ -259,6 +259,17 @@ class StreamsContract:
             assert sorted(receipt.is_repeated for receipt in receipts) == [False, True]
         assert await read_all(streams, birth) == ([*map(str, range(50))], True)
 
+    # --- counts
+
+    async def test_stats_count_streams_and_messages(self, streams):
+        await publish_all(streams, "one", "two")
+        await publish_all(streams, "three", group="pm_realtime.room.other")
+        stats = await streams.get_stats()
+        assert stats.streams == 2
+        assert stats.messages in (3, None)
+        assert stats.size_bytes is None or stats.size_bytes > len("onetwothree")
+        assert stats.is_complete
+
 
 def test_position_is_its_cursor():
     position = Position(1_764_520_000_123, 42)

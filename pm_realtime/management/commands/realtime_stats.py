@@ -1,4 +1,4 @@
-"""`manage.py realtime_stats`: the connections and rooms of all processes."""
+"""`manage.py realtime_stats`: the connections, rooms and streams of all processes."""
 
 import argparse
 import contextlib
@@ -7,10 +7,10 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 from unicodedata import combining, east_asian_width
 
-from pm_realtime.backends import Stats
+from pm_realtime.backends import Stats, StreamStats
 from pm_realtime.management.base import RealtimeCommand, UnreachableError, shown_on
 
 #: The default of ``--watch``.
@@ -21,15 +21,24 @@ DEFAULT_ROOMS_SHOWN = 20
 HOME, CLEAR_LINE, CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
+class Counts(NamedTuple):
+    """What the command shows."""
+
+    stats: Stats
+    streams: StreamStats | None
+
+
 class Command(RealtimeCommand):
     help = (
         "Shows how many connections and rooms there are, over all processes that share the "
-        "settings of this site."
+        "settings of this site, and how many messages their streams keep."
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "--json", action="store_true", help="one line of JSON, as get_stats() has it"
+            "--json",
+            action="store_true",
+            help="one line of JSON: that of get_stats(), with `streams`",
         )
         parser.add_argument(
             "--rooms",
@@ -52,7 +61,7 @@ class Command(RealtimeCommand):
     ) -> None:
         try:
             if watch is None:
-                self._show(self.ask_stats(), json, rooms)
+                self._show(self._ask(), json, rooms)
             else:
                 self._watch(json, rooms, watch)
         except KeyboardInterrupt:
@@ -71,43 +80,51 @@ class Command(RealtimeCommand):
         last_error = None
         while True:
             try:
-                stats = self.ask_stats()
+                counts = self._ask()
             except UnreachableError as error:
                 if last_error != (last_error := str(error)):
                     self.stderr.write(f"{last_error} Trying on, every {interval:g} s.")
             else:
                 last_error = None
                 if redraws:
-                    self._redraw(stats, rooms, interval)
+                    self._redraw(counts, rooms, interval)
                 else:
                     if not json:
                         self.stdout.write(f"\n{time.strftime('%Y-%m-%d %H:%M:%S')}")
-                    self._show(stats, json, rooms)
+                    self._show(counts, json, rooms)
             time.sleep(interval)
 
-    def _show(self, stats: Stats, json: bool, rooms: int) -> None:
+    def _ask(self) -> Counts:
+        # First the connections: their errors say more.
+        return Counts(self.ask_stats(), self.ask_streams())
+
+    def _show(self, counts: Counts, json: bool, rooms: int) -> None:
         if json:
-            self.write_json(stats)
+            streams = counts.streams
+            self.write_json({**counts.stats, "streams": streams and _as_json(streams)})
             return
-        for line in self._table(stats, rooms):
+        for line in self._table(counts, rooms):
             self.stdout.write(line)
         self.stdout.flush()
 
-    def _redraw(self, stats: Stats, rooms: int, interval: float) -> None:
+    def _redraw(self, counts: Counts, rooms: int, interval: float) -> None:
         """Overwrite the screen, with no more lines than fit."""
         columns, height = shutil.get_terminal_size()
         head = f"{time.strftime('%H:%M:%S')}, every {interval:g} s. Ctrl-C ends it."
-        # Nine other lines: the head, three counts, two gaps, the heading, the number of rooms left
+        # Ten other lines: the head, four counts, two gaps, the heading, the number of rooms left
         # out, and one for the cursor.
-        lines = [head, "", *self._table(stats, min(rooms, max(0, height - 9)))]
+        lines = [head, "", *self._table(counts, min(rooms, max(0, height - 10)))]
         shown = "".join(f"{_cut(line, columns)}{CLEAR_LINE}\n" for line in lines[: height - 1])
         self.stdout.write(f"{HOME}{shown}{CLEAR_BELOW}", ending="")
         self.stdout.flush()
 
-    def _table(self, stats: Stats, limit: int) -> Iterator[str]:
+    def _table(self, counts: Counts, limit: int) -> Iterator[str]:
+        stats, streams = counts
         yield f"Connections  {stats['totalConnections']:>9,}"
         yield f"Logged in    {stats['authenticatedConnections']:>9,}"
         yield f"Rooms        {stats['totalRooms']:>9,}"
+        if streams is not None:
+            yield f"Streams      {streams.streams:>9,}{_describe(streams)}"
         fullest = sorted(stats["roomStats"].items(), key=lambda room: (-room[1], room[0]))
         if fullest and limit:
             yield ""
@@ -116,6 +133,27 @@ class Command(RealtimeCommand):
                 yield f"{count:>11,}  {shown_on(self.stdout, name)}"
         if left := len(fullest[limit:]):
             yield f"and {left:,} more: --rooms {len(fullest)} shows all"
+
+
+def _describe(streams: StreamStats) -> str:
+    """The messages and bytes of ``streams``, as far as they are known."""
+    parts = []
+    if streams.messages is not None:
+        parts.append(f"{streams.messages:,} messages")
+    if streams.size_bytes is not None:
+        parts.append(f"{streams.size_bytes:,} bytes")
+    if not streams.is_complete:
+        parts.append("and more")
+    return f"  ({', '.join(parts)})" if parts else ""
+
+
+def _as_json(streams: StreamStats) -> dict[str, Any]:
+    return {
+        "total": streams.streams,
+        "messages": streams.messages,
+        "bytes": streams.size_bytes,
+        "isComplete": streams.is_complete,
+    }
 
 
 def _cut(line: str, columns: int) -> str:
