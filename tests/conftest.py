@@ -10,6 +10,7 @@ from django.contrib.auth.models import Group
 from django.test import override_settings
 
 from pm_realtime import aget_stats
+from pm_realtime.backends import get_backend
 from pm_realtime.connection import forget_counts
 from pm_realtime.hub import get_hub
 from pm_realtime.layer import get_layer, is_in_process
@@ -59,8 +60,10 @@ def node_modules():
 
 @pytest.fixture(autouse=True)
 def fresh_layer(chosen_layer):
-    """Each test starts with an empty Redis."""
-    if chosen_layer != "memory":
+    """Each test starts with an empty Redis, or with new streams in memory."""
+    if chosen_layer == "memory":
+        vars(get_backend()).pop("streams", None)
+    else:
         redis_layer.delete_keys()
 
 

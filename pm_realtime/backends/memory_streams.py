@@ -1,10 +1,13 @@
 """The streams of one process, in its memory."""
 
+import asyncio
 import threading
 import time
+import weakref
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from pm_realtime import layer
@@ -19,9 +22,10 @@ from pm_realtime.backends.streams import (
     Streams,
     StreamStats,
 )
+from pm_realtime.concurrency import after_fork
 from pm_realtime.conf import conf
 
-#: What a stream, a message and a key take in memory, besides texts.
+#: The memory of a stream, a message and a key, besides texts.
 BYTES_PER_STREAM: Final = 600
 BYTES_PER_MESSAGE: Final = 250
 BYTES_PER_KEY: Final = 250
@@ -41,10 +45,21 @@ class MemoryStreams(Streams):
 
     Over it, the streams that were not used for the longest time lose their oldest messages first.
     ``clock`` returns seconds since the epoch.
+
+    Behind a layer that reaches other processes nothing is kept: each process would have cursors of
+    its own. Unless ``is_only_process`` says that there is no other one.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.time, *, is_only_process: bool = False
+    ) -> None:
         self._clock = clock
+        self._is_only_process = is_only_process
+        self._reset()
+        _all.add(self)
+
+    def _reset(self) -> None:
+        """Begin anew; in a forked child too, as another thread may have held the lock."""
         self._lock = threading.Lock()
         #: By group, the least recently used first.
         self._streams: OrderedDict[str, _Stream] = OrderedDict()
@@ -54,20 +69,53 @@ class MemoryStreams(Streams):
         #: The last position of all streams: those that are born anew begin after it.
         self._highest = Position(0, 0)
 
-    async def publish(self, message: StreamMessage) -> Receipt:
-        with self._lock:
-            receipt, push = self._append(message)
-        if push is not None:
-            await layer.asend(message.group, push)
-        return receipt
+    @property
+    def keeps_messages(self) -> bool:
+        return self._is_only_process or not layer.is_remote()
 
-    def publish_from_thread(self, message: StreamMessage) -> Receipt:
-        # Under the lock, so that threads hand messages over in the order of the stream.
+    async def publish(self, message: StreamMessage) -> Receipt:
+        if layer.is_remote():
+            receipt, push = self._append_for_remote(message)
+            if push is not None:
+                with self._forgetting_key(message):
+                    await layer.asend(message.group, push)
+            return receipt
+        # Under the lock, so that messages are handed over in the order of their streams.
         with self._lock:
             receipt, push = self._append(message)
             if push is not None:
-                layer.send(message.group, push)
+                layer.hand_over(message.group, push, asyncio.get_running_loop())
+        await layer.send_handed_over()
         return receipt
+
+    def publish_from_thread(self, message: StreamMessage) -> Receipt:
+        if layer.is_remote():
+            receipt, push = self._append_for_remote(message)
+            if push is not None:
+                with self._forgetting_key(message):
+                    layer.send(message.group, push)
+            return receipt
+        with self._lock:
+            receipt, push = self._append(message)
+            if push is not None:
+                layer.hand_over(message.group, push)
+        return receipt
+
+    def _append_for_remote(self, message: StreamMessage) -> tuple[Receipt, layer.Message | None]:
+        with self._lock:
+            return self._append(message if self.keeps_messages else message._replace(size=0))
+
+    @contextmanager
+    def _forgetting_key(self, message: StreamMessage) -> Iterator[None]:
+        """After a failure the message may be sent again under its key."""
+        try:
+            yield
+        except BaseException:
+            if (key := message.idempotency_key) is not None:
+                with self._lock:
+                    if self._keys.pop((message.group, key), None) is not None:
+                        self._bytes -= BYTES_PER_KEY
+            raise
 
     async def get_tops(self, groups: Sequence[str]) -> list[str]:
         with self._lock:
@@ -192,3 +240,14 @@ def _size(text: str) -> int:
 
 def _bytes_of(publication: Publication) -> int:
     return BYTES_PER_MESSAGE + _size(publication.text)
+
+
+_all: Final[weakref.WeakSet[MemoryStreams]] = weakref.WeakSet()
+
+
+def _reset_all() -> None:
+    for streams in list(_all):
+        streams._reset()
+
+
+after_fork(_reset_all)

@@ -85,7 +85,7 @@ class Receipt(NamedTuple):
 
 
 class Page(NamedTuple):
-    """What follows a cursor: the next messages, as many as a page holds."""
+    """The messages that follow a cursor, as many as a page holds."""
 
     publications: Sequence[Publication]
     #: The position of the last message of the stream, or its birth.
@@ -117,6 +117,11 @@ class StreamStats(NamedTuple):
 
 class Streams(ABC):
     """The streams of all groups. Every method may raise ``BackendError``."""
+
+    @property
+    def keeps_messages(self) -> bool:
+        """Whether messages have positions. If not, no group has a stream."""
+        return True
 
     @abstractmethod
     async def publish(self, message: StreamMessage) -> Receipt:

@@ -15,7 +15,9 @@ from pm_realtime.layer.selection import (
     CHANNELS_REDIS, CORE_LAYER, PUBSUB_LAYER, adapter_for, get_layer, is_of_another_kind,
     is_on_redis, layer_config, layer_name, layer_options, layer_path,
 )
-from pm_realtime.layer.sending import asend, expect_sockets, is_alone, send, warn_if_alone
+from pm_realtime.layer.sending import (
+    asend, expect_sockets, hand_over, is_alone, is_remote, send, send_handed_over, warn_if_alone,
+)
 from pm_realtime.layer.server import daphne_lines, is_wsgi_runserver
 from pm_realtime.layer.wire import (
     ChangePending, Close, Control, ControlMessage, CookieExpected, CookieRenewed, Message,

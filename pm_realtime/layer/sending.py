@@ -32,17 +32,28 @@ THREADS: Final = "sending threads"
 
 
 class _Handover:
-    """Messages of other threads and loops, for a loop that serves sockets."""
+    """Messages for an in-memory layer, which a loop that serves sockets sends in their order."""
 
     def __init__(self) -> None:
         self.waiting: deque[tuple[LayerAdapter, str, Message]] = deque()
         self._sender: asyncio.Task[None] | None = None
+        self._is_sending = False
 
     def wake(self) -> None:
+        """Send what is waiting, in a task."""
         if self._sender is None and self.waiting:
-            self._sender = asyncio.get_running_loop().create_task(self._send_all())
+            self._sender = asyncio.get_running_loop().create_task(self.send_all())
+            self._sender.add_done_callback(self._forget_sender)
 
-    async def _send_all(self) -> None:
+    def _forget_sender(self, sender: asyncio.Task[None]) -> None:
+        self._sender = None
+        self.wake()
+
+    async def send_all(self) -> None:
+        """Send what is waiting, unless another task is at it."""
+        if self._is_sending:
+            return
+        self._is_sending = True
         try:
             while self.waiting:
                 adapter, group, message = self.waiting.popleft()
@@ -51,7 +62,9 @@ class _Handover:
                 except Exception:
                     logger.exception("A push could not be handed to the channel layer.")
         finally:
-            self._sender = None
+            self._is_sending = False
+            if self.waiting:  # The caller was cancelled.
+                self.wake()
 
 
 #: The loops that serve sockets.
@@ -81,6 +94,11 @@ def stop_serving(loop: asyncio.AbstractEventLoop) -> None:
     _serving.pop(loop, None)
 
 
+def is_remote() -> bool:
+    """Whether the layer in use reaches other processes."""
+    return adapter_for(get_layer()).is_remote
+
+
 def send(group: str, message: Message) -> None:
     """Send ``message`` to ``group`` from a thread without a running event loop."""
     adapter = adapter_for(get_layer())
@@ -93,14 +111,31 @@ def send(group: str, message: Message) -> None:
 async def asend(group: str, message: Message) -> None:
     """Send ``message`` to ``group`` from the running event loop."""
     adapter = adapter_for(get_layer())
-    if not adapter.is_remote and asyncio.get_running_loop() not in _serving:
-        _hand_over(adapter, group, message)
+    if not adapter.is_remote:
+        _hand_over(adapter, group, message, asyncio.get_running_loop())
+        await send_handed_over()
         return
     try:
         await _send_despite_silence(adapter, group, message)
     except BackendError:
         outage.suspect()
         raise
+
+
+def hand_over(
+    group: str, message: Message, running_loop: asyncio.AbstractEventLoop | None = None
+) -> None:
+    """Send ``message`` through an in-memory layer, in the order of the calls, from any thread.
+
+    In a ``running_loop``, which may serve sockets itself, :func:`send_handed_over` must follow.
+    """
+    _hand_over(adapter_for(get_layer()), group, message, running_loop)
+
+
+async def send_handed_over() -> None:
+    """Send what was handed over to the running event loop."""
+    if (handover := _serving.get(asyncio.get_running_loop())) is not None:
+        await handover.send_all()
 
 
 def _send_outside(adapter: LayerAdapter, group: str, message: Message) -> None:
@@ -144,7 +179,15 @@ async def _send_despite_silence(adapter: LayerAdapter, group: str, message: Mess
         await adapter.group_send(group, message)
 
 
-def _hand_over(adapter: LayerAdapter, group: str, message: Message) -> None:
+def _hand_over(
+    adapter: LayerAdapter,
+    group: str,
+    message: Message,
+    running_loop: asyncio.AbstractEventLoop | None = None,
+) -> None:
+    if running_loop is not None and (handover := _serving.get(running_loop)) is not None:
+        handover.waiting.append((adapter, group, message))
+        return
     for loop, handover in list(_serving.items()):
         handover.waiting.append((adapter, group, message))
         try:

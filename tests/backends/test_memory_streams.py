@@ -1,14 +1,18 @@
 import asyncio
+import os
 
 import pytest
+from asgiref.sync import sync_to_async
 from channels.layers import channel_layers
 
 from pm_realtime.backends.memory_streams import BYTES_PER_STREAM, MemoryStreams
 from pm_realtime.backends.streams import MAX_SEQUENCE, Page, Position, Publication
+from pm_realtime.exceptions import OutageError
 from pm_realtime.layer import get_layer
 from pm_realtime.layer.sending import start_serving, stop_serving
 from tests.contracts.streams import (
     GROUP,
+    LONG_AGO,
     StreamsContract,
     message,
     publish_all,
@@ -103,6 +107,86 @@ class TestMemoryStreams(StreamsContract):
             await streams.publish(message("x", key=str(number), size=0))
         assert (await streams.publish(message("x", key="99"))).is_repeated
         assert not (await streams.publish(message("x", key="0", size=0))).is_repeated
+
+    async def test_all_publishers_hand_over_in_the_order_of_the_stream(self, streams, received):
+        """Threads, tasks of the loop that serves sockets, and another loop."""
+
+        async def in_tasks(name):
+            for number in range(50):
+                await streams.publish(message(f"{name} {number}"))
+                await asyncio.sleep(0)
+
+        def in_thread(name):
+            for number in range(50):
+                streams.publish_from_thread(message(f"{name} {number}"))
+
+        await asyncio.gather(
+            *(asyncio.to_thread(in_thread, f"thread {n}") for n in range(3)),
+            asyncio.to_thread(lambda: asyncio.run(in_tasks("other loop"))),
+            *(in_tasks(f"task {n}") for n in range(3)),
+        )
+        cursors = [(await received())["cursor"] for _ in range(350)]
+        assert cursors == sorted(set(cursors))
+
+    async def test_task_that_is_cancelled_leaves_what_waits_to_another(self, streams, received):
+        """A layer of the site may wait."""
+        going_on, group_send = asyncio.Event(), get_layer().group_send
+
+        async def wait_and_send(group, message):
+            await going_on.wait()
+            await group_send(group, message)
+
+        get_layer().group_send = wait_and_send
+        first = asyncio.create_task(streams.publish(message("lost")))
+        await asyncio.sleep(0)
+        await streams.publish(message("a"))
+        await asyncio.to_thread(streams.publish_from_thread, message("b"))
+        first.cancel()
+        going_on.set()
+        assert [(await received())["text"] for _ in range(2)] == ["a", "b"]
+
+    def test_forked_child_has_streams_of_its_own(self, streams):
+        streams.publish_from_thread(message("of the parent"))
+        with streams._lock:  # As if another thread held it.
+            child = os.fork()
+            if child == 0:
+                try:
+                    (read,) = asyncio.run(read_all(streams, LONG_AGO))[:1]
+                    streams.publish_from_thread(message("of the child"))
+                    os._exit(read != [])
+                finally:
+                    os._exit(2)
+        assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize("options", [{}, {"is_only_process": True}])
+async def test_nothing_is_kept_behind_a_layer_of_several_processes(far, options):
+    """Each process would have cursors of its own. Keys are remembered for what arrived."""
+    streams = MemoryStreams(**options)
+    is_kept = bool(options)
+    assert streams.keeps_messages == is_kept
+    birth = await top_of(streams)
+    receipts = [
+        await streams.publish(message("a")),
+        await asyncio.to_thread(streams.publish_from_thread, message("b", key="k")),
+        await streams.publish(message("b", key="k")),
+    ]
+    assert [receipt.cursor is not None for receipt in receipts] == [is_kept] * 3
+    assert [receipt.is_repeated for receipt in receipts] == [False, False, True]
+    assert ["cursor" in sent for _, sent in far.sent] == [is_kept] * 2
+    assert await read_all(streams, birth) == (["a", "b"] if is_kept else [], True)
+
+
+async def test_key_of_a_message_that_could_not_be_sent_is_free(far):
+    streams = MemoryStreams()
+    far.is_away = True
+    for publish in (streams.publish, sync_to_async(streams.publish_from_thread)):
+        with pytest.raises(OutageError):
+            await publish(message("a", key="k"))
+    far.is_away = False
+    receipts = [await streams.publish(message("a", key="k")) for _ in range(2)]
+    assert [receipt.is_repeated for receipt in receipts] == [False, True]
+    assert len(far.sent) == 1
 
 
 @pytest.mark.parametrize(
