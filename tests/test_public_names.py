@@ -165,7 +165,7 @@ def test_signals_are_signals_of_django():
 def test_types_of_messages_and_subprotocols_are_those_of_the_wire():
     assert [str(each) for each in protocol.MessageType] == [
         *("ping", "pong", "connected", "subscribe", "subscribed", "unsubscribe", "unsubscribed"),
-        *("message", "notification", "broadcast", "error"),
+        *("message", "notification", "broadcast", "error", "ack", "gap"),
     ]
     assert (protocol.SUBPROTOCOL, protocol.BATCH_SUBPROTOCOL) == (
         "pm-realtime.v1",

@@ -15,6 +15,8 @@ export const MessageType = Object.freeze({
   NOTIFICATION: "notification",
   BROADCAST: "broadcast",
   ERROR: "error",
+  ACK: "ack",
+  GAP: "gap",
 });
 
 export const ErrorCode = Object.freeze({

@@ -25,6 +25,10 @@ class MessageType(StrEnum):
     NOTIFICATION = "notification"
     BROADCAST = "broadcast"
     ERROR = "error"
+    #: The command was carried out before, under the same id and with the same content.
+    ACK = "ack"
+    #: Something of a stream was lost.
+    GAP = "gap"
 
 
 #: Types that a site does not push: those of the protocol, and those for which the client's own
@@ -35,7 +39,7 @@ RESERVED_TYPES: Final = frozenset(
             set(MessageType)
             - {MessageType.MESSAGE, MessageType.NOTIFICATION, MessageType.BROADCAST}
         ),
-        *("ack", "gap", "presence", "result", "*"),
+        *("presence", "result", "*"),
     }
 )
 

@@ -18,6 +18,8 @@ export declare const MessageType: {
   readonly NOTIFICATION: "notification";
   readonly BROADCAST: "broadcast";
   readonly ERROR: "error";
+  readonly ACK: "ack";
+  readonly GAP: "gap";
 };
 export type MessageType = (typeof MessageType)[keyof typeof MessageType];
 
