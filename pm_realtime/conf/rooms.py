@@ -47,7 +47,7 @@ class Room(NamedTuple):
 
 
 class Retention(NamedTuple):
-    """What a stream keeps: its last ``size`` messages, for ``ttl_seconds``. 0: it keeps nothing."""
+    """A stream keeps its last ``size`` messages, for ``ttl_seconds``. 0: it keeps nothing."""
 
     size: int
     ttl_seconds: float
@@ -108,15 +108,20 @@ def room_of(name: str) -> Room | None:
 
 
 def retention() -> Retention:
-    """What the streams of users, roles and everyone keep, and by default those of rooms."""
+    """The retention of the streams of users, roles and everyone, and the default for rooms."""
     period = conf.RECOVERY_PERIOD
     return Retention(conf.RECOVERY_SIZE if period else 0, period)
 
 
 def retention_of_room(name: str) -> Retention:
-    """What the stream of the room ``name`` keeps. Raises ``ImproperlyConfigured``."""
+    """The retention of the room ``name``. Raises ``ImproperlyConfigured``."""
+    return retention_of(room_of(name))
+
+
+def retention_of(room: Room | None) -> Retention:
+    """The retention of ``room``, the result of :func:`room_of`."""
     size, ttl_seconds = retention()
-    if (room := room_of(name)) is not None:
+    if room is not None:
         options = room.options
         if options.history_ttl is not None:
             # A room may keep messages although the settings keep none.

@@ -10,7 +10,7 @@ from typing import Any
 from pm_realtime import layer
 from pm_realtime.layer import ControlMessage, Refresh
 from pm_realtime.protocol import CloseCode
-from pm_realtime.push.outgoing import Outgoing, asend, send_from_signal
+from pm_realtime.push.outgoing import Direct, Outgoing, asend, send_from_signal
 from pm_realtime.push.targets import connection_group, room_name, user_key
 from pm_realtime.push.twins import sending_twins
 from pm_realtime.texts import shown_text
@@ -48,12 +48,13 @@ def _to_every_process(
     # A retried refresh waits for no change: its change is committed by then.
     later = Refresh() if isinstance(message, Refresh) else message
     retry = layer.control_message(group, later, target=target)
-    return Outgoing(group, first, None, on_commit, fail_silently, retry)
+    return Outgoing(Direct(group, first), None, on_commit, fail_silently, Direct(group, retry))
 
 
 def _to_members(group: str, message: ControlMessage, fail_silently: bool | None) -> Outgoing[None]:
     """``message`` for the present members of ``group``, sent at once and only once."""
-    return Outgoing(group, layer.control_message(group, message), None, False, fail_silently)
+    direct = Direct(group, layer.control_message(group, message))
+    return Outgoing(direct, None, False, fail_silently)
 
 
 async def aevict(connection_id: str, close: layer.Close) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from asgiref.sync import sync_to_async
 
 from pm_realtime import layer
+from pm_realtime.backends import StreamMessage, get_streams
 from pm_realtime.concurrency import is_loop_of_a_caller, may_have_waiting_caller
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError, OutageError
@@ -21,19 +22,25 @@ logger = logging.getLogger("pm_realtime.push")
 R = TypeVar("R")
 
 
+class Direct(NamedTuple):
+    """A message for a group that has no stream."""
+
+    group: str
+    message: layer.Message
+
+
 class Outgoing(NamedTuple, Generic[R]):
-    """A message for a group of the channel layer, and the ``result`` for its sender.
+    """A message for a group, through its stream if it has one, and the ``result`` for its sender.
 
     ``fail_silently`` says whether its sender learns of an outage; None: as ``FAIL_SILENTLY`` says.
     ``retry`` is the message that is sent later if Redis does not take this one.
     """
 
-    group: str
-    message: layer.Message
+    message: StreamMessage | Direct
     result: R
     on_commit: bool
     fail_silently: bool | None = None
-    retry: layer.Message | None = None
+    retry: Direct | None = None
 
 
 _SendWith = Callable[[Outgoing[Any]], None]
@@ -76,14 +83,22 @@ def send_from_signal(
 
 def _send_now(outgoing: Outgoing[Any]) -> None:
     try:
-        layer.send(outgoing.group, outgoing.message)
+        message = outgoing.message
+        if isinstance(message, StreamMessage):
+            get_streams().publish_from_thread(message)
+        else:
+            layer.send(message.group, message.message)
     except BackendError as error:
         _note_failure(outgoing, error)
 
 
 async def _asend_now(outgoing: Outgoing[Any]) -> None:
     try:
-        await layer.asend(outgoing.group, outgoing.message)
+        message = outgoing.message
+        if isinstance(message, StreamMessage):
+            await get_streams().publish(message)
+        else:
+            await layer.asend(message.group, message.message)
     except BackendError as error:
         _note_failure(outgoing, error)
 
@@ -91,7 +106,7 @@ async def _asend_now(outgoing: Outgoing[Any]) -> None:
 def _note_failure(outgoing: Outgoing[Any], error: BackendError) -> None:
     """Queue the message again, if it is one for that, and raise ``error`` unless it is silenced."""
     if isinstance(error, OutageError) and outgoing.retry is not None:
-        retry_queue.add(outgoing.retry)
+        retry_queue.add(outgoing.retry.message)
     is_silent = outgoing.fail_silently
     if not (conf.FAIL_SILENTLY if is_silent is None else is_silent):
         raise error

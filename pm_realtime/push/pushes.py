@@ -8,14 +8,17 @@ process delivers it to its members.
 import logging
 from typing import Any
 
+from pm_realtime.backends import StreamMessage
+from pm_realtime.conf import Retention, conf, retention
 from pm_realtime.layer import authenticated_group, push_message, role_group, room_group, user_group
 from pm_realtime.protocol import RESERVED_TYPES, Envelope, encode, make_envelope
-from pm_realtime.push.outgoing import Outgoing
+from pm_realtime.push.outgoing import Direct, Outgoing
 from pm_realtime.push.targets import (
     connection_group,
     connection_name,
+    key_text,
     role_name,
-    room_name,
+    room_and_retention,
     user_key,
 )
 from pm_realtime.push.twins import sending_twins
@@ -23,25 +26,44 @@ from pm_realtime.push.twins import sending_twins
 logger = logging.getLogger("pm_realtime.push")
 
 
-def _push(
+def _publish(
     group: str,
     envelope: Envelope,
+    retention: Retention,
+    *,
     exclude: str | None,
+    idempotency_key: str | None,
     on_commit: bool,
     fail_silently: bool | None,
 ) -> Outgoing[Envelope]:
-    if envelope.type in RESERVED_TYPES or envelope.type[0] == ":":
+    """``envelope`` as a message for the stream of ``group``."""
+    _check_type(envelope.type)
+    if exclude is not None:
+        exclude = connection_name(exclude) if exclude != "" else None
+    message = StreamMessage(
+        group,
+        encode(envelope),
+        exclude,
+        *retention,
+        key_text(idempotency_key),
+        conf.IDEMPOTENCY_PERIOD,
+    )
+    _log(envelope, group)
+    return Outgoing(message, envelope, on_commit, fail_silently)
+
+
+def _check_type(type: str) -> None:
+    if type in RESERVED_TYPES or type[0] == ":":
         raise ValueError(
-            f"expected a type of your own, got {envelope.type!r}: this name, and those that begin "
+            f"expected a type of your own, got {type!r}: this name, and those that begin "
             "with a colon, belong to the protocol and its clients. Choose another one"
         )
-    if exclude is not None and exclude != "":
-        exclude = connection_name(exclude)
-    message = push_message(group, encode(envelope), exclude)
+
+
+def _log(envelope: Envelope, group: str) -> None:
     if logger.isEnabledFor(logging.DEBUG):
         fields = {"type": envelope.type, "group": group}
         logger.debug("Pushes %(type)r to %(group)s.", fields, extra=fields)
-    return Outgoing(group, message, envelope, on_commit, fail_silently)
 
 
 def _send_to_user(
@@ -51,6 +73,7 @@ def _send_to_user(
     *,
     id: str | None = None,
     exclude: str | None = None,
+    idempotency_key: str | None = None,
     on_commit: bool = True,
     fail_silently: bool | None = None,
 ) -> Outgoing[Envelope]:
@@ -60,15 +83,27 @@ def _send_to_user(
     ``exclude`` is the id of a connection that gets nothing. Inside ``transaction.atomic()`` the
     push waits for the commit, and a rollback drops it; ``on_commit=False`` sends at once.
 
-    Returns the envelope. Raises ``ValueError`` for a value that cannot be a user or for a ``type``
-    of the protocol, ``PayloadError`` for a payload that is not JSON, ``TransactionManagementError``
-    after ``set_autocommit(False)`` unless ``on_commit`` is False, and (the sync function)
-    ``SynchronousOnlyOperation`` in a running event loop. If Redis is away, a push that is sent at
-    once raises ``BackendError``, unless ``fail_silently`` is True; ``None`` stands for the setting
-    ``FAIL_SILENTLY``. After a commit nothing is raised.
+    ``idempotency_key`` is a text of at most 200 characters. A push to the same target under the
+    same key is sent once within ``IDEMPOTENCY_PERIOD`` seconds; a repeated call returns as the
+    first one did.
+
+    Returns the envelope. Raises ``ValueError`` for a value that cannot be a user or a key or for a
+    ``type`` of the protocol, ``PayloadError`` for a payload that is not JSON,
+    ``TransactionManagementError`` after ``set_autocommit(False)`` unless ``on_commit`` is False,
+    and (the sync function) ``SynchronousOnlyOperation`` in a running event loop. If Redis is away,
+    a push that is sent at once raises ``BackendError``, unless ``fail_silently`` is True; ``None``
+    stands for the setting ``FAIL_SILENTLY``. Such a push may have been sent all the same: repeat it
+    under its key. After a commit nothing is raised.
     """
-    envelope = make_envelope(type, payload, id=id)
-    return _push(user_group(user_key(user)), envelope, exclude, on_commit, fail_silently)
+    return _publish(
+        user_group(user_key(user)),
+        make_envelope(type, payload, id=id, to="user"),
+        retention(),
+        exclude=exclude,
+        idempotency_key=idempotency_key,
+        on_commit=on_commit,
+        fail_silently=fail_silently,
+    )
 
 
 def _send_to_room(
@@ -78,13 +113,21 @@ def _send_to_room(
     *,
     id: str | None = None,
     exclude: str | None = None,
+    idempotency_key: str | None = None,
     on_commit: bool = True,
     fail_silently: bool | None = None,
 ) -> Outgoing[Envelope]:
     """Push to every subscriber of ``room``; otherwise as :func:`send_to_user`."""
-    name = room_name(room)
-    envelope = make_envelope(type, payload, id=id, room=name)
-    return _push(room_group(name), envelope, exclude, on_commit, fail_silently)
+    name, kept = room_and_retention(room)
+    return _publish(
+        room_group(name),
+        make_envelope(type, payload, id=id, room=name),
+        kept,
+        exclude=exclude,
+        idempotency_key=idempotency_key,
+        on_commit=on_commit,
+        fail_silently=fail_silently,
+    )
 
 
 def _send_to_role(
@@ -94,13 +137,21 @@ def _send_to_role(
     *,
     id: str | None = None,
     exclude: str | None = None,
+    idempotency_key: str | None = None,
     on_commit: bool = True,
     fail_silently: bool | None = None,
 ) -> Outgoing[Envelope]:
     """Push to every connection of ``role`` and of each higher role; as :func:`send_to_user`."""
     name = role_name(role)
-    envelope = make_envelope(type, payload, id=id)
-    return _push(role_group(name), envelope, exclude, on_commit, fail_silently)
+    return _publish(
+        role_group(name),
+        make_envelope(type, payload, id=id, to=f"role:{name}"),
+        retention(),
+        exclude=exclude,
+        idempotency_key=idempotency_key,
+        on_commit=on_commit,
+        fail_silently=fail_silently,
+    )
 
 
 def _broadcast(
@@ -109,12 +160,20 @@ def _broadcast(
     *,
     id: str | None = None,
     exclude: str | None = None,
+    idempotency_key: str | None = None,
     on_commit: bool = True,
     fail_silently: bool | None = None,
 ) -> Outgoing[Envelope]:
     """Push to every connection of every logged-in user; otherwise as :func:`send_to_user`."""
-    envelope = make_envelope(type, payload, id=id)
-    return _push(authenticated_group(), envelope, exclude, on_commit, fail_silently)
+    return _publish(
+        authenticated_group(),
+        make_envelope(type, payload, id=id, to="all"),
+        retention(),
+        exclude=exclude,
+        idempotency_key=idempotency_key,
+        on_commit=on_commit,
+        fail_silently=fail_silently,
+    )
 
 
 def _send_to_connection(
@@ -126,9 +185,16 @@ def _send_to_connection(
     on_commit: bool = True,
     fail_silently: bool | None = None,
 ) -> Outgoing[Envelope]:
-    """Push to one connection, by the ``connectionId`` of its first frame."""
+    """Push to one connection, by the ``connectionId`` of its first frame.
+
+    A connection has no stream: a push is lost if the connection breaks before it arrives.
+    """
     envelope = make_envelope(type, payload, id=id)
-    return _push(connection_group(connection_id), envelope, None, on_commit, fail_silently)
+    _check_type(envelope.type)
+    group = connection_group(connection_id)
+    _log(envelope, group)
+    message = Direct(group, push_message(group, encode(envelope), None))
+    return Outgoing(message, envelope, on_commit, fail_silently)
 
 
 send_to_user, asend_to_user = sending_twins(_send_to_user)

@@ -2,7 +2,7 @@
 
 from inspect import iscoroutine
 from operator import index
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
@@ -10,10 +10,13 @@ from django.db.models import Model
 
 from pm_realtime import layer
 from pm_realtime.accounts import user_model
-from pm_realtime.conf import conf, missed_route
+from pm_realtime.conf import Retention, conf, missed_route, retention_of, room_of
 from pm_realtime.exceptions import CommandError
 from pm_realtime.protocol import check_room
 from pm_realtime.texts import plain_text
+
+#: The length of an idempotency key.
+MAX_KEY_LENGTH: Final = 200
 
 
 def user_key(user: Any) -> str:
@@ -71,16 +74,21 @@ def _described(value: Any) -> str:
 
 def room_name(room: object) -> str:
     """``room`` as plain text, if connections can be in such a room. Raises ``ValueError``."""
+    return room_and_retention(room)[0]
+
+
+def room_and_retention(room: object) -> tuple[str, Retention]:
+    """As :func:`room_name`, with the retention of the room."""
     try:
         name = check_room(plain_text(room))
     except CommandError as error:
         raise ValueError(f"{error.message} Got {room!r}.") from None
-    if (route := missed_route(name)) is not None:
+    if (found := room_of(name)) is None and (route := missed_route(name)) is not None:
         raise ValueError(
             f"Expected the name of a room, got {name!r}: it begins like {route!r} in ROOMS but "
             "does not fit it, so nobody may be in it. Correct the name, or list it in ROOMS."
         )
-    return name
+    return name, retention_of(found)
 
 
 def role_name(role: object) -> str:
@@ -102,3 +110,23 @@ def connection_name(connection_id: object) -> str:
 def connection_group(connection_id: object) -> str:
     """The group of one connection. Raises ``ValueError`` if ``connection_id`` is no text."""
     return layer.connection_group(connection_name(connection_id))
+
+
+def key_text(idempotency_key: object) -> str | None:
+    """``idempotency_key`` as plain text, or None. Raises ``ValueError``."""
+    if idempotency_key is None:
+        return None
+    key = plain_text(idempotency_key)
+    if not key or len(key) > MAX_KEY_LENGTH or not _is_utf8(key):
+        raise ValueError(
+            f"expected an idempotency_key of 1 to {MAX_KEY_LENGTH} characters as text, or None, "
+            f"got {idempotency_key!r}"
+        )
+    return key
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        return bool(text.isascii() or text.encode())
+    except UnicodeEncodeError:
+        return False

@@ -17,7 +17,7 @@ from pm_realtime.layer import (
     room_group,
 )
 from pm_realtime.push import arefresh_room, refresh_after_commit, refresh_room, send_control
-from pm_realtime.push.outgoing import Outgoing, asend, send
+from pm_realtime.push.outgoing import Direct, Outgoing, asend, send
 from tests.site.models import Note
 from tests.support.helpers import errors_of, eventually
 
@@ -87,7 +87,7 @@ def test_no_callback_waits_for_the_commit_if_no_socket_can_be_reached(
 
 async def test_failure_to_send_at_once_raises(far):
     far.is_away = True
-    message = Outgoing("g", {"type": "test"}, "result", on_commit=True)
+    message = Outgoing(Direct("g", {"type": "test"}), "result", on_commit=True)
     with pytest.raises(OutageError):
         await in_thread(lambda: send(message))
     with pytest.raises(OutageError):
@@ -100,13 +100,13 @@ async def test_failure_to_send_after_the_commit_is_counted_and_does_not_raise(fa
         with transaction.atomic():
             Note.objects.create(text="saved")
             for _ in range(3):
-                send(Outgoing("g", {"type": "test"}, None, on_commit=True))
+                send(Outgoing(Direct("g", {"type": "test"}), None, on_commit=True))
             far.is_away = True
 
     await in_thread(save)
     far.is_away = False
     assert await Note.objects.acount() == 1
-    await in_thread(lambda: send(Outgoing("g", {"type": "test"}, None, True)))
+    await in_thread(lambda: send(Outgoing(Direct("g", {"type": "test"}), None, True)))
     assert caplog.messages[-1].endswith("Pushes that could not be sent: 3.")
 
 

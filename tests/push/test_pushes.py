@@ -1,6 +1,7 @@
 """Pushes from server code: the connections that they reach and their arguments."""
 
 import asyncio
+import json
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,10 +9,21 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
+from django.db import transaction
 
 import pm_realtime
-from pm_realtime.exceptions import PayloadError
+from pm_realtime.backends import get_streams
+from pm_realtime.exceptions import OutageError, PayloadError
+from pm_realtime.layer import (
+    authenticated_group,
+    connection_group,
+    role_group,
+    room_group,
+    user_group,
+)
+from pm_realtime.layer.sending import forget as forget_refusals
 from pm_realtime.protocol import Envelope
+from tests.contracts.streams import LONG_AGO
 from tests.site.models import Note
 from tests.support.helpers import Connection, assert_envelope
 
@@ -81,9 +93,9 @@ async def test_exclude_leaves_one_connection_out(helpers, crowd, users):
 @pytest.mark.parametrize(
     ("name", "target", "more"),
     [
-        ("send_to_user", "user", {}),
-        ("send_to_role", "role", {}),
-        ("broadcast", None, {}),
+        ("send_to_user", "user", {"to": "user"}),
+        ("send_to_role", "role", {"to": "role:user"}),
+        ("broadcast", None, {"to": "all"}),
         ("send_to_connection", "connection", {}),
         ("send_to_room", "room", {"room": "lobby"}),
     ],
@@ -110,14 +122,15 @@ async def test_helper_returns_the_envelope_that_arrives(helpers, user, name, tar
         )
         assert isinstance(sent, Envelope)
         assert (sent.type, sent.payload, sent.id) == ("note", payload, "mine")
-        assert (sent.timestamp, sent.room) == (received["timestamp"], more.get("room"))
+        assert sent.timestamp == received["timestamp"]
+        assert (sent.room, sent.to) == (more.get("room"), more.get("to"))
 
 
 async def test_push_without_payload_and_id_has_neither(helpers, user):
     async with Connection(user=user) as connection:
         await helpers.send_to_user(user, "bare")
         (received,) = await connection.so_far()
-        assert_envelope(received, type="bare")
+        assert_envelope(received, type="bare", to="user")
 
 
 async def test_push_without_recipients_is_not_an_error(helpers, user):
@@ -289,3 +302,139 @@ async def test_empty_exclude_excludes_nobody(user):
     async with Connection(user=user) as connection:
         await pm_realtime.abroadcast("hello", exclude="")
         await connection.assert_push("hello")
+
+
+# Streams
+
+
+@pytest.fixture
+def stream_of(memory_layer):
+    """Reads the stream of a group: the types and the excluded connections."""
+
+    async def read(group):
+        page = await get_streams().read(group, LONG_AGO, 60)
+        found = page.publications
+        return [json.loads(each.text)["type"] for each in found], [e.exclude for e in found]
+
+    return read
+
+
+async def test_pushes_are_kept_in_the_stream_of_their_target(helpers, user, stream_of):
+    async with Connection(user=user) as connection:
+        await helpers.send_to_user(user, "a", exclude="me")
+        await helpers.send_to_room("lobby", "b")
+        await helpers.send_to_role("editor", "c")
+        await helpers.broadcast("d", exclude="")
+        await helpers.send_to_connection(connection.connection_id, "e")
+    assert await stream_of(user_group(str(user.pk))) == (["a"], ["me"])
+    assert await stream_of(room_group("lobby")) == (["b"], [None])
+    assert await stream_of(role_group("editor")) == (["c"], [None])
+    assert await stream_of(authenticated_group()) == (["d"], [None])
+    assert await stream_of(connection_group(connection.connection_id)) == ([], [])
+
+
+async def test_room_keeps_as_much_as_its_options_say(helpers, configure, stream_of):
+    configure(ROOMS={"two": {"history": 2}, "log:<int:pk>": {"history": 3}, "none": {"history": 0}})
+    async with Connection():
+        for room in ("two", "log:1", "none", "other"):
+            for type in "abcd":
+                await helpers.send_to_room(room, type)
+    kept = [await stream_of(room_group(room)) for room in ("two", "log:1", "none", "other")]
+    assert ["".join(types) for types, _ in kept] == ["cd", "bcd", "", "abcd"]
+
+
+async def test_nothing_is_kept_without_a_recovery_period(helpers, configure, user, stream_of):
+    configure(RECOVERY_PERIOD=0)
+    async with Connection(user=user) as connection:
+        await helpers.send_to_user(user, "a")
+        assert await connection.types_so_far() == ["a"]
+    assert await stream_of(user_group(str(user.pk))) == ([], [])
+
+
+# Idempotency keys
+
+
+async def test_push_under_a_repeated_key_arrives_once(helpers, user):
+    targets = [("send_to_user", user), ("send_to_room", "lobby"), ("send_to_role", "user")]
+    async with Connection(user=user) as connection:
+        await connection.subscribe("lobby")
+        for name, *target in (*targets, ("broadcast",)):
+            push = getattr(helpers, name)
+            for payload in (1, 2):
+                sent = await push(*target, "paid", payload, idempotency_key="order 7")
+                assert (sent.type, sent.payload) == ("paid", payload)
+            await push(*target, "paid", 3, idempotency_key="order 8")
+            await push(*target, "paid", 4)
+        received = [envelope["payload"] for envelope in await connection.so_far()]
+        assert received == [1, 3, 4] * 4
+
+
+async def test_key_belongs_to_its_target(helpers, configure):
+    configure(DEFAULT_ROOM={"public": True}, ROOMS={"b": {"public": True, "history": 0}})
+    async with Connection() as connection:
+        for room in "ab":
+            await connection.subscribe(room)
+        for room in "abab":
+            await helpers.send_to_room(room, "hello", idempotency_key="k")
+        assert [envelope["room"] for envelope in await connection.so_far()] == ["a", "b"]
+
+
+async def test_key_is_forgotten_after_the_period(helpers, user, configure):
+    configure(IDEMPOTENCY_PERIOD=0.001)
+    async with Connection(user=user) as connection:
+        for _ in range(2):
+            await helpers.send_to_user(user, "hello", idempotency_key="k")
+            await asyncio.sleep(0.01)
+        assert await connection.types_so_far() == ["hello", "hello"]
+
+
+async def test_push_under_a_key_waits_for_the_commit(user):
+    def buy(*, fails):
+        with transaction.atomic():
+            for _ in range(2):
+                pm_realtime.send_to_user(user, "paid", idempotency_key="k")
+            transaction.set_rollback(fails)
+
+    async with Connection(user=user) as connection:
+        await sync_to_async(buy)(fails=True)
+        assert await connection.so_far() == []
+        await sync_to_async(buy)(fails=False)
+        await sync_to_async(buy)(fails=False)
+        assert await connection.types_so_far() == ["paid"]
+
+
+async def test_push_that_raised_is_sent_when_it_is_repeated_under_its_key(helpers, far):
+    far.is_away = True
+    with pytest.raises(OutageError):
+        await helpers.broadcast("hello", idempotency_key="k")
+    await helpers.broadcast("hello", idempotency_key="k", fail_silently=True)
+    far.is_away = False
+    forget_refusals()
+    for _ in range(2):
+        await helpers.broadcast("hello", idempotency_key="k")
+    assert len(far.sent) == 1
+
+
+class Text(str):
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("key", ["k" * 200, "é" * 200, "a b\n", "\x00", Text("k")])
+async def test_texts_are_keys(helpers, user, key):
+    async with Connection(user=user) as connection:
+        for _ in range(2):
+            await helpers.send_to_user(user, "hello", idempotency_key=key)
+        assert await connection.types_so_far() == ["hello"]
+
+
+@pytest.mark.parametrize("key", ["", "k" * 201, "\ud800", 7, True, b"k", ["k"], uuid.UUID(int=7)])
+async def test_invalid_key_is_a_value_error(helpers, user, key):
+    async with Connection(user=user) as connection:
+        for call in (
+            lambda: helpers.send_to_user(user, "hello", idempotency_key=key),
+            lambda: helpers.send_to_room("lobby", "hello", idempotency_key=key),
+            lambda: helpers.broadcast("hello", idempotency_key=key, fail_silently=True),
+        ):
+            with pytest.raises(ValueError, match="expected an idempotency_key of 1 to 200 char"):
+                await call()
+        assert await connection.so_far() == []

@@ -44,7 +44,7 @@ def test_helper_and_twin_have_name_signature_and_docstring(name):
     assert helper.__doc__ == twin.__doc__
 
 
-PUSH = "*, id=None, exclude=None, on_commit=True, fail_silently=None"
+PUSH = "*, id=None, exclude=None, idempotency_key=None, on_commit=True, fail_silently=None"
 CLOSE = "code=4503, reason='', on_commit=True, fail_silently=None"
 
 

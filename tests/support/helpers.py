@@ -10,6 +10,7 @@ from typing import Any
 from channels.layers import InMemoryChannelLayer
 
 from pm_realtime import send_to_connection
+from pm_realtime.backends.streams import CURSOR_LENGTH
 from pm_realtime.layer import get_layer
 from pm_realtime.testing import RealtimeCommunicator, session_cookie
 from tests.support import redis_layer
@@ -116,7 +117,10 @@ async def eventually(
 
 
 def assert_envelope(envelope: dict[str, Any], **expected: Any) -> None:
-    """``envelope`` has exactly these fields and a present timestamp."""
+    """``envelope`` has exactly these fields, a present timestamp and perhaps a cursor."""
+    envelope = dict(envelope)
+    if "cursor" not in expected and "cursor" in envelope:
+        assert len(envelope.pop("cursor")) == CURSOR_LENGTH
     timestamp = envelope["timestamp"]
     assert type(timestamp) is int
     assert abs(timestamp - time.time() * 1000) < EVENT_TIMEOUT_SECONDS * 1000
