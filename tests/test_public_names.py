@@ -24,8 +24,15 @@ from pm_realtime.routing import websocket_urlpatterns
 from pm_realtime.testing import RealtimeCommunicator
 
 SYNC_HELPERS = (
-    *("broadcast", "disconnect_connection", "disconnect_user", "get_connection", "get_stats"),
-    *("get_user_connections", "is_online", "refresh_room", "refresh_user", "send_to_connection"),
+    *("broadcast", "disconnect_connection", "disconnect_user", "get_connection", "get_cursor"),
+    *(
+        "get_stats",
+        "get_user_connections",
+        "is_online",
+        "refresh_room",
+        "refresh_user",
+        "send_to_connection",
+    ),
     *("send_to_role", "send_to_room", "send_to_user", "subscribe", "unsubscribe"),
 )
 MODULES = {
@@ -119,7 +126,9 @@ def signature_of(function, skip_self=False):
 
 def test_package_exports_the_helpers_and_their_twins():
     twins = [f"a{name}" for name in SYNC_HELPERS]
-    assert sorted(pm_realtime.__all__) == sorted(["__version__", *SYNC_HELPERS, *twins])
+    assert sorted(pm_realtime.__all__) == sorted(
+        ["__version__", "realtime_room", *SYNC_HELPERS, *twins]
+    )
     assert all(hasattr(pm_realtime, name) for name in pm_realtime.__all__)
 
 

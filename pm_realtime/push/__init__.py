@@ -12,8 +12,8 @@ from pm_realtime.push.pushes import (
     send_to_connection, send_to_role, send_to_room, send_to_user,
 )
 from pm_realtime.push.queries import (
-    aget_connection, aget_stats, aget_user_connections, ais_online, get_connection, get_stats,
-    get_user_connections, is_online,
+    aget_connection, aget_cursor, aget_stats, aget_user_connections, ais_online, get_connection,
+    get_cursor, get_stats, get_user_connections, is_online,
 )
 from pm_realtime.push.targets import user_key
 # fmt: on

@@ -1,4 +1,6 @@
-"""``{% realtime_client %}``: the browser client in a template, configured by the settings."""
+"""``{% realtime_client %}``, the browser client as the settings configure it, and the position of
+a room in a page, ``{% realtime_room %}``.
+"""
 
 import json
 from typing import Any, Final
@@ -11,6 +13,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from pm_realtime.conf import as_javascript, conf, describe_fault
+from pm_realtime.pages import cursor_of_page
+from pm_realtime.texts import plain_text
 
 MODULE: Final = "pm_realtime/client.js"
 #: Loaded by that module for the option ``shared``.
@@ -50,6 +54,23 @@ def realtime_client(context: Context, nonce: object = None, **options: Any) -> S
         of_page,
         shared,
         json.dumps(given),
+    )
+
+
+@register.simple_tag(takes_context=True)
+def realtime_room(context: Context, room: Any) -> SafeString:
+    """Render the name of ``room`` and its position, at which ``subscribe(room)`` begins.
+
+    The position is that of the decorator ``@realtime_room`` on the view. Without it, it is the one
+    at the time of this tag, so the tag must stand above all that makes queries for the room. The
+    element is a data block: no script, and nothing that a Content-Security-Policy forbids. Raises
+    ``ValueError`` if ``room`` is no name of a room.
+    """
+    cursor = cursor_of_page(context.get("request"), room)
+    return format_html(
+        '<script type="application/json" data-pm-room="{}" data-pm-cursor="{}"></script>',
+        plain_text(room),
+        cursor or "",
     )
 
 

@@ -1,0 +1,133 @@
+"""Pages that show a room: the room's position is taken before the queries and put into the HTML."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from functools import wraps
+from inspect import isawaitable
+from typing import Any, Final, TypeVar
+
+from asgiref.sync import iscoroutinefunction
+from django.core.exceptions import SynchronousOnlyOperation
+from django.http import HttpRequest
+
+from pm_realtime.exceptions import BackendError
+from pm_realtime.observability import throttle
+from pm_realtime.push import aget_cursor, get_cursor
+from pm_realtime.texts import plain_text
+
+logger = logging.getLogger("pm_realtime.push")
+
+R = TypeVar("R")
+
+#: The attribute of a request with the positions that were taken for it: a dict of cursors by room.
+CURSORS: Final = "realtime_cursors"
+
+
+def realtime_room(
+    room: str | Callable[..., str],
+) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """Take the position of ``room`` before the view, for ``{% realtime_room %}`` in its template.
+
+    ::
+
+        @realtime_room("project:{pk}")
+        def project(request, pk): ...
+
+    ``room`` is a name with the view's keyword arguments in braces, or a callable that takes these
+    arguments and returns the name. The page then gets each message that was pushed to the room
+    after the view's queries began. For sync and async views, several times for several rooms, and
+    for class-based views with Django's ``method_decorator``. It belongs below ``cache_page`` and
+    above all that makes queries.
+
+    If the streams cannot be reached, the page has no position, and its client begins at the time of
+    its subscribe. The view raises ``ValueError`` if the name cannot be that of a room.
+    """
+
+    def decorate(view: Callable[..., R]) -> Callable[..., R]:
+        async def in_loop(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            name = _name_of(room, kwargs)
+            _note(request, name, await _aask(name))
+            response = view(request, *args, **kwargs)
+            return await response if isawaitable(response) else response
+
+        if iscoroutinefunction(view):
+            return wraps(view)(in_loop)  # type: ignore[return-value]
+
+        @wraps(view)
+        def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            if _is_in_loop():  # The `dispatch` of a class whose handlers are async.
+                return in_loop(request, *args, **kwargs)
+            name = _name_of(room, kwargs)
+            _note(request, name, _ask(name))
+            return view(request, *args, **kwargs)
+
+        return wrapper
+
+    return decorate
+
+
+def cursor_of_page(request: HttpRequest | None, room: Any) -> str | None:
+    """The position of ``room`` that was taken for ``request``, else the present one.
+
+    None if the room keeps no messages, or its stream could not be reached. Raises
+    ``SynchronousOnlyOperation`` in a template that an async view renders itself.
+    """
+    taken: Mapping[str | None, str | None] = getattr(request, CURSORS, {})
+    if (name := plain_text(room)) in taken:
+        return taken[name]
+    if _is_in_loop():
+        raise SynchronousOnlyOperation(
+            f"{{% realtime_room {room!r} %}} would block the running event loop, as its view is "
+            f"async. Decorate the view with @realtime_room({room!r})."
+        )
+    return _ask(room)
+
+
+def _name_of(room: str | Callable[..., str], kwargs: Mapping[str, Any]) -> str:
+    if callable(room):
+        return room(**kwargs)
+    try:
+        return room.format(**kwargs)
+    except (LookupError, AttributeError) as error:
+        known = ", ".join(kwargs) or "none"
+        raise ValueError(
+            f"realtime_room({room!r}) needs {error} of the view's keyword arguments, which are: "
+            f"{known}. Name those of the view's URL in braces."
+        ) from error
+
+
+def _note(request: HttpRequest, room: str, cursor: str | None) -> None:
+    if (cursors := getattr(request, CURSORS, None)) is None:
+        cursors = {}
+        setattr(request, CURSORS, cursors)
+    cursors[plain_text(room)] = cursor
+
+
+def _ask(room: str) -> str | None:
+    try:
+        return get_cursor(room)
+    except BackendError as error:
+        _log_missing(error)
+        return None
+
+
+async def _aask(room: str) -> str | None:
+    try:
+        return await aget_cursor(room)
+    except BackendError as error:
+        _log_missing(error)
+        return None
+
+
+def _log_missing(error: BackendError) -> None:
+    if count := throttle.note((realtime_room, type(error))):
+        logger.warning("Pages (%d) have no position of their rooms: %s", count, error)
+
+
+def _is_in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -1,0 +1,211 @@
+"""``@realtime_room`` and ``{% realtime_room %}``: the position of a room in a page."""
+
+import logging
+import re
+from html.parser import HTMLParser
+
+import pytest
+from asgiref.sync import iscoroutinefunction
+from django.core.exceptions import SynchronousOnlyOperation
+from django.http import HttpResponse
+from django.template import Context, Template
+from django.test import AsyncRequestFactory, RequestFactory, override_settings
+from django.urls import path
+from django.utils.decorators import method_decorator
+from django.views import View
+from django.views.decorators.cache import cache_page
+
+from pm_realtime import aget_cursor, asend_to_room, get_cursor, realtime_room, send_to_room
+from pm_realtime.backends import use_streams
+from pm_realtime.backends.memory_streams import MemoryStreams
+from pm_realtime.exceptions import BackendError
+from pm_realtime.layer import expect_sockets
+
+pytestmark = pytest.mark.usefixtures("memory_layer", "_site_with_templates")
+
+ROOM = "project:42"
+
+
+@pytest.fixture
+def _site_with_templates(settings):
+    settings.TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates"}]
+
+
+@pytest.fixture(autouse=True)
+def _own_streams():
+    expect_sockets()
+    use_streams(MemoryStreams())
+    yield
+    use_streams(None)
+
+
+class Tags(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.found, self.text = [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def render(request=None, room=ROOM):
+    """The position in the rendered tag, which is one element without content."""
+    text = Template("{% load pm_realtime %}{% realtime_room room %}").render(
+        Context({"request": request, "room": room})
+    )
+    tags = Tags(text)
+    ((name, attributes),) = tags.found
+    assert (name, attributes["type"], tags.text) == ("script", "application/json", "")
+    assert set(attributes) == {"type", "data-pm-room", "data-pm-cursor"}
+    assert attributes["data-pm-room"] == room
+    return attributes["data-pm-cursor"]
+
+
+@realtime_room("project:{pk}")
+def sync_page(request, pk):
+    send_to_room(ROOM, "changed")  # What happens while the queries run.
+    return HttpResponse(render(request))
+
+
+@realtime_room("project:{pk}")
+async def async_page(request, pk):
+    await asend_to_room(ROOM, "changed")
+    return HttpResponse(render(request))
+
+
+@method_decorator(realtime_room("project:{pk}"), name="dispatch")
+class SyncPage(View):
+    def get(self, request, pk):
+        send_to_room(ROOM, "changed")
+        return HttpResponse(render(request))
+
+
+@method_decorator(realtime_room("project:{pk}"), name="dispatch")
+class AsyncPage(View):
+    async def get(self, request, pk):
+        await asend_to_room(ROOM, "changed")
+        return HttpResponse(render(request))
+
+
+@cache_page(30)
+@realtime_room("project:{pk}")
+def cached_page(request, pk):
+    return HttpResponse(render(request))
+
+
+@realtime_room(lambda org, pk: f"{org}:{pk}")
+@realtime_room(ROOM)
+def page_of_two_rooms(request, org, pk):
+    return HttpResponse(" ".join(request.realtime_cursors))
+
+
+urlpatterns = [
+    path("sync/<int:pk>/", sync_page),
+    path("async/<int:pk>/", async_page),
+    path("sync-class/<int:pk>/", SyncPage.as_view()),
+    path("async-class/<int:pk>/", AsyncPage.as_view()),
+    path("cached/<int:pk>/", cached_page),
+    path("two/<str:org>/<int:pk>/", page_of_two_rooms),
+]
+
+
+@pytest.fixture
+def _urls(settings):
+    settings.ROOT_URLCONF = __name__
+    settings.MIDDLEWARE = []
+
+
+KINDS = ["sync", "async", "sync-class", "async-class"]
+
+
+@pytest.mark.usefixtures("_urls")
+@pytest.mark.parametrize("kind", KINDS)
+def test_position_in_the_page_is_from_before_the_view(client, kind):
+    before = get_cursor(ROOM)
+    assert client.get(f"/{kind}/42/").content.decode() == before
+    assert get_cursor(ROOM) > before
+
+
+@pytest.mark.usefixtures("_urls")
+@pytest.mark.parametrize("kind", KINDS)
+async def test_position_in_the_page_under_an_asgi_server(async_client, kind):
+    before = await aget_cursor(ROOM)
+    assert (await async_client.get(f"/{kind}/42/")).content.decode() == before
+    assert await aget_cursor(ROOM) > before
+
+
+@pytest.mark.usefixtures("_urls")
+def test_cached_page_keeps_its_position(client):
+    first = client.get("/cached/42/").content
+    send_to_room(ROOM, "changed")
+    assert client.get("/cached/42/").content == first
+
+
+@pytest.mark.usefixtures("_urls")
+def test_name_may_come_from_a_callable_and_a_page_may_have_several_rooms(client):
+    assert client.get("/two/acme/7/").content.decode().split() == ["acme:7", ROOM]
+
+
+def test_tag_takes_the_present_position_if_the_view_took_none():
+    assert render() == get_cursor(ROOM)
+    send_to_room(ROOM, "changed")
+    assert render(RequestFactory().get("/")) == get_cursor(ROOM)
+
+
+@pytest.mark.parametrize("room", ["a\"b<c>&'d", "</script><script>alert(1)</script>", "é 部屋"])
+def test_name_of_the_room_is_escaped(room):
+    assert re.fullmatch(r"\d{13}-\d{6}", render(room=room))
+
+
+def test_room_that_keeps_nothing_has_no_position(configure):
+    configure(ROOMS={ROOM: {"history": 0}})
+    assert get_cursor(ROOM) is None
+    assert render() == ""
+
+
+@pytest.mark.parametrize("room", ["", "a\nb", "x" * 201, None])
+def test_name_of_no_room_is_refused(room):
+    with pytest.raises(ValueError, match="room"):
+        Template("{% load pm_realtime %}{% realtime_room room %}").render(Context({"room": room}))
+
+
+def test_missing_argument_of_the_view_is_named():
+    page = realtime_room("project:{pk}")(lambda request, slug: None)
+    with pytest.raises(ValueError, match=r"'pk' of the view's keyword arguments, which are: slug"):
+        page(RequestFactory().get("/"), slug="a")
+
+
+async def test_template_of_an_async_view_needs_the_decorator():
+    with pytest.raises(SynchronousOnlyOperation, match="Decorate the view"):
+        render(AsyncRequestFactory().get("/"))
+
+
+class Unreachable(MemoryStreams):
+    async def get_tops(self, groups):
+        raise BackendError("Redis does not answer.")
+
+
+@pytest.mark.usefixtures("_urls")
+@pytest.mark.parametrize("kind", KINDS)
+def test_page_renders_without_its_position_while_redis_is_away(client, kind, caplog):
+    use_streams(Unreachable())
+    with caplog.at_level(logging.WARNING, "pm_realtime.push"):
+        for _ in range(3):
+            assert client.get(f"/{kind}/42/").content == b""
+        assert render() == ""
+    assert len([each for each in caplog.records if "position" in each.message]) == 1
+
+
+def test_decorated_view_keeps_its_name_and_its_kind():
+    assert (sync_page.__name__, iscoroutinefunction(sync_page)) == ("sync_page", False)
+    assert (async_page.__name__, iscoroutinefunction(async_page)) == ("async_page", True)
+
+
+@override_settings(PM_REALTIME={"ROOMS": {"project:<int:pk>": {}}})
+def test_name_that_fits_no_room_is_refused():
+    with pytest.raises(ValueError, match="begins like"):
+        render(room="project:x")
