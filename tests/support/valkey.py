@@ -41,7 +41,7 @@ class Valkey:
         self._folder.cleanup()
 
     def crash(self):
-        """Kill the process; what it has written to files stays for :meth:`restart`."""
+        """Kill the process; its files stay for :meth:`restart`."""
         self.process.kill()
         self.process.wait()
 
@@ -52,7 +52,7 @@ class Valkey:
 
     @property
     def folder(self):
-        """Where the server keeps its files."""
+        """The folder of the server's files."""
         return Path(self._folder.name)
 
     def client(self, **options):

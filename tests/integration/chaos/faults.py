@@ -1,4 +1,4 @@
-"""What breaks in a chaos run. Each is over when what it broke is up again."""
+"""Faults of a chaos run. Each function returns when the broken part is up again."""
 
 import asyncio
 import signal

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from tests.integration.server import free_port
 
-#: So small that what waits for a client waits in the server.
+#: So small that data for a slow client waits in the server.
 BUFFER_BYTES = 65536
 CLIENT_NAME = re.compile(rb"[?&]client=([\w.-]+)")
 
@@ -162,7 +162,7 @@ class Network:
                 wire.hold("cut")
 
     def heal(self, clients: Iterable[str]):
-        """What waited at both ends of a wire arrives."""
+        """Data that waited at both ends of a wire arrives."""
         for client in clients:
             self._down.pop(client).set()
             for wire in self.of(client):

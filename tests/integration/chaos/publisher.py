@@ -1,6 +1,6 @@
 """``python -m tests.integration.chaos.publisher sync|async``: pushes numbered messages.
 
-What fails is repeated under its idempotency key. Commands are methods of :class:`Publisher`.
+A push that fails is repeated under its idempotency key. Commands are methods of :class:`Publisher`.
 """
 
 import asyncio

@@ -6,8 +6,8 @@ import itertools
 import time
 
 from tests.integration.chaos import processes
+from tests.integration.chaos.comparison import Comparison
 from tests.integration.chaos.network import Network
-from tests.integration.chaos.verdict import Verdict
 from tests.integration.server import Server, layer_environment
 
 #: Lowest first, a user for each.
@@ -28,7 +28,7 @@ SETTINGS = {
 }
 #: A process finds the last message before a silence within this time.
 SETTLE_SECONDS = 40
-#: What comes twice comes within this time.
+#: A message that is delivered twice arrives again within this time.
 ECHO_SECONDS = 2
 POLL_SECONDS = 0.2
 
@@ -109,6 +109,17 @@ class Run:
             await publisher.do("start", streams=self.streams, per_second=per_second)
         await self.clients.do("send", perSecond=sends_per_second)
 
+    async def gaps(self):
+        """The number of gaps so far of all clients and streams."""
+        reports = await self.clients.do("report")
+        return sum(each["gaps"] for report in reports for each in report["streams"].values())
+
+    async def until_open(self, count):
+        """Wait until each client has connected ``count`` times."""
+        async with asyncio.timeout(SETTLE_SECONDS):
+            while min(each["opens"] for each in await self.clients.do("report")) < count:
+                await asyncio.sleep(POLL_SECONDS)
+
     async def delivered(self):
         """The number of deliveries so far."""
         return (await self.clients.do("progress"))["count"]
@@ -128,13 +139,13 @@ class Run:
         return counts
 
     async def finish(self):
-        """Stop the traffic and return the :class:`Verdict` once nothing arrives any more."""
+        """Stop the traffic and return the :class:`Comparison` once nothing arrives any more."""
         pushed = await self.stop_traffic()
         reports = await self.clients.do("report")
-        least = Verdict(self, pushed, reports).least_deliveries
+        least = Comparison(self, pushed, reports).least_deliveries
         deadline = time.monotonic() + SETTLE_SECONDS
         while await self.delivered() < least and time.monotonic() < deadline:
             await asyncio.sleep(POLL_SECONDS)
         await asyncio.sleep(ECHO_SECONDS)
         self.reports = await self.clients.do("report")
-        return Verdict(self, pushed, self.reports)
+        return Comparison(self, pushed, self.reports)

@@ -9,21 +9,12 @@ from collections import Counter
 import pytest
 
 from tests.integration.chaos import faults
+from tests.integration.chaos.comparison import count_deliveries
 from tests.integration.chaos.run import Run
-from tests.integration.chaos.verdict import count_deliveries
-from tests.support.valkey import Valkey
 
 #: Seconds of traffic between two faults.
 QUIET_SECONDS = 3
 DELIVERIES = 1_000_000
-
-
-@pytest.fixture
-def durable():
-    """A Valkey that has each write in its file before it answers."""
-    server = Valkey("--appendonly", "yes", "--appendfsync", "always")
-    yield server
-    server.kill()
 
 
 @pytest.mark.parametrize("fault", faults.FAULTS, ids=lambda fault: fault.__name__)
@@ -54,15 +45,15 @@ async def test_nothing_is_lost_in_a_million_deliveries(tmp_path, durable):
                 await fault(run, durable, rng)
                 happened[fault.__name__] += 1
                 await asyncio.sleep(QUIET_SECONDS)
-        verdict = await run.finish()
+        found = await run.finish()
         seconds = time.monotonic() - began
         print(f"{count_deliveries(run.reports):,} deliveries in {seconds:.0f} s, {happened}")
-        verdict.check()
+        found.check()
 
 
 @pytest.mark.slow  # for now
 async def test_nothing_is_lost_when_a_server_is_killed_and_wires_break(tmp_path, durable):
-    """What the long run does, in short."""
+    """The long run in short."""
     rng = random.Random(1)
     async with Run(tmp_path, durable.url) as run:
         await run.start_traffic(per_second=50, sends_per_second=2)

@@ -6,7 +6,7 @@ from collections import Counter
 MAX_SHOWN = 40
 
 
-class Verdict:
+class Comparison:
     """Compares what clients saw with what was sent.
 
     ``pushed`` are the numbers of messages by stream and publisher, ``reports`` those of clients.
@@ -34,13 +34,17 @@ class Verdict:
         streams = (self._run.streams_of(report["name"]).values() for report in self._reports)
         return sum(totals.get(stream, 0) for own in streams for stream in own)
 
-    def check(self, *, gaps=0, may_miss=frozenset()):
-        """Fail with the faults. ``gaps`` is the number of gaps that each stream must have had, and
-        ``may_miss`` are messages (stream, sender, number) that may have been lost."""
-        for report in self._reports:
+    def check(self, names=None, *, gaps=0, may_miss=frozenset()):
+        """Fail with the faults of the clients ``names``; of all if that is None.
+
+        Each of their streams must have had ``gaps`` gaps. ``may_miss`` are the messages (stream,
+        sender, number) that they may have lost; None stands for any.
+        """
+        reports = [each for each in self._reports if names is None or each["name"] in names]
+        for report in reports:
             self._check(report, gaps, may_miss)
-        if not may_miss:
-            self._compare_orders()
+        if may_miss == frozenset():
+            self._compare_sequences(reports)
         shown = "\n".join(self.faults[:MAX_SHOWN])
         assert not self.faults, f"{len(self.faults)} faults:\n{shown}"
 
@@ -65,6 +69,8 @@ class Verdict:
             self.faults.append(f"{name}: promises were rejected: {codes}")
 
     def _find_lost(self, where, stream, found, may_miss):
+        if may_miss is None:
+            return
         for sender, count in self.senders.get(stream, {}).items():
             missing = set(found["missing"].get(sender, []))
             missing.update(range(found["next"].get(sender, 0), count))
@@ -73,16 +79,16 @@ class Verdict:
             if lost:
                 self.faults.append(f"{where}: lost {len(lost)} of {sender}: {lost[:20]}")
 
-    def _compare_orders(self):
+    def _compare_sequences(self, reports):
         """All clients saw the messages of a stream in one order."""
-        orders = {}
-        for report in self._reports:
+        sequences = {}
+        for report in reports:
             for seen, stream in self._run.streams_of(report["name"]).items():
                 if found := report["streams"].get(seen):
-                    orders.setdefault(stream, Counter())[found["order"], found["count"]] += 1
-        for stream, found in orders.items():
+                    sequences.setdefault(stream, Counter())[found["order"], found["count"]] += 1
+        for stream, found in sequences.items():
             if len(found) > 1:
-                self.faults.append(f"{stream}: seen in {len(found)} orders: {found}")
+                self.faults.append(f"{stream}: seen in {len(found)} different orders: {found}")
 
 
 def count_deliveries(reports):
