@@ -20,6 +20,8 @@ from tests.support.valkey import Valkey
 ROOT = Path(__file__).resolve().parent.parent
 #: Users with a session, for the works that log in.
 PEOPLE = 2000
+#: The commands of Redis that read messages of a stream.
+STREAM_READS = ("xrange", "xrevrange", "xread")
 
 
 class Failed(Exception):
@@ -120,6 +122,14 @@ class Running:
     def redis_cpu(self) -> float:
         """Seconds of CPU of the Valkey; 0 if the system has none."""
         return host.cpu([self.ground.valkey.process.pid]) if self.system.needs_redis else 0.0
+
+    def redis_reads(self) -> int:
+        """How often the Valkey has read a range of a stream; 0 if the system has none."""
+        if not self.system.needs_redis:
+            return 0
+        with self.ground.valkey.client() as client:
+            found: dict[str, Any] = client.info("commandstats")
+        return sum(found.get(f"cmdstat_{name}", {}).get("calls", 0) for name in STREAM_READS)
 
     def memory(self) -> int:
         return host.memory(self.pids)

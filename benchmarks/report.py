@@ -1,4 +1,6 @@
-"""``python -m benchmarks.report results.json`` writes docs/benchmarks.md and its plots.
+"""``python -m benchmarks.report results.json…`` writes docs/benchmarks.md and its plots.
+
+Works that are in several files of results are taken from the last one.
 
 The prose is in ``benchmarks/page.md``. Every number comes from the results.
 """
@@ -92,9 +94,11 @@ def write(results: Results, page_path: Path = PAGE, plots: Path = PLOTS) -> None
 
 
 def main() -> None:
-    if len(sys.argv) != 2:
-        sys.exit("Expected one file of results, as `python -m benchmarks` writes it.")
-    results = kept.load(Path(sys.argv[1]))
+    if len(sys.argv) < 2:
+        sys.exit("Expected files of results, as `python -m benchmarks` writes them.")
+    results, *others = (kept.load(Path(name)) for name in sys.argv[1:])
+    for other in others:
+        results.replace(other)
     results.save(PUBLISHED)
     write(results)
     print(f"Written: {PAGE}, {PLOTS}/*.svg, {PUBLISHED}")

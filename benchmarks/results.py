@@ -65,6 +65,14 @@ class Results:
         found = self.figure(work, system, value, **case)
         return found.median if found else None
 
+    def replace(self, other: "Results") -> None:
+        """Take the works that are in ``other`` from there."""
+        works = {each.work for each in (*other.records, *other.failures)}
+        self.records = [each for each in self.records if each.work not in works] + other.records
+        self.failures = [each for each in self.failures if each.work not in works] + other.failures
+        self.systems |= other.systems
+        self.when, self.seconds = other.when, self.seconds + other.seconds
+
     def systems_in(self, work: str) -> list[str]:
         """The systems that took part in ``work``, in the order of ``systems``."""
         present = {record.system for record in self.records if record.work == work}

@@ -126,6 +126,23 @@ TABLES: Mapping[str, Table] = {
         "idle",
         [Column("kB per connection", "memory_kb"), Column("CPU, µs per second", "cpu_us")],
     ),
+    "stream_fan_out": Table(
+        "stream_fan_out", [Column("server CPU, µs", "cpu_us"), Column(REDIS, "redis_us")]
+    ),
+    "stream_connect": Table(
+        "stream_connect", [Column("server CPU, µs", "cpu_us"), Column(REDIS, "redis_us")]
+    ),
+    "recover": Table(
+        "recover",
+        [
+            Column("CPU of a missed message, µs", "replayed_us"),
+            Column("of a live one", "live_us"),
+            Column("seconds for all", "seconds"),
+            Column("reads of Valkey", "reads"),
+        ],
+    ),
+    "history": Table("history", [Column("kB per stream", "memory_kb")]),
+    "checks": Table("checks", [Column("% of a core", "percent")]),
     "two": Table(
         "two",
         [

@@ -1,4 +1,4 @@
-"""The targets of pm_realtime, each a ratio of two figures of one run. Pure functions."""
+"""The targets of pm_realtime: ratios of two figures of one run, or a figure. Pure functions."""
 
 from dataclasses import dataclass
 
@@ -24,11 +24,11 @@ class Quantity:
 @dataclass(frozen=True)
 class Target:
     """``what`` is the ratio of ``ours`` to ``theirs``, at most ``limit``; at least ``limit`` if it
-    ``exceeds``."""
+    ``exceeds``. Without ``theirs`` it is the figure itself."""
 
     what: str
     ours: Quantity
-    theirs: Quantity
+    theirs: Quantity | None
     limit: float
     exceeds: bool = False
     factor: float = 1.0
@@ -112,7 +112,7 @@ def targets(cores: int) -> list[Target]:
             "synchronous push through Valkey, median: to a bare `PUBLISH`",
             _call("send_to_room"),
             _call("publish"),
-            3,
+            2,
         ),
         Target(
             "CPU of a connect by a logged-in user: to `AuthMiddlewareStack`, uvicorn",
@@ -126,7 +126,57 @@ def targets(cores: int) -> list[Target]:
             Quantity("idle", "tutorial", "memory_kb", {}),
             1,
         ),
+        *_streams(),
         _two(cores),
+    ]
+
+
+def _streams() -> list[Target]:
+    """The cost of streams, each beside the same without them."""
+    pairs = (("in memory", "ours"), ("Valkey", "ours-pubsub"))
+    works = (
+        ("CPU per delivered message with streams, {}: to without", "stream_fan_out"),
+        ("CPU of a connect with streams, {}: to without", "stream_connect"),
+    )
+    recovery = {"clients": 1000, "missed": 100}
+    return [
+        *(
+            Target(
+                what.format(where),
+                Quantity(work, system, "cpu_us", {}),
+                Quantity(work, f"{system}-forgets", "cpu_us", {}),
+                1.1,
+            )
+            for what, work in works
+            for where, system in pairs
+        ),
+        *(
+            Target(
+                f"CPU per message that 1,000 returning clients had missed, {where}: to a live one",
+                Quantity("recover", system, "replayed_us", recovery),
+                Quantity("recover", system, "live_us", recovery),
+                2,
+            )
+            for where, system in pairs
+        ),
+        Target(
+            "reads of Valkey for 1,000 clients that return, 100 messages missed",
+            Quantity("recover", "ours-pubsub", "reads", recovery),
+            None,
+            30,
+        ),
+        Target(
+            "kB of memory of a stream of 100 messages of 200 bytes",
+            Quantity("history", "ours", "memory_kb", {}),
+            None,
+            60,
+        ),
+        Target(
+            "percent of a core for 10,000 idle groups, Valkey",
+            Quantity("checks", "ours-pubsub", "percent", {}),
+            None,
+            2,
+        ),
     ]
 
 
@@ -153,7 +203,8 @@ def target_results(results: Results) -> list[TargetResult]:
     """Each target with its measured ratio."""
     found = []
     for target in targets(int(results.machine.get("cores", "2"))):
-        ours, theirs = target.ours.of(results), target.theirs.of(results)
+        ours = target.ours.of(results)
+        theirs = target.theirs.of(results) if target.theirs else 1.0
         ratio = ours / theirs * target.factor if ours is not None and theirs else None
         found.append(TargetResult(target, ratio))
     return found

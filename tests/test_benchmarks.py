@@ -227,7 +227,7 @@ def fake_results(**ours):
         },
     )
     for target in targets(2):
-        for quantity in (target.ours, target.theirs):
+        for quantity in filter(None, (target.ours, target.theirs)):
             is_ours = quantity.system.startswith(("ours", "send_to_room"))
             value = ours.get(quantity.work, 100.0) if is_ours else 100.0
             for turn, factor in enumerate((0.9, 1.1)):
@@ -379,3 +379,13 @@ def test_every_plot_is_drawn(tmp_path):
     drawn = plots.draw(fake_results(), tmp_path)
     assert {path.stem for path in tmp_path.iterdir()} == set(drawn) == set(plots.PLOTS)
     assert all(path.read_text().startswith("<?xml") for path in tmp_path.iterdir())
+
+
+def test_works_of_a_later_run_take_the_place_of_former_ones():
+    former, later = fake_results(), fake_results(connect=50.0)
+    later.records = [record for record in later.records if record.work == "connect"]
+    later.when = "2031-01-02T03:04:05+00:00"
+    former.replace(later)
+    assert former.median("connect", "ours", "cpu_us") == 50
+    assert former.median("idle", "ours", "memory_kb") == 100
+    assert (former.when, former.seconds) == (later.when, 180)

@@ -1,6 +1,7 @@
 """All sockets of a measurement by their rooms, and the measurements at them."""
 
 import asyncio
+import contextlib
 import gc
 import json
 import os
@@ -17,6 +18,9 @@ from benchmarks.load.sockets import Socket, TimedSocket, connect_all
 from benchmarks.load.streams import Stream
 from benchmarks.load.tally import Tally
 from benchmarks.systems import SYSTEMS
+
+#: For all members of a room to get again what they have missed.
+RETURN_TIMEOUT_SECONDS = 60
 
 
 class Crowd:
@@ -80,6 +84,35 @@ class Crowd:
         """Publish ``rate`` messages per second."""
         stream, tallies = await self._stream([room], size, by)
         return await self._measured(stream, tallies, stream.pace(rate, count))
+
+    async def come_back(self, room: str, missed: int) -> dict[str, float]:
+        """All members leave the room and join it again from ``missed`` messages ago, at once.
+
+        Each must get these messages again, once and in order.
+        """
+        members, former = self.members[room], self.tallies[room]
+        first = former.next - missed
+        last_read = next(frame for frame, span in former.spans.items() if span.after == first)
+        tally = self.tallies[room] = former.rewound(members, missed)
+        is_done = asyncio.Event()
+        tally.on_done = lambda tally, _: is_done.set() if tally.oldest == tally.next else None
+        frames = self.system.dialect.returning(room, last_read)
+        began, spent = perf_counter(), time.process_time()
+        for member in members:
+            for frame in frames:
+                member.send(frame)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RETURN_TIMEOUT_SECONDS):
+                await is_done.wait()
+        tally.give_up(members)
+        return {
+            "seconds": perf_counter() - began,
+            "deliveries": missed * len(members) - tally.lost,
+            "lost": tally.lost,
+            "disordered": tally.disordered,
+            "damaged": tally.damaged,
+            "load_cpu": time.process_time() - spent,
+        }
 
     async def _stream(
         self, rooms: Sequence[str], size: int, by: str

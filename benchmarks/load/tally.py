@@ -5,7 +5,7 @@ its message numbers are remembered. For each member only two numbers are left to
 """
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import NamedTuple, Protocol
 
@@ -35,6 +35,7 @@ class Member(Protocol):
     """A receiver; ``position`` is the number of the message that is due next."""
 
     position: int
+    tally: "Tally"
 
 
 class Tally:
@@ -65,6 +66,16 @@ class Tally:
         if not self.at:
             self.oldest = self.next
         self.at[member.position] = self.at.get(member.position, 0) + 1
+
+    def rewound(self, members: Sequence[Member], count: int) -> "Tally":
+        """A tally of the last ``count`` messages, of which no member has one yet."""
+        tally = Tally(self.dialect, self.room)
+        tally.size, tally.next, tally.oldest = self.size, self.next, self.next - count
+        tally.sent_at = dict.fromkeys(range(tally.oldest, tally.next), perf_counter())
+        tally.at = {tally.oldest: len(members)}
+        for member in members:
+            member.tally, member.position = tally, tally.oldest
+        return tally
 
     def publish(self) -> str:
         """The body of the next message. Its time starts now."""

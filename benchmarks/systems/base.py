@@ -19,6 +19,10 @@ class Dialect(Protocol):
         """The frames with which a client joins ``room``, each sent after the answer to the one
         before; empty if the path alone names the room."""
 
+    def returning(self, room: str, frame: bytes) -> Sequence[bytes]:
+        """For the work ``recover``: the frames with which a client in ``room`` leaves it and joins
+        it again from ``frame``, which it has read last."""
+
     def is_answer(self, frame: bytes) -> bool:
         """Whether ``frame`` is the answer to a frame of :meth:`opening`, or the first frame of a
         server that speaks first (see ``speaks_first``)."""

@@ -22,6 +22,12 @@ class Envelopes:
     def opening(self, room: str) -> Sequence[bytes]:
         return (_command("subscribe", {"room": room}),)
 
+    def returning(self, room: str, frame: bytes) -> Sequence[bytes]:
+        """The frames with which a client that has read ``frame`` last comes back to ``room``."""
+        since = json.loads(frame)["cursor"]
+        left = _command("unsubscribe", {"room": room})
+        return (left, _command("subscribe", {"room": room, "since": since}))
+
     def is_answer(self, frame: bytes) -> bool:
         return b'"type":"connected"' in frame or b'"type":"subscribed"' in frame
 
@@ -49,6 +55,8 @@ def _body(envelope: dict[str, object]) -> str | None:
 
 
 ALL = frozenset({"fan_out", "rooms", "direct", "push", "connect", "idle"})
+#: The works that are measured with and without streams.
+COMPARED = frozenset({"stream_fan_out", "stream_connect"})
 VERSIONS = ("pm-realtime", "Django", "channels")
 
 
@@ -60,7 +68,10 @@ def _system(name: str, title: str, server: str, works: frozenset[str], **options
         command=command(server, APPLICATION),
         dialect=Envelopes(is_batched),
         works=works,
-        environment={"BENCH_LAYER": "pubsub" if options.get("redis") else "memory"},
+        environment={
+            "BENCH_LAYER": "pubsub" if options.get("redis") else "memory",
+            "BENCH_RECOVERY": "" if options.get("forgets") else "60",
+        },
         needs_redis=options.get("redis", False),
         direct_path="/direct/{user}",
         logs_in=True,
@@ -71,7 +82,8 @@ def _system(name: str, title: str, server: str, works: frozenset[str], **options
 def systems() -> list[System]:
     few = frozenset({"fan_out", "push"})
     return [
-        _system("ours", "uvicorn", "uvicorn", ALL | {"two"}),
+        _system("ours", "uvicorn", "uvicorn", ALL | COMPARED | {"two", "recover", "history"}),
+        _system("ours-forgets", "uvicorn, no streams", "uvicorn", COMPARED, forgets=True),
         _system("ours-batch", "uvicorn, batching", "uvicorn", few, is_batched=True),
         _system("ours-daphne", "daphne", "daphne", few),
         _system("ours-granian", "granian", "granian", few),
@@ -79,7 +91,15 @@ def systems() -> list[System]:
             "ours-pubsub",
             "uvicorn, Valkey",
             "uvicorn",
-            few | {"rooms", "direct", "two", "sync_push"},
+            few | COMPARED | {"rooms", "direct", "two", "sync_push", "recover", "checks"},
             redis=True,
+        ),
+        _system(
+            "ours-pubsub-forgets",
+            "uvicorn, Valkey, no streams",
+            "uvicorn",
+            COMPARED,
+            redis=True,
+            forgets=True,
         ),
     ]

@@ -18,6 +18,11 @@ def measure(ground: Ground, system: System, scale: Scale) -> Iterator[Record | F
         values = {
             "rate": scale.connects / answer["seconds"],
             "cpu_us": answer["cpu"] / scale.connects * 1e6,
+            **(
+                {"redis_us": answer["redis_cpu"] / scale.connects * 1e6}
+                if "redis_cpu" in answer
+                else {}
+            ),
             "refused": answer["refused"],
             "others": answer["others"],
         }

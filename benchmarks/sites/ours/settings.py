@@ -1,5 +1,7 @@
 """Every limit stays on, set high enough for a benchmark from one address."""
 
+import os
+
 from benchmarks.sites.common import *  # noqa: F403
 from benchmarks.sites.common import CHANNEL_LAYERS, INSTALLED_APPS, LAYERS
 
@@ -14,6 +16,7 @@ PM_REALTIME = {
     "CONNECT_RATE_PER_USER": "1000000/s",
     "MAX_ANONYMOUS_CONNECTIONS": 1_000_000,
     "MAX_CONNECTIONS_PER_USER": 1_000_000,
+    "RECOVERY_PERIOD": int(os.environ.get("BENCH_RECOVERY") or 0),
 }
 
 # A site of one process leaves CHANNEL_LAYERS out.

@@ -1,0 +1,92 @@
+"""The cost of streams: the same work with and without them, recovery, checks, and memory."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from benchmarks.processes import ROOT, Failed, Ground, up
+from benchmarks.results import Failure, Record
+from benchmarks.systems.base import System
+from benchmarks.works.base import SMALL_BYTES, Scale, Work, deliveries
+from benchmarks.works.connect import measure as measure_connect
+
+ROOM, SUBSCRIBERS, IN_FLIGHT, WARM_UP_SECONDS = "hall", 1000, 4, 0.3
+#: Messages that each client has missed when it comes back.
+MISSED = 100
+#: Streams in the memory of a process, of messages of this size.
+STREAMS, MESSAGES, MESSAGE_BYTES = 500, 100, 200
+#: All positions are checked once within 25 seconds.
+CHECK_SECONDS = 26.0
+
+
+def measure_fan_out(ground: Ground, system: System, scale: Scale) -> Iterator[Record | Failure]:
+    with up(ground, system) as (_, load):
+        load.do("open", rooms={ROOM: SUBSCRIBERS})
+        traffic = {"rooms": [ROOM], "in_flight": IN_FLIGHT, "size": SMALL_BYTES}
+        load.do("keep", **traffic, seconds=WARM_UP_SECONDS)
+        answer = load.do("keep", **traffic, seconds=4 * scale.seconds)
+        yield deliveries("stream_fan_out", system, {"subscribers": SUBSCRIBERS}, answer)
+
+
+def measure_connects(ground: Ground, system: System, scale: Scale) -> Iterator[Record | Failure]:
+    for found in measure_connect(ground, system, scale):
+        found.work = "stream_connect"
+        yield found
+
+
+def measure_recovery(ground: Ground, system: System, scale: Scale) -> Iterator[Record | Failure]:
+    with up(ground, system) as (running, load):
+        load.do("open", rooms={ROOM: SUBSCRIBERS})
+        traffic = {"rooms": [ROOM], "size": SMALL_BYTES}
+        load.do("keep", **traffic, in_flight=1, seconds=WARM_UP_SECONDS)
+        live = load.do("keep", **traffic, in_flight=IN_FLIGHT, seconds=2 * scale.seconds)
+        load.do("pace", room=ROOM, size=SMALL_BYTES, rate=200, count=2 * MISSED)
+        before = running.redis_reads()
+        answer = load.do("come_back", room=ROOM, missed=MISSED)
+        if answer["lost"] or answer["disordered"]:
+            raise Failed(f"{system.name}: {answer}")
+        live_us = live["cpu"] / live["deliveries"] * 1e6
+        replayed_us = answer["cpu"] / answer["deliveries"] * 1e6
+        values = {
+            "live_us": live_us,
+            "replayed_us": replayed_us,
+            "seconds": answer["seconds"],
+            "reads": running.redis_reads() - before,
+            "others": answer["others"],
+        }
+        yield Record("recover", system.name, {"clients": SUBSCRIBERS, "missed": MISSED}, values)
+
+
+def measure_checks(ground: Ground, system: System, scale: Scale) -> Iterator[Record | Failure]:
+    with up(ground, system) as (_, load):
+        load.do("open", rooms={f"room-{number}": 1 for number in range(scale.idle)})
+        load.do("sleep", seconds=1)
+        answer = load.do("sleep", seconds=CHECK_SECONDS)
+        values = {"percent": answer["cpu"] / CHECK_SECONDS * 100, "others": answer["others"]}
+        yield Record("checks", system.name, {"groups": scale.idle}, values)
+
+
+def measure_memory(ground: Ground, system: System, scale: Scale) -> Iterator[Record | Failure]:
+    sizes = [str(size) for size in (STREAMS, MESSAGES, MESSAGE_BYTES)]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.sites.history", *sizes],
+        cwd=ROOT,
+        env=ground.environment(system),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise Failed(done.stderr[-2000:])
+    case = {"messages": MESSAGES, "size": MESSAGE_BYTES}
+    yield Record("history", system.name, case, json.loads(done.stdout))
+
+
+WORKS = (
+    Work("stream_fan_out", measure_fan_out),
+    Work("stream_connect", measure_connects),
+    Work("recover", measure_recovery),
+    Work("checks", measure_checks, rounds=1),
+    Work("history", measure_memory, rounds=1),
+)
