@@ -1,7 +1,7 @@
 """The channel layer: groups, the messages in it, and one channel for each event loop."""
 
 # fmt: off
-from pm_realtime.layer.adapter import SUBSCRIPTIONS
+from pm_realtime.layer.adapter import SUBSCRIPTIONS, LayerAdapter
 from pm_realtime.layer.channels_redis import BLOCKING_SECONDS, short_socket_timeout
 from pm_realtime.layer.groups import (
     authenticated_group, connection_group, control_group, namespace_tag, role_group, room_group,
@@ -16,7 +16,8 @@ from pm_realtime.layer.selection import (
     is_on_redis, layer_config, layer_name, layer_options, layer_path,
 )
 from pm_realtime.layer.sending import (
-    asend, expect_sockets, hand_over, is_alone, is_remote, send, send_handed_over, warn_if_alone,
+    acall_outside, asend, call_outside, expect_sockets, hand_over, is_alone, is_probed, is_remote,
+    send, send_handed_over, warn_if_alone,
 )
 from pm_realtime.layer.server import daphne_lines, is_wsgi_runserver
 from pm_realtime.layer.wire import (

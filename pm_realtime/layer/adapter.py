@@ -6,10 +6,10 @@ and, while the circuit breaker of their event loop is open, refused.
 
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, TypeVar
 
 from pm_realtime.concurrency import BoundedCalls, PerLoop
 from pm_realtime.exceptions import BackendError, OutageError
@@ -18,7 +18,7 @@ from pm_realtime.observability import LAYER, log_refusal
 from pm_realtime.redis import describe, is_lost_connection
 
 if TYPE_CHECKING:
-    from pm_realtime.layer.channels_redis import ThreadPublisher
+    from pm_realtime.layer.thread_publisher import ThreadPublisher
 
 R = TypeVar("R")
 
@@ -33,6 +33,13 @@ CHANNEL_PREFIX: Final = "pm_realtime."
 NAMES_PER_SERVER: Final = 100
 #: Stands in the outages for subscriptions that a layer itself reports as lost.
 SUBSCRIPTIONS: Final = "subscriptions"
+
+
+class Server(NamedTuple):
+    """One of a layer's servers: its number among them, and its entry of ``hosts``."""
+
+    number: int
+    host: Mapping[str, Any]
 
 
 class GuardedCalls:
@@ -151,8 +158,23 @@ class LayerAdapter:
         return list(found.values()) or [name(0)]
 
     def _servers(self) -> tuple[Callable[[str], int], int]:
-        """The function from a group to its server, and the number of servers."""
+        """The function from a group to the number of its server, and the number of servers."""
         return lambda group: 0, 1
+
+    def server_of(self, group: str) -> Server | None:
+        """The server of ``group``, on which other things of the group may be kept too.
+
+        None if it is not known. Raises ``BackendError`` if the layer's hosts cannot be used.
+        """
+        return None
+
+    def publication(self, group: str, message: Message) -> tuple[str, bytes] | None:
+        """The channel of Redis to which ``message`` for ``group`` is published, and the bytes.
+
+        ASCII texts of the message stand in the bytes as they are: each may be replaced by another
+        of the same length. None if that is not so, or if only the layer itself can send.
+        """
+        return None
 
     def forget_channel(self, channel: str) -> None:
         """Drop the messages for ``channel``, which is not read any more."""

@@ -11,23 +11,19 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from functools import cached_property
+from typing import Any, Final, TypeVar
 from urllib.parse import parse_qs
 from weakref import WeakKeyDictionary
 
 from pm_realtime.concurrency import note_result
-from pm_realtime.exceptions import BackendError, OutageError
-from pm_realtime.layer.adapter import (
-    CHANNEL_PREFIX,
-    LAYER_CALL_TIMEOUT_SECONDS,
-    SUBSCRIPTIONS,
-    LayerAdapter,
-)
+from pm_realtime.exceptions import BackendError
+from pm_realtime.layer.adapter import CHANNEL_PREFIX, SUBSCRIPTIONS, LayerAdapter, Server
+from pm_realtime.layer.thread_publisher import ThreadPublisher, unused_key
 from pm_realtime.layer.wire import Message
 from pm_realtime.observability import LAYER, log_refusal, outage
 from pm_realtime.redis import (
     SOCKET_LIFE_SECONDS,
-    Publisher,
     close_idle,
     default_socket_timeout,
     describe,
@@ -36,6 +32,7 @@ from pm_realtime.redis import (
     is_broken_socket,
     is_demotion,
     is_lost_connection,
+    read_hosts,
 )
 
 try:
@@ -51,8 +48,8 @@ except ImportError:
 
 logger = logging.getLogger("pm_realtime.push")
 
-#: Connections of one process to each of the layer's servers, and so the threads that send at once.
-CONNECTIONS_PER_SERVER: Final = 4
+T = TypeVar("T")
+
 #: For closing sockets, as the layer may wait for a server that does not answer.
 CLOSE_TIMEOUT_SECONDS: Final = 1.0
 #: Between two looks whether the server that an event loop publishes to takes writes: a replica
@@ -104,8 +101,12 @@ class PubSubAdapter(_RedisAdapter):
     def __init__(self, layer: Any) -> None:
         super().__init__(layer)
         self._lock = threading.Lock()
+        self._names: PubSubNames | None = None
+        self._are_names_read = False
         self._publisher: ThreadPublisher | None = None
         self._is_publisher_made = False
+        # A subclass that has this method sends in its own way.
+        self._sends_in_own_way = hasattr(type(layer), "group_send")
         #: By the layer's connection to each server: when its sockets were opened, and when it was
         #: last seen to take writes (monotonic seconds).
         self._opened_at: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
@@ -127,18 +128,43 @@ class PubSubAdapter(_RedisAdapter):
             raise
 
     def _servers(self) -> tuple[Callable[[str], int], int]:
-        layer = self.layer
-        return (
-            lambda group: id(layer._get_shard(layer._get_group_channel_name(group))),
-            len(layer._shards),
-        )
+        names = self._read_names()
+        if names is None:
+            return super()._servers()
+        return lambda group: names.server_of(group).number, len(names.servers)
+
+    def server_of(self, group: str) -> Server | None:
+        names = self._read_names()
+        return None if names is None else names.server_of(group)
+
+    def publication(self, group: str, message: Message) -> tuple[str, bytes] | None:
+        names = self._read_names()
+        if names is None or self._sends_in_own_way or not self._shows_texts:
+            return None
+        return names.channel_of(group), self.layer.serialize(message)
+
+    @cached_property
+    def _shows_texts(self) -> bool:
+        """Whether texts may be replaced in what the layer publishes; not if it is encrypted."""
+        try:
+            text = self.layer.serialize({"text": "before"}).replace(b"before", b"behind")
+            return bool(self.layer.deserialize(text) == {"text": "behind"})
+        except Exception:
+            return False
+
+    def _read_names(self) -> "PubSubNames | None":
+        with self._lock:
+            if not self._are_names_read:
+                self._names = _make(lambda: PubSubNames(self.layer))
+                self._are_names_read = True
+            return self._names
 
     def forget_channel(self, channel: str) -> None:
         self.layer.channels.pop(channel, None)
 
     def _shard(self, group: str) -> Any:
         """The layer's connection to the server of ``group``; None if it has none that is known."""
-        if not hasattr(type(self.layer), "group_send"):  # A subclass may send in its own way.
+        if not self._sends_in_own_way:
             with suppress(AttributeError):
                 own = self.layer._get_layer()
                 shard = own._get_shard(own._get_group_channel_name(group))
@@ -203,19 +229,15 @@ class PubSubAdapter(_RedisAdapter):
     def report_lost_subscriptions(self) -> None:
         logging.getLogger("channels_redis.pubsub").addFilter(_report_lost_subscription)
 
-    def publisher(self) -> "ThreadPublisher | None":
+    def publisher(self) -> ThreadPublisher | None:
+        names = self._read_names()
+        if names is None or self._sends_in_own_way:
+            return None
         with self._lock:
-            # A subclass that has this method sends in its own way.
-            if not self._is_publisher_made and not hasattr(type(self.layer), "group_send"):
-                try:
-                    self._publisher = ThreadPublisher(self.layer)
-                except BackendError:
-                    raise  # The layer itself could not use these hosts either.
-                except Exception as error:
-                    # The layer has options that only it understands, or has changed inside.
-                    logger.info("Pushes of threads go through an event loop: %r", error)
-            self._is_publisher_made = True
-        return self._publisher
+            if not self._is_publisher_made:
+                self._publisher = _make(lambda: ThreadPublisher(names, self.layer.serialize))
+                self._is_publisher_made = True
+            return self._publisher
 
     def close(self) -> None:
         if self._publisher is not None:
@@ -232,6 +254,42 @@ def _report_lost_subscription(record: logging.LogRecord) -> bool:
     return False
 
 
+def _make(make: Callable[[], T]) -> T | None:
+    """What ``make`` returns; None if the layer is not such that it can be made."""
+    try:
+        return make()
+    except BackendError:
+        raise  # The layer itself could not use these hosts either.
+    except Exception as error:
+        # The layer has options that only it understands, or has changed inside.
+        logger.info("Pushes of threads go through an event loop: %r", error)
+        return None
+
+
+class PubSubNames:
+    """The channels of a pub/sub layer, and its servers.
+
+    Raises ``BackendError`` if its hosts cannot be used.
+    """
+
+    def __init__(self, layer: Any) -> None:
+        hosts = layer._args[0] if layer._args else layer._kwargs.get("hosts")
+        for where, problem in host_problems(hosts):
+            raise BackendError(f"The hosts{where} of the channel layer: {problem}")
+        names = RedisPubSubLoopLayer(*layer._args, **layer._kwargs, channel_layer=layer)
+        self.prefix: str = names.prefix
+        self.servers = [Server(*each) for each in enumerate(read_hosts(hosts))]
+        self._by_shard: dict[Any, Server] = dict(zip(names._shards, self.servers, strict=True))
+        self._names = names
+
+    def channel_of(self, group: str) -> str:
+        name: str = self._names._get_group_channel_name(group)
+        return name
+
+    def server_of(self, group: str) -> Server:
+        return self._by_shard[self._names._get_shard(self.channel_of(group))]
+
+
 class CoreAdapter(_RedisAdapter):
     """For ``RedisChannelLayer``."""
 
@@ -246,6 +304,13 @@ class CoreAdapter(_RedisAdapter):
 
     def _servers(self) -> tuple[Callable[[str], int], int]:
         return self.layer.consistent_hash, self.layer.ring_size
+
+    def server_of(self, group: str) -> Server | None:
+        number = self.layer.consistent_hash(group)
+        try:
+            return Server(number, read_hosts(self.layer.hosts)[number])
+        except ValueError as error:
+            raise BackendError(f"The hosts of the channel layer: {error}") from error
 
     async def receive(self, channel: str) -> Any:
         message = await self.layer.receive(channel)
@@ -280,52 +345,6 @@ class CoreAdapter(_RedisAdapter):
             own = self.layer._layers[asyncio.get_running_loop()]
             for connection in own._connections.values():
                 await close_idle(connection.connection_pool)
-
-
-class ThreadPublisher:
-    """Sends to the groups of a pub/sub layer from any thread: one PUBLISH on a kept socket.
-
-    The layer itself needs an event loop and, with ``async_to_sync``, a new connection to Redis for
-    each message.
-    """
-
-    def __init__(self, layer: Any, clock: Callable[[], float] = time.monotonic) -> None:
-        self._layer = layer
-        hosts = layer._args[0] if layer._args else layer._kwargs.get("hosts")
-        for where, problem in host_problems(hosts):
-            raise BackendError(f"The hosts{where} of the channel layer: {problem}")
-        self._names = RedisPubSubLoopLayer(*layer._args, **layer._kwargs, channel_layer=layer)
-        key = unused_key(self._names.prefix)
-        self._publishers = {
-            shard: Publisher(
-                shard.host,
-                key,
-                max_sockets=CONNECTIONS_PER_SERVER,
-                max_wait_seconds=LAYER_CALL_TIMEOUT_SECONDS,
-                clock=clock,
-            )
-            for shard in self._names._shards
-        }
-
-    def send(self, group: str, message: Message) -> None:
-        """Publish ``message``. Raises ``BackendError`` if Redis does not take it in time."""
-        channel = self._names._get_group_channel_name(group)
-        publisher = self._publishers[self._names._get_shard(channel)]
-        try:
-            publisher.publish(channel, self._layer.serialize(message))
-        except OutageError as error:
-            log_refusal(LAYER, str(error))
-            raise
-
-    def close(self) -> None:
-        """Close all sockets; the next message opens one again."""
-        for publisher in self._publishers.values():
-            publisher.close()
-
-
-def unused_key(prefix: str) -> str:
-    """A key that is never set, among those of the shared state of a layer with this prefix."""
-    return f"pm_realtime:{{{prefix}}}:unused"
 
 
 def short_socket_timeout(hosts: Any) -> float | None:

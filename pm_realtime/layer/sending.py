@@ -11,17 +11,26 @@ import logging
 import time
 import warnings
 from collections import deque
-from typing import Final
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final, TypeVar
 
 from pm_realtime.concurrency import after_fork, run_in_background
 from pm_realtime.exceptions import BackendError, OutageError
-from pm_realtime.layer.adapter import LAYER_CALL_TIMEOUT_SECONDS, LayerAdapter, reason_of
+from pm_realtime.layer.adapter import (
+    LAYER_CALL_TIMEOUT_SECONDS,
+    LayerAdapter,
+    calls_of_loop,
+    reason_of,
+)
 from pm_realtime.layer.selection import PUBSUB_LAYER, adapter_for, get_layer
 from pm_realtime.layer.server import daphne_lines, is_wsgi_runserver
 from pm_realtime.layer.wire import Message
 from pm_realtime.observability import LAYER, outage
 
 logger = logging.getLogger("pm_realtime.push")
+
+R = TypeVar("R")
 
 #: Seconds for which the messages of all threads are refused after one has waited in vain.
 THREADS_REFUSED_SECONDS: Final = 1.0
@@ -103,7 +112,7 @@ def send(group: str, message: Message) -> None:
     """Send ``message`` to ``group`` from a thread without a running event loop."""
     adapter = adapter_for(get_layer())
     if adapter.is_remote:
-        _send_outside(adapter, group, message)
+        call_outside(partial(_send_outside, adapter, group, message))
     else:
         _hand_over(adapter, group, message)
 
@@ -138,8 +147,11 @@ async def send_handed_over() -> None:
         await handover.send_all()
 
 
-def _send_outside(adapter: LayerAdapter, group: str, message: Message) -> None:
-    """Send to other processes. If one thread has waited in vain, others are refused at once."""
+def call_outside(call: Callable[[], R]) -> R:
+    """The result of ``call``, which sends to other processes from a thread.
+
+    If one thread has waited in vain, others are refused at once: ``OutageError`` is raised.
+    """
     global _refused
     started = time.monotonic()
     refused = _refused
@@ -148,10 +160,7 @@ def _send_outside(adapter: LayerAdapter, group: str, message: Message) -> None:
             raise OutageError(refused[1])
         _refused = (started + LAYER_CALL_TIMEOUT_SECONDS, refused[1])
     try:
-        if (publisher := adapter.publisher()) is not None:
-            publisher.send(group, message)
-        else:
-            run_in_background(_send_despite_silence(adapter, group, message))
+        result = call()
     except BackendError as error:
         ended = time.monotonic()
         is_slow = ended - started > SLOW_FAILURE_SECONDS
@@ -163,6 +172,33 @@ def _send_outside(adapter: LayerAdapter, group: str, message: Message) -> None:
         raise
     _refused = None
     outage.end(THREADS)
+    return result
+
+
+async def acall_outside(call: Callable[[], Awaitable[R]]) -> R:
+    """The result of ``call``, which reaches a server of the layer beside the layer itself.
+
+    While the circuit breaker of the running loop is open, ``OutageError`` is raised at once. A call
+    that fails is an occasion to look whether the layer is there.
+    """
+    calls_of_loop.get().check_breaker()
+    try:
+        return await call()
+    except BackendError:
+        outage.suspect()
+        raise
+
+
+def is_probed() -> bool:
+    """Whether the running loop serves sockets: probes notice there that a server is silent."""
+    return asyncio.get_running_loop() in _serving
+
+
+def _send_outside(adapter: LayerAdapter, group: str, message: Message) -> None:
+    if (publisher := adapter.publisher()) is not None:
+        publisher.send(group, message)
+    else:
+        run_in_background(_send_despite_silence(adapter, group, message))
 
 
 async def _send_despite_silence(adapter: LayerAdapter, group: str, message: Message) -> None:
@@ -173,8 +209,7 @@ async def _send_despite_silence(adapter: LayerAdapter, group: str, message: Mess
     try:
         await adapter.group_send(group, message)
     except OutageError as error:
-        is_probed = asyncio.get_running_loop() in _serving
-        if is_probed or not isinstance(error.__cause__, TimeoutError):
+        if is_probed() or not isinstance(error.__cause__, TimeoutError):
             raise  # The layer's adapter has tried twice if a socket was broken.
         await adapter.group_send(group, message)
 

@@ -1,9 +1,9 @@
-"""Publishes from threads to one server, over a few sockets that are kept."""
+"""Publishes and runs scripts from threads on one server, over a few sockets that are kept."""
 
 import threading
 import time
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from pm_realtime.exceptions import BackendError, OutageError
 from pm_realtime.redis.driver import (
@@ -14,6 +14,8 @@ from pm_realtime.redis.driver import (
 )
 from pm_realtime.redis.pools import address_of, open_pools, read_hosts
 from pm_realtime.redis.refusals import describe
+
+R = TypeVar("R")
 
 #: Seconds after which kept sockets are opened anew: firewalls forget idle ones after minutes, and
 #: the address may lead to another server by then.
@@ -43,14 +45,14 @@ class Publisher:
 
     def __init__(
         self,
-        host: dict[str, Any],
+        host: Mapping[str, Any],
         key: str,
         *,
         max_sockets: int,
         max_wait_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        (self._host,) = read_hosts([host])
+        (self._host,) = read_hosts([dict(host)])
         if found := ASYNCIO_ONLY & self._host.keys():
             raise ValueError(f"{', '.join(sorted(found))} is for asyncio")
         self._key = key
@@ -67,34 +69,44 @@ class Publisher:
         If a socket breaks, the push is sent once more over a new one. So it may arrive twice, if
         the server had taken it and only the answer was lost.
         """
-        name = self._sockets.name
-        if not self._slots.acquire(timeout=self._max_wait_seconds):
-            raise OutageError(f"{name}: no connection was free within {self._max_wait_seconds:g} s")
-        try:
-            self._publish(channel, text)
-        except SERVER_ERRORS as error:
-            raise OutageError(f"{name}: {describe(error)}") from error
-        except (ValueError, TypeError, AttributeError) as error:
-            # A wrong value of an option that is only read when a socket is opened.
-            raise BackendError(f"{name}: {type(error).__name__}: {error}") from error
-        finally:
-            self._slots.release()
+        self._call(lambda sockets: sockets.publish(self._key, channel, text))
+
+    def run(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """The answer of ``script``, in bytes. Raises ``BackendError`` as :meth:`publish`.
+
+        If a socket breaks, the script is run once more, as it may have been run before.
+        """
+        return self._call(lambda sockets: sockets.run(script, keys, arguments), script)
 
     def close(self) -> None:
         """Close all sockets; the next message opens one again."""
         for pool in self._sockets.pools:
             pool.disconnect()
 
-    def _publish(self, channel: str, text: bytes) -> None:
+    def _call(self, call: Callable[["_Sockets"], R], script: str = "") -> R:
+        name = self._sockets.name
+        if not self._slots.acquire(timeout=self._max_wait_seconds):
+            raise OutageError(f"{name}: no connection was free within {self._max_wait_seconds:g} s")
+        try:
+            return self._call_twice(call)
+        except SERVER_ERRORS as error:
+            raise OutageError(f"{name}: {describe(error, script)}") from error
+        except (ValueError, TypeError, AttributeError) as error:
+            # A wrong value of an option that is only read when a socket is opened.
+            raise BackendError(f"{name}: {type(error).__name__}: {error}") from error
+        finally:
+            self._slots.release()
+
+    def _call_twice(self, call: Callable[["_Sockets"], R]) -> R:
         sockets = self._sockets
         if self._clock() - sockets.opened_at > SOCKET_LIFE_SECONDS:
             sockets = self._replace(sockets)
         try:
-            sockets.publish(self._key, channel, text)
+            return call(sockets)
         except SERVER_ERRORS as error:
             if not (is_broken_socket(error) or is_demotion(error)):
                 raise
-            self._replace(sockets).publish(self._key, channel, text)
+            return call(self._replace(sockets))
         finally:
             if self._sockets is not sockets:  # Replaced while this thread used one of them.
                 sockets.close_idle()
@@ -121,17 +133,23 @@ class _Sockets:
         self.name = f"Redis at {address_of(self.pools[0])}"
         self.opened_at = opened_at
         self._redis = driver_for_threads.Redis(connection_pool=self.pools[0])
-        self._script = self._redis.register_script(_PUBLISH)
+        self._scripts: dict[str, Any] = {}
         self._may_run_script = True
 
     def close_idle(self) -> None:
         for pool in self.pools:
             pool.disconnect(inuse_connections=False)
 
+    def run(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        registered = self._scripts.get(script)
+        if registered is None:
+            registered = self._scripts[script] = self._redis.register_script(script)
+        return registered(keys=keys, args=arguments)
+
     def publish(self, key: str, channel: str, text: bytes) -> None:
         if self._may_run_script:
             try:
-                self._script(keys=(key,), args=(channel, text))
+                self.run(_PUBLISH, (key,), (channel, text))
             except driver_for_threads.ResponseError as error:
                 if is_demotion(error):
                     raise

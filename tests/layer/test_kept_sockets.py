@@ -11,7 +11,8 @@ from channels.layers import channel_layers, get_channel_layer
 from pm_realtime import asend_to_room, get_stats, send_to_room
 from pm_realtime.exceptions import OutageError
 from pm_realtime.layer import CORE_LAYER, PUBSUB_LAYER, sending
-from pm_realtime.layer.channels_redis import ThreadPublisher
+from pm_realtime.layer.channels_redis import PubSubNames
+from pm_realtime.layer.thread_publisher import ThreadPublisher
 from tests.backends.redis.support import assert_pushes_arrive, until_heard_anew
 from tests.support.address import Address
 from tests.support.helpers import EVENT_TIMEOUT_SECONDS, Connection, eventually
@@ -46,6 +47,10 @@ def use(settings, memory_layer, configure):
     yield use
     channel_layers.backends.clear()
     sending.forget()
+
+
+def publisher_of(layer, clock):
+    return ThreadPublisher(PubSubNames(layer), layer.serialize, clock)
 
 
 def fail_over(two, address):
@@ -132,7 +137,7 @@ def test_thread_pushes_again_at_once_if_its_sockets_are_cut(two, address, use):
 
 def test_thread_replaces_sockets_that_are_old(two, address, use):
     now = 0.0
-    publisher = ThreadPublisher(use(address.url), clock=lambda: now)
+    publisher = publisher_of(use(address.url), lambda: now)
     for seconds in (0.0, 20.0, 40.0):
         now = seconds
         publisher.send("g", {"n": seconds})
@@ -141,7 +146,7 @@ def test_thread_replaces_sockets_that_are_old(two, address, use):
 
 def test_sockets_that_were_in_use_are_closed_when_they_are_replaced(valkey, use):
     now = 0.0
-    publisher = ThreadPublisher(use(valkey.url), clock=lambda: now)
+    publisher = publisher_of(use(valkey.url), lambda: now)
 
     def push():
         for n in range(200):

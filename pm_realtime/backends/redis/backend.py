@@ -21,6 +21,7 @@ from pm_realtime.backends.base import Admission, Backend, ConnectionInfo, Policy
 from pm_realtime.backends.redis import scripts
 from pm_realtime.backends.redis.client import LOCATION, Client, check_hosts, wrong_address
 from pm_realtime.backends.redis.node import Node, NodeTimings
+from pm_realtime.backends.redis.streams import RedisStreams
 from pm_realtime.concurrency import run_in_background
 from pm_realtime.exceptions import BackendError, OutageError
 from pm_realtime.redis import is_installed
@@ -39,6 +40,11 @@ class RedisBackend(Backend):
     def __init__(self, timings: NodeTimings | None = None) -> None:
         self._timings = timings or NodeTimings()
         self._nodes: dict[tuple[int, asyncio.AbstractEventLoop], Node] = {}
+        self._streams = RedisStreams(self._timings.timeout)
+
+    @property
+    def streams(self) -> RedisStreams:
+        return self._streams
 
     async def add(
         self,

@@ -1,8 +1,8 @@
-"""The client of one event loop: few connections, answers in time, errors of this package only."""
+"""The clients of one event loop: few connections, answers in time, errors of this package only."""
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -44,24 +44,22 @@ CLIENT_ERRORS: Final[tuple[type[Exception], ...]] = (*SERVER_ERRORS, RuntimeErro
 class Client:
     """Runs the scripts. ``timeout`` is in seconds, for each of them.
 
-    Raises ``ValueError`` if the address of Redis cannot be read.
+    ``host`` is by default that of the shared state; ``part`` names in the log what is there. Raises
+    ``ValueError`` if the address of Redis cannot be read.
     """
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(
+        self, timeout: float, host: Mapping[str, Any] | None = None, part: str = STATE
+    ) -> None:
         if not is_installed:
             raise BackendError("The Redis backend needs the package redis.")
-        prefix = layer_options().get("prefix", "asgi")
-        setting, host = _host()
+        setting, host = _host() if host is None else (f"{_hosts_name()}", dict(host))
         try:
             self._pools = open_pools(host, timeout, driver_for_asyncio, **POOL_OPTIONS)
         except ValueError as error:
             raise ValueError(f"{setting}: {error}") from None
-        # The braces keep all keys in one slot of a cluster.
-        self._prefix = f"pm_realtime:{{{prefix}}}:"
-        if tag := namespace_tag():
-            self._prefix += f"{tag}:"
         self._redis = driver_for_asyncio.Redis(connection_pool=self._pools[0])
-        self._timeout = timeout
+        self._timeout, self._part = timeout, part
         self._registered: dict[str, Any] = {}
         self._calls = BoundedCalls(CONNECTIONS_PER_LOOP, timeout)
         self._closing = asyncio.Lock()
@@ -76,8 +74,8 @@ class Client:
         """The address of Redis, without its password."""
         return address_of(self._pools[0])
 
-    async def run(self, script: str, node: str, arguments: Sequence[Any]) -> Any:
-        """The answer of ``script``, called by ``node``.
+    async def run(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """The answer of ``script``.
 
         Raises ``OutageError`` if Redis does not answer within the timeout, which begins once a
         connection is free.
@@ -85,8 +83,6 @@ class Client:
         registered = self._registered.get(script)
         if registered is None:
             registered = self._registered[script] = self._redis.register_script(script)
-        key = f"{self._prefix}node:{node}"
-        keys = (f"{self._prefix}nodes", key, f"{key}:rooms")
         try:
             answer = await self._calls.run(partial(self._run, registered, keys, arguments))
         except CLIENT_ERRORS as error:
@@ -95,7 +91,7 @@ class Client:
             await close_idle(self._pools[0])
             what = describe(error, script) or f"no answer within {self._timeout:g} s"
             reason = f"Redis at {self.address}: {what}"
-            log_refusal(STATE, reason)
+            log_refusal(self._part, reason)
             raise OutageError(reason) from error
         self.has_answered = True
         return answer
@@ -117,11 +113,32 @@ class Client:
             if not self._running:
                 await self._pools[0].disconnect()
 
+    async def close_with_loop(self) -> None:
+        """Close all sockets when the loop ends, which shuts its asynchronous generators down."""
+        self._closer = self._close_at_end()
+        await anext(self._closer)
+
+    async def _close_at_end(self) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            await self.close()
+
     async def close(self) -> None:
         """Close all sockets, those of sentinels too."""
         for pool in self._pools:
             with suppress(Exception):  # As for a connection that is being garbage-collected.
                 await pool.disconnect()
+
+
+def keys_of_node(node: str) -> tuple[str, str, str]:
+    """The keys that the scripts of the state get, called by ``node``."""
+    # The braces keep all keys in one slot of a cluster.
+    prefix = f"pm_realtime:{{{layer_options().get('prefix', 'asgi')}}}:"
+    if tag := namespace_tag():
+        prefix += f"{tag}:"
+    key = f"{prefix}node:{node}"
+    return f"{prefix}nodes", key, f"{key}:rooms"
 
 
 def _host() -> tuple[str, dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 from pm_realtime.backends.base import Admission, ConnectionInfo, Policy
 from pm_realtime.backends.redis import scripts
-from pm_realtime.backends.redis.client import CONNECTIONS_PER_LOOP, Client
+from pm_realtime.backends.redis.client import CONNECTIONS_PER_LOOP, Client, keys_of_node
 from pm_realtime.backends.redis.state import NodeState, record_of
 from pm_realtime.exceptions import BackendError, OutageError
 from pm_realtime.observability import STATE, outage
@@ -59,7 +59,7 @@ class Node:
         self._timings = timings
         self._lease_ms = round(timings.lease * 1000)
         self._on_evicted = on_evicted
-        self._id = uuid.uuid4().hex
+        self._keys = keys_of_node(uuid.uuid4().hex)
         self._generation = 0
         self._state = NodeState()
         self._adding = 0
@@ -212,7 +212,7 @@ class Node:
         return answer
 
     async def _call(self, script: str, *arguments: Any) -> Any:
-        return await self._client.run(script, self._id, arguments)
+        return await self._client.run(script, self._keys, arguments)
 
     async def _until_written(self) -> None:
         """Return when Redis has the state of this node. Raises ``OutageError`` if it is away."""

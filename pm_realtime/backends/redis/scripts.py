@@ -1,14 +1,24 @@
-"""The Lua scripts that decide inside Redis; ``lua/common.lua`` describes the keys."""
+"""The Lua scripts that decide inside Redis.
+
+``lua/common.lua`` describes the keys of the state, ``lua/streams.lua`` those of streams.
+"""
 
 from importlib.resources import files
 from typing import Final
 
 _FOLDER: Final = files(__package__) / "lua"
-_COMMON: Final = (_FOLDER / "common.lua").read_text()
 
 
-def _load(name: str) -> str:
-    return _COMMON + (_FOLDER / f"{name}.lua").read_text()
+def _read(name: str) -> str:
+    return (_FOLDER / f"{name}.lua").read_text()
+
+
+_STATE: Final = _read("common")
+_STREAMS: Final = _read("streams")
+
+
+def _load(name: str, common: str = _STATE) -> str:
+    return common + _read(name)
 
 
 RENEW: Final = _load("renew")
@@ -23,3 +33,8 @@ GET_CONNECTION: Final = _load("get_connection")
 GET_USER_CONNECTIONS: Final = _load("get_user_connections")
 GET_STATS: Final = _load("get_stats")
 GET_ROLE_COUNTS: Final = _load("get_role_counts")
+
+PUBLISH: Final = _load("publish", _STREAMS)
+GET_TOPS: Final = _load("get_tops", _STREAMS)
+READ: Final = _load("read", _STREAMS)
+FIND_START: Final = _load("find_start", _STREAMS)

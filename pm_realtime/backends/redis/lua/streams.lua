@@ -1,7 +1,7 @@
 -- The functions that the scripts of streams share; they stand in front of each script.
 --
--- KEYS: the log of the stream (a Redis stream), its top (the cursor of its last message, or its
--- birth), and for PUBLISH the answer to an idempotency key. All have the same hash tag.
+-- KEYS: the log of a stream (a Redis stream), its top (the cursor of its last message, or its
+-- birth), and for publishing perhaps the answer to an idempotency key. All have the same hash tag.
 --
 -- The id of an entry is its cursor without the zeros: '<ms>-<sequence>'. Its fields: t, the text;
 -- p, the cursor before it; x, the connection that does not get it, if there is one.
@@ -16,6 +16,7 @@ end
 
 local function cursor(ms, sequence) return string.format('%013.0f-%06.0f', ms, sequence) end
 
+-- The ms and the sequence number of a cursor or an id.
 local function parts(text)
   local ms, sequence = string.match(text, '^(%d+)-(%d+)$')
   return tonumber(ms), tonumber(sequence)
@@ -34,20 +35,20 @@ local function following(top, now)
   return cursor(ms + 1, 0)
 end
 
-local function keep_top(top) redis.call('SET', KEYS[2], top, 'PX', TOP_TTL_MS) end
+local function keep_top(key, top) redis.call('SET', key, top, 'PX', TOP_TTL_MS) end
 
--- The top; a stream without one is born. Redis may have evicted it and kept the log.
-local function get_top(now)
-  local top = redis.call('GET', KEYS[2])
+-- The top of a stream; one without it is born. Redis may have evicted the top and kept the log.
+local function get_top(log, key, now)
+  local top = redis.call('GET', key)
   if top then return top end
   top = cursor(now, 0)
-  if redis.call('EXISTS', KEYS[1]) == 1 then
-    local info = redis.call('XINFO', 'STREAM', KEYS[1])
+  if redis.call('EXISTS', log) == 1 then
+    local info = redis.call('XINFO', 'STREAM', log)
     for i = 1, #info, 2 do
-      if info[i] == 'last-generated-id' then top = following(cursor(parts(info[i + 1])), now) end
+      if info[i] == 'last-generated-id' then top = cursor(parts(info[i + 1])) end
     end
   end
-  keep_top(top)
+  keep_top(key, top)
   return top
 end
 
