@@ -224,8 +224,14 @@ def _pieces(message: StreamMessage) -> tuple[str, bytes, bytes, bytes]:
 def _message(
     message: StreamMessage, cursor: str | None = None, previous: str | None = None
 ) -> layer.Message:
-    what = (message.group, message.text, message.exclude, message.is_control)
-    return layer.stream_message(*what, cursor, previous)
+    return layer.stream_message(
+        message.group,
+        message.text,
+        message.exclude,
+        is_control=message.is_control,
+        cursor=cursor,
+        previous=previous,
+    )
 
 
 def _keys_of(group: str) -> tuple[str, str]:
