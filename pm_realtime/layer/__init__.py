@@ -1,7 +1,7 @@
 """The channel layer: groups, the messages in it, and one channel for each event loop."""
 
 # fmt: off
-from pm_realtime.layer.adapter import SUBSCRIPTIONS, LayerAdapter
+from pm_realtime.layer.adapter import SUBSCRIPTIONS, LayerAdapter, Server
 from pm_realtime.layer.channels_redis import BLOCKING_SECONDS, short_socket_timeout
 from pm_realtime.layer.groups import (
     authenticated_group, connection_group, control_group, namespace_tag, role_group, room_group,

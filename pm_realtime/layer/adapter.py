@@ -6,7 +6,7 @@ and, while the circuit breaker of their event loop is open, refused.
 
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, TypeVar
@@ -167,6 +167,10 @@ class LayerAdapter:
         None if it is not known. Raises ``BackendError`` if the layer's hosts cannot be used.
         """
         return None
+
+    def servers(self) -> Sequence[Server | None]:
+        """All that :meth:`server_of` returns for some group."""
+        return [None]
 
     def publication(self, group: str, message: Message) -> tuple[str, bytes] | None:
         """The channel of Redis to which ``message`` for ``group`` is published, and the bytes.

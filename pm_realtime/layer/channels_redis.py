@@ -9,7 +9,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import Any, Final, TypeVar
@@ -136,6 +136,10 @@ class PubSubAdapter(_RedisAdapter):
     def server_of(self, group: str) -> Server | None:
         names = self._read_names()
         return None if names is None else names.server_of(group)
+
+    def servers(self) -> Sequence[Server | None]:
+        names = self._read_names()
+        return [None] if names is None else names.servers
 
     def publication(self, group: str, message: Message) -> tuple[str, bytes] | None:
         names = self._read_names()
@@ -306,9 +310,11 @@ class CoreAdapter(_RedisAdapter):
         return self.layer.consistent_hash, self.layer.ring_size
 
     def server_of(self, group: str) -> Server | None:
-        number = self.layer.consistent_hash(group)
+        return self.servers()[self.layer.consistent_hash(group)]
+
+    def servers(self) -> Sequence[Server | None]:
         try:
-            return Server(number, read_hosts(self.layer.hosts)[number])
+            return [Server(*each) for each in enumerate(read_hosts(self.layer.hosts))]
         except ValueError as error:
             raise BackendError(f"The hosts of the channel layer: {error}") from error
 

@@ -7,6 +7,7 @@ the order on the wire is the same.
 
 import asyncio
 import os
+import re
 import secrets
 from collections.abc import Sequence
 from functools import partial
@@ -24,6 +25,7 @@ from pm_realtime.backends.streams import (
     Receipt,
     StreamMessage,
     Streams,
+    StreamStats,
 )
 from pm_realtime.concurrency import run_in_background
 from pm_realtime.exceptions import BackendError, OutageError
@@ -35,6 +37,8 @@ GROUPS_PER_SCRIPT: Final = 250
 #: For how long Redis remembers a call without an idempotency key: it may be made a second time, if
 #: its socket breaks or its answer does not come in time.
 CALL_TTL_MS: Final = 10_000
+#: Calls for each server in which streams are counted, of 1,000 keys each.
+MAX_COUNT_CALLS: Final = 1000
 #: Stand in a serialized message where the script puts the cursors in.
 _CURSOR, _PREVIOUS = (secrets.token_hex(CURSOR_LENGTH // 2) for _ in range(2))
 
@@ -74,6 +78,19 @@ class RedisStreams(Streams):
     async def find_start(self, group: str, count: int, ttl_seconds: float) -> str:
         start: str = await self._ask(group, scripts.FIND_START, count, _ms(ttl_seconds))
         return start
+
+    async def get_stats(self) -> StreamStats:
+        count, is_complete, pattern = 0, True, re.sub(r"([][*?\\])", r"\\\1", _prefix()) + "*}:top"
+        for server in _adapter().servers():
+            client, position = await self._client_of(server), "0"
+            for _ in range(MAX_COUNT_CALLS):
+                position, found = await client.run(scripts.COUNT_TOPS, (), (position, pattern))
+                count += found
+                if position == "0":
+                    break
+            else:
+                is_complete = False
+        return StreamStats(count, None, None, is_complete)
 
     async def _publish(self, message: StreamMessage) -> Receipt:
         call = _Call.of(message)
@@ -134,12 +151,14 @@ class RedisStreams(Streams):
         return await client.run(script, keys, arguments)
 
     async def _client(self, group: str) -> Client:
-        """The running loop's client of the server of ``group``; those of closed loops go away.
+        return await self._client_of(_adapter().server_of(group))
+
+    async def _client_of(self, server: layer.Server | None) -> Client:
+        """The running loop's client of ``server``; those of closed loops go away.
 
         Clients that a fork inherited from its parent stay untouched: their sockets are the
         parent's.
         """
-        server = _adapter().server_of(group)
         pid, loop = os.getpid(), asyncio.get_running_loop()
         key = pid, loop, server.number if server is not None else None
         client = self._clients.get(key)
@@ -240,8 +259,11 @@ def _keys_of(group: str) -> tuple[str, str]:
 
 def _key(group: str, name: str) -> str:
     """A key of the stream of ``group``, whose name is that of one site and database alone."""
-    prefix = layer.layer_options().get("prefix", "asgi")
-    return f"pm_realtime:{{{prefix}:{group}}}:{name}"
+    return f"{_prefix()}{group}}}:{name}"
+
+
+def _prefix() -> str:
+    return f"pm_realtime:{{{layer.layer_options().get('prefix', 'asgi')}:"
 
 
 def _number_of(group: str) -> int | None:
