@@ -7,6 +7,7 @@ from pm_realtime.push.control import (
     aunsubscribe, disconnect_connection, disconnect_user, refresh_after_commit, refresh_room,
     refresh_user, send_control, subscribe, unsubscribe,
 )
+from pm_realtime.push.control_stream import CONTROL_STREAM_TTL_SECONDS
 from pm_realtime.push.pushes import (
     abroadcast, asend_to_connection, asend_to_role, asend_to_room, asend_to_user, broadcast,
     send_to_connection, send_to_role, send_to_room, send_to_user,

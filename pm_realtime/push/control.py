@@ -1,7 +1,7 @@
 """Control messages: server code that closes, moves or rechecks connections.
 
-A message about access rights goes to the hub of every process, which remembers it for connections
-that are just joining its target. It is sent again until Redis takes it.
+A message about access rights goes to the hub of every process through a stream, where connections
+that are just joining its target find it. It is sent again until Redis takes it.
 """
 
 import secrets
@@ -10,6 +10,7 @@ from typing import Any
 from pm_realtime import layer
 from pm_realtime.layer import ControlMessage, Refresh
 from pm_realtime.protocol import CloseCode
+from pm_realtime.push.control_stream import control_for
 from pm_realtime.push.outgoing import Direct, Outgoing, asend, send_from_signal
 from pm_realtime.push.targets import connection_group, room_name, user_key
 from pm_realtime.push.twins import sending_twins
@@ -43,12 +44,11 @@ def refresh_after_commit(target: str, *, if_changed: bool = False) -> None:
 def _to_every_process(
     target: str, message: ControlMessage, on_commit: bool, fail_silently: bool | None = None
 ) -> Outgoing[None]:
-    group = layer.control_group()
-    first = layer.control_message(group, message, target=target)
+    first = control_for(target, message)
     # A retried refresh waits for no change: its change is committed by then.
     later = Refresh() if isinstance(message, Refresh) else message
-    retry = layer.control_message(group, later, target=target)
-    return Outgoing(Direct(group, first), None, on_commit, fail_silently, Direct(group, retry))
+    retry = control_for(target, later, first.idempotency_key)
+    return Outgoing(first, None, on_commit, fail_silently, retry)
 
 
 def _to_members(group: str, message: ControlMessage, fail_silently: bool | None) -> Outgoing[None]:

@@ -40,7 +40,7 @@ class Outgoing(NamedTuple, Generic[R]):
     result: R
     on_commit: bool
     fail_silently: bool | None = None
-    retry: Direct | None = None
+    retry: StreamMessage | None = None
 
 
 _SendWith = Callable[[Outgoing[Any]], None]
@@ -106,7 +106,7 @@ async def _asend_now(outgoing: Outgoing[Any]) -> None:
 def _note_failure(outgoing: Outgoing[Any], error: BackendError) -> None:
     """Queue the message again, if it is one for that, and raise ``error`` unless it is silenced."""
     if isinstance(error, OutageError) and outgoing.retry is not None:
-        retry_queue.add(outgoing.retry.message)
+        retry_queue.add(outgoing.retry)
     is_silent = outgoing.fail_silently
     if not (conf.FAIL_SILENTLY if is_silent is None else is_silent):
         raise error

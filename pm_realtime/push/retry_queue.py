@@ -10,7 +10,9 @@ from contextlib import suppress
 from typing import Final
 
 from pm_realtime import layer
+from pm_realtime.backends import StreamMessage, get_streams
 from pm_realtime.concurrency import after_fork
+from pm_realtime.push.control_stream import control_for
 
 RETRY_INTERVAL_SECONDS: Final = 1.0
 MAX_RETRY_MESSAGES: Final = 1000
@@ -39,19 +41,16 @@ class RetryQueue:
     def _reset(self) -> None:
         """Forget the messages in a forked child: its parent sends them."""
         self._lock = threading.Lock()
-        self._waiting: list[layer.Message] = []
+        self._waiting: list[StreamMessage] = []
         self._is_running = False
 
-    def add(self, message: layer.Message) -> None:
+    def add(self, message: StreamMessage) -> None:
         """Send ``message`` as soon as Redis takes it, as long as this process lives."""
         with self._lock:
-            if message not in self._waiting:
+            if all(message.text != other.text for other in self._waiting):
                 self._waiting.append(message)
             if len(self._waiting) > self._max_messages:
-                everyone = layer.authenticated_group()
-                self._waiting = [
-                    layer.control_message(layer.control_group(), layer.Recheck(), target=everyone)
-                ]
+                self._waiting = [control_for(layer.authenticated_group(), layer.Recheck())]
             if not self._is_running:
                 self._is_running = True
                 threading.Thread(target=self._run, name="pm_realtime-retry", daemon=True).start()
@@ -62,7 +61,7 @@ class RetryQueue:
             with suppress(Exception):  # The layer has logged it.
                 for message in self._waiting.copy():
                     if not layer.is_alone():
-                        layer.send(layer.control_group(), message)
+                        get_streams().publish_from_thread(message)
                     with self._lock, suppress(ValueError):
                         self._waiting.remove(message)
             with self._lock:

@@ -1,11 +1,14 @@
 """The retry queue for control messages that Redis did not take."""
 
+import asyncio
 import threading
 
 import pytest
 from asgiref.sync import sync_to_async
 
 from pm_realtime import refresh_room, refresh_user, send_to_room
+from pm_realtime.backends import get_streams, use_streams
+from pm_realtime.backends.memory_streams import MemoryStreams
 from pm_realtime.exceptions import OutageError
 from pm_realtime.layer import (
     Control,
@@ -14,10 +17,18 @@ from pm_realtime.layer import (
     RefreshRoom,
     authenticated_group,
     control_group,
-    control_message,
 )
+from pm_realtime.push.control_stream import control_for
 from pm_realtime.push.retry_queue import RetryQueue
-from tests.support.helpers import eventually
+from tests.contracts.streams import LONG_AGO
+from tests.support.helpers import Connection, eventually
+
+
+@pytest.fixture(autouse=True)
+def own_streams():
+    """A test may replace the streams."""
+    yield
+    use_streams(None)
 
 
 def received(layer):
@@ -31,7 +42,7 @@ async def is_idle():
 
 
 def message(number):
-    return control_message(control_group(), RefreshRoom(str(number)), target=f"g{number}")
+    return control_for(f"g{number}", RefreshRoom(str(number)))
 
 
 async def test_control_messages_are_sent_again_after_an_outage_and_pushes_are_not(far, user):
@@ -76,3 +87,31 @@ async def test_one_recheck_replaces_too_many_messages(far):
     far.is_away = False
     await is_idle()
     assert received(far) == [(authenticated_group(), Recheck())]
+
+
+class UnansweredStreams(MemoryStreams):
+    """Takes each message, and loses the answers of the first ``failures`` attempts."""
+
+    failures = 1
+
+    async def publish(self, message):
+        return self.publish_from_thread(message)
+
+    def publish_from_thread(self, message):
+        receipt = super().publish_from_thread(message)
+        if self.failures:
+            self.failures -= 1
+            raise OutageError("the answer is lost")
+        return receipt
+
+
+async def test_message_that_was_taken_without_an_answer_is_not_sent_twice(memory_layer):
+    use_streams(UnansweredStreams())
+    async with Connection():
+        with pytest.raises(OutageError):
+            await asyncio.to_thread(refresh_room, "a")
+        await asyncio.to_thread(refresh_room, "b")
+        await is_idle()
+    page = await get_streams().read(control_group(), LONG_AGO, 600)
+    found = [Control.read(publication.text).message for publication in page.publications]
+    assert found == [RefreshRoom("a"), RefreshRoom("b")]
