@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group
 from django.test import override_settings
 
 from pm_realtime import aget_stats
-from pm_realtime.backends import get_backend
+from pm_realtime.backends import get_backend, use_streams
 from pm_realtime.connection import forget_counts
 from pm_realtime.hub import get_hub
 from pm_realtime.layer import get_layer, is_in_process
@@ -80,6 +80,13 @@ def memory_layer(settings, monkeypatch):
     """A site without ``CHANNEL_LAYERS``, also if the suite runs over another layer."""
     settings.CHANNEL_LAYERS = {}
     monkeypatch.delenv("TEST_CHANNEL_LAYERS", raising=False)
+
+
+@pytest.fixture
+def own_streams(memory_layer):
+    """Have a test use its own streams: ``own_streams(streams)``."""
+    yield use_streams
+    use_streams(None)
 
 
 @pytest.fixture

@@ -50,6 +50,8 @@ class MemoryStreams(Streams):
     its own. Unless ``is_only_process`` says that there is no other one.
     """
 
+    is_in_process = True
+
     def __init__(
         self, clock: Callable[[], float] = time.time, *, is_only_process: bool = False
     ) -> None:

@@ -7,7 +7,7 @@ lost its last writes.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Final, NamedTuple, Self
+from typing import ClassVar, Final, NamedTuple, Self
 
 #: Messages of one page, and bytes of their texts; a page has at least one message.
 MESSAGES_PER_PAGE: Final = 256
@@ -117,6 +117,9 @@ class StreamStats(NamedTuple):
 
 class Streams(ABC):
     """The streams of all groups. Every method may raise ``BackendError``."""
+
+    #: Whether they are in the memory of this process.
+    is_in_process: ClassVar[bool] = False
 
     @property
     def keeps_messages(self) -> bool:

@@ -1,13 +1,17 @@
 """The commands of clients: the form of their payloads, their handlers, and the table of both."""
 
 from collections.abc import Awaitable, Callable
+from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
+from pm_realtime.backends import get_streams
 from pm_realtime.conf import Room, RoomOptions
 from pm_realtime.exceptions import CommandError
 from pm_realtime.layer import get_layer, is_in_process
 from pm_realtime.protocol import Command, ErrorCode, MessageType, check_room
-from pm_realtime.push import asend_to_room
+from pm_realtime.push import apublish_message
 from pm_realtime.rooms import Connection, check_publish, find_room, join, leave
 
 
@@ -48,12 +52,22 @@ async def message(connection: Connection, command: Command) -> None:
     identity = connection.identity
     room = find_room(name) or Room(name, RoomOptions(), {})
     check_publish(room, authenticated=identity.is_authenticated, role=identity.role)
-    payload: dict[str, Any] = {"room": name, "content": command.payload["content"]}
+    content = command.payload["content"]
+    payload: dict[str, Any] = {"room": name, "content": content}
     if identity.is_authenticated:
         payload["from"] = {"userId": identity.user_id, "name": identity.name}
-    await asend_to_room(
-        *(name, MessageType.MESSAGE, payload), id=command.id, on_commit=False, fail_silently=False
-    )
+    key = None if command.id is None else _message_key(identity.user_id, command.id, content)
+    if await apublish_message(room, payload, id=command.id, key=key):
+        connection.reply(MessageType.ACK, {"duplicate": True}, to=command)
+
+
+def _message_key(user_id: int | str | None, id: str, content: Any) -> str:
+    """The idempotency key of a client's message.
+
+    With its content, as a client may number its messages from 1 in every tab.
+    """
+    parts = msgspec.json.encode((user_id, id, content))
+    return f"message {blake2b(parts, digest_size=16).hexdigest()}"
 
 
 class Definition(NamedTuple):
@@ -84,7 +98,9 @@ def check_form(command: Command) -> None:
 def is_instant(connection: Connection, command: Command) -> bool:
     """Whether :func:`handle` carries ``command`` out without waiting, so that it needs no task."""
     is_message = command.type == MessageType.MESSAGE
-    return is_message and connection.is_certain and is_in_process(get_layer())
+    if not is_message or not connection.is_certain:
+        return False
+    return get_streams().is_in_process and is_in_process(get_layer())
 
 
 async def handle(connection: Connection, command: Command) -> None:

@@ -8,10 +8,10 @@ process delivers it to its members.
 import logging
 from typing import Any
 
-from pm_realtime.backends import StreamMessage
-from pm_realtime.conf import Retention, conf, retention
+from pm_realtime.backends import StreamMessage, get_streams
+from pm_realtime.conf import Retention, Room, conf, retention, retention_of
 from pm_realtime.layer import authenticated_group, push_message, role_group, room_group, user_group
-from pm_realtime.protocol import RESERVED_TYPES, Envelope, encode, make_envelope
+from pm_realtime.protocol import RESERVED_TYPES, Envelope, MessageType, encode, make_envelope
 from pm_realtime.push.outgoing import Direct, Outgoing
 from pm_realtime.push.targets import (
     connection_group,
@@ -40,16 +40,16 @@ def _publish(
     _check_type(envelope.type)
     if exclude is not None:
         exclude = connection_name(exclude) if exclude != "" else None
-    message = StreamMessage(
-        group,
-        encode(envelope),
-        exclude,
-        *retention,
-        key_text(idempotency_key),
-        conf.IDEMPOTENCY_PERIOD,
-    )
-    _log(envelope, group)
+    message = _message(group, envelope, retention, exclude, key_text(idempotency_key))
     return Outgoing(message, envelope, on_commit, fail_silently)
+
+
+def _message(
+    group: str, envelope: Envelope, retention: Retention, exclude: str | None, key: str | None
+) -> StreamMessage:
+    _log(envelope, group)
+    key_ttl_seconds = 0.0 if key is None else conf.IDEMPOTENCY_PERIOD
+    return StreamMessage(group, encode(envelope), exclude, *retention, key, key_ttl_seconds)
 
 
 def _check_type(type: str) -> None:
@@ -195,6 +195,19 @@ def _send_to_connection(
     _log(envelope, group)
     message = Direct(group, push_message(group, encode(envelope), None))
     return Outgoing(message, envelope, on_commit, fail_silently)
+
+
+async def apublish_message(
+    room: Room, payload: Any, *, id: str | None = None, key: str | None = None
+) -> bool:
+    """Publish the message of a client in ``room``.
+
+    Returns whether it was published before, under ``key``, and not again. Raises ``BackendError``
+    if it may or may not have been published.
+    """
+    envelope = make_envelope(MessageType.MESSAGE, payload, id=id, room=room.name)
+    message = _message(room_group(room.name), envelope, retention_of(room), None, key)
+    return (await get_streams().publish(message)).is_repeated
 
 
 send_to_user, asend_to_user = sending_twins(_send_to_user)

@@ -1,9 +1,12 @@
 """The built-in commands and their replies."""
 
+import asyncio
+
 import pytest
 
 from pm_realtime import asend_to_room, asubscribe
 from tests.support.helpers import Connection, assert_envelope, assert_refusal
+from tests.support.streams import UnansweredStreams
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
@@ -175,3 +178,100 @@ async def test_anonymous_connection_does_not_write_where_server_code_put_it(conf
         await connection.assert_push("subscribed")
         refusal = await connection.ask("message", {"room": "lobby", "content": 1}, id="a")
         assert_refusal(refusal, "AUTH_REQUIRED", id="a", room="lobby")
+
+
+# A message that is sent again
+
+
+async def say(connection, content="hi", *, id="1", room="lobby"):
+    """The answer to a message: itself, an ``ack`` or an ``error``."""
+    return await connection.ask("message", {"room": room, "content": content}, id=id)
+
+
+async def test_repeated_message_is_answered_ack_and_published_once(user, editor):
+    async with Connection(user=user) as sender, Connection(user=editor) as other:
+        for connection in (sender, other):
+            await connection.subscribe("lobby")
+        first = await say(sender)
+        assert first["type"] == "message"
+        assert_envelope(await say(sender), type="ack", payload={"duplicate": True}, id="1")
+        assert await other.so_far() == [first]
+        assert await sender.so_far() == []
+
+
+async def test_message_is_repeated_over_another_connection(public, user):
+    for each in (user, None):
+        for type in ("message", "ack"):
+            async with Connection(user=each) as connection:
+                await connection.subscribe("lobby")
+                assert (await say(connection))["type"] == type
+
+
+async def test_different_messages_under_one_id_are_all_published(user, editor):
+    """A client may number its messages from 1 in every tab."""
+    contents = [1, 1.5, "1", None, [1], {"a": 1}, {"a": "1"}, 2**70, "é", True]
+    async with Connection(user=user) as one, Connection(user=editor) as other:
+        for connection in (one, other):
+            await connection.subscribe("lobby")
+            await connection.subscribe("hall")
+        for sender in (one, other):
+            for room in ("lobby", "hall"):
+                for content in contents:
+                    answer = await say(sender, content, room=room)
+                    assert (answer["type"], answer["payload"]["content"]) == ("message", content)
+
+
+async def test_message_without_an_id_is_always_published(public):
+    frame = '{"type": "message", "timestamp": 1, "payload": {"room": "lobby", "content": 1}}'
+    async with Connection() as connection:
+        await connection.subscribe("lobby")
+        assert [(await connection.ask_raw(frame))["type"] for _ in range(2)] == ["message"] * 2
+
+
+async def test_room_without_history_remembers_messages_too(configure, user):
+    configure(ROOMS={"live": {"history": 0}})
+    async with Connection(user=user) as connection:
+        await connection.subscribe("live")
+        answers = [await say(connection, room="live") for _ in range(2)]
+        assert [answer["type"] for answer in answers] == ["message", "ack"]
+
+
+async def test_message_is_remembered_for_the_idempotency_period(configure, user):
+    configure(IDEMPOTENCY_PERIOD=0.001)
+    async with Connection(user=user) as connection:
+        await connection.subscribe("lobby")
+        await say(connection)
+        await asyncio.sleep(0.01)
+        assert (await say(connection))["type"] == "message"
+
+
+async def test_refused_message_is_not_remembered(configure, user):
+    configure(ROOMS={"news": {"publish_role": "editor"}})
+    async with Connection(user=user) as connection:
+        assert_refusal(await say(connection, room="news"), "NOT_IN_ROOM", id="1", room="news")
+        await connection.subscribe("news")
+        assert_refusal(await say(connection, room="news"), "FORBIDDEN", id="1", room="news")
+        configure(ROOMS={"news": {}})
+        assert (await say(connection, room="news"))["type"] == "message"
+        configure(ROOMS={"news": {"publish_role": "editor"}})
+        assert_refusal(await say(connection, room="news"), "FORBIDDEN", id="1", room="news")
+
+
+async def test_repeated_message_counts_against_the_rate(configure, user):
+    configure(RATE_LIMIT="4/m")
+    async with Connection(user=user) as connection:
+        await connection.subscribe("lobby")
+        answers = [await say(connection) for _ in range(4)]
+        assert [each["type"] for each in answers] == ["message", "ack", "ack", "error"]
+        assert answers[3]["payload"]["code"] == "RATE_LIMITED"
+
+
+async def test_message_that_was_taken_without_an_answer_is_acked_when_repeated(user, own_streams):
+    own_streams(UnansweredStreams())
+    async with Connection(user=user) as connection:
+        await connection.subscribe("lobby")
+        await connection.command("message", {"room": "lobby", "content": 1}, id="1")
+        first = [await connection.receive() for _ in range(2)]
+        assert {each["type"] for each in first} == {"message", "error"}
+        assert (await say(connection, 1))["type"] == "ack"
+        assert await connection.so_far() == []

@@ -7,8 +7,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from pm_realtime import refresh_room, refresh_user, send_to_room
-from pm_realtime.backends import get_streams, use_streams
-from pm_realtime.backends.memory_streams import MemoryStreams
+from pm_realtime.backends import get_streams
 from pm_realtime.exceptions import OutageError
 from pm_realtime.layer import (
     Control,
@@ -22,13 +21,7 @@ from pm_realtime.push.control_stream import control_for
 from pm_realtime.push.retry_queue import RetryQueue
 from tests.contracts.streams import LONG_AGO
 from tests.support.helpers import Connection, eventually
-
-
-@pytest.fixture(autouse=True)
-def own_streams():
-    """A test may replace the streams."""
-    yield
-    use_streams(None)
+from tests.support.streams import UnansweredStreams
 
 
 def received(layer):
@@ -89,24 +82,8 @@ async def test_one_recheck_replaces_too_many_messages(far):
     assert received(far) == [(authenticated_group(), Recheck())]
 
 
-class UnansweredStreams(MemoryStreams):
-    """Takes each message, and loses the answers of the first ``failures`` attempts."""
-
-    failures = 1
-
-    async def publish(self, message):
-        return self.publish_from_thread(message)
-
-    def publish_from_thread(self, message):
-        receipt = super().publish_from_thread(message)
-        if self.failures:
-            self.failures -= 1
-            raise OutageError("the answer is lost")
-        return receipt
-
-
-async def test_message_that_was_taken_without_an_answer_is_not_sent_twice(memory_layer):
-    use_streams(UnansweredStreams())
+async def test_message_that_was_taken_without_an_answer_is_not_sent_twice(own_streams):
+    own_streams(UnansweredStreams())
     async with Connection():
         with pytest.raises(OutageError):
             await asyncio.to_thread(refresh_room, "a")
