@@ -11,10 +11,10 @@
 from pm_realtime.pages import realtime_room
 from pm_realtime.push import (
     abroadcast, adisconnect_connection, adisconnect_user, aget_connection, aget_cursor,
-    aget_stats, aget_user_connections, ais_online, arefresh_room, arefresh_user,
+    aget_history, aget_stats, aget_user_connections, ais_online, arefresh_room, arefresh_user,
     asend_to_connection, asend_to_role, asend_to_room, asend_to_user, asubscribe, aunsubscribe,
-    broadcast, disconnect_connection, disconnect_user, get_connection, get_cursor, get_stats,
-    get_user_connections, is_online, refresh_room, refresh_user, send_to_connection,
+    broadcast, disconnect_connection, disconnect_user, get_connection, get_cursor, get_history,
+    get_stats, get_user_connections, is_online, refresh_room, refresh_user, send_to_connection,
     send_to_role, send_to_room, send_to_user, subscribe, unsubscribe,
 )
 
@@ -22,11 +22,12 @@ __version__ = "0.1.0"
 
 __all__ = [
     "__version__", "abroadcast", "adisconnect_connection", "adisconnect_user",
-    "aget_connection", "aget_cursor", "aget_stats", "aget_user_connections", "ais_online",
-    "arefresh_room", "arefresh_user", "asend_to_connection", "asend_to_role", "asend_to_room",
-    "asend_to_user", "asubscribe", "aunsubscribe", "broadcast", "disconnect_connection",
-    "disconnect_user", "get_connection", "get_cursor", "get_stats", "get_user_connections",
-    "is_online", "realtime_room", "refresh_room", "refresh_user", "send_to_connection",
-    "send_to_role", "send_to_room", "send_to_user", "subscribe", "unsubscribe",
+    "aget_connection", "aget_cursor", "aget_history", "aget_stats", "aget_user_connections",
+    "ais_online", "arefresh_room", "arefresh_user", "asend_to_connection", "asend_to_role",
+    "asend_to_room", "asend_to_user", "asubscribe", "aunsubscribe", "broadcast",
+    "disconnect_connection", "disconnect_user", "get_connection", "get_cursor", "get_history",
+    "get_stats", "get_user_connections", "is_online", "realtime_room", "refresh_room",
+    "refresh_user", "send_to_connection", "send_to_role", "send_to_room", "send_to_user",
+    "subscribe", "unsubscribe",
 ]
 # fmt: on

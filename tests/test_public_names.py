@@ -25,15 +25,9 @@ from pm_realtime.testing import RealtimeCommunicator
 
 SYNC_HELPERS = (
     *("broadcast", "disconnect_connection", "disconnect_user", "get_connection", "get_cursor"),
-    *(
-        "get_stats",
-        "get_user_connections",
-        "is_online",
-        "refresh_room",
-        "refresh_user",
-        "send_to_connection",
-    ),
-    *("send_to_role", "send_to_room", "send_to_user", "subscribe", "unsubscribe"),
+    *("get_history", "get_stats", "get_user_connections", "is_online", "refresh_room"),
+    *("refresh_user", "send_to_connection", "send_to_role", "send_to_room", "send_to_user"),
+    *("subscribe", "unsubscribe"),
 )
 MODULES = {
     "asgi": ("get_asgi_application",),

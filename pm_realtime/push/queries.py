@@ -2,10 +2,8 @@
 
 from typing import Any
 
-from pm_realtime import layer
-from pm_realtime.backends import ConnectionInfo, Stats, get_backend, get_streams
-from pm_realtime.conf import retention_of_room
-from pm_realtime.push.targets import connection_name, room_name, user_key
+from pm_realtime.backends import ConnectionInfo, Stats, get_backend
+from pm_realtime.push.targets import connection_name, user_key
 from pm_realtime.push.twins import prepare_in_loop, sync_twin_of
 
 
@@ -29,21 +27,7 @@ async def aget_stats() -> Stats:
     return await get_backend().get_stats()
 
 
-async def aget_cursor(room: str) -> str | None:
-    """The position of ``room`` now: pushes that follow come after it. None if it keeps none.
-
-    Take it before the queries of a page, whose client then subscribes from there. Raises
-    ``ValueError`` if ``room`` is no name of a room.
-    """
-    name = room_name(room)
-    if not retention_of_room(name).size:
-        return None
-    (cursor,) = await get_streams().get_tops([layer.room_group(name)])
-    return cursor
-
-
 get_connection = sync_twin_of(aget_connection)
 get_user_connections = sync_twin_of(aget_user_connections)
 is_online = sync_twin_of(ais_online)
 get_stats = sync_twin_of(aget_stats)
-get_cursor = sync_twin_of(aget_cursor)
