@@ -103,7 +103,10 @@ METHODS = {
         "assert_reply": "id, type, payload=ANYTHING, *, timeout=5.0",
         "command": "type, payload=None, *, id=None",
         "receive": "timeout=5.0",
-        "subscribe": "room",
+        "drop": "",
+        "forget_history": "",
+        "recover": "*, user=ANYTHING, application=None",
+        "subscribe": "room, since=None, last=None",
     },
     testing.Pushes: {"to_all": "", "to_role": "role", "to_room": "room", "to_user": "user"},
 }

@@ -11,6 +11,8 @@ from django.test import TestCase, override_settings
 
 from pm_realtime import (
     adisconnect_user,
+    aget_connection,
+    ais_online,
     asend_to_user,
     broadcast,
     send_to_role,
@@ -130,3 +132,45 @@ async def test_envelopes_of_a_batch_are_read_one_by_one(settings, user):
             await connection.assert_nothing()
         assert (await connection.receive())["payload"]["n"] == 3
         await connection.assert_closed(4503)
+
+
+async def test_ids_of_commands_differ_between_connections(user):
+    async with RealtimeCommunicator(user=user) as one, RealtimeCommunicator(user=user) as two:
+        assert await one.command("ping") != await two.command("ping")
+
+
+async def test_skipped_envelopes_are_in_the_record(user):
+    async with RealtimeCommunicator(user=user) as connection:
+        await asend_to_user(user, "first")
+        await asend_to_user(user, "second")
+        await connection.assert_push("second")
+        types = [envelope["type"] for envelope in connection.received]
+        assert types == ["connected", "first", "second"]
+
+
+async def test_dropped_connection_ends_without_a_close(user):
+    async with RealtimeCommunicator(user=user) as connection:
+        assert await ais_online(user)
+        await connection.drop()
+        assert not await ais_online(user)
+
+
+async def test_client_that_comes_back_is_in_its_rooms_with_its_session(editor):
+    async with RealtimeCommunicator(user=editor) as connection:
+        await connection.subscribe("support")
+        await connection.subscribe("left")
+        await connection.command("unsubscribe", {"room": "left"})
+        await connection.assert_push("unsubscribed")
+        await connection.drop()
+        async with connection.recover() as again:
+            assert again.connection_id != connection.connection_id
+            assert again.connected["userId"] == str(editor.pk)
+            assert await rooms_of(again) == ("support",)
+            async with again.recover(user=None) as stranger:
+                assert stranger.connected["userId"] is None
+                assert await rooms_of(stranger) == ()
+
+
+async def rooms_of(connection):
+    found = await aget_connection(connection.connection_id)
+    return found.rooms

@@ -147,6 +147,13 @@ class MemoryStreams(Streams):
             messages = sum(len(stream.publications) for stream in self._streams.values())
             return StreamStats(len(self._streams), messages, self._bytes)
 
+    async def forget_all(self) -> None:
+        with self._lock:
+            # What is born anew still begins after the last position.
+            self._streams.clear()
+            self._keys.clear()
+            self._bytes = 0
+
     def _append(self, message: StreamMessage) -> tuple[Receipt, layer.Message | None]:
         """The receipt for ``message``, and what is sent to its group; None if it is repeated."""
         key = message.idempotency_key

@@ -152,3 +152,7 @@ class Streams(ABC):
     async def get_stats(self) -> StreamStats | None:
         """What is kept, for a person to look at; None if the store does not count it."""
         return None
+
+    async def forget_all(self) -> None:
+        """Forget every stream and every key, as a store that came back empty. For tests."""
+        raise NotImplementedError(f"{type(self).__name__} cannot forget its streams.")

@@ -1,54 +1,30 @@
-"""Tools for the tests of a site: a connection of a logged-in user, and a record of pushes.
-
-::
-
-    @pytest.mark.django_db(transaction=True)
-    async def test_ticket(ticket, user):
-        async with RealtimeCommunicator(user=user) as connection:
-            await connection.subscribe(f"ticket:{ticket.pk}")
-            await aclose_ticket(ticket)
-            await connection.assert_push("closed", payload={"pk": ticket.pk})
-
-    def test_view(client, user):
-        with capture_pushes() as pushes:
-            client.post("/tickets/1/close/")
-        assert pushes.to_user(user)[0].type == "closed"
-"""
+"""A connection to the site without a network."""
 
 import asyncio
 import itertools
 import time
-from collections import UserList
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from importlib import import_module
+from copy import deepcopy
 from typing import Any, Final, Self, cast
+from uuid import uuid4
 
-from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
-from channels.layers import BaseChannelLayer, channel_layers
 from channels.testing import WebsocketCommunicator
-from django.conf import settings
-from django.contrib.auth import login
-from django.http import HttpRequest
 from msgspec import Raw
 from msgspec.json import decode
 
+from pm_realtime.backends import get_streams
 from pm_realtime.concurrency import is_loop_of_a_caller
 from pm_realtime.conf import conf
 from pm_realtime.connection import RealtimeConsumer
-from pm_realtime.layer import (
-    authenticated_group,
-    expect_sockets,
-    group_of_push,
-    role_group,
-    room_group,
-    user_group,
-)
-from pm_realtime.protocol import BATCH_SUBPROTOCOL, Envelope, MessageType
-from pm_realtime.push import deliver_committed, user_key
+from pm_realtime.layer import expect_sockets
+from pm_realtime.protocol import BATCH_SUBPROTOCOL, MessageType
+from pm_realtime.push import deliver_committed
+from pm_realtime.testing.positions import ClientPositions
+from pm_realtime.testing.sessions import session_cookie
 
 ANYTHING: Final = object()
+#: The close code that servers give for a connection that broke without a close.
+ABNORMAL_CLOSURE: Final = 1006
 #: The wait of a test for an expected event. Only a failing test waits so long.
 RECEIVE_TIMEOUT_SECONDS: Final = 5.0
 PATIENCE: Final = RECEIVE_TIMEOUT_SECONDS  #: Its name in version 0.1.
@@ -58,8 +34,11 @@ class RealtimeCommunicator(WebsocketCommunicator):
     """A connection to the site without a network, as an async context manager.
 
     ``user`` is logged in through a real Django session; None connects anonymously. Frames are read
-    in the order of their arrival. The ``assert_…`` methods skip frames that do not match. If
-    ``subprotocols`` contain the one for batches, the envelopes of a batch are read one by one.
+    in the order of their arrival. The ``assert_…`` methods skip frames that do not match; all that
+    was read is in ``received``. If ``subprotocols`` contain the one for batches, the envelopes of a
+    batch are read one by one.
+
+    After :meth:`drop`, :meth:`recover` comes back as the same client.
     """
 
     def __init__(
@@ -79,14 +58,31 @@ class RealtimeCommunicator(WebsocketCommunicator):
         expect_sockets()
         self.user = user
         self.connected: dict[str, Any] = {}
+        self._subprotocols = subprotocols
         self._may_be_batched = BATCH_SUBPROTOCOL in (subprotocols or ())
         self._unread: list[dict[str, Any]] = []
+        # Ids are remembered, so no other connection may have the same.
+        self._id_prefix = f"test-{uuid4().hex[:12]}"
         self._ids = itertools.count(1)
+        #: Every envelope that was read, in order, with those that the ``assert_…`` methods skipped.
+        self.received: list[dict[str, Any]] = []
+        #: Whether nothing is missing after :meth:`recover`, of its own streams and of its rooms.
+        #: None if there was nothing to recover.
+        self.recovered: bool | None = None
+        self._positions = ClientPositions()
+        self._cookie: bytes | None = None
+        self._given_headers = list(headers or ())
+        self._is_dropped = False
 
     async def __aenter__(self) -> Self:
-        if self.user is not None:
-            cookie = (b"cookie", await session_cookie(self.user))
+        if self.user is not None and self._cookie is None:
+            self._cookie = await session_cookie(self.user)
+        if self._cookie is not None:
+            cookie = (b"cookie", self._cookie)
             self.scope["headers"] = [*(self.scope["headers"] or ()), cookie]
+        rooms = dict(self._positions.rooms)
+        if query := self._positions.query():
+            self.scope["query_string"] = query
         accepted, code = await self.connect(RECEIVE_TIMEOUT_SECONDS)
         if not accepted:
             raise AssertionError(f"Expected the handshake to be accepted, got a close ({code}).")
@@ -94,10 +90,72 @@ class RealtimeCommunicator(WebsocketCommunicator):
         if first["type"] != MessageType.CONNECTED:
             raise AssertionError(f"Expected a `connected` frame first, got {first}.")
         self.connected = first["payload"]
+        self.recovered = self.connected.get("recovered")
+        if rooms:
+            await self._join_again(rooms)
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self.disconnect(timeout=RECEIVE_TIMEOUT_SECONDS)
+        if not self._is_dropped:
+            await self.disconnect(timeout=RECEIVE_TIMEOUT_SECONDS)
+
+    async def drop(self) -> None:
+        """Break the connection as a cut wire does: without a close, which a client would not want.
+
+        What the test has not read is lost with it.
+        """
+        self._is_dropped = True
+        self._unread.clear()
+        await self.disconnect(ABNORMAL_CLOSURE, timeout=RECEIVE_TIMEOUT_SECONDS)
+
+    def recover(self, *, user: Any = ANYTHING, application: Any = None) -> Self:
+        """The next connection of this client, as an async context manager.
+
+        It has the same session, and the positions up to which this one has been read. It joins the
+        same rooms again, and gets what was pushed meanwhile. ``user`` is another one who logs in in
+        this browser, None for nobody; ``application`` is another one, by default the same.
+
+        Without :meth:`drop` it comes back before the server has noticed that the wire is cut.
+        """
+        again = type(self)(
+            user=self.user if user is ANYTHING else user,
+            application=application or self.application,
+            headers=self._given_headers or None,
+            subprotocols=self._subprotocols,
+        )
+        again._positions = deepcopy(self._positions)
+        again._cookie = self._cookie if user is ANYTHING else None
+        return again
+
+    async def _join_again(self, rooms: dict[str, str | None]) -> None:
+        """Subscribe to ``rooms`` from their positions. Envelopes before the replies are kept."""
+        ids: list[str] = []
+        kept: list[dict[str, Any]] = []
+        for room, cursor in rooms.items():
+            since = {} if cursor is None else {"since": cursor}
+            ids.append(await self.command(MessageType.SUBSCRIBE, {"room": room, **since}))
+        while ids:
+            event = await self.receive_output(RECEIVE_TIMEOUT_SECONDS)
+            envelope = self._read(event)
+            if envelope.get("id") not in ids:
+                kept.append(event)
+                continue
+            self._note(envelope)
+            ids.remove(envelope["id"])
+            is_whole = (envelope.get("payload") or {}).get("recovered")
+            if envelope["type"] != MessageType.SUBSCRIBED:
+                self._positions.rooms.pop(envelope["payload"].get("room"), None)
+            elif is_whole is not None:
+                self.recovered = is_whole and self.recovered is not False
+        self._unread[:0] = kept
+
+    async def forget_history(self) -> None:
+        """Have all streams forget everything, as those of a restarted process or an emptied Redis.
+
+        A client that comes back after it has missed something (``gap``). On Redis, do this only on
+        one for tests.
+        """
+        await get_streams().forget_all()
 
     async def send_input(self, message: Any) -> None:
         """Pass an ASGI event to the application.
@@ -140,24 +198,42 @@ class RealtimeCommunicator(WebsocketCommunicator):
 
     async def receive(self, timeout: float = RECEIVE_TIMEOUT_SECONDS) -> dict[str, Any]:
         """The next envelope; fails after ``timeout`` seconds, or if the server closes."""
-        event = await self.receive_output(timeout)
+        envelope = self._read(await self.receive_output(timeout))
+        self._note(envelope)
+        return envelope
+
+    def _read(self, event: dict[str, Any]) -> dict[str, Any]:
         if event["type"] == "websocket.close":
             raise AssertionError(f"Expected an envelope, got a close with {event.get('code')}.")
         envelope: dict[str, Any] = decode(event["text"])
         return envelope
 
+    def _note(self, envelope: dict[str, Any]) -> None:
+        self.received.append(envelope)
+        self._positions.note(envelope)
+
     async def command(self, type: str, payload: Any = None, *, id: str | None = None) -> str:
         """Send a command. Returns its id, by default a new one, which the reply also has."""
-        id = id or f"test-{next(self._ids)}"
+        id = id or f"{self._id_prefix}-{next(self._ids)}"
+        self._positions.note_command(type, id)
         envelope = {"type": type, "timestamp": time.time_ns() // 1_000_000, "id": id}
         if payload is not None:
             envelope["payload"] = payload
         await self.send_json_to(envelope)
         return id
 
-    async def subscribe(self, room: str) -> dict[str, Any]:
-        """Join ``room``; fails if the server refuses."""
-        id = await self.command(MessageType.SUBSCRIBE, {"room": room})
+    async def subscribe(
+        self, room: str, since: str | None = None, last: int | None = None
+    ) -> dict[str, Any]:
+        """Join ``room``; fails if the server refuses.
+
+        ``since`` is the cursor after which messages are to follow. ``last`` is the number of
+        earlier messages that are wanted; with both, it counts if ``since`` is not whole. Returns
+        the reply, whose payload has the ``cursor`` of the room and, with ``since``, ``recovered``.
+        """
+        wanted = {"since": since, "last": last}
+        more = {name: value for name, value in wanted.items() if value is not None}
+        id = await self.command(MessageType.SUBSCRIBE, {"room": room, **more})
         return await self.assert_reply(id, MessageType.SUBSCRIBED)
 
     async def assert_reply(
@@ -223,94 +299,3 @@ def _check_payload(envelope: dict[str, Any], payload: Any) -> dict[str, Any]:
     if payload is not ANYTHING and envelope.get("payload") != payload:
         raise AssertionError(f"Expected the payload {payload!r}, got {envelope}.")
     return envelope
-
-
-async def session_cookie(user: Any) -> bytes:
-    """The value of the ``Cookie`` header of a browser in which ``user`` has just logged in."""
-    key = await sync_to_async(_log_in)(user)
-    return f"{settings.SESSION_COOKIE_NAME}={key}".encode()
-
-
-def _log_in(user: Any) -> str:
-    request = HttpRequest()
-    request.session = import_module(settings.SESSION_ENGINE).SessionStore()
-    login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
-    request.session.save()
-    return str(request.session.session_key)
-
-
-class Pushes(UserList[Envelope], list[Envelope]):  # type: ignore[misc]
-    """The pushed envelopes in order, and the ones for one target."""
-
-    def __init__(self, envelopes: Iterable[Envelope] = ()) -> None:
-        self._envelopes = list(envelopes)
-        self._recorded: list[tuple[str, Envelope]] = []
-
-    @property
-    def data(self) -> list[Envelope]:  # type: ignore[override]
-        """The envelopes so far, with those of the blocks that a ``TestCase`` has left."""
-        deliver_committed()
-        return self._envelopes
-
-    def to_user(self, user: Any) -> list[Envelope]:
-        return self._to(user_group(user_key(user)))
-
-    def to_room(self, room: str) -> list[Envelope]:
-        return self._to(room_group(room))
-
-    def to_role(self, role: str) -> list[Envelope]:
-        return self._to(role_group(role))
-
-    def to_all(self) -> list[Envelope]:
-        """The envelopes of ``broadcast``."""
-        return self._to(authenticated_group())
-
-    def record(self, group: str, text: str) -> None:
-        envelope = decode(text, type=Envelope)
-        self._envelopes.append(envelope)
-        self._recorded.append((group, envelope))
-
-    def _to(self, group: str) -> list[Envelope]:
-        kept = set(map(id, self.data))  # A test may have cleared some.
-        return [each for to, each in self._recorded if to == group and id(each) in kept]
-
-    def __copy__(self) -> Self:
-        return self.copy()
-
-    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
-        # A TestCase makes deep copies of what `setUpTestData` keeps.
-        return Pushes, (), self.__dict__
-
-
-class _RecordingLayer(BaseChannelLayer):
-    """A channel layer that records pushes and delivers nothing."""
-
-    def __init__(self, pushes: Pushes) -> None:
-        super().__init__()
-        self.pushes = pushes
-
-    async def group_send(self, group: str, message: dict[str, Any]) -> None:
-        if group_of_push(message) is not None:
-            self.pushes.record(group, message["text"])
-
-
-@contextmanager
-def capture_pushes() -> Iterator[Pushes]:
-    """Record the pushes of the block instead of sending them.
-
-    A push in ``transaction.atomic()`` is recorded once the block has ended, and not at all after a
-    rollback. In a ``TestCase``, and with the ``db`` fixture of pytest-django, the transaction of
-    the test itself does not count.
-    """
-    deliver_committed()
-    pushes = Pushes()
-    alias = conf.CHANNEL_LAYER
-    replaced = channel_layers.set(alias, _RecordingLayer(pushes))
-    try:
-        yield pushes
-        len(pushes)  # Those that still wait would go to the real layer.
-    finally:
-        if replaced is None:
-            channel_layers.backends.pop(alias, None)
-        else:
-            channel_layers.set(alias, replaced)
