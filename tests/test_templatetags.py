@@ -157,6 +157,7 @@ def test_shared_preloads_its_module_under_the_name_in_the_storage(shared):
         ("protocols", ["a", "a"], "a list of different ones"),
         ("protocols", "a b", "the name of a subprotocol"),
         ("protocols", [None], "the name of a subprotocol"),
+        ("persist", True, '"own", "all" or False'),
         ("shared", ["anna"], "True, False, or the id of the page's user"),
     ],
 )

@@ -5,7 +5,10 @@ import { RealtimeError } from "./core/errors.js";
 import { createEvents } from "./core/events.js";
 import { createOutbox } from "./core/outbox.js";
 import { hasAddress } from "./core/page.js";
+import { createPageCursors } from "./core/page_cursors.js";
+import { createPosition } from "./core/position.js";
 import { createDeferred, ignorable } from "./core/promises.js";
+import { createReaders } from "./core/readers.js";
 import { createReplies } from "./core/replies.js";
 import { createRooms } from "./core/rooms.js";
 import { startFromTag } from "./core/singleton.js";
@@ -19,7 +22,12 @@ export { MAX_QUEUED } from "./core/outbox.js";
 
 const CONNECTION_LOST = "CONNECTION_LOST";
 const NOT_CONNECTED = "NOT_CONNECTED";
-const DEFAULTS = { reconnect: true, maxReconnectAttempts: 5, reconnectDelay: 1000 };
+const DEFAULTS = {
+  reconnect: true,
+  maxReconnectAttempts: 5,
+  reconnectDelay: 1000,
+  persist: "own",
+};
 
 /** A client of one pm_realtime server. The types are in client.d.ts. */
 export function createRealtime(options = {}) {
@@ -27,24 +35,38 @@ export function createRealtime(options = {}) {
   for (const key in options) settings[key] = options[key] ?? DEFAULTS[key];
   const log = (...details) => settings.debug && console.debug("[realtime]", ...details);
   const events = createEvents();
-  const replies = createReplies();
+  const position = createPosition(settings.persist);
+  const readers = createReaders({ position, lastNumber: events.lastNumber });
+  const replies = createReplies(() => connection.suspect());
   const outbox = createOutbox(transmit);
   const rooms = createRooms({
-    ask: (room) => sendNow(MessageType.SUBSCRIBE, { room }, MessageType.SUBSCRIBED),
+    ask(payload, deferred) {
+      sendNow(MessageType.SUBSCRIBE, payload, MessageType.SUBSCRIBED, deferred);
+    },
     leave,
+    position,
+    pageCursors: createPageCursors(),
+    readers,
   });
   let identity = null;
   let lastUser;
   let closeCode = null;
+  // For how long the server remembers a message, in ms, so that it can be sent again.
+  let idempotencyPeriod = 0;
   // Nothing is queued, because no connection is expected.
   let refusing = false;
 
   const connection = createConnection(settings, {
     onConnected,
     onFrame,
-    onHealthy: outbox.flush,
+    onHealthy() {
+      replies.onHealthy();
+      outbox.flush();
+    },
     onStatus,
     onClose,
+    onHide: position.leave,
+    readPosition: position.read,
   });
   const { store, update } = createStore(() => ({
     status: connection.status,
@@ -56,8 +78,12 @@ export function createRealtime(options = {}) {
   }));
 
   function onConnected({ payload }) {
+    // Tabs that share a socket have a new one without a close between.
+    if (identity) onLost();
     identity = payload ?? {};
     closeCode = null;
+    idempotencyPeriod = identity.idempotencyPeriod ?? 0;
+    position.connected(identity);
     const user = identity.userId ?? null;
     // Messages of one user must not be sent in the name of another.
     if (lastUser !== undefined && lastUser !== user) outbox.rejectAll("USER_CHANGED");
@@ -74,10 +100,22 @@ export function createRealtime(options = {}) {
     const { type, id, payload } = envelope;
     const isUnasked = id === undefined || payload?.reason !== undefined;
     if (type === MessageType.UNSUBSCRIBED && isUnasked) rooms.forget(payload?.room, true);
+    if (type === MessageType.SUBSCRIBED && isUnasked) position.startRoom(payload?.room, payload);
     replies.settle(envelope);
+    if (type === MessageType.GAP) onGap(envelope);
+    const range = readers.of(envelope);
+    // Before the handlers, as they may connect anew. It is stored after them.
+    position.note(envelope);
     // These types would be confused with the client's own events.
-    if (!type.startsWith(":") && type !== "*") events.emit(type, envelope);
-    events.emit("*", envelope);
+    if (!type.startsWith(":") && type !== "*") events.emit(type, envelope, range);
+    events.emit("*", envelope, range);
+  }
+
+  function onGap(envelope) {
+    const range = readers.ofGap(envelope);
+    const { room, to } = envelope;
+    if (range.after === 0) position.move(envelope);
+    events.emit(":gap", room === undefined ? { to } : { room }, range);
   }
 
   function onStatus(detail) {
@@ -90,14 +128,16 @@ export function createRealtime(options = {}) {
   function onClose({ final, ...detail }) {
     identity = null;
     closeCode = detail.code;
-    if (final) {
-      refuseAll();
-    } else {
-      replies.rejectAll(CONNECTION_LOST);
-      rooms.connectionLost();
-    }
+    if (final) refuseAll();
+    else onLost();
     update();
     events.emit(":close", detail);
+  }
+
+  /** Messages without an answer are sent again on the next connection, before newer ones. */
+  function onLost() {
+    outbox.sendAgain(replies.takeRepeatable());
+    rooms.connectionLost();
   }
 
   function refuseAll() {
@@ -105,17 +145,19 @@ export function createRealtime(options = {}) {
     for (const each of [replies, rooms, outbox]) each.rejectAll(NOT_CONNECTED);
   }
 
-  function transmit({ envelope, replyType, deferred }, urgent = false) {
+  function transmit(item, urgent = false) {
+    const { envelope, replyType, deferred } = item;
     if (!connection.send(envelope, urgent)) return false;
     log("sent", envelope);
-    if (replyType) replies.sent(envelope, replyType, deferred);
+    item.expiresAt ??= Date.now() + idempotencyPeriod;
+    item.isRepeatable = replyType === MessageType.MESSAGE && idempotencyPeriod > 0;
+    if (replyType) replies.sent(item);
     else deferred.resolve();
     return true;
   }
 
-  /** The promise of a command that `start(item)` sends. It rejects if JSON cannot write it. */
-  function command(envelope, replyType, start) {
-    const deferred = createDeferred();
+  /** `start(item)` sends a command; `deferred` rejects if JSON cannot write it. */
+  function command(envelope, replyType, start, deferred = createDeferred()) {
     try {
       if (typeof envelope?.type !== "string") throw new TypeError("An envelope needs a type.");
       // A copy, because the page may change its objects while the message is queued.
@@ -136,12 +178,13 @@ export function createRealtime(options = {}) {
   }
 
   /** Sends on the present connection, or rejects. */
-  function sendNow(type, payload, replyType) {
-    return command({ type, payload }, replyType, (item) => {
+  function sendNow(type, payload, replyType, deferred) {
+    const start = (item) => {
       if (transmit(item, true)) return;
       const code = connection.status === "connected" ? CONNECTION_LOST : NOT_CONNECTED;
       item.deferred.reject(new RealtimeError(code));
-    });
+    };
+    return command({ type, payload }, replyType, start, deferred);
   }
 
   /** Leaves the room, for all who have subscribed to it. */

@@ -54,9 +54,7 @@ const mayReturn = (code) => mayReconnect(code) || code === CloseCode.REPLACED;
  */
 export function joinSharedSocket(options, page = globalThis) {
   if (!canShare(page)) return openSocket(options);
-  const { protocols, WebSocket, shared } = options;
-  // Without the position of this client: the tabs have one in common.
-  const url = options.url.replace(/resume=[^&]*$/, "resume=");
+  const { url, protocols, WebSocket, shared } = options;
   const endpoint = { url, protocols, WebSocket };
   const { locks } = page.navigator;
   let tab = null;

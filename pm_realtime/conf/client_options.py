@@ -45,6 +45,10 @@ def _is_shared(value: object) -> bool:
     return isinstance(value, bool | int | UUID) or _is_text(value)
 
 
+def _is_persist(value: object) -> bool:
+    return value is False or (isinstance(value, str) and value in ("own", "all"))
+
+
 #: By name: the valid values, in words and as a test.
 CLIENT_OPTIONS: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
     "auto_connect": ("True or False", is_bool),
@@ -54,6 +58,7 @@ CLIENT_OPTIONS: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
     "url": ("an address or a path, as text", _is_text),
     "protocols": ("the name of a subprotocol or a list of different ones", _is_protocols),
     "shared": ("True, False, or the id of the page's user", _is_shared),
+    "persist": ('"own", "all" or False', _is_persist),
     "debug": ("True or False", is_bool),
 }
 

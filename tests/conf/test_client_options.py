@@ -22,6 +22,7 @@ from tests.support.node import ROOT
         ("url", ["/ws", "wss://example.com/ws", lazystr("/ws")]),
         ("protocols", ["mine", ["mine", "v1.mine+x"], ("mine",), []]),
         ("shared", [True, False, 7, UUID(int=7), "anna", lazystr("anna")]),
+        ("persist", ["own", "all", False]),
         ("debug", [True, False]),
     ],
 )
@@ -39,6 +40,7 @@ def test_valid_and_missing_values_have_no_fault(name, values):
         ("url", [True, b"/ws", ["/ws"]]),
         ("protocols", [True, {"mine"}, ["a", ""], ["a", "b", "a"], "mine,other", "schön", "a\n"]),
         ("shared", [1.5, b"anna", {"id": 7}]),
+        ("persist", [True, 0, "none", ["own"]]),
     ],
 )
 def test_fault_names_option_value_and_valid_values(name, values):

@@ -46,13 +46,13 @@ test("creates the page's client with the tag's options and does not connect", as
   assert.equal(window.realtime, realtime);
   assert.equal(server.connections.length, 0);
   realtime.connect();
-  assert.equal(server.last.url, "wss://site.test/live?resume=");
+  assert.equal(server.last.url, "wss://site.test/live");
 });
 
 test("uses the default options without a tag", async (t) => {
   const { server, realtime } = await load(t, null);
   realtime.connect();
-  assert.equal(server.last.url, "wss://site.test/api/ws?resume=");
+  assert.equal(server.last.url, "wss://site.test/api/ws");
 });
 
 test("creates one client if the file is loaded under two names", async (t) => {
@@ -142,6 +142,6 @@ test("the client's own module starts it, once, also before the parser has come t
   startFromTag(createRealtime);
   assert.deepEqual(seen, [window.realtime]);
   assert.equal(server.connections.length, 1);
-  assert.equal(server.last.url, "wss://site.test/live?resume=");
+  assert.equal(server.last.url, "wss://site.test/live");
   window.realtime.disconnect();
 });

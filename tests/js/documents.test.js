@@ -45,7 +45,7 @@ test("quick start", async (t) => {
   const { server, said } = await run(t, example("quick-start"));
   assert.match(said[0], /^[\d.]+ ms to the server and back$/);
   assert.deepEqual(server.sentOf("message")[0].payload, { room: "project:42", content: "Hello" });
-  assert.equal(server.last.url, "wss://site.test/api/ws?resume=");
+  assert.equal(server.last.url, "wss://site.test/api/ws");
   server.push("notification", { title: "Your export is ready" });
   assert.equal(said[1], "Your export is ready");
 });

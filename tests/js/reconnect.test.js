@@ -376,38 +376,3 @@ test("connections that end within 5 s count as failures", (t) => {
   WebSocket.last.close();
   assert.equal(closes.at(-1).delay, 1000);
 });
-
-test("asks to resume the last connection after the frames that were read", (t) => {
-  const { WebSocket, realtime, tick } = createClient(t, { url: "ws://site.test/?a=b" });
-  const asked = () => new URL(WebSocket.last.url).searchParams.get("resume");
-  realtime.connect();
-  assert.equal(WebSocket.last.url, "ws://site.test/?a=b&resume=");
-  WebSocket.last.accept({ connectionId: "one" });
-  WebSocket.last.frame("news", 1);
-  WebSocket.last.frame("news", 2);
-  WebSocket.last.close();
-  tick(1000);
-  assert.equal(asked(), "one,2");
-  WebSocket.last.frame("error", { code: "INTERNAL_ERROR" });
-  WebSocket.last.close(4013);
-  tick(2000);
-  assert.equal(asked(), "one,2");
-  WebSocket.last.accept({ connectionId: "two", resumed: "one" });
-  WebSocket.last.close();
-  tick(4000);
-  assert.equal(asked(), "two,0");
-});
-
-for (const [name, end] of [
-  ["disconnect()", ({ realtime }) => realtime.disconnect()],
-  ["a final close", ({ WebSocket }) => WebSocket.last.close(4503)],
-]) {
-  test(`does not ask to resume after ${name}`, (t) => {
-    const parts = createClient(t);
-    parts.realtime.connect();
-    parts.WebSocket.last.accept({ connectionId: "one" });
-    end(parts);
-    parts.realtime.connect();
-    assert.equal(parts.WebSocket.last.url, "ws://site.test/?resume=");
-  });
-}

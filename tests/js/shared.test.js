@@ -289,7 +289,7 @@ async function clientsIn(t, { navigator, BroadcastChannel, WebSocket }, count, g
 test("a tab that waits to reconnect joins as soon as another tab has the socket", async (t) => {
   const { browser, tick } = createBrowser(t);
   const other = browser.tab();
-  other.join("anna", "ws://site.test/?resume=");
+  other.join("anna", "ws://site.test/");
   await rest();
   await accept(browser);
   const [realtime, stopped] = await clientsIn(t, browser.tab(), 2);
@@ -298,7 +298,7 @@ test("a tab that waits to reconnect joins as soon as another tab has the socket"
   await rest();
   assert.equal(realtime.status, "waiting");
   stopped.disconnect();
-  other.join("anna", "ws://site.test/?resume=");
+  other.join("anna", "ws://site.test/");
   await rest();
   assert.equal(realtime.status, "waiting");
   await accept(browser, { resumed: "c1" });
@@ -320,7 +320,7 @@ test("a tab that rests joins as soon as another tab has the socket", async (t) =
   assert.equal(realtime.status, "stopped");
   await tick(60_000);
   assert.equal(browser.sockets.length, 1);
-  browser.tab().join("anna", "ws://site.test/?resume=");
+  browser.tab().join("anna", "ws://site.test/");
   await rest();
   await accept(browser);
   assert.deepEqual([realtime.status, realtime.connectionId], ["connected", "c2"]);
@@ -371,7 +371,7 @@ test("a tab that was replaced and stays visible joins the socket of another tab"
   await accept(browser);
   browser.WebSocket.last.close(4502);
   await rest();
-  browser.tab().join("anna", "ws://site.test/?resume=");
+  browser.tab().join("anna", "ws://site.test/");
   await rest();
   await accept(browser);
   assert.deepEqual([realtime.status, browser.open.length], ["connected", 1]);

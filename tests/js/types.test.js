@@ -93,7 +93,7 @@ test("events have the members that are declared", async (t) => {
     realtime.on(type, (detail) => Object.keys(detail).forEach((key) => seen[type].add(key)));
   }
   realtime.connect();
-  server.last.accept({ resumed: "last" });
+  server.last.accept({ idempotencyPeriod: 300_000, cursors: {}, recovered: true });
   server.last.close(1006);
   t.mock.timers.tick(1000);
   server.last.close(1006);

@@ -21,5 +21,4 @@ urlpatterns = [
     path("time/<name>/", timing.timed),
     path("stats/", views.stats),
     path("memory/", views.memory),
-    path("waiting/", views.waiting),
 ]

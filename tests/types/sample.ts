@@ -13,12 +13,15 @@ import {
   SUBPROTOCOL,
 } from "@pm-realtime/client";
 import type {
+  AckPayload,
   CloseDetail,
   ConnectedPayload,
   Envelope,
   ErrorPayload,
   EventName,
   EventOf,
+  GapDetail,
+  Joined,
   Leave,
   MessagePayload,
   NotificationPayload,
@@ -31,6 +34,7 @@ import type {
   Status,
   StatusDetail,
   Store,
+  SubscribeOptions,
   Subscription,
   UnsubscribedPayload,
   UserId,
@@ -72,6 +76,7 @@ const options: RealtimeOptions = {
   url: "/api/ws",
   protocols: [BATCH_SUBPROTOCOL, SUBPROTOCOL],
   shared: false,
+  persist: "all",
   debug: false,
   WebSocket: server.WebSocket,
 };
@@ -118,6 +123,10 @@ const offs: (() => void)[] = [
   realtime.on("not declared", ({ payload }) => same<typeof payload, unknown>(true)),
   realtime.on("*", ({ type }) => type.toUpperCase()),
   realtime.on(":open", (payload) => payload.heartbeatInterval.toFixed()),
+  realtime.on(":open", ({ recovered }) => same<typeof recovered, boolean | undefined>(true)),
+  realtime.on(":gap", (detail) => same<typeof detail, GapDetail>(true)),
+  realtime.on(":gap", ({ room, to }) => (room ?? to).toUpperCase()),
+  realtime.on("ack", ({ payload }) => same<typeof payload, AckPayload>(true)),
   realtime.on(":close", (detail) => same<typeof detail, CloseDetail>(true)),
   realtime.on(":status", (detail) => same<typeof detail, StatusDetail>(true)),
 ];
@@ -132,6 +141,10 @@ async function use(): Promise<void> {
   const left: Envelope<UnsubscribedPayload> = await realtime.unsubscribe("a");
   const subscription: Subscription = realtime.subscribe("a");
   const joined: Envelope<RoomPayload> & Leave = await subscription;
+  const place: SubscribeOptions = { since: (await subscription).cursor, last: 50 };
+  const again: Joined = await realtime.subscribe("a", place);
+  const { room, cursor, recovered } = again;
+  same<[typeof room, typeof cursor, typeof recovered], [string, string | undefined, boolean | undefined]>(true);
   await joined.leave();
   same<Awaited<ReturnType<typeof subscription.leave>>, Envelope<UnsubscribedPayload>>(true);
   const { payload } = await realtime.sendToRoom("a", { text: "hi" });

@@ -12,8 +12,12 @@ export interface Envelope<P = unknown> {
   id?: string;
   /** The room that the message came through. */
   room?: string;
-  /** On a message that may have arrived before: its number on the last connection. */
-  resent?: number;
+  /** For whom it was, if it came through no room: "user", "role:" and the role's name, or "all". */
+  to?: string;
+  /** The message's position in its stream. Those of one stream sort as texts. */
+  cursor?: string;
+  /** The client missed it, or asked for messages of the past. */
+  replayed?: boolean;
 }
 
 export type UserId = string | number;
@@ -26,13 +30,24 @@ export interface ConnectedPayload {
   /** Milliseconds. */
   heartbeatInterval: number;
   heartbeatTimeout: number;
-  /** The id of the lost connection, if its missed messages follow now. Then nothing is missing. */
-  resumed?: string;
+  /** Milliseconds for which the server knows a message again that is sent twice. */
+  idempotencyPeriod?: number;
+  /** Where the streams of the user, of its roles and of everyone go on, by `to`. */
+  cursors?: Record<string, string>;
+  /**
+   * Of the messages for the user: true if none is missing since the last connection, and those that
+   * came meanwhile follow now. False if some are lost. Undefined on a first connection.
+   */
+  recovered?: boolean;
 }
 
 export interface RoomPayload {
   room: string;
   success: true;
+  /** The position after which messages follow, if the room keeps messages. */
+  cursor?: string;
+  /** Only if the subscription had a position: says if nothing is missing since then. */
+  recovered?: boolean;
   [option: string]: unknown;
 }
 
@@ -48,6 +63,8 @@ export interface MessagePayload<C = any> {
   content: C;
   /** Missing if the sender is anonymous. */
   from?: { userId: UserId; name: string };
+  /** Only from `sendToRoom`: this is an `ack`, as the server had the message already. */
+  duplicate?: true;
 }
 
 /** A convention. A site declares further parts by merging, as with its own messages. */
@@ -64,6 +81,11 @@ export interface ErrorPayload {
   room?: string;
   /** Milliseconds to wait, with `RATE_LIMITED`. */
   retryAfter?: number;
+}
+
+/** The server had this command before, and did not carry it out again. */
+export interface AckPayload {
+  duplicate: true;
 }
 
 /**
@@ -88,6 +110,7 @@ export interface RealtimeMessages {
   broadcast: any;
   error: ErrorPayload;
   pong: undefined;
+  ack: AckPayload;
 }
 
 /**
@@ -139,6 +162,9 @@ export interface CloseDetail {
   error?: Error;
 }
 
+/** Where messages are lost: in a room, or among those for the user, a role or everyone. */
+export type GapDetail = { room: string; to?: undefined } | { to: string; room?: undefined };
+
 /**
  * Events of the client itself. Their names begin with a colon. A frame whose type begins with a
  * colon reaches only the handlers of "*". Those get frames only. A `connected` frame counts only as
@@ -151,6 +177,8 @@ export interface RealtimeEvents {
   ":close": CloseDetail;
   /** The status changed, or a new attempt begins. */
   ":status": StatusDetail;
+  /** Messages are lost: load anew what matters. Later ones follow. It comes once for each loss. */
+  ":gap": GapDetail;
   /** Every frame, after the handlers of its own type. */
   "*": Envelope<any>;
 }
@@ -195,6 +223,11 @@ export interface RealtimeOptions {
    * One connection for all tabs of this site and user. With `true`, a page first asks the server
    * for its user. A text that only pages of this user have saves that request. Default: false. */
   shared?: boolean | string;
+  /**
+   * What the next page of this tab goes on with where the last one stopped: "own" are the messages
+   * for the user, a role and everyone, "all" includes those of rooms, false is nothing. The tab's
+   * sessionStorage has the positions, but no messages. Default: "own". */
+  persist?: "own" | "all" | false;
   /** Log messages and statuses to the console. Default: false. */
   debug?: boolean;
   /** The class to use instead of the global one, which Node has from version 22. */
@@ -229,8 +262,25 @@ export interface Leave {
   leave(): Promise<Envelope<UnsubscribedPayload>>;
 }
 
+/** From where a subscription wants a room's messages. Without either, from now on. */
+export interface SubscribeOptions {
+  /** The messages after this cursor. If some of them are not kept any more, there is a `:gap`. */
+  since?: string | null | undefined;
+  /** The last so many messages, or as many as are kept. With `since`, only after a gap. */
+  last?: number | null | undefined;
+}
+
+/** The server's answer to `subscribe`. */
+export interface Joined extends Envelope<RoomPayload>, Leave {
+  room: string;
+  /** The position after which messages follow, if the room keeps messages. */
+  cursor?: string;
+  /** Only if the subscription had a position: says if nothing is missing since then. */
+  recovered?: boolean;
+}
+
 /** One use of a room: a promise of the server's answer. The answer has `leave()`, too. */
-export interface Subscription extends Promise<Envelope<RoomPayload> & Leave>, Leave {}
+export interface Subscription extends Promise<Joined>, Leave {}
 
 export interface Realtime extends RealtimeState {
   /** The wanted rooms. They are joined again after each reconnect. */
@@ -259,7 +309,11 @@ export interface Realtime extends RealtimeState {
   send(envelope: { type: string; payload?: unknown; timestamp?: number; id?: string }): Promise<void>;
   /** The same, from type and payload. */
   sendMessage(type: string, payload?: unknown): Promise<void>;
-  /** Sends a message to a room. Resolves with the message that every subscriber gets. */
+  /**
+   * Sends a message to a room. Resolves with the message that every subscriber gets. If the
+   * connection is lost before that, the client sends it again on the next one, and the server carries
+   * it out once: then it may resolve with an `ack`, whose payload has `duplicate`.
+   */
   sendToRoom<C = unknown>(room: string, content: C): Promise<Envelope<MessagePayload<C>>>;
   /**
    * Joins a room and stays in it over reconnects, until all who subscribed have called `leave()`,
@@ -268,8 +322,12 @@ export interface Realtime extends RealtimeState {
    *
    * If the room was joined before, a temporary refusal (`INTERNAL_ERROR`, `RATE_LIMITED`,
    * `ROOM_FULL`) or a timeout is retried, and the promise waits for the result.
+   *
+   * Without options, the first subscription starts where the page's `{% realtime_room %}` says. If
+   * the page is in the room already, messages of the past reach the handlers that were added after
+   * the room's last message.
    */
-  subscribe(room: string): Subscription;
+  subscribe(room: string, options?: SubscribeOptions): Subscription;
   /**
    * Leaves a room, for all who have subscribed to it. A component leaves for itself only with the
    * `leave()` of its subscription. Without a connection, resolves at once.
@@ -291,7 +349,7 @@ export declare function createRealtime(options?: RealtimeOptions): Realtime;
 export declare const LocalErrorCode: {
   /** Not connected, and not trying to be. */
   readonly NOT_CONNECTED: "NOT_CONNECTED";
-  /** The connection was lost before the reply. The message may have arrived. */
+  /** The connection was lost before the reply, for too long. The message may have arrived. */
   readonly CONNECTION_LOST: "CONNECTION_LOST";
   /** Connected, and no reply in time. */
   readonly TIMEOUT: "TIMEOUT";

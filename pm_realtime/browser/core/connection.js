@@ -21,7 +21,9 @@ const OFFLINE_CHECK_MS = 1_000;
  * Hooks: `onConnected(envelope)` once for each connection, with `status` already "connected";
  * `onFrame(envelope)` for each frame, the `connected` one included; `onHealthy()` when messages
  * that `send` refused may be sent; `onStatus(detail)`; `onClose(detail)`, before the status that
- * follows from it. `final` in that detail: the client does not connect again by itself.
+ * follows from it. `final` in that detail: the client does not connect again by itself. `onHide()`
+ * when the user leaves the page. `readPosition(url)` returns where the next connection goes on, as
+ * `handshakeUrl` wants it.
  */
 export function createConnection(settings, hooks) {
   let socket = null;
@@ -38,8 +40,6 @@ export function createConnection(settings, hooks) {
   let retryTimer = null;
   let stableTimer = null;
   let stopObserving = null;
-  // The id of the last connection, and the number of frames that were read on it.
-  let resumePosition = [];
   const nextDelay = createBackoff();
   const goingAway = createGoingAway();
 
@@ -51,11 +51,13 @@ export function createConnection(settings, hooks) {
   function open(onlyFollows) {
     clearTimeout(retryTimer);
     connectedAt = Infinity;
+    const url = resolveUrl(settings.url);
     socket = (settings.shared ? openSharedSocket : openSocket)({
       shared: settings.shared,
       sharedModule: settings.sharedModule,
       onlyFollows,
-      url: resolveUrl(settings.url) + resumePosition,
+      url,
+      readPosition: () => hooks.readPosition(url),
       protocols: settings.protocols,
       WebSocket: settings.WebSocket ?? globalThis.WebSocket,
       onConnected,
@@ -100,7 +102,6 @@ export function createConnection(settings, hooks) {
     status = "connected";
     connectedAt = Date.now();
     reachableOffline ||= isOffline();
-    resumePosition = [envelope.payload?.connectionId, 0];
     // Before the handlers of the page, so that their messages come after the rooms and the queue.
     hooks.onConnected(envelope);
     if (status === "connected") setStatus("connected");
@@ -108,7 +109,6 @@ export function createConnection(settings, hooks) {
   }
 
   function onFrame(envelope) {
-    resumePosition[1] += status === "connected";
     // Only the first frame says who this is.
     if (envelope.type !== MessageType.CONNECTED) hooks.onFrame(envelope);
   }
@@ -158,7 +158,6 @@ export function createConnection(settings, hooks) {
   }
 
   function stop() {
-    resumePosition = [];
     if (replaced) return;
     stopObserving?.();
     stopObserving = null;
@@ -181,6 +180,7 @@ export function createConnection(settings, hooks) {
   function onHide() {
     const left = socket;
     drop();
+    hooks.onHide();
     if (!left) return;
     const detail = { code: 1000, reason: "page left" };
     if (settings.reconnect) settle("waiting", { ...detail, delay: 0 });
@@ -213,6 +213,9 @@ export function createConnection(settings, hooks) {
      * messages are sent even while the connection is suspect.
      */
     send: (envelope, urgent) => status === "connected" && socket.send(envelope, urgent),
+
+    /** Asks the server if it is there: `onHealthy` comes, or the connection counts as lost. */
+    suspect: () => status === "connected" && socket.suspect(false),
   };
 }
 
@@ -221,6 +224,5 @@ function resolveUrl(url) {
   if (!hasAddress(url)) throw new TypeError(NO_ADDRESS);
   const resolved = new URL(url ?? "/api/ws", pageAddress());
   resolved.protocol = resolved.protocol.replace("http", "ws");
-  resolved.search += `${resolved.search && "&"}resume=`;
   return resolved.href;
 }

@@ -1,10 +1,14 @@
-/** Handlers by event name. If one throws, the error is reported and the others still run. */
+/**
+ * Handlers by event name. If one throws, the error is reported and the others still run. They have
+ * numbers, in the order in which they were added.
+ */
 export function createEvents() {
   const byType = new Map();
+  let count = 0;
 
   function on(type, handler) {
     if (typeof handler !== "function") throw new TypeError("A handler must be a function.");
-    const entry = { handler };
+    const entry = { handler, number: (count += 1) };
     const entries = byType.get(type) ?? new Set();
     byType.set(type, entries.add(entry));
     return () => {
@@ -20,10 +24,11 @@ export function createEvents() {
     return off;
   }
 
-  function emit(type, detail) {
+  /** Calls the handlers with numbers above `after` and up to `upTo`. */
+  function emit(type, detail, { after = 0, upTo = Infinity } = {}) {
     const entries = byType.get(type) ?? [];
     for (const entry of [...entries]) {
-      if (!entries.has(entry)) continue;
+      if (!entries.has(entry) || entry.number <= after || entry.number > upTo) continue;
       try {
         entry.handler(detail);
       } catch (error) {
@@ -32,5 +37,6 @@ export function createEvents() {
     }
   }
 
-  return { on, once, emit };
+  /** The number of the handler that was added last. */
+  return { on, once, emit, lastNumber: () => count };
 }

@@ -1,31 +1,64 @@
+import { LONGEST_TIMER_MS } from "./backoff.js";
 import { RealtimeError } from "./errors.js";
 
 /** How many messages may wait for a connection. One more rejects the oldest. */
 export const MAX_QUEUED = 100;
 
-/** Messages that wait for a connection, in order. `transmit(item)` says if the item was sent. */
+/**
+ * Messages that wait for a connection, in order. `transmit(item)` says if the item was sent.
+ *
+ * Those that were sent on a lost connection go first. They reject at `item.expiresAt`: the server
+ * then does not know any more that it had them.
+ */
 export function createOutbox(transmit) {
+  let unanswered = [];
   let waiting = [];
+  let timer;
 
   function refuse({ deferred }, code) {
     deferred.reject(new RealtimeError(code));
   }
 
+  function expire() {
+    clearTimeout(timer);
+    while (unanswered[0]?.expiresAt <= Date.now()) refuse(unanswered.shift(), "CONNECTION_LOST");
+    if (unanswered.length === 0) return;
+    const delay = unanswered[0].expiresAt - Date.now();
+    timer = setTimeout(expire, Math.min(delay, LONGEST_TIMER_MS));
+  }
+
+  function flush() {
+    expire();
+    for (const items of [unanswered, waiting]) {
+      while (items.length > 0) {
+        if (!transmit(items[0])) return;
+        items.shift();
+      }
+    }
+    clearTimeout(timer);
+  }
+
   return {
     /** Sends, after everything that waits already. */
     push(item) {
-      if (waiting.length === 0 && transmit(item)) return;
+      if (unanswered.length + waiting.length === 0 && transmit(item)) return;
       if (waiting.length >= MAX_QUEUED) refuse(waiting.shift(), "QUEUE_FULL");
       waiting.push(item);
     },
 
-    flush() {
-      while (waiting.length > 0 && transmit(waiting[0])) waiting.shift();
+    /** These were sent, and not answered before the connection was lost. */
+    sendAgain(items) {
+      unanswered = [...items, ...unanswered];
+      expire();
     },
 
+    flush,
+
     rejectAll(code) {
-      const items = waiting;
+      const items = [...unanswered, ...waiting];
+      unanswered = [];
       waiting = [];
+      clearTimeout(timer);
       for (const item of items) refuse(item, code);
     },
   };

@@ -4,29 +4,44 @@ import { RealtimeError } from "./errors.js";
 /** How long a command may stay unanswered after it was sent. */
 export const REPLY_TIMEOUT_MS = 15_000;
 
-/** Commands that were sent and wait for the reply that has their `id`. */
-export function createReplies() {
+/**
+ * Commands that were sent and wait for the reply that has their `id`.
+ *
+ * An item with `isRepeatable` is a message that may be sent again, on the next connection. Before it
+ * times out, `probe()` finds out if there still is a connection.
+ */
+export function createReplies(probe) {
   const pending = new Map();
 
   function take(id) {
     const entry = pending.get(id);
     pending.delete(id);
     clearTimeout(entry?.timer);
-    return entry;
+    return entry?.item;
   }
 
-  function rejectAll(code) {
-    for (const id of [...pending.keys()]) take(id).deferred.reject(new RealtimeError(code));
+  function reject(id, code) {
+    take(id)?.deferred.reject(new RealtimeError(code));
+  }
+
+  function expire(id) {
+    const entry = pending.get(id);
+    if (!entry.item.isRepeatable || entry.isLate) {
+      reject(id, "TIMEOUT");
+      return;
+    }
+    entry.isLate = true;
+    entry.timer = setTimeout(() => expire(id), REPLY_TIMEOUT_MS);
+    probe();
   }
 
   return {
-    /** `sent` is on its way; a reply of type `type` settles `deferred`. */
-    sent(sent, type, deferred) {
-      const { id } = sent;
-      const timer = setTimeout(() => {
-        take(id)?.deferred.reject(new RealtimeError("TIMEOUT"));
-      }, REPLY_TIMEOUT_MS);
-      pending.set(id, { sent, type, deferred, timer });
+    /** The item is on its way; a reply of its type settles it. */
+    sent(item) {
+      const { id } = item.envelope;
+      take(id);
+      const timer = setTimeout(() => expire(id), REPLY_TIMEOUT_MS);
+      pending.set(id, { item, isLate: false, timer });
     },
 
     /** Settles the command that the envelope answers, if there is one. */
@@ -35,15 +50,36 @@ export function createReplies() {
       if (type === MessageType.ERROR) {
         // The server does not read a command that is too large, so its error has no id.
         const limit = payload?.code === "MESSAGE_TOO_LARGE" && /\d+/.exec(payload.message);
-        for (const [key, { sent }] of pending) {
-          const isMeant = limit ? new Blob([JSON.stringify(sent)]).size > limit : key === id;
+        for (const [key, { item }] of pending) {
+          const isMeant = limit
+            ? new Blob([JSON.stringify(item.envelope)]).size > limit
+            : key === id;
           if (isMeant) take(key).deferred.reject(new RealtimeError(payload?.code, envelope));
         }
-      } else if (pending.get(id)?.type === type) {
+      } else if (type === MessageType.ACK) {
+        const item = take(id);
+        item?.deferred.resolve({ ...envelope, payload: { ...item.envelope.payload, ...payload } });
+      } else if (pending.get(id)?.item.replyType === type) {
         take(id).deferred.resolve(envelope);
       }
     },
 
-    rejectAll,
+    /** The server is there, but has not answered these in time. */
+    onHealthy() {
+      for (const [id, { isLate }] of pending) if (isLate) reject(id, "TIMEOUT");
+    },
+
+    /** The connection is lost: returns the items to send again, and rejects the others. */
+    takeRepeatable() {
+      const items = [...pending.keys()].map(take);
+      for (const { isRepeatable, deferred } of items) {
+        if (!isRepeatable) deferred.reject(new RealtimeError("CONNECTION_LOST"));
+      }
+      return items.filter(({ isRepeatable }) => isRepeatable);
+    },
+
+    rejectAll(code) {
+      for (const id of [...pending.keys()]) reject(id, code);
+    },
   };
 }

@@ -3,50 +3,96 @@ import { backoffDelay, LONGEST_TIMER_MS } from "./backoff.js";
 import { unsubscribed } from "./envelope.js";
 import { RealtimeError } from "./errors.js";
 import { createDeferred } from "./promises.js";
+import { createRequest, merge, serves, settle } from "./room_request.js";
 
 /** The first retry comes up to this long after `retryAfter`. The bound then doubles. */
 export const RETRY_SPREAD_MS = 250;
 
 /**
- * The rooms that the page wants to be in, over all connections. `ask(room)` sends a `subscribe` and
- * returns its reply. `leave(room)` sends an `unsubscribe` and returns its reply.
+ * The rooms that the page wants to be in, over all connections. `ask(payload, { resolve, reject })`
+ * sends a `subscribe`, and calls one of the two before the frame after the reply is handled.
+ * `leave(room)` sends an `unsubscribe` and returns its reply. `position` knows how far the page is in
+ * each room, `pageCursors` from where the page's own content goes on, and `readers` which handlers
+ * wait for a reply.
  *
- * An entry has: `uses`, the number of subscriptions; `reply`, the reply it waits for; `deferred`,
- * the promise of its subscriptions; `joined`, if it was ever in the room; `failures` in a row on
- * this connection; `timer` of the next retry.
+ * An entry has: `uses`, the number of subscriptions; `asking`, the request that waits for its reply;
+ * `next`, the request to send after that; `joined`, if it was ever in the room; `here`, if it is on
+ * this connection; `last`, how many messages of the past its subscriptions want; `failures` in a row
+ * on this connection; `timer` of the next retry.
  */
-export function createRooms({ ask, leave }) {
+export function createRooms({ ask, leave, position, pageCursors, readers }) {
   const wanted = new Map();
   let connected = false;
 
   function join(room) {
     const entry = wanted.get(room);
     stopTimer(entry);
-    const reply = ask(room);
-    entry.reply = reply;
-    reply.then(
-      (envelope) => {
-        if (entry.reply !== reply) return;
-        entry.reply = null;
-        entry.joined = true;
-        entry.failures = 0;
-        settle(entry, "resolve", envelope);
-      },
-      (error) => {
-        if (entry.reply !== reply) return;
-        entry.reply = null;
-        if (wanted.get(room) === entry) {
-          // The next connection asks again, and settles the promise.
-          if (error.code === "CONNECTION_LOST") return;
-          if (entry.joined && isTemporary(error)) {
-            if (connected) joinLater(room, entry, error.retryAfter);
-            return;
-          }
-          if (error.envelope) wanted.delete(room);
-        }
-        settle(entry, "reject", error);
+    const request = takeRequest(entry);
+    const { since, last } = placeToAsk(room, entry, request);
+    const isPlaced = since !== undefined || last !== undefined;
+    if (isPlaced) readers[entry.here ? "hold" : "start"](room);
+    entry.asking = request;
+    ask(
+      { room, since, last },
+      {
+        resolve: (envelope) => granted(room, entry, request, envelope),
+        reject: (error) => refused(room, entry, request, error),
       },
     );
+  }
+
+  const isBack = ({ joined, here }) => joined && !here;
+
+  function takeRequest(entry) {
+    const { next } = entry;
+    // First the page goes on where it was.
+    if (isBack(entry) && next?.place) return createRequest();
+    entry.next = null;
+    return next ?? createRequest();
+  }
+
+  function placeToAsk(room, entry, { place }) {
+    if (!isBack(entry)) return place ?? { since: entry.joined ? undefined : position.leftRoom(room) };
+    const since = position.room(room);
+    return since === undefined ? {} : { since, last: entry.last };
+  }
+
+  function granted(room, entry, request, envelope) {
+    if (entry.asking !== request) return;
+    const { here } = entry;
+    const { last } = request.place ?? {};
+    Object.assign(entry, { asking: null, joined: true, here: true, failures: 0 });
+    if (last !== undefined && !(last <= entry.last)) entry.last = last;
+    if (wanted.get(room) === entry) {
+      // If it is in the room already, what it has got so far may end before this cursor.
+      if (!here || position.room(room) === undefined) position.startRoom(room, envelope.payload);
+      readers.answered(room, here && request.place !== null);
+      pageCursors.markUsed(request.elements);
+    }
+    settle(request, "resolve", envelope);
+    if (entry.next && entry.asking === null && wanted.get(room) === entry) join(room);
+  }
+
+  function refused(room, entry, request, error) {
+    if (entry.asking !== request) return;
+    entry.asking = null;
+    const isLost = error.code === "CONNECTION_LOST";
+    if (wanted.get(room) !== entry) {
+      settle(request, "reject", error);
+    } else if (isLost || (entry.joined && isTemporary(error))) {
+      entry.next = merge(request, entry.next);
+      // If it is lost, the next connection asks again, and settles the promises.
+      if (connected && !isLost) joinLater(room, entry, error.retryAfter);
+    } else if (entry.here && error.code === "INVALID_PAYLOAD") {
+      // The place of one subscription; the others stay in the room.
+      readers.release(room);
+      settle(request, "refuse", error);
+    } else {
+      entry.next = merge(request, entry.next);
+      readers.release(room);
+      if (error.envelope) drop(room);
+      settleNext(entry, error);
+    }
   }
 
   function joinLater(room, entry, retryAfter) {
@@ -66,7 +112,25 @@ export function createRooms({ ask, leave }) {
   /** No room is asked for again before the next connection. */
   function connectionLost() {
     connected = false;
-    wanted.forEach(stopTimer);
+    readers.connectionLost();
+    for (const entry of wanted.values()) {
+      stopTimer(entry);
+      entry.here = false;
+      if (entry.asking) entry.next = merge(entry.asking, entry.next);
+      entry.asking = null;
+    }
+  }
+
+  /** The promises reject. A place is asked for by the next connection, if this one never was there. */
+  function settleNext(entry, error) {
+    settle(entry.next, "reject", error);
+    if (entry.joined) entry.next = null;
+  }
+
+  function drop(room) {
+    wanted.delete(room);
+    readers.forget(room);
+    position.startRoom(room);
   }
 
   /** One subscription ends. */
@@ -76,10 +140,27 @@ export function createRooms({ ask, leave }) {
     return Promise.resolve(unsubscribed(room));
   }
 
-  function settle(entry, verb, value) {
-    const { deferred } = entry;
-    entry.deferred = null;
-    deferred?.[verb](value);
+  /** From where a new subscription wants the room's messages. */
+  function requestFor(room, entry, { since, last }, waiter) {
+    if ((since ?? last ?? null) !== null) {
+      return createRequest({ since: since ?? undefined, last: last ?? undefined }, [], [waiter]);
+    }
+    const elements = pageCursors.find(room);
+    const cursor = elements[elements.length - 1]?.dataset.pmCursor;
+    const isPast = cursor !== undefined && !(entry.here && position.room(room) <= cursor);
+    return createRequest(isPast ? { since: cursor } : null, elements, [waiter]);
+  }
+
+  function add(room, entry, request) {
+    const { asking } = entry;
+    if (request.place && entry.here) readers.hold(room);
+    if (asking && serves(asking, request)) {
+      asking.waiters.push(...request.waiters);
+      asking.elements.push(...request.elements);
+    } else {
+      entry.next = merge(request, entry.next);
+    }
+    if (connected && entry.asking === null && entry.timer === null) join(room);
   }
 
   return {
@@ -91,7 +172,7 @@ export function createRooms({ ask, leave }) {
      * A promise of the server's answer, which may come on a later connection. Promise and answer
      * have `leave()`, which leaves the room unless others have subscribed to it as well.
      */
-    want(room) {
+    want(room, options) {
       const own = createDeferred();
       if (typeof room !== "string") {
         own.reject(new TypeError("A room is named by a string."));
@@ -99,7 +180,6 @@ export function createRooms({ ask, leave }) {
       }
       const entry = wanted.get(room) ?? newEntry();
       wanted.set(room, entry);
-      entry.deferred ??= createDeferred();
       entry.uses += 1;
       let left;
       const leaveOnce = () => {
@@ -107,19 +187,29 @@ export function createRooms({ ask, leave }) {
         left ??= release(room, entry);
         return left;
       };
-      const resolve = (envelope) => own.resolve(withLeave({ ...envelope }, leaveOnce));
-      entry.deferred.promise.then(resolve, own.reject);
-      if (connected && entry.reply === null && entry.timer === null) join(room);
+      const waiter = {
+        resolve(envelope) {
+          const { cursor, recovered } = envelope.payload ?? {};
+          own.resolve(withLeave({ ...envelope, room, cursor, recovered }, leaveOnce));
+        },
+        reject: own.reject,
+        refuse(error) {
+          own.reject(error);
+          leaveOnce();
+        },
+      };
+      add(room, entry, requestFor(room, entry, options ?? {}, waiter));
       return withLeave(own.promise, leaveOnce);
     },
 
     /** The room is not wanted any more. `byServer` is ignored while a `subscribe` is pending. */
     forget(room, byServer) {
       const entry = wanted.get(room);
-      if (!entry || (byServer && entry.reply)) return;
-      wanted.delete(room);
+      if (byServer && entry?.asking) return;
+      drop(room);
+      if (!entry) return;
       stopTimer(entry);
-      if (entry.reply === null) settle(entry, "reject", new RealtimeError("CANCELLED"));
+      settle(entry.next, "reject", new RealtimeError("CANCELLED"));
     },
 
     /** There is a new connection, which is in no room. */
@@ -136,16 +226,25 @@ export function createRooms({ ask, leave }) {
     /** No connection is expected: all promises reject, and the rooms stay wanted. */
     rejectAll(code) {
       connectionLost();
-      for (const entry of wanted.values()) {
-        entry.reply = null;
-        settle(entry, "reject", new RealtimeError(code));
+      for (const [room, entry] of wanted) {
+        readers.release(room);
+        settleNext(entry, new RealtimeError(code));
       }
     },
   };
 }
 
 function newEntry() {
-  return { uses: 0, reply: null, deferred: null, joined: false, failures: 0, timer: null };
+  return {
+    uses: 0,
+    asking: null,
+    next: null,
+    joined: false,
+    here: false,
+    last: undefined,
+    failures: 0,
+    timer: null,
+  };
 }
 
 const withLeave = (target, leave) => Object.defineProperty(target, "leave", { value: leave });

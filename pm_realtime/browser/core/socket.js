@@ -1,4 +1,5 @@
 import { BATCH_SUBPROTOCOL, CloseCode, MessageType, SUBPROTOCOL } from "../constants.js";
+import { handshakeUrl } from "./cursors.js";
 import { complete, decode } from "./envelope.js";
 import { createHeartbeat } from "./heartbeat.js";
 
@@ -17,6 +18,7 @@ const CLOSING = 2;
 /**
  * One WebSocket, from opening to closing. Throws the errors of the `WebSocket` constructor.
  *
+ * `readPosition()` returns where the connection goes on, as `handshakeUrl` wants it.
  * `onConnected(envelope)` gets the `connected` frame, which is the first, `onFrame(envelope)` all
  * others.
  * `onHealthy()` comes when messages that `send` refused may be sent. `onClose(code, reason)` comes
@@ -24,6 +26,7 @@ const CLOSING = 2;
  */
 export function openSocket(options) {
   const { url, protocols, WebSocket, onConnected, onFrame, onHealthy, onClose } = options;
+  const { readPosition = () => ({}) } = options;
   if (typeof WebSocket !== "function") throw new TypeError(NO_WEBSOCKET);
   let socket;
   let opening;
@@ -34,7 +37,8 @@ export function openSocket(options) {
   open();
 
   function open() {
-    const opened = new WebSocket(url, protocols ?? [BATCH_SUBPROTOCOL, SUBPROTOCOL]);
+    const address = handshakeUrl(url, readPosition());
+    const opened = new WebSocket(address, protocols ?? [BATCH_SUBPROTOCOL, SUBPROTOCOL]);
     opened.addEventListener("message", ({ data }) => {
       if (socket === opened) decode(data).forEach(receive);
     });

@@ -20,7 +20,8 @@ export function openBufferedSocket({ url, protocols, WebSocket }, resumePosition
   };
 
   const socket = tryToOpen({
-    url: url + resumePosition,
+    url,
+    readPosition: () => ({ ids: resumePosition.slice(0, 1) }),
     protocols,
     WebSocket,
     onConnected(envelope) {
