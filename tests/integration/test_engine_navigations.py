@@ -26,6 +26,8 @@ pytestmark = [
 OFFLINE_SECONDS = 10
 MAX_RETURN_SECONDS = 3
 NAVIGATION_COUNT = 6
+#: How many sockets a page has opened.
+SOCKETS = "window.sockets.length ?? window.sockets"
 ANSWERED = "window.realtime.ping().then(() => true, () => false)"
 
 #: Navigations after which the page is still there.
@@ -102,24 +104,56 @@ async def test_demo_is_not_disconnected_while_the_next_page_loads(serve, engine,
         assert "stopped" not in states
 
 
+async def test_navigations_do_not_disconnect_shared_tabs(serve, firefox_only):
+    """There are more of them than attempts that may fail in a row."""
+    server = serve("uvicorn")
+    async with browse(firefox_only, server) as tabs:
+        await tabs.open_many(2, "open")
+        for count in range(NAVIGATION_COUNT):
+            await tabs.open_tabs[0].evaluate(NAVIGATIONS["attachment"])
+            await until(lambda count=count: answers(server, count + 1), "a navigation")
+            await tabs.all_have("window.realtime.connected")
+        assert await tabs.each(ANSWERED) == [True, True]
+        # The leader says nothing of it, even to its own client.
+        assert await tabs.each("window.closes") == [[], []]
+
+
 async def test_tabs_make_no_attempt_while_offline_and_return_at_once(serve, firefox_only):
     """Firefox delays new sockets to a host after failures, those of all tabs together."""
     server = serve("uvicorn")
     async with Proxy(server.port) as proxy, browse(firefox_only, server) as tabs:
-        for _ in range(4):
-            tab = await tabs.profile.open(f"{proxy.url}/page/client/?rooms=open")
+        for page in ("client", "client", "tabs", "tabs"):
+            tab = await tabs.profile.open(f"{proxy.url}/page/{page}/?rooms=open")
             await tab.wait("window.realtime?.connected")
             tabs.open_tabs.append(tab)
         await firefox_only.set_offline(True)
         try:
             # Firefox leaves open sockets to this machine alone.
             proxy.abort_connections()
-            await tabs.all_have("window.closes.length")
+            await tabs.all_have("window.realtime.status === 'waiting'")
+            opened = await tabs.each(SOCKETS)
             await asyncio.sleep(OFFLINE_SECONDS)
-            sockets = await tabs.each("window.sockets")
+            assert await tabs.each(SOCKETS) == opened
         finally:
             began = time.monotonic()
             await firefox_only.set_offline(False)
         await tabs.all_have("window.realtime.connected")
         assert time.monotonic() - began < MAX_RETURN_SECONDS
-        assert sockets == [1] * 4
+
+
+async def test_attempts_that_hang_start_anew_when_the_network_is_back(serve, firefox_only):
+    server = serve("uvicorn")
+    async with Proxy(server.port) as proxy, browse(firefox_only, server) as tabs:
+        for _ in range(2):
+            tab = await tabs.profile.open(f"{proxy.url}/page/tabs/?rooms=open")
+            await tab.wait("window.realtime?.connected")
+            tabs.open_tabs.append(tab)
+        # Nothing answers, and the browser has not noticed it yet.
+        proxy.cut()
+        proxy.abort_connections()
+        await tabs.all_have("window.realtime.status === 'connecting'")
+        proxy.restore()
+        began = time.monotonic()
+        await tabs.each("dispatchEvent(new Event('online')), null")
+        await tabs.all_have("window.realtime.connected")
+        assert time.monotonic() - began < MAX_RETURN_SECONDS

@@ -5,10 +5,13 @@ from pathlib import Path
 
 from django.contrib.auth import get_user_model, login, logout, update_session_auth_hash
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template import Engine, RequestContext
 from django.urls import path
+from django.views.decorators.cache import cache_page
 from django.views.static import serve
 
 import pm_realtime
+from pm_realtime.pages import realtime_room
 
 STATIC = Path(pm_realtime.__file__).parent / "static"
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -16,6 +19,9 @@ PAGE = (
     '<!doctype html><title>{name}</title><script type="module" src="/scripts/{name}.js"></script>'
 )
 SLOW_SECONDS = 2
+CACHE_SECONDS = 30
+ENGINE = Engine(libraries={"pm_realtime": "pm_realtime.templatetags.pm_realtime"})
+OPEN_ROOM = ENGINE.from_string('{% load pm_realtime %}{% realtime_room "open" %}')
 _answered: list[str] = []
 
 
@@ -24,6 +30,19 @@ def page(request: HttpRequest, name: str) -> HttpResponse:
     response = HttpResponse(PAGE.format(name=name))
     response.headers["Content-Security-Policy"] = "default-src 'self'"
     return response
+
+
+@cache_page(CACHE_SECONDS)
+@realtime_room("open")
+def cached(request: HttpRequest, name: str) -> HttpResponse:
+    """As :func:`page`, with the position of the room ``open``; cached."""
+    return HttpResponse(PAGE.format(name=name) + OPEN_ROOM.render(RequestContext(request)))
+
+
+def leaf(request: HttpRequest, number: int) -> HttpResponse:
+    """A page with a link to the next one."""
+    link = f'<a href="/leaf/{number + 1}/">Next</a>'
+    return HttpResponse(PAGE.format(name="leaf") + link)
 
 
 def sign_in(request: HttpRequest, name: str) -> HttpResponse:
@@ -66,6 +85,8 @@ urlpatterns = [
     path("answer/<kind>/", answer),
     path("answers/", answers),
     path("page/<slug:name>/", page),
+    path("cached/<slug:name>/", cached),
+    path("leaf/<int:number>/", leaf),
     path("sign-in/<name>/", sign_in),
     path("sign-out/", sign_out),
     path("change-password/<int:seconds>/", change_password),

@@ -21,4 +21,5 @@ urlpatterns = [
     path("time/<name>/", timing.timed),
     path("stats/", views.stats),
     path("memory/", views.memory),
+    path("waiting/", views.waiting),
 ]

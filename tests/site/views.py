@@ -1,5 +1,6 @@
 """Views that push, as those of a site do."""
 
+import asyncio
 import gc
 import json
 import os
@@ -20,6 +21,7 @@ from pm_realtime import (
     send_to_room,
     send_to_user,
 )
+from pm_realtime.connection.outbox import Outbox
 from pm_realtime.exceptions import BackendError
 from pm_realtime.layer import room_group
 from tests.site.models import Note
@@ -110,6 +112,17 @@ def stats(request: HttpRequest) -> HttpResponse:
 async def count_members(room: str) -> int:
     """Return the number of this process's channels in the group of ``room``."""
     return len(layer_groups().get(room_group(room), ()))
+
+
+def waiting(request: HttpRequest) -> HttpResponse:
+    """Bytes that wait for slow sockets: in our queues and in the transports of the server."""
+    queued = buffered = 0
+    for each in gc.get_objects():
+        if isinstance(each, Outbox):
+            queued += each.waiting_bytes
+        elif isinstance(each, asyncio.Transport) and not each.is_closing():
+            buffered += each.get_write_buffer_size()
+    return JsonResponse({"queued": queued, "buffered": buffered})
 
 
 def memory(request: HttpRequest) -> HttpResponse:

@@ -65,10 +65,14 @@ class Run:
         await self._stack.aclose()
 
     async def _start(self):
+        first = self.servers[0]
+        await asyncio.to_thread(first.manage, "migrate", "--verbosity=0")
+        cookies, *_ = await asyncio.gather(
+            asyncio.to_thread(first.make_sessions, *ROLES),
+            *(asyncio.to_thread(server.start) for server in self.servers),
+        )
         for server in self.servers:
-            self._stack.callback(server.stop)
-            await asyncio.to_thread(server.__enter__)
-        cookies = await asyncio.to_thread(self.servers[0].make_sessions, *ROLES)
+            self._stack.callback(server.kill)
         self.network = await self._stack.enter_async_context(
             Network(server.port for server in self.servers)
         )

@@ -25,9 +25,10 @@ async def return_(run, clients):
     ("period", "short", "long"),
     [
         pytest.param(5, 2, 8, id="scaled"),
-        pytest.param(60, 50, 70, id="real", marks=[pytest.mark.slow, pytest.mark.timeout(180)]),
+        pytest.param(60, 50, 70, id="real", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.timeout(180)
 async def test_client_recovers_within_the_period_and_is_told_of_a_gap_after_it(
     tmp_path, valkey, period, short, long
 ):
@@ -54,6 +55,7 @@ async def test_client_recovers_within_the_period_and_is_told_of_a_gap_after_it(
             assert all(stream["replayed"] for stream in report["streams"].values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 1])
 async def test_single_message_of_a_break_arrives_though_none_came_before(tmp_path, valkey, count):
     async with Run(tmp_path, valkey.url, kinds=("uvicorn", "daphne"), members=1) as run:
