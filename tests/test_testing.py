@@ -12,12 +12,20 @@ from django.test import TestCase, override_settings
 from pm_realtime import (
     adisconnect_user,
     aget_connection,
+    aget_cursor,
+    aget_history,
     ais_online,
+    asend_to_room,
     asend_to_user,
     broadcast,
+    disconnect_user,
+    get_history,
+    refresh_room,
+    send_to_connection,
     send_to_role,
     send_to_room,
     send_to_user,
+    subscribe,
 )
 from pm_realtime.protocol import BATCH_SUBPROTOCOL
 from pm_realtime.testing import RealtimeCommunicator, capture_pushes
@@ -53,6 +61,52 @@ def test_pushes_are_captured_by_target(user):
     assert [push.type for push in pushes.to_role("admin")] == ["three"]
     assert [push.type for push in pushes.to_all()] == ["four"]
     assert pushes.to_role("user") == []
+    assert [push.to for push in pushes] == ["user", None, "role:admin", "all"]
+
+
+def test_push_under_a_repeated_key_is_captured_once_in_a_block():
+    for _ in range(2):
+        with capture_pushes() as pushes:
+            for payload in (1, 2):
+                broadcast("paid", payload, idempotency_key="order 7")
+            send_to_room("support", "paid", 3, idempotency_key="order 7")
+        assert [push.payload for push in pushes] == [1, 3]
+
+
+async def test_capture_has_the_history_of_its_block_alone(user):
+    await asend_to_room("support", "before")
+    before = await aget_cursor("support")
+    with capture_pushes() as outer:
+        await asend_to_room("support", "outer")
+        with capture_pushes() as inner:
+            start = await aget_cursor("support")
+            await asend_to_room("support", "inner")
+            history = await aget_history("support", since=start)
+            assert [message["type"] for message in history.messages] == ["inner"]
+        history = await aget_history("support")
+        assert [message["type"] for message in history.messages] == ["outer"]
+    assert [[push.type for push in each] for each in (outer, inner)] == [["outer"], ["inner"]]
+    assert await aget_cursor("support") == before
+
+
+def test_control_messages_of_a_block_go_nowhere(user):
+    with capture_pushes() as pushes:
+        disconnect_user(user)
+        refresh_room("support")
+        subscribe("c", "support")
+        send_to_connection("c", "hello")
+    assert [push.type for push in pushes] == ["hello"]
+
+
+def test_capture_neither_needs_nor_touches_redis(settings, user):
+    layer = {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer"}
+    settings.CHANNEL_LAYERS = {"default": {**layer, "CONFIG": {"hosts": ["redis://localhost:1"]}}}
+    with capture_pushes() as pushes:
+        send_to_user(user, "one", idempotency_key="k")
+        send_to_room("support", "two")
+        disconnect_user(user)
+        assert get_history("support").messages[0]["type"] == "two"
+    assert [push.type for push in pushes] == ["one", "two"]
 
 
 @pytest.mark.django_db

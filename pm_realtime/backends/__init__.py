@@ -3,7 +3,7 @@
 # fmt: off
 from pm_realtime.backends.base import Admission, Backend, ConnectionInfo, Policy, Stats
 from pm_realtime.backends.memory import MemoryBackend
-from pm_realtime.backends.memory_streams import BYTES_PER_MESSAGE
+from pm_realtime.backends.memory_streams import BYTES_PER_MESSAGE, MemoryStreams
 from pm_realtime.backends.redis import RedisBackend, check_hosts
 from pm_realtime.backends.selection import (
     MEMORY, REDIS, backend_path, get_backend, get_streams, use_streams,

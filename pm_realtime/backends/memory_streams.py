@@ -77,7 +77,7 @@ class MemoryStreams(Streams):
 
     async def publish(self, message: StreamMessage) -> Receipt:
         if layer.is_remote():
-            receipt, push = self._append_for_remote(message)
+            receipt, push = self.append(message)
             if push is not None:
                 with self._forgetting_key(message):
                     await layer.asend(message.group, push)
@@ -92,7 +92,7 @@ class MemoryStreams(Streams):
 
     def publish_from_thread(self, message: StreamMessage) -> Receipt:
         if layer.is_remote():
-            receipt, push = self._append_for_remote(message)
+            receipt, push = self.append(message)
             if push is not None:
                 with self._forgetting_key(message):
                     layer.send(message.group, push)
@@ -103,7 +103,8 @@ class MemoryStreams(Streams):
                 layer.hand_over(message.group, push)
         return receipt
 
-    def _append_for_remote(self, message: StreamMessage) -> tuple[Receipt, layer.Message | None]:
+    def append(self, message: StreamMessage) -> tuple[Receipt, layer.Message | None]:
+        """The receipt for ``message``, and the message for its group; None if it is repeated."""
         with self._lock:
             return self._append(message if self.keeps_messages else message._replace(size=0))
 
@@ -155,7 +156,6 @@ class MemoryStreams(Streams):
             self._bytes = 0
 
     def _append(self, message: StreamMessage) -> tuple[Receipt, layer.Message | None]:
-        """The receipt for ``message``, and what is sent to its group; None if it is repeated."""
         key = message.idempotency_key
         if key is not None and (known := self._find_key(message.group, key)) is not None:
             return Receipt(known[0], is_repeated=True), None

@@ -38,10 +38,14 @@ def get_streams() -> Streams:
     return _streams if _streams is not None else get_backend().streams
 
 
-def use_streams(streams: Streams | None) -> None:
-    """Have :func:`get_streams` return ``streams``, as in a test that records what is pushed."""
+def use_streams(streams: Streams | None) -> Streams | None:
+    """Have :func:`get_streams` return ``streams``, or those of the backend again if it is None.
+
+    Returns the ones of the call before, as for a test that records pushes.
+    """
     global _streams
-    _streams = streams
+    before, _streams = _streams, streams
+    return before
 
 
 def backend_path() -> str:

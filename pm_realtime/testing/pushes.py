@@ -8,6 +8,7 @@ from typing import Any, Self
 from channels.layers import BaseChannelLayer, channel_layers
 from msgspec.json import decode
 
+from pm_realtime.backends import MemoryStreams, Receipt, StreamMessage, use_streams
 from pm_realtime.conf import conf
 from pm_realtime.layer import (
     authenticated_group,
@@ -63,6 +64,23 @@ class Pushes(UserList[Envelope], list[Envelope]):  # type: ignore[misc]
         return Pushes, (), self.__dict__
 
 
+class _RecordingStreams(MemoryStreams):
+    """Streams of a block of a test, which record pushes and deliver nothing."""
+
+    def __init__(self, pushes: Pushes) -> None:
+        super().__init__(is_only_process=True)
+        self._pushes = pushes
+
+    async def publish(self, message: StreamMessage) -> Receipt:
+        return self.publish_from_thread(message)
+
+    def publish_from_thread(self, message: StreamMessage) -> Receipt:
+        receipt, _ = self.append(message)
+        if not (receipt.is_repeated or message.is_control):
+            self._pushes.record(message.group, message.text)
+        return receipt
+
+
 class _RecordingLayer(BaseChannelLayer):
     """A channel layer that records pushes and delivers nothing."""
 
@@ -79,6 +97,9 @@ class _RecordingLayer(BaseChannelLayer):
 def capture_pushes() -> Iterator[Pushes]:
     """Record the pushes of the block instead of sending them.
 
+    A push under a repeated ``idempotency_key`` is recorded once. :func:`~pm_realtime.get_history`
+    has the pushes of the block.
+
     A push in ``transaction.atomic()`` is recorded once the block has ended, and not at all after a
     rollback. In a ``TestCase``, and with the ``db`` fixture of pytest-django, the transaction of
     the test itself does not count.
@@ -87,10 +108,12 @@ def capture_pushes() -> Iterator[Pushes]:
     pushes = Pushes()
     alias = conf.CHANNEL_LAYER
     replaced = channel_layers.set(alias, _RecordingLayer(pushes))
+    streams = use_streams(_RecordingStreams(pushes))
     try:
         yield pushes
         len(pushes)  # Those that still wait would go to the real layer.
     finally:
+        use_streams(streams)
         if replaced is None:
             channel_layers.backends.pop(alias, None)
         else:
