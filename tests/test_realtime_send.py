@@ -60,6 +60,28 @@ def test_any_json_is_a_payload(payload):
     assert len(pushes) == 1
 
 
+def test_push_under_a_repeated_key_is_sent_once():
+    with capture_pushes() as pushes:
+        printed = [
+            json.loads(send("--all", "paid", payload, "--idempotency-key", key))
+            for payload, key in (("1", "order 7"), ("2", "order 7"), ("3", "order 8"))
+        ]
+    assert [envelope.payload for envelope in pushes] == [1, 3]
+    assert [envelope["to"] for envelope in printed] == ["all"] * 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--all", "--idempotency-key", ""], "Expected an idempotency_key of 1 to 200 characters"),
+        (["--all", "--idempotency-key", "k" * 201], "of 1 to 200 characters"),
+        (["--connection", "c", "--idempotency-key", "k"], "a connection has none"),
+    ],
+)
+def test_invalid_key_is_an_error(arguments, expected):
+    assert expected in refusal(*arguments, "x")
+
+
 def test_payload_is_optional_and_verbosity_0_prints_nothing():
     with capture_pushes() as pushes:
         assert send("--all", "refresh", verbosity=0) == ""
@@ -196,7 +218,7 @@ def test_number_is_left_out_if_the_backend_does_not_know_the_other_processes(
 def test_unreachable_redis_is_one_sentence(valkey, settings):
     settings.CHANNEL_LAYERS = pubsub_on(valkey)
     valkey.kill()
-    with pytest.raises(CommandError, match=r"Nothing was sent: .*Connect"):
+    with pytest.raises(CommandError, match=r"The push failed, .*Connect"):
         send("--all", "x")
 
 
@@ -216,7 +238,7 @@ def test_unreachable_redis_is_reported_once(valkey):
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("CommandError: Nothing was sent: ")
+    assert done.stderr.startswith("CommandError: The push failed, or its answer was lost: ")
     assert done.stderr.count("\n") == 1
 
 
@@ -228,7 +250,10 @@ def test_username_field_has_the_right_article(monkeypatch, name, article):
 
 def test_silent_redis_is_one_sentence(valkey, settings):
     settings.CHANNEL_LAYERS = pubsub_on(valkey)
-    with valkey.frozen(), pytest.raises(CommandError, match="Nothing was sent: "):
+    with (
+        valkey.frozen(),
+        pytest.raises(CommandError, match="The push failed, or its answer was lost: "),
+    ):
         send("--all", "x")
 
 

@@ -47,6 +47,11 @@ class Command(RealtimeCommand):
         ):
             targets.add_argument(option, metavar=metavar, help=help)
         targets.add_argument("--all", action="store_true", help="everyone logged in")
+        parser.add_argument(
+            "--idempotency-key",
+            metavar="KEY",
+            help="send the message once, however often the command is repeated with this key",
+        )
         parser.add_argument("type", metavar="TYPE", help="what the client listens for")
         parser.add_argument(
             "payload",
@@ -66,17 +71,27 @@ class Command(RealtimeCommand):
             # The error below reports an outage; log lines about connections would only confuse.
             logging.getLogger("pm_realtime").setLevel(logging.CRITICAL)
         try:
-            envelope = push(type, content, fail_silently=False)
+            envelope = push(type, content, fail_silently=False, **_key(options))
         except ValueError as error:
             raise CommandError(_sentence(str(error))) from error
         except Exception as error:  # Each layer has errors of its own.
             why = str(error) or f"no answer in time ({error.__class__.__name__})"
-            raise CommandError(_sentence(f"nothing was sent: {why}")) from error
+            text = f"the push failed, or its answer was lost: {why}"
+            raise CommandError(_sentence(text)) from error
         if verbosity:
             printed = json.loads(encode(envelope))
             if (count := self.ask_backend(partial(_count, options, user))) is not None:
                 printed["connections"] = count
             self.write_json(printed)
+
+
+def _key(options: dict[str, Any]) -> dict[str, Any]:
+    """The keyword argument of the push helper for the key, if there is one."""
+    if (key := options["idempotency_key"]) is None:
+        return {}
+    if options["connection"] is not None:
+        raise CommandError("--idempotency-key is for streams, and a connection has none.")
+    return {"idempotency_key": key}
 
 
 def _chosen_user(options: dict[str, Any]) -> Any:
