@@ -31,13 +31,41 @@ BYTES_PER_MESSAGE: Final = 250
 BYTES_PER_KEY: Final = 250
 
 
+#: The digits of a cursor that are its time.
+MS_DIGITS: Final = 13
+#: In the place of a message that was dropped.
+_DROPPED: Final = Publication("", "", "")
+
+
 class _Stream:
-    __slots__ = ("publications", "top")
+    """The kept messages of a group are ``publications[first:]``; those before were dropped."""
+
+    __slots__ = ("first", "publications", "top", "top_cursor")
 
     def __init__(self, top: Position) -> None:
-        #: A list: pages begin in its middle.
+        #: A list: pages begin in its middle. Dropped ones are removed many at a time.
         self.publications: list[Publication] = []
-        self.top = top
+        self.first = 0
+        self.top, self.top_cursor = top, str(top)
+
+    def __len__(self) -> int:
+        return len(self.publications) - self.first
+
+    def index_after(self, cursor: str) -> int:
+        return bisect_right(self.publications, cursor, self.first, key=_cursor)
+
+    def drop(self, count: int) -> int:
+        """Drop the oldest messages, and return their bytes."""
+        dropped, kept = 0, self.publications
+        end = self.first + count
+        for index in range(self.first, end):
+            dropped += _bytes_of(kept[index])
+            kept[index] = _DROPPED
+        if 2 * end > len(kept):
+            del kept[:end]
+            end = 0
+        self.first = end
+        return dropped
 
 
 class MemoryStreams(Streams):
@@ -73,10 +101,10 @@ class MemoryStreams(Streams):
 
     @property
     def keeps_messages(self) -> bool:
-        return self._is_only_process or not layer.is_remote()
+        return self._is_only_process or not layer.get_adapter().is_remote
 
     async def publish(self, message: StreamMessage) -> Receipt:
-        if layer.is_remote():
+        if (adapter := layer.get_adapter()).is_remote:
             receipt, push = self.append(message)
             if push is not None:
                 with self._forgetting_key(message):
@@ -86,12 +114,12 @@ class MemoryStreams(Streams):
         with self._lock:
             receipt, push = self._append(message)
             if push is not None:
-                layer.hand_over(message.group, push, asyncio.get_running_loop())
+                layer.hand_over(adapter, message.group, push, asyncio.get_running_loop())
         await layer.send_handed_over()
         return receipt
 
     def publish_from_thread(self, message: StreamMessage) -> Receipt:
-        if layer.is_remote():
+        if (adapter := layer.get_adapter()).is_remote:
             receipt, push = self.append(message)
             if push is not None:
                 with self._forgetting_key(message):
@@ -100,7 +128,7 @@ class MemoryStreams(Streams):
         with self._lock:
             receipt, push = self._append(message)
             if push is not None:
-                layer.hand_over(message.group, push)
+                layer.hand_over(adapter, message.group, push)
         return receipt
 
     def append(self, message: StreamMessage) -> tuple[Receipt, layer.Message | None]:
@@ -122,7 +150,7 @@ class MemoryStreams(Streams):
 
     async def get_tops(self, groups: Sequence[str]) -> list[str]:
         with self._lock:
-            return [str(self._use(group).top) for group in groups]
+            return [self._use(group).top_cursor for group in groups]
 
     async def read(self, group: str, after: str, ttl_seconds: float) -> Page:
         with self._lock:
@@ -130,22 +158,22 @@ class MemoryStreams(Streams):
             kept = stream.publications
             found: list[Publication] = []
             size = 0
-            for index in range(bisect_right(kept, after, key=_cursor), len(kept)):
+            for index in range(stream.index_after(after), len(kept)):
                 size += _size(kept[index].text)
                 if found and (len(found) == MESSAGES_PER_PAGE or size > BYTES_PER_PAGE):
                     break
                 found.append(kept[index])
-            return Page.of(after, found, str(stream.top))
+            return Page.of(after, found, stream.top_cursor)
 
     async def find_start(self, group: str, count: int, ttl_seconds: float) -> str:
         with self._lock:
             stream = self._use(group, ttl_seconds)
-            last = stream.publications[-count:] if count else []
-            return last[0].previous if last else str(stream.top)
+            count = min(count, len(stream))
+            return stream.publications[-count].previous if count else stream.top_cursor
 
     async def get_stats(self) -> StreamStats:
         with self._lock:
-            messages = sum(len(stream.publications) for stream in self._streams.values())
+            messages = sum(map(len, self._streams.values()))
             return StreamStats(len(self._streams), messages, self._bytes)
 
     async def forget_all(self) -> None:
@@ -156,40 +184,34 @@ class MemoryStreams(Streams):
             self._bytes = 0
 
     def _append(self, message: StreamMessage) -> tuple[Receipt, layer.Message | None]:
-        key = message.idempotency_key
-        if key is not None and (known := self._find_key(message.group, key)) is not None:
+        group, text, exclude, size, ttl_seconds, key, key_ttl_seconds, is_control = message
+        now = self._now()
+        if key is not None and (known := self._find_key(group, key, now)) is not None:
             return Receipt(known[0], is_repeated=True), None
         cursor = previous = None
-        if message.size:
-            cursor, previous = self._store(message)
+        if size:
+            stream = self._use(group)
+            previous = stream.top_cursor
+            stream.top = position = stream.top.next(now)
+            stream.top_cursor = cursor = str(position)
+            self._highest = max(self._highest, position)
+            publication = Publication(cursor, previous, text, exclude)
+            stream.publications.append(publication)
+            self._bytes += _bytes_of(publication)
+            if (excess := len(stream) - size) > 0:
+                self._bytes -= stream.drop(excess)
+            self._drop_expired(stream, now - int(ttl_seconds * 1000))
         if key is not None:
-            expires_at = self._now() + message.key_ttl_seconds * 1000
-            self._keys[message.group, key] = (cursor, expires_at)
+            self._keys[group, key] = (cursor, now + key_ttl_seconds * 1000)
             self._bytes += BYTES_PER_KEY
-        self._shrink()
-        group, text, exclude = message.group, message.text, message.exclude
+        if self._bytes > (max_bytes := conf.HISTORY_MAX_BYTES):
+            self._shrink(max_bytes)
         push = layer.stream_message(
-            group, text, exclude, is_control=message.is_control, cursor=cursor, previous=previous
+            group, text, exclude, is_control=is_control, cursor=cursor, previous=previous
         )
         return Receipt(cursor), push
 
-    def _store(self, message: StreamMessage) -> tuple[str, str]:
-        stream = self._use(message.group)
-        position = stream.top.next(self._now())
-        publication = Publication(str(position), str(stream.top), message.text, message.exclude)
-        if stream.publications:
-            # Its own cursor is the same text; one object is enough.
-            publication = publication._replace(previous=stream.publications[-1].cursor)
-        stream.publications.append(publication)
-        stream.top = position
-        self._highest = max(self._highest, position)
-        self._bytes += _bytes_of(publication)
-        self._drop_oldest(stream, len(stream.publications) - message.size)
-        self._drop_expired(stream, message.ttl_seconds)
-        return publication.cursor, publication.previous
-
-    def _find_key(self, group: str, key: str) -> tuple[str | None, float] | None:
-        now = self._now()
+    def _find_key(self, group: str, key: str, now: int) -> tuple[str | None, float] | None:
         while self._keys and next(iter(self._keys.values()))[1] <= now:
             self._forget_oldest_key()
         known = self._keys.get((group, key))
@@ -209,28 +231,26 @@ class MemoryStreams(Streams):
         else:
             self._streams.move_to_end(group)
         if ttl_seconds is not None:
-            self._drop_expired(stream, ttl_seconds)
+            self._drop_expired(stream, self._now() - int(ttl_seconds * 1000))
         return stream
 
-    def _drop_expired(self, stream: _Stream, ttl_seconds: float) -> None:
-        oldest = str(Position(max(0, int(self._now() - ttl_seconds * 1000)), 0))
-        self._drop_oldest(stream, bisect_left(stream.publications, oldest, key=_cursor))
+    def _drop_expired(self, stream: _Stream, oldest_ms: int) -> None:
+        """Drop the messages from before ``oldest_ms``."""
+        if len(stream) and int(stream.publications[stream.first].cursor[:MS_DIGITS]) < oldest_ms:
+            index = bisect_left(
+                stream.publications, str(Position(oldest_ms, 0)), stream.first, key=_cursor
+            )
+            self._bytes -= stream.drop(index - stream.first)
 
-    def _drop_oldest(self, stream: _Stream, count: int) -> None:
-        if count > 0:
-            self._bytes -= sum(map(_bytes_of, stream.publications[:count]))
-            del stream.publications[:count]
-
-    def _shrink(self) -> None:
-        """Keep within ``HISTORY_MAX_BYTES``. Keys go last: without them messages are doubled."""
-        max_bytes = conf.HISTORY_MAX_BYTES
+    def _shrink(self, max_bytes: int) -> None:
+        """Keep within ``max_bytes``. Keys go last: without them messages are doubled."""
         while self._bytes > max_bytes:
             if not self._streams:
                 self._forget_oldest_key()
                 continue
             group, stream = next(iter(self._streams.items()))
-            if stream.publications:
-                self._drop_oldest(stream, 1)
+            if len(stream):
+                self._bytes -= stream.drop(1)
             else:
                 del self._streams[group]
                 self._bytes -= BYTES_PER_STREAM

@@ -36,11 +36,10 @@ class Position(NamedTuple):
 
     def next(self, now_ms: int) -> Self:
         """The first position after this one, at ``now_ms`` or later."""
-        if now_ms > self.ms:
-            return self._replace(ms=now_ms, sequence=0)
-        if self.sequence < MAX_SEQUENCE:
-            return self._replace(sequence=self.sequence + 1)
-        return self._replace(ms=self.ms + 1, sequence=0)
+        ms, sequence = self
+        if now_ms > ms:
+            return type(self)(now_ms, 0)
+        return type(self)(ms, sequence + 1) if sequence < MAX_SEQUENCE else type(self)(ms + 1, 0)
 
     def __str__(self) -> str:
         return f"{self.ms:013d}-{self.sequence:06d}"

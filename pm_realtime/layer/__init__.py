@@ -16,7 +16,7 @@ from pm_realtime.layer.selection import (
     is_on_redis, layer_config, layer_name, layer_options, layer_path,
 )
 from pm_realtime.layer.sending import (
-    acall_outside, asend, call_outside, expect_sockets, hand_over, is_alone, is_probed, is_remote,
+    acall_outside, asend, call_outside, expect_sockets, get_adapter, hand_over, is_alone, is_probed,
     send, send_handed_over, warn_if_alone,
 )
 from pm_realtime.layer.server import daphne_lines, is_wsgi_runserver

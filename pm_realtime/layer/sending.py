@@ -47,19 +47,28 @@ class _Handover:
         self.waiting: deque[tuple[LayerAdapter, str, Message]] = deque()
         self._sender: asyncio.Task[None] | None = None
         self._is_sending = False
+        self._is_woken = False
+
+    def wake_from_thread(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have ``loop`` send the waiting messages. Raises ``RuntimeError`` if it is closed."""
+        if not self._is_woken:
+            self._is_woken = True  # First: the loop may be faster than this thread.
+            loop.call_soon_threadsafe(self.wake)
 
     def wake(self) -> None:
-        """Send what is waiting, in a task."""
+        """Send the waiting messages, in a task."""
+        self._is_woken = False
         if self._sender is None and self.waiting:
-            self._sender = asyncio.get_running_loop().create_task(self.send_all())
-            self._sender.add_done_callback(self._forget_sender)
+            self._sender = asyncio.get_running_loop().create_task(self._send_in_task())
 
-    def _forget_sender(self, sender: asyncio.Task[None]) -> None:
-        self._sender = None
-        self.wake()
+    async def _send_in_task(self) -> None:
+        try:
+            await self.send_all()
+        finally:
+            self._sender = None
 
     async def send_all(self) -> None:
-        """Send what is waiting, unless another task is at it."""
+        """Send the waiting messages, unless another task is at it."""
         if self._is_sending:
             return
         self._is_sending = True
@@ -73,7 +82,7 @@ class _Handover:
         finally:
             self._is_sending = False
             if self.waiting:  # The caller was cancelled.
-                self.wake()
+                asyncio.get_running_loop().call_soon(self.wake)
 
 
 #: The loops that serve sockets.
@@ -103,9 +112,9 @@ def stop_serving(loop: asyncio.AbstractEventLoop) -> None:
     _serving.pop(loop, None)
 
 
-def is_remote() -> bool:
-    """Whether the layer in use reaches other processes."""
-    return adapter_for(get_layer()).is_remote
+def get_adapter() -> LayerAdapter:
+    """The adapter of the layer in use."""
+    return adapter_for(get_layer())
 
 
 def send(group: str, message: Message) -> None:
@@ -114,14 +123,14 @@ def send(group: str, message: Message) -> None:
     if adapter.is_remote:
         call_outside(partial(_send_outside, adapter, group, message))
     else:
-        _hand_over(adapter, group, message)
+        hand_over(adapter, group, message)
 
 
 async def asend(group: str, message: Message) -> None:
     """Send ``message`` to ``group`` from the running event loop."""
     adapter = adapter_for(get_layer())
     if not adapter.is_remote:
-        _hand_over(adapter, group, message, asyncio.get_running_loop())
+        hand_over(adapter, group, message, asyncio.get_running_loop())
         await send_handed_over()
         return
     try:
@@ -129,16 +138,6 @@ async def asend(group: str, message: Message) -> None:
     except BackendError:
         outage.suspect()
         raise
-
-
-def hand_over(
-    group: str, message: Message, running_loop: asyncio.AbstractEventLoop | None = None
-) -> None:
-    """Send ``message`` through an in-memory layer, in the order of the calls, from any thread.
-
-    In a ``running_loop``, which may serve sockets itself, :func:`send_handed_over` must follow.
-    """
-    _hand_over(adapter_for(get_layer()), group, message, running_loop)
 
 
 async def send_handed_over() -> None:
@@ -214,19 +213,23 @@ async def _send_despite_silence(adapter: LayerAdapter, group: str, message: Mess
         await adapter.group_send(group, message)
 
 
-def _hand_over(
+def hand_over(
     adapter: LayerAdapter,
     group: str,
     message: Message,
     running_loop: asyncio.AbstractEventLoop | None = None,
 ) -> None:
+    """Send ``message`` through an in-memory layer, in the order of the calls, from any thread.
+
+    In a ``running_loop``, which may serve sockets itself, :func:`send_handed_over` must follow.
+    """
     if running_loop is not None and (handover := _serving.get(running_loop)) is not None:
         handover.waiting.append((adapter, group, message))
         return
     for loop, handover in list(_serving.items()):
         handover.waiting.append((adapter, group, message))
         try:
-            loop.call_soon_threadsafe(handover.wake)
+            handover.wake_from_thread(loop)
         except RuntimeError:  # The loop is closed.
             stop_serving(loop)
         else:

@@ -1,5 +1,6 @@
 import asyncio
 import os
+import warnings
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -151,6 +152,7 @@ class TestMemoryStreams(StreamsContract):
             child = os.fork()
             if child == 0:
                 try:
+                    warnings.simplefilter("ignore")  # It serves no sockets.
                     (read,) = asyncio.run(read_all(streams, LONG_AGO))[:1]
                     streams.publish_from_thread(message("of the child"))
                     os._exit(read != [])
