@@ -270,6 +270,15 @@ class StreamsContract:
         assert stats.size_bytes is None or stats.size_bytes > len("onetwothree")
         assert stats.is_complete
 
+    async def test_store_that_forgot_begins_later(self, streams, pass_time):
+        before = await publish_all(streams, "one", key="k")
+        await streams.forget_all()
+        await pass_time(0.01)
+        assert await read_all(streams, before[-1]) == ([], False)
+        after = await publish_all(streams, "two", key="k")
+        assert after > before
+        assert (await streams.get_stats()).streams == 1
+
 
 def test_position_is_its_cursor():
     position = Position(1_764_520_000_123, 42)

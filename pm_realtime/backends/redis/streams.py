@@ -6,6 +6,7 @@ the order on the wire is the same.
 """
 
 import asyncio
+import itertools
 import os
 import re
 import secrets
@@ -80,17 +81,30 @@ class RedisStreams(Streams):
         return start
 
     async def get_stats(self) -> StreamStats:
-        count, is_complete, pattern = 0, True, re.sub(r"([][*?\\])", r"\\\1", _prefix()) + "*}:top"
+        count, is_complete = await self._scan(scripts.COUNT_TOPS, "*}:top", MAX_COUNT_CALLS)
+        return StreamStats(count, None, None, is_complete)
+
+    async def forget_all(self) -> None:
+        await self._scan(scripts.FORGET, "*", None)
+
+    async def _scan(self, script: str, names: str, max_calls: int | None) -> tuple[int, bool]:
+        """Run ``script`` on a thousand keys at a time: the sum of its results, and if it is of all.
+
+        ``names`` is a pattern of the keys, without their prefix. Each server gets ``max_calls``.
+        """
+        count, is_complete = 0, True
+        pattern = re.sub(r"([][*?\\])", r"\\\1", _prefix()) + names
         for server in _adapter().servers():
             client, position = await self._client_of(server), "0"
-            for _ in range(MAX_COUNT_CALLS):
-                position, found = await client.run(scripts.COUNT_TOPS, (), (position, pattern))
+            for calls in itertools.count(1):
+                position, found = await client.run(script, (), (position, pattern))
                 count += found
                 if position == "0":
                     break
-            else:
-                is_complete = False
-        return StreamStats(count, None, None, is_complete)
+                if calls == max_calls:
+                    is_complete = False
+                    break
+        return count, is_complete
 
     async def _publish(self, message: StreamMessage) -> Receipt:
         call = _Call.of(message)

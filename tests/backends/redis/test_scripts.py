@@ -7,7 +7,7 @@ from pm_realtime.backends.redis import scripts
 FOLDER = Path(scripts.__file__).parent / "lua"
 
 
-STREAMS = {"PUBLISH", "GET_TOPS", "READ", "FIND_START", "COUNT_TOPS"}
+STREAMS = {"PUBLISH", "GET_TOPS", "READ", "FIND_START", "COUNT_TOPS", "FORGET"}
 
 
 def test_each_lua_file_is_loaded_behind_the_functions_that_it_shares():
