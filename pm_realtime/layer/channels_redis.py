@@ -310,7 +310,8 @@ class CoreAdapter(_RedisAdapter):
         return self.layer.consistent_hash, self.layer.ring_size
 
     def server_of(self, group: str) -> Server | None:
-        return self.servers()[self.layer.consistent_hash(group)]
+        number: int = self.layer.consistent_hash(group)
+        return self.servers()[number]
 
     def servers(self) -> Sequence[Server | None]:
         try:
