@@ -8,7 +8,7 @@ from pm_realtime.exceptions import OutageError
 from pm_realtime.layer.adapter import LAYER_CALL_TIMEOUT_SECONDS, Server
 from pm_realtime.layer.wire import Message
 from pm_realtime.observability import LAYER, log_refusal
-from pm_realtime.redis import Publisher
+from pm_realtime.redis import Part, Publisher
 
 #: Connections of one process to each of the layer's servers, and so the threads that send at once.
 CONNECTIONS_PER_SERVER: Final = 4
@@ -60,7 +60,7 @@ class ThreadPublisher:
         text = self._serialize(message)
         self._call(group, lambda each: each.publish(self._names.channel_of(group), text))
 
-    def run(self, group: str, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+    def run(self, group: str, script: str, keys: Sequence[str], arguments: Sequence[Part]) -> Any:
         """The answer of ``script`` on the server of ``group``, in bytes.
 
         Raises ``BackendError`` as :meth:`send`. A script whose socket breaks is run once more.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from pm_realtime.exceptions import BackendError, OutageError
+from pm_realtime.redis.commands import Connections, Part
 from pm_realtime.redis.driver import (
     SERVER_ERRORS,
     driver_for_threads,
@@ -71,7 +72,7 @@ class Publisher:
         """
         self._call(lambda sockets: sockets.publish(self._key, channel, text))
 
-    def run(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+    def run(self, script: str, keys: Sequence[str], arguments: Sequence[Part]) -> Any:
         """The answer of ``script``, in bytes. Raises ``BackendError`` as :meth:`publish`.
 
         If a socket breaks, the script is run once more, as it may have been run before.
@@ -132,19 +133,14 @@ class _Sockets:
         )
         self.name = f"Redis at {address_of(self.pools[0])}"
         self.opened_at = opened_at
-        self._redis = driver_for_threads.Redis(connection_pool=self.pools[0])
-        self._scripts: dict[str, Any] = {}
+        self._connections = Connections(self.pools[0])
+        self.run = self._connections.run_script
         self._may_run_script = True
 
     def close_idle(self) -> None:
+        self._connections.close_idle()
         for pool in self.pools:
             pool.disconnect(inuse_connections=False)
-
-    def run(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        registered = self._scripts.get(script)
-        if registered is None:
-            registered = self._scripts[script] = self._redis.register_script(script)
-        return registered(keys=keys, args=arguments)
 
     def publish(self, key: str, channel: str, text: bytes) -> None:
         if self._may_run_script:
@@ -157,4 +153,4 @@ class _Sockets:
                 self._may_run_script = False
             else:
                 return
-        self._redis.publish(channel, text)
+        self._connections.run("PUBLISH", channel, text)

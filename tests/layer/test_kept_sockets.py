@@ -36,12 +36,12 @@ def address(two):
 
 @pytest.fixture
 def use(settings, memory_layer, configure):
-    """Use a layer: ``use(url, path)``; rooms are open to everybody."""
+    """Use a layer: ``use(url, path)``; rooms are open to everybody, with other options too."""
 
-    def use(url, path=PUBSUB_LAYER):
+    def use(url, path=PUBSUB_LAYER, **options):
         config = {"hosts": [{"address": url, "socket_timeout": None}]}
         settings.CHANNEL_LAYERS = {"default": {"BACKEND": path, "CONFIG": config}}
-        configure(DEFAULT_ROOM={"public": True})
+        configure(DEFAULT_ROOM={"public": True, **options})
         return get_channel_layer()
 
     yield use
@@ -114,7 +114,7 @@ def test_thread_pushes_over_a_new_socket_of_the_core_layer_too(address, use, cap
     address.forget()
     for _ in range(3):
         send_to_room("r", "after")
-    assert address.count == opened + 1
+    assert address.count == 2 * opened
     assert caplog.messages == []
 
 
@@ -163,10 +163,10 @@ def test_sockets_that_were_in_use_are_closed_when_they_are_replaced(valkey, use)
         assert len(client.client_list()) <= 4 + 1
 
 
-def test_users_without_a_right_to_the_key_publish_as_before(use):
+def test_users_without_a_right_to_keys_publish_what_is_not_kept(use):
     server = Valkey("--user", "bob", "on", ">secret", "resetchannels", "&asgi*", "+publish")
     try:
-        use(f"redis://bob:secret@127.0.0.1:{server.port}")
+        use(f"redis://bob:secret@127.0.0.1:{server.port}", history=0)
         for _ in range(3):
             send_to_room("r", "news")
         assert published(server) == 3
@@ -178,12 +178,22 @@ def test_users_without_a_right_to_the_key_publish_as_before(use):
 
 
 @pytest.mark.parametrize("option", [("maxmemory", "1"), ("min-replicas-to-write", "3")])
-def test_server_that_refuses_writes_for_another_reason_still_takes_pushes(valkey, use, option):
-    use(valkey.url)
+def test_server_that_refuses_writes_takes_pushes_that_are_not_kept(valkey, use, option):
+    use(valkey.url, history=0)
     with valkey.client() as client:
         client.config_set(*option)
     send_to_room("r", "news")
     assert published(valkey) == 1
+
+
+@pytest.mark.parametrize("option", [("maxmemory", "1"), ("min-replicas-to-write", "3")])
+def test_push_that_cannot_be_kept_raises(valkey, use, option):
+    use(valkey.url)
+    with valkey.client() as client:
+        client.config_set(*option)
+    with pytest.raises(OutageError, match="used memory > 'maxmemory'|[Nn]ot enough good replicas"):
+        send_to_room("r", "news")
+    assert published(valkey) == 0
 
 
 @pytest.mark.parametrize("path", [PUBSUB_LAYER, CORE_LAYER])
@@ -249,7 +259,7 @@ async def test_loop_without_sockets_pushes_over_a_new_socket_if_the_network_forg
     opened = address.count
     address.forget()
     await asend_to_room("r", "after")
-    assert address.count == opened + 1
+    assert address.count == 2 * opened
 
 
 @pytest.mark.parametrize("path", [PUBSUB_LAYER, CORE_LAYER])

@@ -1,8 +1,9 @@
 -- Append a message to its stream, and publish it to the group's channel of a pub/sub layer.
 -- ARGV: text, excluded connection or '', size, ttl in ms, ttl of the idempotency key in ms, channel
 -- or '', and what is published there: three pieces, between which the two cursors go.
--- Returns {cursor, previous cursor, 1 if it was published before}, the cursors '' if size is 0.
--- If it was published before, but not by this script, the text and the excluded connection follow.
+-- Returns the cursor, or '' if size is 0. If there is no channel or it was published before:
+-- {cursor, previous cursor, 1 if it was published before}; if both, and it is still kept, its text
+-- and the excluded connection follow.
 
 local size, channel = tonumber(ARGV[3]), ARGV[6]
 local known = KEYS[3] and redis.call('GET', KEYS[3])
@@ -26,7 +27,6 @@ if size > 0 then
   keep_top(KEYS[2], position)
 end
 if KEYS[3] then redis.call('SET', KEYS[3], position .. ' ' .. previous, 'PX', ARGV[5]) end
-if channel ~= '' then
-  redis.call('PUBLISH', channel, ARGV[7] .. position .. ARGV[8] .. previous .. ARGV[9])
-end
-return {position, previous, 0}
+if channel == '' then return {position, previous, 0} end
+redis.call('PUBLISH', channel, ARGV[7] .. position .. ARGV[8] .. previous .. ARGV[9])
+return position
