@@ -29,15 +29,21 @@ export function createPosition(persist) {
 
   function restore() {
     restored = true;
-    const left = isKept && load(url);
-    if (!left || (user !== undefined && user !== left.user)) return;
-    user = left.user;
-    // The first one gives up its place to the next connection.
-    ids = [...new Set([...(left.isOver ? [] : [NOBODY]), ...left.ids, ...ids])];
-    for (const [to, cursor] of Object.entries(left.own)) {
-      if (!cursors.has({ to, cursor })) cursors.move({ to, cursor });
+    if (!isKept) return;
+    try {
+      const left = JSON.parse(sessionStorage.getItem(KEY + url));
+      const isOther = user !== undefined && user !== left.user;
+      if (isOther || !(Date.now() - left.at < MAX_AGE_MS)) return;
+      // The first one gives up its place to the next connection.
+      ids = [...new Set([...(left.isOver ? [] : [NOBODY]), ...left.ids, ...ids])];
+      user = left.user;
+      for (const [to, cursor] of Object.entries(left.own)) {
+        if (!cursors.has({ to, cursor })) cursors.move({ to, cursor });
+      }
+      if (persist === "all") leftRooms = left.rooms;
+    } catch {
+      // Some browsers refuse the storage. There may also be nothing in it.
     }
-    if (persist === "all") leftRooms = left.rooms;
   }
 
   /** `isOver`: the connections have ended. A copy of this tab reads what it wrote while they had not. */
@@ -45,7 +51,12 @@ export function createPosition(persist) {
     scheduled = false;
     if (user === undefined) return;
     const rooms = persist === "all" ? { ...leftRooms, ...cursors.rooms() } : {};
-    store(url, { user, ids, isOver, own: cursors.own(), rooms });
+    const left = { at: Date.now(), user, ids, isOver, own: cursors.own(), rooms };
+    try {
+      sessionStorage.setItem(KEY + url, JSON.stringify(left));
+    } catch {
+      // It is full or refused: the next page starts anew.
+    }
   }
 
   /** Writes once after the frame that is being handled. */
@@ -107,22 +118,4 @@ export function createPosition(persist) {
       restored = false;
     },
   };
-}
-
-function load(url) {
-  try {
-    const { at, ...left } = JSON.parse(sessionStorage.getItem(KEY + url));
-    return Date.now() - at < MAX_AGE_MS ? left : null;
-  } catch {
-    return null;
-  }
-}
-
-/** A browser may have no storage for the page, or no room in it. */
-function store(url, position) {
-  try {
-    sessionStorage.setItem(KEY + url, JSON.stringify({ ...position, at: Date.now() }));
-  } catch {
-    // The next page starts anew.
-  }
 }
