@@ -83,7 +83,8 @@ export function createRealtime(options = {}) {
     identity = payload ?? {};
     closeCode = null;
     idempotencyPeriod = identity.idempotencyPeriod ?? 0;
-    position.connected(identity);
+    // Nothing of this user is lost, as it begins here.
+    if (position.connected(identity)) delete identity.recovered;
     const user = identity.userId ?? null;
     // Messages of one user must not be sent in the name of another.
     if (lastUser !== undefined && lastUser !== user) outbox.rejectAll("USER_CHANGED");

@@ -63,11 +63,12 @@ test("an anonymous client has no streams of its own, so nothing of them is missi
 });
 
 test("cursors of one user are not sent as another", (t) => {
-  const { accept, reconnect, query, WebSocket, realtime, grant } = createStreams(t);
+  const { accept, reconnect, query, WebSocket, realtime, grant, opens } = createStreams(t);
   accept({ cursors: { user: at(10), "role:editor": at(5) } });
   realtime.subscribe("a");
   grant({ cursor: at(20) });
-  reconnect({ userId: 8, cursors: { user: at(2) } });
+  reconnect({ userId: 8, cursors: { user: at(2) }, recovered: false });
+  assert.deepEqual(opens, [undefined, undefined], "this user begins here");
   assert.equal(WebSocket.last.lastSent.payload.since, at(20), "the server decides anew about rooms");
   grant({ cursor: at(20), recovered: true });
   reconnect({ userId: 8 });
@@ -326,6 +327,18 @@ test("only the second part is told of a gap in its past", async (t) => {
   WebSocket.last.frame("gap", {}, { room: "a", cursor: at(8) });
   for (const number of [9, 10]) news(number, { ...ROOM, replayed: true });
   assert.deepEqual([told, gaps, late], [[{ room: "a" }], [], [9, 10]]);
+});
+
+test("a second part that starts ahead of the first does not make it miss anything", async (t) => {
+  const { WebSocket, realtime, news, grant, seen, late, listen } = await inRoom(t);
+  listen();
+  realtime.subscribe("a", { last: 1 });
+  grant({ cursor: at(20) });
+  assert.deepEqual(WebSocket.last.lastSent.payload, { room: "a", since: at(10), last: 1 });
+  news(21, { ...ROOM, replayed: true });
+  grant({ cursor: at(10), recovered: true });
+  for (const number of [11, 20, 21]) news(number, { ...ROOM, replayed: true });
+  assert.deepEqual([seen, late], [[9, 10, 11, 20, 21], [11, 20, 21]]);
 });
 
 test("a place that the server refuses leaves the page in the room", async (t) => {

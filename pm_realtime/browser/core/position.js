@@ -90,9 +90,11 @@ export function createPosition(persist) {
     /** Where the tab's last page was in a room. */
     leftRoom: (room) => leftRooms[room],
 
+    /** There is a connection. Says if the last one was another user's. */
     connected({ userId, connectionId, ...payload }) {
       const next = String(userId ?? "");
-      if (user !== undefined && user !== next) {
+      const isOther = user !== undefined && user !== next;
+      if (isOther) {
         cursors.startOwn({});
         ids = [];
         leftRooms = {};
@@ -101,6 +103,7 @@ export function createPosition(persist) {
       ids = [...new Set([connectionId, ...ids])].filter((id) => id && id !== NOBODY).slice(0, MAX_IDS);
       cursors.startOwn(payload);
       touch();
+      return isOther;
     },
 
     /** What the next handshake with this address says. */

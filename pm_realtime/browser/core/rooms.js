@@ -69,8 +69,12 @@ export function createRooms({ ask, leave, position, pageCursors, readers }) {
       readers.answered(room, here && request.place !== null);
       pageCursors.markUsed(request.elements);
     }
+    // The page still was on its way to the place that a part of it has asked for.
+    const isAhead = here && request.place && envelope.payload?.cursor > position.room(room);
+    if (isAhead) entry.here = false;
     settle(request, "resolve", envelope);
-    if (entry.next && entry.asking === null && wanted.get(room) === entry) join(room);
+    const isDue = (isAhead || entry.next) && entry.asking === null;
+    if (isDue && wanted.get(room) === entry) join(room);
   }
 
   function refused(room, entry, request, error) {
