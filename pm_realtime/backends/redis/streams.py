@@ -9,7 +9,8 @@ import asyncio
 import itertools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
@@ -122,7 +123,8 @@ class RedisStreams(Streams):
             except TimeoutError as error:
                 raise OutageError("The stream of the group did not answer in time.") from error
         call = PublishCall.of(message, self._keys)
-        answer = publisher.run(message.group, scripts.PUBLISH, call.keys, call.arguments)
+        with _naming(call.keys):
+            answer = publisher.run(message.group, scripts.PUBLISH, call.keys, call.arguments)
         receipt, unsent = call.read(answer)
         if unsent is not None:
             publisher.send(message.group, unsent)
@@ -153,7 +155,8 @@ class RedisStreams(Streams):
         kept one was broken, or silent in a loop where nothing else would have noticed it."""
         client = await self._client(group)
         try:
-            return await client.run(script, keys, arguments)
+            with _naming(keys):
+                return await client.run(script, keys, arguments)
         except OutageError as error:
             cause = error.__cause__
             if isinstance(cause, TimeoutError):
@@ -162,7 +165,8 @@ class RedisStreams(Streams):
                 may_be_stale = is_broken_socket(cause) or is_demotion(cause)
             if not may_be_stale:
                 raise
-        return await client.run(script, keys, arguments)
+        with _naming(keys):
+            return await client.run(script, keys, arguments)
 
     async def _client(self, group: str) -> Client:
         return await self._client_of(_adapter().server_of(group))
@@ -187,6 +191,18 @@ class RedisStreams(Streams):
             self._clients[key] = client
             await client.close_with_loop()
         return client
+
+
+@contextmanager
+def _naming(keys: Sequence[str]) -> Iterator[None]:
+    """Name ``keys`` in the error of a script that finds another program's value in one of them."""
+    try:
+        yield
+    except OutageError as error:
+        if "wrong kind of value" not in str(error):
+            raise
+        what = f"{error}. Another program has written one of these keys; delete it"
+        raise BackendError(f"{what}: {', '.join(keys)}") from error
 
 
 def _number_of(group: str) -> int | None:

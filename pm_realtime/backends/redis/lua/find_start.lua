@@ -3,6 +3,8 @@
 -- Entries that are read at once: they may be large.
 local ENTRIES_PER_READ = 64
 
+local refused = refusal()
+if refused then return refused end
 local now, count = now_ms(), tonumber(ARGV[1])
 local start, last, first = get_top(KEYS[1], KEYS[2], now), '+', oldest(now, ARGV[2])
 if count > 0 and count >= redis.call('XLEN', KEYS[1]) then

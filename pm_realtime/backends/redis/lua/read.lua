@@ -4,6 +4,8 @@
 -- Entries that are read at once: they may be large, and only those that fit into the page are used.
 local ENTRIES_PER_READ = 32
 
+local refused = refusal()
+if refused then return refused end
 local now, max_messages, max_bytes = now_ms(), tonumber(ARGV[3]), tonumber(ARGV[4])
 local answer, count, bytes = {get_top(KEYS[1], KEYS[2], now)}, 0, 0
 local start = '(' .. id(ARGV[1])

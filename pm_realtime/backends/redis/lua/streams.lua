@@ -52,5 +52,14 @@ local function get_top(log, key, now)
   return top
 end
 
+-- A replica may be behind, and what it has is not to be read: the answer to a write that changes
+-- nothing is an error there, which is the answer of the script. Other reasons to refuse writes, such
+-- as a full memory, are none to read nothing.
+local function refusal()
+  local written = redis.pcall('PEXPIRE', KEYS[1] .. ':unused', 1)
+  local text = type(written) == 'table' and written.err
+  return text and (string.find(text, 'READONLY') or string.find(text, 'MASTERDOWN')) and written
+end
+
 -- The id of the oldest entry that may be shown.
 local function oldest(now, ttl_ms) return string.format('%.0f-0', math.max(0, now - ttl_ms)) end
