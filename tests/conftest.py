@@ -98,8 +98,8 @@ def valkey():
 
 
 @pytest.fixture
-async def far():
-    """A layer outside of this process, which fails on command."""
+async def far(memory_layer):
+    """A layer outside of this process, of an unknown kind, which fails on command."""
     layer = FarLayer()
     channel_layers.set("default", layer)
     yield layer

@@ -47,8 +47,10 @@ class RetryQueue:
     def add(self, message: StreamMessage) -> None:
         """Send ``message`` as soon as Redis takes it, as long as this process lives."""
         with self._lock:
-            if all(message.text != other.text for other in self._waiting):
-                self._waiting.append(message)
+            # Not the earlier one of two alike: its key says that it was sent, if only its answer
+            # was lost.
+            self._waiting = [each for each in self._waiting if each.text != message.text]
+            self._waiting.append(message)
             if len(self._waiting) > self._max_messages:
                 self._waiting = [control_for(layer.authenticated_group(), layer.Recheck())]
             if not self._is_running:

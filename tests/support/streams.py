@@ -5,15 +5,21 @@ from pm_realtime.exceptions import OutageError
 
 
 class UnansweredStreams(MemoryStreams):
-    """Take every message, and lose the answer to the first one."""
+    """Lose the answer to the first message, and take none while ``is_away``."""
 
-    is_answering = False
+    is_answering = is_away = False
 
     async def publish(self, message):
+        self._check()
         return self._answer(await super().publish(message))
 
     def publish_from_thread(self, message):
+        self._check()
         return self._answer(super().publish_from_thread(message))
+
+    def _check(self):
+        if self.is_away:
+            raise OutageError("the streams are away")
 
     def _answer(self, receipt):
         if self.is_answering:
