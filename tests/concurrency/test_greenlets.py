@@ -21,7 +21,7 @@ import django; django.setup()
 from django.core.management import call_command
 from django.contrib.auth import get_user_model
 from django.utils.functional import SimpleLazyObject
-from pm_realtime import get_stats, is_online, send_to_room
+from pm_realtime import get_cursor, get_history, get_stats, is_online, send_to_room
 from pm_realtime.exceptions import BackendError
 
 call_command("migrate", verbosity=0)
@@ -31,6 +31,8 @@ done = []
 def work():
     for _ in range(3):
         send_to_room("r", "news")
+        send_to_room("r", "once", idempotency_key="k")
+        assert get_cursor("r") <= get_cursor("r")
         assert get_user_model().objects.count() == 1
         assert get_stats()["totalConnections"] == 0
         assert is_online(SimpleLazyObject(get_user_model().objects.get)) is False
@@ -42,6 +44,8 @@ threads = [threading.Thread(target=work) for _ in range(12)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
 assert len(done) == 13, done
+types = [message["type"] for message in get_history("r").messages]
+assert sorted(types) == ["news"] * 39 + ["once"], types
 
 turns = []
 

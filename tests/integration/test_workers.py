@@ -13,7 +13,7 @@ from tests.support.helpers import eventually
 pytestmark = pytest.mark.slow
 
 PUSH_COUNT = 10_000
-JOBS = ("forks", "forks_beside_threads", "loops", "pool")
+JOBS = ("forks", "forks_beside_threads", "loops", "pool", "prefork")
 #: The queue of RedisChannelLayer must hold all pushes of a test.
 CONFIG = {"pubsub": {}, "core": {"capacity": 2 * PUSH_COUNT}}
 POLL_SECONDS = 0.02
@@ -98,9 +98,23 @@ async def test_pushes_from_threads_forks_and_loops_leave_no_warning(cluster, lay
             assert (await listener.ask("ping"))["type"] == "pong"
             numbers = [payload["n"] for payload in listener.of_type("job")]
             assert sorted(numbers) == list(range(count))
+            cursors = [envelope["cursor"] for envelope in listener.received]
+            assert cursors == sorted(set(cursors))
         await push_from_a_shell(server)
         await eventually(lambda: listener.of_type("shell") == [None])
     assert server.log == ""
+
+
+@pytest.mark.parametrize("layer", ["pubsub", pytest.param("core", marks=pytest.mark.slow)])
+async def test_two_processes_push_under_the_same_keys_at_once(cluster, layer):
+    (server,) = cluster("uvicorn", layer=layer, config=CONFIG[layer])
+    async with connect(server, kind=Listener) as listener:
+        await listener.ask("subscribe", {"room": "open"})
+        job = ("-m", "tests.site.jobs", "keys")
+        await asyncio.gather(*(asyncio.to_thread(server.python, *job) for _ in range(2)))
+        await eventually(lambda: len(listener.received) >= 1000)
+        assert (await listener.ask("ping"))["type"] == "pong"
+        assert [payload["n"] for payload in listener.of_type("job")] == [*range(1000)]
 
 
 async def push_from_a_shell(server):

@@ -15,7 +15,7 @@ import django
 
 django.setup()
 
-from pm_realtime import aget_stats, asend_to_room, get_stats, send_to_room  # noqa: E402
+from pm_realtime import aget_stats, asend_to_room, get_history, get_stats, send_to_room  # noqa: E402
 
 
 def push(number: int) -> None:
@@ -71,6 +71,32 @@ def push_in_child(number: int) -> None:
     assert os.waitpid(child, 0)[1] == 0
 
 
+def prefork() -> int:
+    """Push from four children at once, as the workers of Celery, which the parent forks once."""
+    push(0)
+    children = []
+    for first in range(1, 200, 50):
+        if (child := os.fork()) == 0:
+            status = 1
+            try:
+                for number in range(first, first + 50):
+                    push(number)
+                get_history("open", limit=1)
+                status = 0
+            finally:
+                os._exit(status)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+    return 201
+
+
+def keys() -> int:
+    """Push 1,000 numbers, each under a key of its own."""
+    for number in range(1000):
+        send_to_room("open", "job", {"n": number}, idempotency_key=f"job {number}")
+    return 1000
+
+
 def loops() -> int:
     """Push from one event loop after another, and from the thread itself in between."""
     for number in range(0, 50, 2):
@@ -95,7 +121,7 @@ def push_or_apush(number: int) -> None:
 
 
 JOBS: dict[str, Callable[[], int]] = {
-    job.__name__: job for job in (forks, forks_beside_threads, loops, pool)
+    job.__name__: job for job in (forks, forks_beside_threads, keys, loops, pool, prefork)
 }
 
 if __name__ == "__main__":
