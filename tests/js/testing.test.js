@@ -3,6 +3,7 @@ import { test } from "node:test";
 
 import { createRealtime } from "../../pm_realtime/browser/client.js";
 import { createFakeServer } from "../../pm_realtime/static/pm_realtime_testing/testing.js";
+import { scenarios } from "./recovery_contract.js";
 
 function setup(options) {
   const server = createFakeServer(options);
@@ -125,4 +126,122 @@ test("one uninstall() undoes two install()", () => {
   assert.equal(globalThis.WebSocket, server.WebSocket);
   server.uninstall();
   assert.equal(globalThis.WebSocket, WebSocket);
+});
+
+for (const [name, run] of Object.entries(scenarios)) {
+  test(`as the real server: ${name}`, async () => {
+    const server = createFakeServer();
+    const push = (target, n) => server.push("pushed", { n }, target);
+    await run({ url: "ws://site.test/", WebSocket: server.WebSocket, push });
+  });
+}
+
+/** A client of the server, which keeps what was pushed and what it was told. */
+async function listening(server, ...rooms) {
+  const realtime = createRealtime({
+    url: "ws://site.test/",
+    WebSocket: server.WebSocket,
+    reconnectDelay: 1,
+  });
+  const heard = [];
+  for (const type of ["pushed", "message"]) {
+    realtime.on(type, ({ payload }) => heard.push(payload.content ?? payload));
+  }
+  realtime.on(":gap", (stream) => heard.push(stream));
+  realtime.connect();
+  await Promise.all(rooms.map((room) => realtime.subscribe(room)));
+  return { realtime, heard };
+}
+
+test("what is pushed after drop() arrives once after recover()", async () => {
+  const server = createFakeServer();
+  const { realtime, heard } = await listening(server, "a");
+  server.push("pushed", 1, { room: "a" });
+  server.drop();
+  assert.equal(realtime.connected, false);
+  server.push("pushed", 2, { room: "a" });
+  for (const to of ["user", "all", "role:user", "role:admin"]) server.push("pushed", to, { to });
+  const opened = event(realtime, ":open");
+  const connection = await server.recover();
+  assert.equal(connection, server.last);
+  assert.equal((await opened).recovered, true);
+  server.push("pushed", 3, { room: "a" });
+  assert.deepEqual(heard, [1, "user", "all", "role:user", 2, 3]);
+  realtime.disconnect();
+});
+
+test("connections hang after drop(), and are accepted at once by recover()", async () => {
+  const server = createFakeServer();
+  const { realtime } = await listening(server);
+  server.drop();
+  await event(realtime, ":status");
+  assert.deepEqual([realtime.status, server.last.open], ["connecting", false]);
+  await server.recover();
+  assert.equal(server.connections.length, 2);
+  assert.equal(realtime.connected, true);
+  realtime.disconnect();
+});
+
+test("after forgetHistory() clients are told of a gap in each stream, once", async () => {
+  const server = createFakeServer();
+  const { realtime, heard } = await listening(server, "a");
+  server.drop();
+  server.push("pushed", 1, { room: "a" });
+  server.forgetHistory();
+  server.push("pushed", 2, { room: "a" });
+  const opened = event(realtime, ":open");
+  await server.recover();
+  assert.equal((await opened).recovered, false);
+  assert.deepEqual(heard, [{ to: "user" }, { to: "all" }, { to: "role:user" }, { room: "a" }, 2]);
+  server.drop();
+  await server.recover();
+  assert.equal(heard.length, 5);
+  realtime.disconnect();
+});
+
+test("only the messages that `history` counts are kept", async () => {
+  const server = createFakeServer({ history: 2 });
+  const { realtime, heard } = await listening(server, "a");
+  server.drop();
+  for (const n of [1, 2, 3]) server.push("pushed", n, { room: "a" });
+  await server.recover();
+  assert.deepEqual(heard, [{ room: "a" }, 2, 3]);
+  realtime.disconnect();
+});
+
+test("a message whose answer is lost is in the room once, and its promise resolves", async () => {
+  const server = createFakeServer();
+  const { realtime, heard } = await listening(server, "a");
+  const answer = realtime.sendToRoom("a", "hi");
+  server.drop();
+  await server.recover();
+  await answer;
+  assert.equal(server.sentOf("message").length, 2);
+  assert.deepEqual(heard, ["hi"]);
+  realtime.disconnect();
+});
+
+test("push() leaves out the connection that it excludes, also after a break", async () => {
+  const server = createFakeServer();
+  const { realtime, heard } = await listening(server, "a");
+  const exclude = realtime.connectionId;
+  server.push("pushed", 1, { room: "a", exclude });
+  server.drop();
+  server.push("pushed", 2, { exclude });
+  server.push("pushed", 3);
+  await server.recover();
+  assert.deepEqual(heard, [3]);
+  realtime.disconnect();
+});
+
+test("another user gets nothing of the one that was logged in", async () => {
+  const server = createFakeServer();
+  const { realtime, heard } = await listening(server);
+  server.drop();
+  server.push("pushed", 1);
+  server.logIn({ userId: 2 });
+  await server.recover();
+  server.push("pushed", 2);
+  assert.deepEqual(heard, [2]);
+  realtime.disconnect();
 });

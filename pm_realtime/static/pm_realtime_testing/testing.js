@@ -9,7 +9,14 @@ const DEFAULTS = {
   role: "user",
   heartbeatInterval: 30_000,
   heartbeatTimeout: 10_000,
+  idempotencyPeriod: 300_000,
+  history: 500,
 };
+
+// As on the real server.
+const MAX_CURSOR_LENGTH = 40;
+const MAX_LAST = 10_000_000;
+const CURSOR = /^\d{13}-\d{6}$/;
 
 /** A server inside the page or process, for tests. The types are in testing.d.ts. */
 export function createFakeServer(options = {}) {
@@ -17,17 +24,21 @@ export function createFakeServer(options = {}) {
   const connections = [];
   const refusals = [];
   const sent = [];
-  let down = false;
+  const streams = createStreams(settings);
+  // By what a message was: when its id may be used again.
+  const carriedOut = new Map();
+  // While it is: "down", if clients are refused; "lost", if nothing answers them.
+  let away = null;
+  let awaiting = [];
   let restore = null;
 
   class FakeWebSocket extends EventTarget {
     constructor(url, protocols) {
       super();
       Object.assign(this, { url: String(url), protocols, readyState: CONNECTING });
-      this.connection = createFakeConnection(this, server, settings);
+      this.connection = createFakeConnection(this, connections.length + 1, settings, streams);
       connections.push(this.connection);
-      if (down) queueMicrotask(() => this.connection.close(1006));
-      else if (settings.automatic) queueMicrotask(() => this.connection.accept());
+      queueMicrotask(() => receive(this.connection));
     }
 
     send(text) {
@@ -46,6 +57,13 @@ export function createFakeServer(options = {}) {
     }
   }
 
+  function receive(connection) {
+    if (away === "down") connection.close(1006);
+    if (away !== null || !settings.automatic || connection.socket.readyState !== CONNECTING) return;
+    connection.accept();
+    for (const resolve of awaiting.splice(0)) resolve(connection);
+  }
+
   function answer(connection, command) {
     const index = refusals.findIndex(({ type }) => type === command.type);
     if (index >= 0) {
@@ -53,22 +71,46 @@ export function createFakeServer(options = {}) {
       connection.refuse(command, code, details);
       return;
     }
-    const { room, content } = command.payload ?? {};
+    const { room } = command.payload ?? {};
     if (command.type === "ping") connection.reply(command, "pong");
-    else if (command.type === "subscribe") {
-      connection.rooms.add(room);
-      connection.reply(command, "subscribed", { room, success: true });
-    } else if (command.type === "unsubscribe") {
+    else if (command.type === "subscribe") subscribe(connection, command);
+    else if (command.type === "unsubscribe") {
       connection.rooms.delete(room);
       connection.reply(command, "unsubscribed", { room, success: true });
-    } else if (command.type === "message") {
-      if (!connection.rooms.has(room)) connection.refuse(command, "NOT_IN_ROOM", { room });
-      else {
-        const { userId, name } = settings;
-        const payload = { room, content, ...(userId === null ? {} : { from: { userId, name } }) };
-        server.push("message", payload, { room, id: command.id });
-      }
-    } else connection.refuse(command, "UNKNOWN_TYPE");
+    } else if (command.type === "message") publish(connection, command);
+    else connection.refuse(command, "UNKNOWN_TYPE");
+  }
+
+  function subscribe(connection, command) {
+    const { room, since, last } = command.payload;
+    if (!isStart(since, last)) {
+      connection.refuse(command, "INVALID_PAYLOAD", { room });
+      return;
+    }
+    const start = streams.ofRoom(room).start(since, last);
+    connection.rooms.add(room);
+    const recovered = since === undefined ? {} : { recovered: start.isWhole };
+    const cursor = start.cursor === null ? {} : { cursor: start.cursor };
+    connection.reply(command, "subscribed", { room, success: true, ...cursor, ...recovered });
+    replay(connection, { room }, start);
+  }
+
+  /** The sender's own connection may be gone: then the message is in the room and not answered. */
+  function publish(connection, command) {
+    const { room, content } = command.payload ?? {};
+    if (!connection.rooms.has(room)) {
+      connection.refuse(command, "NOT_IN_ROOM", { room });
+      return;
+    }
+    const { userId, name, idempotencyPeriod } = settings;
+    const key = JSON.stringify([room, userId, command.id, content]);
+    if (carriedOut.get(key) > Date.now()) {
+      connection.reply(command, "ack", { duplicate: true });
+      return;
+    }
+    if (command.id !== undefined) carriedOut.set(key, Date.now() + idempotencyPeriod);
+    const payload = { room, content, ...(userId === null ? {} : { from: { userId, name } }) };
+    server.push("message", payload, { room, id: command.id });
   }
 
   const server = {
@@ -86,10 +128,15 @@ export function createFakeServer(options = {}) {
       Object.assign(settings, user);
     },
 
-    push(type, payload, { room, ...rest } = {}) {
-      for (const connection of connections) {
-        if (!connection.open || (room !== undefined && !connection.rooms.has(room))) continue;
-        connection.frame(type, payload, { ...rest, ...(room === undefined ? {} : { room }) });
+    push(type, payload, { room, to = "user", exclude, ...rest } = {}) {
+      const through = room === undefined ? { to } : { room };
+      const stream = room === undefined ? streams.ofOwn(to) : streams.ofRoom(room);
+      const envelope = { type, payload, timestamp: Date.now(), ...rest, ...(stream && through) };
+      const text = JSON.stringify(stream?.append(envelope, exclude) ?? envelope);
+      for (const [index, connection] of connections.entries()) {
+        if (!connection.open || exclude === nameOf(index + 1)) continue;
+        const isIn = room === undefined ? stream === ownOf(connection, to) : connection.rooms.has(room);
+        if (isIn) connection.text(text);
       }
     },
 
@@ -102,13 +149,28 @@ export function createFakeServer(options = {}) {
     },
 
     goDown(code = 1006) {
-      down = true;
+      away = "down";
       server.close(code);
     },
 
     comeBack() {
-      down = false;
+      away = null;
     },
+
+    drop() {
+      away = "lost";
+      server.close(1006);
+    },
+
+    recover() {
+      away = null;
+      for (const connection of connections) queueMicrotask(() => receive(connection));
+      return new Promise((resolve) => {
+        awaiting.push(resolve);
+      });
+    },
+
+    forgetHistory: streams.forget,
 
     install() {
       if (restore) return server;
@@ -129,9 +191,14 @@ export function createFakeServer(options = {}) {
   return server;
 }
 
+const nameOf = (number) => `fake-${number}`;
+
+// By connection and then by `to`, the streams of its user.
+const own = new WeakMap();
+const ownOf = (connection, to) => own.get(connection)?.get(to);
+
 /** The server's end of one socket. */
-function createFakeConnection(socket, server, settings) {
-  const number = server.connections.length + 1;
+function createFakeConnection(socket, number, settings, streams) {
   const connection = {
     socket,
     url: socket.url,
@@ -156,18 +223,25 @@ function createFakeConnection(socket, server, settings) {
         socket.readyState = OPEN;
         socket.dispatchEvent(new Event("open"));
       }
-      const { userId, role, heartbeatInterval, heartbeatTimeout } = settings;
+      const { userId, role, heartbeatInterval, heartbeatTimeout, idempotencyPeriod } = settings;
+      const { starts, recovered, resumed } = startOwn(connection, settings, streams);
+      const cursors = [...starts].filter(([, { cursor }]) => cursor !== null);
       connection.frame("connected", {
         userId,
-        connectionId: `fake-${number}`,
+        connectionId: nameOf(number),
         role: userId === null ? null : role,
         heartbeatInterval,
         heartbeatTimeout,
+        idempotencyPeriod,
+        cursors: Object.fromEntries(cursors.map(([to, { cursor }]) => [to, cursor])),
+        ...recovered,
         ...payload,
       });
+      for (const [to, start] of starts) replay(connection, { to }, start, resumed);
     },
 
     text(data) {
+      if (!connection.open) return;
       socket.dispatchEvent(Object.assign(new Event("message"), { data }));
     },
 
@@ -190,4 +264,119 @@ function createFakeConnection(socket, server, settings) {
     },
   };
   return connection;
+}
+
+/** Where the streams of the connection's user begin for it, by `to`. */
+function startOwn(connection, { automatic, userId, role }, streams) {
+  const query = new URL(connection.url, "ws://fake.invalid/").searchParams;
+  const isSameUser = (query.get("user") ?? String(userId ?? "")) === String(userId ?? "");
+  const asked = isSameUser && automatic ? query.get("since") : null;
+  const since = asked === null ? null : parse(asked);
+  const names = userId === null ? [] : ["user", "all", `role:${role}`];
+  own.set(connection, new Map(names.map((to) => [to, streams.ofOwn(to)])));
+  const starts = new Map();
+  if (automatic) {
+    for (const [to, stream] of own.get(connection)) starts.set(to, stream.start(since?.[to]));
+  }
+  const isWhole = since !== null && [...starts.values()].every((start) => start.isWhole !== false);
+  return {
+    starts,
+    recovered: asked === null ? {} : { recovered: isWhole },
+    resumed: isSameUser ? (query.get("resume") ?? "").split(",") : [],
+  };
+}
+
+/** Sends what follows `start` in its stream, and before that, that something is missing. */
+function replay(connection, through, { isWhole, cursor, missed }, resumed = []) {
+  if (isWhole === false) connection.frame("gap", {}, { ...through, cursor });
+  for (const { envelope, exclude } of missed) {
+    if (exclude !== undefined && resumed.includes(exclude)) continue;
+    connection.text(JSON.stringify({ ...envelope, replayed: true }));
+  }
+}
+
+function parse(text) {
+  try {
+    const value = JSON.parse(text);
+    const isValid = value?.constructor === Object && Object.values(value).every((one) => CURSOR.test(one));
+    return isValid ? value : null;
+  } catch {
+    return null;
+  }
+}
+
+function isStart(since, last) {
+  const isText = typeof since === "string" && since.length <= MAX_CURSOR_LENGTH;
+  const isCount = Number.isInteger(last) && last >= 0 && last <= MAX_LAST;
+  return (since === undefined || isText) && (last === undefined || isCount);
+}
+
+/** The last messages of each room, of each user, of each role and of everyone. */
+function createStreams(settings) {
+  const byName = new Map();
+  let ms = 0;
+  let count = 0;
+
+  /** A position after all others. */
+  function next() {
+    const now = Date.now();
+    count = now > ms ? 0 : count + 1;
+    ms = Math.max(ms, now);
+    return `${String(ms).padStart(13, "0")}-${String(count).padStart(6, "0")}`;
+  }
+
+  function of(name) {
+    if (!byName.has(name)) byName.set(name, createStream(settings.history, next));
+    return byName.get(name);
+  }
+
+  return {
+    ofRoom: (room) => of(`room ${room}`),
+
+    /** Those of the user that is logged in; undefined for an anonymous one, which has none. */
+    ofOwn(to) {
+      if (settings.userId === null) return undefined;
+      return of(to === "user" ? `user ${settings.userId}` : to);
+    },
+
+    forget() {
+      for (const stream of byName.values()) stream.forget();
+    },
+  };
+}
+
+/** Each message knows its predecessor's position, so it is known what follows a position whole. */
+function createStream(size, next) {
+  let kept = [];
+  let top = next();
+
+  return {
+    /** The envelope with its cursor. */
+    append(envelope, exclude) {
+      if (size === 0) return envelope;
+      const cursor = next();
+      const stored = { ...envelope, cursor };
+      kept = [...kept, { envelope: stored, exclude, cursor, previous: top }].slice(-size);
+      top = cursor;
+      return stored;
+    },
+
+    /** `isWhole` is null without a `since`. */
+    start(since, last) {
+      if (size === 0) return { cursor: null, isWhole: since === undefined ? null : false, missed: [] };
+      const after = kept.filter(({ cursor }) => cursor > since);
+      const isWhole = CURSOR.test(since) && (after[0]?.previous ?? top) <= since;
+      const isRecovery = since !== undefined;
+      let missed = [];
+      if (isRecovery && (isWhole || last === undefined)) missed = CURSOR.test(since) ? after : kept;
+      else if (last > 0) missed = kept.slice(-last);
+      const cursor = isWhole && since <= top ? since : (missed[0]?.previous ?? top);
+      return { cursor, isWhole: isRecovery ? isWhole : null, missed };
+    },
+
+    forget() {
+      kept = [];
+      top = next();
+    },
+  };
 }
