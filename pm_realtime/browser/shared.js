@@ -25,9 +25,6 @@ import { waitForSocket } from "./shared/wait.js";
 // By page, the user that the server took it for. There is one page, but tests have many.
 const users = new WeakMap();
 
-// By page and then by name, how far its last tab got.
-const pasts = new WeakMap();
-
 // By client, identified by its hook, the function that ends its wait for another tab's socket.
 const waits = new WeakMap();
 
@@ -54,7 +51,7 @@ const mayReturn = (code) => mayReconnect(code) || code === CloseCode.REPLACED;
  */
 export function joinSharedSocket(options, page = globalThis) {
   if (!canShare(page)) return openSocket(options);
-  const { url, protocols, WebSocket, shared } = options;
+  const { url, protocols, WebSocket, shared, readPosition } = options;
   const endpoint = { url, protocols, WebSocket };
   const { locks } = page.navigator;
   let tab = null;
@@ -64,19 +61,14 @@ export function joinSharedSocket(options, page = globalThis) {
 
   function join(key, found) {
     const name = `pm_realtime ${url} ${key}`;
-    if (!pasts.has(page)) pasts.set(page, new Map());
-    const known = pasts.get(page);
-    const past = known.get(name);
-    known.delete(name);
-    const onTabEnd = (code, reason, error, left) => {
-      if (mayReconnect(code)) known.set(name, left);
+    const onTabEnd = (code, reason, error) => {
       if (mayReturn(code) && !error) {
         waits.set(options.onClose, waitForSocket(name, options.onUp, page));
       }
       onEnd(code, reason, error);
     };
     const hooks = { onEnd: onTabEnd, onDenied: connectAlone };
-    tab = createTab({ ...options, ...found, name, endpoint, past, ...hooks }, page);
+    tab = createTab({ ...options, ...found, name, endpoint, ...hooks }, page);
   }
 
   /** A frozen tab must not keep the others waiting for their turn to ask. */
@@ -115,7 +107,7 @@ export function joinSharedSocket(options, page = globalThis) {
   if (shared !== true) join(`key ${shared}`);
   else if (users.has(page)) onUser({ userId: users.get(page) });
   else {
-    question = identify({ endpoint, locks, onUser, onFailed: onEnd, onDenied: connectAlone });
+    question = identify({ endpoint, readPosition, locks, onUser, onFailed: onEnd, onDenied: connectAlone });
     page.addEventListener?.("freeze", freeze, true);
   }
 

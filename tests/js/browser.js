@@ -1,10 +1,13 @@
 /** A browser whose tabs share a socket, and the server's end of that. */
 import { fakeBrowser, rest } from "./fake_tabs.js";
 
-/** A browser with fake timers; `tick(ms)` also lets its tabs run. */
-export function createBrowser(t) {
-  t.mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"] });
-  const browser = fakeBrowser();
+/**
+ * A browser with fake timers; `tick(ms)` also lets its tabs run. `options` are those of its fake
+ * server, which does nothing by itself unless it is `automatic`.
+ */
+export function createBrowser(t, options) {
+  t.mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"], now: 1_700_000_000_000 });
+  const browser = fakeBrowser(options);
   const tick = async (ms) => {
     for (let past = 0; past < ms; past += 500) {
       t.mock.timers.tick(Math.min(500, ms - past));
@@ -29,6 +32,19 @@ export async function tabsIn(browser, count, rooms = []) {
   return { tabs, clients, server: browser.WebSocket.last };
 }
 
+/** Opens `count` tabs of an automatic server, each with a client in the rooms. */
+export async function openTabs(browser, count, rooms = []) {
+  const tabs = Array.from({ length: count }, () => browser.tab());
+  const clients = [];
+  for (const tab of tabs) {
+    const client = tab.join();
+    client.rooms = rooms;
+    clients.push(client);
+    await rest();
+  }
+  return { tabs, clients };
+}
+
 /** The server accepts the newest socket. */
 export async function accept(browser, payload) {
   browser.WebSocket.last.accept({ connectionId: `c${browser.sockets.length}`, ...payload });
@@ -49,8 +65,12 @@ export async function answerAll(server) {
 /** The ids of the messages that a client got. */
 export const ids = (client, type = "message") => client.of(type).map(({ id }) => id);
 
-/** The query of the newest socket, which says from where it resumes. */
-export const lastAsked = (browser) => browser.WebSocket.last.url.replace("ws://site.test/", "");
+/** What the newest socket asks for: the `resume` and `since` of its query. */
+export function lastAsked(browser) {
+  const query = new URL(browser.WebSocket.last.url).searchParams;
+  const [resume, since] = [query.get("resume"), query.get("since")];
+  return { ...(resume && { resume }), ...(since && { since: JSON.parse(since) }) };
+}
 
 /** The payloads of the `news` that a client got. */
 export const numbers = (client) => client.of("news").map(({ payload }) => payload);

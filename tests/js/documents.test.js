@@ -103,8 +103,9 @@ test("support chat", async (t) => {
 
   query("#chat").dispatchEvent(new Event("submit", { cancelable: true }));
   server.close();
+  t.mock.timers.tick(4000);
   await turn();
-  assert.deepEqual([input.value, notice.textContent], ["three", "That may not have arrived: look above."]);
+  assert.deepEqual(lines(), ["Ada: one", "Ada: two", "Ada: three"]);
 });
 
 test("support chat with an anonymous sender", async (t) => {

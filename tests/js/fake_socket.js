@@ -6,6 +6,7 @@ export function fakeWebSocket(options = {}) {
   return Object.defineProperties(server.WebSocket, {
     all: { get: () => server.connections },
     last: { get: () => server.last },
+    server: { get: () => server },
   });
 }
 

@@ -1,3 +1,4 @@
+import { createCursors } from "../../pm_realtime/browser/core/cursors.js";
 import { joinSharedSocket } from "../../pm_realtime/browser/shared.js";
 import { fakeWebSocket } from "./fake_socket.js";
 
@@ -81,10 +82,10 @@ function fakeLocks() {
 }
 
 /** A browser with tabs of one origin, and the server's end of their sockets. */
-export function fakeBrowser() {
+export function fakeBrowser(options) {
   const locks = fakeLocks();
   const channels = new Set();
-  const WebSocket = fakeWebSocket();
+  const WebSocket = fakeWebSocket(options);
   const said = [];
 
   function channelOf(tab) {
@@ -112,6 +113,8 @@ export function fakeBrowser() {
 
   class FakeTab extends EventTarget {
     dead = false;
+    /** What a client keeps over its connections. */
+    position = { ids: [], user: undefined, cursors: createCursors() };
     document = { visibilityState: "visible" };
     #asleep = null;
     #late = [];
@@ -171,24 +174,43 @@ export function fakeBrowser() {
       this.dispatchEvent(new Event("pagehide"));
     }
 
-    /** A client of this tab, with everything that it was told. */
+    /** A client of this tab, with everything that it was told and had not had before. */
     join(shared = "anna", url = "ws://site.test/") {
-      const client = { connected: [], frames: [], closes: [], rooms: [], healthy: 0 };
+      const { position } = this;
+      const { cursors } = position;
+      const client = { connected: [], frames: [], closes: [], rooms: [], healthy: 0, cursors };
       client.socket = joinSharedSocket(
         {
           url,
           shared,
           WebSocket: this.WebSocket,
-          onConnected(envelope) {
-            client.connected.push(envelope.payload);
-            for (const room of client.rooms) client.say("subscribe", { room }, undefined, true);
+          readPosition() {
+            const since = cursors.own();
+            const isOfUse = Object.keys(since).length > 0;
+            return { ids: position.ids, user: position.user, since: isOfUse ? since : undefined };
           },
-          onFrame: (envelope) => client.frames.push(envelope),
+          onConnected({ payload }) {
+            client.connected.push(payload);
+            position.ids = [...new Set([payload.connectionId, ...position.ids])];
+            position.user = String(payload.userId ?? "");
+            cursors.startOwn(payload);
+            for (const room of client.rooms) client.subscribe(room);
+          },
+          onFrame(envelope) {
+            const { type, payload } = envelope;
+            if (type === "subscribed") cursors.startRoom(payload.room, payload);
+            if (type === "gap") cursors.move(envelope);
+            else if (cursors.has(envelope)) return;
+            cursors.note(envelope);
+            client.frames.push(envelope);
+          },
           onHealthy: () => { client.healthy += 1; },
           onClose: (...why) => client.closes.push(why.filter((each) => each !== undefined)),
         },
         this,
       );
+      client.subscribe = (room, id) =>
+        client.say("subscribe", { room, since: cursors.room(room) }, id, true);
       client.say = (type, payload, id = `${type}-${Math.random()}`, urgent = false) =>
         client.socket.send({ type, payload, id, timestamp: 1 }, urgent);
       client.of = (type) => client.frames.filter((envelope) => envelope.type === type);
@@ -199,6 +221,7 @@ export function fakeBrowser() {
   return {
     locks,
     WebSocket,
+    server: WebSocket.server,
     said,
     channels,
     tab: () => new FakeTab(),

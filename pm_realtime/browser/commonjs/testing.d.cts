@@ -13,6 +13,21 @@ export interface FakeServerOptions {
   /** Milliseconds. */
   heartbeatInterval?: number;
   heartbeatTimeout?: number;
+  /** Milliseconds for which a repeated message is recognised. Default: 300,000 if automatic. */
+  idempotencyPeriod?: number;
+  /** Messages that are kept of each room, of the user, of the role and of everyone. 0: none. */
+  history?: number;
+}
+
+/** Where the fake server sends a message. */
+export interface FakePushOptions {
+  /** To those in the room. Without it, to those that `to` names, by default the user. */
+  room?: string;
+  /** `"user"`, `"all"` or `"role:<name>"`. */
+  to?: "user" | "all" | `role:${string}`;
+  id?: string;
+  /** The id of a connection that does not get it. */
+  exclude?: string;
 }
 
 /** The server's end of one socket. */
@@ -54,8 +69,8 @@ export interface FakeServer {
   sentOf(type: string): Envelope<any>[];
   /** Changes the user, from the next connection on. */
   logIn(user: Pick<FakeServerOptions, "userId" | "name" | "role">): void;
-  /** Sends to every open connection, or to those in `room`. */
-  push(type: string, payload?: unknown, options?: { room?: string; id?: string }): void;
+  /** Sends to the user's open connections, or to those in a room. Others can recover it. */
+  push(type: string, payload?: unknown, options?: FakePushOptions): void;
   /** The automatic server refuses the next command of that type. */
   refuse(type: string, code: string, details?: Record<string, unknown>): void;
   /** Closes every open connection. */
@@ -63,6 +78,12 @@ export interface FakeServer {
   /** Closes every connection and refuses new ones, until `comeBack()`. */
   goDown(code?: number): void;
   comeBack(): void;
+  /** Cuts every connection, as a lost network does. New ones hang until `recover()`. */
+  drop(): void;
+  /** Ends `drop()`. Resolves when a client is back, in its rooms, and has what it missed. */
+  recover(): Promise<FakeConnection>;
+  /** Forgets all messages, so that clients that come back are told `gap`. */
+  forgetHistory(): void;
   /** Replaces the global `WebSocket` until `uninstall()`. */
   install(): FakeServer;
   uninstall(): void;

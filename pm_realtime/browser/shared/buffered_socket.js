@@ -4,13 +4,11 @@ import { ABNORMAL_CLOSE, openSocket } from "../core/socket.js";
  * The real socket of a browser. Its listener can change. While there is none, frames wait for the
  * next one, which first gets the `connected` frame.
  *
- * `resumePosition` is the connection to resume and the number of frames that were read on it. A
- * listener has the hooks of `openSocket`; `onFrame` also gets the position of each frame. If no
- * socket can be opened, `onClose` says why.
+ * A listener has the hooks of `openSocket`. If no socket can be opened, `onClose` says why.
  */
-export function openBufferedSocket({ url, protocols, WebSocket }, resumePosition = []) {
+export function openBufferedSocket({ readPosition = () => ({}), ...endpoint }) {
   const early = [];
-  let count = 0;
+  let since;
   let connected = null;
   let listener = null;
 
@@ -20,24 +18,30 @@ export function openBufferedSocket({ url, protocols, WebSocket }, resumePosition
   };
 
   const socket = tryToOpen({
-    url,
-    readPosition: () => ({ ids: resumePosition.slice(0, 1) }),
-    protocols,
-    WebSocket,
+    ...endpoint,
+    readPosition() {
+      const position = readPosition();
+      ({ since } = position);
+      return position;
+    },
     onConnected(envelope) {
       connected = envelope;
       listener?.onConnected(envelope);
     },
     onFrame(envelope) {
       // Frames before the `connected` one do not belong to this connection.
-      if (connected) count += 1;
-      tell("onFrame")(envelope, [connected?.payload?.connectionId, count]);
+      if (connected) tell("onFrame")(envelope);
     },
     onClose: tell("onClose"),
     onHealthy: tell("onHealthy"),
   });
 
   return {
+    /** The cursors from which it was asked to go on. */
+    get since() {
+      return since;
+    },
+
     get healthy() {
       return socket.healthy;
     },

@@ -1,39 +1,28 @@
 import { CloseCode, MessageType } from "../constants.js";
-import { REPLY_TIMEOUT_MS } from "../core/replies.js";
+import { createCursors } from "../core/cursors.js";
 
-/** How many messages a tab remembers, to recognise one that comes again. */
-const MAX_REMEMBERED = 500;
-
-// Commands that are sent again if the last leader sent them and no reply came. The server can take
-// these twice. Of a repeated `message` the tabs show the first one only.
-const REPEATABLE = [MessageType.MESSAGE, MessageType.UNSUBSCRIBE, MessageType.PING];
-
-/** The `connected` frame for a tab that missed something: without `resumed`. */
-export function withoutResumed(envelope) {
-  const { resumed, ...payload } = envelope.payload ?? {};
-  return { ...envelope, payload };
-}
+/** Commands that the client itself sends again, or does without, on the next connection. */
+const FORGOTTEN = [MessageType.SUBSCRIBE, MessageType.UNSUBSCRIBE, MessageType.PING];
 
 /**
- * One tab's end of a shared socket. It follows a leader, and keeps commands until the answer.
+ * One tab's end of a shared socket. It follows a leader, and keeps commands until a leader has
+ * taken them.
  *
- * `post(message)` reaches the leader. `onConnected(envelope)` comes for each new real socket,
- * `onHealthy()` when messages that `send` refused may be sent, `onEnd(code, reason, error)` once,
- * when this end is over. `userId` is undefined if it is not known. `past` is that of the tab's last
- * end. `onlyFollows`: until it is connected, no socket is opened for it.
+ * `post(message)` reaches the leader. `readPosition()` returns how far the tab is in its user's
+ * streams. `onConnected(envelope)` comes for each new real socket, `onHealthy()` when messages that
+ * `send` refused may be sent, `onEnd(code, reason, error)` once, when this end is over. `userId` is
+ * undefined if it is not known. `onlyFollows`: until it is connected, no socket is opened for it.
  */
 export function createFollower(options) {
-  const { post, onConnected, onFrame, onHealthy, onEnd, id, past } = options;
+  const { post, readPosition, onConnected, onFrame, onHealthy, onEnd, id } = options;
   let { onlyFollows = false } = options;
   let { userId } = options;
-  // By number, the commands that went to the leader.
-  const unanswered = new Map();
-  const seen = new Set();
-  const rooms = new Set(past?.rooms);
+  // By number, the commands that no leader has taken.
+  const untaken = new Map();
+  // How far this tab is in its rooms, and in which of them it is about to hear of a gap.
+  let rooms = createCursors();
+  const gaps = new Set();
   let count = 0;
-  // How far this tab has read, and how far it had read on the socket that the present one resumes.
-  let position = past?.position ?? [];
-  let resumedPosition = [];
   // The leader that spoke last, and the leader whose socket this end is on.
   let leader = null;
   let opened = null;
@@ -42,85 +31,75 @@ export function createFollower(options) {
   let held = null;
 
   function transmit(number) {
-    const { envelope, again } = unanswered.get(number);
-    post({ kind: "send", from: id, to: leader, number, envelope, again });
+    post({ kind: "send", from: id, to: leader, number, envelope: untaken.get(number) });
   }
 
-  const isSubscribe = (number) => unanswered.get(number).envelope.type === MessageType.SUBSCRIBE;
-
-  /** Commands of the last socket, without those that timed out or that the client sends again. */
-  function takeUnanswered() {
-    const oldest = Date.now() - REPLY_TIMEOUT_MS;
-    for (const [number, entry] of unanswered) {
-      if (isSubscribe(number) || entry.at < oldest) unanswered.delete(number);
-      else entry.again = true;
+  /** Commands that the last leader did not take, and that the client does not send again. */
+  function takeLeft() {
+    for (const [number, { type }] of untaken) {
+      if (FORGOTTEN.includes(type)) untaken.delete(number);
     }
-    return [...unanswered.keys()];
+    return [...untaken.keys()];
   }
 
-  function open({ leader: next, envelope }) {
-    const user = envelope.payload?.userId ?? null;
+  function open(message) {
+    const user = message.envelope.payload?.userId ?? null;
     if (userId !== undefined && user !== userId) {
       onEnd(CloseCode.SESSION_ENDED, "Another user has signed in.");
       return;
     }
     userId = user;
-    leader = next;
-    opened = next;
-    const isResumed = startReading(envelope.payload ?? {});
+    leader = message.leader;
+    opened = message.leader;
     healthy = true;
     onlyFollows = false;
-    const left = takeUnanswered();
+    rooms = createCursors();
+    const left = takeLeft();
     held = [];
-    onConnected(isResumed ? envelope : withoutResumed(envelope));
+    const { envelope, lost } = viewOf(message, readPosition());
+    onConnected(envelope);
     const fresh = held;
     held = null;
-    // First the rooms, then the older commands, then the new ones.
-    const asked = fresh.filter(isSubscribe);
-    [...asked, ...left, ...fresh.filter((number) => !asked.includes(number))].forEach(transmit);
-    post({ kind: "settled", from: id, to: leader });
+    for (const gap of lost) onFrame(gap);
+    sendAnew(left, fresh);
   }
 
-  /** Says if the new connection goes on where this tab stopped reading. */
-  function startReading({ connectionId, resumed }) {
-    if (connectionId === position[0]) return false;
-    const isResumed = resumed !== undefined && resumed === position[0];
-    resumedPosition = isResumed ? position : [];
-    position = [connectionId, 0];
-    return isResumed;
+  /** First the rooms, then the older commands, then the new ones; each once. */
+  function sendAnew(left, fresh) {
+    const again = new Set(fresh.map((number) => untaken.get(number).id));
+    const isAgain = (number) => again.has(untaken.get(number).id);
+    for (const number of left.filter(isAgain)) untaken.delete(number);
+    const isAsking = (number) => untaken.get(number).type === MessageType.SUBSCRIBE;
+    const older = left.filter((number) => untaken.has(number));
+    const newer = fresh.filter((number) => !isAsking(number));
+    [...fresh.filter(isAsking), ...older, ...newer].forEach(transmit);
   }
 
-  function onTook({ number }) {
-    const entry = unanswered.get(number);
-    if (!entry) return;
-    const { type } = entry.envelope;
-    if (type !== MessageType.SUBSCRIBE && !REPEATABLE.includes(type)) unanswered.delete(number);
-  }
-
-  function isRepetition({ envelope, again }) {
-    if (envelope.type !== MessageType.MESSAGE || envelope.id === undefined) return false;
-    const key = JSON.stringify([envelope.room, envelope.payload?.from?.userId, envelope.id]);
-    if (again && seen.has(key)) return true;
-    seen.add(key);
-    if (seen.size > MAX_REMEMBERED) seen.delete(seen.values().next().value);
-    return false;
-  }
-
-  function frame(message) {
-    if (message.leader !== opened || message.envelope.resent <= resumedPosition[1]) return;
-    const { id: answered, type, payload } = message.envelope;
-    if (type === MessageType.SUBSCRIBED) rooms.add(payload?.room);
-    if (type === MessageType.UNSUBSCRIBED) rooms.delete(payload?.room);
-    for (const [number, { envelope }] of unanswered) {
-      if (envelope.id === answered) unanswered.delete(number);
+  function frame({ leader: from, envelope }) {
+    if (from !== opened) return;
+    const { type, payload, room } = envelope;
+    if (type === MessageType.SUBSCRIBED) {
+      rooms.startRoom(payload?.room, payload);
+      if (payload?.recovered === false) gaps.add(payload.room);
     }
-    if (!isRepetition(message)) onFrame(message.envelope);
+    if (type === MessageType.GAP && !concerns(envelope)) return;
+    if (room !== undefined) rooms.note(envelope);
+    onFrame(envelope);
   }
 
-  /** Tells the leader which rooms this tab was in on the last socket; null if there was none. */
+  /** Says if this tab has not got as far as the gap ends. */
+  function concerns(gap) {
+    const { room, to, cursor } = gap;
+    if (room === undefined) return !(readPosition().since?.[to] >= cursor);
+    const isExpected = gaps.delete(room);
+    const isBehind = !(rooms.room(room) >= cursor);
+    rooms.move(gap);
+    return isExpected || isBehind;
+  }
+
+  /** Tells the leader from where this tab goes on. */
   function join() {
-    const joined = opened || past ? [...rooms] : null;
-    post({ kind: "join", from: id, to: leader, rooms: joined, onlyFollows });
+    post({ kind: "join", from: id, to: leader, position: readPosition(), onlyFollows });
   }
 
   const kinds = {
@@ -133,7 +112,7 @@ export function createFollower(options) {
       leader = next;
     },
     open,
-    took: onTook,
+    took: ({ number }) => untaken.delete(number),
     frame,
     healthy() {
       if (healthy) return;
@@ -148,11 +127,6 @@ export function createFollower(options) {
   return {
     get leader() {
       return leader;
-    },
-
-    /** Where the next end of this tab, or the next leader, goes on. */
-    get past() {
-      return { position, rooms: [...rooms] };
     },
 
     get onlyFollows() {
@@ -175,17 +149,35 @@ export function createFollower(options) {
     send(envelope, urgent = false) {
       if (opened === null || opened !== leader || !(healthy || urgent)) return false;
       count += 1;
-      unanswered.set(count, { envelope, at: Date.now(), again: false });
+      untaken.set(count, envelope);
       if (held) held.push(count);
       else transmit(count);
       return true;
     },
 
     receive(message) {
-      // Frames for other tabs count as read, too: the next leader need not get them again.
-      if (message.kind === "frame" && message.leader === opened) position = message.position;
       const isForThis = !message.to || message.to.includes(id);
       if (isForThis) kinds[message.kind]?.(message);
     },
+  };
+}
+
+/**
+ * The `connected` frame for a tab that is at `position`, and the gaps that it has to hear of. `from`
+ * is where the leader goes on for it; it also takes back the cursors in `reset`.
+ */
+function viewOf({ envelope, from = {}, reset = {} }, { since }) {
+  const { recovered, ...payload } = envelope.payload ?? {};
+  const isLost = (to) => since?.[to] < from[to];
+  const start = (to) => (since?.[to] >= from[to] && !(to in reset) ? since[to] : from[to]);
+  const streams = Object.keys(from);
+  const lost = streams.filter(isLost);
+  const cursors = Object.fromEntries(streams.map((to) => [to, start(to)]));
+  const isRecovered = since ? { recovered: lost.length === 0 } : {};
+  const { timestamp } = envelope;
+  const gapOf = (to) => ({ type: MessageType.GAP, payload: {}, timestamp, to, cursor: from[to] });
+  return {
+    envelope: { ...envelope, payload: { ...payload, cursors, ...isRecovered } },
+    lost: lost.map(gapOf),
   };
 }

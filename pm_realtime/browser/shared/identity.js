@@ -14,7 +14,7 @@ import { requestLock } from "./locks.js";
  * no connection. `onDenied()`: the browser gives no locks. The result has `cancel()`, and
  * `reopen()` as a socket has.
  */
-export function identify({ endpoint, locks, onUser, onFailed, onDenied }) {
+export function identify({ endpoint, readPosition, locks, onUser, onFailed, onDenied }) {
   let socket = null;
   let over = false;
   const lock = requestLock(locks, `pm_realtime who ${endpoint.url}`, {
@@ -28,7 +28,7 @@ export function identify({ endpoint, locks, onUser, onFailed, onDenied }) {
   function ask(onlyAsks) {
     const { url } = endpoint;
     const question = { ...endpoint, url: `${url}${url.includes("?") ? "&" : "?"}who=` };
-    socket = openBufferedSocket(onlyAsks ? question : endpoint);
+    socket = openBufferedSocket(onlyAsks ? question : { ...endpoint, readPosition });
     socket.listen({
       onConnected({ payload }) {
         // Later frames are for the next listener.

@@ -1,11 +1,9 @@
 import { CloseCode, MessageType } from "../constants.js";
+import { lowest } from "../core/cursors.js";
 import { isOffline } from "../core/page.js";
 import { openBufferedSocket } from "./buffered_socket.js";
-import { withoutResumed } from "./follower.js";
+import { createOwnStreams } from "./own_streams.js";
 import { createRouter } from "./router.js";
-
-/** How long the frames of a new socket are kept for tabs that join it late. */
-const KEEP_FRAMES_MS = 5_000;
 
 /** The code with which a leader closes the socket if another tab is to go on with it. */
 const HANDOVER_CODE = 4000;
@@ -13,27 +11,32 @@ const HANDOVER_CODE = 4000;
 /** All tabs ask for a new attempt when the network is back. The first one counts. */
 const REOPEN_INTERVAL_MS = 500;
 
+/** Stands before the ids of connections if none of them is this browser's own to take over. */
+const NO_CONNECTION = "-";
+
 /**
  * The tab that holds the real socket for all tabs, its own included.
  *
  * `post(message)` reaches every tab. `observeTab(tab, onGone)` tells when a tab died, and returns a
  * function that ends this. `onIdle()` comes when the last tab has left. `socket` is open already, or
- * null: then a new one resumes `position`. `fencing` lets it act only while it is the leader.
- * `goingAway` says if it may open the next socket before the tabs hear of the end of the last one.
+ * null: then a new one goes on from the lowest positions of the tabs. `fencing` lets it act only
+ * while it is the leader. `goingAway` says if it may open the next socket before the tabs hear of the
+ * end of the last one.
  */
-export function createLeader({ id, endpoint, socket = null, position = [], ...hooks }) {
+export function createLeader({ id, endpoint, socket = null, ...hooks }) {
   const { post, observeTab, onIdle, fencing, goingAway } = hooks;
-  // `closed`: the tab was told that the socket closed, and is about to leave.
+  // `position`: from where the tab goes on, until it is told where the connection is. `closed`: the
+  // tab was told that the socket closed, and is about to leave.
   const tabs = new Map();
-  // The ids of messages that came again, because the last leader may have sent them already.
-  const repeated = new Set();
+  const own = createOwnStreams();
+  // The ids of the former connections of all tabs, newest first, and their user.
+  let ids = [];
+  let user;
   let router = createRouter();
   let connected = null;
   let connectedAt = 0;
   let listening = false;
   let reopenedAt = -Infinity;
-  // Frames for rooms and for all tabs, as long as a tab that joins may need them.
-  let recent = [];
   // Messages that came while the socket is suspect.
   let held = [];
 
@@ -41,18 +44,24 @@ export function createLeader({ id, endpoint, socket = null, position = [], ...ho
 
   const listener = fenced({
     onConnected(envelope) {
+      const { connectionId, cursors } = envelope.payload ?? {};
       connected = envelope;
       connectedAt = Date.now();
-      recent = [];
+      ids = [connectionId, ...ids.filter((each) => each !== NO_CONNECTION)];
+      own.start(cursors, socket.since);
+      if (![...tabs.values()].every(({ position }) => own.covers(position?.since))) {
+        goBack();
+        return;
+      }
       router = createRouter();
       const to = [...tabs.keys()].filter((tab) => !tabs.get(tab).closed);
-      for (const tab of to) router.expectRooms(tab, tabs.get(tab).rooms ?? []);
-      say("open", { to, envelope });
+      for (const tab of tabs.values()) tab.position = null;
+      say("open", { to, envelope, ...own.opened });
       // For tabs that have no part in a socket at the moment.
       say("up");
     },
-    onFrame(envelope, at) {
-      position = at;
+    onFrame(envelope) {
+      own.note(envelope);
       router.frame(envelope).forEach(perform);
     },
     onHealthy() {
@@ -63,10 +72,7 @@ export function createLeader({ id, endpoint, socket = null, position = [], ...ho
     },
     onClose(code, reason, error) {
       const lived = connected ? Date.now() - connectedAt : 0;
-      socket = null;
-      listening = false;
-      connected = null;
-      held = [];
+      forgetSocket();
       if (goingAway.delay(code, lived) === 0 && !error && !isOffline()) {
         listen();
         return;
@@ -93,29 +99,27 @@ export function createLeader({ id, endpoint, socket = null, position = [], ...ho
     return all;
   }
 
-  function perform({ send, to, envelope }) {
-    if (send) {
-      socket.send(send);
-      return;
-    }
-    const frame = { envelope, again: repeated.has(envelope.id) };
-    say("frame", { to, position, ...frame });
-    if (Date.now() - connectedAt > KEEP_FRAMES_MS) recent = [];
-    else if (to === null || envelope.room !== undefined) recent.push(frame);
+  function forgetSocket() {
+    socket = null;
+    listening = false;
+    connected = null;
+    held = [];
   }
 
-  /** `rooms`: those that the tab was in on the last socket; null if it was on none. */
-  function join({ from: tab, rooms, onlyFollows }) {
-    const isNew = !tabs.has(tab);
+  function perform({ send, to, envelope }) {
+    if (send) socket.send(send);
+    else say("frame", { to, envelope });
+  }
+
+  function join({ from: tab, position, onlyFollows }) {
     const onGone = () => fencing.run(() => leave(tab));
-    if (isNew) tabs.set(tab, { closed: false, rooms, stopObserving: observeTab(tab, onGone) });
+    if (!tabs.has(tab)) tabs.set(tab, { closed: false, stopObserving: observeTab(tab, onGone) });
+    tabs.get(tab).position = position;
+    user ??= position.user;
+    ids.push(...position.ids.filter((each) => !ids.includes(each) && isFirstOr(each)));
     say("here", { to: [tab] });
-    if (connected) {
-      router.expectRooms(tab, rooms ?? []);
-      const late = Date.now() - connectedAt > KEEP_FRAMES_MS;
-      say("open", { to: [tab], envelope: late ? withoutResumed(connected) : connected });
-      if (isNew && rooms) catchUp(tab, rooms);
-    } else if (!listening && onlyFollows) {
+    if (connected) open(tab);
+    else if (!listening && onlyFollows) {
       tabs.get(tab).closed = true;
       say("close", { to: [tab], code: CloseCode.REPLACED, reason: "" });
     } else if (!listening) {
@@ -124,18 +128,40 @@ export function createLeader({ id, endpoint, socket = null, position = [], ...ho
     }
   }
 
-  function listen() {
-    listening = true;
-    socket ??= openBufferedSocket(endpoint, position);
-    socket.listen(listener);
+  const isFirstOr = (each) => ids.length === 0 || each !== NO_CONNECTION;
+
+  /** Tells a tab that joins late of the connection, and what it missed. */
+  function open(tab) {
+    const { position } = tabs.get(tab);
+    if (!own.covers(position.since)) {
+      goBack();
+      return;
+    }
+    tabs.get(tab).position = null;
+    const { from, missed } = own.join(position.since);
+    say("open", { to: [tab], envelope: connected, from });
+    for (const envelope of missed) say("frame", { to: [tab], envelope });
   }
 
-  function catchUp(tab, rooms) {
-    if (Date.now() - connectedAt > KEEP_FRAMES_MS) return;
-    for (const { envelope, again } of recent) {
-      const isFor = envelope.room === undefined || rooms.includes(envelope.room);
-      if (isFor) say("frame", { to: [tab], position, envelope, again });
-    }
+  /** The next connection gives again what a tab missed and the server alone has. */
+  function goBack() {
+    socket.listen(null);
+    socket.close(HANDOVER_CODE);
+    forgetSocket();
+    listen();
+  }
+
+  /** From where a new connection goes on: `last` is where the present one and its tabs are. */
+  function readPosition() {
+    const all = [own.last, ...[...tabs.values()].map(({ position }) => position?.since ?? {})];
+    const since = lowest(all);
+    return { ids, user, since: Object.keys(since).length > 0 ? since : undefined };
+  }
+
+  function listen() {
+    listening = true;
+    socket ??= openBufferedSocket({ ...endpoint, readPosition });
+    socket.listen(listener);
   }
 
   function leave(tab) {
@@ -146,21 +172,16 @@ export function createLeader({ id, endpoint, socket = null, position = [], ...ho
   }
 
   function take(message) {
-    const { from, number, envelope, again } = message;
+    const { from, number, envelope } = message;
     if (!connected || !tabs.has(from)) return;
     if (!socket.healthy && envelope.type !== MessageType.SUBSCRIBE) {
       held.push(message);
       say("here", { to: [from] });
       return;
     }
-    if (again) repeated.add(envelope.id);
     // Before the effects, so that the tab hears of it before the reply.
     say("took", { to: [from], number });
     router.command(from, envelope).forEach(perform);
-  }
-
-  function settle(tab) {
-    if (connected) router.settle(tab).forEach(perform);
   }
 
   function check({ from, woken }) {
@@ -180,7 +201,6 @@ export function createLeader({ id, endpoint, socket = null, position = [], ...ho
     else if (kind === "leave") leave(from);
     else if (kind === "check") check(message);
     else if (kind === "reopen") reopen();
-    else if (kind === "settled" && to === id) settle(from);
     else if (kind === "send" && to === id) take(message);
     else if (kind === "ask" && (to === id || to === null)) say("here", { to: [from] });
   }

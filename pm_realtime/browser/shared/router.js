@@ -9,11 +9,14 @@ const FRESH_MS = 5_000;
  *
  * It is pure: every method returns a list of effects. Each is `{ send: envelope }`, for the server,
  * or `{ to, envelope }`, for the tabs in that array, or for all tabs if `to` is null.
+ *
+ * The connection has one position in a room, and each tab its own. A tab that goes on from an
+ * earlier one takes the connection back to it; the other tabs have had what then comes again.
  */
 export function createRouter(now = Date.now) {
   // By name, the rooms that this connection is in or asks for.
   const rooms = new Map();
-  // By the id of a `subscribe` that was sent, the room and its name.
+  // By the id of a `subscribe` that was sent, the name of the room, the room and the request.
   const asking = new Map();
   // By the id of a command, the tabs that wait for the reply, in order; null for our own commands.
   const pending = new Map();
@@ -44,32 +47,56 @@ export function createRouter(now = Date.now) {
     const name = envelope.payload.room;
     if (!rooms.has(name)) rooms.set(name, newRoom());
     const room = rooms.get(name);
-    room.tabs.add(tab);
-    room.expected.delete(tab);
-    if (room.asking) {
-      room.asking.push([tab, envelope.id]);
-      return [];
-    }
-    if (room.granted && now() - room.grantedAt < FRESH_MS) {
-      return answer(tab, envelope, MessageType.SUBSCRIBED, room.granted);
-    }
-    room.asking = [[tab, envelope.id]];
-    asking.set(envelope.id, { name, room });
-    return [{ send: envelope }];
+    room.waiting.push({ tab, envelope });
+    return askNext(name, room);
   }
 
-  /** The server's reply answers all tabs that asked, each with the id of its own command. */
-  function settleSubscribe({ name, room }, reply) {
-    const waiting = room.asking;
-    room.asking = null;
-    asking.delete(reply.id);
-    if (reply.type === MessageType.SUBSCRIBED) {
-      room.granted = reply.payload;
-      room.grantedAt = now();
-    } else if (!room.granted && rooms.get(name) === room) {
-      rooms.delete(name);
+  /** One request at a time: what the server answers may do for the others, too. */
+  function askNext(name, room) {
+    const effects = [];
+    while (!room.asked && room.waiting.length > 0) {
+      const request = takeEarliest(room.waiting);
+      const { tab, envelope } = request;
+      const isFresh = room.granted && now() - room.grantedAt < FRESH_MS;
+      const granted = isFresh ? answerFrom(room, envelope.payload) : null;
+      if (granted) {
+        room.tabs.add(tab);
+        effects.push(...answer(tab, envelope, MessageType.SUBSCRIBED, granted));
+        continue;
+      }
+      // The server would take the connection there, also forwards.
+      request.isPlain = isPlain(envelope.payload) || room.position <= envelope.payload.since;
+      room.asked = request;
+      asking.set(envelope.id, { name, room, request });
+      effects.push({ send: request.isPlain ? { ...envelope, payload: { room: name } } : envelope });
     }
-    return waiting.map(([tab, id]) => ({ to: [tab], envelope: { ...reply, id } }));
+    return effects;
+  }
+
+  /** The server's reply to the request that was sent. */
+  function settleSubscribe({ name, room, request }, reply) {
+    const { tab, envelope } = request;
+    asking.delete(reply.id);
+    room.asked = null;
+    if (reply.type !== MessageType.SUBSCRIBED) return refuse(name, room, request, reply);
+    const { recovered, ...granted } = reply.payload;
+    Object.assign(room, { granted, grantedAt: now() });
+    if (!request.isPlain || room.position === undefined) room.position = granted.cursor;
+    const payload = request.isPlain ? answerFrom(room, envelope.payload) : reply.payload;
+    if (!payload) room.waiting.unshift(request);
+    else if (!request.isLeft) room.tabs.add(tab);
+    const answered = payload ? [{ to: [tab], envelope: { ...reply, payload } }] : [];
+    return [...answered, ...askNext(name, room)];
+  }
+
+  /** A room that the connection may not be in is refused to all tabs that ask for it. */
+  function refuse(name, room, request, reply) {
+    const isOfAll = !room.granted && reply.payload?.code !== ErrorCode.INVALID_PAYLOAD;
+    const requests = [request, ...(isOfAll ? room.waiting.splice(0) : [])];
+    const effects = requests.map(({ tab, envelope: { id } }) => ({ to: [tab], envelope: { ...reply, id } }));
+    effects.push(...askNext(name, room));
+    if (!room.granted && !room.asked && rooms.get(name) === room) rooms.delete(name);
+    return effects;
   }
 
   function unsubscribe(tab, envelope) {
@@ -81,9 +108,13 @@ export function createRouter(now = Date.now) {
   /** Says if no tab wants the room any more. */
   function leaveRoom(tab, name) {
     const room = rooms.get(name);
-    room?.tabs.delete(tab);
-    room?.expected.delete(tab);
-    if (room?.tabs.size > 0 || room?.everyone) return false;
+    if (room) {
+      room.tabs.delete(tab);
+      room.waiting = room.waiting.filter((request) => request.tab !== tab);
+      if (room.asked?.tab === tab) room.asked.isLeft = true;
+      const isAsked = room.asked && !room.asked.isLeft;
+      if (room.tabs.size > 0 || room.waiting.length > 0 || isAsked || room.everyone) return false;
+    }
     // The next `subscribe` is sent to the server again, which has then left the room.
     rooms.delete(name);
     return true;
@@ -92,7 +123,7 @@ export function createRouter(now = Date.now) {
   function message(tab, envelope) {
     const { room } = envelope.payload;
     const known = rooms.get(room);
-    if (known && !known.everyone && !known.tabs.has(tab)) {
+    if (known && !known.everyone && !isOf(known, tab)) {
       const text = "Subscribe to the room before sending to it.";
       const payload = { code: ErrorCode.NOT_IN_ROOM, message: text, room };
       return answer(tab, envelope, MessageType.ERROR, payload);
@@ -109,6 +140,7 @@ export function createRouter(now = Date.now) {
   /** A frame that came through a room, or answers a command for one. */
   function inRoom(name, asker, envelope) {
     const room = rooms.get(name);
+    if (room && envelope.cursor !== undefined) room.position = envelope.cursor;
     if (room?.everyone) return [{ to: null, envelope }];
     const to = new Set(room?.tabs);
     if (asker) to.add(asker);
@@ -117,45 +149,23 @@ export function createRouter(now = Date.now) {
 
   /** Server code put the connection into a room, or took it out; returns the tabs to tell. */
   function moved({ type, payload }) {
-    const room = rooms.get(payload?.room);
+    const name = payload?.room;
+    const room = rooms.get(name);
     if (type === MessageType.UNSUBSCRIBED) {
-      rooms.delete(payload?.room);
-      return room && !room.everyone ? [...room.tabs] : null;
+      const to = room && !room.everyone ? [...room.tabs] : null;
+      const { asked, waiting } = room ?? {};
+      // A request that is under way brings the connection back.
+      if (asked) rooms.set(name, Object.assign(room, newRoom(), { asked, waiting }));
+      else rooms.delete(name);
+      return to;
     }
-    rooms.set(payload?.room, { ...(room ?? newRoom()), everyone: true, granted: payload });
+    const known = room ?? newRoom();
+    rooms.set(name, Object.assign(known, { everyone: true, granted: payload, grantedAt: now() }));
+    known.position ??= payload?.cursor;
     return null;
   }
 
-  /** The tab leaves these rooms; the server is asked to leave those that no tab wants any more. */
-  function leaveAll(tab, names) {
-    const effects = [];
-    for (const name of names) {
-      const { tabs, asking: asked, granted } = rooms.get(name);
-      if (!tabs.has(tab) || !leaveRoom(tab, name) || !(asked || granted)) continue;
-      const id = newId();
-      expect(null, id);
-      const type = MessageType.UNSUBSCRIBE;
-      effects.push({ send: { type, payload: { room: name }, timestamp: now(), id } });
-    }
-    return effects;
-  }
-
   return {
-    /** The tab was in these rooms on the last socket, and is about to ask for them again. */
-    expectRooms(tab, names) {
-      for (const name of names) {
-        if (!rooms.has(name)) rooms.set(name, newRoom());
-        const room = rooms.get(name);
-        if (!room.tabs.has(tab)) room.expected.add(tab);
-        room.tabs.add(tab);
-      }
-    },
-
-    /** The tab has asked for all rooms that it wants. */
-    settle(tab) {
-      return leaveAll(tab, [...rooms.keys()].filter((name) => rooms.get(name).expected.has(tab)));
-    },
-
     /** The tab sends a command. */
     command(tab, envelope) {
       const isOfRoom = typeof envelope.payload?.room === "string" && envelope.id !== undefined;
@@ -176,17 +186,56 @@ export function createRouter(now = Date.now) {
       return [{ to: isMove ? moved(envelope) : null, envelope }];
     },
 
-    /** The tab is gone. */
-    leave: (tab) => leaveAll(tab, [...rooms.keys()]),
+    /** The tab is gone. The server is asked to leave the rooms that no tab wants any more. */
+    leave(tab) {
+      const effects = [];
+      for (const [name, room] of [...rooms]) {
+        const { asked, granted } = room;
+        if (!isOf(room, tab) || !leaveRoom(tab, name) || !(asked || granted)) continue;
+        const id = newId();
+        expect(null, id);
+        const type = MessageType.UNSUBSCRIBE;
+        effects.push({ send: { type, payload: { room: name }, timestamp: now(), id } });
+      }
+      return effects;
+    },
   };
 }
 
 /**
- * `tabs`: the tabs that are in the room or ask for it. `expected`: those of them that have yet to
- * ask. `asking`: the commands that wait for a reply. `granted`: the server's last answer, given at
- * `grantedAt`. `everyone`: server code put the connection into the room, so all tabs are in it.
+ * `tabs`: those that are in the room. `waiting`: requests that were not sent yet, and `asked`: the
+ * one that waits for the server. `granted`: the server's last answer, given at `grantedAt`.
+ * `position`: the cursor after which the connection goes on. `everyone`: server code put the
+ * connection into the room, so all tabs are in it.
  */
 function newRoom() {
-  const [tabs, expected] = [new Set(), new Set()];
-  return { tabs, expected, asking: null, granted: null, grantedAt: 0, everyone: false };
+  return {
+    tabs: new Set(),
+    waiting: [],
+    asked: null,
+    granted: null,
+    grantedAt: 0,
+    position: undefined,
+    everyone: false,
+  };
+}
+
+const isPlain = ({ since, last }) => since === undefined && last === undefined;
+
+const isOf = ({ tabs, asked, waiting }, tab) =>
+  tabs.has(tab) || asked?.tab === tab || waiting.some((request) => request.tab === tab);
+
+/** The answer to a tab that the server need not hear of; null if it wants what came before. */
+function answerFrom({ granted, position }, request) {
+  const { since } = request;
+  if (isPlain(request)) return position === undefined ? granted : { ...granted, cursor: position };
+  return position <= since ? { ...granted, cursor: since, recovered: true } : null;
+}
+
+/** Takes the request that goes back furthest, as its answer does for more of the others. */
+function takeEarliest(waiting) {
+  const sinceOf = ({ envelope }) => envelope.payload.since;
+  const earliest = waiting.reduce((one, other) => (sinceOf(other) < sinceOf(one) ? other : one));
+  waiting.splice(waiting.indexOf(earliest), 1);
+  return earliest;
 }

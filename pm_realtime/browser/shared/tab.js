@@ -19,7 +19,7 @@ const goneAway = new WeakMap();
  * is called. `page` is the window.
  */
 export function createTab(options, page) {
-  const { name, endpoint, userId, past, onlyFollows } = options;
+  const { name, endpoint, userId, readPosition, onlyFollows } = options;
   const { onConnected, onFrame, onHealthy, onEnd, onDenied } = options;
   const id = newId();
   const { locks } = page.navigator;
@@ -40,7 +40,7 @@ export function createTab(options, page) {
 
   const bus = createBus({ name, self: id, BroadcastChannel: page.BroadcastChannel, receive });
   const hooks = { onConnected, onFrame, onHealthy, onEnd: finish };
-  const follower = createFollower({ id, userId, past, onlyFollows, post, ...hooks });
+  const follower = createFollower({ id, userId, readPosition, onlyFollows, post, ...hooks });
   const liveness = createLiveness({
     ask: () => bus.post({ kind: "ask", from: id, to: follower.leader }),
     isObserving: () => leader === null && page.document?.visibilityState !== "hidden",
@@ -121,13 +121,12 @@ export function createTab(options, page) {
       return release;
     };
     liveness.seen();
-    const { position } = follower.past;
     // The clock helps if this tab does not know all leaders.
     term = Math.max(term + 1, Date.now());
     const ownTerm = term;
     const say = (message) => bus.post({ ...message, term: ownTerm });
     const leaderHooks = { post: say, observeTab, onIdle };
-    leader = createLeader({ id, endpoint, socket, position, fencing, goingAway, ...leaderHooks });
+    leader = createLeader({ id, endpoint, socket, fencing, goingAway, ...leaderHooks });
     socket = null;
     done?.();
   }
@@ -178,7 +177,7 @@ export function createTab(options, page) {
 
   function finish(code, reason, error) {
     leave();
-    onEnd(code, reason, error, follower.past);
+    onEnd(code, reason, error);
   }
 
   function giveUp() {

@@ -13,6 +13,7 @@ export interface FakeServerOptions {
   /** Milliseconds. */
   heartbeatInterval?: number;
   heartbeatTimeout?: number;
+  /** Milliseconds for which a repeated message is recognised. Default: 300,000 if automatic. */
   idempotencyPeriod?: number;
   /** Messages that are kept of each room, of the user, of the role and of everyone. 0: none. */
   history?: number;

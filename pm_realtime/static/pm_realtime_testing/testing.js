@@ -9,9 +9,9 @@ const DEFAULTS = {
   role: "user",
   heartbeatInterval: 30_000,
   heartbeatTimeout: 10_000,
-  idempotencyPeriod: 300_000,
   history: 500,
 };
+const IDEMPOTENCY_PERIOD_MS = 300_000;
 
 // As on the real server.
 const MAX_CURSOR_LENGTH = 40;
@@ -21,6 +21,8 @@ const CURSOR = /^\d{13}-\d{6}$/;
 /** A server inside the page or process, for tests. The types are in testing.d.ts. */
 export function createFakeServer(options = {}) {
   const settings = { ...DEFAULTS, ...options };
+  // Otherwise clients of a test that gives every answer itself would send again by themselves.
+  if (settings.automatic) settings.idempotencyPeriod ??= IDEMPOTENCY_PERIOD_MS;
   const connections = [];
   const refusals = [];
   const sent = [];
@@ -197,6 +199,9 @@ const nameOf = (number) => `fake-${number}`;
 const own = new WeakMap();
 const ownOf = (connection, to) => own.get(connection)?.get(to);
 
+// By connection, the ids of its client's former connections.
+const formerIds = new WeakMap();
+
 /** The server's end of one socket. */
 function createFakeConnection(socket, number, settings, streams) {
   const connection = {
@@ -224,7 +229,7 @@ function createFakeConnection(socket, number, settings, streams) {
         socket.dispatchEvent(new Event("open"));
       }
       const { userId, role, heartbeatInterval, heartbeatTimeout, idempotencyPeriod } = settings;
-      const { starts, recovered, resumed } = startOwn(connection, settings, streams);
+      const { starts, recovered } = startOwn(connection, settings, streams);
       const cursors = [...starts].filter(([, { cursor }]) => cursor !== null);
       connection.frame("connected", {
         userId,
@@ -237,7 +242,7 @@ function createFakeConnection(socket, number, settings, streams) {
         ...recovered,
         ...payload,
       });
-      for (const [to, start] of starts) replay(connection, { to }, start, resumed);
+      for (const [to, start] of starts) replay(connection, { to }, start);
     },
 
     text(data) {
@@ -273,6 +278,7 @@ function startOwn(connection, { automatic, userId, role }, streams) {
   const asked = isSameUser && automatic ? query.get("since") : null;
   const since = asked === null ? null : parse(asked);
   const names = userId === null ? [] : ["user", "all", `role:${role}`];
+  formerIds.set(connection, isSameUser ? (query.get("resume") ?? "").split(",") : []);
   own.set(connection, new Map(names.map((to) => [to, streams.ofOwn(to)])));
   const starts = new Map();
   if (automatic) {
@@ -282,15 +288,14 @@ function startOwn(connection, { automatic, userId, role }, streams) {
   return {
     starts,
     recovered: asked === null ? {} : { recovered: isWhole },
-    resumed: isSameUser ? (query.get("resume") ?? "").split(",") : [],
   };
 }
 
 /** Sends what follows `start` in its stream, and before that, that something is missing. */
-function replay(connection, through, { isWhole, cursor, missed }, resumed = []) {
-  if (isWhole === false) connection.frame("gap", {}, { ...through, cursor });
+function replay(connection, through, { isWhole, cursor, missed }) {
+  if (isWhole === false) connection.frame("gap", {}, { ...through, cursor: cursor ?? undefined });
   for (const { envelope, exclude } of missed) {
-    if (exclude !== undefined && resumed.includes(exclude)) continue;
+    if (formerIds.get(connection)?.includes(exclude)) continue;
     connection.text(JSON.stringify({ ...envelope, replayed: true }));
   }
 }

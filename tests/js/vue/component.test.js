@@ -266,7 +266,7 @@ test("an app can have a client of its own", async (t) => {
   app.provide(realtimeKey, realtime);
   app.mount(document.createElement("div"));
   await turn();
-  assert.equal(server.last.url, "ws://other/?resume=");
+  assert.equal(server.last.url, "ws://other/");
   assert.equal(socket.connected.value, true);
   assert.equal(globalThis[KEY], undefined);
   app.unmount();
