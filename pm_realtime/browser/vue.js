@@ -24,6 +24,7 @@ const INERT = {
   userId: null,
   role: null,
   closeCode: null,
+  recovered: undefined,
 };
 
 // By client: the refs that all components share, and the subscriptions of each.
@@ -72,9 +73,9 @@ export function useWebSocket(options = {}) {
     sendToRoom: realtime.sendToRoom,
     ping: realtime.ping,
 
-    subscribe(room) {
+    subscribe(room, position) {
       if (disposed) return refusedSubscription(LocalErrorCode.CANCELLED);
-      const subscription = realtime.subscribe(room);
+      const subscription = realtime.subscribe(room, position);
       subscriptions.set(subscription, room);
       components.add(subscriptions);
       subscription.catch(() => {
@@ -119,9 +120,25 @@ function sharedBy(realtime) {
       const snapshot = realtime.store.getSnapshot();
       for (const [key, source] of Object.entries(sources)) source.value = snapshot[key];
     });
-    shared.set(realtime, { refs: allReadonly(sources), components: new Set() });
+    const refs = allReadonly({ ...sources, recovered: recoveredRef(realtime) });
+    shared.set(realtime, { refs, components: new Set() });
   }
   return shared.get(realtime);
+}
+
+/** Undefined without a connection, so that each one that misses something is a change. */
+function recoveredRef(realtime) {
+  const recovered = shallowRef();
+  realtime.on(":open", (payload) => {
+    recovered.value = payload.recovered;
+  });
+  realtime.on(":gap", () => {
+    recovered.value = false;
+  });
+  realtime.on(":close", () => {
+    recovered.value = undefined;
+  });
+  return recovered;
 }
 
 function toRefs(values) {

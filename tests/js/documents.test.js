@@ -8,7 +8,7 @@ const PAGE = "docs/client.md";
 const example = (name) => block(PAGE, `example: ${name}`);
 
 test("every example has a test", () => {
-  const names = ["quick-start", "auto-connect", "ready", "support-chat", "leave", "react", "bfcache", "testing"];
+  const names = ["quick-start", "auto-connect", "ready", "support-chat", "leave", "react", "bfcache", "testing", "testing-breaks"];
   assert.deepEqual(marks(PAGE), names.map((name) => `example: ${name}`));
 });
 
@@ -139,4 +139,8 @@ test("React", async (t) => {
 test("a site's own test", async (t) => {
   const { server } = await run(t, example("testing"));
   assert.equal(server.connections.length, 0, "the example creates its own server");
+});
+
+test("breaks in tests", async (t) => {
+  await run(t, example("testing-breaks"));
 });

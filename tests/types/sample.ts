@@ -41,7 +41,7 @@ import type {
   WebSocketClass,
 } from "@pm-realtime/client";
 import { createFakeServer } from "@pm-realtime/client/testing";
-import type { FakeConnection, FakeServer, FakeServerOptions } from "@pm-realtime/client/testing";
+import type { FakeConnection, FakePushOptions, FakeServer, FakeServerOptions } from "@pm-realtime/client/testing";
 import { realtimeKey, useWebSocket } from "@pm-realtime/client/vue";
 import type { RealtimeInComponent, RealtimeRefs } from "@pm-realtime/client/vue";
 import { createApp, inject } from "vue";
@@ -57,12 +57,19 @@ declare module "@pm-realtime/client" {
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 const same = <A, B>(_: Same<A, B>): void => {};
 
-const serverOptions: FakeServerOptions = { automatic: true, userId: "u1", name: "Ada", role: "editor" };
+const user = { userId: "u1", name: "Ada", role: "editor" };
+const serverOptions: FakeServerOptions = { automatic: true, history: 100, idempotencyPeriod: 1000, ...user };
 const server: FakeServer = createFakeServer(serverOptions);
 const connection: FakeConnection | undefined = server.last;
 server.install().uninstall();
 server.refuse("subscribe", ErrorCode.FORBIDDEN, { room: "a" });
 server.push("export", { by: "ada" }, { room: "a", id: "1" });
+const target: FakePushOptions = { to: "role:editor", exclude: connection?.url ?? "c" };
+server.push("export", { by: "ada" }, target);
+server.drop();
+server.forgetHistory();
+const recovering: Promise<FakeConnection> = server.recover();
+void recovering;
 server.logIn({ userId: null });
 server.goDown(CloseCode.RESTARTING);
 server.comeBack();
@@ -177,6 +184,7 @@ async function setup(): Promise<RealtimeRefs> {
   same<typeof socket.role.value, string | null>(true);
   same<typeof socket.status.value, Status>(true);
   same<typeof socket.closeCode.value, number | null>(true);
+  same<typeof socket.recovered, Readonly<Ref<boolean | undefined>>>(true);
   const off: () => void = socket.on("export", ({ payload }) => same<typeof payload.rows, number>(true));
   off();
   socket.once("notification", ({ payload }) => same<typeof payload, NotificationPayload>(true));
@@ -185,7 +193,7 @@ async function setup(): Promise<RealtimeRefs> {
   same<Awaited<ReturnType<typeof socket.ping>>, number>(true);
   const { connect, disconnect, send, sendMessage, subscribe, unsubscribe } = useWebSocket();
   connect();
-  await subscribe("a").leave();
+  await subscribe("a", { last: 50 }).leave();
   await send({ type: "ping" });
   await sendMessage("mine", 1);
   await unsubscribe("a");

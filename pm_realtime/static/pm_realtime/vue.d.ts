@@ -5,6 +5,12 @@ import type { Realtime, RealtimeOptions, RealtimeState } from "./client.js";
 /** The state of the connection as readonly refs. All components share them. */
 export type RealtimeRefs = {
   readonly [Key in keyof RealtimeState]: Readonly<Ref<RealtimeState[Key]>>;
+} & {
+  /**
+   * True after a connection that goes on without a gap, false from a gap on. Undefined without a
+   * connection, and on the first one of a tab, which has nothing to recover.
+   */
+  readonly recovered: Readonly<Ref<boolean | undefined>>;
 };
 
 /**

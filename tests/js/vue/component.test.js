@@ -5,7 +5,7 @@ import { afterEach, beforeEach, test } from "node:test";
 import { createFakeServer } from "../../../pm_realtime/static/pm_realtime_testing/testing.js";
 import { document } from "./page.js";
 
-const { createApp, effectScope, h, isReadonly, isRef, nextTick, shallowRef } = await import("vue");
+const { createApp, effectScope, h, isReadonly, isRef, nextTick, shallowRef, watch } = await import("vue");
 const { createRealtime } = await import("../../../pm_realtime/browser/client.js");
 const { realtimeKey, useWebSocket } = await import("../../../pm_realtime/browser/vue.js");
 
@@ -76,7 +76,8 @@ test("the refs follow the connection", async (t) => {
 
 test("has the state as readonly refs, and all methods of the client", (t) => {
   const [socket] = mount(t, plain).sockets;
-  for (const key of ["connected", "connectionId", "userId", "role", "status", "closeCode"]) {
+  const state = ["connected", "connectionId", "userId", "role", "status", "closeCode"];
+  for (const key of [...state, "recovered"]) {
     assert.ok(isRef(socket[key]) && isReadonly(socket[key]), key);
   }
   const realtime = globalThis[KEY];
@@ -242,6 +243,40 @@ test("a reconnect joins the rooms of components again", async (t) => {
   await turn();
   assert.deepEqual([...server.last.rooms], ["a"]);
   assert.equal(server.connections.length, 2);
+});
+
+test("`recovered` says if something is missing, anew for each connection", async (t) => {
+  t.mock.method(Math, "random", () => 0);
+  const [socket] = mount(t, automatic).sockets;
+  const seen = [];
+  watch(socket.recovered, (value) => seen.push(value), { flush: "sync" });
+  await turn();
+  await socket.subscribe("a");
+  assert.equal(socket.recovered.value, undefined);
+  const breakFor = async (action) => {
+    server.drop();
+    action();
+    await server.recover();
+    await turn();
+  };
+  await breakFor(() => server.push("news", 1, { room: "a" }));
+  assert.equal(socket.recovered.value, true);
+  server.last.frame("gap", {}, { room: "a", cursor: "9" });
+  for (let count = 0; count < 2; count += 1) await breakFor(server.forgetHistory);
+  server.close(4501);
+  assert.deepEqual(seen, [true, false, undefined, false, undefined, false, undefined]);
+  assert.equal(mount(t, plain).sockets[0].recovered, socket.recovered);
+});
+
+test("a component names the place in a room from which it wants the messages", async (t) => {
+  const [socket] = mount(t, automatic).sockets;
+  const seen = [];
+  socket.on("news", ({ payload }) => seen.push(payload));
+  for (const n of [1, 2, 3]) server.push("news", n, { room: "a" });
+  await turn();
+  const { recovered } = await socket.subscribe("a", { last: 2 });
+  await turn();
+  assert.deepEqual([seen, recovered], [[2, 3], undefined]);
 });
 
 test("a new component does not undo disconnect()", async (t) => {

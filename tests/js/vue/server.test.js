@@ -48,7 +48,7 @@ test("all methods exist and do nothing", async () => {
     await assert.rejects(socket[name]("a"), { code: "NOT_CONNECTED" });
   }
   socket.subscribe("ignored");
-  for (const name of ["connected", "connectionId", "userId", "role", "status", "closeCode"]) {
+  for (const name of ["connected", "connectionId", "userId", "role", "status", "closeCode", "recovered"]) {
     assert.ok(isReadonly(socket[name]), name);
   }
   await new Promise((resolve) => setImmediate(resolve));
