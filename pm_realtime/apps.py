@@ -2,7 +2,7 @@ from django.apps import AppConfig
 from django.core.checks import register
 
 from pm_realtime.auth import connect_receivers
-from pm_realtime.checks import check_environment, check_settings
+from pm_realtime.checks import check_environment, check_servers, check_settings
 
 
 class RealtimeConfig(AppConfig):
@@ -12,4 +12,5 @@ class RealtimeConfig(AppConfig):
     def ready(self) -> None:
         register(check_settings, "pm_realtime")
         register(check_environment, "pm_realtime")
+        register(check_servers, "pm_realtime", deploy=True)
         connect_receivers()

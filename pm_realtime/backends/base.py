@@ -125,3 +125,7 @@ class Backend(ABC):
     def check(self) -> list[CheckMessage]:
         """The system checks of this backend."""
         return []
+
+    def check_servers(self) -> list[CheckMessage]:
+        """The checks that ask servers, for ``manage.py check --deploy``. None if they are away."""
+        return []

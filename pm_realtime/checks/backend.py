@@ -1,6 +1,7 @@
 """Checks of ``BACKEND`` and ``LOCATION``. A backend also has checks of its own."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
@@ -32,6 +33,15 @@ def check_backend() -> Iterator[CheckMessage]:
         # The package redis comes with channels-redis, so E017 is enough.
         if not (is_reported and message.id == "pm_realtime.E015"):
             yield message
+
+
+def check_servers(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """What the backend finds out by asking its servers. Nothing if it cannot be made."""
+    try:
+        backend = backends.get_backend()
+    except Exception:
+        return []  # The check of the settings reports it.
+    return backend.check_servers() if isinstance(backend, backends.Backend) else []
 
 
 def check_memory() -> Iterator[CheckMessage]:

@@ -304,6 +304,7 @@ def test_no_id_is_lost_or_unknown():
         "W029",
         "W030",
         "W031",
+        "W032",
     }
     assert numbers == first | added
 

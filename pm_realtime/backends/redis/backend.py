@@ -20,6 +20,7 @@ from django.core.exceptions import ImproperlyConfigured
 from pm_realtime.backends.base import Admission, Backend, ConnectionInfo, Policy, Stats
 from pm_realtime.backends.redis import scripts
 from pm_realtime.backends.redis.client import LOCATION, Client, check_hosts, wrong_address
+from pm_realtime.backends.redis.eviction import check_eviction
 from pm_realtime.backends.redis.node import Node, NodeTimings
 from pm_realtime.backends.redis.streams import RedisStreams
 from pm_realtime.concurrency import run_in_background
@@ -109,6 +110,9 @@ class RedisBackend(Backend):
             if str(error).startswith(LOCATION):
                 return [wrong_address(str(error), _LOCATION_HINT), *check_hosts()]
         return check_hosts()
+
+    def check_servers(self) -> list[CheckMessage]:
+        return list(check_eviction(self._streams.hosts())) if is_installed else []
 
     async def _node(self) -> Node:
         """The node of the running loop in this process; those of closed loops are forgotten.

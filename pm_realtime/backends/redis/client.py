@@ -53,7 +53,7 @@ class Client:
     ) -> None:
         if not is_installed:
             raise BackendError("The Redis backend needs the package redis.")
-        setting, host = _host() if host is None else (f"{_hosts_name()}", dict(host))
+        setting, host = host_of_state() if host is None else (f"{_hosts_name()}", dict(host))
         try:
             self._pools = open_pools(host, timeout, driver_for_asyncio, **POOL_OPTIONS)
         except ValueError as error:
@@ -141,7 +141,7 @@ def keys_of_node(node: str) -> tuple[str, str, str]:
     return f"{prefix}nodes", key, f"{key}:rooms"
 
 
-def _host() -> tuple[str, dict[str, Any]]:
+def host_of_state() -> tuple[str, dict[str, Any]]:
     """The setting that names the server, and the host: ``LOCATION`` or the layer's first host."""
     if conf.LOCATION is not None:
         return LOCATION, {"address": conf.LOCATION}

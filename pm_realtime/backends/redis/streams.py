@@ -9,14 +9,14 @@ import asyncio
 import itertools
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Final
 
 from pm_realtime import layer
 from pm_realtime.backends.redis import scripts
-from pm_realtime.backends.redis.client import Client
+from pm_realtime.backends.redis.client import Client, host_of_state
 from pm_realtime.backends.redis.publishing import (
     PublishCall,
     StreamKeys,
@@ -80,6 +80,12 @@ class RedisStreams(Streams):
     async def find_start(self, group: str, count: int, ttl_seconds: float) -> str:
         start: str = await self._ask(group, scripts.FIND_START, count, to_ms(ttl_seconds))
         return start
+
+    def hosts(self) -> Iterator[Mapping[str, Any]]:
+        """The servers of the streams, as entries of ``hosts``. None if they cannot be read."""
+        with suppress(Exception):  # The layer cannot be made.
+            for server in _adapter().servers():
+                yield host_of_state()[1] if server is None else server.host
 
     async def get_stats(self) -> StreamStats:
         count, is_complete = await self._scan(scripts.COUNT_TOPS, "*}:top", MAX_COUNT_CALLS)

@@ -23,7 +23,7 @@ SECRET = "s3cret: p@ss/wörd%41"
 #: redis-py before 8.1 decodes an option of a URL twice.
 DECODES_ONCE = parse_url("redis://localhost?client_name=%2541")["client_name"] == "%41"
 #: The least that a site must allow the user of its Redis.
-RIGHTS = ("resetchannels", "~pm_realtime:{asgi}:*", "~asgi*", "&asgi*", "+@all", "-@admin")
+RIGHTS = ("resetchannels", "~pm_realtime:{asgi[:}]*", "~asgi*", "&asgi*", "+@all", "-@admin")
 
 
 @pytest.fixture(scope="module")
