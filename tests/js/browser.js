@@ -1,4 +1,5 @@
 /** A browser whose tabs share a socket, and the server's end of that. */
+import { createRealtime } from "../../pm_realtime/browser/client.js";
 import { fakeBrowser, rest } from "./fake_tabs.js";
 
 /**
@@ -43,6 +44,23 @@ export async function openTabs(browser, count, rooms = []) {
     await rest();
   }
   return { tabs, clients };
+}
+
+/** Clients of this page, which acts as one of the fake tabs. */
+export async function clientsIn(t, { navigator, BroadcastChannel, WebSocket }, count, given = {}) {
+  for (const [name, value] of Object.entries({ navigator, BroadcastChannel })) {
+    const real = Object.getOwnPropertyDescriptor(globalThis, name);
+    Object.defineProperty(globalThis, name, { value, configurable: true });
+    t.after(() => {
+      delete globalThis[name];
+      if (real) Object.defineProperty(globalThis, name, real);
+    });
+  }
+  const options = { url: "ws://site.test/", shared: "anna", WebSocket, ...given };
+  const clients = Array.from({ length: count }, () => createRealtime(options));
+  for (const client of clients) client.connect();
+  await rest();
+  return clients;
 }
 
 /** The server accepts the newest socket. */

@@ -2,9 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { createRealtime } from "../../pm_realtime/browser/client.js";
 import { canShare } from "../../pm_realtime/browser/shared.js";
-import { accept, answerAll, createBrowser, ids, tabsIn } from "./browser.js";
+import { accept, answerAll, clientsIn, createBrowser, ids, tabsIn } from "./browser.js";
 import { fakePage } from "./fake_page.js";
 import { rest } from "./fake_tabs.js";
 
@@ -268,23 +267,6 @@ test("a thousand tabs leave nothing behind", async (t) => {
   assert.deepEqual([browser.locks.names, browser.locks.waiting], [[], 0]);
   assert.equal(browser.channels.size, 0);
 });
-
-/** Clients of this page, which acts as one of the fake tabs. */
-async function clientsIn(t, { navigator, BroadcastChannel, WebSocket }, count, given = {}) {
-  for (const [name, value] of Object.entries({ navigator, BroadcastChannel })) {
-    const real = Object.getOwnPropertyDescriptor(globalThis, name);
-    Object.defineProperty(globalThis, name, { value, configurable: true });
-    t.after(() => {
-      delete globalThis[name];
-      if (real) Object.defineProperty(globalThis, name, real);
-    });
-  }
-  const options = { url: "ws://site.test/", shared: "anna", WebSocket, ...given };
-  const clients = Array.from({ length: count }, () => createRealtime(options));
-  for (const client of clients) client.connect();
-  await rest();
-  return clients;
-}
 
 test("a tab that waits to reconnect joins as soon as another tab has the socket", async (t) => {
   const { browser, tick } = createBrowser(t);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { accept, createBrowser, lastAsked, numbers, openTabs, tabsIn } from "./browser.js";
+import { accept, answerAll, clientsIn, createBrowser, lastAsked, numbers, openTabs, tabsIn } from "./browser.js";
 import { rest } from "./fake_tabs.js";
 
 /** A browser with an automatic server, `count` tabs in the rooms, and `news(n, target)`. */
@@ -295,4 +295,52 @@ test("frames that a leader reads after a hang reach no tab twice", async (t) => 
     assert.deepEqual(client.connected.map(({ connectionId }) => connectionId), ["fake-1", "fake-2"]);
     assert.equal(client.connected[1].recovered, true);
   }
+});
+
+test("a message that the last leader sent and nobody answered is sent again, and resolves", async (t) => {
+  const { browser } = createBrowser(t, { idempotencyPeriod: 300_000 });
+  const { tabs: [leader], server } = await tabsIn(browser, 1, ["a"]);
+  const [realtime] = await clientsIn(t, browser.tab(), 1);
+  realtime.subscribe("a");
+  await rest();
+  const answer = realtime.sendToRoom("a", "hi");
+  await rest();
+  const [first] = server.sentOf("message");
+  leader.kill();
+  await rest();
+  await accept(browser);
+  await answerAll(browser.WebSocket.last);
+  const types = browser.WebSocket.last.sent.map(({ type }) => type);
+  assert.deepEqual(types, ["subscribe", "message"]);
+  const again = browser.WebSocket.last.lastSent;
+  assert.deepEqual([again.id, again.payload], [first.id, first.payload]);
+  browser.WebSocket.last.reply(again, "ack", { duplicate: true });
+  await rest();
+  assert.equal((await answer).payload.content, "hi");
+  realtime.disconnect();
+});
+
+test("the whole client in a tab gets each message once over leaders, and its own one too", async (t) => {
+  const { browser, tabs, news } = await setup(t, 3, ["a"]);
+  const [realtime] = await clientsIn(t, browser.tab(), 1);
+  const heard = [];
+  for (const type of ["news", "message"]) {
+    realtime.on(type, ({ payload }) => heard.push(payload.content ?? payload));
+  }
+  const opened = [];
+  realtime.on(":open", ({ recovered: isWhole }) => opened.push(isWhole));
+  const { cursor } = await Promise.all([realtime.subscribe("a"), rest()]).then(([joined]) => joined);
+  assert.ok(cursor);
+  await news(1, IN_A);
+  for (const [index, tab] of tabs.entries()) {
+    const sent = realtime.sendToRoom("a", `own ${index}`);
+    tab.kill();
+    await news(2 + index);
+    await sent;
+  }
+  const texts = heard.filter((each) => typeof each === "string");
+  assert.deepEqual(texts, ["own 0", "own 1", "own 2"]);
+  assert.deepEqual(heard.filter(Number), [1, 2, 3, 4]);
+  assert.deepEqual(opened, [true, true, true]);
+  realtime.disconnect();
 });
