@@ -57,6 +57,10 @@ class Tab:
     async def show(self):
         await self._devtools.send("Target.activateTarget", targetId=self.target)
 
+    async def goto(self, url):
+        """Open ``url`` in this tab."""
+        await self.send("Page.navigate", url=url)
+
     async def close(self):
         await self._devtools.send("Target.closeTarget", targetId=self.target)
 

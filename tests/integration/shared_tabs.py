@@ -14,6 +14,7 @@ def payloads(type, field="payload"):
 MESSAGES = payloads("message", "payload.content")
 PUSHED = payloads("pushed")
 STREAMED = payloads("streamed", "payload.n")
+NOTICED = payloads("noticed", "payload.n")
 OWN = payloads("own", "payload.n")
 
 
@@ -27,12 +28,20 @@ class Tabs:
         self.open_tabs = []
 
     async def open(self, rooms="", **query):
+        tab = await self.profile.open(self.page(rooms, **query))
+        await self.settle(tab)
+        return tab
+
+    def page(self, rooms, **query):
+        """Return the address of a page in ``rooms``."""
         text = "&".join(f"{name}={value}" for name, value in {"rooms": rooms, **query}.items())
-        tab = await self.profile.open(f"{self.url}/page/tabs/?{text}")
+        return f"{self.url}/page/tabs/?{text}"
+
+    async def settle(self, tab):
+        """Wait until the page of ``tab`` is in its rooms, and count it among these tabs."""
         await tab.wait("window.realtime?.connected")
         await tab.evaluate("window.joined.then(() => true)")
         self.open_tabs.append(tab)
-        return tab
 
     async def open_many(self, count, rooms, **query):
         for _ in range(count):
@@ -67,6 +76,38 @@ class Tabs:
 
     async def push(self, payload, room="open"):
         await self.server.aget(f"/push/?room={room}&payload={payload}")
+
+
+async def assert_each_message_arrives_once(tabs, count, ends, messages_between):
+    """Push a hundred times a second to a room and a user, while ``count`` tabs lose their leaders.
+
+    ``ends`` says for each leader how it ends: "close", "crash" or "navigate".
+    """
+    user = await tabs.visit("/sign-in/anna/")
+    await tabs.open_many(count, "open", key=user)
+    await tabs.server.aget(f"/stream/start/open/?interval=0.01&user={user}")
+    for end in ends:
+        last = tabs.open_tabs[-1]
+        length = await last.evaluate(f"{STREAMED}.length")
+        await last.wait(f"{STREAMED}.length >= {length + messages_between}")
+        leader = await tabs.take_leader()
+        if end == "navigate":
+            await leader.goto(tabs.page("open", key=user, next=1))
+            await leader.wait("location.search.includes('next=1')")
+            await tabs.settle(leader)
+        else:
+            await getattr(leader, end)()
+            await tabs.open("open", key=user)
+    await tabs.server.aget("/stream/stop/")
+    for expression in STREAMED, NOTICED:
+        await tabs.all_have(f"{expression}.at(-1) === null")
+        seen = await tabs.each(expression)
+        assert max(map(len, seen)) > len(ends) * messages_between
+        for [*numbers, _] in seen:
+            assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    assert await tabs.each("window.gaps") == [[]] * count
+    assert await tabs.each("window.closes") == [[]] * count
+    assert await tabs.sockets() == 1
 
 
 @contextlib.asynccontextmanager

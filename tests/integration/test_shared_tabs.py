@@ -14,6 +14,7 @@ from tests.integration.shared_tabs import (
     OWN,
     PUSHED,
     STREAMED,
+    assert_each_message_arrives_once,
     assert_leader_follows_after,
     start_sending,
     stop_sending,
@@ -90,6 +91,27 @@ async def test_another_tab_leads_within_two_seconds_and_each_message_arrives_onc
         assert await sender.evaluate("window.refused") == []
         assert await tabs.each("window.closes") == [[]] * 9
         assert await tabs.sockets() == 1
+
+
+@pytest.mark.parametrize(
+    ("count", "ends", "messages_between"),
+    [
+        pytest.param(4, ["close", "crash", "navigate"], 50, id="short"),
+        # Five seconds between two ends.
+        pytest.param(
+            10,
+            ["close", "crash", "navigate", "crash", "close"],
+            500,
+            marks=pytest.mark.slow,
+            id="long",
+        ),
+    ],
+)
+async def test_each_message_arrives_once_however_often_the_leader_ends(
+    serve, browse, count, ends, messages_between
+):
+    async with browse(serve("uvicorn")) as tabs:
+        await assert_each_message_arrives_once(tabs, count, ends, messages_between)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import time
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-from pm_realtime import send_to_room
+from pm_realtime import send_to_room, send_to_user
 
 _is_over = threading.Event()
 _threads: list[threading.Thread] = []
@@ -17,11 +17,12 @@ PUSH_INTERVAL_SECONDS = 0.001
 def start(request: HttpRequest, room: str) -> HttpResponse:
     """Push to ``room`` each ``interval`` seconds until :func:`stop` is called.
 
-    Each push has the time at which it was sent.
+    Each push has the time at which it was sent. The same numbers go to ``user``, if one is given.
     """
     _is_over.clear()
     interval = float(request.GET.get("interval", PUSH_INTERVAL_SECONDS))
-    _threads.append(threading.Thread(target=_push_on, args=(room, interval), daemon=True))
+    arguments = room, interval, request.GET.get("user")
+    _threads.append(threading.Thread(target=_push_on, args=arguments, daemon=True))
     _threads[-1].start()
     return HttpResponse("started")
 
@@ -34,10 +35,15 @@ def stop(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"at": time.time()})
 
 
-def _push_on(room: str, interval: float) -> None:
+def _push_on(room: str, interval: float, user: str | None) -> None:
+    def push(number: int | None) -> None:
+        payload = {"from": os.getpid(), "n": number, "at": time.time()}
+        if user is not None:
+            send_to_user(user, "noticed", payload)
+        send_to_room(room, "streamed", payload)
+
     for number in itertools.count():
         if _is_over.wait(interval):
-            send_to_room(room, "streamed", {"n": None})
+            push(None)
             return
-        payload = {"from": os.getpid(), "n": number, "at": time.time()}
-        send_to_room(room, "streamed", payload)
+        push(number)

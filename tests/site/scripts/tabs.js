@@ -17,9 +17,11 @@ class Socket extends WebSocket {
 const realtime = createRealtime({ shared: query.get("key") ?? true, WebSocket: Socket });
 window.realtime = realtime;
 window.isLeader = () => window.sockets.some(({ readyState }) => readyState === WebSocket.OPEN);
-for (const type of ["message", "own", "pushed", "burst", "streamed", "notification"]) {
+for (const type of ["message", "own", "pushed", "burst", "streamed", "noticed", "notification"]) {
   realtime.on(type, ({ payload, room }) => window.seen.push({ type, room, payload, at: Date.now() }));
 }
+window.gaps = [];
+realtime.on(":gap", (stream) => window.gaps.push(stream));
 realtime.on(":close", ({ code, willReconnect }) => window.closes.push({ code, willReconnect }));
 
 const rooms = query.get("rooms");
