@@ -1,8 +1,8 @@
 """The connections of an event loop, and the fan-out of group messages to them."""
 
 # fmt: off
-from pm_realtime.hub.hub import Hub, get_hub, keeps_missed, receive_control, use_hub
+from pm_realtime.hub.hub import Hub, get_hub, receive_control, use_hub
 from pm_realtime.hub.joining import Joining, Start
-from pm_realtime.hub.members import Member, OwnerKey
-from pm_realtime.hub.resume import Resumed, ResumePosition
+from pm_realtime.hub.members import Member
+from pm_realtime.hub.positions import CheckTimings
 # fmt: on

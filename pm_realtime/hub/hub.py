@@ -9,16 +9,20 @@ import logging
 import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
+from itertools import islice
 from typing import Final
 
 from pm_realtime.backends import get_streams
-from pm_realtime.concurrency import PerLoop
+from pm_realtime.concurrency import Coalescer, PerLoop
 from pm_realtime.conf import conf
-from pm_realtime.hub.control_log import ControlLog
 from pm_realtime.hub.fan_out import MEMBERS_PER_TURN, FanOut
+from pm_realtime.hub.follower import Follower
+from pm_realtime.hub.group_streams import GroupStream, Label
 from pm_realtime.hub.joining import Joining, Start
 from pm_realtime.hub.members import ControlSubscriber, Member, Registry
-from pm_realtime.hub.resume import ResumeBuffers
+from pm_realtime.hub.pages import PageReader
+from pm_realtime.hub.positions import CheckTimings
+from pm_realtime.hub.recovery import FirstPage, Recovery
 from pm_realtime.layer import ControlMessage, ProbeTimings, ProcessChannel, control_group
 
 logger = logging.getLogger("pm_realtime.push")
@@ -32,27 +36,32 @@ class Hub:
         *,
         members_per_turn: int = MEMBERS_PER_TURN,
         probe_timings: ProbeTimings | None = None,
+        check_timings: CheckTimings | None = None,
     ) -> None:
         self.registry = Registry()
-        self.missed = ResumeBuffers(self.registry)
-        self.control_log = _control_logs.get()
-        self.fan_out = FanOut(self.registry, self.missed, self.control_log, members_per_turn)
-        timings = probe_timings or ProbeTimings()
-        self.channel = ProcessChannel(self.registry.groups, self.fan_out, timings)
-        self._sweeping: asyncio.Task[None] | None = None
+        self.fan_out = FanOut(self.registry, members_per_turn)
+        reader = PageReader()
+        timings = check_timings or CheckTimings()
+        self.follower = Follower(self.registry, self.fan_out, reader, timings)
+        self.control = self.follower.control
+        self._recovery = Recovery(self.registry, self.follower, self.fan_out, reader)
+        self._tops = Coalescer(_get_tops_for_all)
+        self.channel = ProcessChannel(
+            self.registry.groups, self.follower, probe_timings or ProbeTimings()
+        )
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
         self._control_subscriber = ControlSubscriber()
         self._starting = asyncio.Lock()
 
     def __len__(self) -> int:
         """The number of open connections."""
-        others = len(self.missed.kept()) + (self._control_subscriber in self.registry)
-        return len(self.registry) - others
+        return len(self.registry) - (self._control_subscriber in self.registry)
 
     async def add(self, member: Member) -> None:
         """Add a connection. Raises ``BackendError`` while the layer is away."""
         self.registry.add(member)
         async with self._starting:
-            if self._sweeping is None:
+            if not self._tasks:
                 await self._start()
 
     async def join_all(
@@ -64,10 +73,7 @@ class Hub:
     ) -> dict[str, Start]:
         """Add ``member`` to groups, as :meth:`join` does; where it begins, by group."""
         starts: dict[str, Start] = {}
-        for count, joining in enumerate(joinings, 1):
-            note = partial(starts.__setitem__, joining.group)
-            await self._join(member, joining, excluded, note, is_last=count == len(joinings))
-            self.fan_out.deliver_missed(member, joining.group)
+        await self._join_all(member, joinings, excluded, starts.__setitem__)
         return starts
 
     async def join(
@@ -88,105 +94,128 @@ class Hub:
         The arguments are as in :class:`Joining`. Messages that were not for one of the connections
         ``excluded`` are left out of what is missed. ``on_start`` is called once, before the first
         message of the group. When this returns, the member may still be catching up; that ends
-        when it leaves. Raises ``BackendError`` while messages of the layer do not arrive, and
-        ``LookupError`` if ``member`` is gone.
+        when it leaves. Raises ``BackendError`` while messages of the layer do not arrive or the
+        stream cannot be read, and ``LookupError`` if ``member`` is gone.
         """
+
+        def note(group: str, start: Start) -> None:
+            if on_start is not None:
+                on_start(start)
+
         joining = Joining(group, ttl_seconds, since, last, room, to)
-        await self._join(member, joining, excluded, on_start or (lambda start: None))
+        await self._join_all(member, [joining], excluded, note)
 
-    async def _join(
+    async def _join_all(
         self,
         member: Member,
-        joining: Joining,
-        excluded: Collection[str],
-        on_start: Callable[[Start], None],
-        *,
-        is_last: bool = True,
+        joinings: Sequence[Joining],
+        former_ids: Collection[str],
+        note: Callable[[str, Start], None],
     ) -> None:
-        await self._enter(member, joining.group, is_last=is_last)
-        if joining.ttl_seconds is None:
-            on_start(Start())
-        else:
-            await self._start_simply(member, joining, excluded, on_start)
+        streams: list[GroupStream | None] = []
+        new = [each for each in joinings if not self._recovery.is_in(member, each.group)]
+        try:
+            for each in new:
+                await self._subscribe(member, each.group, is_last=each is new[-1])
+            for each in new:
+                self.registry.groups[each.group].is_added = True
+            streams = [self._stream_of(each) for each in joinings]
+            pages = await self._read_first_pages(joinings, streams)
+            for joining, stream, page in zip(joinings, streams, pages, strict=True):
+                note_start = partial(note, joining.group)
+                self._recovery.begin(member, joining, stream, page, former_ids, note_start)
+        except BaseException:
+            for each in new:
+                self._drop(member, each.group)
+            raise
 
-    async def _start_simply(
-        self,
-        member: Member,
-        joining: Joining,
-        excluded: Collection[str],
-        on_start: Callable[[Start], None],
-    ) -> None:
-        streams, since, ttl_seconds = get_streams(), joining.since, joining.ttl_seconds or 0
-        if since is None and joining.last is None:
-            (top,) = await streams.get_tops([joining.group])
-            on_start(Start(top))
-            return
-        if since is None:
-            since = await streams.find_start(joining.group, joining.last or 0, ttl_seconds)
-        page = await streams.read(joining.group, since, ttl_seconds)
-        on_start(Start(since, None if joining.since is None else page.is_whole))
-        while page.publications:
-            for publication in page.publications:
-                if publication.exclude not in {member.connection_id, *excluded}:
-                    cursor = publication.cursor
-                    more = f',"cursor":"{cursor}","replayed":true}}'
-                    member.deliver(publication.text[:-1] + more)
-            page = await streams.read(joining.group, page.publications[-1].cursor, ttl_seconds)
-
-    async def _enter(self, member: Member, group: str, *, is_last: bool = True) -> None:
+    async def _subscribe(self, member: Member, group: str, *, is_last: bool) -> None:
+        """Receive messages for ``group``, where ``member`` is not live yet. If it is not the last
+        of several groups, they certainly arrive once the last one has been subscribed to."""
         with self.registry.groups.using(group) as entry:
+            self.registry.begin(member, group)
             await self.channel.wait_healthy()
-            if entry.members and not entry.lock.locked():
-                self.registry.enter(member, group)
+            if entry.is_added and not entry.lock.locked():
                 return
-            try:
-                async with entry.lock:
-                    if entry.members:
-                        await self.channel.wait_healthy()
-                    else:
-                        await self.channel.add(group, is_last=is_last)
-                    self.registry.enter(member, group)
-            except LookupError:
-                await self.channel.discard(group)
-                raise
+            async with entry.lock:
+                if entry.is_added:
+                    await self.channel.wait_healthy()
+                else:
+                    await self.channel.add(group, is_last=is_last)
+
+    def _stream_of(self, joining: Joining) -> GroupStream | None:
+        """The stream of a group that has just been subscribed to; None if it has none."""
+        group, streams = joining.group, self.follower.streams
+        if joining.ttl_seconds is None or not get_streams().keeps_messages:
+            return None
+        if group not in streams:
+            label = Label(joining.room, joining.to)
+            streams[group] = GroupStream(group, joining.ttl_seconds, label)
+        return streams[group]
+
+    async def _read_first_pages(
+        self, joinings: Sequence[Joining], streams: Sequence[GroupStream | None]
+    ) -> list[FirstPage | None]:
+        """The first pages that are asked for, read in one round trip. The streams start."""
+        starting = self._start_all([stream for stream in streams if stream and not stream.last])
+        if all(each.since is None and each.last is None for each in joinings):
+            await starting
+            return [None] * len(joinings)
+        reads = map(self._recovery.read_first, joinings, streams)
+        _, *pages = await asyncio.gather(starting, *reads)
+        return pages
+
+    async def _start_all(self, streams: Sequence[GroupStream]) -> None:
+        if streams:
+            tops = await self._tops.ask(tuple(stream.group for stream in streams))
+            for stream, top in zip(streams, tops, strict=True):
+                self.follower.start(stream, top)
 
     async def leave(self, member: Member, group: str) -> None:
         """Take ``member`` out of ``group``: it gets no further message of the group."""
-        if not self.registry.leave(member, group):
-            return
-        self.fan_out.forget_held(member.connection_id, group)
-        self.missed.forget_group(member.connection_id, group)
-        if not self.registry.groups[group].members:
+        if self._leave(member, group):
             await self.channel.discard(group)
 
-    async def remove(self, member: Member, *, is_dropped: bool = False) -> None:
-        """Take a connection out of all groups; with the last connection the hub stops.
+    def _leave(self, member: Member, group: str) -> bool:
+        """As :meth:`leave`; True if the layer is still to be told, as it was the last member."""
+        self._recovery.stop(member, group)
+        if not self.registry.leave(member, group):
+            return False
+        self.fan_out.forget_held(member.connection_id, group)
+        if self.registry.groups[group].has_members:
+            return False
+        self.follower.streams.pop(group, None)
+        return True
 
-        If it ``is_dropped``, neither side wished so, and what it misses from now on is kept.
-        """
-        if member not in self.registry or (is_dropped and self.missed.keep(member)):
+    def _drop(self, member: Member, group: str) -> None:
+        """Take ``member`` out of ``group``, which it could not join."""
+        self._leave(member, group)
+        entry = self.registry.groups.get(group)
+        if entry is None or not entry.has_members:
+            self.channel.note_stale(group)
+
+    async def remove(self, member: Member) -> None:
+        """Take a connection out of all groups; with the last connection the hub stops."""
+        if member not in self.registry:
             return
         connection_id = member.connection_id
-        self.missed.forget(connection_id)
         for group in self.registry.groups_of(connection_id):
             await self.leave(member, group)
         self.registry.remove(connection_id)
         self.fan_out.forget_held(connection_id)
-        if len(self.registry) <= (self._control_subscriber in self.registry):
+        if len(self) == 0:
             _hubs.drop(self)
             await self._close()
 
-    async def forget_missed(self) -> None:
-        """Forget the connections that have dropped, as the process stops."""
-        for member in self.missed.kept():
-            await self.remove(member)
-
     async def _start(self) -> None:
         await self.channel.open()
-        self._sweeping = asyncio.get_running_loop().create_task(self._sweep_forever())
+        loop = asyncio.get_running_loop()
+        runs = (self._sweep_forever(), self.follower.checks.run())
+        self._tasks = tuple(map(loop.create_task, runs))
         try:
             self.registry.add(self._control_subscriber)
             await self.join(self._control_subscriber, control_group())
+            await self.control.start()
         except BaseException:
             await self._close()
             raise
@@ -194,13 +223,12 @@ class Hub:
     async def _close(self) -> None:
         await self.leave(self._control_subscriber, control_group())
         self.registry.remove(self._control_subscriber.connection_id)
-        if (sweeping := self._sweeping) is not None:
-            self._sweeping = None
-            await self.channel.close(sweeping)
+        self.follower.stop()
+        tasks, self._tasks = self._tasks, ()
+        await self.channel.close(*tasks)
 
     async def _sweep_forever(self) -> None:
-        """Check heartbeats, renew groups in the layer and drop old messages, until cancelled."""
-        removing: asyncio.Task[None] | None = None
+        """Check heartbeats and renew groups in the layer, until cancelled."""
         interval_seconds = 1.0
         while True:
             try:
@@ -214,23 +242,21 @@ class Hub:
                         member.check_heartbeat(now - silence_seconds)
                     except Exception:
                         logger.exception("The heartbeat of a connection could not be checked.")
-                self.missed.sweep(now)
-                if (removing is None or removing.done()) and any(self.missed.expired()):
-                    # In a task of its own: with the last member the hub stops, and this sweep too.
-                    removing = asyncio.get_running_loop().create_task(self._remove_expired())
                 await self.channel.renew()
             except Exception:
                 logger.exception("Heartbeats could not be checked or groups not be renewed.")
             await asyncio.sleep(interval_seconds)
 
-    async def _remove_expired(self) -> None:
-        for member in self.missed.expired():
-            await self.remove(member)
+
+async def _get_tops_for_all(
+    requests: Sequence[tuple[str, ...]],
+) -> list[list[str]]:
+    """The tops of the groups of each request, asked for in one call."""
+    tops = iter(await get_streams().get_tops([group for groups in requests for group in groups]))
+    return [list(islice(tops, len(groups))) for groups in requests]
 
 
 _hubs: Final = PerLoop(Hub)
-#: A log outlives its hub, which stops with its last connection: the client may soon come back.
-_control_logs: Final = PerLoop(ControlLog)
 
 #: The hub of the running event loop, and the call that makes another one its hub.
 get_hub: Final = _hubs.get
@@ -242,9 +268,3 @@ def receive_control(connection_id: str, message: ControlMessage) -> None:
     hub = _hubs.find()
     if hub is not None and (member := hub.registry.find(connection_id)) is not None:
         member.receive_control(message)
-
-
-def keeps_missed() -> bool:
-    """Whether a connection of the running event loop has dropped that can be resumed."""
-    hub = _hubs.find()
-    return hub is not None and bool(hub.missed.kept())

@@ -1,13 +1,12 @@
 """The connections of a hub, as the hub knows them, and the groups they are in."""
 
+import logging
 from collections.abc import Iterator
 from typing import Protocol
 
-from pm_realtime.hub.messages import NEVER_SENT
 from pm_realtime.layer import ControlMessage, Groups
 
-#: A user and the digest of a session, each None if there is none.
-OwnerKey = tuple[int | str | None, str | None]
+logger = logging.getLogger("pm_realtime.push")
 
 
 class Member(Protocol):
@@ -16,20 +15,11 @@ class Member(Protocol):
     @property
     def connection_id(self) -> str: ...
 
-    @property
-    def owner_key(self) -> OwnerKey | None:
-        """The owner whose next connection may get the messages that this one misses.
+    def deliver(self, text: str) -> object:
+        """Send ``text`` without waiting."""
 
-        None if no connection may, and while that is uncertain.
-        """
-
-    def deliver(self, text: str) -> float:
-        """Send ``text`` without waiting. Returns its number among the frames after ``connected``,
-        or ``NEVER_SENT``.
-        """
-
-    def deliver_all(self, texts: tuple[str, ...]) -> float:
-        """Send several texts, each in a frame of its own. Returns the number of the last."""
+    def deliver_all(self, texts: tuple[str, ...]) -> object:
+        """Send several texts without waiting, each in a frame of its own."""
 
     async def until_drained(self) -> None:
         """Return when more can be delivered without much of it waiting; at once if nothing waits.
@@ -46,20 +36,25 @@ class Member(Protocol):
         Also if the client reads nothing of too much that waits for it.
         """
 
-    def give_way(self) -> None:
-        """End: the client goes on with another connection."""
+
+def hand_control(member: Member, message: ControlMessage) -> None:
+    """Hand ``message`` to ``member``; an error in it is logged."""
+    try:
+        member.receive_control(message)
+    except Exception:
+        logger.exception("A connection failed at a control message.")
 
 
-class SilentMember:
-    """A member that nothing is sent to."""
+class ControlSubscriber:
+    """Keeps the hub in the group of control messages. Nothing is sent to it."""
 
-    __slots__ = ()
+    connection_id = "control"
 
-    def deliver(self, text: str) -> float:
-        return NEVER_SENT
+    def deliver(self, text: str) -> None:
+        pass
 
-    def deliver_all(self, texts: tuple[str, ...]) -> float:
-        return NEVER_SENT
+    def deliver_all(self, texts: tuple[str, ...]) -> None:
+        pass
 
     async def until_drained(self) -> None:
         pass
@@ -69,16 +64,6 @@ class SilentMember:
 
     def check_heartbeat(self, deadline: float) -> None:
         pass
-
-    def give_way(self) -> None:
-        pass
-
-
-class ControlSubscriber(SilentMember):
-    """Keeps the hub in the group of control messages."""
-
-    connection_id = "control"
-    owner_key = None
 
 
 class Registry:
@@ -114,24 +99,40 @@ class Registry:
         """Remove a member that has left all its groups."""
         self._members.pop(connection_id, None)
 
+    def begin(self, member: Member, group: str) -> None:
+        """Note that ``member`` joins ``group``, and is not live there yet.
+
+        Raises ``LookupError`` if it is gone.
+        """
+        self._groups_of(member).add(group)
+        entry = self.groups[group]
+        entry.members.pop(member.connection_id, None)
+        entry.joining[member.connection_id] = member
+
     def enter(self, member: Member, group: str) -> None:
-        """Note that ``member`` is in ``group``. Raises ``LookupError`` if it is gone."""
-        if member not in self:
-            raise LookupError(f"connection {member.connection_id} is gone")
-        self._members[member.connection_id][1].add(group)
-        self.groups[group].members[member.connection_id] = member
+        """Make ``member``, which joins ``group``, live. Raises ``LookupError`` if it has left."""
+        entry = self.groups.get(group)
+        if entry is None or entry.joining.pop(member.connection_id, None) is not member:
+            raise LookupError(f"connection {member.connection_id} has left")
+        entry.members[member.connection_id] = member
+
+    def is_live(self, member: Member, group: str) -> bool:
+        """Whether ``member`` is live in ``group``."""
+        entry = self.groups.get(group)
+        return entry is not None and entry.members.get(member.connection_id) is member
 
     def leave(self, member: Member, group: str) -> bool:
-        """Note that ``member`` is not in ``group``; False if it was not."""
-        entry = self.groups.get(group)
-        if entry is None or entry.members.pop(member.connection_id, None) is None:
+        """Note that ``member`` is not in ``group`` any more; False if it was not."""
+        entry, connection_id = self.groups.get(group), member.connection_id
+        if entry is None or not (
+            entry.members.pop(connection_id, None) or entry.joining.pop(connection_id, None)
+        ):
             return False
-        self._members[member.connection_id][1].discard(group)
+        self._groups_of(member).discard(group)
         return True
 
-    def replace(self, stand_in: Member) -> None:
-        """Let ``stand_in`` be in all groups instead of the member with its id."""
-        _, groups = self._members[stand_in.connection_id]
-        self._members[stand_in.connection_id] = (stand_in, groups)
-        for group in groups:
-            self.groups[group].members[stand_in.connection_id] = stand_in
+    def _groups_of(self, member: Member) -> set[str]:
+        known = self._members.get(member.connection_id)
+        if known is None or known[0] is not member:
+            raise LookupError(f"connection {member.connection_id} is gone")
+        return known[1]

@@ -1,33 +1,53 @@
-"""The messages of the layer as a hub delivers them."""
+"""Messages on their way from the channel layer, or from a stream, to the members of a hub."""
 
-import math
-import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Self
 
-#: The frame number of a message that was not sent, as the connection had dropped.
-NEVER_SENT: Final = math.inf
+from pm_realtime.backends import Publication
 
 #: Bytes of messages that a member is given at once, if it is more than one message.
 MAX_BURST_BYTES: Final = 65536
 
 
 class Message(NamedTuple):
-    """A push to ``group``, the ``serial``-th message of its hub. ``size`` is in bytes."""
+    """A push to ``group``. ``size`` is in bytes.
 
-    serial: int
-    #: Monotonic seconds.
-    arrived_at: float
+    If the group has a stream, ``cursor`` is the position of the message, which its text has too,
+    and ``previous`` that of the one before it.
+    """
+
     group: str
     text: str
     size: int
     exclude: str | None = None
+    cursor: str | None = None
+    previous: str = ""
 
-    def resent(self, number: float) -> Self:
-        """This message, marked as frame ``number`` of the last connection if it was sent there."""
-        if number == NEVER_SENT:
-            return self
-        return self._replace(text=f'{self.text[:-1]},"resent":{number}}}')
+    @classmethod
+    def of_push(cls, group: str, push: Mapping[str, Any]) -> Self:
+        """The message that arrived as ``push``."""
+        text, cursor = push["text"], push.get("cursor")
+        if cursor is None:
+            return cls(group, text, _size(text), push.get("exclude"))
+        text = with_cursor(text, cursor)
+        return cls(group, text, _size(text), push.get("exclude"), cursor, push["previous"])
+
+    @classmethod
+    def of_stream(cls, group: str, publication: Publication, more: str = "") -> Self:
+        """The message that was read from the stream of ``group``, with ``more`` fields."""
+        cursor, previous, text, exclude = publication
+        text = with_cursor(text, cursor, more)
+        return cls(group, text, _size(text), exclude, cursor, previous)
+
+
+def with_cursor(text: str, cursor: str, more: str = "") -> str:
+    """The encoded envelope ``text`` with its position and the encoded fields ``more``."""
+    return f'{text[:-1]},"cursor":"{cursor}"{more}}}'
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 class Burst(NamedTuple):
@@ -44,43 +64,37 @@ class Burst(NamedTuple):
         return cls(messages, texts, frozenset(message.exclude for message in messages))
 
 
-def bursts(group: str, pushes: Sequence[Mapping[str, Any]], serial: int) -> Iterator[Burst]:
-    """The ``pushes`` to ``group`` as messages, which follow number ``serial``."""
+def bursts(messages: Iterable[Message]) -> Iterator[Burst]:
+    """``messages``, all for one group, in bursts."""
     together: list[Message] = []
     size = 0
-    now = time.monotonic()
-    for number, push in enumerate(pushes, serial + 1):
-        text = push["text"]
-        length = len(text) if text.isascii() else len(text.encode())
-        if together and size + length > MAX_BURST_BYTES:
+    for message in messages:
+        if together and size + message.size > MAX_BURST_BYTES:
             yield Burst.of(together)
             together, size = [], 0
-        together.append(Message(number, now, group, text, length, push.get("exclude")))
-        size += length
-    yield Burst.of(together)
+        together.append(message)
+        size += message.size
+    if together:
+        yield Burst.of(together)
 
 
-class MessageBuffer:
-    """Messages for one connection, each with a frame number that never decreases."""
+class HeldMessages:
+    """Messages for one connection whose rights are uncertain."""
 
-    __slots__ = ("bytes", "messages")
+    __slots__ = ("bytes", "end", "messages")
 
     def __init__(self) -> None:
-        #: A list: most buffers are empty, and an empty deque is ten times the size.
-        self.messages: list[tuple[float, Message]] = []
+        #: Set when they are not held any more, if somebody waits for that.
+        self.end: asyncio.Event | None = None
+        #: A list: most of these are empty, and an empty deque is ten times the size.
+        self.messages: list[Message] = []
         self.bytes = 0
 
-    def add(self, number: float, message: Message) -> None:
-        self.messages.append((number, message))
+    def add(self, message: Message) -> None:
+        self.messages.append(message)
         self.bytes += message.size
 
-    def take(self, groups: Collection[str]) -> list[tuple[float, Message]]:
-        """Remove and return the messages of ``groups``."""
-        taken = [each for each in self.messages if each[1].group in groups]
-        self.replace([each for each in self.messages if each[1].group not in groups])
-        return taken
-
-    def replace(self, messages: list[tuple[float, Message]]) -> None:
-        """Hold ``messages`` instead of the present ones."""
-        self.messages = messages
-        self.bytes = sum(message.size for _, message in messages)
+    def drop(self, group: str) -> None:
+        """Drop the messages of ``group``."""
+        self.messages = [message for message in self.messages if message.group != group]
+        self.bytes = sum(message.size for message in self.messages)

@@ -53,7 +53,8 @@ class LivenessProbe:
     """Belongs to one open process channel, ``channel`` in the layer of ``adapter``.
 
     ``resubscribe`` adds the hub's groups to the layer again, ``unsubscribe_stale`` removes what a
-    failed call left there. A layer of this process is probed only while it is suspect.
+    failed call left there, and ``note_doubt`` is called once messages arrive again after some may
+    have been lost. A layer of this process is probed only while it is suspect.
     """
 
     def __init__(
@@ -64,12 +65,14 @@ class LivenessProbe:
         *,
         resubscribe: Callable[[], Awaitable[None]],
         unsubscribe_stale: Callable[[], Awaitable[None]],
+        note_doubt: Callable[[], None],
     ) -> None:
         self.adapter = adapter
         self.channel = channel
         self.timings = timings
         self._resubscribe = resubscribe
         self._unsubscribe_stale = unsubscribe_stale
+        self._note_doubt = note_doubt
         self._calls = calls_of_loop.get()
         self._groups = adapter.one_group_of_each_server(lambda n: probe_group(channel, n))
         #: The numbers of the last probe and of the first that counts, and the groups that miss it.
@@ -81,6 +84,8 @@ class LivenessProbe:
         self.healthy = asyncio.Event()
         self.healthy.set()
         self._must_resubscribe = self._is_subscribed = False
+        #: Whether messages may have been lost.
+        self._is_doubtful = False
         self._reconnects = adapter.reconnects
         #: Kept by the receiver: a probe behind other messages is late, not lost.
         self.deliveries = 0
@@ -103,6 +108,7 @@ class LivenessProbe:
     def suspect(self) -> None:
         """Something failed: send a probe now, and let joins wait for it."""
         self.healthy.clear()
+        self._is_doubtful = True
         self._is_due.set()
 
     def probe_now(self) -> None:
@@ -185,9 +191,10 @@ class LivenessProbe:
                 if self._must_resubscribe or self._reconnects != self.adapter.reconnects:
                     self._reconnects = self.adapter.reconnects
                     await self.adapter.close_idle()
-                    await self._subscribe()
                     await self._resubscribe()
-                    self._must_resubscribe = False
+                    # Last: when a probe arrives, the other groups are subscribed to as well.
+                    await self._subscribe()
+                    self._must_resubscribe, self._is_doubtful = False, True
                 elif not self._is_subscribed:
                     await self._subscribe()
                 await self._unsubscribe_stale()
@@ -200,7 +207,7 @@ class LivenessProbe:
                 if misses.are_final or not is_timeout:
                     self.mark_down(error)
                 elif not misses.are_late:
-                    self._must_resubscribe = True
+                    self._must_resubscribe = self._is_doubtful = True
                     self.healthy.clear()
                 seconds = time.monotonic() - reconnected_at
                 if misses.are_final and seconds >= RECONNECT_AFTER_SECONDS:
@@ -233,6 +240,9 @@ class LivenessProbe:
         self.healthy.set()
         outage.end(self)
         outage.end(SUBSCRIPTIONS)
+        if self._is_doubtful:
+            self._is_doubtful = False
+            self._note_doubt()
         if not self.adapter.is_remote:
             await self._unsubscribe()
 

@@ -11,14 +11,21 @@ M = TypeVar("M")
 
 @dataclass(slots=True, eq=False)
 class Group(Generic[M]):
-    """The members of one group by connection id.
+    """The members of one group by connection id; those ``joining`` get no messages yet.
 
-    ``lock`` is held while the group is added to the layer or discarded.
+    ``lock`` is held while the group is added to the layer or discarded. ``is_added`` says whether
+    messages for it certainly arrive.
     """
 
     members: dict[str, M] = field(default_factory=dict)
+    joining: dict[str, M] = field(default_factory=dict)
+    is_added: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     use_count: int = 0
+
+    @property
+    def has_members(self) -> bool:
+        return bool(self.members or self.joining)
 
 
 class Groups(dict[str, Group[M]]):
@@ -35,5 +42,5 @@ class Groups(dict[str, Group[M]]):
             yield group
         finally:
             group.use_count -= 1
-            if not group.use_count and not group.members:
+            if not group.use_count and not group.has_members:
                 del self[name]

@@ -87,18 +87,19 @@ class ProcessChannel:
             self._timings,
             resubscribe=self.resubscribe,
             unsubscribe_stale=self._unsubscribe_stale,
+            note_doubt=self._handler.note_doubt,
         )
         await probe.start()
         return probe
 
-    async def close(self, user: asyncio.Task[None]) -> None:
-        """Stop receiving and leave nothing in the layer. A task that uses the channel ends too."""
+    async def close(self, *users: asyncio.Task[None]) -> None:
+        """Stop receiving and leave nothing in the layer. Tasks that use the channel end too."""
         probe, self._probe = self._probe, None
         if probe is None:
             return
         loop = asyncio.get_running_loop()
         sending.stop_serving(loop)
-        tasks = {self._receiving, self._probing, user}
+        tasks = {self._receiving, self._probing, *users}
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks, timeout=LAYER_CALL_TIMEOUT_SECONDS)
@@ -155,7 +156,8 @@ class ProcessChannel:
         with self._groups.using(group) as entry:
             try:
                 async with entry.lock:
-                    if not entry.members and (probe := self._probe) is not None:
+                    if not entry.has_members and (probe := self._probe) is not None:
+                        entry.is_added = False
                         await probe.adapter.group_discard(group, probe.channel)
             except BaseException as error:
                 self.note_stale(group)
@@ -180,22 +182,18 @@ class ProcessChannel:
                     if (probe := self._probe) is not None:
                         # RedisPubSubChannelLayer leaves a group only if it was added in full.
                         await probe.adapter.group_add(group, probe.channel, is_probe=True)
-                        if not entry.members:
+                        if not entry.has_members:
                             await probe.adapter.group_discard(group, probe.channel, is_probe=True)
             if time.monotonic() - since > LATE_CALL_SECONDS and self._stale.get(group) == since:
                 del self._stale[group]
 
     async def resubscribe(self) -> None:
-        """Add all groups with members to the layer again, then have the members recheck.
-
-        Raises ``BackendError``.
-        """
+        """Add all groups with members to the layer again. Raises ``BackendError``."""
         if (probe := self._probe) is not None:
             self._renewed_at = time.monotonic()
             for group, entry in list(self._groups.items()):
-                if entry.members:
+                if entry.has_members:
                     await probe.adapter.group_add(group, probe.channel, is_probe=True)
-        self._handler.recheck_all()
 
     async def renew(self) -> None:
         """Resubscribe if the layer is about to forget the groups. Raises ``BackendError``."""
@@ -203,6 +201,7 @@ class ProcessChannel:
             expiry = getattr(probe.adapter.layer, "group_expiry", None)
             if expiry and time.monotonic() - self._renewed_at > expiry / 2:
                 await self.resubscribe()
+                self._handler.note_doubt()
 
     def restart_receiver(self) -> None:
         """Receive again if the ``send`` of a middleware has cancelled its caller."""

@@ -35,9 +35,9 @@ class MessageHandler(Protocol):
         self, group: str, members: dict[str, Any], pushes: Sequence[Message]
     ) -> None: ...
 
-    def deliver_control(self, control: Control) -> None: ...
+    async def deliver_control(self, control: Control) -> None: ...
 
-    def recheck_all(self) -> None: ...
+    def note_doubt(self) -> None: ...
 
 
 class Receiver:
@@ -157,6 +157,6 @@ class Receiver:
         if control.group not in self._groups:
             self._note_stale(control.group)
             return
-        self._handler.deliver_control(control)
+        await self._handler.deliver_control(control)
         # A connection that this closes is gone before the next message.
         await asyncio.sleep(0)

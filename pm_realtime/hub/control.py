@@ -1,0 +1,141 @@
+"""The stream of control messages: each hub carries out all of them, once and in order.
+
+A hub that missed some reads them. Only if some are not kept any more, all connections recheck.
+"""
+
+import asyncio
+import time
+from collections.abc import Collection
+from typing import Final
+
+from pm_realtime.backends import Page, Position, get_streams
+from pm_realtime.exceptions import BackendError
+from pm_realtime.hub.group_streams import Step, next_step
+from pm_realtime.hub.members import Member, Registry, hand_control
+from pm_realtime.layer import Control, ControlMessage, Recheck, Refresh, control_group
+from pm_realtime.push import CONTROL_STREAM_TTL_SECONDS
+
+
+class ControlStream:
+    """Belongs to one hub, which is in the group of control messages."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        #: The position up to which all messages were carried out; empty if there are no streams.
+        self.position = ""
+        self._lock: Final = asyncio.Lock()
+        #: What arrives for members that just read what they missed, by connection id.
+        self._kept: dict[str, list[ControlMessage]] = {}
+
+    async def start(self) -> None:
+        """Begin at the present. Raises ``BackendError``."""
+        if get_streams().keeps_messages:
+            (top,) = await get_streams().get_tops([control_group()])
+            self.position = max(self.position, top)
+
+    async def receive(self, control: Control) -> None:
+        """Carry out a message that has arrived, after those before it that have not."""
+        if control.cursor is None:
+            self._hand_on(control)
+            return
+        async with self._lock:
+            if self._next_step(control) is Step.FILL:
+                try:
+                    await self._read_missed()
+                except BackendError:
+                    self.recheck_all()
+            if self._next_step(control) is not Step.DROP:
+                self.position = control.cursor
+                self._hand_on(control)
+
+    def _next_step(self, control: Control) -> Step:
+        if not self.position:
+            return Step.DELIVER
+        return next_step(self.position, control.cursor or "", control.previous or "")
+
+    async def catch_up(self) -> None:
+        """Carry out what was missed until now. Raises ``BackendError``."""
+        if self.position:
+            async with self._lock:
+                await self._read_missed()
+
+    async def _read_missed(self) -> None:
+        is_last = False
+        while not is_last:
+            page = await _read(self.position)
+            if not page.is_whole:
+                self.recheck_all()
+            for publication in page.publications:
+                self.position = publication.cursor
+                if (control := _control(publication.text)) is not None:
+                    self._hand_on(control)
+            if is_last := page.is_last:
+                self.position = page.top
+
+    def _hand_on(self, control: Control) -> None:
+        entry = self._registry.groups.get(control.target)
+        if entry is not None:
+            for member in [*entry.members.values(), *entry.joining.values()]:
+                self._hand_to(member, control.message)
+
+    def _hand_to(self, member: Member, message: ControlMessage) -> None:
+        if (kept := self._kept.get(member.connection_id)) is not None:
+            kept.append(message)
+        else:
+            hand_control(member, message)
+
+    def recheck_all(self) -> None:
+        for member in self._registry:
+            self._hand_to(member, Recheck())
+
+    async def hand_missed(self, member: Member, since: str, groups: Collection[str]) -> None:
+        """Hand ``member`` the messages for ``groups``, in which it is by now, after ``since``.
+
+        Those that arrive meanwhile follow them. A refresh stands for messages that are not known.
+        """
+        if since == self.position:
+            return
+        kept = self._kept[member.connection_id] = []
+        try:
+            missed = await self._find(since, self.position, groups)
+        finally:
+            del self._kept[member.connection_id]
+        for message in [*missed, *kept]:
+            hand_control(member, message)
+
+    async def find_recent(self, seconds: float) -> list[ControlMessage]:
+        """The messages of the last ``seconds``, for any target."""
+        now = time.time()
+        since = str(Position(int((now - seconds) * 1000), 0))
+        return await self._find(since, self.position, None) if self.position else []
+
+    async def _find(
+        self, since: str, until: str, targets: Collection[str] | None
+    ) -> list[ControlMessage]:
+        found: list[ControlMessage] = []
+        while since < until:
+            try:
+                page = await _read(since)
+            except BackendError:
+                return [*found, Refresh()]
+            if not page.is_whole and targets is not None:
+                found.append(Refresh())
+            for publication in page.publications:
+                control = _control(publication.text)
+                is_early = publication.cursor <= until and control is not None
+                if is_early and (targets is None or control.target in targets):
+                    found.append(control.message)
+            since = until if page.is_last else page.publications[-1].cursor
+        return found
+
+
+async def _read(after: str) -> Page:
+    return await get_streams().read(control_group(), after, CONTROL_STREAM_TTL_SECONDS)
+
+
+def _control(text: str) -> Control | None:
+    """The control message in ``text``; None for one of a later version of this package."""
+    try:
+        return Control.read(text)
+    except (LookupError, TypeError):
+        return None

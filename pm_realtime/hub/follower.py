@@ -1,0 +1,166 @@
+"""Keeps the members of groups at the top of their streams, whatever gets lost on the way."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pm_realtime.backends import get_streams
+from pm_realtime.conf import conf
+from pm_realtime.exceptions import BackendError
+from pm_realtime.hub.control import ControlStream
+from pm_realtime.hub.fan_out import FanOut
+from pm_realtime.hub.group_streams import GroupStream
+from pm_realtime.hub.members import Member, Registry
+from pm_realtime.hub.messages import Message, bursts
+from pm_realtime.hub.pages import PageReader
+from pm_realtime.hub.positions import CheckTimings, PositionChecks
+from pm_realtime.layer import Control
+
+logger = logging.getLogger("pm_realtime.push")
+
+#: A message that is in its stream, but does not arrive for so long, is read.
+LATE_MESSAGE_SECONDS: Final = 0.2
+
+
+class Follower:
+    """Belongs to one hub. Its process channel uses it as a ``MessageHandler``."""
+
+    def __init__(
+        self, registry: Registry, fan_out: FanOut, reader: PageReader, timings: CheckTimings
+    ) -> None:
+        self._registry = registry
+        self._fan_out = fan_out
+        self._reader = reader
+        self._retry_seconds = timings.retry_seconds
+        self.control = ControlStream(registry)
+        #: The streams of all groups with members, by group.
+        self.streams: dict[str, GroupStream] = {}
+        self.checks = PositionChecks(
+            lambda: [*self.streams], self.check, self.control.catch_up, timings
+        )
+        self._fills: dict[GroupStream, asyncio.Task[None]] = {}
+
+    def begin_turn(self) -> None:
+        self._fan_out.begin_turn()
+
+    async def deliver(
+        self, group: str, members: dict[str, Member], pushes: Sequence[dict[str, Any]]
+    ) -> None:
+        messages = [Message.of_push(group, push) for push in pushes]
+        if (stream := self.streams.get(group)) is None:
+            for burst in bursts(messages):
+                await self._fan_out.deliver(members, burst, ())
+        else:
+            if accepted := stream.accept(messages):
+                async with stream.lock:
+                    await self._deliver(stream, accepted)
+            self._fill_soon(stream)
+
+    async def _deliver(self, stream: GroupStream, messages: Sequence[Message]) -> None:
+        """Deliver ``messages`` to all live members; ``stream.lock`` is held by the caller."""
+        stream.entered.clear()
+        if (entry := self._registry.groups.get(stream.group)) is not None:
+            for burst in bursts(messages):
+                await self._fan_out.deliver(entry.members, burst, stream.entered)
+        for connection_id, (member, position) in [*stream.ahead.items()]:
+            if position <= stream.last and stream.ahead.pop(connection_id, None):
+                for message in messages:
+                    if (message.cursor or "") > position and message.exclude != connection_id:
+                        self._fan_out.hand_to(member, message, conf.MAX_QUEUE_BYTES)
+                self._registry.enter(member, stream.group)
+
+    async def deliver_control(self, control: Control) -> None:
+        await self.control.receive(control)
+
+    def note_doubt(self) -> None:
+        self._reader.forget()
+        self.checks.doubt()
+
+    def start(self, stream: GroupStream, top: str) -> None:
+        """Members of ``stream`` begin after ``top``, unless they have begun already."""
+        if not stream.last:
+            stream.last = top
+            if not stream.end_reading():
+                self._fill_soon(stream)
+
+    def try_enter(self, member: Member, stream: GroupStream, position: str) -> bool:
+        """Make ``member``, which has everything up to ``position``, live; False if it lags.
+
+        Raises ``LookupError`` if it has left.
+        """
+        if position < stream.last:
+            return False
+        if position == stream.last:
+            # Not a second time if a delivery is going on.
+            self._registry.enter(member, stream.group)
+            stream.entered.add(member.connection_id)
+        else:
+            # It is let in when the others have got so far.
+            stream.ahead[member.connection_id] = member, position
+            loop = asyncio.get_running_loop()
+            loop.call_later(LATE_MESSAGE_SECONDS, self._expect, stream, position)
+        return True
+
+    def _expect(self, stream: GroupStream, position: str) -> None:
+        if stream.last < position:
+            self._read_on(stream)
+
+    def _read_on(self, stream: GroupStream) -> None:
+        """Read what ``stream`` has after ``last``, unless that is done already."""
+        if stream.waiting is None and self._is_followed(stream):
+            stream.begin_reading()
+            self._fill_soon(stream)
+
+    def _is_followed(self, stream: GroupStream) -> bool:
+        return self.streams.get(stream.group) is stream
+
+    def _fill_soon(self, stream: GroupStream) -> None:
+        if stream.waiting is not None and stream.last and stream not in self._fills:
+            task = asyncio.get_running_loop().create_task(self._fill(stream))
+            self._fills[stream] = task
+            task.add_done_callback(lambda _: self._fills.pop(stream, None))
+
+    async def _fill(self, stream: GroupStream) -> None:
+        """Deliver what is missing, and what waits for it, in order."""
+        while self._is_followed(stream):
+            try:
+                async with stream.lock:
+                    while accepted := stream.accept_waiting():
+                        await self._deliver(stream, accepted)
+                if stream.end_reading():
+                    return
+                # Rights first: what is read now must not overtake a message about them.
+                await self.control.catch_up()
+                stream.is_behind = False
+                page = await self._reader.read(stream, stream.last)
+                async with stream.lock:
+                    await self._deliver(stream, stream.accept_page(page))
+            except Exception as error:
+                if not isinstance(error, BackendError):
+                    logger.exception("Missing messages could not be delivered.")
+                stream.is_behind = True
+                await asyncio.sleep(self._retry_seconds)
+
+    async def check(self, groups: Sequence[str]) -> None:
+        """Compare the positions of ``groups`` with their streams. Raises ``BackendError``."""
+        found = [self.streams.get(group) for group in groups]
+        idle = [each for each in found if each and each.last and each.waiting is None]
+        before = [stream.last for stream in idle]
+        tops = await get_streams().get_tops([stream.group for stream in idle])
+        for stream, last, top in zip(idle, before, tops, strict=True):
+            if stream.waiting is not None or not self._is_followed(stream):
+                continue
+            if top > stream.last:
+                self._read_on(stream)
+            elif top < last:
+                async with stream.lock:
+                    await self._deliver(stream, stream.follow_back(top))
+            else:
+                stream.has_dropped = False
+
+    def stop(self) -> None:
+        """Let nothing run on."""
+        for task in [*self._fills.values()]:
+            task.cancel()
+        self.streams.clear()

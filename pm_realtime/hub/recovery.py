@@ -1,0 +1,168 @@
+"""Recovery: members that join a group get what they missed, and then what is new.
+
+Until then they are not live, and nothing is kept for them: they read pages of the stream, and no
+page before they have got rid of the one before it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from pm_realtime.conf import conf
+from pm_realtime.exceptions import BackendError
+from pm_realtime.hub.fan_out import FanOut
+from pm_realtime.hub.follower import Follower
+from pm_realtime.hub.group_streams import GroupStream
+from pm_realtime.hub.joining import Joining, Start
+from pm_realtime.hub.members import Member, Registry
+from pm_realtime.hub.pages import EARLIEST, PageReader, Replay, is_cursor
+
+logger = logging.getLogger("pm_realtime.push")
+
+RETRY_SECONDS: Final = 1.0
+
+
+@dataclass(slots=True, eq=False)
+class CatchingUp:
+    """A member on its way to the top of a stream; it has everything up to ``position``."""
+
+    member: Member
+    stream: GroupStream
+    position: str
+    #: The ids of its client's former connections.
+    former_ids: Collection[str]
+    task: asyncio.Task[None] | None = None
+
+
+class FirstPage(NamedTuple):
+    """``is_whole`` says whether nothing is missing after ``since``; None without that."""
+
+    replay: Replay
+    is_whole: bool | None
+
+
+class Recovery:
+    """Belongs to one hub."""
+
+    def __init__(
+        self, registry: Registry, follower: Follower, fan_out: FanOut, reader: PageReader
+    ) -> None:
+        self._registry = registry
+        self._follower = follower
+        self._fan_out = fan_out
+        self._reader = reader
+        #: By connection id and group.
+        self._under_way: dict[tuple[str, str], CatchingUp] = {}
+
+    async def read_first(self, joining: Joining, stream: GroupStream | None) -> FirstPage | None:
+        """The first page that ``joining`` asks for. Raises ``BackendError``."""
+        since, last, is_whole = joining.since, joining.last, None
+        if stream is None or (since is None and last is None):
+            return None
+        if since is not None:
+            replay = await self._reader.replay(stream, since if is_cursor(since) else EARLIEST)
+            is_whole = replay.is_whole
+            if is_whole or last is None:
+                return FirstPage(replay, is_whole)
+        start = await self._reader.find_start(stream, last or 0)
+        return FirstPage(await self._reader.replay(stream, start), is_whole)
+
+    def begin(
+        self,
+        member: Member,
+        joining: Joining,
+        stream: GroupStream | None,
+        page: FirstPage | None,
+        former_ids: Collection[str],
+        on_start: Callable[[Start], None],
+    ) -> None:
+        """Let ``member`` begin with ``page``, or else with what is new.
+
+        Raises ``LookupError`` if it has left.
+        """
+        group = joining.group
+        if page is None or stream is None:
+            if not self.is_in(member, group):
+                if stream is None:
+                    self._registry.enter(member, group)
+                else:
+                    self._follower.try_enter(member, stream, stream.last)
+            on_start(Start(None if stream is None else self._position_of(member, stream)))
+            return
+        self.stop(member, group)
+        self._registry.begin(member, group)
+        replay, is_whole = page
+        on_start(Start(replay.start, is_whole))
+        if is_whole is False:
+            self._hand_gap(member, stream, replay.start)
+        each = CatchingUp(member, stream, replay.end, former_ids)
+        self._hand(each, replay)
+        if not self._follower.try_enter(member, stream, each.position):
+            self._under_way[member.connection_id, group] = each
+            each.task = asyncio.get_running_loop().create_task(self._go_on(each))
+            each.task.add_done_callback(lambda _: self._forget(each))
+
+    def is_in(self, member: Member, group: str) -> bool:
+        """Whether ``member`` is in ``group``, live or catching up."""
+        stream = self._follower.streams.get(group)
+        return (
+            self._registry.is_live(member, group)
+            or (member.connection_id, group) in self._under_way
+            or (stream is not None and member.connection_id in stream.ahead)
+        )
+
+    def _position_of(self, member: Member, stream: GroupStream) -> str:
+        """The position up to which ``member`` has everything."""
+        if each := self._under_way.get((member.connection_id, stream.group)):
+            return each.position
+        return stream.ahead.get(member.connection_id, (member, stream.last))[1]
+
+    def stop(self, member: Member, group: str) -> None:
+        """``member`` has left ``group``, or begins anew."""
+        if (stream := self._follower.streams.get(group)) is not None:
+            stream.ahead.pop(member.connection_id, None)
+        if (each := self._under_way.pop((member.connection_id, group), None)) and each.task:
+            each.task.cancel()
+
+    def _forget(self, each: CatchingUp) -> None:
+        key = each.member.connection_id, each.stream.group
+        if self._under_way.get(key) is each:
+            del self._under_way[key]
+
+    def _hand(self, each: CatchingUp, replay: Replay) -> None:
+        if replay.burst is not None:
+            max_bytes = conf.MAX_QUEUE_BYTES
+            self._fan_out.hand_burst_to(each.member, replay.burst, max_bytes, each.former_ids)
+        each.position = replay.end
+
+    def _hand_gap(self, member: Member, stream: GroupStream, cursor: str) -> None:
+        gap = stream.label.gap(stream.group, cursor)
+        self._fan_out.hand_to(member, gap, conf.MAX_QUEUE_BYTES)
+
+    async def _go_on(self, each: CatchingUp) -> None:
+        member, stream = each.member, each.stream
+        try:
+            while not self._follower.try_enter(member, stream, each.position):
+                await self._read_on(each)
+        except LookupError:
+            logger.debug("%s has left while it caught up.", member.connection_id)
+        except Exception:
+            logger.exception("A connection could not catch up.")
+
+    async def _read_on(self, each: CatchingUp) -> None:
+        member, stream = each.member, each.stream
+        await member.until_drained()
+        await self._fan_out.until_released(member)
+        try:
+            replay = await self._reader.replay(stream, each.position)
+            if replay.burst is None and replay.end < stream.last:
+                # The store lost its last messages, unless some have come in this moment.
+                await self._follower.check([stream.group])
+        except BackendError:
+            await asyncio.sleep(RETRY_SECONDS)
+            return
+        if not replay.is_whole:
+            self._hand_gap(member, stream, replay.start)
+        self._hand(each, replay)
