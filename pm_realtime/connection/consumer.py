@@ -14,7 +14,7 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.dispatch import Signal
 
 from pm_realtime import signals
-from pm_realtime.auth import anonymous, owner_key_of
+from pm_realtime.auth import anonymous
 from pm_realtime.connection import control
 from pm_realtime.connection.batching import choose_subprotocol, make_outbox
 from pm_realtime.connection.drain import get_drain
@@ -29,7 +29,7 @@ from pm_realtime.connection.state import State
 from pm_realtime.connection.tasks import ConnectionTasks
 from pm_realtime.connection.timings import ConnectionTimings
 from pm_realtime.exceptions import CommandError
-from pm_realtime.hub import OwnerKey, get_hub
+from pm_realtime.hub import get_hub
 from pm_realtime.layer import ControlMessage
 from pm_realtime.observability import log_event
 from pm_realtime.protocol import (
@@ -192,19 +192,6 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     async def until_drained(self) -> None:
         """Return when the client has read most of what it was sent."""
 
-    @property
-    def owner_key(self) -> OwnerKey | None:
-        """Names who may resume this connection after a drop; None if it cannot be resumed."""
-        if self.connection_state in (State.CLOSING, State.CLOSED) or not self.is_certain:
-            return None
-        return owner_key_of(self.identity, self.scope)
-
-    def give_way(self) -> None:
-        self.end(CloseCode.HEARTBEAT_LOST, "gone on with another connection")
-
-    def deliver_missed(self, group: str) -> None:
-        get_hub().fan_out.deliver_missed(self, group)
-
     def end(self, code: int, reason: str = "") -> None:
         """Close with ``code`` after the frames that wait. Callable from any task of the loop."""
         # This may find the client too slow, and then ends the connection with another code.
@@ -276,9 +263,12 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         else:
             work.close()
 
-    def catch_up(self, moment: float, groups: Sequence[str]) -> None:
-        for message in get_hub().control_log.since(moment, groups):
-            self.receive_control(message)
+    @property
+    def control_position(self) -> str:
+        return get_hub().control.position
+
+    async def catch_up(self, position: str, groups: Sequence[str]) -> None:
+        await get_hub().control.hand_missed(self, position, groups)
 
     @property
     def rights_version(self) -> int:

@@ -21,7 +21,7 @@ from pm_realtime.concurrency import PerLoop, limit_exit, were_calls_abandoned
 from pm_realtime.conf import conf
 from pm_realtime.connection.state import Connection
 from pm_realtime.exceptions import BackendError, CloseConnection
-from pm_realtime.hub import get_hub, keeps_missed
+from pm_realtime.hub import get_hub
 from pm_realtime.protocol import CloseCode
 
 logger = logging.getLogger("pm_realtime.connection")
@@ -130,8 +130,7 @@ class Drain:
         return self._is_needed()
 
     def _is_needed(self) -> bool:
-        # A connection that has dropped is still in its groups.
-        return bool(self._connections) or keeps_missed() or were_calls_abandoned()
+        return bool(self._connections) or were_calls_abandoned()
 
     def _begin(self) -> None:
         now = time.monotonic()
@@ -144,7 +143,6 @@ class Drain:
     async def _drain(self, began: float) -> None:
         try:
             await self._close_all(began, conf.SHUTDOWN_PERIOD)
-            await self._try(get_hub().forget_missed())
             await self._try(get_backend().release())
         except Exception:
             logger.exception("The connections could not be closed one after another.")

@@ -20,7 +20,7 @@ from pm_realtime.connection.senders import check_penalty
 from pm_realtime.connection.slot import ConnectionSlot
 from pm_realtime.connection.state import Connection, State
 from pm_realtime.exceptions import CloseConnection, CommandError, OutageError
-from pm_realtime.hub import Hub, Joining, Resumed, ResumePosition, get_hub
+from pm_realtime.hub import Hub, Joining, get_hub
 from pm_realtime.layer import CookieExpected, SessionRekeyed
 from pm_realtime.observability import log_failure, throttle
 from pm_realtime.protocol import CloseCode
@@ -46,8 +46,8 @@ def refusal_of(error: Exception) -> CloseConnection:
 class Query(NamedTuple):
     """The query of a handshake."""
 
-    #: How far the client has read; None if its connections are not to be resumed.
-    resume: ResumePosition | None = None
+    #: The client's last connection; empty if there is none.
+    resume: str = ""
     #: Whether the client only asks for whom the server takes it.
     asks_who: bool = False
 
@@ -58,15 +58,7 @@ def read_query(query: bytes) -> Query:
         return Query()
     values = parse_qs(query.decode("latin1"), keep_blank_values=True)
     resume = values.get("resume")
-    return Query(_read_position(resume[-1]) if resume else None, "who" in values)
-
-
-def _read_position(text: str) -> ResumePosition:
-    """The position in ``text``; without a connection if ``text`` is empty or malformed."""
-    connection_id, _, seen = text.partition(",")
-    if not (seen.isascii() and seen.isdigit() and len(seen) < 16):
-        return ResumePosition("", 0)
-    return ResumePosition(connection_id, int(seen))
+    return Query(resume[-1].partition(",")[0] if resume else "", "who" in values)
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -104,33 +96,31 @@ class Handshake:
         query = read_query(connection.scope.get("query_string", b""))
         if query.asks_who:
             await self._identify()
-            connection.send_connected(self._payload(""))
+            connection.send_connected(self._payload())
             connection.end(1000, "said who")
             return False
         self._hub = hub = get_hub()
         await hub.add(connection)
+        control_position = hub.control.position
         try:
             await self._identify()
         except CloseConnection:
             # An anonymous client may be refused for good only if its cookie is not an old one.
-            self._check_cookie(hub)
+            await self._check_cookie(hub)
             raise
-        self._check_cookie(hub)
-        resumed = self._resume(hub, query.resume)
-        await self._join_own_groups(hub)
-        last_id = query.resume.connection_id if query.resume is not None else ""
-        await self._take_slot(resumed.former, last_id if hub.registry.find(last_id) is None else "")
+        await self._check_cookie(hub)
+        await self._join_own_groups(hub, control_position)
+        await self._take_slot(query.resume)
         get_drain().check()
-        connection.send_connected(self._payload(last_id if resumed.is_whole else ""))
+        connection.send_connected(self._payload())
         return True
 
     async def undo(self) -> None:
-        """Let the connection out. If it was dropped, its resume buffer stays."""
+        """Let the connection out."""
         self._revocation.stop()
         try:
             if self._hub is not None:
-                is_dropped = self._connection.connection_state is State.DROPPED
-                await self._hub.remove(self._connection, is_dropped=is_dropped)
+                await self._hub.remove(self._connection)
         finally:
             await self._slot.leave()
 
@@ -141,23 +131,18 @@ class Handshake:
         check_penalty(self._connection)
         await self._connection.accept()
 
-    def _check_cookie(self, hub: Hub) -> None:
+    async def _check_cookie(self, hub: Hub) -> None:
         """Close with 4013 if the browser is about to get another cookie than the one it sent."""
         connection = self._connection
         name = None if connection.identity.is_authenticated else session_name(connection.scope)
         seconds = connection.connection_timings.cookie_seconds
-        log = hub.control_log
-        if name is not None and any(log.has(kind(name), seconds) for kind in COOKIE_MESSAGES):
+        if name is None:
+            return
+        expected = [kind(name) for kind in COOKIE_MESSAGES]
+        if any(message in expected for message in await hub.control.find_recent(seconds)):
             raise CloseConnection(CloseCode.OVERLOADED, "the session has a new cookie")
 
-    def _resume(self, hub: Hub, position: ResumePosition | None) -> Resumed:
-        """Go on after the client's last connection, and from now on let this one be resumed."""
-        if position is None or not conf.RESUME_PERIOD:
-            return Resumed(is_whole=False, former=None)
-        hub.missed.begin(self._connection)
-        return hub.missed.resume(self._connection, position)
-
-    async def _join_own_groups(self, hub: Hub) -> None:
+    async def _join_own_groups(self, hub: Hub, control_position: str) -> None:
         """Receive pushes and control messages, also those since the handshake arrived.
 
         Pushes are held until the effect of those control messages is known.
@@ -168,14 +153,13 @@ class Handshake:
         await hub.join_all(connection, [Joining(group) for group in own_groups])
         # Not earlier: a role that is lost meanwhile could not leave a group that is still joined.
         self._revocation.start()
-        connection.catch_up(gate.arrival(), own_groups)
+        await connection.catch_up(control_position, own_groups)
         if connection.connection_state >= State.CLOSING:
             raise StopConsumer
         self._revocation.release()
 
-    async def _take_slot(self, former: str | None, elsewhere: str) -> None:
-        """Count the connection in, and the client's last one out: ``former`` if it was open in this
-        process, ``elsewhere`` if it may be in another."""
+    async def _take_slot(self, former: str) -> None:
+        """Count the connection in, and ``former``, the client's last one, out."""
         connection, identity = self._connection, self._connection.identity
         info = ConnectionInfo(
             connection_id=connection.connection_id,
@@ -183,21 +167,17 @@ class Handshake:
             role=identity.role,
             connected_at=time.time(),
         )
-        if former is not None:
-            # It would take a slot of its user from this connection, or from another tab.
-            await get_backend().remove(former)
         address = gate.address_of(connection.scope)
-        await self._slot.take(info, instead_of=elsewhere or None, address=address)
+        await self._slot.take(info, instead_of=former or None, address=address)
         if connection.identity.role != info.role:
             await get_backend().set_role(connection.connection_id, connection.identity.role)
 
-    def _payload(self, resumed: str) -> dict[str, Any]:
+    def _payload(self) -> dict[str, Any]:
         identity = self._connection.identity
-        payload = {
+        return {
             "userId": identity.user_id,
             "connectionId": self._connection.connection_id,
             "role": identity.role,
             "heartbeatInterval": round(conf.HEARTBEAT_INTERVAL * 1000),
             "heartbeatTimeout": round(conf.HEARTBEAT_TIMEOUT * 1000),
         }
-        return payload | ({"resumed": resumed} if resumed else {})

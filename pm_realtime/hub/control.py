@@ -121,9 +121,8 @@ class ControlStream:
             if not page.is_whole and targets is not None:
                 found.append(Refresh())
             for publication in page.publications:
-                control = _control(publication.text)
-                is_early = publication.cursor <= until and control is not None
-                if is_early and (targets is None or control.target in targets):
+                control = _control(publication.text) if publication.cursor <= until else None
+                if control and (targets is None or control.target in targets):
                     found.append(control.message)
             since = until if page.is_last else page.publications[-1].cursor
         return found

@@ -42,30 +42,18 @@ class FanOut:
         if member in self._registry:
             self._held.setdefault(member.connection_id, HeldMessages())
 
-    async def until_released(self, member: Member) -> None:
-        """Return when nothing is held for ``member``."""
-        while (held := self._held.get(member.connection_id)) is not None:
-            held.end = held.end or asyncio.Event()
-            await held.end.wait()
-
     def release_held(self, member: Member) -> None:
         """Deliver what was held for ``member``, except from groups that it has left meanwhile."""
-        if held := self._pop_held(member.connection_id):
+        if held := self._held.pop(member.connection_id, None):
             for message in held.messages:
                 member.deliver(message.text)
 
     def forget_held(self, connection_id: str, group: str | None = None) -> None:
         """Drop the messages of ``group`` that are held for a connection, or all of them."""
         if group is None:
-            self._pop_held(connection_id)
+            self._held.pop(connection_id, None)
         elif held := self._held.get(connection_id):
             held.drop(group)
-
-    def _pop_held(self, connection_id: str) -> HeldMessages | None:
-        held = self._held.pop(connection_id, None)
-        if held is not None and held.end is not None:
-            held.end.set()
-        return held
 
     def begin_turn(self) -> None:
         self._served, self._turn_began_at = 0, time.monotonic()
@@ -121,7 +109,7 @@ class FanOut:
         if self._held and (held := self._held.get(member.connection_id)) is not None:
             held.add(message)
             if held.bytes > max_bytes:
-                self._pop_held(member.connection_id)
+                del self._held[member.connection_id]
                 reason = "too much came in while rights were read"
                 hand_control(member, Close(int(CloseCode.OVERLOADED), reason))
             return

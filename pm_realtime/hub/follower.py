@@ -64,7 +64,7 @@ class Follower:
             for burst in bursts(messages):
                 await self._fan_out.deliver(entry.members, burst, stream.entered)
         for connection_id, (member, position) in [*stream.ahead.items()]:
-            if position <= stream.last and stream.ahead.pop(connection_id, None):
+            if position <= stream.last and stream.ahead.pop(connection_id):
                 for message in messages:
                     if (message.cursor or "") > position and message.exclude != connection_id:
                         self._fan_out.hand_to(member, message, conf.MAX_QUEUE_BYTES)
@@ -73,9 +73,11 @@ class Follower:
     async def deliver_control(self, control: Control) -> None:
         await self.control.receive(control)
 
-    def note_doubt(self) -> None:
+    def note_doubt(self, is_loss_likely: bool) -> None:
         self._reader.forget()
         self.checks.doubt()
+        if is_loss_likely and not self.control.position:
+            self.control.recheck_all()
 
     def start(self, stream: GroupStream, top: str) -> None:
         """Members of ``stream`` begin after ``top``, unless they have begun already."""

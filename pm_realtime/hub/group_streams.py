@@ -96,7 +96,7 @@ class GroupStream:
         """Those of ``messages``, which have just arrived, that are delivered now."""
         if self.waiting is not None:
             return [message for message in messages if not self._keep(message)]
-        accepted = []
+        accepted: list[Message] = []
         for count, message in enumerate(messages):
             step = self._take(message)
             if step is Step.FILL:

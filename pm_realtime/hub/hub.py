@@ -22,7 +22,7 @@ from pm_realtime.hub.joining import Joining, Start
 from pm_realtime.hub.members import ControlSubscriber, Member, Registry
 from pm_realtime.hub.pages import PageReader
 from pm_realtime.hub.positions import CheckTimings
-from pm_realtime.hub.recovery import FirstPage, Recovery
+from pm_realtime.hub.recovery import First, Recovery
 from pm_realtime.layer import ControlMessage, ProbeTimings, ProcessChannel, control_group
 
 logger = logging.getLogger("pm_realtime.push")
@@ -112,7 +112,6 @@ class Hub:
         former_ids: Collection[str],
         note: Callable[[str, Start], None],
     ) -> None:
-        streams: list[GroupStream | None] = []
         new = [each for each in joinings if not self._recovery.is_in(member, each.group)]
         try:
             for each in new:
@@ -120,10 +119,10 @@ class Hub:
             for each in new:
                 self.registry.groups[each.group].is_added = True
             streams = [self._stream_of(each) for each in joinings]
-            pages = await self._read_first_pages(joinings, streams)
-            for joining, stream, page in zip(joinings, streams, pages, strict=True):
+            firsts = await self._read_first(joinings, streams)
+            for joining, first in zip(joinings, firsts, strict=True):
                 note_start = partial(note, joining.group)
-                self._recovery.begin(member, joining, stream, page, former_ids, note_start)
+                self._recovery.begin(member, joining, first, former_ids, note_start)
         except BaseException:
             for each in new:
                 self._drop(member, each.group)
@@ -153,17 +152,17 @@ class Hub:
             streams[group] = GroupStream(group, joining.ttl_seconds, label)
         return streams[group]
 
-    async def _read_first_pages(
+    async def _read_first(
         self, joinings: Sequence[Joining], streams: Sequence[GroupStream | None]
-    ) -> list[FirstPage | None]:
+    ) -> list[First]:
         """The first pages that are asked for, read in one round trip. The streams start."""
         starting = self._start_all([stream for stream in streams if stream and not stream.last])
         if all(each.since is None and each.last is None for each in joinings):
             await starting
-            return [None] * len(joinings)
-        reads = map(self._recovery.read_first, joinings, streams)
-        _, *pages = await asyncio.gather(starting, *reads)
-        return pages
+            return [First(stream) for stream in streams]
+        reads = asyncio.gather(*map(self._recovery.read_first, joinings, streams))
+        _, firsts = await asyncio.gather(starting, reads)
+        return firsts
 
     async def _start_all(self, streams: Sequence[GroupStream]) -> None:
         if streams:

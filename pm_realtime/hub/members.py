@@ -24,7 +24,7 @@ class Member(Protocol):
     async def until_drained(self) -> None:
         """Return when more can be delivered without much of it waiting; at once if nothing waits.
 
-        Also if the connection has ended.
+        Not while its rights are uncertain. Also if the connection has ended.
         """
 
     def receive_control(self, message: ControlMessage) -> None:

@@ -1,6 +1,5 @@
 """Messages on their way from the channel layer, or from a stream, to the members of a hub."""
 
-import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Self
 
@@ -81,11 +80,9 @@ def bursts(messages: Iterable[Message]) -> Iterator[Burst]:
 class HeldMessages:
     """Messages for one connection whose rights are uncertain."""
 
-    __slots__ = ("bytes", "end", "messages")
+    __slots__ = ("bytes", "messages")
 
     def __init__(self) -> None:
-        #: Set when they are not held any more, if somebody waits for that.
-        self.end: asyncio.Event | None = None
         #: A list: most of these are empty, and an empty deque is ten times the size.
         self.messages: list[Message] = []
         self.bytes = 0

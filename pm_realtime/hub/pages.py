@@ -57,7 +57,8 @@ class PageReader:
         def is_current(replay: Replay) -> bool:
             return replay.end >= stream.last or replay.burst is not None
 
-        return await self._share((stream.group, after), read, is_current)
+        replay: Replay = await self._share((stream.group, after), read, is_current)
+        return replay
 
     async def find_start(self, stream: GroupStream, count: int) -> str:
         """The position after which the last ``count`` messages come."""
@@ -68,7 +69,8 @@ class PageReader:
 
         # A stream that has not started may have had others since an earlier call.
         key = stream.group, count, stream.last or object()
-        return await self._share(key, find, lambda start: True)
+        start: str = await self._share(key, find, lambda start: True)
+        return start
 
     async def _share(
         self, key: Any, begin: Callable[[], Awaitable[Any]], is_current: Callable[[Any], bool]

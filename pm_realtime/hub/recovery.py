@@ -36,11 +36,15 @@ class CatchingUp:
     task: asyncio.Task[None] | None = None
 
 
-class FirstPage(NamedTuple):
-    """``is_whole`` says whether nothing is missing after ``since``; None without that."""
+class First(NamedTuple):
+    """How a member begins in ``stream``: with ``replay``, or else with what is new.
 
-    replay: Replay
-    is_whole: bool | None
+    ``is_whole`` says whether nothing is missing after ``since``; None without that.
+    """
+
+    stream: GroupStream | None
+    replay: Replay | None = None
+    is_whole: bool | None = None
 
 
 class Recovery:
@@ -56,34 +60,30 @@ class Recovery:
         #: By connection id and group.
         self._under_way: dict[tuple[str, str], CatchingUp] = {}
 
-    async def read_first(self, joining: Joining, stream: GroupStream | None) -> FirstPage | None:
+    async def read_first(self, joining: Joining, stream: GroupStream | None) -> First:
         """The first page that ``joining`` asks for. Raises ``BackendError``."""
         since, last, is_whole = joining.since, joining.last, None
         if stream is None or (since is None and last is None):
-            return None
+            return First(stream)
         if since is not None:
             replay = await self._reader.replay(stream, since if is_cursor(since) else EARLIEST)
             is_whole = replay.is_whole
             if is_whole or last is None:
-                return FirstPage(replay, is_whole)
+                return First(stream, replay, is_whole)
         start = await self._reader.find_start(stream, last or 0)
-        return FirstPage(await self._reader.replay(stream, start), is_whole)
+        return First(stream, await self._reader.replay(stream, start), is_whole)
 
     def begin(
         self,
         member: Member,
         joining: Joining,
-        stream: GroupStream | None,
-        page: FirstPage | None,
+        first: First,
         former_ids: Collection[str],
         on_start: Callable[[Start], None],
     ) -> None:
-        """Let ``member`` begin with ``page``, or else with what is new.
-
-        Raises ``LookupError`` if it has left.
-        """
-        group = joining.group
-        if page is None or stream is None:
+        """Let ``member`` begin with ``first``. Raises ``LookupError`` if it has left."""
+        group, (stream, replay, is_whole) = joining.group, first
+        if stream is None or replay is None:
             if not self.is_in(member, group):
                 if stream is None:
                     self._registry.enter(member, group)
@@ -93,7 +93,6 @@ class Recovery:
             return
         self.stop(member, group)
         self._registry.begin(member, group)
-        replay, is_whole = page
         on_start(Start(replay.start, is_whole))
         if is_whole is False:
             self._hand_gap(member, stream, replay.start)
@@ -154,7 +153,6 @@ class Recovery:
     async def _read_on(self, each: CatchingUp) -> None:
         member, stream = each.member, each.stream
         await member.until_drained()
-        await self._fan_out.until_released(member)
         try:
             replay = await self._reader.replay(stream, each.position)
             if replay.burst is None and replay.end < stream.last:

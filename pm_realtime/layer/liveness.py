@@ -53,8 +53,9 @@ class LivenessProbe:
     """Belongs to one open process channel, ``channel`` in the layer of ``adapter``.
 
     ``resubscribe`` adds the hub's groups to the layer again, ``unsubscribe_stale`` removes what a
-    failed call left there, and ``note_doubt`` is called once messages arrive again after some may
-    have been lost. A layer of this process is probed only while it is suspect.
+    failed call left there. ``note_doubt`` is called once messages arrive again after some may have
+    been lost, and with whether they probably were. A layer of this process is probed only while it
+    is suspect.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class LivenessProbe:
         *,
         resubscribe: Callable[[], Awaitable[None]],
         unsubscribe_stale: Callable[[], Awaitable[None]],
-        note_doubt: Callable[[], None],
+        note_doubt: Callable[[bool], None],
     ) -> None:
         self.adapter = adapter
         self.channel = channel
@@ -84,8 +85,8 @@ class LivenessProbe:
         self.healthy = asyncio.Event()
         self.healthy.set()
         self._must_resubscribe = self._is_subscribed = False
-        #: Whether messages may have been lost.
-        self._is_doubtful = False
+        #: Whether messages may have been lost, and probably were.
+        self._is_doubtful = self._has_resubscribed = False
         self._reconnects = adapter.reconnects
         #: Kept by the receiver: a probe behind other messages is late, not lost.
         self.deliveries = 0
@@ -194,7 +195,7 @@ class LivenessProbe:
                     await self._resubscribe()
                     # Last: when a probe arrives, the other groups are subscribed to as well.
                     await self._subscribe()
-                    self._must_resubscribe, self._is_doubtful = False, True
+                    self._must_resubscribe, self._has_resubscribed = False, True
                 elif not self._is_subscribed:
                     await self._subscribe()
                 await self._unsubscribe_stale()
@@ -240,9 +241,9 @@ class LivenessProbe:
         self.healthy.set()
         outage.end(self)
         outage.end(SUBSCRIPTIONS)
-        if self._is_doubtful:
-            self._is_doubtful = False
-            self._note_doubt()
+        if self._is_doubtful or self._has_resubscribed:
+            self._note_doubt(self._has_resubscribed)
+            self._is_doubtful = self._has_resubscribed = False
         if not self.adapter.is_remote:
             await self._unsubscribe()
 

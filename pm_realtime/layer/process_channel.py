@@ -201,7 +201,7 @@ class ProcessChannel:
             expiry = getattr(probe.adapter.layer, "group_expiry", None)
             if expiry and time.monotonic() - self._renewed_at > expiry / 2:
                 await self.resubscribe()
-                self._handler.note_doubt()
+                self._handler.note_doubt(True)
 
     def restart_receiver(self) -> None:
         """Receive again if the ``send`` of a middleware has cancelled its caller."""

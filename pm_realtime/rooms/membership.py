@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -37,12 +36,14 @@ class Connection(Protocol):
     @property
     def is_certain(self) -> bool: ...
     async def until_certain(self) -> None: ...
-    # Carry out the control messages for ``groups`` since ``moment`` (monotonic seconds).
-    def catch_up(self, moment: float, groups: Sequence[str]) -> None: ...
+    # The position of the last control message that has arrived.
+    @property
+    def control_position(self) -> str: ...
+    # Carry out the control messages for ``groups`` after ``position``.
+    async def catch_up(self, position: str, groups: Sequence[str]) -> None: ...
     def reply(self, type: str, payload: Any = None, *, to: Command | None = None) -> None: ...
     async def join_group(self, group: str) -> None: ...
     async def leave_group(self, group: str) -> None: ...
-    def deliver_missed(self, group: str) -> None: ...
     async def notify(self, signal: Signal, **arguments: Any) -> None: ...
 
 
@@ -69,7 +70,7 @@ async def _join_if_allowed(connection: Connection, name: str, command: Command) 
     A rule of the site may be slow, so it is called without the lock. Its answer counts only for the
     rights that the connection had then.
     """
-    began_at = time.monotonic()
+    began_at = connection.control_position
     await connection.until_certain()
     version = connection.rights_version
     check_room_count(len(connection.rooms), name)
@@ -82,7 +83,7 @@ async def _join_if_allowed(connection: Connection, name: str, command: Command) 
         else:
             check_room_count(len(connection.rooms), name)
             await _join(connection, name, command)
-            connection.catch_up(began_at, [room_group(name)])
+            await connection.catch_up(began_at, [room_group(name)])
         return True
 
 
@@ -168,7 +169,6 @@ async def _join(
         raise
     connection.rooms[name] = is_forced
     _reply_subscribed(connection, name, command)
-    connection.deliver_missed(room_group(name))
 
 
 async def _leave(

@@ -104,6 +104,7 @@ async def test_groups_are_added_again_after_an_outage(far, caplog, failure, reas
         far.forget_groups()
         setattr(far, failure, False)
         await until_healthy(hub)
+        # Here is no stream of control messages to tell whether some were lost.
         assert member.rechecks >= 1
         await send("g", "after")
         await eventually(lambda: member.received == ["after"])

@@ -15,8 +15,6 @@ class Member:
     It passes ``tests/contracts/test_hub_members.py``.
     """
 
-    owner_key = None
-
     def __init__(self, connection_id):
         self.connection_id = connection_id
         #: Texts and control messages, without rechecks.
@@ -24,18 +22,14 @@ class Member:
         #: The number of texts in each call of ``deliver_all``.
         self.bursts = []
         self.rechecks = 0
-        self._frames = 0
 
     def deliver(self, text):
         self.received.append(text)
-        self._frames += 1
-        return self._frames
 
     def deliver_all(self, texts):
         self.bursts.append(len(texts))
         for text in texts:
             self.deliver(text)
-        return self._frames
 
     async def until_drained(self):
         pass
@@ -47,9 +41,6 @@ class Member:
             self.received.append(message)
 
     def check_heartbeat(self, deadline):
-        pass
-
-    def give_way(self):
         pass
 
 

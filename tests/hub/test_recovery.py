@@ -1,0 +1,347 @@
+"""Members that join with a position get what they missed, in order, before anything newer."""
+
+import asyncio
+import json
+
+import pytest
+
+from pm_realtime.backends import StreamMessage
+from pm_realtime.exceptions import BackendError
+from pm_realtime.hub import CheckTimings, Hub, Joining, use_hub
+from tests.support.helpers import eventually, layer_groups
+from tests.support.hubs import Member, members, use
+from tests.support.lossy import FaultyStreams, LossyLayer
+
+pytestmark = [
+    pytest.mark.usefixtures("leaves_nothing"),
+    pytest.mark.filterwarnings("ignore:.*this process serves no WebSockets:RuntimeWarning"),
+]
+
+TTL_SECONDS = 60
+LONG_AGO = "0000000000001-000000"
+
+
+@pytest.fixture
+async def streams(memory_layer, own_streams):
+    use(LossyLayer())
+    use_hub(Hub(check_timings=CheckTimings(period_seconds=600, retry_seconds=0.02)))
+    streams = FaultyStreams()
+    own_streams(streams)
+    return streams
+
+
+@pytest.fixture
+def publish(streams):
+    async def publish(first, end=None, group="g", size=500, exclude=None):
+        for number in range(first, first + 1 if end is None else end):
+            text = json.dumps({"payload": number})
+            message = StreamMessage(group, text, exclude, size, TTL_SECONDS)
+            receipt = await streams.publish(message)
+        return receipt.cursor
+
+    return publish
+
+
+class Reader(Member):
+    """Its client reads a page each time that ``may_read`` is set."""
+
+    def __init__(self, connection_id):
+        super().__init__(connection_id)
+        self.may_read = asyncio.Event()
+
+    async def until_drained(self):
+        await self.may_read.wait()
+        self.may_read.clear()
+
+
+def envelopes(member):
+    return [json.loads(text) for text in member.received if isinstance(text, str)]
+
+
+def numbers(member):
+    return ["gap" if each.get("type") == "gap" else each["payload"] for each in envelopes(member)]
+
+
+async def join(hub, member, **options):
+    """Join "g"; the start."""
+    starts = []
+    await hub.join(member, "g", ttl_seconds=TTL_SECONDS, on_start=starts.append, **options)
+    (start,) = starts
+    return start
+
+
+async def test_missed_messages_come_first(streams, publish):
+    member = Member("1")
+    since = await publish(0)
+    last = await publish(1, 5)
+    async with members(member) as hub:
+        start = await join(hub, member, since=since)
+        assert (start.cursor, start.is_whole) == (since, True)
+        await publish(5, 8)
+        await eventually(lambda: len(member.received) >= 7)
+        assert numbers(member) == [1, 2, 3, 4, 5, 6, 7]
+        found = envelopes(member)
+        assert [each.get("replayed", False) for each in found] == [True] * 4 + [False] * 3
+        assert found[3]["cursor"] == last
+
+
+async def test_start_is_called_before_the_first_message(streams, publish):
+    member, before = Member("1"), []
+    since = await publish(0)
+    await publish(1)
+    async with members(member) as hub:
+        options = {"on_start": lambda start: before.append(list(member.received))}
+        await hub.join(member, "g", ttl_seconds=TTL_SECONDS, since=since, **options)
+        assert before == [[]]
+        assert numbers(member) == [1]
+
+
+@pytest.mark.parametrize("since", [LONG_AGO, "no cursor", ""])
+async def test_what_is_not_kept_is_a_gap_and_the_rest_comes(streams, publish, since):
+    member = Member("1")
+    await publish(0, 8, size=3)
+    async with members(member) as hub:
+        start = await join(hub, member, since=since, to="user")
+        assert numbers(member) == ["gap", 5, 6, 7]
+        assert start.is_whole is False
+        gap, first = envelopes(member)[:2]
+        assert (gap["to"], gap["cursor"]) == ("user", start.cursor)
+        assert start.cursor < first["cursor"]
+
+
+async def test_emptied_store_is_a_gap_although_nothing_was_sent_since(streams, publish):
+    member = Member("1")
+    since = await publish(0)
+    await streams.forget_all()
+    async with members(member) as hub:
+        start = await join(hub, member, since=since)
+        assert (numbers(member), start.is_whole) == (["gap"], False)
+        await publish(1)
+        await eventually(lambda: numbers(member) == ["gap", 1])
+
+
+async def test_position_before_the_first_message_is_whole(streams, publish):
+    first, second = Member("1"), Member("2")
+    async with members(first) as hub:
+        start = await join(hub, first)
+    await publish(0)
+    async with members(second) as hub:
+        assert (await join(hub, second, since=start.cursor)).is_whole
+        assert numbers(second) == [0]
+
+
+@pytest.mark.parametrize(("last", "expected"), [(0, []), (2, [3, 4]), (9, [0, 1, 2, 3, 4])])
+async def test_last_messages(streams, publish, last, expected):
+    member = Member("1")
+    await publish(0, 5)
+    async with members(member) as hub:
+        start = await join(hub, member, last=last)
+        assert (numbers(member), start.is_whole) == (expected, None)
+        await publish(5)
+        await eventually(lambda: numbers(member) == [*expected, 5])
+
+
+async def test_last_messages_of_one_moment_are_those_of_the_next(streams, publish):
+    first, second = Member("1"), Member("2")
+    await publish(0, 3)
+    async with members(first, second) as hub:
+        await join(hub, first, last=2)
+        await publish(3)
+        await eventually(lambda: numbers(first) == [1, 2, 3])
+        await join(hub, second, last=2)
+        assert numbers(second) == [2, 3]
+
+
+async def test_last_counts_if_what_followed_since_is_not_whole(streams, publish):
+    whole, broken = Member("1"), Member("2")
+    await publish(0)
+    since = await publish(1)
+    await publish(2, 6)
+    async with members(whole, broken) as hub:
+        await join(hub, whole, since=since, last=1)
+        assert numbers(whole) == [2, 3, 4, 5]
+        start = await join(hub, broken, since=LONG_AGO, last=2)
+        assert (numbers(broken), start.is_whole) == (["gap", 4, 5], False)
+
+
+async def test_excluded_messages_stay_excluded(streams, publish):
+    member = Member("new")
+    since = await publish(0)
+    await publish(1, exclude="old")
+    await publish(2, exclude="other")
+    await publish(3, exclude="new")
+    async with members(member) as hub:
+        await join(hub, member, since=since, excluded={"old", "older"})
+        assert numbers(member) == [2]
+
+
+async def test_long_history_comes_page_by_page(streams, publish):
+    reader, live = Reader("1"), Member("2")
+    since = await publish(0, size=5000)
+    await publish(1, 1000, size=5000)
+    async with members(reader, live) as hub:
+        await join(hub, live)
+        await join(hub, reader, since=since)
+        end, pages = 1000, [256]
+        while len(reader.received) < 999:
+            await publish(end, end + 2, size=5000)
+            end, count = end + 2, len(reader.received)
+            reader.may_read.set()
+            await eventually(lambda n=count: len(reader.received) > n)
+            pages.append(len(reader.received) - count)
+        assert pages[:3] == [256, 256, 256]
+        assert max(pages) == 256
+        await eventually(lambda: reader.may_read.set() or len(reader.received) >= end - 1)
+        await publish(end, size=5000)
+        await eventually(lambda: numbers(reader)[-1] == end)
+        assert numbers(reader) == [*range(1, end + 1)]
+
+
+async def test_group_of_members_that_catch_up_stays_subscribed(streams, publish):
+    reader = Reader("1")
+    since = await publish(0)
+    await publish(1, 600)
+    async with members(Member("stays"), reader) as hub:
+        await join(hub, reader, since=since)
+        assert "g" in layer_groups()
+        await hub.leave(reader, "g")
+        assert "g" not in layer_groups()
+        count = len(reader.received)
+        reader.may_read.set()
+        await asyncio.sleep(0.02)
+        assert len(reader.received) == count < 599
+
+
+async def test_removed_member_stops_to_catch_up(streams, publish):
+    reader = Reader("1")
+    since = await publish(0)
+    await publish(1, 600)
+    async with members(Member("stays")) as hub:
+        async with members(reader):
+            await join(hub, reader, since=since)
+        assert "g" not in layer_groups()
+
+
+async def test_many_that_come_back_read_once(streams, publish):
+    crowd = [Member(str(number)) for number in range(1000)]
+    since = await publish(0)
+    await publish(1, 101)
+    async with members(*crowd) as hub:
+        streams.reads.clear()
+        for start in range(0, 1000, 50):
+            await asyncio.gather(*(join(hub, each, since=since) for each in crowd[start:][:50]))
+        assert all(len(each.received) == 100 for each in crowd)
+        assert numbers(crowd[0]) == numbers(crowd[-1]) == [*range(1, 101)]
+        assert len(streams.reads) <= 30
+
+
+async def test_those_who_come_back_to_a_busy_group_get_everything_once(streams, publish):
+    crowd = [Member(str(number)) for number in range(40)]
+    since = await publish(0, size=5000)
+    await publish(1, 300, size=5000)
+    is_over = False
+
+    async def send_on():
+        number = 300
+        while not is_over:
+            await publish(number, size=5000)
+            number += 1
+            await asyncio.sleep(0)
+        return number
+
+    async with members(*crowd) as hub:
+        sending = asyncio.create_task(send_on())
+        for each in crowd:
+            await join(hub, each, since=since)
+            await asyncio.sleep(0.001)
+        is_over = True
+        end = await sending
+        await publish(end, size=5000)
+        await eventually(lambda: all(numbers(each)[-1] == end for each in crowd))
+        for each in crowd:
+            assert numbers(each) == [*range(1, end + 1)]
+
+
+async def test_join_fails_while_the_store_is_away(streams, publish):
+    member = Member("1")
+    async with members(Member("stays"), member) as hub:
+        streams.is_away = True
+        for options in ({}, {"since": LONG_AGO}, {"last": 3}):
+            with pytest.raises(BackendError):
+                await join(hub, member, **options)
+            await eventually(lambda: "g" not in layer_groups())
+        streams.is_away = False
+        await join(hub, member)
+        await publish(0)
+        await eventually(lambda: numbers(member) == [0])
+
+
+async def test_store_that_is_away_delays_those_that_catch_up(streams, publish):
+    reader = Reader("1")
+    since = await publish(0)
+    await publish(1, 400)
+    async with members(reader) as hub:
+        await join(hub, reader, since=since)
+        streams.is_away = True
+        reader.may_read.set()
+        await asyncio.sleep(0.02)
+        streams.is_away = False
+        for _ in range(3):
+            reader.may_read.set()
+            await asyncio.sleep(0)
+        await eventually(lambda: reader.may_read.set() or len(reader.received) >= 399)
+        assert numbers(reader) == [*range(1, 400)]
+
+
+async def test_member_may_ask_again(streams, publish):
+    member = Member("1")
+    since = await publish(0)
+    middle = await publish(1, 3)
+    async with members(member) as hub:
+        await join(hub, member)
+        start = await join(hub, member)
+        assert (start.cursor, member.received) == (middle, [])
+        assert (await join(hub, member, since=since)).is_whole
+        assert numbers(member) == [1, 2]
+        await publish(3)
+        await eventually(lambda: numbers(member) == [1, 2, 3])
+
+
+async def test_member_that_catches_up_may_ask_for_its_position(streams, publish):
+    reader = Reader("1")
+    since = await publish(0)
+    await publish(1, 600)
+    async with members(reader) as hub:
+        await join(hub, reader, since=since)
+        had = envelopes(reader)[-1]["cursor"]
+        assert (await join(hub, reader)).cursor == had
+
+
+async def test_groups_that_are_joined_together_start_together(streams, publish):
+    member = Member("1")
+    since = {group: await publish(0, group=group) for group in "abc"}
+    for group in "abc":
+        await publish(1, 3, group=group)
+    async with members(member) as hub:
+        streams.asked.clear()
+        streams.reads.clear()
+        joinings = [Joining(group, TTL_SECONDS, since[group], to=group) for group in "ab"]
+        joinings += [Joining("c", TTL_SECONDS, to="c"), Joining("plain")]
+        starts = await hub.join_all(member, joinings)
+        assert streams.asked == [["a", "b", "c"]]
+        assert sorted(streams.reads) == ["a", "b"]
+        assert [starts[group].is_whole for group in ("a", "b", "c")] == [True, True, None]
+        assert starts["plain"].cursor is None
+        assert starts["c"].cursor > since["c"]
+        assert numbers(member) == [1, 2, 1, 2]
+
+
+async def test_position_ahead_of_the_stream_goes_back(streams, publish):
+    """As after a failover that lost the last messages."""
+    member = Member("1")
+    top = await publish(0)
+    async with members(member) as hub:
+        start = await join(hub, member, since="9" * 13 + "-000000")
+        assert (start.cursor, start.is_whole) == (top, True)
+        await publish(1)
+        await eventually(lambda: numbers(member) == [1])
