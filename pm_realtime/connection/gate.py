@@ -21,6 +21,7 @@ from pm_realtime.concurrency import FairQueue, PerLoop
 from pm_realtime.conf import conf, parse_rate
 from pm_realtime.connection.rate_limits import Meter
 from pm_realtime.exceptions import CloseConnection, HandshakeRefused
+from pm_realtime.hub import control_position
 from pm_realtime.observability import log_failure, throttle
 from pm_realtime.protocol import CloseCode
 
@@ -56,9 +57,9 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 @dataclass(slots=True, eq=False)
 class _Entry:
-    """A handshake at the gate, and when it arrived there, in monotonic seconds."""
+    """A handshake at the gate, and the last control message that came before it."""
 
-    arrived_at: float = field(default_factory=time.monotonic)
+    arrived_after: str = field(default_factory=control_position)
 
 
 class Gate:
@@ -97,9 +98,10 @@ class Gate:
             handshakes.discard(handshake)
 
 
-def arrival() -> float:
-    """When the handshake of the running task arrived at its gate, in monotonic seconds."""
-    return (_handshake.get() or _Entry()).arrived_at
+def arrival() -> str:
+    """The position of the last control message before the handshake of the running task arrived
+    at its gate; empty if this event loop had no hub then."""
+    return (_handshake.get() or _Entry()).arrived_after
 
 
 def end_handshake() -> None:

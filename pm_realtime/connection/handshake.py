@@ -101,7 +101,7 @@ class Handshake:
             return False
         self._hub = hub = get_hub()
         await hub.add(connection)
-        control_position = hub.control.position
+        control_position = gate.arrival() or hub.control.position
         try:
             await self._identify()
         except CloseConnection:

@@ -1,7 +1,7 @@
 """The connections of an event loop, and the fan-out of group messages to them."""
 
 # fmt: off
-from pm_realtime.hub.hub import Hub, get_hub, receive_control, use_hub
+from pm_realtime.hub.hub import Hub, control_position, get_hub, receive_control, use_hub
 from pm_realtime.hub.joining import Joining, Start
 from pm_realtime.hub.members import Member
 from pm_realtime.hub.positions import CheckTimings

@@ -262,6 +262,12 @@ get_hub: Final = _hubs.get
 use_hub: Final = _hubs.set
 
 
+def control_position() -> str:
+    """The position of the last control message in the running event loop; empty if none came."""
+    hub = _hubs.find()
+    return "" if hub is None else hub.control.position
+
+
 def receive_control(connection_id: str, message: ControlMessage) -> None:
     """Hand ``message`` to a connection of the running event loop; nothing if it is not there."""
     hub = _hubs.find()

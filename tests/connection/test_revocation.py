@@ -254,5 +254,5 @@ async def test_rooms_are_reconsidered_after_an_outage(rarely, configure, user, i
     async with Connection(user=None if is_anonymous else user) as connection:
         await connection.subscribe("even:2")
         rules.allowed.clear()
-        await get_hub().channel.resubscribe()
+        get_hub().control.recheck_all()
         await connection.assert_push("unsubscribed")
