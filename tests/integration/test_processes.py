@@ -37,6 +37,25 @@ async def test_pushes_from_all_processes_reach_all_sockets_once_and_in_order(clu
     assert [server.log for server in servers] == [""] * 4
 
 
+async def test_message_that_is_repeated_in_another_process_is_in_the_room_once(cluster):
+    """As after a break in which the answer was lost."""
+    servers = cluster("uvicorn", "daphne")
+    async with connect(servers[0], kind=Listener) as listener:
+        await listener.ask("subscribe", {"room": "open"})
+        for content in ("hello", "again"):
+            answers = []
+            for server in (*servers, servers[0]):
+                async with connect(server) as client:
+                    await client.subscribe("open")
+                    message = {"room": "open", "content": content}
+                    answers.append(await client.ask("message", message, id="1"))
+            assert [answer["type"] for answer in answers] == ["message", "ack", "ack"]
+            assert {answer["id"] for answer in answers} == {"1"}
+        assert (await listener.ask("ping"))["type"] == "pong"
+        contents = [payload["content"] for payload in listener.of_type("message")]
+        assert contents == ["hello", "again"]
+
+
 async def push_from(servers, number):
     """Push from ``servers[number]``, or from a management command if there are fewer servers."""
     count, start = PUSHES_PER_SENDER, number * PUSHES_PER_SENDER
