@@ -9,6 +9,6 @@ from pm_realtime.backends.selection import (
     MEMORY, REDIS, backend_path, get_backend, get_streams, use_streams,
 )
 from pm_realtime.backends.streams import (
-    Page, Position, Publication, Receipt, StreamMessage, Streams, StreamStats,
+    BYTES_PER_PAGE, Page, Position, Publication, Receipt, StreamMessage, Streams, StreamStats,
 )
 # fmt: on

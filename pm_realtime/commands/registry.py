@@ -14,6 +14,11 @@ from pm_realtime.protocol import Command, ErrorCode, MessageType, check_room
 from pm_realtime.push import apublish_message
 from pm_realtime.rooms import Connection, check_publish, find_room, join, leave
 
+#: Characters of a cursor in a command; those of this version have fewer.
+MAX_CURSOR_LENGTH: Final = 40
+#: Messages that a client may ask for when it joins a room.
+MAX_LAST: Final = 10_000_000
+
 
 def room_payload(payload: Any) -> None:
     """Raise ``CommandError`` if ``payload`` does not name a room."""
@@ -21,6 +26,19 @@ def room_payload(payload: Any) -> None:
         text = "Expected the payload to be an object with `room`."
         raise CommandError(ErrorCode.INVALID_PAYLOAD, text)
     check_room(payload["room"])
+
+
+def subscribe_payload(payload: Any) -> None:
+    """Raise ``CommandError`` if ``payload`` does not say which room to join, and from where on."""
+    room_payload(payload)
+    since, last = payload.get("since", ""), payload.get("last", 0)
+    if not isinstance(since, str) or len(since) > MAX_CURSOR_LENGTH:
+        text = f"Expected `since`, where it is given, to be at most {MAX_CURSOR_LENGTH} characters."
+    elif type(last) is not int or not 0 <= last <= MAX_LAST:
+        text = f"Expected `last`, where it is given, to be a whole number from 0 to {MAX_LAST}."
+    else:
+        return
+    raise CommandError(ErrorCode.INVALID_PAYLOAD, text, room=payload["room"])
 
 
 def message_payload(payload: Any) -> None:
@@ -79,7 +97,7 @@ class Definition(NamedTuple):
 
 COMMANDS: Final[dict[str, Definition]] = {
     MessageType.PING: Definition(ping),
-    MessageType.SUBSCRIBE: Definition(subscribe, room_payload),
+    MessageType.SUBSCRIBE: Definition(subscribe, subscribe_payload),
     MessageType.UNSUBSCRIBE: Definition(unsubscribe, room_payload),
     MessageType.MESSAGE: Definition(message, message_payload),
 }

@@ -5,7 +5,7 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from functools import update_wrapper
 from typing import Any, cast
 
@@ -21,6 +21,7 @@ from pm_realtime.connection.drain import get_drain
 from pm_realtime.connection.gate import Gate
 from pm_realtime.connection.handshake import Handshake, refusal_of
 from pm_realtime.connection.inbox import Inbox
+from pm_realtime.connection.pacing import is_drained, waiting_bytes
 from pm_realtime.connection.revocation import Revocation
 from pm_realtime.connection.senders import punish
 from pm_realtime.connection.socket_guard import SocketGuard
@@ -29,7 +30,7 @@ from pm_realtime.connection.state import State
 from pm_realtime.connection.tasks import ConnectionTasks
 from pm_realtime.connection.timings import ConnectionTimings
 from pm_realtime.exceptions import CommandError
-from pm_realtime.hub import get_hub
+from pm_realtime.hub import Start, get_hub
 from pm_realtime.layer import ControlMessage
 from pm_realtime.observability import log_event
 from pm_realtime.protocol import (
@@ -73,6 +74,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self.base_send: Any = send
         self.connection_id = uuid.uuid4().hex
         self.identity = anonymous()
+        #: The client's earlier connections, as it says: it does not get what they were not to get.
+        self.former_ids: frozenset[str] = frozenset()
         self.rooms: dict[str, bool] = {}
         self.room_lock = asyncio.Lock()
         self.connection_state: State = State.HANDSHAKE
@@ -88,8 +91,6 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._was_open = False
         #: Monotonic seconds. A client is not silent while a frame of it is handled.
         self._began_at, self._silent_since = time.monotonic(), math.inf
-        #: Frames after `connected`, sent or waiting.
-        self._frames = 0
 
     async def _serve(self, receive: Any) -> None:
         is_stopped = False
@@ -104,12 +105,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             is_stopped = self._tasks.is_cancelled_by_server()
             self._end_with_process()
         finally:
-            is_drop = (
-                self.connection_state is State.OPEN
-                and not self._tasks
-                and not get_drain().is_draining
-            )
-            self.connection_state = State.DROPPED if is_drop else State.CLOSED
+            self.connection_state = State.CLOSED
             is_stopped |= await self._tasks.finish(self._clean_up())
             is_hurried = is_stopped or self._tasks.is_abandoned
             await self._outbox.drain(0 if is_hurried else self.connection_timings.flush_seconds)
@@ -139,9 +135,6 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         code = message.get("code") or 1005
         if not self._outbox.is_closed:
             self._close_code = code
-        # uvicorn reports 1005 for a socket that broke.
-        if code == 1000:
-            self.connection_state = State.CLOSING
         raise StopConsumer
 
     async def connect(self) -> None:
@@ -173,24 +166,26 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     def send_connected(self, payload: dict[str, Any]) -> None:
         self._outbox.release(encode(make_envelope(MessageType.CONNECTED, payload)))
 
-    def deliver(self, text: str) -> int:
-        """Send a frame. Never waits. Returns its number, counted from ``connected``."""
-        self._frames += 1
+    def deliver(self, text: str) -> None:
+        """Send a frame. Never waits."""
         self._outbox.deliver(text)
-        return self._frames
 
-    def deliver_all(self, texts: tuple[str, ...]) -> int:
-        """Send several texts, each in a frame. Never waits. Returns the number of the last one."""
-        if type(self).deliver is not RealtimeConsumer.deliver:
+    def deliver_all(self, texts: tuple[str, ...]) -> None:
+        """Send several texts, each in a frame. Never waits."""
+        if type(self).deliver is RealtimeConsumer.deliver:
+            self._outbox.deliver_all(texts)
+        else:
             for text in texts:
                 self.deliver(text)
-            return self._frames
-        self._frames += len(texts)
-        self._outbox.deliver_all(texts)
-        return self._frames
+
+    def has_room(self) -> bool:
+        return self._outbox.is_held or waiting_bytes(self._outbox, self._guard.socket) == 0
 
     async def until_drained(self) -> None:
-        """Return when the client has read most of what it was sent."""
+        await self.until_certain()
+        seconds = self.connection_timings.unread_seconds
+        if not await is_drained(self._outbox, self._guard.socket, seconds):
+            self._close_slow()
 
     def end(self, code: int, reason: str = "") -> None:
         """Close with ``code`` after the frames that wait. Callable from any task of the loop."""
@@ -203,8 +198,6 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
                 self._close_code = int(code)
                 self._outbox.close(code, reason)
                 self._tasks.interrupt()
-        elif self.connection_state is State.DROPPED:
-            self.connection_state = State.CLOSED
 
     def go_away(self, command_seconds: float) -> None:
         """Close with 4012, as the process stops, once running commands are done."""
@@ -251,14 +244,11 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             self.end(CloseCode.HEARTBEAT_LOST, "no heartbeat")
 
     def receive_control(self, message: ControlMessage) -> None:
-        if self.connection_state < State.DROPPED:
+        if self.connection_state < State.CLOSED:
             control.carry_out(self, self._revocation, message)
-        else:
-            # It is carried out no more, so nobody may resume the connection.
-            self.connection_state = State.CLOSED
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
-        if self.connection_state < State.DROPPED:
+        if self.connection_state < State.CLOSED:
             self._tasks.begin(work)
         else:
             work.close()
@@ -266,9 +256,6 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     @property
     def control_position(self) -> str:
         return get_hub().control.position
-
-    async def catch_up(self, position: str, groups: Sequence[str]) -> None:
-        await get_hub().control.hand_missed(self, position, groups)
 
     @property
     def rights_version(self) -> int:
@@ -281,8 +268,31 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     async def until_certain(self) -> None:
         await self._revocation.until_certain()
 
-    async def join_group(self, group: str) -> None:
-        await get_hub().join(self, group)
+    async def join_group(
+        self,
+        group: str,
+        *,
+        told_up_to: str | None = None,
+        on_start: Callable[[Start], None] | None = None,
+        **options: Any,
+    ) -> None:
+        hub, is_held = get_hub(), False
+
+        def start(start: Start) -> None:
+            nonlocal is_held
+            if on_start is not None:
+                on_start(start)
+            if told_up_to is not None and told_up_to != hub.control.position:
+                is_held = True
+                self._revocation.hold()
+
+        try:
+            await hub.join(self, group, excluded=self.former_ids, on_start=start, **options)
+            if is_held:
+                await hub.control.hand_missed(self, told_up_to or "", [group])
+        finally:
+            if is_held:
+                self._revocation.release()
 
     async def leave_group(self, group: str) -> None:
         await get_hub().leave(self, group)

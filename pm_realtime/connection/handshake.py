@@ -2,9 +2,9 @@
 
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
-from urllib.parse import parse_qs
+from typing import Any, Final
 
 from channels.exceptions import StopConsumer
 
@@ -15,15 +15,17 @@ from pm_realtime.conf import conf
 from pm_realtime.connection import gate
 from pm_realtime.connection.drain import get_drain
 from pm_realtime.connection.origins import describe, is_allowed_origin
-from pm_realtime.connection.revocation import Revocation, groups_of
+from pm_realtime.connection.own_streams import own_streams
+from pm_realtime.connection.query import Query, read_query
+from pm_realtime.connection.revocation import Revocation
 from pm_realtime.connection.senders import check_penalty
 from pm_realtime.connection.slot import ConnectionSlot
 from pm_realtime.connection.state import Connection, State
 from pm_realtime.exceptions import CloseConnection, CommandError, OutageError
-from pm_realtime.hub import Hub, Joining, get_hub
+from pm_realtime.hub import Hub, Joining, Start, get_hub
 from pm_realtime.layer import CookieExpected, SessionRekeyed
 from pm_realtime.observability import log_failure, throttle
-from pm_realtime.protocol import CloseCode
+from pm_realtime.protocol import CloseCode, MessageType, encode, make_envelope
 
 logger = logging.getLogger("pm_realtime.connection")
 
@@ -41,24 +43,6 @@ def refusal_of(error: Exception) -> CloseConnection:
     elif not isinstance(error, CommandError):
         log_failure(logger, "A connection could not be opened.", error)
     return CloseConnection(CloseCode.OVERLOADED)
-
-
-class Query(NamedTuple):
-    """The query of a handshake."""
-
-    #: The client's last connection; empty if there is none.
-    resume: str = ""
-    #: Whether the client only asks for whom the server takes it.
-    asks_who: bool = False
-
-
-def read_query(query: bytes) -> Query:
-    """The parts of a handshake's query that mean something here."""
-    if b"resume=" not in query and b"who=" not in query:
-        return Query()
-    values = parse_qs(query.decode("latin1"), keep_blank_values=True)
-    resume = values.get("resume")
-    return Query(resume[-1].partition(",")[0] if resume else "", "who" in values)
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -96,7 +80,7 @@ class Handshake:
         query = read_query(connection.scope.get("query_string", b""))
         if query.asks_who:
             await self._identify()
-            connection.send_connected(self._payload())
+            connection.send_connected(self._payload({}))
             connection.end(1000, "said who")
             return False
         self._hub = hub = get_hub()
@@ -109,10 +93,12 @@ class Handshake:
             await self._check_cookie(hub)
             raise
         await self._check_cookie(hub)
-        await self._join_own_groups(hub, control_position)
-        await self._take_slot(query.resume)
+        query = query.of(connection.identity)
+        connection.former_ids = frozenset(query.resume)
+        payload = await self._join_own_groups(hub, query, control_position)
+        await self._take_slot(query.resume[0] if query.resume else None)
         get_drain().check()
-        connection.send_connected(self._payload())
+        connection.send_connected(self._payload(payload))
         return True
 
     async def undo(self) -> None:
@@ -142,23 +128,45 @@ class Handshake:
         if any(message in expected for message in await hub.control.find_recent(seconds)):
             raise CloseConnection(CloseCode.OVERLOADED, "the session has a new cookie")
 
-    async def _join_own_groups(self, hub: Hub, control_position: str) -> None:
+    async def _join_own_groups(
+        self, hub: Hub, query: Query, control_position: str
+    ) -> dict[str, Any]:
         """Receive pushes and control messages, also those since the handshake arrived.
 
-        Pushes are held until the effect of those control messages is known.
+        Pushes are held until the effect of those control messages is known. Returns what
+        ``connected`` tells of the connection's streams.
         """
         connection = self._connection
-        own_groups = groups_of(connection.identity, connection.connection_id)
+        joinings = own_streams(connection.identity, connection.connection_id, query.since or {})
         self._revocation.hold()
-        await hub.join_all(connection, [Joining(group) for group in own_groups])
+        starts = await hub.join_all(connection, joinings, excluded=connection.former_ids)
         # Not earlier: a role that is lost meanwhile could not leave a group that is still joined.
         self._revocation.start()
-        await connection.catch_up(control_position, own_groups)
+        groups = [joining.group for joining in joinings]
+        await hub.control.hand_missed(connection, control_position, groups)
         if connection.connection_state >= State.CLOSING:
             raise StopConsumer
         self._revocation.release()
+        return self._tell_of(joinings, starts, query)
 
-    async def _take_slot(self, former: str) -> None:
+    def _tell_of(
+        self, joinings: Sequence[Joining], starts: Mapping[str, Start], query: Query
+    ) -> dict[str, Any]:
+        """Where the own streams begin, and whether the client has missed nothing for good."""
+        cursors, is_whole = {}, not query.is_unusable
+        for joining in joinings:
+            start = starts[joining.group]
+            if start.cursor is not None:
+                cursors[joining.to] = start.cursor
+            if joining.since is not None:
+                is_whole = is_whole and start.is_whole is True
+                if start.cursor is None:  # The stream does not keep messages any more.
+                    gap = make_envelope(MessageType.GAP, {}, to=joining.to)
+                    self._connection.deliver(encode(gap))
+        recovered = {"recovered": is_whole} if query.wants_recovery else {}
+        return {"cursors": cursors, **recovered}
+
+    async def _take_slot(self, former: str | None) -> None:
         """Count the connection in, and ``former``, the client's last one, out."""
         connection, identity = self._connection, self._connection.identity
         info = ConnectionInfo(
@@ -168,11 +176,11 @@ class Handshake:
             connected_at=time.time(),
         )
         address = gate.address_of(connection.scope)
-        await self._slot.take(info, instead_of=former or None, address=address)
+        await self._slot.take(info, instead_of=former, address=address)
         if connection.identity.role != info.role:
             await get_backend().set_role(connection.connection_id, connection.identity.role)
 
-    def _payload(self) -> dict[str, Any]:
+    def _payload(self, streams: Mapping[str, Any]) -> dict[str, Any]:
         identity = self._connection.identity
         return {
             "userId": identity.user_id,
@@ -180,4 +188,7 @@ class Handshake:
             "role": identity.role,
             "heartbeatInterval": round(conf.HEARTBEAT_INTERVAL * 1000),
             "heartbeatTimeout": round(conf.HEARTBEAT_TIMEOUT * 1000),
+            "idempotencyPeriod": round(conf.IDEMPOTENCY_PERIOD * 1000),
+            "cursors": {},
+            **streams,
         }

@@ -56,7 +56,7 @@ class Outbox:
 
     def release(self, first: str) -> None:
         """Send ``first``, then the frames that wait; later frames do not wait any more."""
-        if self.is_closed or not self._is_held:
+        if self.is_closed or not self.is_held:
             return
         held, self._queue = self._queue or (), None
         self._queued_bytes = 0
@@ -80,7 +80,7 @@ class Outbox:
         if reason:
             cut = reason.encode(errors="replace")[:MAX_REASON_BYTES]
             frame["reason"] = cut.decode(errors="ignore")
-        if self._is_held:
+        if self.is_held:
             self._queue = None
         if self._queue is None:
             self._try(frame)
@@ -105,8 +105,15 @@ class Outbox:
             self.discard()
 
     @property
-    def _is_held(self) -> bool:
+    def is_held(self) -> bool:
+        """Whether frames wait for :meth:`release`."""
         return self._queue is not None and self._writer is None
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the frames that wait, and at least 1 while the socket is full or frames are
+        held."""
+        return 0 if self._queue is None else self._queued_bytes + 1
 
     def _enqueue(self, size: int, frame: Frame) -> None:
         assert self._queue is not None

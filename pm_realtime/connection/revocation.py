@@ -19,16 +19,11 @@ from pm_realtime.auth import (
     get_rechecker,
 )
 from pm_realtime.backends import get_backend
+from pm_realtime.connection.own_streams import ttl_of_own_streams
 from pm_realtime.connection.state import Connection
 from pm_realtime.exceptions import BackendError
 from pm_realtime.hub import get_hub
-from pm_realtime.layer import (
-    CookieRenewed,
-    authenticated_group,
-    connection_group,
-    role_group,
-    user_group,
-)
+from pm_realtime.layer import CookieRenewed, role_group
 from pm_realtime.protocol import CloseCode
 from pm_realtime.roles import roles_up_to
 from pm_realtime.rooms import reconsider
@@ -292,25 +287,23 @@ class Revocation:
         for left in before[len(now) :]:
             await self._connection.leave_group(role_group(left))
         for joined in now[len(before) :]:
-            await self._connection.join_group(role_group(joined))
+            await self._gain_role(joined)
         await get_backend().set_role(self._connection.connection_id, role)
+
+    async def _gain_role(self, role: str) -> None:
+        """Get what is sent to ``role`` from now on, and tell the client with a ``gap``: it may have
+        an earlier position of that stream, from which it must not go on."""
+        group, ttl_seconds = role_group(role), ttl_of_own_streams()
+        # What follows no cursor is never whole, and then the last 0 messages come.
+        await self._connection.join_group(
+            group, ttl_seconds=ttl_seconds, since="", last=0, to=f"role:{role}"
+        )
 
     def _suspect(self) -> None:
         """Hold everything until :meth:`_follow` releases it, however many reasons there are."""
         if not self._is_suspect:
             self._is_suspect = True
             self.hold()
-
-
-def groups_of(identity: Identity, connection_id: str) -> list[str]:
-    """The groups that a connection always is in. It joins the groups of lower roles too: a push to
-    a role goes to the one group of that role."""
-    own = []
-    if identity.is_authenticated:
-        own.append(user_group(str(identity.user_id)))
-        own.append(authenticated_group())
-        own.extend(map(role_group, roles_up_to(identity.role)))
-    return [*own, connection_group(connection_id)]
 
 
 def _differ(before: Identity, now: Identity) -> bool:

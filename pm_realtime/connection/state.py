@@ -20,16 +20,16 @@ class State(enum.IntEnum):
     OPEN = 3
     #: Server or client have asked for the end.
     CLOSING = 4
-    #: The socket of an open connection broke: its client may resume.
-    DROPPED = 5
     #: Nothing more is done for the connection.
-    CLOSED = 6
+    CLOSED = 5
 
 
 class Connection(RoomConnection, Member, Protocol):
     scope: Any
     connection_state: State
     connection_timings: ConnectionTimings
+    #: The ids of the client's earlier connections.
+    former_ids: frozenset[str]
 
     async def accept(self) -> None: ...
 

@@ -22,9 +22,6 @@ class ConnectionTasks:
     #: Whether what is left to do was given up.
     is_abandoned: bool = False
 
-    def __len__(self) -> int:
-        return len(self._beside)
-
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` beside the serving task."""
         task = asyncio.get_running_loop().create_task(work)

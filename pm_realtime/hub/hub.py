@@ -12,7 +12,7 @@ from functools import partial
 from itertools import islice
 from typing import Final
 
-from pm_realtime.backends import get_streams
+from pm_realtime.backends import BYTES_PER_PAGE, get_streams
 from pm_realtime.concurrency import Coalescer, PerLoop
 from pm_realtime.conf import conf
 from pm_realtime.hub.fan_out import MEMBERS_PER_TURN, FanOut
@@ -120,9 +120,12 @@ class Hub:
                 self.registry.groups[each.group].is_added = True
             streams = [self._stream_of(each) for each in joinings]
             firsts = await self._read_first(joinings, streams)
+            max_bytes = min(BYTES_PER_PAGE, conf.MAX_QUEUE_BYTES // 2) if member.has_room() else 0
             for joining, first in zip(joinings, firsts, strict=True):
-                note_start = partial(note, joining.group)
-                self._recovery.begin(member, joining, first, former_ids, note_start)
+                start = partial(note, joining.group)
+                max_bytes -= self._recovery.begin(
+                    *(member, joining, first, former_ids), on_start=start, max_bytes=max_bytes
+                )
         except BaseException:
             for each in new:
                 self._drop(member, each.group)

@@ -21,6 +21,9 @@ class Member(Protocol):
     def deliver_all(self, texts: tuple[str, ...]) -> object:
         """Send several texts without waiting, each in a frame of its own."""
 
+    def has_room(self) -> bool:
+        """Whether a page can be delivered now: nothing waits, or the handshake is not over."""
+
     async def until_drained(self) -> None:
         """Return when more can be delivered without much of it waiting; at once if nothing waits.
 
@@ -55,6 +58,9 @@ class ControlSubscriber:
 
     def deliver_all(self, texts: tuple[str, ...]) -> None:
         pass
+
+    def has_room(self) -> bool:
+        return True
 
     async def until_drained(self) -> None:
         pass

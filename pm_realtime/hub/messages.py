@@ -63,12 +63,12 @@ class Burst(NamedTuple):
         return cls(messages, texts, frozenset(message.exclude for message in messages))
 
 
-def bursts(messages: Iterable[Message]) -> Iterator[Burst]:
-    """``messages``, all for one group, in bursts."""
+def bursts(messages: Iterable[Message], max_bytes: int = MAX_BURST_BYTES) -> Iterator[Burst]:
+    """``messages``, all for one group, in bursts of at most ``max_bytes``, or of one message."""
     together: list[Message] = []
     size = 0
     for message in messages:
-        if together and size + message.size > MAX_BURST_BYTES:
+        if together and size + message.size > max_bytes:
             yield Burst.of(together)
             together, size = [], 0
         together.append(message)

@@ -29,6 +29,8 @@ class Replay(NamedTuple):
     start: str
     end: str
     is_whole: bool
+    #: The bytes of its messages.
+    size: int = 0
 
 
 class PageReader:
@@ -97,11 +99,10 @@ def _is_good(task: asyncio.Task[Any], is_current: Callable[[Any], bool]) -> bool
 def _replay(group: str, after: str, page: Page) -> Replay:
     if not page.publications:
         return Replay(None, page.top, page.top, page.is_whole)
-    burst = Burst.of(
-        [Message.of_stream(group, each, ',"replayed":true') for each in page.publications]
-    )
+    messages = [Message.of_stream(group, each, ',"replayed":true') for each in page.publications]
+    burst, size = Burst.of(messages), sum(message.size for message in messages)
     start = after if page.is_whole else page.publications[0].previous
-    return Replay(burst, start, page.publications[-1].cursor, page.is_whole)
+    return Replay(burst, start, page.publications[-1].cursor, page.is_whole, size)
 
 
 def is_cursor(text: str) -> bool:

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final, NamedTuple
+from weakref import WeakValueDictionary
 
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError
@@ -17,6 +18,7 @@ from pm_realtime.hub.follower import Follower
 from pm_realtime.hub.group_streams import GroupStream
 from pm_realtime.hub.joining import Joining, Start
 from pm_realtime.hub.members import Member, Registry
+from pm_realtime.hub.messages import Burst, bursts
 from pm_realtime.hub.pages import EARLIEST, PageReader, Replay, is_cursor
 
 logger = logging.getLogger("pm_realtime.push")
@@ -33,6 +35,8 @@ class CatchingUp:
     position: str
     #: The ids of its client's former connections.
     former_ids: Collection[str]
+    #: Held while it gets a page: the streams of one member take turns.
+    turn: asyncio.Lock
     task: asyncio.Task[None] | None = None
 
 
@@ -59,12 +63,16 @@ class Recovery:
         self._reader = reader
         #: By connection id and group.
         self._under_way: dict[tuple[str, str], CatchingUp] = {}
+        #: By connection id.
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def read_first(self, joining: Joining, stream: GroupStream | None) -> First:
         """The first page that ``joining`` asks for. Raises ``BackendError``."""
         since, last, is_whole = joining.since, joining.last, None
         if stream is None or (since is None and last is None):
             return First(stream)
+        if stream.last and since == stream.last:
+            return First(stream, Replay(None, since, since, True), True)
         if since is not None:
             replay = await self._reader.replay(stream, since if is_cursor(since) else EARLIEST)
             is_whole = replay.is_whole
@@ -79,9 +87,14 @@ class Recovery:
         joining: Joining,
         first: First,
         former_ids: Collection[str],
+        *,
         on_start: Callable[[Start], None],
-    ) -> None:
-        """Let ``member`` begin with ``first``. Raises ``LookupError`` if it has left."""
+        max_bytes: int,
+    ) -> int:
+        """Let ``member`` begin with ``first``. Raises ``LookupError`` if it has left.
+
+        A first page of at most ``max_bytes`` is delivered at once; returns its bytes.
+        """
         group, (stream, replay, is_whole) = joining.group, first
         if stream is None or replay is None:
             if not self.is_in(member, group):
@@ -90,18 +103,23 @@ class Recovery:
                 else:
                     self._follower.try_enter(member, stream, stream.last)
             on_start(Start(None if stream is None else self._position_of(member, stream)))
-            return
+            return 0
         self.stop(member, group)
         self._registry.begin(member, group)
         on_start(Start(replay.start, is_whole))
         if is_whole is False:
             self._hand_gap(member, stream, replay.start)
-        each = CatchingUp(member, stream, replay.end, former_ids)
-        self._hand(each, replay)
+        turn = self._turns.setdefault(member.connection_id, asyncio.Lock())
+        each = CatchingUp(member, stream, replay.start, former_ids, turn)
+        is_handed = replay.size <= max_bytes and not turn.locked()
+        if is_handed:
+            self._hand(each, replay.burst)
+            each.position = replay.end
         if not self._follower.try_enter(member, stream, each.position):
             self._under_way[member.connection_id, group] = each
             each.task = asyncio.get_running_loop().create_task(self._go_on(each))
             each.task.add_done_callback(lambda _: self._forget(each))
+        return replay.size if is_handed else 0
 
     def is_in(self, member: Member, group: str) -> bool:
         """Whether ``member`` is in ``group``, live or catching up."""
@@ -130,11 +148,11 @@ class Recovery:
         if self._under_way.get(key) is each:
             del self._under_way[key]
 
-    def _hand(self, each: CatchingUp, replay: Replay) -> None:
-        if replay.burst is not None:
+    def _hand(self, each: CatchingUp, burst: Burst | None) -> None:
+        if burst is not None:
             max_bytes = conf.MAX_QUEUE_BYTES
-            self._fan_out.hand_burst_to(each.member, replay.burst, max_bytes, each.former_ids)
-        each.position = replay.end
+            self._fan_out.hand_burst_to(each.member, burst, max_bytes, each.former_ids)
+            each.position = burst.messages[-1].cursor or each.position
 
     def _hand_gap(self, member: Member, stream: GroupStream, cursor: str) -> None:
         gap = stream.label.gap(stream.group, cursor)
@@ -144,7 +162,9 @@ class Recovery:
         member, stream = each.member, each.stream
         try:
             while not self._follower.try_enter(member, stream, each.position):
-                await self._read_on(each)
+                async with each.turn:
+                    await member.until_drained()
+                    await self._read_on(each)
         except LookupError:
             logger.debug("%s has left while it caught up.", member.connection_id)
         except Exception:
@@ -152,7 +172,6 @@ class Recovery:
 
     async def _read_on(self, each: CatchingUp) -> None:
         member, stream = each.member, each.stream
-        await member.until_drained()
         try:
             replay = await self._reader.replay(stream, each.position)
             if replay.burst is None and replay.end < stream.last:
@@ -163,4 +182,10 @@ class Recovery:
             return
         if not replay.is_whole:
             self._hand_gap(member, stream, replay.start)
-        self._hand(each, replay)
+        if replay.size > (max_bytes := conf.MAX_QUEUE_BYTES // 2) and replay.burst:
+            for part in bursts(replay.burst.messages, max_bytes):
+                await member.until_drained()
+                self._hand(each, part)
+        else:
+            self._hand(each, replay.burst)
+        each.position = replay.end

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -11,10 +11,12 @@ from django.dispatch import Signal
 from pm_realtime import signals
 from pm_realtime.auth import Identity
 from pm_realtime.backends import get_backend
+from pm_realtime.conf import retention_of_room
 from pm_realtime.exceptions import CommandError, OutageError
+from pm_realtime.hub import Start
 from pm_realtime.layer import room_group
 from pm_realtime.observability import throttle
-from pm_realtime.protocol import Command, ErrorCode, MessageType
+from pm_realtime.protocol import Command, ErrorCode, MessageType, encode, make_envelope
 from pm_realtime.rooms.authorize import is_authorized
 from pm_realtime.rooms.options import check_join, check_room_count, find_room, forbidden
 
@@ -39,29 +41,37 @@ class Connection(Protocol):
     # The position of the last control message that has arrived.
     @property
     def control_position(self) -> str: ...
-    # Carry out the control messages for ``groups`` after ``position``.
-    async def catch_up(self, position: str, groups: Sequence[str]) -> None: ...
     def reply(self, type: str, payload: Any = None, *, to: Command | None = None) -> None: ...
-    async def join_group(self, group: str) -> None: ...
+    def deliver(self, text: str) -> None: ...
+    # With the options of ``Hub.join``. Nothing is delivered before the control messages for the
+    # group after ``told_up_to`` were carried out.
+    async def join_group(
+        self,
+        group: str,
+        *,
+        told_up_to: str | None = None,
+        on_start: Callable[[Start], None] | None = None,
+        **options: Any,
+    ) -> None: ...
     async def leave_group(self, group: str) -> None: ...
     async def notify(self, signal: Signal, **arguments: Any) -> None: ...
 
 
 async def join(connection: Connection, name: str, command: Command) -> None:
-    """Join the room ``name`` in reply to ``command``.
+    """Join the room ``name`` in reply to ``command``, from the position that it names.
 
-    Raises ``CommandError`` if the role, the rule or a limit of the room refuses.
+    In the room already, what the command asks for is given out again. Raises ``CommandError`` if
+    the role, the rule or a limit of the room refuses.
     """
-    if name in connection.rooms:
-        _reply_subscribed(connection, name, command)
-        return
+    was_in = name in connection.rooms
     try:
         while not await _join_if_allowed(connection, name, command):
             pass
     except CommandError as error:
         await connection.notify(signals.refused, room=name, code=str(error.code))
         raise
-    await connection.notify(signals.joined, room=name)
+    if not was_in:
+        await connection.notify(signals.joined, room=name)
 
 
 async def _join_if_allowed(connection: Connection, name: str, command: Command) -> bool:
@@ -70,21 +80,39 @@ async def _join_if_allowed(connection: Connection, name: str, command: Command) 
     A rule of the site may be slow, so it is called without the lock. Its answer counts only for the
     rights that the connection had then.
     """
-    began_at = connection.control_position
+    told_up_to = connection.control_position
+    is_plain = command.payload.keys().isdisjoint(("since", "last"))
+    if is_plain and name in connection.rooms:
+        async with connection.room_lock:
+            if is_in := name in connection.rooms:
+                await _start(connection, name, command, connection.rooms[name])
+            return is_in
     await connection.until_certain()
-    version = connection.rights_version
-    check_room_count(len(connection.rooms), name)
-    await _authorize(connection, name)
+    version, was_forced = connection.rights_version, connection.rooms.get(name)
+    await _check(connection, name)
     async with connection.room_lock:
         if connection.rights_version != version or not connection.is_certain:
             return False
-        if name in connection.rooms:
-            _reply_subscribed(connection, name, command)
-        else:
+        if connection.rooms.get(name) is not was_forced:
+            return False
+        if was_forced is None:
             check_room_count(len(connection.rooms), name)
-            await _join(connection, name, command)
-            await connection.catch_up(began_at, [room_group(name)])
+            await _join(connection, name, command, told_up_to=told_up_to)
+        else:
+            await _start(connection, name, command, was_forced, told_up_to)
         return True
+
+
+async def _check(connection: Connection, name: str) -> None:
+    """Raise ``CommandError`` if ``name`` may not be joined; leave it then if it was."""
+    is_forced = connection.rooms.get(name)
+    if is_forced is None:
+        check_room_count(len(connection.rooms), name)
+        await _authorize(connection, name)
+    elif not is_forced:
+        await reconsider(connection, [name])
+        if name not in connection.rooms:
+            raise forbidden(name)
 
 
 async def leave(connection: Connection, name: str, command: Command) -> None:
@@ -155,7 +183,12 @@ async def _authorize(connection: Connection, name: str) -> None:
 
 
 async def _join(
-    connection: Connection, name: str, command: Command | None, *, is_forced: bool = False
+    connection: Connection,
+    name: str,
+    command: Command | None,
+    *,
+    is_forced: bool = False,
+    told_up_to: str | None = None,
 ) -> None:
     """Count the connection in, join the group and reply, before any message of the room."""
     room, backend = find_room(name), get_backend()
@@ -163,12 +196,44 @@ async def _join(
     if not await backend.join(connection.connection_id, name, capacity=capacity):
         raise CommandError(ErrorCode.ROOM_FULL, "The room is full.", room=name)
     try:
-        await connection.join_group(room_group(name))
+        await _start(connection, name, command, is_forced, told_up_to)
     except BaseException:
+        connection.rooms.pop(name, None)
         await backend.leave(connection.connection_id, name)
         raise
-    connection.rooms[name] = is_forced
-    _reply_subscribed(connection, name, command)
+
+
+async def _start(
+    connection: Connection,
+    name: str,
+    command: Command | None,
+    is_forced: bool,
+    told_up_to: str | None = None,
+) -> None:
+    """Be in the group of ``name`` from where ``command`` says, and reply."""
+    kept, asked = retention_of_room(name), {} if command is None else command.payload
+    since = asked.get("since")
+
+    def reply(start: Start) -> None:
+        connection.rooms[name] = is_forced
+        payload: dict[str, Any] = {"room": name, "success": True}
+        if start.cursor is not None:
+            payload["cursor"] = start.cursor
+        if since is not None:
+            payload["recovered"] = start.is_whole is True
+        connection.reply(MessageType.SUBSCRIBED, payload, to=command)
+        if since is not None and start.cursor is None:  # The room does not keep messages any more.
+            connection.deliver(encode(make_envelope(MessageType.GAP, {}, room=name)))
+
+    await connection.join_group(
+        room_group(name),
+        ttl_seconds=kept.ttl_seconds if kept.size else None,
+        since=since,
+        last=asked.get("last"),
+        room=name,
+        told_up_to=told_up_to,
+        on_start=reply,
+    )
 
 
 async def _leave(
@@ -185,7 +250,3 @@ async def _leave(
     more = {} if reason is None else {"reason": reason}
     payload = {"room": name, "success": True, **more}
     connection.reply(MessageType.UNSUBSCRIBED, payload, to=command)
-
-
-def _reply_subscribed(connection: Connection, name: str, command: Command | None) -> None:
-    connection.reply(MessageType.SUBSCRIBED, {"room": name, "success": True}, to=command)

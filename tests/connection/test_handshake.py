@@ -47,6 +47,8 @@ async def test_first_frame_of_a_logged_in_user_is_connected(user):
             "role": "user",
             "heartbeatInterval": 30_000,
             "heartbeatTimeout": 10_000,
+            "idempotencyPeriod": 300_000,
+            "cursors": frame["payload"]["cursors"],
         },
     )
     await connection.disconnect()

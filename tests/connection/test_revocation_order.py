@@ -30,7 +30,7 @@ from pm_realtime.auth import (
 from pm_realtime.backends import get_backend, use_streams
 from pm_realtime.backends.memory_streams import MemoryStreams
 from pm_realtime.connection import RealtimeConsumer
-from pm_realtime.hub import Hub, get_hub, use_hub
+from pm_realtime.hub import get_hub, use_hub
 from pm_realtime.layer import connection_group, role_group, room_group
 from tests.connection.revoking import (
     application,
@@ -40,6 +40,7 @@ from tests.connection.revoking import (
 )
 from tests.site import rules
 from tests.support.helpers import Connection, errors_of, eventually, layer_groups
+from tests.support.hubs import Stop, StoppingHub
 from tests.support.sessions import Browser
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
@@ -141,40 +142,6 @@ async def test_last_of_two_rechecks_releases_held_messages(rarely, configure, ed
 
 
 # During a handshake, or while a room is joined
-
-
-class Stop:
-    """The first task that comes here waits until the test says so."""
-
-    def __init__(self):
-        self.is_reached, self.go_on = asyncio.Event(), asyncio.Event()
-
-    async def wait(self):
-        if not self.is_reached.is_set():
-            self.is_reached.set()
-            await self.go_on.wait()
-
-
-class StoppingHub(Hub):
-    """Stops before the first join of ``group``."""
-
-    def __init__(self, group):
-        super().__init__()
-        self.stop = Stop()
-        self.stops_at = group
-
-    async def join(self, member, group, **options):
-        if group == self.stops_at:
-            await self.stop.wait()
-        await super().join(member, group, **options)
-
-    async def join_all(self, member, joinings, **options):
-        starts = {}
-        for joining in joinings:
-            if joining.group == self.stops_at:
-                await self.stop.wait()
-            starts |= await super().join_all(member, [joining], **options)
-        return starts
 
 
 @asynccontextmanager

@@ -73,9 +73,9 @@ async def test_of_20_connections_at_once_5_stay(user):
             await connection.disconnect()
 
 
-@pytest.mark.parametrize("period", [0, 5])
+@pytest.mark.parametrize("period", [0, 60])
 async def test_slot_of_a_crashed_process_is_taken_over(configure, user, period):
-    configure(RESUME_PERIOD=period, MAX_CONNECTIONS_PER_USER=1, CONNECTION_LIMIT_POLICY="refuse")
+    configure(RECOVERY_PERIOD=period, MAX_CONNECTIONS_PER_USER=1, CONNECTION_LIMIT_POLICY="refuse")
     left = ConnectionInfo(
         connection_id="left", user_id=str(user.pk), role="user", connected_at=time.time()
     )
@@ -85,9 +85,8 @@ async def test_slot_of_a_crashed_process_is_taken_over(configure, user, period):
     await refused.connect()
     await refused.assert_closed(4505)
     again = Connection(headers=browser.headers)
-    again.scope["query_string"] = b"resume=left,3"
+    again.scope["query_string"] = b"resume=left,earlier"
     async with again:
-        assert "resumed" not in again.connected
         assert await again.is_alive()
         assert [each.connection_id for each in await aget_user_connections(user)] == [
             again.connection_id

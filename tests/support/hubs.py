@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from channels.layers import InMemoryChannelLayer, channel_layers
 
-from pm_realtime.hub import Joining, get_hub
+from pm_realtime.hub import Hub, Joining, get_hub
 from pm_realtime.layer import Recheck, control_group, control_message, get_layer, push_message
 
 
@@ -31,6 +31,9 @@ class Member:
         for text in texts:
             self.deliver(text)
 
+    def has_room(self):
+        return True
+
     async def until_drained(self):
         pass
 
@@ -42,6 +45,40 @@ class Member:
 
     def check_heartbeat(self, deadline):
         pass
+
+
+class Stop:
+    """The first task that comes here waits until the test says so."""
+
+    def __init__(self):
+        self.is_reached, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait(self):
+        if not self.is_reached.is_set():
+            self.is_reached.set()
+            await self.go_on.wait()
+
+
+class StoppingHub(Hub):
+    """Stops before the first join of ``group``."""
+
+    def __init__(self, group):
+        super().__init__()
+        self.stop = Stop()
+        self.stops_at = group
+
+    async def join(self, member, group, **options):
+        if group == self.stops_at:
+            await self.stop.wait()
+        await super().join(member, group, **options)
+
+    async def join_all(self, member, joinings, **options):
+        starts = {}
+        for joining in joinings:
+            if joining.group == self.stops_at:
+                await self.stop.wait()
+            starts |= await super().join_all(member, [joining], **options)
+        return starts
 
 
 class LoggedLayer(InMemoryChannelLayer):
