@@ -27,6 +27,8 @@ from pm_realtime import (
     send_to_user,
     subscribe,
 )
+from pm_realtime.hub import get_hub
+from pm_realtime.layer import user_group
 from pm_realtime.protocol import BATCH_SUBPROTOCOL
 from pm_realtime.testing import RealtimeCommunicator, capture_pushes
 
@@ -87,6 +89,17 @@ async def test_capture_has_the_history_of_its_block_alone(user):
         assert [message["type"] for message in history.messages] == ["outer"]
     assert [[push.type for push in each] for each in (outer, inner)] == [["outer"], ["inner"]]
     assert await aget_cursor("support") == before
+
+
+async def test_open_connection_notices_nothing_of_a_block(user):
+    async with RealtimeCommunicator(user=user) as connection:
+        await asend_to_user(user, "before")
+        with capture_pushes():
+            await asend_to_user(user, "captured")
+            await get_hub().follower.check([user_group(str(user.pk))])
+        await asend_to_user(user, "after")
+        assert [(await connection.receive())["type"] for _ in range(2)] == ["before", "after"]
+        await connection.assert_nothing()
 
 
 def test_control_messages_of_a_block_go_nowhere(user):

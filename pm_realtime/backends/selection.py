@@ -38,14 +38,10 @@ def get_streams() -> Streams:
     return _streams if _streams is not None else get_backend().streams
 
 
-def use_streams(streams: Streams | None) -> Streams | None:
-    """Have :func:`get_streams` return ``streams``, or those of the backend again if it is None.
-
-    Returns the ones of the call before, as for a test that records pushes.
-    """
+def use_streams(streams: Streams | None) -> None:
+    """Have :func:`get_streams` return ``streams``, or those of the backend again if it is None."""
     global _streams
-    before, _streams = _streams, streams
-    return before
+    _streams = streams
 
 
 def backend_path() -> str:

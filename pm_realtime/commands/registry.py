@@ -6,12 +6,11 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from pm_realtime.backends import get_streams
 from pm_realtime.conf import Room, RoomOptions
 from pm_realtime.exceptions import CommandError
 from pm_realtime.layer import get_layer, is_in_process
 from pm_realtime.protocol import Command, ErrorCode, MessageType, check_room
-from pm_realtime.push import apublish_message
+from pm_realtime.push import apublish_message, push_streams
 from pm_realtime.rooms import Connection, check_publish, find_room, join, leave
 
 #: Characters of a cursor in a command; those of this version have fewer.
@@ -118,7 +117,7 @@ def is_instant(connection: Connection, command: Command) -> bool:
     is_message = command.type == MessageType.MESSAGE
     if not is_message or not connection.is_certain:
         return False
-    return get_streams().is_in_process and is_in_process(get_layer())
+    return push_streams().is_in_process and is_in_process(get_layer())
 
 
 async def handle(connection: Connection, command: Command) -> None:

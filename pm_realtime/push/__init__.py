@@ -17,5 +17,6 @@ from pm_realtime.push.queries import (
     aget_connection, aget_stats, aget_user_connections, ais_online, get_connection, get_stats,
     get_user_connections, is_online,
 )
+from pm_realtime.push.streams import capture_in, push_streams
 from pm_realtime.push.targets import user_key
 # fmt: on

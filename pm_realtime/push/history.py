@@ -5,8 +5,9 @@ from typing import Any, Final
 
 import msgspec
 
-from pm_realtime.backends import Page, Position, Publication, get_streams
+from pm_realtime.backends import Page, Position, Publication
 from pm_realtime.layer import room_group
+from pm_realtime.push.streams import push_streams
 from pm_realtime.push.targets import room_and_retention
 from pm_realtime.push.twins import sync_twin_of
 from pm_realtime.texts import plain_text
@@ -44,7 +45,7 @@ async def aget_cursor(room: str) -> str | None:
     Redis is away.
     """
     name, retention = room_and_retention(room)
-    streams = get_streams()
+    streams = push_streams()
     if not (retention.size and streams.keeps_messages):
         return None
     (top,) = await streams.get_tops([room_group(name)])
@@ -64,7 +65,7 @@ async def aget_history(room: str, *, since: str | None = None, limit: int = 100)
     name, (size, ttl_seconds) = room_and_retention(room)
     _check_limit(limit)
     after = None if since is None else _cursor_of(since)
-    streams, group = get_streams(), room_group(name)
+    streams, group = push_streams(), room_group(name)
     if not (size and streams.keeps_messages):
         return History(recovered=since is None)
     if after is None:

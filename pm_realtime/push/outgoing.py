@@ -9,13 +9,14 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from asgiref.sync import sync_to_async
 
 from pm_realtime import layer
-from pm_realtime.backends import StreamMessage, get_streams
+from pm_realtime.backends import StreamMessage
 from pm_realtime.concurrency import is_loop_of_a_caller, may_have_waiting_caller
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError, OutageError
 from pm_realtime.observability import outage
 from pm_realtime.push.commits import after_commits
 from pm_realtime.push.retry_queue import retry_queue
+from pm_realtime.push.streams import push_streams
 
 logger = logging.getLogger("pm_realtime.push")
 
@@ -85,7 +86,7 @@ def _send_now(outgoing: Outgoing[Any]) -> None:
     try:
         message = outgoing.message
         if isinstance(message, StreamMessage):
-            get_streams().publish_from_thread(message)
+            push_streams().publish_from_thread(message)
         else:
             layer.send(message.group, message.message)
     except BackendError as error:
@@ -96,7 +97,7 @@ async def _asend_now(outgoing: Outgoing[Any]) -> None:
     try:
         message = outgoing.message
         if isinstance(message, StreamMessage):
-            await get_streams().publish(message)
+            await push_streams().publish(message)
         else:
             await layer.asend(message.group, message.message)
     except BackendError as error:

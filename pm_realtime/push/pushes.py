@@ -8,11 +8,12 @@ process delivers it to its members.
 import logging
 from typing import Any
 
-from pm_realtime.backends import StreamMessage, get_streams
+from pm_realtime.backends import StreamMessage
 from pm_realtime.conf import Retention, Room, conf, retention, retention_of
 from pm_realtime.layer import authenticated_group, push_message, role_group, room_group, user_group
 from pm_realtime.protocol import RESERVED_TYPES, Envelope, MessageType, encode, make_envelope
 from pm_realtime.push.outgoing import Direct, Outgoing
+from pm_realtime.push.streams import push_streams
 from pm_realtime.push.targets import (
     connection_group,
     connection_name,
@@ -207,7 +208,7 @@ async def apublish_message(
     """
     envelope = make_envelope(MessageType.MESSAGE, payload, id=id, room=room.name)
     message = _message(room_group(room.name), envelope, retention_of(room), None, key)
-    return (await get_streams().publish(message)).is_repeated
+    return (await push_streams().publish(message)).is_repeated
 
 
 send_to_user, asend_to_user = sending_twins(_send_to_user)

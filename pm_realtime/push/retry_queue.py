@@ -10,9 +10,10 @@ from contextlib import suppress
 from typing import Final
 
 from pm_realtime import layer
-from pm_realtime.backends import StreamMessage, get_streams
+from pm_realtime.backends import StreamMessage
 from pm_realtime.concurrency import after_fork
 from pm_realtime.push.control_stream import control_for
+from pm_realtime.push.streams import push_streams
 
 RETRY_INTERVAL_SECONDS: Final = 1.0
 MAX_RETRY_MESSAGES: Final = 1000
@@ -63,7 +64,7 @@ class RetryQueue:
             with suppress(Exception):  # The layer has logged it.
                 for message in self._waiting.copy():
                     if not layer.is_alone():
-                        get_streams().publish_from_thread(message)
+                        push_streams().publish_from_thread(message)
                     with self._lock, suppress(ValueError):
                         self._waiting.remove(message)
             with self._lock:

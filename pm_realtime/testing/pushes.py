@@ -8,7 +8,7 @@ from typing import Any, Self
 from channels.layers import BaseChannelLayer, channel_layers
 from msgspec.json import decode
 
-from pm_realtime.backends import MemoryStreams, Receipt, StreamMessage, use_streams
+from pm_realtime.backends import MemoryStreams, Receipt, StreamMessage
 from pm_realtime.conf import conf
 from pm_realtime.layer import (
     authenticated_group,
@@ -18,7 +18,7 @@ from pm_realtime.layer import (
     user_group,
 )
 from pm_realtime.protocol import Envelope
-from pm_realtime.push import deliver_committed, user_key
+from pm_realtime.push import capture_in, deliver_committed, user_key
 
 
 class Pushes(UserList[Envelope], list[Envelope]):  # type: ignore[misc]
@@ -108,12 +108,12 @@ def capture_pushes() -> Iterator[Pushes]:
     pushes = Pushes()
     alias = conf.CHANNEL_LAYER
     replaced = channel_layers.set(alias, _RecordingLayer(pushes))
-    streams = use_streams(_RecordingStreams(pushes))
+    streams = capture_in(_RecordingStreams(pushes))
     try:
         yield pushes
         len(pushes)  # Those that still wait would go to the real layer.
     finally:
-        use_streams(streams)
+        capture_in(streams)
         if replaced is None:
             channel_layers.backends.pop(alias, None)
         else:
