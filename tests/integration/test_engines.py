@@ -17,6 +17,7 @@ from tests.integration.shared_tabs import (
     OWN,
     PUSHED,
     STREAMED,
+    assert_each_message_arrives_once,
     assert_leader_follows_after,
     browse,
 )
@@ -184,8 +185,7 @@ async def test_tabs_share_one_socket_and_get_the_messages_of_their_own_rooms(ser
         assert await tabs.each(PUSHED) == [[1]] * 5
 
 
-@pytest.mark.parametrize("end", ["close", "crash"])
-async def test_another_tab_leads_and_each_message_arrives_once(serve, engine, end):
+async def test_another_tab_leads_after_a_crash_and_each_message_arrives_once(serve, engine):
     """The state of the tabs is seen at the server: WebKit's driver ends with a crashed page."""
     server = serve("uvicorn")
     async with browse(engine, server) as tabs, connect(server, kind=Listener) as watcher:
@@ -199,10 +199,7 @@ async def test_another_tab_leads_and_each_message_arrives_once(serve, engine, en
         await tabs.all_have(f"{STREAMED}.length >= 5")
         process = await leader.process()
         began = time.monotonic()
-        if end == "close":
-            await leader.close()
-        else:
-            os.kill(process, signal.SIGKILL)
+        os.kill(process, signal.SIGKILL)
 
         async def reports():
             """Return the reports of all tabs, or None until there is one leader."""
@@ -219,6 +216,11 @@ async def test_another_tab_leads_and_each_message_arrives_once(serve, engine, en
         streamed = [each["streamed"] for each in (await until(reports, "reports")).values()]
         assert streamed == [[*range(len(streamed[0]) - 1), None]] * 3
         assert await tabs.sockets() == 2
+
+
+async def test_each_message_arrives_once_although_leaders_close_and_navigate(serve, engine):
+    async with browse(engine, serve("uvicorn")) as tabs:
+        await assert_each_message_arrives_once(tabs, 3, ["close", "navigate"], 50)
 
 
 async def test_leader_that_wakes_from_a_stop_follows(serve, engine):

@@ -29,8 +29,13 @@ from tests.support.helpers import layer_groups
 
 
 def push(request: HttpRequest) -> HttpResponse:
+    """Push to the room ``room``, or to the user ``user``."""
+    payload = json.loads(request.GET.get("payload", "null"))
     try:
-        send_to_room(request.GET["room"], "pushed", json.loads(request.GET.get("payload", "null")))
+        if "user" in request.GET:
+            send_to_user(request.GET["user"], "pushed", payload)
+        else:
+            send_to_room(request.GET["room"], "pushed", payload)
     except BackendError:
         return HttpResponse("refused")
     return HttpResponse("sent")

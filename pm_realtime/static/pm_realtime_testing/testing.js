@@ -275,8 +275,8 @@ function createFakeConnection(socket, number, settings, streams) {
 function startOwn(connection, { automatic, userId, role }, streams) {
   const query = new URL(connection.url, "ws://fake.invalid/").searchParams;
   const isSameUser = (query.get("user") ?? String(userId ?? "")) === String(userId ?? "");
-  const asked = isSameUser && automatic ? query.get("since") : null;
-  const since = asked === null ? null : parse(asked);
+  const asked = automatic ? query.get("since") : null;
+  const since = isSameUser && asked !== null ? parse(asked) : null;
   const names = userId === null ? [] : ["user", "all", `role:${role}`];
   formerIds.set(connection, isSameUser ? (query.get("resume") ?? "").split(",") : []);
   own.set(connection, new Map(names.map((to) => [to, streams.ofOwn(to)])));
