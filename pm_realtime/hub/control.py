@@ -8,12 +8,11 @@ import time
 from collections.abc import Collection
 from typing import Final
 
-from pm_realtime.backends import Page, Position, get_streams
+from pm_realtime.backends import Position, get_streams
 from pm_realtime.exceptions import BackendError
-from pm_realtime.hub.group_streams import Step, next_step
 from pm_realtime.hub.members import Member, Registry, hand_control
-from pm_realtime.layer import Control, ControlMessage, Recheck, Refresh, control_group
-from pm_realtime.push import CONTROL_STREAM_TTL_SECONDS
+from pm_realtime.layer import Control, ControlMessage, Recheck, control_group
+from pm_realtime.streams import Step, find_control, next_step, read_control
 
 
 class ControlStream:
@@ -62,15 +61,12 @@ class ControlStream:
     async def _read_missed(self) -> None:
         is_last = False
         while not is_last:
-            page = await _read(self.position)
+            page = await read_control(self.position)
             if not page.is_whole:
                 self.recheck_all()
-            for publication in page.publications:
-                self.position = publication.cursor
-                if (control := _control(publication.text)) is not None:
-                    self._hand_on(control)
-            if is_last := page.is_last:
-                self.position = page.top
+            for control in page.controls:
+                self._hand_on(control)
+            self.position, is_last = page.end, page.is_last
 
     def _hand_on(self, control: Control) -> None:
         entry = self._registry.groups.get(control.target)
@@ -97,7 +93,7 @@ class ControlStream:
             return
         kept = self._kept[member.connection_id] = []
         try:
-            missed = await self._find(since, self.position, groups)
+            missed = await find_control(since, self.position, groups)
         finally:
             del self._kept[member.connection_id]
         for message in [*missed, *kept]:
@@ -105,36 +101,5 @@ class ControlStream:
 
     async def find_recent(self, seconds: float) -> list[ControlMessage]:
         """The messages of the last ``seconds``, for any target."""
-        now = time.time()
-        since = str(Position(int((now - seconds) * 1000), 0))
-        return await self._find(since, self.position, None) if self.position else []
-
-    async def _find(
-        self, since: str, until: str, targets: Collection[str] | None
-    ) -> list[ControlMessage]:
-        found: list[ControlMessage] = []
-        while since < until:
-            try:
-                page = await _read(since)
-            except BackendError:
-                return [*found, Refresh()]
-            if not page.is_whole and targets is not None:
-                found.append(Refresh())
-            for publication in page.publications:
-                control = _control(publication.text) if publication.cursor <= until else None
-                if control and (targets is None or control.target in targets):
-                    found.append(control.message)
-            since = until if page.is_last else page.publications[-1].cursor
-        return found
-
-
-async def _read(after: str) -> Page:
-    return await get_streams().read(control_group(), after, CONTROL_STREAM_TTL_SECONDS)
-
-
-def _control(text: str) -> Control | None:
-    """The control message in ``text``; None for one of a later version of this package."""
-    try:
-        return Control.read(text)
-    except (LookupError, TypeError):
-        return None
+        since = Position(int((time.time() - seconds) * 1000), 0)
+        return await find_control(str(since), self.position)

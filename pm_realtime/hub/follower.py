@@ -10,12 +10,16 @@ from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError
 from pm_realtime.hub.control import ControlStream
 from pm_realtime.hub.fan_out import FanOut
-from pm_realtime.hub.group_streams import GroupStream
 from pm_realtime.hub.members import Member, Registry
-from pm_realtime.hub.messages import Message, bursts
-from pm_realtime.hub.pages import PageReader
-from pm_realtime.hub.positions import CheckTimings, PositionChecks
 from pm_realtime.layer import Control
+from pm_realtime.streams import (
+    CheckTimings,
+    GroupStream,
+    Message,
+    PageReader,
+    PositionChecks,
+    bursts,
+)
 
 logger = logging.getLogger("pm_realtime.push")
 

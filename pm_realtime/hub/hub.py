@@ -9,21 +9,17 @@ import logging
 import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from itertools import islice
 from typing import Final
 
 from pm_realtime.backends import BYTES_PER_PAGE, get_streams
-from pm_realtime.concurrency import Coalescer, PerLoop
+from pm_realtime.concurrency import PerLoop
 from pm_realtime.conf import conf
 from pm_realtime.hub.fan_out import MEMBERS_PER_TURN, FanOut
 from pm_realtime.hub.follower import Follower
-from pm_realtime.hub.group_streams import GroupStream, Label
-from pm_realtime.hub.joining import Joining, Start
-from pm_realtime.hub.members import ControlSubscriber, Member, Registry
-from pm_realtime.hub.pages import PageReader
-from pm_realtime.hub.positions import CheckTimings
-from pm_realtime.hub.recovery import First, Recovery
+from pm_realtime.hub.members import Member, Registry
+from pm_realtime.hub.recovery import Recovery
 from pm_realtime.layer import ControlMessage, ProbeTimings, ProcessChannel, control_group
+from pm_realtime.streams import CheckTimings, First, GroupStream, Joining, Label, PageReader, Start
 
 logger = logging.getLogger("pm_realtime.push")
 
@@ -40,22 +36,20 @@ class Hub:
     ) -> None:
         self.registry = Registry()
         self.fan_out = FanOut(self.registry, members_per_turn)
-        reader = PageReader()
+        self._reader = reader = PageReader()
         timings = check_timings or CheckTimings()
         self.follower = Follower(self.registry, self.fan_out, reader, timings)
         self.control = self.follower.control
         self._recovery = Recovery(self.registry, self.follower, self.fan_out, reader)
-        self._tops = Coalescer(_get_tops_for_all)
         self.channel = ProcessChannel(
             self.registry.groups, self.follower, probe_timings or ProbeTimings()
         )
         self._tasks: tuple[asyncio.Task[None], ...] = ()
-        self._control_subscriber = ControlSubscriber()
         self._starting = asyncio.Lock()
 
     def __len__(self) -> int:
         """The number of open connections."""
-        return len(self.registry) - (self._control_subscriber in self.registry)
+        return len(self.registry)
 
     async def add(self, member: Member) -> None:
         """Add a connection. Raises ``BackendError`` while the layer is away."""
@@ -163,13 +157,13 @@ class Hub:
         if all(each.since is None and each.last is None for each in joinings):
             await starting
             return [First(stream) for stream in streams]
-        reads = asyncio.gather(*map(self._recovery.read_first, joinings, streams))
+        reads = asyncio.gather(*map(self._reader.read_first, joinings, streams))
         _, firsts = await asyncio.gather(starting, reads)
         return firsts
 
     async def _start_all(self, streams: Sequence[GroupStream]) -> None:
         if streams:
-            tops = await self._tops.ask(tuple(stream.group for stream in streams))
+            tops = await self._reader.get_tops(streams)
             for stream, top in zip(streams, tops, strict=True):
                 self.follower.start(stream, top)
 
@@ -215,16 +209,21 @@ class Hub:
         runs = (self._sweep_forever(), self.follower.checks.run())
         self._tasks = tuple(map(loop.create_task, runs))
         try:
-            self.registry.add(self._control_subscriber)
-            await self.join(self._control_subscriber, control_group())
-            await self.control.start()
+            await self._follow_control()
         except BaseException:
             await self._close()
             raise
 
+    async def _follow_control(self) -> None:
+        with self.registry.groups.using(control_group()) as entry:
+            entry.is_kept = True
+            async with entry.lock:
+                await self.channel.add(control_group(), is_last=True)
+        await self.control.start()
+
     async def _close(self) -> None:
-        await self.leave(self._control_subscriber, control_group())
-        self.registry.remove(self._control_subscriber.connection_id)
+        self.registry.groups[control_group()].is_kept = False
+        await self.channel.discard(control_group())
         self.follower.stop()
         tasks, self._tasks = self._tasks, ()
         await self.channel.close(*tasks)
@@ -248,14 +247,6 @@ class Hub:
             except Exception:
                 logger.exception("Heartbeats could not be checked or groups not be renewed.")
             await asyncio.sleep(interval_seconds)
-
-
-async def _get_tops_for_all(
-    requests: Sequence[tuple[str, ...]],
-) -> list[list[str]]:
-    """The tops of the groups of each request, asked for in one call."""
-    tops = iter(await get_streams().get_tops([group for groups in requests for group in groups]))
-    return [list(islice(tops, len(groups))) for groups in requests]
 
 
 _hubs: Final = PerLoop(Hub)

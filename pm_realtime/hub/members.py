@@ -48,30 +48,6 @@ def hand_control(member: Member, message: ControlMessage) -> None:
         logger.exception("A connection failed at a control message.")
 
 
-class ControlSubscriber:
-    """Keeps the hub in the group of control messages. Nothing is sent to it."""
-
-    connection_id = "control"
-
-    def deliver(self, text: str) -> None:
-        pass
-
-    def deliver_all(self, texts: tuple[str, ...]) -> None:
-        pass
-
-    def has_room(self) -> bool:
-        return True
-
-    async def until_drained(self) -> None:
-        pass
-
-    def receive_control(self, message: ControlMessage) -> None:
-        pass
-
-    def check_heartbeat(self, deadline: float) -> None:
-        pass
-
-
 class Registry:
     """Belongs to one hub; the hub tells the layer."""
 

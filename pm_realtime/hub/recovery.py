@@ -8,18 +8,23 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 from weakref import WeakValueDictionary
 
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError
 from pm_realtime.hub.fan_out import FanOut
 from pm_realtime.hub.follower import Follower
-from pm_realtime.hub.group_streams import GroupStream
-from pm_realtime.hub.joining import Joining, Start
 from pm_realtime.hub.members import Member, Registry
-from pm_realtime.hub.messages import Burst, bursts
-from pm_realtime.hub.pages import EARLIEST, PageReader, Replay, is_cursor
+from pm_realtime.streams import (
+    Burst,
+    First,
+    GroupStream,
+    Joining,
+    PageReader,
+    Start,
+    bursts,
+)
 
 logger = logging.getLogger("pm_realtime.push")
 
@@ -40,17 +45,6 @@ class CatchingUp:
     task: asyncio.Task[None] | None = None
 
 
-class First(NamedTuple):
-    """How a member begins in ``stream``: with ``replay``, or else with what is new.
-
-    ``is_whole`` says whether nothing is missing after ``since``; None without that.
-    """
-
-    stream: GroupStream | None
-    replay: Replay | None = None
-    is_whole: bool | None = None
-
-
 class Recovery:
     """Belongs to one hub."""
 
@@ -65,21 +59,6 @@ class Recovery:
         self._under_way: dict[tuple[str, str], CatchingUp] = {}
         #: By connection id.
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-
-    async def read_first(self, joining: Joining, stream: GroupStream | None) -> First:
-        """The first page that ``joining`` asks for. Raises ``BackendError``."""
-        since, last, is_whole = joining.since, joining.last, None
-        if stream is None or (since is None and last is None):
-            return First(stream)
-        if stream.last and since == stream.last:
-            return First(stream, Replay(None, since, since, True), True)
-        if since is not None:
-            replay = await self._reader.replay(stream, since if is_cursor(since) else EARLIEST)
-            is_whole = replay.is_whole
-            if is_whole or last is None:
-                return First(stream, replay, is_whole)
-        start = await self._reader.find_start(stream, last or 0)
-        return First(stream, await self._reader.replay(stream, start), is_whole)
 
     def begin(
         self,

@@ -14,18 +14,19 @@ class Group(Generic[M]):
     """The members of one group by connection id; those ``joining`` get no messages yet.
 
     ``lock`` is held while the group is added to the layer or discarded. ``is_added`` says whether
-    messages for it certainly arrive.
+    messages for it certainly arrive, and ``is_kept`` whether it stays although it has no members.
     """
 
     members: dict[str, M] = field(default_factory=dict)
     joining: dict[str, M] = field(default_factory=dict)
     is_added: bool = False
+    is_kept: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     use_count: int = 0
 
     @property
     def has_members(self) -> bool:
-        return bool(self.members or self.joining)
+        return bool(self.members or self.joining or self.is_kept)
 
 
 class Groups(dict[str, Group[M]]):

@@ -11,7 +11,6 @@ import pytest
 
 from pm_realtime.connection import RealtimeConsumer
 from pm_realtime.hub import get_hub
-from pm_realtime.hub.members import ControlSubscriber
 from pm_realtime.layer import (
     ChangePending,
     Close,
@@ -49,10 +48,8 @@ KINDS = {
     "batching consumer": "pm-realtime.v1.batch",
     "consumer with its own deliver": None,
     "fake": Member,
-    "control subscriber": lambda name: ControlSubscriber(),
 }
 CONSUMERS = [kind for kind in KINDS if "consumer" in kind]
-SILENT = ["control subscriber"]
 every_member = pytest.mark.parametrize("kind", KINDS)
 every_consumer = pytest.mark.parametrize("kind", CONSUMERS)
 
@@ -69,7 +66,7 @@ class Subject:
         self.connection = connection
 
     async def received(self, count):
-        """The numbers of the first ``count`` texts, none of a silent member."""
+        """The numbers of the first ``count`` texts."""
         if self.connection is not None:
             return [(await self.connection.receive())["payload"] for _ in range(count)]
         return [json.loads(each)["payload"] for each in getattr(self.member, "received", [])]
@@ -122,11 +119,10 @@ async def test_connection_id_is_text_and_stays_the_same(subject):
 
 
 @every_member
-async def test_texts_are_delivered_in_order(subject, kind):
+async def test_texts_are_delivered_in_order(subject):
     for number in range(100):
         subject.member.deliver(text(number))
-    expected = [] if kind in SILENT else list(range(100))
-    assert await subject.received(len(expected)) == expected
+    assert await subject.received(100) == list(range(100))
 
 
 @every_member
@@ -138,9 +134,8 @@ async def test_deliver_all_equals_deliver_in_turn(make, kind):
     for each in texts:
         one.member.deliver(each)
     other.member.deliver_all(texts)
-    count = 0 if kind in SILENT else 20
-    received = await one.received(count)
-    assert await other.received(count) == received == list(range(count))
+    received = await one.received(20)
+    assert await other.received(20) == received == list(range(20))
 
 
 @every_member
@@ -153,11 +148,10 @@ async def test_control_message_neither_waits_nor_raises(subject, message):
 
 
 @every_member
-async def test_old_deadline_ends_nothing(subject, kind):
+async def test_old_deadline_ends_nothing(subject):
     subject.member.check_heartbeat(time.monotonic() - 1000)
     subject.member.deliver(text(1))
-    expected = [] if kind in SILENT else [1]
-    assert await subject.received(len(expected)) == expected
+    assert await subject.received(1) == [1]
 
 
 @every_member

@@ -6,7 +6,8 @@ import json
 import pytest
 
 from pm_realtime.backends import StreamMessage
-from pm_realtime.hub import CheckTimings, Hub, use_hub
+from pm_realtime.hub import Hub, use_hub
+from pm_realtime.streams import CheckTimings
 from tests.support.helpers import eventually
 from tests.support.hubs import Member, members, use
 from tests.support.lossy import FaultyStreams, LossyLayer

@@ -7,7 +7,8 @@ import pytest
 
 from pm_realtime.backends import StreamMessage
 from pm_realtime.exceptions import BackendError
-from pm_realtime.hub import CheckTimings, Hub, Joining, use_hub
+from pm_realtime.hub import Hub, Joining, use_hub
+from pm_realtime.streams import CheckTimings
 from tests.support.helpers import eventually, layer_groups
 from tests.support.hubs import Member, members, use
 from tests.support.lossy import FaultyStreams, LossyLayer

@@ -1,4 +1,4 @@
-"""What a hub knows of the stream of one group: the position up to which its members have all.
+"""What a process knows of the stream of a group: the position up to which its members have all.
 
 Everything is decided by one comparison of cursors. Nothing here waits or reads.
 """
@@ -6,13 +6,12 @@ Everything is decided by one comparison of cursors. Nothing here waits or reads.
 import asyncio
 import enum
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pm_realtime.backends import Page
 from pm_realtime.conf import conf
-from pm_realtime.hub.members import Member
-from pm_realtime.hub.messages import Message, with_cursor
 from pm_realtime.protocol import MessageType, encode, make_envelope
+from pm_realtime.streams.messages import Message, with_cursor
 
 
 class Step(enum.Enum):
@@ -47,7 +46,7 @@ class Label(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class GroupStream:
-    """The stream of a group that has members in this hub."""
+    """The stream of a group that has members in a hub."""
 
     group: str
     ttl_seconds: float
@@ -65,7 +64,7 @@ class GroupStream:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     entered: set[str] = field(default_factory=set)
     #: Members that have read further than ``last``, with their positions, by connection id.
-    ahead: dict[str, tuple[Member, str]] = field(default_factory=dict)
+    ahead: dict[str, tuple[Any, str]] = field(default_factory=dict)
 
     def start(self, top: str) -> None:
         """Members begin after ``top``, unless they have begun already."""

@@ -2,13 +2,15 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from pm_realtime.backends import Page, Position, get_streams
-from pm_realtime.concurrency import note_result
-from pm_realtime.hub.group_streams import GroupStream
-from pm_realtime.hub.messages import Burst, Message
+from pm_realtime.concurrency import Coalescer, note_result
+from pm_realtime.streams.group_streams import GroupStream
+from pm_realtime.streams.joining import Joining
+from pm_realtime.streams.messages import Burst, Message
 
 #: Pages that are kept for the next reader, and for how long. A page has at most 64 KiB.
 KEPT_PAGES: Final = 16
@@ -33,14 +35,45 @@ class Replay(NamedTuple):
     size: int = 0
 
 
+class First(NamedTuple):
+    """How a member begins in ``stream``: with ``replay``, or else with what is new.
+
+    ``is_whole`` says whether nothing is missing after ``since``; None without that.
+    """
+
+    stream: GroupStream | None
+    replay: Replay | None = None
+    is_whole: bool | None = None
+
+
 class PageReader:
     """Belongs to one hub. Its methods raise ``BackendError``."""
 
     def __init__(self, kept_seconds: float = KEPT_SECONDS) -> None:
         self._kept_seconds = kept_seconds
+        self._tops = Coalescer(_get_tops_for_all)
         self._slots = asyncio.Semaphore(MAX_READS)
         #: Calls by what was asked, the least recently used first.
         self._calls: OrderedDict[Any, asyncio.Task[Any]] = OrderedDict()
+
+    async def get_tops(self, streams: Sequence[GroupStream]) -> list[str]:
+        """The positions of ``streams``; those for several callers are one call."""
+        return await self._tops.ask(tuple(stream.group for stream in streams))
+
+    async def read_first(self, joining: Joining, stream: GroupStream | None) -> First:
+        """The first page that ``joining`` asks for."""
+        since, last, is_whole = joining.since, joining.last, None
+        if stream is None or (since is None and last is None):
+            return First(stream)
+        if stream.last and since == stream.last:
+            return First(stream, Replay(None, since, since, True), True)
+        if since is not None:
+            replay = await self.replay(stream, since if _is_cursor(since) else EARLIEST)
+            is_whole = replay.is_whole
+            if is_whole or last is None:
+                return First(stream, replay, is_whole)
+        start = await self._find_start(stream, last or 0)
+        return First(stream, await self.replay(stream, start), is_whole)
 
     def forget(self) -> None:
         """Read everything anew: the store may have lost something."""
@@ -62,7 +95,7 @@ class PageReader:
         replay: Replay = await self._share((stream.group, after), read, is_current)
         return replay
 
-    async def find_start(self, stream: GroupStream, count: int) -> str:
+    async def _find_start(self, stream: GroupStream, count: int) -> str:
         """The position after which the last ``count`` messages come."""
 
         async def find() -> str:
@@ -105,9 +138,14 @@ def _replay(group: str, after: str, page: Page) -> Replay:
     return Replay(burst, start, page.publications[-1].cursor, page.is_whole, size)
 
 
-def is_cursor(text: str) -> bool:
+def _is_cursor(text: str) -> bool:
     try:
         Position.read(text)
     except ValueError:
         return False
     return True
+
+
+async def _get_tops_for_all(requests: Sequence[tuple[str, ...]]) -> list[list[str]]:
+    tops = iter(await get_streams().get_tops([group for groups in requests for group in groups]))
+    return [list(islice(tops, len(groups))) for groups in requests]

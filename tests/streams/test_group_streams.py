@@ -6,9 +6,9 @@ import json
 import pytest
 
 from pm_realtime.backends import Page, Position, Publication
-from pm_realtime.hub.group_streams import GroupStream, Label, Step, next_step
-from pm_realtime.hub.messages import Message
 from pm_realtime.layer import push_message
+from pm_realtime.streams.group_streams import GroupStream, Label, Step, next_step
+from pm_realtime.streams.messages import Message
 
 BIRTH = str(Position(1, 0))
 

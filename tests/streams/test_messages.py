@@ -3,9 +3,9 @@
 import pytest
 
 from pm_realtime.backends import Publication
-from pm_realtime.hub.messages import MAX_BURST_BYTES, Message, bursts
 from pm_realtime.layer import group_of_push, push_message
 from pm_realtime.layer.wire import CONTROL_TYPE, PUSH_TYPE
+from pm_realtime.streams.messages import MAX_BURST_BYTES, Message, bursts
 
 
 def push(text, exclude=None):
