@@ -105,6 +105,10 @@ async def assert_each_message_arrives_once(tabs, count, ends, messages_between):
         assert max(map(len, seen)) > len(ends) * messages_between
         for [*numbers, _] in seen:
             assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    both = await tabs.each(f"window.previous && [Number(window.previous) + 1, {NOTICED}[0]]")
+    pages = [each for each in both if each is not None]
+    assert len(pages) == ends.count("navigate")
+    assert all(expected == first for expected, first in pages), pages
     assert await tabs.each("window.gaps") == [[]] * count
     assert await tabs.each("window.closes") == [[]] * count
     assert await tabs.sockets() == 1

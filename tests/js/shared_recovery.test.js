@@ -189,6 +189,33 @@ test("the last messages of a room go to the tab that asks for them", async (t) =
   assert.equal("recovered" in two.of("subscribed")[0].payload, false);
 });
 
+test("tabs that the connection has left behind get nothing before it has gone back", async (t) => {
+  const { browser } = createBrowser(t);
+  const { clients: [one, two], server } = await tabsIn(browser, 2);
+  const grant = async (position) => {
+    server.reply(server.lastSent, "subscribed", { room: "a", success: true, ...position });
+    await rest();
+  };
+  const news = (n) => server.frame("news", n, { room: "a", cursor: String(n) });
+  one.cursors.startRoom("a", { cursor: "10" });
+  one.subscribe("a");
+  await rest();
+  await grant({ cursor: "10", recovered: true });
+  news(11);
+  // The connection is still catching up, and goes on at the last messages for the other tab.
+  two.say("subscribe", { room: "a", last: 2 });
+  await rest();
+  await grant({ cursor: "48" });
+  assert.deepEqual(server.lastSent.payload, { room: "a", since: "11" });
+  news(49);
+  await rest();
+  await grant({ cursor: "11", recovered: true });
+  for (const n of [12, 48, 49, 50, 51]) news(n);
+  await rest();
+  assert.deepEqual([one, two].map(numbers), [[11, 12, 48, 49, 50, 51], [49, 50, 51]]);
+  assert.deepEqual([one, two].map((client) => client.of("subscribed").length), [1, 1]);
+});
+
 test("an answer of the leader says where the tab begins", async (t) => {
   const { browser, clients: [one, two], news } = await setup(t, 2);
   one.subscribe("a");

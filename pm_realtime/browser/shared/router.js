@@ -47,7 +47,7 @@ export function createRouter(now = Date.now) {
     const name = envelope.payload.room;
     if (!rooms.has(name)) rooms.set(name, newRoom());
     const room = rooms.get(name);
-    room.waiting.push({ tab, envelope });
+    room.waiting.push(newRequest(tab, envelope));
     return askNext(name, room);
   }
 
@@ -56,44 +56,65 @@ export function createRouter(now = Date.now) {
     const effects = [];
     while (!room.asked && room.waiting.length > 0) {
       const request = takeEarliest(room.waiting);
-      const { tab, envelope } = request;
+      const { envelope } = request;
+      const { payload } = envelope;
       const isFresh = room.granted && now() - room.grantedAt < FRESH_MS;
-      const granted = isFresh ? answerFrom(room, envelope.payload) : null;
+      const granted = isFresh ? answerFrom(room, payload) : null;
       if (granted) {
-        room.tabs.add(tab);
-        effects.push(...answer(tab, envelope, MessageType.SUBSCRIBED, granted));
+        const { SUBSCRIBED: type } = MessageType;
+        effects.push(...enter(room, request, { type, payload: granted, timestamp: now() }));
         continue;
       }
-      // The server would take the connection there, also forwards.
-      request.isPlain = isPlain(envelope.payload) || room.position <= envelope.payload.since;
       room.asked = request;
       asking.set(envelope.id, { name, room, request });
-      effects.push({ send: request.isPlain ? { ...envelope, payload: { room: name } } : envelope });
+      // The server would take the connection forwards, too.
+      const isAhead = room.position < payload.since;
+      effects.push({ send: isAhead ? { ...envelope, payload: { ...payload, since: room.position } } : envelope });
     }
     return effects;
   }
 
   /** The server's reply to the request that was sent. */
   function settleSubscribe({ name, room, request }, reply) {
-    const { tab, envelope } = request;
     asking.delete(reply.id);
     room.asked = null;
     if (reply.type !== MessageType.SUBSCRIBED) return refuse(name, room, request, reply);
     const { recovered, ...granted } = reply.payload;
     Object.assign(room, { granted, grantedAt: now() });
-    if (!request.isPlain || room.position === undefined) room.position = granted.cursor;
-    const payload = request.isPlain ? answerFrom(room, envelope.payload) : reply.payload;
-    if (!payload) room.waiting.unshift(request);
-    else if (!request.isLeft) room.tabs.add(tab);
-    const answered = payload ? [{ to: [tab], envelope: { ...reply, payload } }] : [];
-    return [...answered, ...askNext(name, room)];
+    const wanted = request.envelope.payload;
+    if (!isPlain(wanted) || room.position === undefined) moveTo(name, room, granted.cursor);
+    const payload = answerFrom(room, wanted) ?? reply.payload;
+    return [...enter(room, request, { ...reply, payload }), ...askNext(name, room)];
   }
+
+  /** The tabs of the request are in the room from now on. */
+  function enter(room, request, reply) {
+    for (const tab of request.tabs) room.tabs.add(tab);
+    return replyTo(request, reply);
+  }
+
+  /**
+   * The connection goes on from `cursor`. If it was not so far yet, because it was still catching up,
+   * the tabs that are in the room get nothing until it has gone back.
+   */
+  function moveTo(name, room, cursor) {
+    const { position, tabs } = room;
+    room.position = cursor;
+    if (!(position < cursor) || tabs.size === 0) return;
+    const payload = { room: name, since: position };
+    const envelope = { type: MessageType.SUBSCRIBE, payload, timestamp: now(), id: newId() };
+    room.waiting.unshift({ asker: null, tabs, envelope });
+    room.tabs = new Set();
+  }
+
+  const replyTo = ({ asker, envelope: { id } }, reply) =>
+    asker === null ? [] : [{ to: [asker], envelope: { ...reply, id } }];
 
   /** A room that the connection may not be in is refused to all tabs that ask for it. */
   function refuse(name, room, request, reply) {
     const isOfAll = !room.granted && reply.payload?.code !== ErrorCode.INVALID_PAYLOAD;
     const requests = [request, ...(isOfAll ? room.waiting.splice(0) : [])];
-    const effects = requests.map(({ tab, envelope: { id } }) => ({ to: [tab], envelope: { ...reply, id } }));
+    const effects = requests.flatMap((each) => replyTo(each, reply));
     effects.push(...askNext(name, room));
     if (!room.granted && !room.asked && rooms.get(name) === room) rooms.delete(name);
     return effects;
@@ -109,11 +130,10 @@ export function createRouter(now = Date.now) {
   function leaveRoom(tab, name) {
     const room = rooms.get(name);
     if (room) {
-      room.tabs.delete(tab);
-      room.waiting = room.waiting.filter((request) => request.tab !== tab);
-      if (room.asked?.tab === tab) room.asked.isLeft = true;
-      const isAsked = room.asked && !room.asked.isLeft;
-      if (room.tabs.size > 0 || room.waiting.length > 0 || isAsked || room.everyone) return false;
+      const requests = [...room.waiting, ...(room.asked ? [room.asked] : [])];
+      for (const { tabs } of [room, ...requests]) tabs.delete(tab);
+      room.waiting = room.waiting.filter(({ tabs }) => tabs.size > 0);
+      if (room.everyone || [room, ...requests].some(({ tabs }) => tabs.size > 0)) return false;
     }
     // The next `subscribe` is sent to the server again, which has then left the room.
     rooms.delete(name);
@@ -223,7 +243,10 @@ function newRoom() {
 const isPlain = ({ since, last }) => since === undefined && last === undefined;
 
 const isOf = ({ tabs, asked, waiting }, tab) =>
-  tabs.has(tab) || asked?.tab === tab || waiting.some((request) => request.tab === tab);
+  tabs.has(tab) || asked?.tabs.has(tab) || waiting.some((request) => request.tabs.has(tab));
+
+/** `asker` gets the answer, and `tabs` the messages from then on. */
+const newRequest = (tab, envelope) => ({ asker: tab, tabs: new Set([tab]), envelope });
 
 /** The answer to a tab that the server need not hear of; null if it wants what came before. */
 function answerFrom({ granted, position }, request) {

@@ -20,6 +20,9 @@ window.isLeader = () => window.sockets.some(({ readyState }) => readyState === W
 for (const type of ["message", "own", "pushed", "burst", "streamed", "noticed", "notification"]) {
   realtime.on(type, ({ payload, room }) => window.seen.push({ type, room, payload, at: Date.now() }));
 }
+// What the tab's last page saw last.
+window.previous = sessionStorage.getItem("noticed");
+realtime.on("noticed", ({ payload }) => sessionStorage.setItem("noticed", payload.n));
 window.gaps = [];
 realtime.on(":gap", (stream) => window.gaps.push(stream));
 realtime.on(":close", ({ code, willReconnect }) => window.closes.push({ code, willReconnect }));
