@@ -22,6 +22,11 @@ class Comparison:
             name = report["name"]
             self.senders.setdefault(run.sends_to[name], {})[name] = report["sent"]
             self.refused[name] = {int(n) for n in report["rejected"]}
+        #: How often connections ended, by code, and whether they recovered.
+        self.closes, self.recovered = Counter(), Counter()
+        for report in reports:
+            self.closes.update(report["closes"])
+            self.recovered.update(report["recovered"])
         self.faults = [f"{each}: nothing was pushed" for each in run.streams if each not in pushed]
 
     @property

@@ -58,10 +58,12 @@ async def cut_subscriptions(run, valkey, random):
 
 
 async def stall_readers(run, valkey, random):
-    """Some clients read nothing while much is pushed to one room, so they are closed with 4002."""
-    clients = some(run, random)[:3]
+    """Some clients of a user read nothing while much is pushed to it: they are closed with 4002."""
+    role = random.choice(list(run.roles.values()))
+    clients = [name for name in run.roles if run.roles[name] == role]
+    clients = clients[: (len(clients) + 1) // 2]
     run.network.stall(clients)
-    await run.publishers[1].do("burst", stream="red", **FLOOD)
+    await run.publishers[1].do("burst", stream=f"user:{role}", **FLOOD)
     await asyncio.sleep(1)
     run.network.go_on(clients)
 

@@ -15,6 +15,7 @@ from tests.integration.chaos.run import Run
 #: Seconds of traffic between two faults.
 QUIET_SECONDS = 3
 DELIVERIES = 1_000_000
+CLIENT_TOO_SLOW = "4002"
 
 
 @pytest.mark.parametrize("fault", faults.FAULTS, ids=lambda fault: fault.__name__)
@@ -49,6 +50,9 @@ async def test_nothing_is_lost_in_a_million_deliveries(tmp_path, durable):
         seconds = time.monotonic() - began
         print(f"{count_deliveries(run.reports):,} deliveries in {seconds:.0f} s, {happened}")
         found.check()
+        assert found.closes[CLIENT_TOO_SLOW] > 0
+        assert found.recovered["true"] > 0
+        assert found.recovered["false"] == 0
 
 
 @pytest.mark.slow  # for now
