@@ -109,7 +109,9 @@ class Publisher:
         self._padding = "x" * padding
         self.counts.setdefault(stream, 0)
         for _ in range(count):
-            await self._push(stream)
+            async with self._pushing:
+                await self._push(stream)
+        self._padding = ""
         return await self.report()
 
     async def report(self):
