@@ -27,6 +27,8 @@ class Comparison:
         for report in reports:
             self.closes.update(report["closes"])
             self.recovered.update(report["recovered"])
+        #: Messages that the clients of :meth:`check` have not seen.
+        self.missed = 0
         self.faults = [f"{each}: nothing was pushed" for each in run.streams if each not in pushed]
 
     @property
@@ -74,12 +76,13 @@ class Comparison:
             self.faults.append(f"{name}: promises were rejected: {codes}")
 
     def _find_lost(self, where, stream, found, may_miss):
-        if may_miss is None:
-            return
         for sender, count in self.senders.get(stream, {}).items():
             missing = set(found["missing"].get(sender, []))
             missing.update(range(found["next"].get(sender, 0), count))
             missing -= self.refused.get(sender, set())
+            self.missed += len(missing)
+            if may_miss is None:
+                continue
             lost = [n for n in sorted(missing) if (stream, sender, n) not in may_miss]
             if lost:
                 self.faults.append(f"{where}: lost {len(lost)} of {sender}: {lost[:20]}")

@@ -142,12 +142,13 @@ class Run:
                 await asyncio.sleep(POLL_SECONDS)
         return counts
 
-    async def finish(self):
-        """Stop the traffic and return the :class:`Comparison` once nothing arrives any more."""
+    async def finish(self, settle_seconds=SETTLE_SECONDS):
+        """Stop the traffic and return the :class:`Comparison` once all has arrived, or after
+        ``settle_seconds``."""
         pushed = await self.stop_traffic()
         reports = await self.clients.do("report")
         least = Comparison(self, pushed, reports).least_deliveries
-        deadline = time.monotonic() + SETTLE_SECONDS
+        deadline = time.monotonic() + settle_seconds
         while await self.delivered() < least and time.monotonic() < deadline:
             await asyncio.sleep(POLL_SECONDS)
         await asyncio.sleep(ECHO_SECONDS)

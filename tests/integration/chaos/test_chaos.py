@@ -55,7 +55,6 @@ async def test_nothing_is_lost_in_a_million_deliveries(tmp_path, durable):
         assert found.recovered["false"] == 0
 
 
-@pytest.mark.slow  # for now
 async def test_nothing_is_lost_when_a_server_is_killed_and_wires_break(tmp_path, durable):
     """The long run in short."""
     rng = random.Random(1)

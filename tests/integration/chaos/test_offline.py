@@ -46,9 +46,10 @@ async def test_client_recovers_within_the_period_and_is_told_of_a_gap_after_it(
         await asyncio.sleep(began + long - time.monotonic())
         await return_(run, late)
         await asyncio.sleep(1)
-        found = await run.finish()
+        found = await run.finish(settle_seconds=5)
         found.check(soon)
         found.check(late, gaps=1, may_miss=None)
+        assert found.missed
         for report in run.reports:
             is_soon = report["name"] in soon
             assert report["recovered"] == {"true": int(is_soon), "false": int(not is_soon)}
