@@ -21,7 +21,8 @@ ROOMS = {"log": {"public": True, "history": 20_000, "history_ttl": 600}}
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 async def test_history_comes_in_order_to_a_slow_reader_while_messages_go_on(cluster):
-    (server,) = cluster("uvicorn", ROOMS=ROOMS)
+    # Its transports say how much waits in them.
+    (server,) = cluster("uvicorn", options={"uvicorn": "--loop asyncio"}, ROOMS=ROOMS)
     async with contextlib.AsyncExitStack() as stack:
         network = await stack.enter_async_context(Network([server.port]))
         network.rates["slow"] = READ_BYTES_PER_SECOND
