@@ -1,6 +1,7 @@
 """Views that push, as those of a site do."""
 
 import asyncio
+import contextlib
 import gc
 import json
 import os
@@ -125,8 +126,9 @@ def waiting(request: HttpRequest) -> HttpResponse:
     for each in gc.get_objects():
         if isinstance(each, Outbox):
             queued += each.waiting_bytes
-        elif isinstance(each, asyncio.Transport) and not each.is_closing():
-            buffered += each.get_write_buffer_size()
+        elif issubclass(type(each), asyncio.Transport):
+            with contextlib.suppress(AttributeError, NotImplementedError):
+                buffered += each.get_write_buffer_size()
     return JsonResponse({"queued": queued, "buffered": buffered})
 
 
