@@ -4,7 +4,7 @@ Nothing else in this package imports ``redis``.
 """
 
 # fmt: off
-from pm_realtime.redis.commands import Part
+from pm_realtime.redis.commands import Part, run_script
 from pm_realtime.redis.driver import (
     SERVER_ERRORS, default_socket_timeout, driver_for_asyncio, driver_for_threads, is_broken_socket,
     is_demotion, is_installed, is_lost_connection,

@@ -26,17 +26,22 @@ class Connections:
 
     def run_script(self, script: str, keys: Sequence[str], arguments: Sequence[Part]) -> Any:
         """The answer of ``script``."""
-        parts = ("EVALSHA", _sha(script), len(keys), *keys, *arguments)
+        command = _pack_script(script, keys, arguments)
         try:
-            return self.run(*parts)
+            return self._call(command)
         except driver_for_threads.exceptions.NoScriptError:
             self.run("SCRIPT", "LOAD", script)
-            return self.run(*parts)
+            return self._call(command)
 
     def run(self, *parts: Part) -> Any:
         """The answer to a command. Raises the errors of redis-py."""
-        command = _pack(parts)
-        connection = self._free.pop() if self._free else _new_connection(self._pool)
+        return self._call(_pack(parts))
+
+    def _call(self, command: bytes) -> Any:
+        try:
+            connection = self._free.pop()
+        except IndexError:
+            connection = _new_connection(self._pool)
         try:
             connection.send_packed_command([command])
             return connection.read_response()
@@ -57,17 +62,44 @@ class Connections:
                 self._pool.release(connection)
 
 
+async def run_script(pool: Any, script: str, keys: Sequence[str], arguments: Sequence[Part]) -> Any:
+    """The answer of ``script`` over a connection of ``pool``, which is for asyncio."""
+    command = _pack_script(script, keys, arguments)
+    connection = await _new_connection(pool)
+    try:
+        try:
+            return await _call(connection, command)
+        except driver_for_threads.exceptions.NoScriptError:
+            await _call(connection, _pack(("SCRIPT", "LOAD", script)))
+            return await _call(connection, command)
+    finally:
+        await pool.release(connection)
+
+
+async def _call(connection: Any, command: bytes) -> Any:
+    await connection.send_packed_command([command])
+    return await connection.read_response()
+
+
 def _new_connection(pool: Any) -> Any:
-    parameters = inspect.signature(pool.get_connection).parameters
+    return pool.get_connection(*_first_command())
+
+
+@cache
+def _first_command() -> tuple[str, ...]:
+    """redis-py before 5.3 wants to know a command before it gives a connection."""
+    parameters = inspect.signature(driver_for_threads.ConnectionPool.get_connection).parameters
     name = parameters.get("command_name")
-    # redis-py before 5.3 wants to know a command.
-    is_required = name is not None and name.default is name.empty
-    return pool.get_connection(*["PUBLISH"] * is_required)
+    return ("EVALSHA",) if name is not None and name.default is name.empty else ()
 
 
 @cache
 def _sha(script: str) -> str:
     return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+
+
+def _pack_script(script: str, keys: Sequence[str], arguments: Sequence[Part]) -> bytes:
+    return _pack(("EVALSHA", _sha(script), len(keys), *keys, *arguments))
 
 
 def _pack(parts: Sequence[Part]) -> bytes:

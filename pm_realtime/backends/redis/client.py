@@ -26,6 +26,7 @@ from pm_realtime.redis import (
     is_installed,
     open_pools,
     read_hosts,
+    run_script,
 )
 
 #: The name of the setting in messages.
@@ -58,9 +59,7 @@ class Client:
             self._pools = open_pools(host, timeout, driver_for_asyncio, **POOL_OPTIONS)
         except ValueError as error:
             raise ValueError(f"{setting}: {error}") from None
-        self._redis = driver_for_asyncio.Redis(connection_pool=self._pools[0])
         self._timeout, self._part = timeout, part
-        self._registered: dict[str, Any] = {}
         self._calls = BoundedCalls(CONNECTIONS_PER_LOOP, timeout)
         self._closing = asyncio.Lock()
         self._running = 0
@@ -80,11 +79,8 @@ class Client:
         Raises ``OutageError`` if Redis does not answer within the timeout, which begins once a
         connection is free.
         """
-        registered = self._registered.get(script)
-        if registered is None:
-            registered = self._registered[script] = self._redis.register_script(script)
         try:
-            answer = await self._calls.run(partial(self._run, registered, keys, arguments))
+            answer = await self._calls.run(partial(self._run, script, keys, arguments))
         except CLIENT_ERRORS as error:
             self.has_answered = False
             # The other sockets are probably as old, and lead to the same server.
@@ -96,14 +92,14 @@ class Client:
         self.has_answered = True
         return answer
 
-    async def _run(self, script: Any, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+    async def _run(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         if (now := time.monotonic()) - self._opened_at > SOCKET_LIFE_SECONDS:
             self._opened_at = now
             await close_idle(self._pools[0])
         async with self._closing:
             self._running += 1
         try:
-            return await script(keys=keys, args=arguments)
+            return await run_script(self._pools[0], script, keys, arguments)
         finally:
             self._running -= 1
 

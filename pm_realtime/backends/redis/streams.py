@@ -10,7 +10,7 @@ import itertools
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -129,8 +129,10 @@ class RedisStreams(Streams):
             except TimeoutError as error:
                 raise OutageError("The stream of the group did not answer in time.") from error
         call = PublishCall.of(message, self._keys)
-        with _naming(call.keys):
+        try:
             answer = publisher.run(message.group, scripts.PUBLISH, call.keys, call.arguments)
+        except OutageError as error:
+            raise _named(error, call.keys) from error.__cause__
         receipt, unsent = call.read(answer)
         if unsent is not None:
             publisher.send(message.group, unsent)
@@ -161,8 +163,7 @@ class RedisStreams(Streams):
         kept one was broken, or silent in a loop where nothing else would have noticed it."""
         client = await self._client(group)
         try:
-            with _naming(keys):
-                return await client.run(script, keys, arguments)
+            return await client.run(script, keys, arguments)
         except OutageError as error:
             cause = error.__cause__
             if isinstance(cause, TimeoutError):
@@ -170,9 +171,8 @@ class RedisStreams(Streams):
             else:
                 may_be_stale = is_broken_socket(cause) or is_demotion(cause)
             if not may_be_stale:
-                raise
-        with _naming(keys):
-            return await client.run(script, keys, arguments)
+                raise _named(error, keys) from cause
+        return await client.run(script, keys, arguments)
 
     async def _client(self, group: str) -> Client:
         return await self._client_of(_adapter().server_of(group))
@@ -199,16 +199,12 @@ class RedisStreams(Streams):
         return client
 
 
-@contextmanager
-def _naming(keys: Sequence[str]) -> Iterator[None]:
-    """Name ``keys`` in the error of a script that finds another program's value in one of them."""
-    try:
-        yield
-    except OutageError as error:
-        if "wrong kind of value" not in str(error):
-            raise
-        what = f"{error}. Another program has written one of these keys; delete it"
-        raise BackendError(f"{what}: {', '.join(keys)}") from error
+def _named(error: OutageError, keys: Sequence[str]) -> BackendError:
+    """``error`` of a script, with its ``keys`` if another program's value is in one of them."""
+    if "wrong kind of value" not in str(error):
+        return error
+    what = f"{error}. Another program has written one of these keys; delete it"
+    return BackendError(f"{what}: {', '.join(keys)}")
 
 
 def _number_of(group: str) -> int | None:
