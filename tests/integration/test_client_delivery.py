@@ -1,0 +1,118 @@
+"""The browser client, in Node, and a real server: what is sent and asked for over a lost wire."""
+
+import asyncio
+import contextlib
+import json
+from pathlib import Path
+
+from tests.integration.chaos.network import Network
+from tests.integration.client import connect
+from tests.support.node import node
+
+SCRIPT = Path(__file__).with_name("page.mjs")
+ANSWER_TIMEOUT_SECONDS = 20
+
+
+class Page:
+    """A page in a process of Node."""
+
+    def __init__(self, process):
+        self._process = process
+
+    async def run(self, code):
+        """Return the result of ``code``, which has ``page`` and may await."""
+        self._process.stdin.write(json.dumps(code).encode() + b"\n")
+        async with asyncio.timeout(ANSWER_TIMEOUT_SECONDS):
+            line = await self._process.stdout.readline()
+        found = json.loads(line)
+        assert not (isinstance(found, dict) and "error" in found), found
+        return found
+
+
+@contextlib.asynccontextmanager
+async def opened(url, cookie=None):
+    argument = json.dumps({"url": url, "cookie": cookie})
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        node(), SCRIPT, argument, stdin=pipe, stdout=pipe
+    )
+    try:
+        yield Page(process)
+    finally:
+        process.kill()
+        await process.wait()
+
+
+@contextlib.asynccontextmanager
+async def page_in_room(server):
+    """A page behind a network that can be cut, and what it saw of the room ``open``."""
+    async with (
+        Network([server.port]) as network,
+        opened(f"{network.ws_url}?client=page") as page,
+    ):
+        code = "page.seen = page.listen('pushed', 'open'); page.realtime.connect();"
+        await page.run(f"{code} await page.realtime.subscribe('open')")
+        yield network, page
+
+
+async def push(server, numbers):
+    for number in numbers:
+        assert (await server.aget(f"/push/?room=open&payload={number}")).body == "sent"
+
+
+async def test_message_whose_answer_is_lost_is_in_the_room_once_and_resolves(serve):
+    server = serve("uvicorn")
+    async with page_in_room(server) as (network, page), connect(server) as other:
+        await other.subscribe("open")
+        for number in range(3):
+            network.stall(["page"])
+            sent = f"page.realtime.sendToRoom('open', {number}).then(({{ type }}) => type)"
+            await page.run(f"page.sent = {sent}")
+            message = await other.receive()
+            assert message["payload"]["content"] == number
+            network.abort(["page"])
+            assert await page.run("return await page.sent") in ("ack", "message")
+        await push(server, [0])
+        assert (await other.receive())["type"] == "pushed"
+
+
+async def test_page_gets_what_it_missed_in_its_room_once_and_in_order(serve):
+    server = serve("uvicorn")
+    async with page_in_room(server) as (network, page):
+        await push(server, range(5))
+        network.cut(["page"])
+        await push(server, range(5, 10))
+        network.abort(["page"])
+        network.heal(["page"])
+        await push(server, range(10, 12))
+        await page.run("await page.until(() => page.seen.includes(11))")
+        assert await page.run("return page.seen") == list(range(12))
+        assert await page.run("return page.gaps") == []
+
+
+async def test_second_part_of_a_page_gets_the_past_while_messages_come_in(serve):
+    server = serve("uvicorn")
+    async with page_in_room(server) as (_, page):
+        await push(server, range(30))
+        pushing = asyncio.create_task(push(server, range(30, 90)))
+        code = "page.late = page.listen('pushed', 'open');"
+        await page.run(f"{code} await page.realtime.subscribe('open', {{ last: 20 }})")
+        await pushing
+        await page.run("await page.until(() => page.late.includes(89))")
+        assert await page.run("return page.seen") == list(range(90))
+        late = await page.run("return page.late")
+        assert late == list(range(late[0], 90))
+        assert late[0] >= 10
+
+
+async def test_page_is_told_of_a_gap(serve):
+    server = serve("uvicorn", RECOVERY_SIZE=3)
+    async with page_in_room(server) as (network, page):
+        await push(server, [0])
+        network.cut(["page"])
+        await push(server, range(1, 10))
+        network.abort(["page"])
+        network.heal(["page"])
+        await page.run("await page.until(() => page.seen.includes(9))")
+        assert await page.run("return page.seen") == [0, 7, 8, 9]
+        assert await page.run("return page.gaps") == [{"room": "open"}]
