@@ -104,19 +104,18 @@ export function createRealtime(options = {}) {
     if (type === MessageType.SUBSCRIBED && isUnasked) position.startRoom(payload?.room, payload);
     replies.settle(envelope);
     if (type === MessageType.GAP) onGap(envelope);
-    const range = readers.of(envelope);
+    const isFor = readers.of(envelope);
+    if (!isFor) return;
     // Before the handlers, as they may connect anew. It is stored after them.
     position.note(envelope);
     // These types would be confused with the client's own events.
-    if (!type.startsWith(":") && type !== "*") events.emit(type, envelope, range);
-    events.emit("*", envelope, range);
+    if (!type.startsWith(":") && type !== "*") events.emit(type, envelope, isFor);
+    events.emit("*", envelope, isFor);
   }
 
   function onGap(envelope) {
-    const range = readers.ofGap(envelope);
     const { room, to } = envelope;
-    if (range.after === 0) position.move(envelope);
-    events.emit(":gap", room === undefined ? { to } : { room }, range);
+    events.emit(":gap", room === undefined ? { to } : { room }, readers.ofGap(envelope));
   }
 
   function onStatus(detail) {

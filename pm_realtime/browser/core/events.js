@@ -24,11 +24,11 @@ export function createEvents() {
     return off;
   }
 
-  /** Calls the handlers with numbers above `after` and up to `upTo`. */
-  function emit(type, detail, { after = 0, upTo = Infinity } = {}) {
+  /** Calls the handlers whose numbers `isFor` accepts. */
+  function emit(type, detail, isFor = () => true) {
     const entries = byType.get(type) ?? [];
     for (const entry of [...entries]) {
-      if (!entries.has(entry) || entry.number <= after || entry.number > upTo) continue;
+      if (!entries.has(entry) || !isFor(entry.number)) continue;
       try {
         entry.handler(detail);
       } catch (error) {

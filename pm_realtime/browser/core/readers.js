@@ -2,12 +2,13 @@
  * Decides which handlers get a message, so that each gets a stream's messages once and in order.
  *
  * Handlers have numbers, in the order in which they were added. If a room that the page is in is
- * subscribed to with a place, the messages from there are for those that were added after the room's
- * last message. Until the reply comes these get nothing, as it comes again after it.
+ * subscribed to from a place, the messages from there are for those that were added after the room's
+ * last message, a late group. Until the reply comes it gets nothing, as all that comes again.
  *
- * The state of a room has: `seen`, the last handler when its last message came; `heldAfter`: the
- * handlers above wait for a reply; `lateAfter`: those above get what the others have had;
- * `isStarting`: nobody gets anything before the reply.
+ * The state of a room has: `seen`, the last handler when its last message came; `isStarting`, if
+ * nobody gets anything before a reply; `late`, the groups. Each has the handlers above `after`, up to
+ * the next group, and is at `cursor`, which is null before the last of its replies; the earliest so
+ * far said `start`. `hasGap`: it has yet to hear of a gap. All others are where the page is.
  */
 export function createReaders({ position, lastNumber }) {
   const states = new Map();
@@ -17,57 +18,122 @@ export function createReaders({ position, lastNumber }) {
     return states.get(room);
   }
 
+  const heldOf = ({ late }) => late.find(({ cursor }) => cursor === null);
+
+  /** For the page and each late group, if it gets what is at `cursor`, which moves it there. */
+  function reach({ late }, isForPage, cursor) {
+    const reached = late.map((group) => group.cursor !== null && group.cursor < cursor);
+    late.forEach((group, index) => {
+      if (reached[index]) group.cursor = cursor;
+    });
+    return [isForPage, ...reached];
+  }
+
+  /** The same for those to whom messages up to `cursor` are lost. */
+  function reachGap({ late }, isForPage, cursor) {
+    const reached = late.map((group) => {
+      const { hasGap } = group;
+      const key = group.cursor === null ? "start" : "cursor";
+      const isBehind = group[key] < cursor;
+      Object.assign(group, { hasGap: false, [key]: isBehind ? cursor : group[key] });
+      return hasGap || isBehind;
+    });
+    return [isForPage, ...reached];
+  }
+
+  /** Whether the handler of a number is among those that get a message. */
+  const among = (late, reached) => (number) =>
+    reached[late.filter(({ after }) => number > after).length];
+
+  /** Groups that have got as far as the page are late no more. */
+  function mergeLate(state, page) {
+    while (state.late[0]?.cursor >= page && !state.late[0].hasGap) state.late.shift();
+  }
+
   return {
-    /** The numbers of the handlers that get a message: above `after`, up to `upTo`. */
+    /** A test for the numbers of the handlers that get a message; null if nobody does. */
     of(envelope) {
-      const isHad = position.has(envelope);
-      const state = envelope.cursor && states.get(envelope.room);
-      if (!state) return { after: isHad ? Infinity : 0, upTo: Infinity };
-      if (state.isStarting) return { after: Infinity };
-      const { lateAfter, heldAfter: upTo } = state;
-      const after = isHad ? (envelope.replayed ? lateAfter : Infinity) : 0;
-      if (after < upTo && upTo === Infinity) state.seen = lastNumber();
-      return { after, upTo };
+      const { room, cursor } = envelope;
+      const isForPage = !position.has(envelope);
+      const state = cursor && states.get(room);
+      if (state?.isStarting || !(isForPage || state?.late.length)) return null;
+      if (!state?.late.length) {
+        if (state) state.seen = lastNumber();
+        return everybody;
+      }
+      const late = [...state.late];
+      const reached = reach(state, isForPage, cursor);
+      if (reached[reached.length - 1]) state.seen = lastNumber();
+      mergeLate(state, isForPage ? cursor : position.room(room));
+      return among(late, reached);
     },
 
-    /** The same for the event that something is lost. */
-    ofGap({ room, cursor }) {
-      const after = states.get(room)?.lateAfter ?? Infinity;
-      return { after: after < Infinity && cursor <= position.room(room) ? after : 0 };
+    /** The same for the news that something is lost. The page goes on from there, if it has to. */
+    ofGap(gap) {
+      const state = states.get(gap.room);
+      const late = [...(state?.late ?? [])];
+      const isAhead = position.room(gap.room) >= gap.cursor;
+      const isForPage = late.length === 0 || state.hasGap || !isAhead;
+      if (late.length === 0 || !isAhead) position.move(gap);
+      if (state) state.hasGap = false;
+      if (late.length === 0) return everybody;
+      return among(late, reachGap(state, isForPage, gap.cursor));
     },
 
-    /** The room is joined from a place. */
+    /** The cursor up to which all who do not wait for a reply have everything. */
+    lowest(room) {
+      const cursors = (states.get(room)?.late ?? []).map(({ cursor }) => cursor);
+      return cursors.reduce(
+        (found, cursor) => (cursor !== null && cursor < found ? cursor : found),
+        position.room(room),
+      );
+    },
+
+    hasLate: (room) => Boolean(states.get(room)?.late.length),
+
+    /** The room is joined. What comes before the reply is from an earlier stay, or comes again. */
     start: (room) => void (stateOf(room).isStarting = true),
 
     /** A room that the page is in is subscribed to from a place. */
     hold(room) {
       const state = stateOf(room);
-      state.heldAfter = Math.min(state.heldAfter, state.seen);
+      const { late, seen, hasGap } = state;
+      const last = late[late.length - 1];
+      if (last?.cursor === null) return;
+      // Some of these may have subscribed before, without a place or with another one.
+      if (last?.after === seen) Object.assign(last, { cursor: null, start: last.cursor });
+      else late.push({ after: seen, cursor: null, start: position.room(room), hasGap });
     },
 
-    /** The reply has come. `isHeld`: it is the one that handlers wait for. */
-    answered(room, isHeld) {
+    /**
+     * The reply has come, for a group that waits for it or for the whole page. `isLast`: the group
+     * waits for no other one.
+     */
+    answered(room, { cursor, recovered }, isForGroup, isLast) {
       const state = stateOf(room);
       state.isStarting = false;
-      if (!isHeld) return;
-      state.lateAfter = state.heldAfter;
-      state.heldAfter = Infinity;
+      const held = isForGroup && heldOf(state);
+      // The `gap` that follows is for those whose reply it was.
+      if (recovered === false) (held || state).hasGap = true;
+      if (!held) return;
+      if (!(held.start <= cursor)) held.start = cursor;
+      if (isLast) held.cursor = held.start ?? "";
+      mergeLate(state, position.room(room));
     },
 
     /** No reply will come. */
     release(room) {
-      const { seen } = stateOf(room);
-      states.set(room, { ...newState(), seen });
+      const state = stateOf(room);
+      state.isStarting = false;
+      state.late = state.late.filter(({ cursor }) => cursor !== null);
     },
 
     forget: (room) => states.delete(room),
 
-    connectionLost() {
-      for (const state of states.values()) {
-        Object.assign(state, { isStarting: false, lateAfter: Infinity });
-      }
-    },
+    connectionLost: () => states.forEach((state) => (state.isStarting = false)),
   };
 }
 
-const newState = () => ({ seen: 0, heldAfter: Infinity, lateAfter: Infinity, isStarting: false });
+const newState = () => ({ seen: 0, isStarting: false, hasGap: false, late: [] });
+
+const everybody = () => true;

@@ -25,8 +25,16 @@ export function merge(first, second) {
 }
 
 /** Says if the reply to a request that was sent also serves another one. */
-export const serves = (sent, { place }) =>
-  !place || (sent.place?.since === place.since && sent.place?.last === place.last);
+export function serves({ place: sent }, { place }) {
+  if (!place) return true;
+  const isPart = (key, isEnough) => sent?.[key] === place[key] || isEnough(sent?.[key], place[key]);
+  const hasSameParts = (sent?.since === undefined) === (place.since === undefined);
+  return (
+    hasSameParts &&
+    isPart("since", (one, other) => one < other) &&
+    isPart("last", (one, other) => one > other)
+  );
+}
 
 export function settle(request, verb, value) {
   const waiters = request?.waiters ?? [];

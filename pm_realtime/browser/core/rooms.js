@@ -30,7 +30,9 @@ export function createRooms({ ask, leave, position, pageCursors, readers }) {
     const request = takeRequest(entry);
     const { since, last } = placeToAsk(room, entry, request);
     const isPlaced = since !== undefined || last !== undefined;
-    if (isPlaced) readers[entry.here ? "hold" : "start"](room);
+    if (entry.here && isPlaced) readers.hold(room);
+    // What comes before the reply is from an earlier stay in the room.
+    if (!entry.here && (isPlaced || position.room(room) === undefined)) readers.start(room);
     entry.asking = request;
     ask(
       { room, since, last },
@@ -53,7 +55,7 @@ export function createRooms({ ask, leave, position, pageCursors, readers }) {
 
   function placeToAsk(room, entry, { place }) {
     if (!isBack(entry)) return place ?? { since: entry.joined ? undefined : position.leftRoom(room) };
-    const since = position.room(room);
+    const since = readers.lowest(room);
     return since === undefined ? {} : { since, last: entry.last };
   }
 
@@ -61,16 +63,19 @@ export function createRooms({ ask, leave, position, pageCursors, readers }) {
     if (entry.asking !== request) return;
     const { here } = entry;
     const { last } = request.place ?? {};
+    const { cursor } = envelope.payload ?? {};
     Object.assign(entry, { asking: null, joined: true, here: true, failures: 0 });
     if (last !== undefined && !(last <= entry.last)) entry.last = last;
     if (wanted.get(room) === entry) {
       // If it is in the room already, what it has got so far may end before this cursor.
-      if (!here || position.room(room) === undefined) position.startRoom(room, envelope.payload);
-      readers.answered(room, here && request.place !== null);
+      const isKnown = (here || readers.hasLate(room)) && position.room(room) !== undefined;
+      if (!isKnown) position.startRoom(room, envelope.payload);
+      const isExtra = Boolean(here && request.place);
+      readers.answered(room, envelope.payload ?? {}, isExtra, !entry.next?.place);
       pageCursors.markUsed(request.elements);
     }
-    // The page still was on its way to the place that a part of it has asked for.
-    const isAhead = here && request.place && envelope.payload?.cursor > position.room(room);
+    // Some of the page are on their way to the place that a part of it has asked for.
+    const isAhead = here && request.place && cursor > readers.lowest(room);
     if (isAhead) entry.here = false;
     settle(request, "resolve", envelope);
     const isDue = (isAhead || entry.next) && entry.asking === null;
