@@ -8,7 +8,8 @@
  * The state of a room has: `seen`, the last handler when its last message came; `isStarting`, if
  * nobody gets anything before a reply; `late`, the groups. Each has the handlers above `after`, up to
  * the next group, and is at `cursor`, which is null before the last of its replies; the earliest so
- * far said `start`. `hasGap`: it has yet to hear of a gap. All others are where the page is.
+ * far said `start`. All others are where the page is. `hasGap`: a group, or the page, has yet to hear
+ * of a gap.
  */
 export function createReaders({ position, lastNumber }) {
   const states = new Map();
