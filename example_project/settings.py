@@ -90,6 +90,12 @@ VUE = Path(os.environ.get("PM_REALTIME_DEMO_VUE") or BASE_DIR / "node_modules" /
 STATICFILES_DIRS = [("vue", VUE)] if VUE.is_dir() else []
 
 PM_REALTIME = {
+    "ROOMS": {
+        # The chat begins with the last messages of a week, on each page and after each break.
+        "support": {"min_role": "editor", "history": 200, "history_ttl": 7 * 24 * 3600},
+        "admin:notifications": {"min_role": "admin"},
+        "system:broadcast": {"min_role": "master"},
+    },
     # A support desk reconnects for as long as it takes.
     "CLIENT": {"max_reconnect_attempts": None},
 }

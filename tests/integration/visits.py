@@ -24,6 +24,7 @@ class Visits:
         self._demo = demo
         self._browsers = browsers
         self._opened = []
+        self._stranger = None
         self._logged = []
         # The client closes a socket that is still opening when its page is left.
         self._expected = ["WebSocket is closed before the connection is established"]
@@ -58,6 +59,13 @@ class Visits:
             self._browsers[username] = await self._new_browser()
             await self._sign_in(self._browsers[username], username)
         return await self.tab(self._browsers[username], path)
+
+    async def anonymous(self) -> BrowserContext:
+        """A browser in which nobody is signed in, for requests of this test."""
+        if self._stranger is None:
+            self._stranger = await self._new_browser()
+            self._opened.append(self._stranger)
+        return self._stranger
 
     async def browser_of(self, username, path="/") -> Page:
         """Open ``path`` in one more browser of a user, which nothing else uses."""
@@ -114,8 +122,20 @@ def notice(page, kind):
 
 
 def texts(page):
-    """Locate the texts in the chat of ``page``, oldest first."""
+    """Locate the texts in the chat that came since ``page`` was opened, oldest first."""
+    return page.locator('[data-testid="message"]:not([data-earlier])').get_by_test_id(
+        "message-text"
+    )
+
+
+def all_texts(page):
+    """Locate the texts in the chat of ``page`` with those from before it, oldest first."""
     return page.get_by_test_id("message-text")
+
+
+def cards(page):
+    """Locate the contact requests in the chat that came since ``page`` was opened."""
+    return page.locator('[data-testid="contact-card"]:not([data-earlier])')
 
 
 async def join(page):

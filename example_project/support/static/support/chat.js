@@ -1,12 +1,14 @@
-/** The support chat: joins the room, shows its messages, and explains a refusal. */
+/** The support chat: joins the room, shows its last messages and new ones, and explains a refusal. */
 
 import { ErrorCode } from "../pm_realtime/client.js";
 import { createComposer } from "./composer.js";
 import { add, addWaiting, sayWhenEmpty } from "./message-log.js";
-import { me, realtime } from "./realtime.js";
+import { isEarlier, me, realtime } from "./realtime.js";
 import { notices } from "./status.js";
 
 const ROOM = "support";
+/** Messages and contact requests from before this page. */
+const EARLIER = 50;
 const chat = document.querySelector("[data-chat]");
 const composer = createComposer(chat.querySelector("[data-composer]"), {
   send: (text) => realtime.sendToRoom(ROOM, { text }),
@@ -14,7 +16,8 @@ const composer = createComposer(chat.querySelector("[data-composer]"), {
   showWaiting: addWaiting,
 });
 
-let joinedBefore = false;
+// The position of the last message that is shown. Cursors sort as texts.
+let shown = "";
 
 // The server does not let this page into the room, or it does not connect again by itself.
 let refused = false;
@@ -29,7 +32,8 @@ function setJoined(joined) {
 function join() {
   notices.clear("room");
   chat.hidden = false;
-  realtime.subscribe(ROOM).catch(onRefused);
+  const position = shown ? { since: shown, last: EARLIER } : { last: EARLIER };
+  realtime.subscribe(ROOM, position).catch(onRefused);
 }
 
 function onJoined() {
@@ -39,8 +43,6 @@ function onJoined() {
   setJoined(true);
   composer.focus();
   sayWhenEmpty("No messages yet. Write the first one, or wait for a contact request.");
-  add({ kind: "event", text: joinedBefore ? "Connected again" : "You joined", at: Date.now() });
-  joinedBefore = true;
 }
 
 /** The server refused the room, at the first try or after a lost connection. */
@@ -105,8 +107,16 @@ realtime.on("unsubscribed", ({ payload }) => {
   });
 });
 
-realtime.on("message", ({ payload, room, timestamp }) => {
-  if (room !== ROOM) return;
+/** Whether `envelope` is of this room and not shown yet. */
+function isNew({ room, cursor }) {
+  if (room !== ROOM || (cursor && cursor <= shown)) return false;
+  shown = cursor ?? shown;
+  return true;
+}
+
+realtime.on("message", (envelope) => {
+  if (!isNew(envelope)) return;
+  const { payload, timestamp } = envelope;
   const text = payload?.content?.text;
   if (typeof text !== "string") return;
   const userId = payload.from?.userId ?? null;
@@ -117,13 +127,19 @@ realtime.on("message", ({ payload, room, timestamp }) => {
     mine: String(userId) === me.id,
     text,
     at: timestamp,
+    earlier: isEarlier(envelope),
   });
 });
 
-realtime.on("contact", ({ payload, room }) => {
-  if (room !== ROOM) return;
-  const { name, subject, excerpt, created } = payload;
-  add({ kind: "contact", name, subject, excerpt, at: Date.parse(created) });
+realtime.on("contact", (envelope) => {
+  if (!isNew(envelope)) return;
+  const { name, subject, excerpt, created } = envelope.payload;
+  const earlier = isEarlier(envelope);
+  add({ kind: "contact", name, subject, excerpt, at: Date.parse(created), earlier });
+});
+
+realtime.on(":gap", ({ room }) => {
+  if (room === ROOM) add({ kind: "event", text: "Messages may be missing here", at: Date.now() });
 });
 
 realtime.on(":close", ({ willReconnect, resting }) => {

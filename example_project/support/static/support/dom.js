@@ -28,13 +28,15 @@ export function icon(name, className = "icon") {
 }
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const dated = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
 
-/** An element with the time of day, and the full date in its title. */
+/** An element with the time of day, of another day with its date, and the full date in its title. */
 export function timeOf(moment) {
   const date = new Date(moment);
   if (Number.isNaN(date.getTime())) return null;
-  return el("time", { datetime: date.toISOString(), title: full.format(date), text: clock.format(date) });
+  const shown = date.toDateString() === new Date().toDateString() ? clock : dated;
+  return el("time", { datetime: date.toISOString(), title: full.format(date), text: shown.format(date) });
 }
 
 /** Calls `show(secondsLeft)` at once and each second, then `done()`. Returns a function that stops it. */

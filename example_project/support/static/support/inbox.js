@@ -8,15 +8,19 @@ const store = createStore(`inbox:${me.id}`, 50);
 
 export const received = () => store.all();
 
-/** Stores a `notification` or `broadcast`. Returns its entry, or null if it has nothing to show. */
+/**
+ * Stores a `notification` or `broadcast`. Returns its entry, or null if it has nothing to show, or is
+ * there already: the last messages of a room come again on each page that asks for them.
+ */
 export function receive(envelope) {
   const entry = readNotification(envelope);
-  if (entry) store.add(entry);
+  if (!entry || (entry.position && store.all().some(({ position }) => position === entry.position))) return null;
+  store.add(entry);
   return entry;
 }
 
 /** The payload can be anything that server code pushed, so every field is checked. */
-function readNotification({ type, payload, room, timestamp }) {
+function readNotification({ type, payload, room, to, cursor, timestamp }) {
   const { title, body, type: kind, action } = Object(payload);
   const name = text(title) || text(payload) || text(Object(payload).message);
   if (!name) return null;
@@ -27,6 +31,7 @@ function readNotification({ type, payload, room, timestamp }) {
     action: readAction(action),
     source: type === "broadcast" ? "To everyone" : room ? `Room ${room}` : "To you or your role",
     at: timestamp,
+    position: cursor ? `${room ?? to} ${cursor}` : null,
   };
 }
 

@@ -1,36 +1,39 @@
-/** The message list of the support room. It is kept for the life of the tab. */
+/** The message list of the support room. The room's stream keeps it for the next page. */
 
 import { el, icon, timeOf } from "./dom.js";
 import { colourOf, initials } from "./people.js";
-import { me } from "./realtime.js";
-import { createStore } from "./store.js";
 
 const LIMIT = 200;
 /** Messages of one user within this time have one heading. */
 const GROUP_MS = 3 * 60_000;
 const NEAR_END_PX = 80;
+/** Earlier messages that come within this time of each other belong together. */
+const EARLIER_MS = 300;
 
-const store = createStore(`support:${me.id}`, LIMIT);
 const log = document.querySelector("[data-log]");
 const list = log.querySelector("[data-messages]");
 const waitingList = log.querySelector("[data-waiting]");
 const empty = log.querySelector("[data-empty]");
 const newer = document.querySelector("[data-newer]");
 
-/** Adds a message, a contact request or a line about the room. */
+let previous;
+let quietTimer;
+
+/** Adds a message, a contact request or a line about the room. An `earlier` one is from before this page. */
 export function add(entry) {
   const atEnd = isAtEnd();
-  const previous = store.last();
-  // Of two status lines in a row only the newer one is kept.
-  if (entry.kind === "event" && previous?.kind === "event") {
-    store.removeLast();
-    list.lastElementChild?.remove();
-  }
-  render(entry, store.last());
-  store.add(entry);
+  if (entry.earlier) beQuiet();
+  render(entry);
   while (list.children.length > LIMIT) list.firstElementChild.remove();
-  if (atEnd || entry.mine) toEnd();
+  if (atEnd || entry.mine || entry.earlier) toEnd();
   else newer.hidden = false;
+}
+
+/** Screen readers do not announce the messages that were there before. */
+function beQuiet() {
+  log.setAttribute("aria-busy", "true");
+  clearTimeout(quietTimer);
+  quietTimer = setTimeout(() => log.removeAttribute("aria-busy"), EARLIER_MS);
 }
 
 /** Shows a message that is not sent yet. Returns a function that removes it. */
@@ -55,21 +58,10 @@ export function sayWhenEmpty(text) {
   empty.querySelector("[data-empty-text]").textContent = text;
 }
 
-function restore() {
-  // Screen readers do not announce restored messages again.
-  log.setAttribute("aria-busy", "true");
-  let previous;
-  for (const entry of store.all()) {
-    render(entry, previous);
-    previous = entry;
-  }
-  toEnd();
-  log.removeAttribute("aria-busy");
-}
-
-function render(entry, previous) {
+function render(entry) {
   empty.hidden = true;
-  list.append(RENDERERS[entry.kind]?.(entry, previous) ?? "");
+  list.append(RENDERERS[entry.kind](entry, previous));
+  previous = entry;
 }
 
 const RENDERERS = {
@@ -83,7 +75,7 @@ const RENDERERS = {
     const initialsShown = !entry.mine && !follows;
     return el(
       "li",
-      { class: classes.join(" "), "data-testid": "message", "data-mine": String(entry.mine) },
+      { class: classes.join(" "), "data-testid": "message", "data-mine": String(entry.mine), "data-earlier": entry.earlier },
       initialsShown
         ? el("span", {
             class: `avatar avatar-${colourOf(entry.userId)}`,
@@ -104,7 +96,7 @@ const RENDERERS = {
   contact(entry) {
     return el(
       "li",
-      { class: "contact-card", "data-testid": "contact-card" },
+      { class: "contact-card", "data-testid": "contact-card", "data-earlier": entry.earlier },
       icon("mail"),
       el("p", { class: "contact-card-head" }, "New contact request", timeOf(entry.at)),
       el("p", { class: "contact-card-subject", text: entry.subject }),
@@ -114,7 +106,7 @@ const RENDERERS = {
   },
 
   event(entry) {
-    return el("li", { class: "event-line" }, el("span", {}, `${entry.text} · `, timeOf(entry.at)));
+    return el("li", { class: "event-line", "data-testid": "event-line" }, el("span", {}, `${entry.text} · `, timeOf(entry.at)));
   },
 };
 
@@ -137,5 +129,3 @@ newer.addEventListener("click", () => {
 new ResizeObserver(() => {
   if (newer.hidden) toEnd();
 }).observe(log);
-
-restore();

@@ -2,7 +2,7 @@
 
 import { el, icon } from "./dom.js";
 import { receive } from "./inbox.js";
-import { realtime } from "./realtime.js";
+import { isEarlier, realtime } from "./realtime.js";
 import "./status.js";
 
 const SHOWN_MS = 9_000;
@@ -14,7 +14,7 @@ for (const type of ["notification", "broadcast"]) {
   realtime.on(type, (envelope) => {
     const entry = receive(envelope);
     if (!entry) return;
-    showToast(entry);
+    if (!isEarlier(envelope)) showToast(entry);
     document.dispatchEvent(new CustomEvent("received", { detail: entry }));
   });
 }

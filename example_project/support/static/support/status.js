@@ -166,6 +166,16 @@ realtime.on(":open", ({ userId }) => {
   signedOut = String(userId) !== me.id;
   if (signedOut) realtime.disconnect();
 });
+// Of the user, of the role, or of a room of this page: one notice is enough.
+realtime.on(":gap", () => {
+  notices.show("gap", {
+    level: "warning",
+    sign: "clock",
+    title: "You may have missed something",
+    body: "This page was away for longer than the server keeps what it sends.",
+    actions: [{ label: "Close", run: () => notices.clear("gap") }],
+  });
+});
 window.addEventListener("beforeunload", () => {
   leaving = true;
   // A download leaves the page where it is.

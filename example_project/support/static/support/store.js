@@ -22,16 +22,9 @@ export function createStore(key, limit) {
   return {
     all: () => [...entries],
 
-    last: () => entries.at(-1),
-
     add(entry) {
       entries.push(entry);
       if (entries.length > limit) entries.shift();
-      save();
-    },
-
-    removeLast() {
-      entries.pop();
       save();
     },
   };
