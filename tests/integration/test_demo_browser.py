@@ -6,6 +6,7 @@ import re
 import pytest
 from playwright.async_api import expect
 
+from tests.integration.accessibility import unreadable
 from tests.integration.demo import Demo
 from tests.integration.visits import (
     Visits,
@@ -261,6 +262,11 @@ async def test_page_reconnects_when_the_server_is_back(browser, tmp_path):
             # The restart has emptied the memory, and nobody knows what was sent meanwhile.
             await expect(notice(editor, "gap")).to_contain_text("You may have missed something")
             await expect(editor.get_by_test_id("event-line")).to_contain_text("may be missing here")
+            for width in (320, 1280):
+                await editor.set_viewport_size({"width": width, "height": 800})
+                assert await editor.evaluate("document.documentElement.scrollWidth") == width
+                await expect(editor.get_by_test_id("message-input")).to_be_in_viewport()
+            assert await unreadable(editor) == {}
             await editor.get_by_role("button", name="Close").click()
             await expect(notice(editor, "gap")).to_have_count(0)
             await expect(editor.get_by_test_id("message-input")).to_have_value("Half a sent")

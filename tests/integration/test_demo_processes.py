@@ -19,7 +19,7 @@ from playwright.async_api import expect
 
 from example_project.support.processes import HEALTHCHECK_TIMEOUT_SECONDS
 from tests.integration.demo import MANAGE, Demo, environment
-from tests.integration.visits import Visits, join, send_message, texts
+from tests.integration.visits import Visits, all_texts, join, notice, send_message, texts
 
 pytestmark = [
     pytest.mark.slow,
@@ -130,6 +130,30 @@ async def test_chat_works_between_browsers_on_different_processes(browser, demo)
         await send_message(admin, "to another")
         for page in editor, admin:
             await expect(texts(page)).to_have_text(["From one process", "to another"])
+        master = await join(await visits.open("/support/", "master"))
+        await expect(all_texts(master)).to_have_text(["From one process", "to another"])
+
+
+@pytest.mark.browser
+async def test_chat_misses_nothing_while_its_process_is_killed(browser, demo):
+    async with Visits(browser, demo, {}) as visits:
+        visits.expect_console_error("WebSocket connection to .* failed")
+        editor = await join(await visits.open("/support/", "editor"))
+        admin = await join(await visits.open("/support/", "admin"))
+        async with asyncio.timeout(RELOAD_TIMEOUT_SECONDS):
+            while await process_of(admin) == await process_of(editor):
+                await admin.reload()
+                await join(admin)
+        await send_message(admin, "Before")
+        await expect(texts(editor)).to_have_text("Before")
+        os.kill(int((await process_of(editor)).split()[-1]), signal.SIGKILL)
+        await send_message(admin, "Meanwhile")
+        await expect(texts(admin).last).to_have_text("Meanwhile")
+        await expect(texts(editor)).to_have_text(["Before", "Meanwhile"])
+        await send_message(editor, "After")
+        for page in editor, admin:
+            await expect(texts(page)).to_have_text(["Before", "Meanwhile", "After"])
+            await expect(notice(page, "gap")).to_have_count(0)
 
 
 async def process_of(page):
