@@ -121,7 +121,7 @@ def test_apps_may_be_a_list_or_a_tuple(form):
 
 
 def test_tests_of_the_site_pass(project):
-    assert "Ran 2 tests" in project("uvicorn").run("test").stderr
+    assert "Ran 3 tests" in project("uvicorn").run("test").stderr
 
 
 @pytest.mark.browser
