@@ -171,7 +171,6 @@ class Conf:
     RECOVERY_SIZE = Setting(500, f"{_COUNT} (messages)", _is_count)
     HISTORY_MAX_BYTES = Setting(67_108_864, f"{_COUNT} (bytes)", _is_count)
     IDEMPOTENCY_PERIOD = Setting[float](300, _SECONDS, _is_seconds)
-    RESUME_PERIOD = Setting[float](5, "a number of seconds, or 0", _is_period)
     CLIENT = Setting[Mapping[str, Any]](
         {},
         "a dict of options of the browser client, such as {'auto_connect': True}",

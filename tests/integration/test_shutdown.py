@@ -8,9 +8,8 @@ from bisect import bisect_right
 from collections import Counter
 
 import pytest
-import websockets
 
-from tests.integration.client import Client, connect
+from tests.integration.client import connect
 from tests.integration.crowd import CLOSE, PING, PONG, TEXT, Subscriber, client_frame
 from tests.integration.test_load import frozen_reader
 from tests.support.helpers import eventually
@@ -118,22 +117,6 @@ async def code_of_new_connection(server):
     await loop.create_connection(lambda: observer, "127.0.0.1", server.port)
     [code] = await closes_of([observer])
     return code
-
-
-@pytest.mark.parametrize("kind", ["uvicorn", pytest.param("daphne", marks=pytest.mark.slow)])
-async def test_resume_buffer_stays_in_no_group(cluster, valkey, kind):
-    [server] = cluster(kind, layer="core", RESUME_PERIOD=600)
-    options = {"additional_headers": {"Cookie": server.make_sessions("user")["user"]}}
-    async with websockets.connect(f"{server.ws_url}?resume=", **options) as first:
-        connection_id = json.loads(await first.recv())["payload"]["connectionId"]
-        assert (await Client(first, None).subscribe("open"))["type"] == "subscribed"
-        again = f"{server.ws_url}?resume={connection_id},1"
-        async with websockets.connect(again, **options) as second:
-            assert json.loads(await second.recv())["payload"]["resumed"] == connection_id
-    server.process.send_signal(signal.SIGTERM)
-    assert await exit_code_of(server) == 0
-    assert valkey.client().keys() == []
-    assert server.log == ""
 
 
 @pytest.mark.parametrize("kind", ["uvicorn", pytest.param("daphne", marks=pytest.mark.slow)])

@@ -72,7 +72,7 @@ def test_process_ends_in_time_although_code_of_the_site_is_stuck(folder, kind, s
 
 @pytest.mark.slow
 def test_process_ends_in_time_although_an_abandoned_call_is_stuck(folder):
-    settings = {"ROOMS": RULES, "RESUME_PERIOD": 0, "AUTHORIZE_TIMEOUT": 0.2}
+    settings = {"ROOMS": RULES, "AUTHORIZE_TIMEOUT": 0.2}
     with Server("uvicorn", folder, settings) as server:
         with RawClient(server) as client:
             client.send(subscribe_frame("in executor"))
