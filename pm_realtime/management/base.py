@@ -75,7 +75,7 @@ class RealtimeCommand(BaseCommand):
         try:
             return get_backend().run(get_streams().get_stats())
         except BackendError as error:
-            raise UnreachableError(f"The streams cannot be reached. {error}") from error
+            raise UnreachableError(f"The shared state cannot be reached. {error}") from error
 
     def ask_backend(self, question: Callable[[Backend], Coroutine[Any, Any, R]]) -> R | None:
         """The answer of the backend, None if it does not know all connections of the layer."""

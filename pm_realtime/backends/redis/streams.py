@@ -104,7 +104,7 @@ class RedisStreams(Streams):
         for server in _adapter().servers():
             client, position = await self._client_of(server), "0"
             for calls in itertools.count(1):
-                position, found = await client.run(script, (), (position, pattern))
+                position, found = await _ask(client, script, (), (position, pattern))
                 count += found
                 if position == "0":
                     break
@@ -159,20 +159,8 @@ class RedisStreams(Streams):
     async def _run(
         self, group: str, script: str, keys: Sequence[str], arguments: Sequence[Any]
     ) -> Any:
-        """The answer of ``script`` on the server of ``group``, once more over a new socket if the
-        kept one was broken, or silent in a loop where nothing else would have noticed it."""
-        client = await self._client(group)
-        try:
-            return await client.run(script, keys, arguments)
-        except OutageError as error:
-            cause = error.__cause__
-            if isinstance(cause, TimeoutError):
-                may_be_stale = not layer.is_probed()
-            else:
-                may_be_stale = is_broken_socket(cause) or is_demotion(cause)
-            if not may_be_stale:
-                raise _named(error, keys) from cause
-        return await client.run(script, keys, arguments)
+        """The answer of ``script`` on the server of ``group``."""
+        return await _ask(await self._client(group), script, keys, arguments)
 
     async def _client(self, group: str) -> Client:
         return await self._client_of(_adapter().server_of(group))
@@ -197,6 +185,22 @@ class RedisStreams(Streams):
             self._clients[key] = client
             await client.close_with_loop()
         return client
+
+
+async def _ask(client: Client, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+    """The answer of ``script``, once more over a new socket if the kept one was broken, or silent
+    in a loop where nothing else would have noticed it."""
+    try:
+        return await client.run(script, keys, arguments)
+    except OutageError as error:
+        cause = error.__cause__
+        if isinstance(cause, TimeoutError):
+            may_be_stale = not layer.is_probed()
+        else:
+            may_be_stale = is_broken_socket(cause) or is_demotion(cause)
+        if not may_be_stale:
+            raise _named(error, keys) from cause
+    return await client.run(script, keys, arguments)
 
 
 def _named(error: OutageError, keys: Sequence[str]) -> BackendError:
