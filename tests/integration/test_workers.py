@@ -20,10 +20,12 @@ POLL_SECONDS = 0.02
 
 
 @pytest.mark.parametrize(
-    ("layer", "times_faster"), [("pubsub", 5), pytest.param("core", 2, marks=pytest.mark.slow)]
+    ("layer", "times_faster", "connections"),
+    # Over core, a push is a script and a call of the layer, which has connections of its own.
+    [("pubsub", 5, 8), pytest.param("core", 2, 12, marks=pytest.mark.slow)],
 )
 async def test_ten_thousand_pushes_from_threads_are_fast_over_few_connections(
-    cluster, valkey, layer, times_faster
+    cluster, valkey, layer, times_faster, connections
 ):
     server, wsgi = cluster("uvicorn", "gunicorn", layer=layer, config=CONFIG[layer])
     async with connect(server, kind=Listener) as listener:
@@ -31,7 +33,7 @@ async def test_ten_thousand_pushes_from_threads_are_fast_over_few_connections(
         await listener.ask("subscribe", {"room": "open"})
         count = PUSH_COUNT // THREAD_COUNT
         sending = asyncio.create_task(wsgi.aget(f"/time/send/?count={count}"))
-        assert 0 < await most_connections(valkey, pid, sending) <= 8
+        assert 0 < await most_connections(valkey, pid, sending) <= connections
         ours = (await sending).json()["median"]
         theirs = (await wsgi.aget("/time/group_send/?count=50")).json()["median"]
         assert ours < theirs / times_faster
