@@ -44,10 +44,10 @@ def refresh_after_commit(target: str, *, if_changed: bool = False) -> None:
 def _to_every_process(
     target: str, message: ControlMessage, on_commit: bool, fail_silently: bool | None = None
 ) -> Outgoing[None]:
-    first = control_for(target, message)
-    # A retried refresh waits for no change: its change is committed by then.
-    later = Refresh() if isinstance(message, Refresh) else message
-    retry = control_for(target, later, first.idempotency_key)
+    first = retry = control_for(target, message)
+    if isinstance(message, Refresh):
+        # It waits for no change any more: its change is committed by then.
+        retry = control_for(target, Refresh(), first.idempotency_key)
     return Outgoing(first, None, on_commit, fail_silently, retry)
 
 
