@@ -19,7 +19,7 @@ from pm_realtime.hub.follower import Follower
 from pm_realtime.hub.members import Member, Registry
 from pm_realtime.hub.recovery import Recovery
 from pm_realtime.layer import ControlMessage, ProbeTimings, ProcessChannel, control_group
-from pm_realtime.streams import CheckTimings, First, GroupStream, Joining, Label, PageReader, Start
+from pm_realtime.streams import CheckTimings, GroupStream, Joining, Label, PageReader, Start
 
 logger = logging.getLogger("pm_realtime.push")
 
@@ -113,7 +113,7 @@ class Hub:
             for each in new:
                 self.registry.groups[each.group].is_added = True
             streams = [self._stream_of(each) for each in joinings]
-            firsts = await self._read_first(joinings, streams)
+            firsts = await self._reader.read_all(joinings, streams, self.follower.start)
             max_bytes = min(BYTES_PER_PAGE, conf.MAX_QUEUE_BYTES // 2) if member.has_room() else 0
             for joining, first in zip(joinings, firsts, strict=True):
                 start = partial(note, joining.group)
@@ -148,24 +148,6 @@ class Hub:
             label = Label(joining.room, joining.to)
             streams[group] = GroupStream(group, joining.ttl_seconds, label)
         return streams[group]
-
-    async def _read_first(
-        self, joinings: Sequence[Joining], streams: Sequence[GroupStream | None]
-    ) -> list[First]:
-        """The first pages that are asked for, read in one round trip. The streams start."""
-        starting = self._start_all([stream for stream in streams if stream and not stream.last])
-        if all(each.since is None and each.last is None for each in joinings):
-            await starting
-            return [First(stream) for stream in streams]
-        reads = asyncio.gather(*map(self._reader.read_first, joinings, streams))
-        _, firsts = await asyncio.gather(starting, reads)
-        return firsts
-
-    async def _start_all(self, streams: Sequence[GroupStream]) -> None:
-        if streams:
-            tops = await self._reader.get_tops(streams)
-            for stream, top in zip(streams, tops, strict=True):
-                self.follower.start(stream, top)
 
     async def leave(self, member: Member, group: str) -> None:
         """Take ``member`` out of ``group``: it gets no further message of the group."""

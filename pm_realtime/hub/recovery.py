@@ -23,7 +23,6 @@ from pm_realtime.streams import (
     Joining,
     PageReader,
     Start,
-    bursts,
 )
 
 logger = logging.getLogger("pm_realtime.push")
@@ -92,7 +91,8 @@ class Recovery:
         each = CatchingUp(member, stream, replay.start, former_ids, turn)
         is_handed = replay.size <= max_bytes and not turn.locked()
         if is_handed:
-            self._hand(each, replay.burst)
+            for part in replay.parts:
+                self._hand(each, part)
             each.position = replay.end
         if not self._follower.try_enter(member, stream, each.position):
             self._under_way[member.connection_id, group] = each
@@ -127,11 +127,10 @@ class Recovery:
         if self._under_way.get(key) is each:
             del self._under_way[key]
 
-    def _hand(self, each: CatchingUp, burst: Burst | None) -> None:
-        if burst is not None:
-            max_bytes = conf.MAX_QUEUE_BYTES
-            self._fan_out.hand_burst_to(each.member, burst, max_bytes, each.former_ids)
-            each.position = burst.messages[-1].cursor or each.position
+    def _hand(self, each: CatchingUp, part: Burst) -> None:
+        max_bytes = conf.MAX_QUEUE_BYTES
+        self._fan_out.hand_burst_to(each.member, part, max_bytes, each.former_ids)
+        each.position = part.messages[-1].cursor or each.position
 
     def _hand_gap(self, member: Member, stream: GroupStream, cursor: str) -> None:
         gap = stream.label.gap(stream.group, cursor)
@@ -153,7 +152,7 @@ class Recovery:
         member, stream = each.member, each.stream
         try:
             replay = await self._reader.replay(stream, each.position)
-            if replay.burst is None and replay.end < stream.last:
+            if not replay.parts and replay.end < stream.last:
                 # The store lost its last messages, unless some have come in this moment.
                 await self._follower.check([stream.group])
         except BackendError:
@@ -161,10 +160,8 @@ class Recovery:
             return
         if not replay.is_whole:
             self._hand_gap(member, stream, replay.start)
-        if replay.size > (max_bytes := conf.MAX_QUEUE_BYTES // 2) and replay.burst:
-            for part in bursts(replay.burst.messages, max_bytes):
+        for count, part in enumerate(replay.parts):
+            if count:
                 await member.until_drained()
-                self._hand(each, part)
-        else:
-            self._hand(each, replay.burst)
+            self._hand(each, part)
         each.position = replay.end

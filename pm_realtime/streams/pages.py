@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from pm_realtime.backends import Page, Position, get_streams
+from pm_realtime.backends import BYTES_PER_PAGE, Page, Position, get_streams
 from pm_realtime.concurrency import Coalescer, note_result
+from pm_realtime.conf import conf
 from pm_realtime.streams.group_streams import GroupStream
 from pm_realtime.streams.joining import Joining
-from pm_realtime.streams.messages import Burst, Message
+from pm_realtime.streams.messages import Burst, Message, bursts
 
 #: Pages that are kept for the next reader, and for how long. A page has at most 64 KiB.
 KEPT_PAGES: Final = 16
@@ -22,12 +23,12 @@ EARLIEST: Final = str(Position(0, 0))
 
 
 class Replay(NamedTuple):
-    """A page as members get it. ``burst`` is None if it is empty.
+    """A page as members get it, in parts of which at most half a queue waits for a client.
 
     ``start`` is the position after which its messages follow, and ``end`` that of the last one.
     """
 
-    burst: Burst | None
+    parts: Sequence[Burst]
     start: str
     end: str
     is_whole: bool
@@ -56,17 +57,40 @@ class PageReader:
         #: Calls by what was asked, the least recently used first.
         self._calls: OrderedDict[Any, asyncio.Task[Any]] = OrderedDict()
 
-    async def get_tops(self, streams: Sequence[GroupStream]) -> list[str]:
-        """The positions of ``streams``; those for several callers are one call."""
-        return await self._tops.ask(tuple(stream.group for stream in streams))
+    async def read_all(
+        self,
+        joinings: Sequence[Joining],
+        streams: Sequence[GroupStream | None],
+        start: Callable[[GroupStream, str], None],
+    ) -> list[First]:
+        """The first pages that are asked for, of all ``streams`` in one round trip.
 
-    async def read_first(self, joining: Joining, stream: GroupStream | None) -> First:
+        ``start`` is called with each stream that has no position yet, and its present one.
+        """
+        new = [stream for stream in streams if stream is not None and not stream.last]
+        starting = self._start_all(new, start)
+        if all(each.since is None and each.last is None for each in joinings):
+            await starting
+            return [First(stream) for stream in streams]
+        reads = asyncio.gather(*map(self._read_first, joinings, streams))
+        _, firsts = await asyncio.gather(starting, reads)
+        return firsts
+
+    async def _start_all(
+        self, streams: Sequence[GroupStream], start: Callable[[GroupStream, str], None]
+    ) -> None:
+        if streams:
+            tops = await self._tops.ask(tuple(stream.group for stream in streams))
+            for stream, top in zip(streams, tops, strict=True):
+                start(stream, top)
+
+    async def _read_first(self, joining: Joining, stream: GroupStream | None) -> First:
         """The first page that ``joining`` asks for."""
         since, last, is_whole = joining.since, joining.last, None
         if stream is None or (since is None and last is None):
             return First(stream)
         if stream.last and since == stream.last:
-            return First(stream, Replay(None, since, since, True), True)
+            return First(stream, Replay((), since, since, True), True)
         if since is not None:
             replay = await self.replay(stream, since if _is_cursor(since) else EARLIEST)
             is_whole = replay.is_whole
@@ -90,7 +114,7 @@ class PageReader:
             return _replay(stream.group, after, await self.read(stream, after))
 
         def is_current(replay: Replay) -> bool:
-            return replay.end >= stream.last or replay.burst is not None
+            return replay.end >= stream.last or bool(replay.parts)
 
         replay: Replay = await self._share((stream.group, after), read, is_current)
         return replay
@@ -131,11 +155,12 @@ def _is_good(task: asyncio.Task[Any], is_current: Callable[[Any], bool]) -> bool
 
 def _replay(group: str, after: str, page: Page) -> Replay:
     if not page.publications:
-        return Replay(None, page.top, page.top, page.is_whole)
+        return Replay((), page.top, page.top, page.is_whole)
     messages = [Message.of_stream(group, each, ',"replayed":true') for each in page.publications]
-    burst, size = Burst.of(messages), sum(message.size for message in messages)
+    parts = [*bursts(messages, min(BYTES_PER_PAGE, conf.MAX_QUEUE_BYTES // 2))]
+    size = sum(message.size for message in messages)
     start = after if page.is_whole else page.publications[0].previous
-    return Replay(burst, start, page.publications[-1].cursor, page.is_whole, size)
+    return Replay(parts, start, page.publications[-1].cursor, page.is_whole, size)
 
 
 def _is_cursor(text: str) -> bool:
