@@ -1,4 +1,4 @@
-"""What a client gets that comes back: the contract that the fake server keeps as well."""
+"""The contract of recovery with real servers. The fake server of the npm package keeps it too."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ NODE_VERSION = 22
 ROOMS = {"contract:<int:number>": {"public": True, "publish_role": "anonymous"}}
 
 
-@pytest.mark.parametrize("kind", ["uvicorn", "daphne"])
+@pytest.mark.parametrize("kind", ["uvicorn", pytest.param("daphne", marks=pytest.mark.slow)])
 async def test_real_server_keeps_the_contract(serve, kind):
     server = serve(kind, ROOMS=ROOMS)
     user = await server.aget("/sign-in/anna/")

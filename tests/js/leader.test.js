@@ -190,7 +190,7 @@ test("tabs follow the tab that has the lock, not one that claims to lead", async
   const stranger = browser.tab();
   new stranger.BroadcastChannel(name).postMessage({ kind: "leader", leader: "x", term: 1e15 });
   await rest();
-  await accept(browser, { resumed: "c1" });
+  await accept(browser);
   const { last } = browser.WebSocket;
   await answerAll(last);
   for (const client of clients) assert.equal(client.say("message", { room: "a" }), true);

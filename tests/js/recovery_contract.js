@@ -1,5 +1,5 @@
 /**
- * What a client gets that comes back, on the wire. Each scenario runs with a server: `url`,
+ * The contract of recovery, on the wire. Each scenario runs with a server: `url`,
  * `WebSocket`, and `push(target, n)`, which pushes `{ n }` to `{ room }` or `{ to: "user" }`.
  */
 import assert from "node:assert/strict";

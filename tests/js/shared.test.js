@@ -283,7 +283,7 @@ test("a tab that waits to reconnect joins as soon as another tab has the socket"
   other.join("anna", "ws://site.test/");
   await rest();
   assert.equal(realtime.status, "waiting");
-  await accept(browser, { resumed: "c1" });
+  await accept(browser);
   assert.deepEqual([realtime.status, stopped.status], ["connected", "stopped"]);
   assert.equal(realtime.connectionId, "c2");
   await tick(3000);
