@@ -125,7 +125,7 @@ def test_valkey_accepts_the_settings():
     try:
         client = valkey.client()
         assert client.config_get("maxmemory-policy")["maxmemory-policy"] == "noeviction"
-        assert client.config_get("appendonly")["appendonly"] == "no"
+        assert client.config_get("appendonly")["appendonly"] == "yes"
         assert "pubsub 67108864" in client.config_get("client-output-buffer-limit").popitem()[1]
     finally:
         valkey.kill()

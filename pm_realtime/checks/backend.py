@@ -36,7 +36,7 @@ def check_backend() -> Iterator[CheckMessage]:
 
 
 def check_servers(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
-    """What the backend finds out by asking its servers. Nothing if it cannot be made."""
+    """The checks of the backend that ask its servers; none if it cannot be made."""
     try:
         backend = backends.get_backend()
     except Exception:

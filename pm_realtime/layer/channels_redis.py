@@ -259,7 +259,7 @@ def _report_lost_subscription(record: logging.LogRecord) -> bool:
 
 
 def _make(make: Callable[[], T]) -> T | None:
-    """What ``make`` returns; None if the layer is not such that it can be made."""
+    """The result of ``make``; None if the layer is not such that it can be made."""
     try:
         return make()
     except BackendError:

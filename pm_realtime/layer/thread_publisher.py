@@ -15,7 +15,7 @@ CONNECTIONS_PER_SERVER: Final = 4
 
 
 class Names(Protocol):
-    """What a pub/sub layer calls its groups, and its servers."""
+    """The channels of the groups of a pub/sub layer, and its servers."""
 
     @property
     def prefix(self) -> str: ...

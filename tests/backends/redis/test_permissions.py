@@ -20,7 +20,7 @@ LUA = Path(scripts.__file__).parent / "lua"
 #: The commands of redis-py itself, and those of the package outside of scripts.
 BY_THE_CLIENTS = {
     *("client|setinfo", "select", "ping", "evalsha", "script|load"),
-    *("publish", "subscribe", "unsubscribe"),
+    *("publish", "subscribe", "unsubscribe", "info"),
 }
 
 
@@ -146,16 +146,27 @@ async def test_forbidden_command_of_a_script_is_named_in_the_log(site, missing, 
         flush(server)
         outage.suspect()
         await eventually(lambda: "NOPERM" in caplog.text)
-    (line,) = refusals_in(caplog)
-    assert named in line.lower()
-    assert "docs/deployment.md" in line
-    assert len(errors_of(caplog)) == 2  # The loss, with the lease as its reason, and the refusal.
+    lines = refusals_in(caplog)
+    assert 1 <= len(lines) <= 2  # That of the state; if a key is forbidden, also that of streams.
+    assert all(named in line.lower() and "docs/deployment.md" in line for line in lines)
+    assert len(errors_of(caplog)) == len(lines) + 1  # The loss too, with the lease as its reason.
 
 
 def test_forbidden_publish_of_a_thread_is_named(site, user, caplog):
     site(without("+publish"))
     with pytest.raises(BackendError, match=r"NOPERM: .*'publish'.*docs/deployment\.md"):
         send_to_user(user, "hello")
+    assert "NOPERM" in caplog.text
+
+
+@pytest.mark.parametrize("missing", ["+xadd", "+set", "+evalsha", "~pm_realtime:*"])
+@pytest.mark.parametrize("layer", [PUBSUB_LAYER, CORE_LAYER])
+async def test_push_that_may_not_be_kept_says_why(site, user, missing, layer, caplog):
+    site([each for each in rules(layer) if each != missing], layer)
+    named = "key" if "~" in missing else missing[1:]
+    for push in (asend_to_user(user, "hello"), asyncio.to_thread(send_to_user, user, "hello")):
+        with pytest.raises(BackendError, match=rf"NOPERM: .*{named}.*docs/deployment\.md"):
+            await push
     assert "NOPERM" in caplog.text
 
 

@@ -1,4 +1,4 @@
-"""What streams promise when Redis loses, evicts or cannot take something."""
+"""The promises of streams when Redis loses, evicts or cannot take something."""
 
 import asyncio
 import time
@@ -82,7 +82,7 @@ async def receiver():
     return receive
 
 
-# What Redis loses
+# Losses of Redis
 
 
 async def test_position_that_was_evicted_is_found_in_the_log(streams, client):
@@ -158,7 +158,7 @@ async def test_clock_that_went_back_does_not_take_positions_back(streams, client
     assert await read_all(streams, str(ahead)) == (["a", "b", "c"], True)
 
 
-# What is kept, and for how long
+# Sizes and ages
 
 
 async def test_messages_that_are_too_old_take_no_memory(streams, client):
@@ -324,7 +324,7 @@ async def test_replica_gives_no_positions(use, valkey):
                 await reading
 
 
-# What is not ours
+# Foreign keys
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -337,7 +337,7 @@ async def test_key_of_another_type_is_named(streams, client, way):
         await streams.read(GROUP, LONG_AGO, TTL_SECONDS)
 
 
-# Where streams are
+# Servers, sites and databases
 
 
 async def test_streams_are_on_the_servers_of_the_layer(use, valkey):
