@@ -329,6 +329,34 @@ test("only the second part is told of a gap in its past", async (t) => {
   assert.deepEqual([told, gaps, late], [[{ room: "a" }], [], [9, 10]]);
 });
 
+test("a break in the middle of a second part's past leaves no hole in it", async (t) => {
+  const { WebSocket, realtime, news, grant, seen, late, listen, reconnect } = await inRoom(t);
+  listen();
+  realtime.subscribe("a", { last: 4 });
+  grant({ cursor: at(6) });
+  for (const number of [7, 8]) news(number, { ...ROOM, replayed: true });
+  reconnect();
+  assert.deepEqual(WebSocket.last.lastSent.payload, { room: "a", since: at(8), last: 4 });
+  grant({ cursor: at(8), recovered: true });
+  for (const number of [9, 10, 11]) news(number, { ...ROOM, replayed: true });
+  assert.deepEqual([seen, late], [[9, 10, 11], [7, 8, 9, 10, 11]]);
+  reconnect();
+  assert.equal(WebSocket.last.lastSent.payload.since, at(11));
+});
+
+test("a gap of the whole page is told to those, too, who wait for their past", async (t) => {
+  const { WebSocket, realtime, news, grant, gaps, listen, reconnect } = await inRoom(t);
+  reconnect();
+  listen();
+  const told = [];
+  realtime.on(":gap", (detail) => told.push(detail));
+  realtime.subscribe("a", { last: 1 });
+  grant({ cursor: at(20), recovered: false });
+  WebSocket.last.frame("gap", {}, { room: "a", cursor: at(20) });
+  news(21, { ...ROOM, replayed: true });
+  assert.deepEqual([gaps, told], [[{ room: "a" }], [{ room: "a" }]]);
+});
+
 test("a second part that starts ahead of the first does not make it miss anything", async (t) => {
   const { WebSocket, realtime, news, grant, seen, late, listen } = await inRoom(t);
   listen();
