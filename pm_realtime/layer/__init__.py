@@ -9,7 +9,7 @@ from pm_realtime.layer.groups import (
 )
 from pm_realtime.layer.liveness import ProbeTimings
 from pm_realtime.layer.local import LocalChannelLayer, is_in_process
-from pm_realtime.layer.memberships import Group, Groups
+from pm_realtime.layer.memberships import Group, Groups, Memberships
 from pm_realtime.layer.process_channel import ProcessChannel
 from pm_realtime.layer.selection import (
     CHANNELS_REDIS, CORE_LAYER, PUBSUB_LAYER, adapter_for, get_layer, is_of_another_kind,
