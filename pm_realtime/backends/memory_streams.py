@@ -110,11 +110,7 @@ class MemoryStreams(Streams):
                 with self._forgetting_key(message):
                     await layer.asend(message.group, push)
             return receipt
-        # Under the lock, so that messages are handed over in the order of their streams.
-        with self._lock:
-            receipt, push = self._append(message)
-            if push is not None:
-                layer.hand_over(adapter, message.group, push, asyncio.get_running_loop())
+        receipt = self._hand_over(adapter, message, asyncio.get_running_loop())
         await layer.send_handed_over()
         return receipt
 
@@ -125,10 +121,22 @@ class MemoryStreams(Streams):
                 with self._forgetting_key(message):
                     layer.send(message.group, push)
             return receipt
+        return self._hand_over(adapter, message)
+
+    def _hand_over(
+        self,
+        adapter: layer.LayerAdapter,
+        message: StreamMessage,
+        running_loop: asyncio.AbstractEventLoop | None = None,
+    ) -> Receipt:
+        is_alone = False
+        # Under the lock, so that messages are handed over in the order of their streams.
         with self._lock:
             receipt, push = self._append(message)
             if push is not None:
-                layer.hand_over(adapter, message.group, push)
+                is_alone = not layer.hand_over(adapter, message.group, push, running_loop)
+        if is_alone:
+            layer.warn_if_alone()
         return receipt
 
     def append(self, message: StreamMessage) -> tuple[Receipt, layer.Message | None]:
@@ -178,7 +186,7 @@ class MemoryStreams(Streams):
 
     async def forget_all(self) -> None:
         with self._lock:
-            # What is born anew still begins after the last position.
+            # Streams that are born anew still begin after the last position.
             self._streams.clear()
             self._keys.clear()
             self._bytes = 0

@@ -123,14 +123,14 @@ def send(group: str, message: Message) -> None:
     if adapter.is_remote:
         call_outside(partial(_send_outside, adapter, group, message))
     else:
-        hand_over(adapter, group, message)
+        _hand_over_or_warn(adapter, group, message)
 
 
 async def asend(group: str, message: Message) -> None:
     """Send ``message`` to ``group`` from the running event loop."""
     adapter = adapter_for(get_layer())
     if not adapter.is_remote:
-        hand_over(adapter, group, message, asyncio.get_running_loop())
+        _hand_over_or_warn(adapter, group, message, asyncio.get_running_loop())
         await send_handed_over()
         return
     try:
@@ -218,14 +218,15 @@ def hand_over(
     group: str,
     message: Message,
     running_loop: asyncio.AbstractEventLoop | None = None,
-) -> None:
+) -> bool:
     """Send ``message`` through an in-memory layer, in the order of the calls, from any thread.
 
     In a ``running_loop``, which may serve sockets itself, :func:`send_handed_over` must follow.
+    Returns False if no loop serves sockets; a caller that holds no lock then warns.
     """
     if running_loop is not None and (handover := _serving.get(running_loop)) is not None:
         handover.waiting.append((adapter, group, message))
-        return
+        return True
     for loop, handover in list(_serving.items()):
         handover.waiting.append((adapter, group, message))
         try:
@@ -233,8 +234,18 @@ def hand_over(
         except RuntimeError:  # The loop is closed.
             stop_serving(loop)
         else:
-            return
-    warn_if_alone()
+            return True
+    return False
+
+
+def _hand_over_or_warn(
+    adapter: LayerAdapter,
+    group: str,
+    message: Message,
+    running_loop: asyncio.AbstractEventLoop | None = None,
+) -> None:
+    if not hand_over(adapter, group, message, running_loop):
+        warn_if_alone()
 
 
 def is_alone() -> bool:

@@ -9,7 +9,7 @@ from channels.layers import channel_layers
 from pm_realtime.backends.memory_streams import BYTES_PER_STREAM, MemoryStreams
 from pm_realtime.backends.streams import MAX_SEQUENCE, Page, Position, Publication
 from pm_realtime.exceptions import OutageError
-from pm_realtime.layer import get_layer
+from pm_realtime.layer import get_layer, sending
 from pm_realtime.layer.sending import start_serving, stop_serving
 from tests.contracts.streams import (
     GROUP,
@@ -145,6 +145,21 @@ class TestMemoryStreams(StreamsContract):
         first.cancel()
         going_on.set()
         assert [(await received())["text"] for _ in range(2)] == ["a", "b"]
+
+    async def test_warning_handler_may_push(self, streams, monkeypatch):
+        """Such as a handler of logs that shows warnings to admins."""
+        stop_serving(asyncio.get_running_loop())
+        monkeypatch.setattr(sending, "_expects_sockets", False)
+        monkeypatch.setattr(sending, "_has_warned", False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            monkeypatch.setattr(
+                warnings,
+                "showwarning",
+                lambda *args, **kwargs: streams.publish_from_thread(message("a warning")),
+            )
+            await asyncio.wait_for(streams.publish(message("a")), 5)
+        assert await read_all(streams, LONG_AGO) == (["a", "a warning"], False)
 
     def test_forked_child_has_streams_of_its_own(self, streams):
         streams.publish_from_thread(message("of the parent"))
