@@ -57,7 +57,7 @@ class Recovery:
         #: By connection id and group.
         self._under_way: dict[tuple[str, str], CatchingUp] = {}
         #: By connection id.
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._turn_locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def begin(
         self,
@@ -87,7 +87,7 @@ class Recovery:
         on_start(Start(replay.start, is_whole))
         if is_whole is False:
             self._hand_gap(member, stream, replay.start)
-        turn = self._turns.setdefault(member.connection_id, asyncio.Lock())
+        turn = self._turn_locks.setdefault(member.connection_id, asyncio.Lock())
         each = CatchingUp(member, stream, replay.start, former_ids, turn)
         is_handed = replay.size <= max_bytes and not turn.locked()
         if is_handed:

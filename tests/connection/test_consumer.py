@@ -116,7 +116,7 @@ async def test_slow_command_is_no_silence(quick_heartbeat, configure, user):
 
 
 async def test_client_that_does_not_read_is_closed_at_max_queue_bytes(configure, user):
-    configure(MAX_QUEUE_BYTES=2000)
+    configure(MAX_QUEUE_BYTES=2300)
     app = FrozenReader()
     async with Connection(user=user, application=app) as frozen, Connection(user=user) as quick:
         for _ in range(4):

@@ -395,7 +395,7 @@ async def test_client_that_reads_nothing_of_its_history_is_closed(browser, user,
     assert len(await aget_user_connections(user)) == 0
 
 
-async def test_what_was_sent_to_a_broken_connection_comes_on_the_next(browser, user):
+async def test_messages_to_a_broken_connection_come_on_the_next(browser, user):
     reader = SlowReader()
     async with returning(browser, application=reader) as first:
         since = first.connected["cursors"]

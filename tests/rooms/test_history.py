@@ -1,4 +1,4 @@
-"""What a room has kept, for a client that comes back to it or wants its last messages."""
+"""The stream of a room, for a client that comes back to it or wants its last messages."""
 
 import asyncio
 
@@ -54,7 +54,7 @@ async def push(room, *numbers):
 
 
 async def subscribe(connection, room, **options):
-    """The payload of the answer; it is what comes next."""
+    """The payload of the answer, which is the next envelope."""
     id = await connection.command("subscribe", {"room": room, **options})
     answer = await connection.receive()
     assert (answer["type"], answer["id"]) == ("subscribed", id), answer
