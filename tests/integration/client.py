@@ -94,9 +94,9 @@ class Listener(Client):
 
 
 @contextlib.asynccontextmanager
-async def connect(server, cookie=None, *, kind=Client, **options):
-    headers = {"Cookie": cookie} if cookie else {}
-    async with websockets.connect(server.ws_url, additional_headers=headers, **options) as socket:
+async def connect(server, cookie=None, *, kind=Client, query="", **options):
+    headers, url = {"Cookie": cookie} if cookie else {}, f"{server.ws_url}?{query}"
+    async with websockets.connect(url, additional_headers=headers, **options) as socket:
         async with asyncio.timeout(ANSWER_TIMEOUT_SECONDS):
             connected = json.loads(await socket.recv())
         yield kind(socket, connected)

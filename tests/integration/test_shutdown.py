@@ -6,6 +6,7 @@ import signal
 import time
 from bisect import bisect_right
 from collections import Counter
+from urllib.parse import urlencode
 
 import pytest
 
@@ -76,6 +77,11 @@ async def closes_of(observers, seconds=END_TIMEOUT_SECONDS):
     return Counter(each.code for each in observers)
 
 
+def keys_of_processes(valkey):
+    """The keys that live as long as a process; those of streams stay."""
+    return [key for key in valkey.client().keys("*") if not key.startswith("pm_realtime:{asgi:")]
+
+
 async def exit_code_of(server, seconds=END_TIMEOUT_SECONDS):
     """Wait at most ``seconds`` for the end of ``server`` and return its exit code."""
     return await asyncio.to_thread(server.process.wait, seconds)
@@ -92,7 +98,7 @@ async def test_connections_get_all_pushes_before_they_are_closed(cluster, valkey
     assert await exit_code_of(server) == 0
     assert await closes_of(observers) == {RESTARTING: 60}
     assert {tuple(each.numbers) for each in observers} == {tuple(range(50))}
-    assert valkey.client().keys() == []
+    assert keys_of_processes(valkey) == []
     assert server.log == ""
 
 
@@ -107,7 +113,7 @@ async def test_draining_server_refuses_handshakes_and_answers_plain_http(cluster
     assert not all(each.closed_at for each in observers)
     assert await exit_code_of(server) == 0
     assert await closes_of(observers) == {RESTARTING: 300}
-    assert valkey.client().keys() == []
+    assert keys_of_processes(valkey) == []
     assert server.log == ""
 
 
@@ -120,13 +126,35 @@ async def code_of_new_connection(server):
 
 
 @pytest.mark.parametrize("kind", ["uvicorn", pytest.param("daphne", marks=pytest.mark.slow)])
+async def test_client_of_a_stopped_process_goes_on_with_another(cluster, kind):
+    first, second = cluster(kind, "uvicorn")
+    cookie = first.make_sessions("user")["user"]
+    async with connect(first, cookie) as client:
+        cursors = client.connected["payload"]["cursors"]
+        room = (await client.subscribe("open"))["payload"]["cursor"]
+        first.process.send_signal(signal.SIGTERM)
+        assert await client.closed() == RESTARTING
+    assert await exit_code_of(first) == 0
+    assert (await second.aget("/burst/?room=open&count=50")).body == "sent"
+    user_id = client.connected["payload"]["userId"]
+    await second.aget(f"/push-to/{user_id}/?payload=1")
+    query = urlencode({"since": json.dumps(cursors)})
+    async with connect(second, cookie, query=query) as client:
+        assert client.connected["payload"]["recovered"] is True
+        assert (await client.receive())["to"] == "user"
+        answer = await client.ask("subscribe", {"room": "open", "since": room})
+        assert answer["payload"]["recovered"] is True
+        assert [(await client.receive())["payload"]["n"] for _ in range(50)] == [*range(50)]
+
+
+@pytest.mark.parametrize("kind", ["uvicorn", pytest.param("daphne", marks=pytest.mark.slow)])
 async def test_process_with_few_connections_ends_at_once(cluster, valkey, kind):
     [server] = cluster(kind, SHUTDOWN_PERIOD=600)
     async with connect(server) as first, connect(server) as second:
         server.process.send_signal(signal.SIGTERM)
         assert await exit_code_of(server) == 0
         assert {await first.closed(), await second.closed()} == {RESTARTING}
-    assert valkey.client().keys() == []
+    assert keys_of_processes(valkey) == []
 
 
 @pytest.mark.slow
@@ -142,7 +170,7 @@ async def test_second_signal_closes_all_remaining_connections(cluster, valkey, k
     # Without the signal, one group after another would take another 4.5 s.
     assert time.monotonic() - began < MAX_SECOND_SIGNAL_SECONDS
     assert await closes_of(observers) == {RESTARTING: 600}
-    assert valkey.client().keys() == []
+    assert keys_of_processes(valkey) == []
     assert server.log == ""
 
 
@@ -160,7 +188,7 @@ async def test_client_that_does_not_answer_delays_no_shutdown(cluster, valkey):
         server.process.send_signal(signal.SIGTERM)
         assert await exit_code_of(server) == 0
     assert await closes_of(observers) == {RESTARTING: 5}
-    assert valkey.client().keys() == []
+    assert keys_of_processes(valkey) == []
 
 
 @pytest.mark.load
@@ -178,7 +206,7 @@ async def test_thousand_connections_are_closed_over_the_shutdown_period(cluster,
     assert moments[-1] - moments[0] > 0.9 * (SHUTDOWN_PERIOD_SECONDS - 0.1)
     # The pace is 200 a second. A process that is late because of other load may double it.
     assert most_within(moments, SHUTDOWN_PERIOD_SECONDS / 5) < 500
-    assert valkey.client().keys() == []
+    assert keys_of_processes(valkey) == []
     assert server.log == ""
 
 
