@@ -189,31 +189,58 @@ test("the last messages of a room go to the tab that asks for them", async (t) =
   assert.equal("recovered" in two.of("subscribed")[0].payload, false);
 });
 
-test("tabs that the connection has left behind get nothing before it has gone back", async (t) => {
+/** Two tabs in a room: for the second, the connection has left behind the first, which is at 11. */
+async function leaveBehind(t) {
   const { browser } = createBrowser(t);
-  const { clients: [one, two], server } = await tabsIn(browser, 2);
+  const { clients, server } = await tabsIn(browser, 2);
+  const [one, two] = clients;
   const grant = async (position) => {
     server.reply(server.lastSent, "subscribed", { room: "a", success: true, ...position });
     await rest();
   };
-  const news = (n) => server.frame("news", n, { room: "a", cursor: String(n) });
+  const news = async (n) => {
+    server.frame("news", n, { room: "a", cursor: String(n) });
+    await rest();
+  };
   one.cursors.startRoom("a", { cursor: "10" });
   one.subscribe("a");
   await rest();
   await grant({ cursor: "10", recovered: true });
-  news(11);
-  // The connection is still catching up, and goes on at the last messages for the other tab.
+  await news(11);
+  // The connection is still catching up.
   two.say("subscribe", { room: "a", last: 2 });
   await rest();
   await grant({ cursor: "48" });
   assert.deepEqual(server.lastSent.payload, { room: "a", since: "11" });
-  news(49);
-  await rest();
+  await news(49);
+  return { clients, server, grant, news };
+}
+
+test("tabs that the connection has left behind get nothing before it has gone back", async (t) => {
+  const { clients, grant, news } = await leaveBehind(t);
   await grant({ cursor: "11", recovered: true });
-  for (const n of [12, 48, 49, 50, 51]) news(n);
-  await rest();
-  assert.deepEqual([one, two].map(numbers), [[11, 12, 48, 49, 50, 51], [49, 50, 51]]);
-  assert.deepEqual([one, two].map((client) => client.of("subscribed").length), [1, 1]);
+  for (const n of [12, 48, 49, 50, 51]) await news(n);
+  assert.deepEqual(clients.map(numbers), [[11, 12, 48, 49, 50, 51], [49, 50, 51]]);
+  assert.deepEqual(clients.map((client) => client.of("subscribed").length), [1, 1]);
+});
+
+test("tabs that the connection cannot go back for are told of a gap", async (t) => {
+  const { clients, server, news } = await leaveBehind(t);
+  server.refuse(server.lastSent, "RATE_LIMITED", { retryAfter: 1000 });
+  await news(50);
+  assert.deepEqual(clients.map(gaps), [["a"], []]);
+  assert.deepEqual(clients.map(numbers), [[11, 50], [49, 50]]);
+});
+
+test("tabs that wait until the connection goes back are told if it leaves the room", async (t) => {
+  const { clients, server, news } = await leaveBehind(t);
+  const asked = server.lastSent;
+  server.frame("unsubscribed", { room: "a", success: true, reason: "forbidden" });
+  server.refuse(asked, "FORBIDDEN", { room: "a" });
+  await news(50);
+  const reasons = (client) => client.of("unsubscribed").map(({ payload }) => payload.reason);
+  assert.deepEqual(clients.map(reasons), [["forbidden"], ["forbidden"]]);
+  assert.deepEqual(clients.map(numbers), [[11], [49]]);
 });
 
 test("an answer of the leader says where the tab begins", async (t) => {

@@ -114,10 +114,24 @@ export function createRouter(now = Date.now) {
   function refuse(name, room, request, reply) {
     const isOfAll = !room.granted && reply.payload?.code !== ErrorCode.INVALID_PAYLOAD;
     const requests = [request, ...(isOfAll ? room.waiting.splice(0) : [])];
-    const effects = requests.flatMap((each) => replyTo(each, reply));
+    const effects = requests.flatMap((each) =>
+      each.asker === null ? loseBehind(name, room, each) : replyTo(each, reply),
+    );
     effects.push(...askNext(name, room));
     if (!room.granted && !room.asked && rooms.get(name) === room) rooms.delete(name);
     return effects;
+  }
+
+  /** The connection cannot go back for these tabs, or is not in the room any more. */
+  function loseBehind(name, room, { tabs }) {
+    const [to, timestamp] = [[...tabs], now()];
+    if (!room.granted) {
+      const payload = { room: name, success: true, reason: "forbidden" };
+      return [{ to, envelope: { type: MessageType.UNSUBSCRIBED, payload, timestamp } }];
+    }
+    for (const tab of tabs) room.tabs.add(tab);
+    const { position: cursor } = room;
+    return [{ to, envelope: { type: MessageType.GAP, payload: {}, timestamp, room: name, cursor } }];
   }
 
   function unsubscribe(tab, envelope) {
