@@ -3,6 +3,7 @@
 import asyncio
 import time
 from itertools import pairwise
+from unittest.mock import ANY
 
 import pytest
 from channels.layers import channel_layers
@@ -12,7 +13,15 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 from pm_realtime.backends import get_backend, get_streams
 from pm_realtime.backends.streams import TOP_TTL_SECONDS, Position
 from pm_realtime.exceptions import BackendError, OutageError
-from pm_realtime.layer import CORE_LAYER, PUBSUB_LAYER, get_layer, sending
+from pm_realtime.layer import (
+    CORE_LAYER,
+    PUBSUB_LAYER,
+    RefreshRoom,
+    control_message,
+    control_text,
+    get_layer,
+    sending,
+)
 from tests.backends.redis.support import PATH
 from tests.contracts.streams import GROUP, LONG_AGO, message, publish_all, read_all, top_of
 from tests.support.address import Address
@@ -239,6 +248,16 @@ async def test_members_get_positions_through_layers_of_sites(use, client, shared
     assert [push["text"] for push in pushes] == ["é😀", '{"a":"\\u0000"}']
     assert [push["cursor"] for push in pushes] == [receipt.cursor for receipt in receipts]
     assert pushes[1]["previous"] == pushes[0]["cursor"]
+
+
+@pytest.mark.parametrize("layer", [PUBSUB_LAYER, CORE_LAYER])
+async def test_control_messages_have_positions(use, client, shared_url, layer):
+    streams = use(shared_url, layer=layer)
+    receive = await receiver()
+    control = control_message(GROUP, RefreshRoom(room="r"), target="another")
+    receipt = await streams.publish(message(control_text(control))._replace(is_control=True))
+    assert await receive() == {**control, "cursor": receipt.cursor, "previous": ANY}
+    assert (await read_all(streams, LONG_AGO))[0] == [control_text(control)]
 
 
 @pytest.mark.parametrize("way", WAYS)
