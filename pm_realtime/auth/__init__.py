@@ -1,7 +1,7 @@
 """The identity of a connection, found at the handshake and rechecked from then on."""
 
 # fmt: off
-from pm_realtime.auth.authentication import authenticate, owner_key_of, session_name
+from pm_realtime.auth.authentication import authenticate, session_name
 from pm_realtime.auth.database import reading_primary, run_in_pool
 from pm_realtime.auth.identity import Identity, anonymous
 from pm_realtime.auth.receivers import connect_receivers

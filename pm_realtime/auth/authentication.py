@@ -46,18 +46,6 @@ async def authenticate(scope: Scope) -> Identity:
     return identity
 
 
-def owner_key_of(identity: Identity, scope: Scope) -> tuple[int | str | None, str | None] | None:
-    """The key of a connection's resume buffer: the same user in the same session may resume it.
-
-    For an anonymous user, the session is that of the cookie. Without one it is None, as nothing
-    tells one such visitor from another.
-    """
-    if identity.is_authenticated:
-        return identity.user_id, identity.session.name if identity.session else None
-    name = session_name(scope)
-    return None if name is None else (None, name)
-
-
 def session_name(scope: Scope) -> str | None:
     """The name of the session in the cookies of ``scope``, which is not read; None without one."""
     key = _session_key(scope)
