@@ -105,7 +105,7 @@ class Page(NamedTuple):
 
 
 class StreamStats(NamedTuple):
-    """What a store keeps. None: it cannot tell without reading all of it."""
+    """The counts of a store. None: it cannot tell without reading all of it."""
 
     streams: int
     messages: int | None
@@ -149,7 +149,7 @@ class Streams(ABC):
         """The cursor after which the last ``count`` messages come, or as many as are kept."""
 
     async def get_stats(self) -> StreamStats | None:
-        """What is kept, for a person to look at; None if the store does not count it."""
+        """The counts, for a person to look at; None if the store does not count."""
         return None
 
     async def forget_all(self) -> None:

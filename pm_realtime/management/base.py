@@ -68,7 +68,7 @@ class RealtimeCommand(BaseCommand):
         return stats
 
     def ask_streams(self) -> StreamStats | None:
-        """What the streams keep; None if their store does not count it.
+        """The counts of the streams; None if their store does not count them.
 
         Raises :exc:`UnreachableError`.
         """

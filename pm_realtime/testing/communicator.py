@@ -102,7 +102,7 @@ class RealtimeCommunicator(WebsocketCommunicator):
     async def drop(self) -> None:
         """Break the connection as a cut wire does: without a close, which a client would not want.
 
-        What the test has not read is lost with it.
+        All that the test has not read is lost with it.
         """
         self._is_dropped = True
         self._unread.clear()

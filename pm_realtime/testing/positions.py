@@ -1,4 +1,4 @@
-"""What a client of a test remembers over its connections."""
+"""The memory of a client of a test, over all its connections."""
 
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -12,7 +12,7 @@ MAX_FORMER_CONNECTIONS: Final = 8
 
 
 class ClientPositions:
-    """What a client remembers over its connections: its rooms, and how far it has read.
+    """The memory of a client over its connections: its rooms, and how far it has read.
 
     Positions are cursors by stream: by ``to``, and by the names of the rooms that it asked for.
     """

@@ -22,7 +22,7 @@ HOME, CLEAR_LINE, CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
 class Counts(NamedTuple):
-    """What the command shows."""
+    """All counts that the command shows."""
 
     stats: Stats
     streams: StreamStats | None
