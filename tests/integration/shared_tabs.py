@@ -18,6 +18,10 @@ NOTICED = payloads("noticed", "payload.n")
 OWN = payloads("own", "payload.n")
 
 
+#: More than is pushed while a busy machine takes its time over a new connection.
+RECOVERY_SIZE = 20_000
+
+
 class Tabs:
     """The tabs of one browser with pages of one server."""
 

@@ -16,6 +16,7 @@ from tests.integration.policy import STRICT, site
 from tests.integration.shared_tabs import (
     OWN,
     PUSHED,
+    RECOVERY_SIZE,
     STREAMED,
     assert_each_message_arrives_once,
     assert_leader_follows_after,
@@ -219,7 +220,8 @@ async def test_another_tab_leads_after_a_crash_and_each_message_arrives_once(ser
 
 
 async def test_each_message_arrives_once_although_leaders_close_and_navigate(serve, engine):
-    async with browse(engine, serve("uvicorn")) as tabs:
+    server = serve("uvicorn", RECOVERY_SIZE=RECOVERY_SIZE)
+    async with browse(engine, server) as tabs:
         await assert_each_message_arrives_once(tabs, 3, ["close", "navigate"], 50)
 
 

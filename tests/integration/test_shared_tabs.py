@@ -13,6 +13,7 @@ from tests.integration.shared_tabs import (
     MESSAGES,
     OWN,
     PUSHED,
+    RECOVERY_SIZE,
     STREAMED,
     assert_each_message_arrives_once,
     assert_leader_follows_after,
@@ -63,7 +64,7 @@ async def test_another_tab_leads_within_two_seconds_and_each_message_arrives_onc
     serve, browse, end, interval
 ):
     """A tab sends messages, and the server pushes every ``interval`` seconds."""
-    server = serve("uvicorn")
+    server = serve("uvicorn", RECOVERY_SIZE=RECOVERY_SIZE)
     async with browse(server) as tabs:
         user = await tabs.visit("/sign-in/anna/")
         await tabs.open_many(10, "open", key=user)
@@ -105,13 +106,13 @@ async def test_another_tab_leads_within_two_seconds_and_each_message_arrives_onc
 async def test_each_message_arrives_once_however_often_the_leader_ends(
     serve, browse, count, ends, messages_between
 ):
-    async with browse(serve("uvicorn")) as tabs:
+    async with browse(serve("uvicorn", RECOVERY_SIZE=RECOVERY_SIZE)) as tabs:
         await assert_each_message_arrives_once(tabs, count, ends, messages_between)
 
 
 @pytest.mark.slow
 async def test_no_message_is_lost_if_tabs_close_one_after_another(serve, browse):
-    server = serve("uvicorn")
+    server = serve("uvicorn", RECOVERY_SIZE=RECOVERY_SIZE)
     async with browse(server) as tabs:
         user = await tabs.visit("/sign-in/anna/")
         for _ in range(8):
@@ -131,7 +132,7 @@ async def test_no_message_is_lost_if_tabs_close_one_after_another(serve, browse)
 
 @pytest.mark.slow
 async def test_no_message_is_lost_if_the_socket_is_cut(serve, browse):
-    server = serve("uvicorn")
+    server = serve("uvicorn", RECOVERY_SIZE=RECOVERY_SIZE)
     async with Proxy(server.port) as proxy, browse(server) as tabs:
         tabs.url = proxy.url
         await tabs.visit("/sign-in/anna/")
@@ -146,6 +147,7 @@ async def test_no_message_is_lost_if_the_socket_is_cut(serve, browse):
             await tabs.all_have("window.closes.length && window.realtime.connected")
         await server.aget("/stream/stop/")
         await tabs.all_have(f"{STREAMED}.at(-1) === null")
+        assert await tabs.each("window.gaps") == [[]] * 4
         streamed = await tabs.each(STREAMED)
         assert streamed == [[*range(len(streamed[0]) - 1), None]] * 4
 
