@@ -5,10 +5,11 @@ A hub that missed some reads them. Only if some are not kept any more, all conne
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from pm_realtime.backends import Position, get_streams
+from pm_realtime.concurrency import Coalescer
 from pm_realtime.exceptions import BackendError
 from pm_realtime.hub.members import Member, Registry, hand_control
 from pm_realtime.layer import Control, ControlMessage, Recheck, control_group
@@ -23,6 +24,7 @@ class ControlStream:
         #: The position up to which all messages were carried out; empty if there are no streams.
         self.position = ""
         self._lock: Final = asyncio.Lock()
+        self._catch_ups: Final = Coalescer(self._catch_up_for_all)
         #: What arrives for members that just read what they missed, by connection id.
         self._kept: dict[str, list[ControlMessage]] = {}
 
@@ -53,10 +55,14 @@ class ControlStream:
         return next_step(self.position, control.cursor or "", control.previous or "")
 
     async def catch_up(self) -> None:
-        """Carry out what was missed until now. Raises ``BackendError``."""
+        """Carry out what was missed until now; for many at once. Raises ``BackendError``."""
         if self.position:
-            async with self._lock:
-                await self._read_missed()
+            await self._catch_ups.ask(None)
+
+    async def _catch_up_for_all(self, requests: Sequence[None]) -> Sequence[None]:
+        async with self._lock:
+            await self._read_missed()
+        return requests
 
     async def _read_missed(self) -> None:
         is_last = False

@@ -261,3 +261,18 @@ async def test_member_that_leaves_and_joins_again_gets_each_message_once(streams
         await publish(6)
         await eventually(lambda: numbers(last)[-1] == 6)
         assert numbers(last) == [*range(7)]
+
+
+async def test_holes_of_many_groups_are_filled_together(streams):
+    """With one look at the control messages for many of them."""
+    member, groups = Member("1"), [f"g{number}" for number in range(300)]
+    async with members(member) as hub:
+        for group in groups:
+            await hub.join(member, group, ttl_seconds=TTL_SECONDS, room=group)
+        await streams.forget_all()
+        streams.reads.clear()
+        hub.follower.note_doubt(True)
+        await eventually(lambda: len(member.received) >= 300)
+        assert {json.loads(text)["room"] for text in member.received} == {*groups}
+        assert len(member.received) == 300
+        assert len(streams.reads) - 300 < 60
