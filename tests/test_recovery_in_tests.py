@@ -15,6 +15,7 @@ from pm_realtime import (
     send_to_room,
 )
 from pm_realtime.testing import RealtimeCommunicator
+from tests.support.valkey import pubsub_on
 
 ROOM = "project:42"
 
@@ -185,6 +186,32 @@ async def test_room_that_keeps_nothing_loses_what_was_missed(user, configure):
             await asend_to_room(ROOM, "push", {"n": 2})
             await again.assert_push("push", {"n": 2})
             assert of_room(again) == [2]
+
+
+async def test_open_connection_is_told_of_forgotten_history(user):
+    async with RealtimeCommunicator(user=user) as connection:
+        await connection.subscribe(ROOM)
+        await connection.forget_history()
+        await asend_to_room(ROOM, "push", {"n": 1})
+        gap = await connection.assert_push("gap")
+        assert gap["room"] == ROOM
+        await connection.assert_push("push", {"n": 1})
+
+
+async def test_break_and_forgotten_history_on_redis(user, valkey, settings):
+    settings.CHANNEL_LAYERS = pubsub_on(valkey)
+    async with RealtimeCommunicator(user=user) as connection:
+        await connection.subscribe(ROOM)
+        await connection.drop()
+        await asend_to_room(ROOM, "push", {"n": 1})
+        async with connection.recover() as again:
+            assert again.recovered is True
+            await again.assert_push("push", {"n": 1})
+            await again.drop()
+            await again.forget_history()
+            async with again.recover() as third:
+                assert third.recovered is False
+                await third.assert_push("gap")
 
 
 @override_settings(CHANNEL_LAYERS={})
