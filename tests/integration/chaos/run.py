@@ -26,6 +26,8 @@ SETTINGS = {
     "HEARTBEAT_TIMEOUT": 2,
     "SHUTDOWN_PERIOD": 1,
 }
+#: Messages that the core layer keeps for a process; it drops more.
+CAPACITY = 10_000
 #: A process finds the last message before a silence within this time.
 SETTLE_SECONDS = 40
 #: A message that is delivered twice arrives again within this time.
@@ -41,9 +43,17 @@ class Run:
     """
 
     def __init__(
-        self, folder, url, *, kinds=("uvicorn", "uvicorn", "daphne"), members=3, **settings
+        self,
+        folder,
+        url,
+        *,
+        kinds=("uvicorn", "uvicorn", "daphne"),
+        members=3,
+        layer="pubsub",
+        **settings,
     ):
-        environment = layer_environment("pubsub", url)
+        config = {"capacity": CAPACITY} if layer == "core" else {}
+        environment = layer_environment(layer, url, **config)
         settings = {**SETTINGS, **settings}
         self.servers = [Server(kind, folder, settings, environment=environment) for kind in kinds]
         self.members = members

@@ -68,7 +68,7 @@ async def lose_the_last_second(run, forget, lose):
         for sender, count in counts.items()
         for number in range(kept[stream][sender], count)
     }
-    found = await run.finish(settle_seconds=5)
+    found = await run.finish(settle_seconds=3)
     # These have seen the messages that Redis has lost, too.
     found.check(run.roles.keys() - set(offline))
     found.check(offline, may_miss=lost)
