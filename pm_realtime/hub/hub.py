@@ -204,8 +204,10 @@ class Hub:
         await self.control.start()
 
     async def _close(self) -> None:
-        self.registry.groups[control_group()].is_kept = False
-        await self.channel.discard(control_group())
+        # If the layer was away at the start, the hub is not in this group.
+        if (entry := self.registry.groups.get(control_group())) is not None:
+            entry.is_kept = False
+            await self.channel.discard(control_group())
         self.follower.stop()
         tasks, self._tasks = self._tasks, ()
         await self.channel.close(*tasks)

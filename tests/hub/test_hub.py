@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from pm_realtime import asend_to_room
+from pm_realtime.exceptions import BackendError
 from pm_realtime.hub import get_hub
 from pm_realtime.layer import control_group, get_layer, room_group
 from tests.support.helpers import Connection, errors_of, eventually, layer_channels, layer_groups
@@ -168,3 +169,12 @@ async def test_heartbeats_are_checked_behind_a_member_that_fails(configure, capl
         await eventually(lambda: checked)
     assert errors_of(caplog)
     caplog.clear()
+
+
+async def test_connection_that_came_while_the_layer_was_away_can_be_removed(far):
+    far.is_away = True
+    hub, member = get_hub(), Member("1")
+    with pytest.raises(BackendError):
+        await hub.add(member)
+    await hub.remove(member)
+    assert len(hub) == 0
