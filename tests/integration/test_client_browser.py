@@ -189,7 +189,8 @@ async def test_pages_that_were_offline_are_back_within_two_seconds(serve, profil
 
 @pytest.mark.slow
 async def test_no_message_is_lost_during_short_breaks(serve, profiles):
-    server = serve("uvicorn")
+    # The last break may be of some seconds, with 200 messages in each.
+    server = serve("uvicorn", RECOVERY_SIZE=5000)
     async with Proxy(server.port) as proxy:
         profile = await profiles()
         await profile.visit(f"{server.url}/sign-in/anna/")
