@@ -389,6 +389,32 @@ test("a second subscription without a place changes nothing for the first", asyn
   assert.equal((await joined).cursor, at(30));
 });
 
+test("a part whose place is refused gets what came meanwhile", async (t) => {
+  const { WebSocket, realtime, news, grant, seen, late, listen } = await inRoom(t);
+  listen();
+  realtime.subscribe("a", { last: 1e9 });
+  news(11, ROOM);
+  WebSocket.last.refuse(WebSocket.last.lastSent, "INVALID_PAYLOAD");
+  assert.deepEqual(WebSocket.last.lastSent.payload, { room: "a", since: at(10) });
+  grant({ cursor: at(10), recovered: true });
+  news(11, { ...ROOM, replayed: true });
+  assert.deepEqual([seen, late], [[9, 10, 11], [11]]);
+});
+
+test("a gap in the place of a first subscription is told also if it gets lost itself", async (t) => {
+  const { WebSocket, realtime, accept, reconnect, grant, gaps } = createStreams(t);
+  accept();
+  realtime.subscribe("a", { since: at(1) });
+  grant({ cursor: at(5), recovered: false });
+  reconnect();
+  assert.deepEqual(WebSocket.last.lastSent.payload, { room: "a", since: at(1) });
+  grant({ cursor: at(5), recovered: false });
+  WebSocket.last.frame("gap", {}, { room: "a", cursor: at(5) });
+  reconnect();
+  assert.deepEqual(WebSocket.last.lastSent.payload, { room: "a", since: at(5) });
+  assert.deepEqual(gaps, [{ room: "a" }]);
+});
+
 test("messages that come before the answer to a place come again after it", async (t) => {
   const { WebSocket, realtime, accept, news, grant, seen } = createStreams(t);
   accept();

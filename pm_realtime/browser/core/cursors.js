@@ -47,9 +47,9 @@ export function createCursors() {
 
     /** The room goes on where `subscribed` says; without a cursor it has none. */
     startRoom(room, payload) {
-      const { cursor, recovered } = payload ?? {};
+      const { cursor, recovered, since } = payload ?? {};
       if (typeof cursor !== "string") rooms.delete(room);
-      else rooms.set(room, start(rooms.get(room), { cursor, recovered }));
+      else rooms.set(room, start(rooms.get(room) ?? since, { cursor, recovered }));
     },
 
     own: () => Object.fromEntries(own),

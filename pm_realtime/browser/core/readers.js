@@ -51,6 +51,15 @@ export function createReaders({ position, lastNumber }) {
     while (state.late[0]?.cursor >= page && !state.late[0].hasGap) state.late.shift();
   }
 
+  /** The cursor up to which all who do not wait for a reply have everything. */
+  function lowest(room) {
+    const cursors = (states.get(room)?.late ?? []).map(({ cursor }) => cursor);
+    return cursors.reduce(
+      (found, cursor) => (cursor !== null && cursor < found ? cursor : found),
+      position.room(room),
+    );
+  }
+
   return {
     /** A test for the numbers of the handlers that get a message; null if nobody does. */
     of(envelope) {
@@ -81,14 +90,7 @@ export function createReaders({ position, lastNumber }) {
       return among(late, reachGap(state, isForPage, gap.cursor));
     },
 
-    /** The cursor up to which all who do not wait for a reply have everything. */
-    lowest(room) {
-      const cursors = (states.get(room)?.late ?? []).map(({ cursor }) => cursor);
-      return cursors.reduce(
-        (found, cursor) => (cursor !== null && cursor < found ? cursor : found),
-        position.room(room),
-      );
-    },
+    lowest,
 
     hasLate: (room) => Boolean(states.get(room)?.late.length),
 
@@ -108,25 +110,31 @@ export function createReaders({ position, lastNumber }) {
 
     /**
      * The reply has come, for a group that waits for it or for the whole page. `isLast`: the group
-     * waits for no other one.
+     * waits for no other one. Says if the messages that follow are ahead of what somebody has had.
      */
-    answered(room, { cursor, recovered }, isForGroup, isLast) {
+    answered(room, { cursor, recovered, since }, { isForGroup, isLast }) {
       const state = stateOf(room);
       state.isStarting = false;
       const held = isForGroup && heldOf(state);
       // The `gap` that follows is for those whose reply it was.
       if (recovered === false) (held || state).hasGap = true;
-      if (!held) return;
-      if (!(held.start <= cursor)) held.start = cursor;
+      if (!held) return false;
+      const isAhead = cursor > held.start || cursor > lowest(room);
+      // Until it comes they stay where they are, as it could get lost itself.
+      const start = recovered === false && since < cursor ? since : cursor;
+      if (!(held.start <= start)) held.start = start;
       if (isLast) held.cursor = held.start ?? "";
       mergeLate(state, position.room(room));
+      return isAhead;
     },
 
-    /** No reply will come. */
+    /** No reply will come. Those who wait for one go on from where they are. */
     release(room) {
       const state = stateOf(room);
       state.isStarting = false;
-      state.late = state.late.filter(({ cursor }) => cursor !== null);
+      const held = heldOf(state);
+      if (held) held.cursor = held.start ?? "";
+      mergeLate(state, position.room(room));
     },
 
     forget: (room) => states.delete(room),

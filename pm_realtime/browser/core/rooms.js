@@ -63,19 +63,19 @@ export function createRooms({ ask, leave, position, pageCursors, readers }) {
     if (entry.asking !== request) return;
     const { here } = entry;
     const { last } = request.place ?? {};
-    const { cursor } = envelope.payload ?? {};
+    const reply = { ...envelope.payload, since: request.place?.since };
+    let isAhead = false;
     Object.assign(entry, { asking: null, joined: true, here: true, failures: 0 });
     if (last !== undefined && !(last <= entry.last)) entry.last = last;
     if (wanted.get(room) === entry) {
       // If it is in the room already, what it has got so far may end before this cursor.
       const isKnown = (here || readers.hasLate(room)) && position.room(room) !== undefined;
-      if (!isKnown) position.startRoom(room, envelope.payload);
-      const isExtra = Boolean(here && request.place);
-      readers.answered(room, envelope.payload ?? {}, isExtra, !entry.next?.place);
+      if (!isKnown) position.startRoom(room, reply);
+      const isForGroup = Boolean(here && request.place);
+      isAhead = readers.answered(room, reply, { isForGroup, isLast: !entry.next?.place });
       pageCursors.markUsed(request.elements);
     }
     // Some of the page are on their way to the place that a part of it has asked for.
-    const isAhead = here && request.place && cursor > readers.lowest(room);
     if (isAhead) entry.here = false;
     settle(request, "resolve", envelope);
     const isDue = (isAhead || entry.next) && entry.asking === null;
@@ -95,7 +95,9 @@ export function createRooms({ ask, leave, position, pageCursors, readers }) {
     } else if (entry.here && error.code === "INVALID_PAYLOAD") {
       // The place of one subscription; the others stay in the room.
       readers.release(room);
+      entry.here = readers.lowest(room) === position.room(room);
       settle(request, "refuse", error);
+      if ((!entry.here || entry.next) && wanted.get(room) === entry) join(room);
     } else {
       entry.next = merge(request, entry.next);
       readers.release(room);
