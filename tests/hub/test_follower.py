@@ -276,3 +276,29 @@ async def test_holes_of_many_groups_are_filled_together(streams):
         assert {json.loads(text)["room"] for text in member.received} == {*groups}
         assert len(member.received) == 300
         assert len(streams.reads) - 300 < 60
+
+
+@pytest.mark.parametrize("is_checked", [False, True])
+async def test_store_that_lost_its_last_messages_goes_on(streams, publish, is_checked):
+    """Nothing is doubled, dropped as old or told to be missing."""
+    member, late, later = Member("1"), Member("2"), Member("3")
+    async with members(member, late, later) as hub:
+        options = {"ttl_seconds": TTL_SECONDS}
+        await hub.join(member, "g", **options)
+        await publish(0, 3)
+        lost = await publish(3)
+        await eventually(lambda: len(member.received) == 4)
+        streams.lose_last("g", 2)
+        await asyncio.sleep(0.005)  # Time has passed at least, whatever was lost.
+        if is_checked:
+            hub.follower.note_doubt(True)
+            (top,) = await streams.get_tops(["g"])
+            await eventually(lambda: hub.follower.streams["g"].last == top)
+        await hub.join(late, "g", since=lost, **options)
+        await publish(4, 6)
+        await eventually(lambda: len(member.received) >= 6 and len(late.received) >= 2)
+        await hub.join(later, "g", since=lost, **options)
+        await publish(6)
+        await eventually(lambda: numbers(later)[-1:] == [6])
+        assert numbers(member) == [*range(7)]
+        assert numbers(late) == numbers(later) == [4, 5, 6]

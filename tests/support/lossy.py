@@ -2,6 +2,7 @@
 
 import asyncio
 
+from pm_realtime.backends import Position
 from pm_realtime.backends.memory_streams import MemoryStreams
 from pm_realtime.exceptions import OutageError
 from pm_realtime.layer import LocalChannelLayer
@@ -56,3 +57,9 @@ class FaultyStreams(MemoryStreams):
     def _check(self):
         if self.is_away:
             raise OutageError("the store is away")
+
+    def lose_last(self, group, count):
+        """Lose the last messages, as a server that writes its file once a second."""
+        stream = self._streams[group]
+        stream.top = Position.read(stream.publications[-count].previous)
+        del stream.publications[-count:]
