@@ -25,6 +25,8 @@ logger = logging.getLogger("pm_realtime.push")
 
 #: A message that is in its stream, but does not arrive for so long, is read.
 LATE_MESSAGE_SECONDS: Final = 0.2
+#: A message that was only overtaken by others arrives within this time, and need not be read.
+OVERTAKEN_SECONDS: Final = 0.005
 
 
 class Follower:
@@ -129,6 +131,8 @@ class Follower:
 
     async def _fill(self, stream: GroupStream) -> None:
         """Deliver what is missing, and what waits for it, in order."""
+        if not stream.is_behind:
+            await asyncio.sleep(OVERTAKEN_SECONDS)
         while self._is_followed(stream):
             try:
                 async with stream.lock:

@@ -118,11 +118,13 @@ async def test_messages_that_overtake_are_put_right(layer, streams, publish):
         await hub.join(member, "g", ttl_seconds=TTL_SECONDS)
         layer.holds = True
         await publish(0, 6)
+        streams.reads.clear()
         await layer.send_held(2, 0, 1, 5, 3, 4)
         await eventually(lambda: len(member.received) >= 6)
         await publish(6)
         await eventually(lambda: len(member.received) >= 7)
         assert numbers(member) == [*range(7)]
+        assert streams.reads == []
 
 
 async def test_hole_that_cannot_be_filled_is_told(layer, streams, publish):
