@@ -63,6 +63,8 @@ class Outage:
         self._is_logged = False
         self._logged_at = float("-inf")
         self._unsent = 0
+        #: How often a part was suspected: sockets that were opened before may lead elsewhere.
+        self.suspicions = 0
 
     def watch(self, watcher: object, check: Callable[[], None]) -> None:
         """Have ``check`` called in the running loop when another watcher loses its part."""
@@ -125,6 +127,7 @@ class Outage:
     def suspect(self, watcher: object = None) -> None:
         """Have every watcher but ``watcher`` check its part."""
         with self._lock:
+            self.suspicions += 1
             others = [each for key, each in self._watchers.items() if key is not watcher]
         for loop, check in others:
             with contextlib.suppress(RuntimeError):  # That loop is closed.

@@ -61,7 +61,7 @@ async def test_script_of_an_event_loop_is_loaded_again_too(valkey):
 def test_answer_of_an_interrupted_command_is_not_that_of_the_next(pool, monkeypatch):
     connections = Connections(pool)
     make = pool.get_connection
-    monkeypatch.setattr(pool, "get_connection", lambda: Interrupted(make()))
+    monkeypatch.setattr(pool, "get_connection", lambda *command: Interrupted(make(*command)))
     with pytest.raises(Interrupt):
         connections.run("ECHO", "first")
     assert connections.run("ECHO", "second") == b"second"

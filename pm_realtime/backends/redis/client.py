@@ -13,7 +13,7 @@ from pm_realtime.concurrency import BoundedCalls
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError, OutageError
 from pm_realtime.layer import is_on_redis, layer_name, layer_options, namespace_tag
-from pm_realtime.observability import STATE, log_refusal
+from pm_realtime.observability import STATE, log_refusal, outage
 from pm_realtime.redis import (
     HOST_FORMS,
     SERVER_ERRORS,
@@ -65,6 +65,8 @@ class Client:
         self._running = 0
         #: When the oldest socket may have been opened (monotonic seconds).
         self._opened_at = time.monotonic()
+        #: The number of suspicions that came before that.
+        self._suspicions = outage.suspicions
         #: Whether Redis answered over the sockets that are kept now.
         self.has_answered = False
 
@@ -93,8 +95,9 @@ class Client:
         return answer
 
     async def _run(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        if (now := time.monotonic()) - self._opened_at > SOCKET_LIFE_SECONDS:
-            self._opened_at = now
+        now, suspicions = time.monotonic(), outage.suspicions
+        if now - self._opened_at > SOCKET_LIFE_SECONDS or suspicions != self._suspicions:
+            self._opened_at, self._suspicions = now, suspicions
             await close_idle(self._pools[0])
         async with self._closing:
             self._running += 1
