@@ -85,6 +85,21 @@ class Crowd:
         stream, tallies = await self._stream([room], size, by)
         return await self._measured(stream, tallies, stream.pace(rate, count))
 
+    async def spread(self, room: str, rooms: int) -> dict[str, float]:
+        """Each member of ``room`` joins as many more ``rooms``, of which no other is a member."""
+
+        async def join(socket: Socket, first: int) -> None:
+            for number in range(first, first + rooms):
+                for frame in self.system.dialect.opening(f"room-{number}"):
+                    socket.expect_answer()
+                    socket.send(frame)
+                    await socket.wait()
+            socket.answer = None
+
+        members = enumerate(self.members[room])
+        await asyncio.gather(*(join(each, 1 + rooms * number) for number, each in members))
+        return {"rooms": rooms * len(self.members[room])}
+
     async def come_back(self, room: str, missed: int) -> dict[str, float]:
         """All members leave the room and join it again from ``missed`` messages ago, at once.
 

@@ -16,6 +16,8 @@ ROOM, SUBSCRIBERS, IN_FLIGHT, WARM_UP_SECONDS = "hall", 1000, 4, 0.3
 MISSED = 100
 #: Streams in the memory of a process, of messages of this size.
 STREAMS, MESSAGES, MESSAGE_BYTES = 500, 100, 200
+#: The connections that are in all the groups, in as many each: few, as they cost something, too.
+CHECKED_CONNECTIONS = 20
 #: All positions are checked once within 25 seconds.
 CHECK_SECONDS = 26.0
 
@@ -60,7 +62,8 @@ def measure_recovery(ground: Ground, system: System, scale: Scale) -> Iterator[R
 
 def measure_checks(ground: Ground, system: System, scale: Scale) -> Iterator[Record | Failure]:
     with up(ground, system) as (_, load):
-        load.do("open", rooms={f"room-{number}": 1 for number in range(scale.idle)})
+        load.do("open", rooms={"room-0": CHECKED_CONNECTIONS})
+        load.do("spread", room="room-0", rooms=scale.idle // CHECKED_CONNECTIONS)
         load.do("sleep", seconds=1)
         answer = load.do("sleep", seconds=CHECK_SECONDS)
         values = {"percent": answer["cpu"] / CHECK_SECONDS * 100, "others": answer["others"]}
