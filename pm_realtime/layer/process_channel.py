@@ -183,6 +183,7 @@ class ProcessChannel:
                         # RedisPubSubChannelLayer leaves a group only if it was added in full.
                         await probe.adapter.group_add(group, probe.channel, is_probe=True)
                         if not entry.has_members:
+                            entry.is_added = False
                             await probe.adapter.group_discard(group, probe.channel, is_probe=True)
             if time.monotonic() - since > LATE_CALL_SECONDS and self._stale.get(group) == since:
                 del self._stale[group]
