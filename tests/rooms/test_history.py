@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from pm_realtime import (
+    aget_stats,
     arefresh_room,
     asend_to_room,
     asubscribe,
@@ -14,7 +15,7 @@ from pm_realtime import (
 from pm_realtime.hub import use_hub
 from pm_realtime.layer import room_group
 from tests.site import rules
-from tests.support.helpers import Connection, assert_refusal, eventually
+from tests.support.helpers import EVENT_TIMEOUT_SECONDS, Connection, assert_refusal, eventually
 from tests.support.hubs import StoppingHub
 from tests.support.recovery import (
     FAR_AHEAD,
@@ -351,6 +352,9 @@ async def test_other_commands_do_not_wait_for_a_long_history():
         await connection.command("subscribe", {"room": "third"}, id="third")
         await connection.command("unsubscribe", {"room": "other"}, id="other")
         await connection.command("ping", id="ping")
+        async with asyncio.timeout(EVENT_TIMEOUT_SECONDS):
+            while (await aget_stats())["roomStats"].keys() != {"long", "third"}:
+                await asyncio.sleep(0.005)
         client.reader.may_read.set()
         found = []
         while len(payloads(found)) < client.count + 1 or "long" not in map(id_of, found):
