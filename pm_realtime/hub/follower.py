@@ -107,10 +107,11 @@ class Follower:
             # It is let in when the others have got so far.
             stream.ahead[member.connection_id] = member, position
             loop = asyncio.get_running_loop()
-            loop.call_later(LATE_MESSAGE_SECONDS, self._expect, stream, position)
+            loop.call_later(LATE_MESSAGE_SECONDS, self.expect, stream, position)
         return True
 
-    def _expect(self, stream: GroupStream, position: str) -> None:
+    def expect(self, stream: GroupStream, position: str) -> None:
+        """Have the members of ``stream`` get as far as ``position``."""
         if stream.last < position:
             self._read_on(stream)
 

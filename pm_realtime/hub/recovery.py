@@ -82,14 +82,18 @@ class Recovery:
                     self._follower.try_enter(member, stream, stream.last)
             on_start(Start(None if stream is None else self._position_of(member, stream)))
             return 0
+        start = replay.start
+        if is_whole is not False and self.is_in(member, group):
+            # Without a gap, never past what it has not got yet.
+            start = min(start, self._position_of(member, stream))
         self.stop(member, group)
         self._registry.begin(member, group)
-        on_start(Start(replay.start, is_whole))
+        on_start(Start(start, is_whole))
         if is_whole is False:
-            self._hand_gap(member, stream, replay.start)
+            self._hand_gap(member, stream, start)
         turn = self._turn_locks.setdefault(member.connection_id, asyncio.Lock())
-        each = CatchingUp(member, stream, replay.start, former_ids, turn)
-        is_handed = replay.size <= max_bytes and not turn.locked()
+        each = CatchingUp(member, stream, start, former_ids, turn)
+        is_handed = start == replay.start and replay.size <= max_bytes and not turn.locked()
         if is_handed:
             for part in replay.parts:
                 self._hand(each, part)
@@ -98,6 +102,8 @@ class Recovery:
             self._under_way[member.connection_id, group] = each
             each.task = asyncio.get_running_loop().create_task(self._go_on(each))
             each.task.add_done_callback(lambda _: self._forget(each))
+        elif start < replay.start:
+            self._follower.expect(stream, replay.start)
         return replay.size if is_handed else 0
 
     def is_in(self, member: Member, group: str) -> bool:

@@ -346,3 +346,30 @@ async def test_position_ahead_of_the_stream_goes_back(streams, publish):
         assert (start.cursor, start.is_whole) == (top, True)
         await publish(1)
         await eventually(lambda: numbers(member) == [1])
+
+
+async def test_member_that_catches_up_and_asks_again_misses_nothing(streams, publish):
+    """As when a second part of a page asks for the last messages of its room."""
+    reader = Reader("1")
+    since = await publish(0, size=5000)
+    await publish(1, 600, size=5000)
+    async with members(reader) as hub:
+        await join(hub, reader, since=since)
+        had = envelopes(reader)[-1]["cursor"]
+        assert (await join(hub, reader, last=5)).cursor == had
+        await publish(600, size=5000)
+        await eventually(lambda: reader.may_read.set() or len(reader.received) >= 600)
+        assert numbers(reader) == [*range(1, 601)]
+
+
+async def test_live_member_whose_messages_are_late_and_asks_again_misses_nothing(streams, publish):
+    member = Member("1")
+    layer = use(LossyLayer())
+    async with members(member) as hub:
+        await join(hub, member)
+        layer.is_deaf = True
+        middle = await publish(0, 3)
+        await publish(3, 5)
+        start = await join(hub, member, since=middle)
+        await eventually(lambda: numbers(member) == [*range(5)])
+        assert start.is_whole
