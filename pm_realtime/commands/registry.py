@@ -1,5 +1,6 @@
 """The commands of clients: the form of their payloads, their handlers, and the table of both."""
 
+import re
 from collections.abc import Awaitable, Callable
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple
@@ -17,6 +18,9 @@ from pm_realtime.rooms import Connection, check_publish, find_room, join, leave
 MAX_CURSOR_LENGTH: Final = 40
 #: Messages that a client may ask for when it joins a room.
 MAX_LAST: Final = 10_000_000
+
+#: The ids of the browser client have no hyphens.
+_UUID: Final = re.compile("[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", re.IGNORECASE)
 
 
 def room_payload(payload: Any) -> None:
@@ -73,17 +77,20 @@ async def message(connection: Connection, command: Command) -> None:
     payload: dict[str, Any] = {"room": name, "content": content}
     if identity.is_authenticated:
         payload["from"] = {"userId": identity.user_id, "name": identity.name}
-    key = None if command.id is None else _message_key(identity.user_id, command.id, content)
+    key = None if command.id is None else _message_key(connection, command.id, content)
     if await apublish_message(room, payload, id=command.id, key=key):
         connection.reply(MessageType.ACK, {"duplicate": True}, to=command)
 
 
-def _message_key(user_id: int | str | None, id: str, content: Any) -> str:
+def _message_key(connection: Connection, id: str, content: Any) -> str:
     """The idempotency key of a client's message.
 
-    With its content, as a client may number its messages from 1 in every tab.
+    With its content, as a client may number its messages from 1 in every tab. Visitors have no
+    user, so their ids count for each client, unless they are unique by themselves.
     """
-    parts = msgspec.json.encode((user_id, id, content))
+    user_id = connection.identity.user_id
+    client_id = None if user_id is not None or _UUID.fullmatch(id) else connection.client_id
+    parts = msgspec.json.encode((user_id, client_id, id, content))
     return f"message {blake2b(parts, digest_size=16).hexdigest()}"
 
 

@@ -72,7 +72,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     def _prepare(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope = scope
         self.base_send: Any = send
-        self.connection_id = uuid.uuid4().hex
+        self.connection_id = self.client_id = uuid.uuid4().hex
         self.identity = anonymous()
         #: The client's earlier connections, as it says: it does not get what they were not to get.
         self.former_ids: frozenset[str] = frozenset()

@@ -94,7 +94,9 @@ class Handshake:
             raise
         await self._check_cookie(hub)
         query = query.of(connection.identity)
-        connection.former_ids = frozenset(query.resume)
+        if query.resume:
+            connection.former_ids = frozenset(query.resume)
+            connection.client_id = query.resume[-1]
         payload = await self._join_own_groups(hub, query, control_position)
         await self._take_slot(query.resume[0] if query.resume else None)
         get_drain().check()

@@ -16,7 +16,8 @@ MAX_FORMER_CONNECTIONS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    #: The ids of the client's earlier connections, the newest first.
+    #: The ids of the client's earlier connections, the newest first. The last one stands for the
+    #: client: it is the first that it ever had.
     resume: tuple[str, ...] = ()
     #: By the ``to`` of their messages, the cursors up to which the client has read its streams.
     since: Mapping[str, str] | None = None

@@ -27,6 +27,8 @@ class Connection(Protocol):
     """The part of a connection that rooms and commands use."""
 
     connection_id: str
+    #: The id of its client's first connection, as the client says.
+    client_id: str
     identity: Identity
     #: The joined rooms, each with whether server code joined it.
     rooms: dict[str, bool]

@@ -35,8 +35,9 @@ class ClientPositions:
         cursor: str | None = envelope.get("cursor")
         match envelope["type"]:
             case MessageType.CONNECTED:
-                ids = [payload["connectionId"], *self.connection_ids]
-                self.connection_ids = ids[:MAX_FORMER_CONNECTIONS]
+                if len(self.connection_ids) == MAX_FORMER_CONNECTIONS:
+                    del self.connection_ids[-2]  # The first one stands for the client.
+                self.connection_ids.insert(0, payload["connectionId"])
                 user_id = payload["userId"]
                 self.user_id = "" if user_id is None else str(user_id)
                 self.own = dict(payload.get("cursors", {}))

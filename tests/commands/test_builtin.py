@@ -6,6 +6,7 @@ import pytest
 
 from pm_realtime import asend_to_room, asubscribe
 from tests.support.helpers import Connection, assert_envelope, assert_refusal
+from tests.support.recovery import returning
 from tests.support.streams import UnansweredStreams
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
@@ -199,12 +200,68 @@ async def test_repeated_message_is_answered_ack_and_published_once(user, editor)
         assert await sender.so_far() == []
 
 
-async def test_message_is_repeated_over_another_connection(public, user):
-    for each in (user, None):
-        for type in ("message", "ack"):
-            async with Connection(user=each) as connection:
+async def test_message_is_repeated_over_another_connection(user):
+    for type in ("message", "ack"):
+        async with Connection(user=user) as connection:
+            await connection.subscribe("lobby")
+            assert (await say(connection))["type"] == type
+
+
+async def test_visitors_with_equal_ids_do_not_lose_their_messages(public):
+    """Their clients may all number their messages from 1."""
+    async with Connection() as one, Connection() as other:
+        for connection in (one, other):
+            await connection.subscribe("lobby")
+        first = await say(one)
+        assert await other.so_far() == [first]
+        second = await say(other)
+        assert await one.so_far() == [second] != [first]
+        assert [(await say(each))["type"] for each in (one, other)] == ["ack", "ack"]
+
+
+@pytest.mark.parametrize(
+    "id", ["1", "0b8ec9ff-2f70-4f0a-a571-bd1a3c2c8e6d", "0B8EC9FF2F704F0AA571BD1A3C2C8E6D"]
+)
+async def test_visitor_who_comes_back_is_known_again(public, id):
+    async with Connection() as connection:
+        await connection.subscribe("lobby")
+        assert (await say(connection, id=id))["type"] == "message"
+    for _ in range(10):
+        async with connection.recover() as connection:
+            assert (await say(connection, id=id))["type"] == "ack"
+            new = await say(connection, id=connection.connection_id)
+            assert new["type"] == "message"
+
+
+async def test_unique_id_of_a_visitor_needs_no_former_connection(public):
+    for type in ("message", "ack"):
+        async with Connection() as connection:
+            await connection.subscribe("lobby")
+            assert (await say(connection, id="0b8ec9ff2f704f0aa571bd1a3c2c8e6d"))["type"] == type
+
+
+async def test_visitor_is_the_client_of_the_last_connection_that_it_names(public):
+    async with Connection() as first:
+        await first.subscribe("lobby")
+        assert (await say(first))["type"] == "message"
+        for resume, type in (
+            ([first.connection_id], "ack"),
+            (["newer", "-", first.connection_id], "ack"),
+            ([first.connection_id, "other"], "message"),
+            ([], "message"),
+        ):
+            async with returning(resume=resume, user="") as connection:
                 await connection.subscribe("lobby")
                 assert (await say(connection))["type"] == type
+
+
+async def test_visitor_after_a_logout_is_a_new_client(public, user):
+    async with Connection() as connection:
+        await connection.subscribe("lobby")
+        assert (await say(connection))["type"] == "message"
+    async with returning(resume=[connection.connection_id], user=user.pk) as connection:
+        await connection.subscribe("lobby")
+        assert (await say(connection))["type"] == "message"
 
 
 async def test_different_messages_under_one_id_are_all_published(user, editor):

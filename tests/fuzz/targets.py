@@ -31,7 +31,7 @@ REFUSALS = {
     ErrorCode.ROOM_FULL,
 }
 REPLIES = {"pong", "subscribed", "unsubscribed", "message", "error"}
-FIELDS = {"type", "timestamp", "payload", "id", "room"}
+FIELDS = {"type", "timestamp", "payload", "id", "room", "cursor", "replayed"}
 
 
 class DecodeTarget:

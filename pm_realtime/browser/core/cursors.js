@@ -1,5 +1,9 @@
 /** How many former connections a client names when it comes back. */
-export const MAX_IDS = 8;
+const MAX_IDS = 8;
+
+/** The newest of former connections, and the first one: by that the server knows its client again. */
+export const shortened = (ids) =>
+  ids.length > MAX_IDS ? [...ids.slice(0, MAX_IDS - 1), ...ids.slice(-1)] : ids;
 
 /**
  * One cursor a stream: how far a page has got in each. Cursors of one stream sort as texts.
@@ -73,7 +77,7 @@ export function lowest(all) {
  */
 export function handshakeUrl(url, { ids = [], user, since } = {}) {
   if (ids.length === 0) return url;
-  const query = new URLSearchParams({ resume: ids.slice(0, MAX_IDS) });
+  const query = new URLSearchParams({ resume: shortened(ids) });
   if (since) query.set("since", JSON.stringify(since));
   if (user !== undefined) query.set("user", user);
   return `${url}${url.includes("?") ? "&" : "?"}${query}`;

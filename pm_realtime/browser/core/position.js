@@ -1,4 +1,4 @@
-import { createCursors, MAX_IDS } from "./cursors.js";
+import { createCursors, shortened } from "./cursors.js";
 
 const KEY = "pm_realtime ";
 
@@ -100,7 +100,7 @@ export function createPosition(persist) {
         leftRooms = {};
       }
       user = next;
-      ids = [...new Set([connectionId, ...ids])].filter((id) => id && id !== NOBODY).slice(0, MAX_IDS);
+      ids = shortened([...new Set([connectionId, ...ids])].filter((id) => id && id !== NOBODY));
       cursors.startOwn(payload);
       touch();
       return isOther;
