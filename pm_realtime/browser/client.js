@@ -103,8 +103,7 @@ export function createRealtime(options = {}) {
     if (type === MessageType.UNSUBSCRIBED && isUnasked) rooms.forget(payload?.room, true);
     if (type === MessageType.SUBSCRIBED && isUnasked) position.startRoom(payload?.room, payload);
     replies.settle(envelope);
-    if (type === MessageType.GAP) onGap(envelope);
-    const isFor = readers.of(envelope);
+    const isFor = type === MessageType.GAP ? onGap(envelope) : readers.of(envelope);
     if (!isFor) return;
     // Before the handlers, as they may connect anew. It is stored after them.
     position.note(envelope);
@@ -115,7 +114,9 @@ export function createRealtime(options = {}) {
 
   function onGap(envelope) {
     const { room, to } = envelope;
-    events.emit(":gap", room === undefined ? { to } : { room }, readers.ofGap(envelope));
+    const isFor = readers.ofGap(envelope);
+    events.emit(":gap", room === undefined ? { to } : { room }, isFor);
+    return isFor;
   }
 
   function onStatus(detail) {

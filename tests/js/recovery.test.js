@@ -126,13 +126,15 @@ test("after a failover the server's positions count, also earlier ones", (t) => 
 });
 
 test("a gap is told once, and the stream goes on after it", (t) => {
-  const { WebSocket, accept, reconnect, news, seen, gaps, query, opens } = createStreams(t);
+  const { WebSocket, realtime, accept, reconnect, news, seen, gaps, query, opens } = createStreams(t);
   accept({ cursors: { user: at(1), all: at(1) } });
   reconnect({ cursors: { user: at(50), all: at(1) }, recovered: false });
   assert.deepEqual([opens, gaps], [[undefined, false], []]);
+  const frames = [];
+  for (const type of ["gap", "*"]) realtime.on(type, (envelope) => frames.push(envelope.type));
   WebSocket.last.frame("gap", {}, { to: "user", cursor: at(50) });
   news(51);
-  assert.deepEqual([gaps, seen], [[{ to: "user" }], [51]]);
+  assert.deepEqual([gaps, seen, frames], [[{ to: "user" }], [51], ["gap", "gap", "news"]]);
   reconnect();
   assert.deepEqual(query().since, { user: at(51), all: at(1) });
 });
