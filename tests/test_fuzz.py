@@ -141,13 +141,12 @@ def raw_surrogate(chance):
 
 
 def wrong_field(chance):
-    field = chance.choice(["type", "timestamp", "id", "room", "offset"])
+    field = chance.choice(["type", "timestamp", "id", "room"])
     wrong = {
         "type": [None, 1, True, [], {}],
         "timestamp": [None, "1", True, [], {}],
         "id": [None, 1, False, [], {}],
         "room": [None, 1, True, [], {}],
-        "offset": [None, "1", 1.5, True, [], {}],
     }
     return envelope_text(**{field: chance.choice(wrong[field])})
 
