@@ -2,9 +2,11 @@
 
 import asyncio
 import copy
+from contextlib import nullcontext
 
 import channels.db
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.test import TestCase, override_settings
@@ -19,6 +21,7 @@ from pm_realtime import (
     asend_to_user,
     broadcast,
     disconnect_user,
+    get_cursor,
     get_history,
     refresh_room,
     send_to_connection,
@@ -166,6 +169,25 @@ class InATestCase(TestCase):
             await connection.subscribe("project:2")
             await asend_to_user(self.user, "hello", on_commit=False)
             await connection.assert_push("hello")
+
+    def test_history_has_the_pushes_of_a_block_that_was_left(self):
+        for context in (nullcontext, capture_pushes):
+            with context():
+                before = get_cursor("support")
+                with transaction.atomic():
+                    send_to_room("support", "hello")
+                    assert get_cursor("support") == before
+                assert get_cursor("support") > before
+                with transaction.atomic():
+                    send_to_room("support", "again")
+                found = get_history("support", since=before).messages
+                assert [each["type"] for each in found] == ["hello", "again"]
+
+    async def test_pushes_of_a_block_that_was_left_are_forgotten_too(self):
+        async with RealtimeCommunicator(user=self.user) as connection:
+            await sync_to_async(transaction.atomic(send_to_room))("support", "hello")
+            await connection.forget_history()
+            assert (await aget_history("support")).messages == []
 
     @override_settings(
         PM_REALTIME={"ROOMS": {"p:<int:pk>": {"authorize": "tests.site.rules.even_only_async"}}}

@@ -7,6 +7,7 @@ import msgspec
 
 from pm_realtime.backends import Page, Position, Publication
 from pm_realtime.layer import room_group
+from pm_realtime.push.commits import deliver_committed
 from pm_realtime.push.streams import push_streams
 from pm_realtime.push.targets import room_and_retention
 from pm_realtime.push.twins import sync_twin_of
@@ -48,6 +49,7 @@ async def aget_cursor(room: str) -> str | None:
     streams = push_streams()
     if not (retention.size and streams.keeps_messages):
         return None
+    deliver_committed()
     (top,) = await streams.get_tops([room_group(name)])
     return top
 
@@ -68,6 +70,7 @@ async def aget_history(room: str, *, since: str | None = None, limit: int = 100)
     streams, group = push_streams(), room_group(name)
     if not (size and streams.keeps_messages):
         return History(recovered=since is None)
+    deliver_committed()
     if after is None:
         after = await streams.find_start(group, limit, ttl_seconds)
     page = await streams.read(group, after, ttl_seconds)

@@ -152,9 +152,10 @@ class RealtimeCommunicator(WebsocketCommunicator):
     async def forget_history(self) -> None:
         """Have all streams forget everything, as those of a restarted process or an emptied Redis.
 
-        A client that comes back after it has missed something (``gap``). On Redis, do this only on
-        one for tests.
+        A client that comes back then has missed something (``gap``). On Redis, do this only on one
+        for tests.
         """
+        deliver_committed()
         await get_streams().forget_all()
 
     async def send_input(self, message: Any) -> None:
