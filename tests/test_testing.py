@@ -54,6 +54,21 @@ async def test_failed_assertion_names_expected_and_received(user):
         await connection.assert_error(id, "FORBIDDEN")
 
 
+async def test_failed_assertion_is_the_error_of_its_test(user):
+    with pytest.raises(AssertionError, match="Expected a 'never'"):
+        async with RealtimeCommunicator(user=user) as connection:
+            await connection.assert_push("never", timeout=0.05)
+
+
+async def test_client_comes_back_after_a_push_that_did_not_arrive(user):
+    async with RealtimeCommunicator(user=user) as connection:
+        with pytest.raises(AssertionError, match="Expected a 'never'"):
+            await connection.assert_push("never", timeout=0.05)
+        await connection.drop()
+        async with connection.recover() as again:
+            assert again.recovered
+
+
 def test_pushes_are_captured_by_target(user):
     with capture_pushes() as pushes:
         send_to_user(user, "one", {"n": 1})

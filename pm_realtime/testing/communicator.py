@@ -108,6 +108,11 @@ class RealtimeCommunicator(WebsocketCommunicator):
         self._unread.clear()
         await self.disconnect(ABNORMAL_CLOSURE, timeout=RECEIVE_TIMEOUT_SECONDS)
 
+    async def disconnect(self, code: int = 1000, timeout: float = 1) -> None:
+        """Close the socket. An expected event that did not arrive has ended the application."""
+        if not self.future.cancelled():
+            await super().disconnect(code, timeout)
+
     def recover(self, *, user: Any = ANYTHING, application: Any = None) -> Self:
         """The next connection of this client, as an async context manager.
 
