@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import wraps
 from inspect import isawaitable
 from typing import Any, Final, TypeVar
@@ -41,13 +42,15 @@ def realtime_room(
     above all that makes queries.
 
     If the streams cannot be reached, the page has no position, and its client begins at the time of
-    its subscribe. The view raises ``ValueError`` if the name cannot be that of a room.
+    its subscribe. A name that cannot be that of a room, as an address from a visitor may make it,
+    has no position either: the view decides about it, and the tag raises ``ValueError``.
     """
 
     def decorate(view: Callable[..., R]) -> Callable[..., R]:
         async def in_loop(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
             name = _name_of(room, kwargs)
-            _note(request, name, await _aask(name))
+            with suppress(ValueError):
+                _note(request, name, await _aask(name))
             response = view(request, *args, **kwargs)
             return await response if isawaitable(response) else response
 
@@ -59,7 +62,8 @@ def realtime_room(
             if _is_in_loop():  # The `dispatch` of a class whose handlers are async.
                 return in_loop(request, *args, **kwargs)
             name = _name_of(room, kwargs)
-            _note(request, name, _ask(name))
+            with suppress(ValueError):
+                _note(request, name, _ask(name))
             return view(request, *args, **kwargs)
 
         return wrapper

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from asgiref.sync import iscoroutinefunction
 from django.core.exceptions import SynchronousOnlyOperation
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.template import Context, Template
 from django.test import AsyncRequestFactory, RequestFactory, override_settings
 from django.urls import path
@@ -103,7 +103,19 @@ def page_of_two_rooms(request, org, pk):
     return HttpResponse(" ".join(request.realtime_cursors))
 
 
+@realtime_room("topic:{slug}")
+def page_of_a_topic(request, slug):
+    raise Http404
+
+
+@realtime_room("topic:{slug}")
+async def async_page_of_a_topic(request, slug):
+    raise Http404
+
+
 urlpatterns = [
+    path("topic/<slug:slug>/", page_of_a_topic),
+    path("async-topic/<slug:slug>/", async_page_of_a_topic),
     path("sync/<int:pk>/", sync_page),
     path("async/<int:pk>/", async_page),
     path("sync-class/<int:pk>/", SyncPage.as_view()),
@@ -171,6 +183,12 @@ def test_room_that_keeps_nothing_has_no_position(configure):
 def test_name_of_no_room_is_refused(room):
     with pytest.raises(ValueError, match="room"):
         Template("{% load pm_realtime %}{% realtime_room room %}").render(Context({"room": room}))
+
+
+@pytest.mark.usefixtures("_urls")
+@pytest.mark.parametrize("kind", ["topic", "async-topic"])
+def test_view_decides_about_an_address_that_fits_no_room(client, kind):
+    assert client.get(f"/{kind}/{'x' * 201}/").status_code == 404
 
 
 def test_missing_argument_of_the_view_is_named():

@@ -59,7 +59,8 @@ def check_memory() -> Iterator[CheckMessage]:
     if is_in_memory and layer.is_of_another_kind():
         yield CheckWarning(
             f"{layer.layer_name()}: {layer.layer_path()!r} is a layer to which no shared state "
-            "belongs: connections are counted, and limits hold, in each process by itself.",
+            "belongs: connections are counted, and limits hold, in each process by itself, and "
+            "nothing is kept for clients that come back.",
             hint=f"Set BACKEND to {backends.REDIS!r} and LOCATION to a Redis URL such as "
             '"redis://localhost:6379/0"; one process alone may silence this.',
             id="pm_realtime.W024",
@@ -67,8 +68,9 @@ def check_memory() -> Iterator[CheckMessage]:
     if conf.BACKEND == backends.MEMORY and layer.is_on_redis():
         yield CheckWarning(
             'PM_REALTIME["BACKEND"] is MemoryBackend, but the channel layer is one of '
-            "channels-redis: connections are counted, and limits hold, in each process by itself.",
-            hint="Leave BACKEND out to have them counted over all processes.",
+            "channels-redis: connections are counted, and limits hold, in each process by itself, "
+            "and nothing is kept for clients that come back.",
+            hint="Leave BACKEND out to have all of this over all processes.",
             id="pm_realtime.W009",
         )
 

@@ -141,6 +141,7 @@ def test_w009_state_in_memory_with_a_redis_layer(check):
     path = "pm_realtime.backends.memory.MemoryBackend"
     message = only(check({"BACKEND": path}), "W009")
     assert "in each process by itself" in message.msg
+    assert "nothing is kept" in message.msg
     assert check({"BACKEND": path}, CHANNEL_LAYERS={}) == []
 
 
@@ -152,6 +153,7 @@ def test_w024_state_in_memory_with_a_layer_of_another_kind(check, path):
     message = only(check({}, CHANNEL_LAYERS=layer(path)), "W024")
     assert f"{path!r}" in message.msg
     assert "in each process by itself" in message.msg
+    assert "nothing is kept" in message.msg
     assert "LOCATION" in message.hint
     assert "RedisBackend" in message.hint
 

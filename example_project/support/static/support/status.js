@@ -172,7 +172,7 @@ realtime.on(":gap", () => {
     level: "warning",
     sign: "clock",
     title: "You may have missed something",
-    body: "This page was away for longer than the server keeps what it sends.",
+    body: "The server no longer has all that was sent while this page was away.",
     actions: [{ label: "Close", run: () => notices.clear("gap") }],
   });
 });
