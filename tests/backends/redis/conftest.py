@@ -34,10 +34,11 @@ def shared_url():
 
 @pytest.fixture
 def url(shared_url, settings, memory_layer):
-    """The shared server without keys of this package; the settings name it."""
+    """The shared server without keys of this package and of layers; the settings name it."""
     with redis.Redis.from_url(shared_url) as client:
-        for key in client.scan_iter("pm_realtime:*"):
-            client.delete(key)
+        for pattern in ("pm_realtime:*", "asgi*"):
+            for key in client.scan_iter(pattern):
+                client.delete(key)
     settings.PM_REALTIME = {"BACKEND": PATH, "LOCATION": shared_url}
     return shared_url
 
