@@ -32,7 +32,7 @@ RETRY_SECONDS: Final = 1.0
 
 @dataclass(slots=True, eq=False)
 class CatchingUp:
-    """A member on its way to the top of a stream; it has everything up to ``position``."""
+    """A member on its way to the top of a stream, with everything up to ``position`` or a gap."""
 
     member: Member
     stream: GroupStream
@@ -42,6 +42,7 @@ class CatchingUp:
     #: Held while it gets a page: the streams of one member take turns.
     turn: asyncio.Lock
     task: asyncio.Task[None] | None = None
+    has_gap: bool = False
 
 
 class Recovery:
@@ -89,10 +90,10 @@ class Recovery:
         self.stop(member, group)
         self._registry.begin(member, group)
         on_start(Start(start, is_whole))
-        if is_whole is False:
-            self._hand_gap(member, stream, start)
         turn = self._turn_locks.setdefault(member.connection_id, asyncio.Lock())
         each = CatchingUp(member, stream, start, former_ids, turn)
+        if is_whole is False:
+            self._hand_gap(each, start)
         is_handed = start == replay.start and replay.size <= max_bytes and not turn.locked()
         if is_handed:
             for part in replay.parts:
@@ -134,23 +135,24 @@ class Recovery:
             del self._under_way[key]
 
     def _hand(self, each: CatchingUp, part: Burst) -> None:
-        max_bytes = conf.MAX_QUEUE_BYTES
-        self._fan_out.hand_burst_to(each.member, part, max_bytes, each.former_ids)
-        each.position = part.messages[-1].cursor or each.position
+        self._fan_out.hand_burst_to(each.member, part, conf.MAX_QUEUE_BYTES, each.former_ids)
+        each.position, each.has_gap = part.messages[-1].cursor or each.position, False
 
-    def _hand_gap(self, member: Member, stream: GroupStream, cursor: str) -> None:
-        gap = stream.label.gap(stream.group, cursor)
-        self._fan_out.hand_to(member, gap, conf.MAX_QUEUE_BYTES)
+    def _hand_gap(self, each: CatchingUp, cursor: str) -> None:
+        # What goes while it waits for its first page belongs to the gap before that.
+        if not each.has_gap:
+            gap = each.stream.label.gap(each.stream.group, cursor)
+            self._fan_out.hand_to(each.member, gap, conf.MAX_QUEUE_BYTES)
+        each.has_gap = True
 
     async def _go_on(self, each: CatchingUp) -> None:
-        member, stream = each.member, each.stream
         try:
-            while not self._follower.try_enter(member, stream, each.position):
+            while not self._follower.try_enter(each.member, each.stream, each.position):
                 async with each.turn:
-                    await member.until_drained()
+                    await each.member.until_drained()
                     await self._read_on(each)
         except LookupError:
-            logger.debug("%s has left while it caught up.", member.connection_id)
+            logger.debug("%s has left while it caught up.", each.member.connection_id)
         except Exception:
             logger.exception("A connection could not catch up.")
 
@@ -165,7 +167,7 @@ class Recovery:
             await asyncio.sleep(RETRY_SECONDS)
             return
         if not replay.is_whole:
-            self._hand_gap(member, stream, replay.start)
+            self._hand_gap(each, replay.start)
         for count, part in enumerate(replay.parts):
             if count:
                 await member.until_drained()

@@ -110,6 +110,25 @@ async def test_what_is_not_kept_is_a_gap_and_the_rest_comes(streams, publish, si
         assert start.cursor < first["cursor"]
 
 
+async def test_what_goes_while_the_first_page_waits_belongs_to_the_gap(streams, publish):
+    member = Reader("1")
+    since = await publish(100, group="h")
+    # More than a page, so that the other stream has to wait for its turn.
+    await publish(101, 700, group="h", size=1000)
+    await publish(0, 8, size=3)
+    async with members(member) as hub:
+        await hub.join(member, "h", ttl_seconds=TTL_SECONDS, since=since)
+        await join(hub, member, since=LONG_AGO)
+        await publish(8, 10, size=3)
+
+        def reads_all():
+            member.may_read.set()
+            return 9 in numbers(member)
+
+        await eventually(reads_all)
+        assert [each for each in numbers(member) if each == "gap" or each < 100] == ["gap", 7, 8, 9]
+
+
 async def test_emptied_store_is_a_gap_although_nothing_was_sent_since(streams, publish):
     member = Member("1")
     since = await publish(0)
