@@ -8,7 +8,7 @@ import pytest
 from asgiref.sync import iscoroutinefunction
 from django.core.exceptions import SynchronousOnlyOperation
 from django.http import Http404, HttpResponse
-from django.template import Context, Template
+from django.template import Context, RequestContext, Template
 from django.test import AsyncRequestFactory, RequestFactory, override_settings
 from django.urls import path
 from django.utils.decorators import method_decorator
@@ -160,6 +160,19 @@ def test_cached_page_keeps_its_position(client):
 @pytest.mark.usefixtures("_urls")
 def test_name_may_come_from_a_callable_and_a_page_may_have_several_rooms(client):
     assert client.get("/two/acme/7/").content.decode().split() == ["acme:7", ROOM]
+
+
+def test_position_of_the_view_needs_no_context_processor():
+    """As in an inclusion tag, or on a site without ``context_processors.request``."""
+    page = Template("{% load pm_realtime %}{% realtime_room room %}")
+
+    @realtime_room(ROOM)
+    def view(request):
+        send_to_room(ROOM, "changed")
+        return page.render(RequestContext(request, {"room": ROOM}))
+
+    before = get_cursor(ROOM)
+    assert before in view(RequestFactory().get("/"))
 
 
 def test_tag_takes_the_present_position_if_the_view_took_none():

@@ -66,7 +66,7 @@ def realtime_room(context: Context, room: Any) -> SafeString:
     element is a data block: no script, and nothing that a Content-Security-Policy forbids. Raises
     ``ValueError`` if ``room`` is no name of a room.
     """
-    cursor = cursor_of_page(context.get("request"), room)
+    cursor = cursor_of_page(_request_of(context), room)
     return format_html(
         '<script type="application/json" data-pm-room="{}" data-pm-cursor="{}"></script>',
         plain_text(room),
@@ -74,10 +74,15 @@ def realtime_room(context: Context, room: Any) -> SafeString:
     )
 
 
+def _request_of(context: Context) -> Any:
+    """Return the page's request, also without Django's context processor for it, or None."""
+    return getattr(context, "request", None) or context.get("request")
+
+
 def _page_nonce(context: Context) -> object:
     """Return the nonce of Django's context processor, else of django-csp's middleware, or None."""
     found = context.get("csp_nonce")
-    return getattr(context.get("request"), "csp_nonce", None) if found is None else found
+    return getattr(_request_of(context), "csp_nonce", None) if found is None else found
 
 
 def _nonce_attribute(nonce: object) -> str:
