@@ -73,6 +73,7 @@ async def test_what_was_not_read_before_the_break_comes_again(user):
             await asend_to_room(ROOM, "push", {"n": number})
         await connection.assert_push("push", {"n": 1})
         await connection.drop()
+        assert await connection.receive_nothing()
         async with connection.recover() as again:
             for number in (2, 3):
                 await again.assert_push("push", {"n": number})

@@ -105,8 +105,10 @@ class RealtimeCommunicator(WebsocketCommunicator):
         All that the test has not read is lost with it.
         """
         self._is_dropped = True
-        self._unread.clear()
         await self.disconnect(ABNORMAL_CLOSURE, timeout=RECEIVE_TIMEOUT_SECONDS)
+        self._unread.clear()
+        while not self.output_queue.empty():
+            self.output_queue.get_nowait()
 
     async def disconnect(self, code: int = 1000, timeout: float = 1) -> None:
         """Close the socket. An expected event that did not arrive has ended the application."""

@@ -35,11 +35,13 @@ class ClientPositions:
         cursor: str | None = envelope.get("cursor")
         match envelope["type"]:
             case MessageType.CONNECTED:
+                user_id = "" if payload["userId"] is None else str(payload["userId"])
+                if user_id != self.user_id:
+                    self.connection_ids.clear()
+                    self.user_id = user_id
                 if len(self.connection_ids) == MAX_FORMER_CONNECTIONS:
                     del self.connection_ids[-2]  # The first one stands for the client.
                 self.connection_ids.insert(0, payload["connectionId"])
-                user_id = payload["userId"]
-                self.user_id = "" if user_id is None else str(user_id)
                 self.own = dict(payload.get("cursors", {}))
             case MessageType.SUBSCRIBED if envelope.get("id") in self._subscribes:
                 self.rooms[payload["room"]] = payload.get("cursor")

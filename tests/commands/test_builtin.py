@@ -233,6 +233,15 @@ async def test_visitor_who_comes_back_is_known_again(public, id):
             assert new["type"] == "message"
 
 
+async def test_visitor_who_was_a_user_before_is_known_again(public, user):
+    async with Connection(user=user) as connection:
+        async with connection.recover(user=None) as visitor:
+            await visitor.subscribe("lobby")
+            assert (await say(visitor))["type"] == "message"
+        async with visitor.recover() as visitor:
+            assert (await say(visitor))["type"] == "ack"
+
+
 async def test_unique_id_of_a_visitor_needs_no_former_connection(public):
     for type in ("message", "ack"):
         async with Connection() as connection:
