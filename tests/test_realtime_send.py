@@ -74,12 +74,12 @@ def test_push_under_a_repeated_key_is_sent_once():
     ("arguments", "expected"),
     [
         (["--all", "--idempotency-key", ""], "Expected an idempotency_key of 1 to 200 characters"),
-        (["--all", "--idempotency-key", "k" * 201], "of 1 to 200 characters"),
-        (["--connection", "c", "--idempotency-key", "k"], "a connection has none"),
+        (["--all", "--idempotency-key", "k" * 201], "Expected an idempotency_key"),
+        (["--connection", "c", "--idempotency-key", "k"], "--idempotency-key is for streams, and"),
     ],
 )
 def test_invalid_key_is_an_error(arguments, expected):
-    assert expected in refusal(*arguments, "x")
+    assert refusal(*arguments, "x").startswith(expected)
 
 
 def test_payload_is_optional_and_verbosity_0_prints_nothing():

@@ -65,13 +65,13 @@ class Command(RealtimeCommand):
     ) -> None:
         content = None if payload is None else _parse(payload)
         user = _chosen_user(options)
-        push = _push_to(options, user)
+        push, key = _push_to(options, user), _key(options)
         self.require_reach()
         if getattr(self, "_called_from_command_line", False):
             # The error below reports an outage; log lines about connections would only confuse.
             logging.getLogger("pm_realtime").setLevel(logging.CRITICAL)
         try:
-            envelope = push(type, content, fail_silently=False, **_key(options))
+            envelope = push(type, content, fail_silently=False, **key)
         except ValueError as error:
             raise CommandError(_sentence(str(error))) from error
         except Exception as error:  # Each layer has errors of its own.
