@@ -5,7 +5,7 @@ import re
 import pytest
 from django.http import HttpResponse
 
-from pm_realtime import asend_to_room, get_cursor, realtime_room
+from pm_realtime import get_cursor, realtime_room
 from pm_realtime.conf import OPTION_NAMES, Conf, conf, retention_of_room
 from pm_realtime.layer import expect_sockets
 from pm_realtime.testing import RealtimeCommunicator
@@ -70,7 +70,7 @@ def test_view_takes_the_position(memory_layer, rf):
 
 @pytest.mark.parametrize("name", ["test_break", "test_too_late"])
 async def test_tests_of_the_page_pass(user, name):
-    exec(block_with("def test_break"), found := {"asend_to_room": asend_to_room})
+    exec(block_with("def test_break"), found := {})
     await found[name](user)
 
 
