@@ -69,6 +69,14 @@ async def test_client_comes_back_after_a_push_that_did_not_arrive(user):
             assert again.recovered
 
 
+def test_history_of_earlier_tests_is_forgotten_without_a_connection(user):
+    send_to_room("orders", "paid", idempotency_key="paid-1")
+    async_to_sync(RealtimeCommunicator.forget_history)()
+    assert get_history("orders").messages == []
+    send_to_room("orders", "paid", idempotency_key="paid-1")
+    assert [each["type"] for each in get_history("orders").messages] == ["paid"]
+
+
 def test_pushes_are_captured_by_target(user):
     with capture_pushes() as pushes:
         send_to_user(user, "one", {"n": 1})

@@ -156,11 +156,13 @@ class RealtimeCommunicator(WebsocketCommunicator):
                 self.recovered = is_whole and self.recovered is not False
         self._unread[:0] = kept
 
-    async def forget_history(self) -> None:
+    @staticmethod
+    async def forget_history() -> None:
         """Have all streams forget everything, as those of a restarted process or an emptied Redis.
 
         A client that comes back then has missed something (``gap``). On Redis, do this only on one
-        for tests.
+        for tests. It needs no connection: ``RealtimeCommunicator.forget_history()`` before a test
+        takes away what earlier tests of the process have left, also idempotency keys.
         """
         deliver_committed()
         await get_streams().forget_all()
