@@ -6,7 +6,7 @@ from contextlib import nullcontext
 
 import channels.db
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.test import TestCase, override_settings
@@ -69,7 +69,7 @@ async def test_client_comes_back_after_a_push_that_did_not_arrive(user):
             assert again.recovered
 
 
-def test_history_of_earlier_tests_is_forgotten_without_a_connection(user):
+def test_history_of_earlier_tests_is_forgotten_without_a_connection():
     send_to_room("orders", "paid", idempotency_key="paid-1")
     async_to_sync(RealtimeCommunicator.forget_history)()
     assert get_history("orders").messages == []
