@@ -77,7 +77,7 @@ async def message(connection: Connection, command: Command) -> None:
     payload: dict[str, Any] = {"room": name, "content": content}
     if identity.is_authenticated:
         payload["from"] = {"userId": identity.user_id, "name": identity.name}
-    key = None if command.id is None else _message_key(connection, command.id, content)
+    key = _message_key(connection, command.id, content) if command.id else None
     if await apublish_message(room, payload, id=command.id, key=key):
         connection.reply(MessageType.ACK, {"duplicate": True}, to=command)
 

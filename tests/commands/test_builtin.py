@@ -287,8 +287,10 @@ async def test_different_messages_under_one_id_are_all_published(user, editor):
                     assert (answer["type"], answer["payload"]["content"]) == ("message", content)
 
 
-async def test_message_without_an_id_is_always_published(public):
-    frame = '{"type": "message", "timestamp": 1, "payload": {"room": "lobby", "content": 1}}'
+@pytest.mark.parametrize("id", ["", '"id": "", '])
+async def test_message_without_an_id_is_always_published(public, id):
+    payload = '{"room": "lobby", "content": 1}'
+    frame = f'{{"type": "message", {id}"timestamp": 1, "payload": {payload}}}'
     async with Connection() as connection:
         await connection.subscribe("lobby")
         assert [(await connection.ask_raw(frame))["type"] for _ in range(2)] == ["message"] * 2
