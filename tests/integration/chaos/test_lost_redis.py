@@ -25,11 +25,19 @@ async def test_emptied_redis_is_one_gap_in_each_stream(tmp_path, valkey):
     async with Run(tmp_path, valkey.url) as run:
         await run.start_traffic(**TRAFFIC)
         await asyncio.sleep(1)
+        offline = faults.some(run, random.Random(2))
+        run.network.cut(offline)
+        await asyncio.sleep(0.5)
         await asyncio.to_thread(lambda: valkey.client().flushall())
-        await asyncio.sleep(3)
+        await asyncio.sleep(1)
+        run.network.abort(offline)
+        run.network.heal(offline)
+        await asyncio.sleep(1)
         await faults.reset_wires(run, valkey, random.Random(1))
         await asyncio.sleep(2)
-        (await run.finish()).check(gaps=1)
+        found = await run.finish(settle_seconds=3)
+        found.check(run.roles.keys() - set(offline), gaps=1)
+        found.check(offline, gaps=1, may_miss=None)
 
 
 @pytest.mark.timeout(180)
