@@ -3,7 +3,7 @@
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth import get_user_model
-from django.test import TestCase, override_settings
+from django.test import TestCase
 
 from pm_realtime import (
     abroadcast,
@@ -215,7 +215,6 @@ async def test_break_and_forgotten_history_on_redis(user, valkey, settings):
                 await third.assert_push("gap")
 
 
-@override_settings(CHANNEL_LAYERS={})
 class InATestCase(TestCase):
     """Django's own TestCase, which never commits."""
 

@@ -40,6 +40,8 @@ from pm_realtime.redis import is_broken_socket, is_demotion
 
 #: Groups whose positions one script reads: Redis does nothing else meanwhile.
 GROUPS_PER_SCRIPT: Final = 250
+#: Not earlier has the clock of a server gone on by a ms.
+NEXT_MS_SECONDS: Final = 0.002
 #: Calls for each server in which streams are counted, of 1,000 keys each.
 MAX_COUNT_CALLS: Final = 1000
 
@@ -93,6 +95,8 @@ class RedisStreams(Streams):
 
     async def forget_all(self) -> None:
         await self._scan(scripts.FORGET, "*", None)
+        # In the same ms, a stream would be born with a position that it has had before.
+        await asyncio.sleep(NEXT_MS_SECONDS)
 
     async def _scan(self, script: str, names: str, max_calls: int | None) -> tuple[int, bool]:
         """Run ``script`` on a thousand keys at a time: the sum of its results, and if it is of all.
