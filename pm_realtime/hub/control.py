@@ -12,7 +12,7 @@ from pm_realtime.backends import Position, get_streams
 from pm_realtime.concurrency import Coalescer
 from pm_realtime.exceptions import BackendError
 from pm_realtime.hub.members import Member, Registry, hand_control
-from pm_realtime.layer import Control, ControlMessage, Recheck, control_group
+from pm_realtime.layer import Control, ControlMessage, Recheck, Refresh, control_group
 from pm_realtime.streams import Step, find_control, next_step, read_control
 
 
@@ -21,22 +21,30 @@ class ControlStream:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        #: The position up to which all messages were carried out; empty if there are no streams.
-        self.position = ""
+        #: The cursor up to which all messages were carried out; empty if there are no streams.
+        self.cursor = ""
+        #: The number of messages without a cursor, from version 0.1 or where nothing is kept.
+        self._plain_count = 0
         self._lock: Final = asyncio.Lock()
         self._catch_ups: Final = Coalescer(self._catch_up_for_all)
         #: What arrives for members that just read what they missed, by connection id.
         self._kept: dict[str, list[ControlMessage]] = {}
 
+    @property
+    def position(self) -> str:
+        """A text that changes with each message, for :meth:`hand_missed`."""
+        return f"{self.cursor} {self._plain_count}"
+
     async def start(self) -> None:
         """Begin at the present. Raises ``BackendError``."""
         if get_streams().keeps_messages:
             (top,) = await get_streams().get_tops([control_group()])
-            self.position = max(self.position, top)
+            self.cursor = max(self.cursor, top)
 
     async def receive(self, control: Control) -> None:
         """Carry out a message that has arrived, after those before it that have not."""
         if control.cursor is None:
+            self._plain_count += 1
             self._hand_on(control)
             return
         async with self._lock:
@@ -46,17 +54,17 @@ class ControlStream:
                 except BackendError:
                     self.recheck_all()
             if self._next_step(control) is not Step.DROP:
-                self.position = control.cursor
+                self.cursor = control.cursor
                 self._hand_on(control)
 
     def _next_step(self, control: Control) -> Step:
-        if not self.position:
+        if not self.cursor:
             return Step.DELIVER
-        return next_step(self.position, control.cursor or "", control.previous or "")
+        return next_step(self.cursor, control.cursor or "", control.previous or "")
 
     async def catch_up(self) -> None:
         """Carry out what was missed until now; for many at once. Raises ``BackendError``."""
-        if self.position:
+        if self.cursor:
             await self._catch_ups.ask(None)
 
     async def _catch_up_for_all(self, requests: Sequence[None]) -> Sequence[None]:
@@ -67,12 +75,13 @@ class ControlStream:
     async def _read_missed(self) -> None:
         is_last = False
         while not is_last:
-            page = await read_control(self.position)
-            if not page.is_whole:
+            page = await read_control(self.cursor)
+            # A stream that lost its last messages may have had later ones, which were dropped here.
+            if not page.is_whole or page.end < self.cursor:
                 self.recheck_all()
             for control in page.controls:
                 self._hand_on(control)
-            self.position, is_last = page.end, page.is_last
+            self.cursor, is_last = page.end, page.is_last
 
     def _hand_on(self, control: Control) -> None:
         entry = self._registry.groups.get(control.target)
@@ -91,21 +100,24 @@ class ControlStream:
             self._hand_to(member, Recheck())
 
     async def hand_missed(self, member: Member, since: str, groups: Collection[str]) -> None:
-        """Hand ``member`` the messages for ``groups``, in which it is by now, after ``since``.
+        """Hand ``member`` the messages for ``groups``, in which it is by now, after the position
+        ``since``.
 
         Those that arrive meanwhile follow them. A refresh stands for messages that are not known.
         """
         if since == self.position:
             return
+        cursor, _, plain_count = since.partition(" ")
         kept = self._kept[member.connection_id] = []
         try:
-            missed = await find_control(since, self.position, groups)
+            missed = await find_control(cursor, self.cursor, groups)
         finally:
             del self._kept[member.connection_id]
-        for message in [*missed, *kept]:
+        unknown = [Refresh()] if plain_count != str(self._plain_count) else []
+        for message in [*unknown, *missed, *kept]:
             hand_control(member, message)
 
     async def find_recent(self, seconds: float) -> list[ControlMessage]:
         """The messages of the last ``seconds``, for any target."""
         since = Position(int((time.time() - seconds) * 1000), 0)
-        return await find_control(str(since), self.position)
+        return await find_control(str(since), self.cursor)

@@ -30,7 +30,7 @@ class CheckTimings:
 class PositionChecks:
     """Belongs to one hub. ``check`` compares the positions of some groups with the streams.
 
-    ``begin`` is awaited before all are checked at once, after a doubt.
+    ``begin`` is awaited before the first of them.
     """
 
     def __init__(
@@ -70,11 +70,11 @@ class PositionChecks:
         size, groups = self._timings.batch_size, list(self._groups())
         pause = self._timings.period_seconds / (len(groups) // size + 1)
         self._doubt.clear()
-        if not spread:
-            await self._begin()
         for start in range(0, len(groups) or 1, size):
             if spread and await self._is_doubtful_within(pause):
                 return
+            if not start:
+                await self._begin()
             await self._check(groups[start : start + size])
             await asyncio.sleep(0)
 

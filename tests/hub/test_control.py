@@ -12,13 +12,14 @@ from pm_realtime.layer import (
     RefreshRoom,
     SessionEnded,
     Unsubscribe,
+    control_group,
     control_message,
     get_layer,
 )
 from pm_realtime.push.control_stream import control_for
 from pm_realtime.streams import CheckTimings
 from tests.support.helpers import eventually
-from tests.support.hubs import Member, members, send, use
+from tests.support.hubs import Member, members, send, send_control, use
 from tests.support.lossy import FaultyStreams, LossyLayer
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
@@ -98,6 +99,30 @@ async def test_messages_that_are_not_kept_have_everybody_recheck(streams, tell, 
         await eventually(lambda: RefreshRoom("1") in member.received)
         assert member.received == [Recheck(), RefreshRoom("1")]
         assert other.received == [Recheck()]
+
+
+async def test_lost_message_is_found_without_a_doubt(streams, lose):
+    member = Watcher("1")
+    use_hub(Hub(check_timings=CheckTimings(period_seconds=0.05)))
+    async with members(member, groups=["g"]):
+        await lose(Refresh())
+        await eventually(lambda: member.received)
+        assert member.received == [Refresh()]
+
+
+async def test_stream_that_lost_messages_has_everybody_recheck(streams, tell):
+    """On a server whose clock is behind, a message may have been taken for a lost one."""
+    member = Watcher("1")
+    async with members(member, groups=["g"]) as hub:
+        await tell(RefreshRoom("1"))
+        await eventually(lambda: member.received)
+        streams.lose_last(control_group())
+        hub.follower.note_doubt(True)
+        await eventually(lambda: len(member.received) >= 2)
+        hub.follower.note_doubt(True)
+        await tell(RefreshRoom("2"))
+        await eventually(lambda: len(member.received) >= 3)
+        assert member.received == [RefreshRoom("1"), Recheck(), RefreshRoom("2")]
 
 
 async def test_message_arrives_although_those_before_it_cannot_be_read(streams, tell, lose):
@@ -214,6 +239,18 @@ async def test_refresh_stands_for_messages_that_are_not_known(streams, tell, is_
         await hub.control.hand_missed(member, before, ["g"])
         assert member.received == [Refresh()]
         streams.is_away = False
+
+
+async def test_refresh_stands_for_messages_without_a_position():
+    """Those of version 0.1, and all of them where the streams keep nothing."""
+    member = Watcher("1")
+    async with members(Watcher("stays"), member) as hub:
+        before = hub.control.position
+        await send_control("g", RefreshRoom("1"))
+        await eventually(lambda: hub.control.position != before)
+        await hub.join(member, "g")
+        await hub.control.hand_missed(member, before, ["g"])
+        assert member.received == [Refresh()]
 
 
 async def test_recent_messages_are_known(tell):
