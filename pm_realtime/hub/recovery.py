@@ -146,26 +146,31 @@ class Recovery:
         each.has_gap = True
 
     async def _go_on(self, each: CatchingUp) -> None:
-        try:
-            while not self._follower.try_enter(each.member, each.stream, each.position):
+        """Catch up, whatever fails: until then the member gets nothing new."""
+        while not self._try_enter(each):
+            try:
                 async with each.turn:
                     await each.member.until_drained()
                     await self._read_on(each)
+            except Exception as error:
+                if not isinstance(error, BackendError):
+                    logger.exception("A connection could not catch up; it is tried again.")
+                await asyncio.sleep(RETRY_SECONDS)
+
+    def _try_enter(self, each: CatchingUp) -> bool:
+        """Whether ``each`` has ended."""
+        try:
+            return self._follower.try_enter(each.member, each.stream, each.position)
         except LookupError:
             logger.debug("%s has left while it caught up.", each.member.connection_id)
-        except Exception:
-            logger.exception("A connection could not catch up.")
+            return True
 
     async def _read_on(self, each: CatchingUp) -> None:
         member, stream = each.member, each.stream
-        try:
-            replay = await self._reader.replay(stream, each.position)
-            if not replay.parts and replay.end < stream.last:
-                # The store lost its last messages, unless some have come in this moment.
-                await self._follower.check([stream.group])
-        except BackendError:
-            await asyncio.sleep(RETRY_SECONDS)
-            return
+        replay = await self._reader.replay(stream, each.position)
+        if not replay.parts and replay.end < stream.last:
+            # The store lost its last messages, unless some have come in this moment.
+            await self._follower.check([stream.group])
         if not replay.is_whole:
             self._hand_gap(each, replay.start)
         for count, part in enumerate(replay.parts):

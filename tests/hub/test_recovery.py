@@ -9,7 +9,7 @@ from pm_realtime.backends import StreamMessage
 from pm_realtime.exceptions import BackendError
 from pm_realtime.hub import Hub, Joining, use_hub
 from pm_realtime.streams import CheckTimings
-from tests.support.helpers import eventually, layer_groups
+from tests.support.helpers import errors_of, eventually, layer_groups
 from tests.support.hubs import Member, members, use
 from tests.support.lossy import FaultyStreams, LossyLayer
 
@@ -311,6 +311,26 @@ async def test_store_that_is_away_delays_those_that_catch_up(streams, publish):
             await asyncio.sleep(0)
         await eventually(lambda: reader.may_read.set() or len(reader.received) >= 399)
         assert numbers(reader) == [*range(1, 400)]
+
+
+async def test_member_catches_up_whatever_fails(streams, publish, caplog):
+    class Failing(Member):
+        def has_room(self):
+            return False
+
+        async def until_drained(self):
+            if not caplog.records:
+                raise KeyError("a bug")
+
+    member = Failing("1")
+    since = await publish(0)
+    await publish(1, 4)
+    async with members(member) as hub:
+        await join(hub, member, since=since)
+        await eventually(lambda: len(member.received) >= 3)
+        assert numbers(member) == [1, 2, 3]
+    (error,) = errors_of(caplog)
+    assert "could not catch up" in error.getMessage()
 
 
 async def test_member_may_ask_again(streams, publish):
