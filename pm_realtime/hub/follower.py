@@ -65,6 +65,8 @@ class Follower:
 
     async def _deliver(self, stream: GroupStream, messages: Sequence[Message]) -> None:
         """Deliver ``messages`` to all live members; ``stream.lock`` is held by the caller."""
+        if not self._is_followed(stream):
+            return  # All have left. Those that joined since then have another stream.
         stream.entered.clear()
         if (entry := self._registry.groups.get(stream.group)) is not None:
             for burst in bursts(messages):
@@ -82,7 +84,7 @@ class Follower:
     def note_doubt(self, is_loss_likely: bool) -> None:
         self._reader.forget()
         self.checks.doubt()
-        if is_loss_likely and not self.control.position:
+        if is_loss_likely and not self.control.cursor:
             self.control.recheck_all()
 
     def start(self, stream: GroupStream, top: str) -> None:
@@ -126,9 +128,14 @@ class Follower:
 
     def _fill_soon(self, stream: GroupStream) -> None:
         if stream.waiting is not None and stream.last and stream not in self._fills:
-            task = asyncio.get_running_loop().create_task(self._fill(stream))
-            self._fills[stream] = task
-            task.add_done_callback(lambda _: self._fills.pop(stream, None))
+            self._fills[stream] = asyncio.get_running_loop().create_task(self._run_fill(stream))
+
+    async def _run_fill(self, stream: GroupStream) -> None:
+        try:
+            await self._fill(stream)
+        finally:
+            # At once: in a callback it would be after messages that need the next one.
+            del self._fills[stream]
 
     async def _fill(self, stream: GroupStream) -> None:
         """Deliver what is missing, and what waits for it, in order."""
@@ -144,9 +151,10 @@ class Follower:
                 # Rights first: what is read now must not overtake a message about them.
                 await self.control.catch_up()
                 stream.is_behind = False
+                count = len(stream.waiting or ())
                 page = await self._reader.read(stream, stream.last)
                 async with stream.lock:
-                    await self._deliver(stream, stream.accept_page(page))
+                    await self._deliver(stream, stream.accept_page(page, count))
             except Exception as error:
                 if not isinstance(error, BackendError):
                     logger.exception("Missing messages could not be delivered.")
@@ -155,8 +163,11 @@ class Follower:
 
     async def check(self, groups: Sequence[str]) -> None:
         """Compare the positions of ``groups`` with their streams. Raises ``BackendError``."""
-        found = [self.streams.get(group) for group in groups]
-        idle = [each for each in found if each and each.last and each.waiting is None]
+        found = [stream for group in groups if (stream := self.streams.get(group)) and stream.last]
+        idle = [stream for stream in found if stream.waiting is None]
+        for stream in found:
+            # If it is read just now, that may have begun too early.
+            stream.is_behind |= stream.waiting is not None
         before = [stream.last for stream in idle]
         tops = await get_streams().get_tops([stream.group for stream in idle])
         for stream, last, top in zip(idle, before, tops, strict=True):
@@ -166,7 +177,8 @@ class Follower:
                 self._read_on(stream)
             elif top < last:
                 async with stream.lock:
-                    await self._deliver(stream, stream.follow_back(top))
+                    if stream.last == last:  # Nothing new has come meanwhile.
+                        await self._deliver(stream, stream.follow_back(top))
             else:
                 stream.has_dropped = False
 

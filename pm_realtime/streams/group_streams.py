@@ -66,11 +66,6 @@ class GroupStream:
     #: Members that have read further than ``last``, with their positions, by connection id.
     ahead: dict[str, tuple[Any, str]] = field(default_factory=dict)
 
-    def start(self, top: str) -> None:
-        """Members begin after ``top``, unless they have begun already."""
-        if not self.last:
-            self.last = top
-
     def begin_reading(self) -> None:
         """Let what arrives wait: the stream has something that did not arrive."""
         self.waiting, self.is_behind = [], True
@@ -138,19 +133,23 @@ class GroupStream:
             self.waiting = []
         return accepted
 
-    def accept_page(self, page: Page) -> list[Message]:
+    def accept_page(self, page: Page, known: int) -> list[Message]:
         """What is delivered of ``page``, which was read after ``last``, and of what waited, with a
-        gap where something is missing."""
+        gap where something is missing.
+
+        The first ``known`` of the waiting messages had arrived before the page was read.
+        """
         end = page.top if page.is_last else page.publications[-1].cursor
         read = [Message.of_stream(self.group, each) for each in page.publications]
         waiting, self.waiting, self._waiting_bytes = self.waiting or [], [], 0
-        # If the stream has nothing new, it lost what is missing before the waiting messages.
-        is_lost = not read and page.top <= self.last
+        if not read and page.top <= self.last:
+            # The stream has nothing new: it lost those, and what is missing before them.
+            end = max([end, *map(_position, waiting[:known])])
         by_cursor = {_position(message): message for message in [*waiting, *read]}
         accepted: list[Message] = []
         for cursor in sorted(by_cursor):
             message = by_cursor[cursor]
-            if cursor > end and not is_lost:
+            if cursor > end:
                 self._keep(message)
                 continue
             if (step := self._take(message)) is Step.FILL:

@@ -116,7 +116,7 @@ async def test_stream_that_lost_messages_has_everybody_recheck(streams, tell):
     async with members(member, groups=["g"]) as hub:
         await tell(RefreshRoom("1"))
         await eventually(lambda: member.received)
-        streams.lose_last(control_group())
+        streams.lose_last(control_group(), 1)
         hub.follower.note_doubt(True)
         await eventually(lambda: len(member.received) >= 2)
         hub.follower.note_doubt(True)

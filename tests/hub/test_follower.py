@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import suppress
 
 import pytest
 
@@ -44,6 +45,21 @@ def publish(streams):
         return receipt.cursor
 
     return publish
+
+
+async def begin_to_read(streams):
+    """Return when a page of "g" is read, which waits until ``streams.may_read`` is set."""
+    await eventually(lambda: streams.reads)
+    # That was of the control messages.
+    streams.may_read.set()
+    streams.may_read.clear()
+    await eventually(lambda: "g" in streams.reads)
+
+
+def run_at_once(coroutine):
+    """Run ``coroutine``, which never waits."""
+    with suppress(StopIteration):
+        coroutine.send(None)
 
 
 def numbers(member):
@@ -263,6 +279,89 @@ async def test_member_that_leaves_and_joins_again_gets_each_message_once(streams
         await publish(6)
         await eventually(lambda: numbers(last)[-1] == 6)
         assert numbers(last) == [*range(7)]
+
+
+async def test_those_who_join_when_all_have_left_get_nothing_of_an_old_hole(
+    layer, streams, publish
+):
+    first, second = Member("1"), Member("2")
+    async with members(first, second) as hub:
+        await hub.join(first, "g", ttl_seconds=TTL_SECONDS)
+        streams.may_read.clear()
+        layer.is_deaf = True
+        await publish(0)
+        layer.is_deaf = False
+        await publish(1)
+        await begin_to_read(streams)
+        await hub.leave(first, "g")
+        await hub.join(second, "g", ttl_seconds=TTL_SECONDS)
+        streams.may_read.set()
+        await publish(2)
+        await eventually(lambda: second.received)
+        assert (numbers(first), numbers(second)) == ([], [2])
+
+
+async def test_hole_that_is_found_as_another_one_has_been_filled(layer, streams, publish):
+    class Chatting(Member):
+        def deliver(self, text):
+            super().deliver(text)
+            if len(self.received) == 2:
+                lose_one_of_two(2)
+
+    def lose_one_of_two(number):
+        layer.is_deaf = True
+        run_at_once(publish(number))
+        layer.is_deaf = False
+        run_at_once(publish(number + 1))
+
+    member = Chatting("1")
+    async with members(member) as hub:
+        await hub.join(member, "g", ttl_seconds=TTL_SECONDS)
+        lose_one_of_two(0)
+        await eventually(lambda: len(member.received) >= 4)
+        assert numbers(member) == [0, 1, 2, 3]
+
+
+async def test_check_counts_while_another_hole_is_filled(layer, streams, publish):
+    """The page that is being read may be from before the check."""
+    member = Member("1")
+    async with members(member) as hub:
+        await hub.join(member, "g", ttl_seconds=TTL_SECONDS)
+        streams.may_read.clear()
+        layer.is_deaf = True
+        await publish(0)
+        layer.is_deaf = False
+        await publish(1)
+        await begin_to_read(streams)
+        layer.is_deaf = True
+        await publish(2)
+        await hub.follower.check(["g"])
+        streams.may_read.set()
+        await eventually(lambda: len(member.received) >= 3)
+        assert numbers(member) == [0, 1, 2]
+
+
+async def test_message_that_follows_a_lost_one_arrives_once(streams, publish):
+    """Also if it arrives while a check waits for the delivery of the lost one."""
+
+    class First(Member):
+        def deliver(self, text):
+            super().deliver(text)
+            if len(self.received) == 1:
+                streams.lose_last("g", 1)
+                self.check = asyncio.create_task(hub.follower.check(["g"]))
+                run_at_once(publish(1))
+
+    crowd = [First("first"), *(Member(str(number)) for number in range(600))]
+    async with members(*crowd) as hub:
+        for each in crowd:
+            await hub.join(each, "g", ttl_seconds=TTL_SECONDS)
+        await publish(0)
+        await eventually(lambda: len(crowd[-1].received) >= 2)
+        await crowd[0].check
+        await publish(2)
+        await eventually(lambda: len(crowd[-1].received) >= 3)
+        assert numbers(crowd[0]) == numbers(crowd[-1]) == [0, 1, 2]
 
 
 async def test_holes_of_many_groups_are_filled_together(streams):

@@ -93,7 +93,7 @@ def test_messages_behind_a_hole_wait_for_what_is_read(stream):
     assert given(stream.accept([message(4), message(6), message(7)])) == [4]
     assert stream.accept([message(8)]) == []
     stream.is_behind = False
-    assert given(stream.accept_page(page(4, [5, 6, 7], 7))) == [5, 6, 7]
+    assert given(stream.accept_page(page(4, [5, 6, 7], 7), 1)) == [5, 6, 7]
     assert not stream.end_reading()
     assert given(stream.accept_waiting()) == [8]
     assert stream.end_reading()
@@ -111,30 +111,38 @@ def test_overtaken_messages_are_put_in_order(stream):
 
 def test_hole_that_is_not_kept_is_a_gap(stream):
     stream.accept([message(9)])
-    assert given(stream.accept_page(page(3, [7, 8, 9], 9))) == ["gap 6", 7, 8, 9]
+    assert given(stream.accept_page(page(3, [7, 8, 9], 9), 1)) == ["gap 6", 7, 8, 9]
     assert stream.accept_waiting() == []
 
 
 def test_hole_before_a_message_that_is_lost_in_the_store_is_a_gap(stream):
     stream.accept([message(6)])
-    assert given(stream.accept_page(page(3, [], 2))) == ["gap 5", 6]
+    assert given(stream.accept_page(page(3, [], 2), 1)) == ["gap 5", 6]
+
+
+def test_message_that_overtakes_while_a_page_is_read_is_no_gap(stream):
+    stream.begin_reading()
+    stream.accept([message(5)])
+    assert given(stream.accept_page(page(3, [], 3), 0)) == []
+    stream.accept([message(4)])
+    assert given(stream.accept_waiting()) == [4, 5]
 
 
 def test_messages_that_are_too_old_to_be_read_are_a_gap(stream):
     stream.begin_reading()
-    assert given(stream.accept_page(page(3, [], 8))) == ["gap 8"]
+    assert given(stream.accept_page(page(3, [], 8), 1)) == ["gap 8"]
     assert stream.last == cursor(8)
 
 
 def test_arrived_message_stands_for_one_that_is_not_kept(stream):
     stream.accept([message(5)])
     stream.accept([message(4)])
-    assert given(stream.accept_page(page(3, [6], 6))) == [4, 5, 6]
+    assert given(stream.accept_page(page(3, [6], 6), 1)) == [4, 5, 6]
 
 
 def test_stream_born_anew_is_one_gap(stream):
     assert stream.accept([message(20)]) == []
-    assert given(stream.accept_page(page(3, [20], 20))) == ["gap 19", 20]
+    assert given(stream.accept_page(page(3, [20], 20), 1)) == ["gap 19", 20]
     assert given(stream.accept([message(21)])) == []
     assert given(stream.accept_waiting()) == [21]
 

@@ -54,20 +54,14 @@ class FaultyStreams(MemoryStreams):
         await self.may_read.wait()
         return page
 
-    def lose_last(self, group):
-        """Lose the last message of ``group``, as a replica that takes over a second later."""
-        clock = self._clock
-        self._clock = lambda: clock() + 1
-        stream = self._streams[group]
-        stream.top_cursor = stream.publications.pop().previous
-        stream.top = Position.read(stream.top_cursor)
-
     def _check(self):
         if self.is_away:
             raise OutageError("the store is away")
 
     def lose_last(self, group, count):
-        """Lose the last messages, as a server that writes its file once a second."""
-        stream = self._streams[group]
-        stream.top = Position.read(stream.publications[-count].previous)
+        """Lose the last messages, as a server that starts a second later from an old file."""
+        clock, stream = self._clock, self._streams[group]
+        self._clock = lambda: clock() + 1
+        stream.top_cursor = stream.publications[-count].previous
+        stream.top = Position.read(stream.top_cursor)
         del stream.publications[-count:]
