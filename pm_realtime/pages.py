@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import wraps
 from inspect import isawaitable
 from typing import Any, Final, TypeVar
@@ -18,6 +19,10 @@ from pm_realtime.push import aget_cursor, get_cursor
 from pm_realtime.texts import plain_text
 
 logger = logging.getLogger("pm_realtime.push")
+
+#: A failure that took so long held up its page; the next pages do without positions for a while.
+SLOW_FAILURE_SECONDS: Final = 0.5
+PAUSE_SECONDS: Final = 5.0
 
 R = TypeVar("R")
 
@@ -108,25 +113,48 @@ def _note(request: HttpRequest, room: str, cursor: str | None) -> None:
     cursors[plain_text(room)] = cursor
 
 
+class Pause:
+    """Spares pages the wait for a server that does not answer: one of them finds out for all.
+
+    ``clock`` returns seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._end = clock()
+
+    @property
+    def is_on(self) -> bool:
+        return self._clock() < self._end
+
+    @contextmanager
+    def after_failure(self) -> Iterator[None]:
+        """Log that the streams cannot be reached, and begin if it took long to fail."""
+        began = self._clock()
+        try:
+            yield
+        except BackendError as error:
+            if (now := self._clock()) - began >= SLOW_FAILURE_SECONDS:
+                self._end = now + PAUSE_SECONDS
+            if count := throttle.note((realtime_room, type(error))):
+                logger.warning("Pages (%d) have no position of their rooms: %s", count, error)
+
+
+pause: Final = Pause()
+
+
 def _ask(room: str) -> str | None:
-    try:
-        return get_cursor(room)
-    except BackendError as error:
-        _log_missing(error)
-        return None
+    if not pause.is_on:
+        with pause.after_failure():
+            return get_cursor(room)
+    return None
 
 
 async def _aask(room: str) -> str | None:
-    try:
-        return await aget_cursor(room)
-    except BackendError as error:
-        _log_missing(error)
-        return None
-
-
-def _log_missing(error: BackendError) -> None:
-    if count := throttle.note((realtime_room, type(error))):
-        logger.warning("Pages (%d) have no position of their rooms: %s", count, error)
+    if not pause.is_on:
+        with pause.after_failure():
+            return await aget_cursor(room)
+    return None
 
 
 def _is_in_loop() -> bool:

@@ -15,11 +15,12 @@ from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.cache import cache_page
 
-from pm_realtime import aget_cursor, asend_to_room, get_cursor, realtime_room, send_to_room
+from pm_realtime import aget_cursor, asend_to_room, get_cursor, pages, realtime_room, send_to_room
 from pm_realtime.backends import use_streams
 from pm_realtime.backends.memory_streams import MemoryStreams
 from pm_realtime.exceptions import BackendError
 from pm_realtime.layer import expect_sockets
+from pm_realtime.pages import PAUSE_SECONDS, Pause
 
 pytestmark = pytest.mark.usefixtures("memory_layer", "_site_with_templates")
 
@@ -229,6 +230,37 @@ def test_page_renders_without_its_position_while_redis_is_away(client, kind, cap
             assert client.get(f"/{kind}/42/").content == b""
         assert render() == ""
     assert len([each for each in caplog.records if "position" in each.message]) == 1
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.mark.parametrize(("seconds", "is_on"), [(0.1, False), (3, True)])
+def test_pages_do_not_wait_one_after_another_for_a_silent_server(seconds, is_on):
+    pause = Pause(clock := Clock())
+    assert not pause.is_on
+    with pause.after_failure():
+        clock.now += seconds
+        raise BackendError("Redis does not answer.")
+    assert pause.is_on is is_on
+    clock.now += PAUSE_SECONDS
+    assert not pause.is_on
+
+
+@pytest.mark.usefixtures("_urls")
+@pytest.mark.parametrize("kind", KINDS)
+def test_pages_ask_nothing_during_a_pause(client, kind, monkeypatch):
+    monkeypatch.setattr(pages, "pause", paused := Pause(clock := Clock()))
+    with paused.after_failure():
+        clock.now += 3
+        raise BackendError("Redis does not answer.")
+    assert client.get(f"/{kind}/42/").content == b""
+    clock.now += PAUSE_SECONDS
+    assert client.get(f"/{kind}/42/").content != b""
 
 
 def test_decorated_view_keeps_its_name_and_its_kind():
