@@ -114,6 +114,10 @@ class Hub:
                 self.registry.groups[each.group].is_added = True
             streams = [self._stream_of(each) for each in joinings]
             firsts = await self._reader.read_all(joinings, streams, self.follower.start)
+            for joining, stream in zip(joinings, streams, strict=True):
+                if stream is not None and joining.since is None and joining not in new:
+                    async with stream.lock:  # Some members have not got the last message before.
+                        pass
             max_bytes = min(BYTES_PER_PAGE, conf.MAX_QUEUE_BYTES // 2) if member.has_room() else 0
             for joining, first in zip(joinings, firsts, strict=True):
                 start = partial(note, joining.group)

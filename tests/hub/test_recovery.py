@@ -412,3 +412,27 @@ async def test_live_member_whose_messages_are_late_and_asks_again_misses_nothing
         start = await join(hub, member, since=middle)
         await eventually(lambda: numbers(member) == [*range(5)])
         assert start.is_whole
+
+
+@pytest.mark.parametrize("options", [{}, {"last": 0}])
+async def test_live_member_that_asks_again_during_a_delivery_misses_nothing(
+    streams, publish, options
+):
+    first, *others = everyone = [Member(str(number)) for number in range(2000)]
+    late, is_delivering = others[-1], asyncio.Event()
+    async with members(*everyone) as hub:
+        for member in everyone:
+            await join(hub, member)
+        first.deliver = lambda text: is_delivering.set()
+        publishing = asyncio.create_task(publish(1))
+        await is_delivering.wait()
+        assert late.received == []
+        start = await join(hub, late, **options)
+        had = [each["payload"] for each in envelopes(late) if each["cursor"] <= start.cursor]
+        await publishing
+        await publish(2)
+        await eventually(lambda: 2 in numbers(late))
+        later = [each["payload"] for each in envelopes(late) if each["cursor"] > start.cursor]
+        assert had + later == [1, 2]
+        # What the start is ahead of has come before it.
+        assert numbers(late)[: len(had)] == had
