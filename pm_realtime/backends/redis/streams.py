@@ -80,8 +80,13 @@ class RedisStreams(Streams):
         return Page.of(after, publications, top)
 
     async def find_start(self, group: str, count: int, ttl_seconds: float) -> str:
-        start: str = await self._ask(group, scripts.FIND_START, count, to_ms(ttl_seconds))
-        return start
+        start, left, before = "", count, "+"
+        while True:
+            limits = left, to_ms(ttl_seconds), before
+            found, left, before = await self._ask(group, scripts.FIND_START, *limits)
+            start = found or start
+            if not left:
+                return start
 
     def hosts(self) -> Iterator[Mapping[str, Any]]:
         """The servers of the streams, as entries of ``hosts``. None if they cannot be read."""

@@ -1,6 +1,7 @@
 """The promises of streams when Redis loses, evicts or cannot take something."""
 
 import asyncio
+import math
 import time
 from itertools import pairwise
 from unittest.mock import ANY
@@ -209,6 +210,17 @@ async def test_start_is_found_over_many_messages(streams, count):
     start = await streams.find_start(GROUP, count, TTL_SECONDS)
     texts, is_whole = await read_all(streams, start)
     assert (texts, is_whole) == ([*map(str, range(300))][-count:], True)
+
+
+async def test_start_of_very_many_messages_is_found_in_several_steps(streams, client):
+    """So that a client that asks for them keeps nobody waiting."""
+    cursors = await publish_all(streams, *["a"] * 1300, size=2000)
+    await streams.find_start(GROUP, 1, TTL_SECONDS)  # Now Redis knows the script.
+    for count in (511, 512, 513, 1024, 1025, 1299):
+        client.config_resetstat()
+        assert await streams.find_start(GROUP, count, TTL_SECONDS) == cursors[-1 - count]
+        calls = client.info("commandstats")["cmdstat_evalsha"]["calls"]
+        assert calls == math.ceil(count / 512)
 
 
 async def test_large_messages_come_one_by_one(streams):
