@@ -13,16 +13,19 @@ from asgiref.sync import iscoroutinefunction
 from django.core.exceptions import SynchronousOnlyOperation
 from django.http import HttpRequest
 
+from pm_realtime.backends import Position
 from pm_realtime.exceptions import BackendError
 from pm_realtime.observability import throttle
-from pm_realtime.push import aget_cursor, get_cursor
+from pm_realtime.push import aget_cursor, get_cursor, room_and_retention
 from pm_realtime.texts import plain_text
 
 logger = logging.getLogger("pm_realtime.push")
 
-#: A failure that took so long held up its page; the next pages do without positions for a while.
+#: A failure that took so long held up its page; the next pages do not ask for a while.
 SLOW_FAILURE_SECONDS: Final = 0.5
 PAUSE_SECONDS: Final = 5.0
+#: The clocks of a web server and of Redis differ by less.
+MAX_CLOCK_DIFFERENCE_MS: Final = 5_000
 
 R = TypeVar("R")
 
@@ -46,9 +49,9 @@ def realtime_room(
     for class-based views with Django's ``method_decorator``. It belongs below ``cache_page`` and
     above all that makes queries.
 
-    If the streams cannot be reached, the page has no position, and its client begins at the time of
-    its subscribe. A name that cannot be that of a room, as an address from a visitor may make it,
-    has no position either: the view decides about it, and the tag raises ``ValueError``.
+    If the streams cannot be reached, the position is a few seconds before the present time, so some
+    messages may come again. A name that cannot be that of a room, as an address from a visitor may
+    make it, has no position: the view decides about it, and the tag raises ``ValueError``.
     """
 
     def decorate(view: Callable[..., R]) -> Callable[..., R]:
@@ -79,7 +82,7 @@ def realtime_room(
 def cursor_of_page(request: HttpRequest | None, room: Any) -> str | None:
     """The position of ``room`` that was taken for ``request``, else the present one.
 
-    None if the room keeps no messages, or its stream could not be reached. Raises
+    None if the room keeps no messages. Raises
     ``SynchronousOnlyOperation`` in a template that an async view renders itself.
     """
     taken: Mapping[str | None, str | None] = getattr(request, CURSORS, {})
@@ -137,7 +140,7 @@ class Pause:
             if (now := self._clock()) - began >= SLOW_FAILURE_SECONDS:
                 self._end = now + PAUSE_SECONDS
             if count := throttle.note((realtime_room, type(error))):
-                logger.warning("Pages (%d) have no position of their rooms: %s", count, error)
+                logger.warning("Pages (%d) have positions by the clock: %s", count, error)
 
 
 pause: Final = Pause()
@@ -147,14 +150,25 @@ def _ask(room: str) -> str | None:
     if not pause.is_on:
         with pause.after_failure():
             return get_cursor(room)
-    return None
+    return _position_by_clock(room)
 
 
 async def _aask(room: str) -> str | None:
     if not pause.is_on:
         with pause.after_failure():
             return await aget_cursor(room)
-    return None
+    return _position_by_clock(room)
+
+
+def _position_by_clock(room: str) -> str | None:
+    """The position of ``room`` at this time or a little before, as cursors begin with the time.
+
+    Without one, a page that is cached or opened late would miss what is pushed when Redis is back.
+    """
+    _, retention = room_and_retention(room)
+    if not retention.size:
+        return None
+    return str(Position(time.time_ns() // 1_000_000 - MAX_CLOCK_DIFFERENCE_MS, 0))
 
 
 def _is_in_loop() -> bool:

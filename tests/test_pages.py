@@ -2,6 +2,7 @@
 
 import logging
 import re
+import time
 from html.parser import HTMLParser
 
 import pytest
@@ -15,12 +16,21 @@ from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.cache import cache_page
 
-from pm_realtime import aget_cursor, asend_to_room, get_cursor, pages, realtime_room, send_to_room
-from pm_realtime.backends import use_streams
+from pm_realtime import (
+    aget_cursor,
+    asend_to_room,
+    get_cursor,
+    get_history,
+    pages,
+    realtime_room,
+    send_to_room,
+)
+from pm_realtime.backends import get_streams, use_streams
 from pm_realtime.backends.memory_streams import MemoryStreams
 from pm_realtime.exceptions import BackendError
 from pm_realtime.layer import expect_sockets
 from pm_realtime.pages import PAUSE_SECONDS, Pause
+from tests.support.recovery import LONG_AGO
 
 pytestmark = pytest.mark.usefixtures("memory_layer", "_site_with_templates")
 
@@ -223,13 +233,43 @@ class Unreachable(MemoryStreams):
 
 @pytest.mark.usefixtures("_urls")
 @pytest.mark.parametrize("kind", KINDS)
-def test_page_renders_without_its_position_while_redis_is_away(client, kind, caplog):
+def test_position_is_that_of_the_clock_while_redis_is_away(client, kind, caplog):
     use_streams(Unreachable())
     with caplog.at_level(logging.WARNING, "pm_realtime.push"):
-        for _ in range(3):
-            assert client.get(f"/{kind}/42/").content == b""
-        assert render() == ""
+        found = [client.get(f"/{kind}/42/").content.decode() for _ in range(3)]
     assert len([each for each in caplog.records if "position" in each.message]) == 1
+    use_streams(MemoryStreams())
+    assert LONG_AGO < max(found) < get_cursor(ROOM)
+
+
+def test_page_of_an_outage_gets_what_is_pushed_after_it():
+    clock = Clock()
+    clock.now = time.time() - 30
+    streams = MemoryStreams(clock)
+    use_streams(streams)
+    send_to_room(ROOM, "before")
+    use_streams(Unreachable())
+    position = render()
+    use_streams(streams)
+    clock.now = time.time()
+    send_to_room(ROOM, "after")
+    history = get_history(ROOM, since=position)
+    assert history.recovered
+    assert [each["type"] for each in history.messages] == ["after"]
+
+
+def test_room_that_keeps_nothing_has_no_position_while_redis_is_away(configure):
+    configure(ROOMS={ROOM: {"history": 0}})
+    use_streams(Unreachable())
+    assert render() == ""
+
+
+class Counting(MemoryStreams):
+    asked = 0
+
+    async def get_tops(self, groups):
+        self.asked += 1
+        return await super().get_tops(groups)
 
 
 class Clock:
@@ -254,13 +294,16 @@ def test_pages_do_not_wait_one_after_another_for_a_silent_server(seconds, is_on)
 @pytest.mark.usefixtures("_urls")
 @pytest.mark.parametrize("kind", KINDS)
 def test_pages_ask_nothing_during_a_pause(client, kind, monkeypatch):
+    use_streams(Counting())
     monkeypatch.setattr(pages, "pause", paused := Pause(clock := Clock()))
     with paused.after_failure():
         clock.now += 3
         raise BackendError("Redis does not answer.")
-    assert client.get(f"/{kind}/42/").content == b""
+    client.get(f"/{kind}/42/")
+    assert get_streams().asked == 0
     clock.now += PAUSE_SECONDS
-    assert client.get(f"/{kind}/42/").content != b""
+    client.get(f"/{kind}/42/")
+    assert get_streams().asked == 1
 
 
 def test_decorated_view_keeps_its_name_and_its_kind():

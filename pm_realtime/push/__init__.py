@@ -18,5 +18,5 @@ from pm_realtime.push.queries import (
     get_user_connections, is_online,
 )
 from pm_realtime.push.streams import capture_in, push_streams
-from pm_realtime.push.targets import user_key
+from pm_realtime.push.targets import room_and_retention, user_key
 # fmt: on
