@@ -398,3 +398,56 @@ test("the whole client in a tab gets each message once over leaders, and its own
   assert.deepEqual(opened, [true, true, true]);
   realtime.disconnect();
 });
+
+/** A new tab that goes on where another user's page of it stopped, long ago. */
+function tabOfOther(browser) {
+  const tab = browser.tab();
+  const cursors = { user: "1000000000000-000000", all: "1000000000000-000000" };
+  tab.position.cursors.startOwn({ cursors });
+  Object.assign(tab.position, { user: "9", ids: ["other"] });
+  return tab;
+}
+
+for (const shared of [true, "anna"]) {
+  test(`the first page of another user in a tab is told of no gap, with shared: ${shared}`, async (t) => {
+    const { browser, news } = await setup(t, 0);
+    const client = tabOfOther(browser).join(shared);
+    await rest();
+    await news(1);
+    assert.deepEqual([numbers(client), gaps(client)], [[1], []]);
+    assert.deepEqual(recovered(client), [undefined]);
+  });
+
+  test(`a page of another user takes no connection back, with shared: ${shared}`, async (t) => {
+    const { browser, server, news } = await setup(t, 0);
+    const first = browser.tab().join(shared);
+    await rest();
+    await news(1);
+    const client = tabOfOther(browser).join(shared);
+    await rest();
+    await news(2);
+    assert.equal(server.connections.filter(({ url }) => !url.includes("who=")).length, 1);
+    assert.deepEqual([numbers(first), numbers(client), gaps(client)], [[1, 2], [2], []]);
+    assert.deepEqual(recovered(client), [undefined]);
+  });
+}
+
+test("a tab that follows a page of another user gets what it missed", async (t) => {
+  const { browser, server, news } = await setup(t, 0);
+  const before = browser.tab();
+  before.join(true);
+  await rest();
+  await news(1);
+  before.hide();
+  await rest();
+  await news(2);
+  tabOfOther(browser).join(true);
+  await rest();
+  const page = browser.tab();
+  page.position = before.position;
+  const client = page.join(true);
+  await rest();
+  await news(3);
+  assert.deepEqual([numbers(client), gaps(client)], [[2, 3], []]);
+  assert.ok(server.last.open);
+});

@@ -71,6 +71,9 @@ export function lowest(all) {
   return found;
 }
 
+/** Says if a position is, as far as it is known, one of this user. */
+export const isOf = (userId, { user }) => user === undefined || user === String(userId ?? "");
+
 /**
  * The address of a connection that goes on from a position: `ids` are the former connections, newest
  * first, `since` the cursors of the own streams of `user`.

@@ -1,3 +1,4 @@
+import { isOf } from "../core/cursors.js";
 import { ABNORMAL_CLOSE, openSocket } from "../core/socket.js";
 
 /**
@@ -8,7 +9,7 @@ import { ABNORMAL_CLOSE, openSocket } from "../core/socket.js";
  */
 export function openBufferedSocket({ readPosition = () => ({}), ...endpoint }) {
   const early = [];
-  let since;
+  let position = {};
   let connected = null;
   let listener = null;
 
@@ -20,8 +21,7 @@ export function openBufferedSocket({ readPosition = () => ({}), ...endpoint }) {
   const socket = tryToOpen({
     ...endpoint,
     readPosition() {
-      const position = readPosition();
-      ({ since } = position);
+      position = readPosition();
       return position;
     },
     onConnected(envelope) {
@@ -37,9 +37,9 @@ export function openBufferedSocket({ readPosition = () => ({}), ...endpoint }) {
   });
 
   return {
-    /** The cursors from which it was asked to go on. */
+    /** The cursors from which it was asked to go on. The server takes none of another user. */
     get since() {
-      return since;
+      return isOf(connected.payload?.userId, position) ? position.since : undefined;
     },
 
     get healthy() {

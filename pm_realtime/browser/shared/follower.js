@@ -1,5 +1,5 @@
 import { CloseCode, MessageType } from "../constants.js";
-import { createCursors } from "../core/cursors.js";
+import { createCursors, isOf } from "../core/cursors.js";
 
 /** Commands that the client itself sends again, or does without, on the next connection. */
 const FORGOTTEN = [MessageType.SUBSCRIBE, MessageType.UNSUBSCRIBE, MessageType.PING];
@@ -54,9 +54,10 @@ export function createFollower(options) {
     healthy = true;
     onlyFollows = false;
     rooms = createCursors();
+    gaps.clear();
     const left = takeLeft();
     held = [];
-    const { envelope, lost } = viewOf(message, readPosition());
+    const { envelope, lost } = viewOf(message, positionOf(user));
     onConnected(envelope);
     const fresh = held;
     held = null;
@@ -97,9 +98,16 @@ export function createFollower(options) {
     return isExpected || isBehind;
   }
 
+  /** How far this tab is. The last page may have been one of another user. */
+  function positionOf(user) {
+    const position = readPosition();
+    return isOf(user, position) ? position : { ids: [] };
+  }
+
   /** Tells the leader from where this tab goes on. */
   function join() {
-    post({ kind: "join", from: id, to: leader, position: readPosition(), onlyFollows });
+    const position = userId === undefined ? readPosition() : positionOf(userId);
+    post({ kind: "join", from: id, to: leader, position, onlyFollows });
   }
 
   const kinds = {

@@ -1,5 +1,5 @@
 import { CloseCode, MessageType } from "../constants.js";
-import { lowest } from "../core/cursors.js";
+import { isOf, lowest, shortened } from "../core/cursors.js";
 import { isOffline } from "../core/page.js";
 import { openBufferedSocket } from "./buffered_socket.js";
 import { createOwnStreams } from "./own_streams.js";
@@ -44,10 +44,12 @@ export function createLeader({ id, endpoint, socket = null, ...hooks }) {
 
   const listener = fenced({
     onConnected(envelope) {
-      const { connectionId, cursors } = envelope.payload ?? {};
+      const { connectionId, cursors, userId } = envelope.payload ?? {};
       connected = envelope;
       connectedAt = Date.now();
-      ids = [connectionId, ...ids.filter((each) => each !== NO_CONNECTION)];
+      user = String(userId ?? "");
+      ids = shortened([connectionId, ...ids.filter((each) => each !== NO_CONNECTION)]);
+      for (const tab of tabs.values()) tab.position = ofUser(tab.position);
       own.start(cursors, socket.since);
       if (![...tabs.values()].every(({ position }) => own.covers(position?.since))) {
         goBack();
@@ -114,7 +116,7 @@ export function createLeader({ id, endpoint, socket = null, ...hooks }) {
   function join({ from: tab, position, onlyFollows }) {
     const onGone = () => fencing.run(() => leave(tab));
     if (!tabs.has(tab)) tabs.set(tab, { closed: false, stopObserving: observeTab(tab, onGone) });
-    tabs.get(tab).position = position;
+    tabs.get(tab).position = connected ? ofUser(position) : position;
     user ??= position.user;
     ids.push(...position.ids.filter((each) => !ids.includes(each) && isFirstOr(each)));
     say("here", { to: [tab] });
@@ -127,6 +129,9 @@ export function createLeader({ id, endpoint, socket = null, ...hooks }) {
       listen();
     }
   }
+
+  /** The position if it is one of this user: those of others say nothing. */
+  const ofUser = (position) => (isOf(user, position ?? {}) ? position : { ids: [] });
 
   const isFirstOr = (each) => ids.length === 0 || each !== NO_CONNECTION;
 
