@@ -258,3 +258,38 @@ test("outside a page nothing is kept", (t) => {
   WebSocket.last.accept({ cursors: { user: at(1) } });
   assert.equal(globalThis.sessionStorage.size, 0);
 });
+
+test("a frame of the page has a position of its own, which it hands to its next page", async (t) => {
+  const { open } = fakeTab(t);
+  const top = open();
+  top.accept({ cursors: { user: at(1) } });
+  await settled();
+  t.after(() => delete globalThis.frameElement);
+  globalThis.frameElement = {};
+  const frame = open();
+  assert.equal(frame.WebSocket.last.url, URL_);
+  frame.accept({ cursors: { user: at(5) } });
+  await settled();
+  delete globalThis.frameElement;
+  assert.deepEqual(open().query().since, { user: at(1) });
+  globalThis.frameElement = {};
+  assert.deepEqual(open().query().since, { user: at(5) });
+});
+
+test("a tab that has been in many rooms keeps the positions of the last hundred", async (t) => {
+  const { open } = fakeTab(t);
+  for (let number = 0; number < 150; number += 1) {
+    const page = open({ persist: "all" });
+    page.accept({ cursors: { user: at(1) } });
+    page.realtime.subscribe(`room ${number}`);
+    page.grant({ room: `room ${number}`, cursor: at(number) });
+    await settled();
+    page.leave();
+  }
+  const last = open({ persist: "all" });
+  last.accept({ cursors: { user: at(1) } });
+  for (const [number, expected] of [[49, undefined], [50, at(50)], [149, at(149)]]) {
+    last.realtime.subscribe(`room ${number}`);
+    assert.equal(last.WebSocket.last.lastSent.payload.since, expected);
+  }
+});

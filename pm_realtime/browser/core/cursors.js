@@ -57,7 +57,7 @@ export function createCursors() {
     },
 
     own: () => Object.fromEntries(own),
-    rooms: () => Object.fromEntries(rooms),
+    rooms: () => [...rooms],
     room: (room) => rooms.get(room),
   };
 }

@@ -1,12 +1,16 @@
 import { createCursors, shortened } from "./cursors.js";
 
-const KEY = "pm_realtime ";
+/** Of so many rooms a tab keeps positions. */
+const MAX_ROOMS = 100;
 
 /** Stands for a connection that may be open still: one of the tab that this one is a copy of. */
 const NOBODY = "-";
 
 /** A tab that was left for longer starts anew. */
 const MAX_AGE_MS = 3_600_000;
+
+/** Frames of a page have its storage, but positions of their own. */
+const keyOf = (url) => `pm_realtime ${globalThis.frameElement ? `in ${globalThis.name} ` : ""}${url}`;
 
 /**
  * Where this tab is in its streams, as whom, and over which connections it got there.
@@ -31,7 +35,7 @@ export function createPosition(persist) {
     restored = true;
     if (!isKept) return;
     try {
-      const left = JSON.parse(sessionStorage.getItem(KEY + url));
+      const left = JSON.parse(sessionStorage.getItem(keyOf(url)));
       const isOther = user !== undefined && user !== left.user;
       if (isOther || !(Date.now() - left.at < MAX_AGE_MS)) return;
       // The first one gives up its place to the next connection.
@@ -50,10 +54,11 @@ export function createPosition(persist) {
   function save(isOver = false) {
     scheduled = false;
     if (user === undefined) return;
-    const rooms = persist === "all" ? { ...leftRooms, ...cursors.rooms() } : {};
+    const all = persist === "all" ? [...Object.entries(leftRooms), ...cursors.rooms()] : [];
+    const rooms = Object.fromEntries(all.slice(-MAX_ROOMS));
     const left = { at: Date.now(), user, ids, isOver, own: cursors.own(), rooms };
     try {
-      sessionStorage.setItem(KEY + url, JSON.stringify(left));
+      sessionStorage.setItem(keyOf(url), JSON.stringify(left));
     } catch {
       // It is full or refused: the next page starts anew.
     }
