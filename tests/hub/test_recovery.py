@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 
 import pytest
 
@@ -436,3 +437,34 @@ async def test_live_member_that_asks_again_during_a_delivery_misses_nothing(
         assert had + later == [1, 2]
         # What the start is ahead of has come before it.
         assert numbers(late)[: len(had)] == had
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_member_that_asks_again_at_random_misses_nothing(streams, publish, seed):
+    chance, layer, reader = random.Random(seed), use(LossyLayer()), Reader("1")
+    cursors = []
+
+    async def send(count):
+        for _ in range(count):
+            cursors.append(await publish(len(cursors), size=5000))
+
+    await send(chance.randrange(1, 900))
+    first = chance.randrange(len(cursors))
+    async with members(reader) as hub:
+        await join(hub, reader, since=cursors[first])
+        for _ in range(30):
+            layer.is_deaf = chance.random() < 0.3
+            await send(chance.randrange(20))
+            since = cursors[chance.randrange(first, len(cursors))]
+            options = [{"last": chance.randrange(300)}, {"since": since}, {}]
+            await join(hub, reader, **chance.choice(options))
+            if chance.random() < 0.5:
+                reader.may_read.set()
+            await asyncio.sleep(0)
+        layer.is_deaf = False
+        await send(1)
+        await eventually(lambda: reader.may_read.set() or numbers(reader)[-1] == len(cursors) - 1)
+        had = first
+        for number in numbers(reader):
+            assert number <= had + 1
+            had = max(had, number)
