@@ -210,8 +210,10 @@ class MemoryStreams(Streams):
                 self._bytes -= stream.drop(excess)
             self._drop_expired(stream, now - int(ttl_seconds * 1000))
         if key is not None:
+            # An expired one may still be there, behind others that are not.
+            if self._keys.pop((group, key), None) is None:
+                self._bytes += BYTES_PER_KEY
             self._keys[group, key] = (cursor, now + key_ttl_seconds * 1000)
-            self._bytes += BYTES_PER_KEY
         if self._bytes > (max_bytes := conf.HISTORY_MAX_BYTES):
             self._shrink(max_bytes)
         push = layer.stream_message(

@@ -177,8 +177,7 @@ class Follower:
                 self._read_on(stream)
             elif top < last:
                 async with stream.lock:
-                    if stream.last == last:  # Nothing new has come meanwhile.
-                        await self._deliver(stream, stream.follow_back(top))
+                    await self._deliver(stream, stream.follow_back(top))
             else:
                 stream.has_dropped = False
 

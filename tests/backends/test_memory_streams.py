@@ -109,6 +109,15 @@ class TestMemoryStreams(StreamsContract):
         assert (await streams.publish(message("x", key="99"))).is_repeated
         assert not (await streams.publish(message("x", key="0", size=0))).is_repeated
 
+    async def test_key_that_is_used_again_counts_once(self, streams, clock):
+        long, short = message("x", key="long", size=0), message("x", key="short", size=0)
+        await streams.publish(long)
+        before = (await streams.get_stats()).size_bytes
+        for _ in range(3):
+            await streams.publish(short._replace(key_ttl_seconds=1))
+            clock.seconds += 2
+        assert (await streams.get_stats()).size_bytes == 2 * before
+
     async def test_all_publishers_hand_over_in_the_order_of_the_stream(self, streams, received):
         """Threads, tasks of the loop that serves sockets, and another loop."""
 

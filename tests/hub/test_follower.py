@@ -341,29 +341,6 @@ async def test_check_counts_while_another_hole_is_filled(layer, streams, publish
         assert numbers(member) == [0, 1, 2]
 
 
-async def test_message_that_follows_a_lost_one_arrives_once(streams, publish):
-    """Also if it arrives while a check waits for the delivery of the lost one."""
-
-    class First(Member):
-        def deliver(self, text):
-            super().deliver(text)
-            if len(self.received) == 1:
-                streams.lose_last("g", 1)
-                self.check = asyncio.create_task(hub.follower.check(["g"]))
-                run_at_once(publish(1))
-
-    crowd = [First("first"), *(Member(str(number)) for number in range(600))]
-    async with members(*crowd) as hub:
-        for each in crowd:
-            await hub.join(each, "g", ttl_seconds=TTL_SECONDS)
-        await publish(0)
-        await eventually(lambda: len(crowd[-1].received) >= 2)
-        await crowd[0].check
-        await publish(2)
-        await eventually(lambda: len(crowd[-1].received) >= 3)
-        assert numbers(crowd[0]) == numbers(crowd[-1]) == [0, 1, 2]
-
-
 async def test_holes_of_many_groups_are_filled_together(streams):
     """With one look at the control messages for many of them."""
     member, groups = Member("1"), [f"g{number}" for number in range(300)]
