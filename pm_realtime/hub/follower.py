@@ -135,7 +135,7 @@ class Follower:
             await self._fill(stream)
         finally:
             # At once: in a callback it would be after messages that need the next one.
-            del self._fills[stream]
+            self._fills.pop(stream, None)
 
     async def _fill(self, stream: GroupStream) -> None:
         """Deliver what is missing, and what waits for it, in order."""
@@ -183,6 +183,7 @@ class Follower:
 
     def stop(self) -> None:
         """Let nothing run on."""
-        for task in [*self._fills.values()]:
+        for task in self._fills.values():
             task.cancel()
+        self._fills.clear()
         self.streams.clear()
