@@ -58,9 +58,13 @@ class Follower:
             for burst in bursts(messages):
                 await self._fan_out.deliver(members, burst, ())
         else:
-            if accepted := stream.accept(messages):
+            if stream.waiting is not None:
+                # They wait, too, but those without a position.
+                messages = stream.accept(messages)
+            if messages:
+                # The position moves under the lock: who has it knows what live members have.
                 async with stream.lock:
-                    await self._deliver(stream, accepted)
+                    await self._deliver(stream, stream.accept(messages))
             self._fill_soon(stream)
 
     async def _deliver(self, stream: GroupStream, messages: Sequence[Message]) -> None:

@@ -115,7 +115,7 @@ class Hub:
             streams = [self._stream_of(each) for each in joinings]
             firsts = await self._reader.read_all(joinings, streams, self.follower.start)
             for joining, stream in zip(joinings, streams, strict=True):
-                if stream is not None and joining.since is None and joining not in new:
+                if stream is not None and joining not in new:
                     async with stream.lock:  # Some members have not got the last message before.
                         pass
             max_bytes = min(BYTES_PER_PAGE, conf.MAX_QUEUE_BYTES // 2) if member.has_room() else 0

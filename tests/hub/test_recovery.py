@@ -468,3 +468,28 @@ async def test_member_that_asks_again_at_random_misses_nothing(streams, publish,
         for number in numbers(reader):
             assert number <= had + 1
             had = max(had, number)
+
+
+async def test_members_of_a_busy_group_that_ask_again_and_again_miss_nothing(streams, publish):
+    everyone = [Member(str(number)) for number in range(400)]
+
+    async def ask(member):
+        starts = []
+        while len(member.received) < 600:
+            start = await join(hub, member)
+            starts.append((len(member.received), start.cursor))
+            await asyncio.sleep(0)
+        return starts
+
+    async with members(*everyone) as hub:
+        for member in everyone:
+            await join(hub, member)
+        restless = everyone[::40]
+        asking = [asyncio.create_task(ask(member)) for member in restless]
+        for number in range(0, 600, 20):
+            await publish(number, number + 20)
+            await asyncio.sleep(0)
+        for member, starts in zip(restless, await asyncio.gather(*asking), strict=True):
+            assert numbers(member) == [*range(600)]
+            found = [each["cursor"] for each in envelopes(member)]
+            assert all(found[count] > cursor for count, cursor in starts if found[count:])
