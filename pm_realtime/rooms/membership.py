@@ -84,12 +84,13 @@ async def _join_if_allowed(connection: Connection, name: str, command: Command) 
     """
     told_up_to = connection.control_position
     is_plain = command.payload.keys().isdisjoint(("since", "last"))
+    # What is held was sent before the position that an answer names.
+    await connection.until_certain()
     if is_plain and name in connection.rooms:
         async with connection.room_lock:
-            if is_in := name in connection.rooms:
+            if is_in := name in connection.rooms and connection.is_certain:
                 await _start(connection, name, command, connection.rooms[name])
             return is_in
-    await connection.until_certain()
     version, was_forced = connection.rights_version, connection.rooms.get(name)
     await _check(connection, name)
     async with connection.room_lock:

@@ -13,10 +13,11 @@ from pm_realtime import (
     signals,
 )
 from pm_realtime.hub import use_hub
-from pm_realtime.layer import room_group
+from pm_realtime.layer import ChangePending, room_group, user_group
+from tests.connection.fakes import application
 from tests.site import rules
 from tests.support.helpers import EVENT_TIMEOUT_SECONDS, Connection, assert_refusal, eventually
-from tests.support.hubs import StoppingHub
+from tests.support.hubs import StoppingHub, send_control
 from tests.support.recovery import (
     FAR_AHEAD,
     LONG_AGO,
@@ -267,6 +268,19 @@ async def test_room_is_decided_anew_before_it_gives_anything(user, monkeypatch):
         answer = await second.ask("subscribe", {"room": "listed:1", "since": since}, id="a")
         assert_refusal(answer, "FORBIDDEN", id="a", room="listed:1")
         assert await second.so_far() == []
+
+
+async def test_position_of_a_second_subscribe_is_not_ahead_of_what_is_held(user):
+    consumer = application(transaction_seconds=0.1)
+    async with Connection(user=user, application=consumer) as connection:
+        await subscribe(connection, "a")
+        await send_control(user_group(str(user.pk)), ChangePending("of an open transaction"))
+        await connection.is_alive()
+        await push("a", "news")
+        await connection.command("subscribe", {"room": "a"})
+        news, answer = await connection.receive(), await connection.receive()
+        assert (news["payload"], answer["type"]) == ("news", "subscribed")
+        assert answer["payload"]["cursor"] == news["cursor"]
 
 
 async def test_second_subscribe_is_decided_anew_too(user, monkeypatch):
