@@ -32,7 +32,7 @@ RETRY_SECONDS: Final = 1.0
 
 @dataclass(slots=True, eq=False)
 class CatchingUp:
-    """A member on its way to the top of a stream, with everything up to ``position`` or a gap."""
+    """A member on its way to the top of a stream; it has everything up to ``position``."""
 
     member: Member
     stream: GroupStream
@@ -42,7 +42,8 @@ class CatchingUp:
     #: Held while it gets a page: the streams of one member take turns.
     turn: asyncio.Lock
     task: asyncio.Task[None] | None = None
-    has_gap: bool = False
+    #: Whether something before its next page is lost, which it has not been told yet.
+    owes_gap: bool = False
 
 
 class Recovery:
@@ -87,19 +88,20 @@ class Recovery:
         if is_whole is not False and self.is_in(member, group):
             # Without a gap, never past what it has not got yet.
             start = min(start, self._position_of(member, stream))
+        before = self._under_way.get((member.connection_id, group))
+        owes_gap = is_whole is False or (before is not None and before.owes_gap)
         self.stop(member, group)
         self._registry.begin(member, group)
         on_start(Start(start, is_whole))
         turn = self._turn_locks.setdefault(member.connection_id, asyncio.Lock())
-        each = CatchingUp(member, stream, start, former_ids, turn)
-        if is_whole is False:
-            self._hand_gap(each, start)
+        each = CatchingUp(member, stream, start, former_ids, turn, owes_gap=owes_gap)
         is_handed = start == replay.start and replay.size <= max_bytes and not turn.locked()
         if is_handed:
+            self._hand_owed_gap(each, start)
             for part in replay.parts:
                 self._hand(each, part)
             each.position = replay.end
-        if not self._follower.try_enter(member, stream, each.position):
+        if each.owes_gap or not self._follower.try_enter(member, stream, each.position):
             self._under_way[member.connection_id, group] = each
             each.task = asyncio.get_running_loop().create_task(self._go_on(each))
             each.task.add_done_callback(lambda _: self._forget(each))
@@ -136,14 +138,14 @@ class Recovery:
 
     def _hand(self, each: CatchingUp, part: Burst) -> None:
         self._fan_out.hand_burst_to(each.member, part, conf.MAX_QUEUE_BYTES, each.former_ids)
-        each.position, each.has_gap = part.messages[-1].cursor or each.position, False
+        each.position = part.messages[-1].cursor or each.position
 
-    def _hand_gap(self, each: CatchingUp, cursor: str) -> None:
-        # What goes while it waits for its first page belongs to the gap before that.
-        if not each.has_gap:
+    def _hand_owed_gap(self, each: CatchingUp, cursor: str) -> None:
+        """Not earlier than its page: what gets lost while that waits belongs to the same gap."""
+        if each.owes_gap:
+            each.owes_gap = False
             gap = each.stream.label.gap(each.stream.group, cursor)
             self._fan_out.hand_to(each.member, gap, conf.MAX_QUEUE_BYTES)
-        each.has_gap = True
 
     async def _go_on(self, each: CatchingUp) -> None:
         """Catch up, whatever fails: until then the member gets nothing new."""
@@ -159,6 +161,8 @@ class Recovery:
 
     def _try_enter(self, each: CatchingUp) -> bool:
         """Whether ``each`` has ended."""
+        if each.owes_gap:
+            return False
         try:
             return self._follower.try_enter(each.member, each.stream, each.position)
         except LookupError:
@@ -171,8 +175,8 @@ class Recovery:
         if not replay.parts and replay.end < stream.last:
             # The store lost its last messages, unless some have come in this moment.
             await self._follower.check([stream.group])
-        if not replay.is_whole:
-            self._hand_gap(each, replay.start)
+        each.owes_gap |= not replay.is_whole
+        self._hand_owed_gap(each, replay.start)
         for count, part in enumerate(replay.parts):
             if count:
                 await member.until_drained()

@@ -130,6 +130,22 @@ async def test_what_goes_while_the_first_page_waits_belongs_to_the_gap(streams, 
         assert [each for each in numbers(member) if each == "gap" or each < 100] == ["gap", 7, 8, 9]
 
 
+async def test_gap_names_the_place_from_which_it_goes_on(streams, publish):
+    """An application that looks again at its data after the gap misses nothing that follows."""
+    member = Reader("1")
+    member.has_room = lambda: False
+    await publish(0, 8, size=3)
+    async with members(member) as hub:
+        start = await join(hub, member, since=LONG_AGO)
+        assert start.is_whole is False
+        last_lost = await publish(8, 15, size=3)
+        await publish(15, 18, size=3)
+        member.may_read.set()
+        await eventually(lambda: len(member.received) >= 4)
+        assert numbers(member) == ["gap", 15, 16, 17]
+        assert envelopes(member)[0]["cursor"] == last_lost
+
+
 async def test_emptied_store_is_a_gap_although_nothing_was_sent_since(streams, publish):
     member = Member("1")
     since = await publish(0)
