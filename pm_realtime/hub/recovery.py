@@ -28,6 +28,8 @@ from pm_realtime.streams import (
 logger = logging.getLogger("pm_realtime.push")
 
 RETRY_SECONDS: Final = 1.0
+#: Pages that members get in one turn of the event loop, for which everybody else waits.
+PAGES_PER_TURN: Final = 8
 
 
 @dataclass(slots=True, eq=False)
@@ -60,6 +62,7 @@ class Recovery:
         self._under_way: dict[tuple[str, str], CatchingUp] = {}
         #: By connection id.
         self._turn_locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._pages = asyncio.Semaphore(PAGES_PER_TURN)
 
     def begin(
         self,
@@ -171,7 +174,9 @@ class Recovery:
 
     async def _read_on(self, each: CatchingUp) -> None:
         member, stream = each.member, each.stream
-        replay = await self._reader.replay(stream, each.position)
+        async with self._pages:
+            replay = await self._reader.replay(stream, each.position)
+            await asyncio.sleep(0)
         if not replay.parts and replay.end < stream.last:
             # The store lost its last messages, unless some have come in this moment.
             await self._follower.check([stream.group])

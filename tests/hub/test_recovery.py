@@ -509,3 +509,32 @@ async def test_members_of_a_busy_group_that_ask_again_and_again_miss_nothing(str
             assert numbers(member) == [*range(600)]
             found = [each["cursor"] for each in envelopes(member)]
             assert all(found[count] > cursor for count, cursor in starts if found[count:])
+
+
+async def test_many_that_catch_up_let_others_have_their_turn(streams, publish):
+    readers = [Member(str(number)) for number in range(100)]
+    cursors = [await publish(number, size=5000) for number in range(1000)]
+    pages_of_turns = [0]
+
+    async def count_turns():
+        while True:
+            await asyncio.sleep(0)
+            pages_of_turns.append(0)
+
+    async with members(*readers) as hub:
+        await asyncio.gather(*(join(hub, reader) for reader in readers))
+        counting = asyncio.create_task(count_turns())
+        for reader in readers:
+            reader.has_room = lambda: False
+
+            def deliver_all(texts, reader=reader):
+                pages_of_turns[-1] += 1
+                reader.received.extend(texts)
+
+            reader.deliver_all = deliver_all
+        pairs = zip(readers, cursors, strict=False)
+        await asyncio.gather(*(join(hub, reader, since=since) for reader, since in pairs))
+        await eventually(lambda: all(numbers(reader)[-1:] == [999] for reader in readers))
+        counting.cancel()
+        assert [numbers(reader)[0] for reader in readers] == [*range(1, 101)]
+        assert max(pages_of_turns) <= 16
