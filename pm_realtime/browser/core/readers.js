@@ -21,23 +21,18 @@ export function createReaders({ position, lastNumber }) {
 
   const heldOf = ({ late }) => late.find(({ cursor }) => cursor === null);
 
-  /** For the page and each late group, if it gets what is at `cursor`, which moves it there. */
-  function reach({ late }, isForPage, cursor) {
-    const reached = late.map((group) => group.cursor !== null && group.cursor < cursor);
-    late.forEach((group, index) => {
-      if (reached[index]) group.cursor = cursor;
-    });
-    return [isForPage, ...reached];
-  }
-
-  /** The same for those to whom messages up to `cursor` are lost. */
-  function reachGap({ late }, isForPage, cursor) {
+  /**
+   * For the page and each late group, if it gets what is at `cursor`, which moves it there. Before
+   * the last of its replies, a group gets only gaps.
+   */
+  function reach({ late }, isForPage, { cursor, isGap }) {
     const reached = late.map((group) => {
-      const { hasGap } = group;
-      const key = group.cursor === null ? "start" : "cursor";
-      const isBehind = group[key] < cursor;
-      Object.assign(group, { hasGap: false, [key]: isBehind ? cursor : group[key] });
-      return hasGap || isBehind;
+      const key = isGap && group.cursor === null ? "start" : "cursor";
+      const isBehind = group[key] !== null && group[key] < cursor;
+      const isReached = isBehind || (isGap && group.hasGap);
+      if (isBehind) group[key] = cursor;
+      if (isGap) group.hasGap = false;
+      return isReached;
     });
     return [isForPage, ...reached];
   }
@@ -53,9 +48,9 @@ export function createReaders({ position, lastNumber }) {
 
   /** The cursor up to which all who do not wait for a reply have everything. */
   function lowest(room) {
-    const cursors = (states.get(room)?.late ?? []).map(({ cursor }) => cursor);
-    return cursors.reduce(
-      (found, cursor) => (cursor !== null && cursor < found ? cursor : found),
+    const late = states.get(room)?.late ?? [];
+    return late.reduce(
+      (found, { cursor }) => (cursor !== null && cursor < found ? cursor : found),
       position.room(room),
     );
   }
@@ -72,7 +67,7 @@ export function createReaders({ position, lastNumber }) {
         return everybody;
       }
       const late = [...state.late];
-      const reached = reach(state, isForPage, cursor);
+      const reached = reach(state, isForPage, { cursor });
       if (reached[reached.length - 1]) state.seen = lastNumber();
       mergeLate(state, isForPage ? cursor : position.room(room));
       return among(late, reached);
@@ -87,7 +82,7 @@ export function createReaders({ position, lastNumber }) {
       if (late.length === 0 || !isAhead) position.move(gap);
       if (state) state.hasGap = false;
       if (late.length === 0) return everybody;
-      return among(late, reachGap(state, isForPage, gap.cursor));
+      return among(late, reach(state, isForPage, { cursor: gap.cursor, isGap: true }));
     },
 
     lowest,
