@@ -154,9 +154,13 @@ class Follower:
                     return
                 # Rights first: what is read now must not overtake a message about them.
                 await self.control.catch_up()
-                stream.is_behind = False
+                was_behind, stream.is_behind = stream.is_behind, False
                 count = len(stream.waiting or ())
                 page = await self._reader.read(stream, stream.last)
+                if stream.may_still_arrive(page):
+                    stream.is_behind |= was_behind
+                    await asyncio.sleep(LATE_MESSAGE_SECONDS)
+                    continue
                 async with stream.lock:
                     await self._deliver(stream, stream.accept_page(page, count))
             except Exception as error:

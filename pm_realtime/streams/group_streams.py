@@ -65,6 +65,8 @@ class GroupStream:
     entered: set[str] = field(default_factory=set)
     #: Members that have read further than ``last``, with their positions, by connection id.
     ahead: dict[str, tuple[Any, str]] = field(default_factory=dict)
+    #: The last position after which something that the stream keeps no more was waited for.
+    _awaited: str = ""
 
     def begin_reading(self) -> None:
         """Let what arrives wait: the stream has something that did not arrive."""
@@ -132,6 +134,13 @@ class GroupStream:
             # More may arrive while these are delivered.
             self.waiting = []
         return accepted
+
+    def may_still_arrive(self, page: Page) -> bool:
+        """Whether what ``page`` lacks may have been overtaken by what waits. Once for each hole."""
+        if not self.waiting or page.is_whole or self._awaited == self.last:
+            return False
+        self._awaited = self.last
+        return True
 
     def accept_page(self, page: Page, known: int) -> list[Message]:
         """What is delivered of ``page``, which was read after ``last``, and of what waited, with a

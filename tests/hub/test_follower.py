@@ -143,6 +143,21 @@ async def test_messages_that_overtake_are_put_right(layer, streams, publish):
         assert streams.reads == []
 
 
+async def test_overtaken_message_that_is_not_kept_any_more_is_no_gap(layer, streams, publish):
+    member = Member("1")
+    async with members(member) as hub:
+        await hub.join(member, "g", ttl_seconds=TTL_SECONDS)
+        layer.holds = True
+        await publish(0, 6, size=3)
+        held = layer.held
+        await layer.send_held(0, 2)
+        await eventually(lambda: streams.reads)
+        layer.held = held
+        await layer.send_held(1, 4, 3, 5)
+        await eventually(lambda: len(member.received) >= 6)
+        assert numbers(member) == [*range(6)]
+
+
 async def test_hole_that_cannot_be_filled_is_told(layer, streams, publish):
     member, other = Member("1"), Member("2")
     async with members(member, other) as hub:
