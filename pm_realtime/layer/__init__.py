@@ -17,7 +17,7 @@ from pm_realtime.layer.selection import (
 )
 from pm_realtime.layer.sending import (
     acall_outside, asend, call_outside, expect_sockets, get_adapter, hand_over, is_alone, is_probed,
-    send, send_handed_over, warn_if_alone,
+    send, send_handed_over, send_outside, warn_if_alone,
 )
 from pm_realtime.layer.server import daphne_lines, is_wsgi_runserver
 from pm_realtime.layer.wire import (

@@ -18,7 +18,7 @@ from pm_realtime.observability import LAYER, log_refusal
 from pm_realtime.redis import describe, is_lost_connection
 
 if TYPE_CHECKING:
-    from pm_realtime.layer.thread_publisher import ThreadPublisher
+    from pm_realtime.layer.thread_publisher import ThreadPublisher, ThreadScripts
 
 R = TypeVar("R")
 
@@ -205,5 +205,12 @@ class LayerAdapter:
         """
         return None
 
+    def scripts(self) -> "ThreadScripts | None":
+        """The kept connections over which threads run scripts on the servers of groups.
+
+        None if those are not known. Raises ``BackendError`` if the layer's hosts cannot be used.
+        """
+        return self.publisher()
+
     def close(self) -> None:
-        """Close the sockets of the publisher; the next message opens one again."""
+        """Close the sockets of threads; the next message opens one again."""

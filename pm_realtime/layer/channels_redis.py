@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 from pm_realtime.concurrency import note_result
 from pm_realtime.exceptions import BackendError
 from pm_realtime.layer.adapter import CHANNEL_PREFIX, SUBSCRIPTIONS, LayerAdapter, Server
-from pm_realtime.layer.thread_publisher import ThreadPublisher, unused_key
+from pm_realtime.layer.thread_publisher import ThreadPublisher, ThreadScripts, unused_key
 from pm_realtime.layer.wire import Message
 from pm_realtime.observability import LAYER, log_refusal, outage
 from pm_realtime.redis import (
@@ -131,7 +131,7 @@ class PubSubAdapter(_RedisAdapter):
         names = self._read_names()
         if names is None:
             return super()._servers()
-        return lambda group: names.server_of(group).number, len(names.servers)
+        return lambda group: names.server_of(group).number, len(names.servers())
 
     def server_of(self, group: str) -> Server | None:
         names = self._read_names()
@@ -139,7 +139,7 @@ class PubSubAdapter(_RedisAdapter):
 
     def servers(self) -> Sequence[Server | None]:
         names = self._read_names()
-        return [None] if names is None else names.servers
+        return [None] if names is None else names.servers()
 
     def publication(self, group: str, message: Message) -> tuple[str, bytes] | None:
         names = self._read_names()
@@ -282,9 +282,12 @@ class PubSubNames:
             raise BackendError(f"The hosts{where} of the channel layer: {problem}")
         names = RedisPubSubLoopLayer(*layer._args, **layer._kwargs, channel_layer=layer)
         self.prefix: str = names.prefix
-        self.servers = [Server(*each) for each in enumerate(read_hosts(hosts))]
-        self._by_shard: dict[Any, Server] = dict(zip(names._shards, self.servers, strict=True))
+        self._servers = [Server(*each) for each in enumerate(read_hosts(hosts))]
+        self._by_shard: dict[Any, Server] = dict(zip(names._shards, self._servers, strict=True))
         self._names = names
+
+    def servers(self) -> Sequence[Server]:
+        return self._servers
 
     def channel_of(self, group: str) -> str:
         name: str = self._names._get_group_channel_name(group)
@@ -305,15 +308,34 @@ class CoreAdapter(_RedisAdapter):
         self._forgotten: dict[str, float] = {}
         #: When the sockets of each event loop were opened (monotonic seconds).
         self._opened_at: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+        self._scripts: ThreadScripts | None = None
+        self._are_scripts_made = False
+
+    @property
+    def prefix(self) -> str:
+        prefix: str = self.layer.prefix
+        return prefix
+
+    def scripts(self) -> ThreadScripts | None:
+        with self._lock:
+            if not self._are_scripts_made:
+                self._scripts = _make(lambda: ThreadScripts(self))
+                self._are_scripts_made = True
+            return self._scripts
+
+    def close(self) -> None:
+        if self._scripts is not None:
+            self._scripts.close()
 
     def _servers(self) -> tuple[Callable[[str], int], int]:
         return self.layer.consistent_hash, self.layer.ring_size
 
-    def server_of(self, group: str) -> Server | None:
+    def server_of(self, group: str) -> Server:
         number: int = self.layer.consistent_hash(group)
         return self.servers()[number]
 
-    def servers(self) -> Sequence[Server | None]:
+    def servers(self) -> Sequence[Server]:
         try:
             return [Server(*each) for each in enumerate(read_hosts(self.layer.hosts))]
         except ValueError as error:

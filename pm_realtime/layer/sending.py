@@ -121,7 +121,7 @@ def send(group: str, message: Message) -> None:
     """Send ``message`` to ``group`` from a thread without a running event loop."""
     adapter = adapter_for(get_layer())
     if adapter.is_remote:
-        call_outside(partial(_send_outside, adapter, group, message))
+        call_outside(partial(send_outside, adapter, group, message))
     else:
         _hand_over_or_warn(adapter, group, message)
 
@@ -193,7 +193,8 @@ def is_probed() -> bool:
     return asyncio.get_running_loop() in _serving
 
 
-def _send_outside(adapter: LayerAdapter, group: str, message: Message) -> None:
+def send_outside(adapter: LayerAdapter, group: str, message: Message) -> None:
+    """Send to other processes from a thread, inside of :func:`call_outside`."""
     if (publisher := adapter.publisher()) is not None:
         publisher.send(group, message)
     else:

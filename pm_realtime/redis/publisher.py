@@ -79,6 +79,10 @@ class Publisher:
         """
         return self._call(lambda sockets: sockets.run(script, keys, arguments), script)
 
+    def renew(self) -> None:
+        """Open sockets anew, as the address may lead to another server by now."""
+        self._replace(self._sockets)
+
     def close(self) -> None:
         """Close all sockets; the next message opens one again."""
         for pool in self._sockets.pools:

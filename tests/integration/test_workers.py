@@ -37,7 +37,7 @@ async def test_ten_thousand_pushes_from_threads_are_fast_over_few_connections(
         ours = (await sending).json()["median"]
         theirs = (await wsgi.aget("/time/group_send/?count=50")).json()["median"]
         assert ours < theirs / times_faster
-        await eventually(lambda: len(listener.received) >= PUSH_COUNT)
+        await eventually(lambda: len(listener.received) >= PUSH_COUNT, 30)
         assert (await listener.ask("ping"))["type"] == "pong"
         numbers = [[] for _ in range(THREAD_COUNT)]
         for payload in listener.of_type("timed"):

@@ -13,6 +13,7 @@ from pm_realtime.exceptions import OutageError
 from pm_realtime.layer import CORE_LAYER, PUBSUB_LAYER, sending
 from pm_realtime.layer.channels_redis import PubSubNames
 from pm_realtime.layer.thread_publisher import ThreadPublisher
+from pm_realtime.observability import outage
 from tests.backends.redis.support import assert_pushes_arrive, until_heard_anew
 from tests.support.address import Address
 from tests.support.helpers import EVENT_TIMEOUT_SECONDS, Connection, eventually
@@ -125,6 +126,20 @@ def test_threads_ask_over_a_new_socket_if_the_network_forgot_the_old(address, us
     with ThreadPoolExecutor() as threads:
         for answer in [threads.submit(get_stats) for _ in range(6)]:
             assert answer.result()["totalConnections"] == 0
+
+
+@pytest.mark.parametrize("path", [PUBSUB_LAYER, CORE_LAYER])
+def test_thread_pushes_to_the_new_server_after_a_suspicion(two, address, use, path):
+    """The old one still takes writes: its network is cut off from that of the others."""
+    use(address.url, path)
+    send_to_room("r", "before")
+    address.point_to(two[1])
+    outage.suspect()
+    send_to_room("r", "after")
+    for server in two:
+        with server.client() as client:
+            (log,) = client.scan_iter("pm_realtime:*:log")
+            assert client.xlen(log) == 1
 
 
 def test_thread_pushes_again_at_once_if_its_sockets_are_cut(two, address, use):

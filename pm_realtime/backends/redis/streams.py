@@ -131,20 +131,22 @@ class RedisStreams(Streams):
         return receipt
 
     def _publish_from_thread(self, message: StreamMessage) -> Receipt:
-        publisher = _adapter().publisher()
-        if publisher is None:
-            try:
-                return run_in_background(self._publish(message))
-            except TimeoutError as error:
-                raise OutageError("The stream of the group did not answer in time.") from error
+        try:
+            return self._publish_outside(_adapter(), message)
+        except TimeoutError as error:
+            raise OutageError("The stream of the group did not answer in time.") from error
+
+    def _publish_outside(self, adapter: layer.LayerAdapter, message: StreamMessage) -> Receipt:
+        if (server_scripts := adapter.scripts()) is None:
+            return run_in_background(self._publish(message))
         call = PublishCall.of(message, self._keys)
         try:
-            answer = publisher.run(message.group, scripts.PUBLISH, call.keys, call.arguments)
+            answer = server_scripts.run(message.group, scripts.PUBLISH, call.keys, call.arguments)
         except OutageError as error:
             raise _named(error, call.keys) from error.__cause__
         receipt, unsent = call.read(answer)
         if unsent is not None:
-            publisher.send(message.group, unsent)
+            layer.send_outside(adapter, message.group, unsent)
         return receipt
 
     async def _get_tops(self, groups: Sequence[str]) -> list[str]:
