@@ -179,6 +179,7 @@ class Recovery:
             await asyncio.sleep(0)
         if not replay.parts and replay.end < stream.last:
             # The store lost its last messages, unless some have come in this moment.
+            self._reader.forget()
             await self._follower.check([stream.group])
         each.owes_gap |= not replay.is_whole
         self._hand_owed_gap(each, replay.start)

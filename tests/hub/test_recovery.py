@@ -393,6 +393,27 @@ async def test_groups_that_are_joined_together_start_together(streams, publish):
         assert numbers(member) == [1, 2, 1, 2]
 
 
+async def test_what_the_store_lost_is_not_read_again_from_a_kept_page(streams, publish):
+    reader = Reader("1")
+    reader.has_room = lambda: False
+    since = await publish(0)
+    await publish(1, 3)
+    async with members(Member("stays"), reader) as hub:
+        await join(hub, reader, since=since)
+        await publish(3)
+        reader.may_read.set()
+        await eventually(lambda: len(reader.received) >= 2)
+        streams.reads.clear()
+        streams.lose_last("g", 3)
+        streams.may_read.clear()
+        reader.may_read.set()
+        await eventually(lambda: streams.reads)
+        await publish(4)
+        streams.may_read.set()
+        await eventually(lambda: reader.may_read.set() or 4 in numbers(reader))
+        assert numbers(reader) == [1, 2, 4]
+
+
 async def test_position_ahead_of_the_stream_goes_back(streams, publish):
     """As after a failover that lost the last messages."""
     member = Member("1")
