@@ -11,10 +11,9 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from pm_realtime.conf import conf
-from pm_realtime.hub.members import Member, Registry, hand_control
 from pm_realtime.layer import Close
 from pm_realtime.protocol import CloseCode
-from pm_realtime.streams import Burst, HeldMessages, Message
+from pm_realtime.streams import Burst, HeldMessages, Member, Message, Registry, hand_control
 
 logger = logging.getLogger("pm_realtime.push")
 

@@ -8,16 +8,17 @@ from typing import Any, Final
 from pm_realtime.backends import get_streams
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError
-from pm_realtime.hub.control import ControlStream
 from pm_realtime.hub.fan_out import FanOut
-from pm_realtime.hub.members import Member, Registry
 from pm_realtime.layer import Control
 from pm_realtime.streams import (
     CheckTimings,
+    ControlStream,
     GroupStream,
+    Member,
     Message,
     PageReader,
     PositionChecks,
+    Registry,
     bursts,
 )
 

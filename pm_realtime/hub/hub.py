@@ -16,10 +16,18 @@ from pm_realtime.concurrency import PerLoop
 from pm_realtime.conf import conf
 from pm_realtime.hub.fan_out import MEMBERS_PER_TURN, FanOut
 from pm_realtime.hub.follower import Follower
-from pm_realtime.hub.members import Member, Registry
 from pm_realtime.hub.recovery import Recovery
 from pm_realtime.layer import ControlMessage, ProbeTimings, ProcessChannel, control_group
-from pm_realtime.streams import CheckTimings, GroupStream, Joining, Label, PageReader, Start
+from pm_realtime.streams import (
+    CheckTimings,
+    GroupStream,
+    Joining,
+    Label,
+    Member,
+    PageReader,
+    Registry,
+    Start,
+)
 
 logger = logging.getLogger("pm_realtime.push")
 

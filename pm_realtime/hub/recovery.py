@@ -15,13 +15,14 @@ from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError
 from pm_realtime.hub.fan_out import FanOut
 from pm_realtime.hub.follower import Follower
-from pm_realtime.hub.members import Member, Registry
 from pm_realtime.streams import (
     Burst,
     First,
     GroupStream,
     Joining,
+    Member,
     PageReader,
+    Registry,
     Start,
 )
 
