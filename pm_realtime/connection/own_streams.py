@@ -11,7 +11,7 @@ from pm_realtime.roles import roles_up_to
 
 def own_streams(identity: Identity, connection_id: str, since: Mapping[str, str]) -> list[Joining]:
     """The groups that a connection always is in, with the cursors ``since`` by the ``to`` of their
-    streams. What is sent to the connection alone is in no stream."""
+    streams. Messages for the connection alone are in no stream."""
     own = []
     if identity.is_authenticated:
         groups = {"user": user_group(str(identity.user_id)), "all": authenticated_group()}

@@ -1,6 +1,6 @@
 """The pace of a connection that catches up: as fast as its client reads.
 
-Not every server says when a client has read something, so what waits is looked at again and again.
+Not every server says when a client has read something, so the waiting bytes are looked at again and again.
 """
 
 import asyncio
@@ -18,13 +18,13 @@ MAX_PAUSE_SECONDS: Final = 0.2
 
 
 def waiting_bytes(outbox: Outbox, socket: Socket) -> int:
-    """What waits for the client, here and in the server."""
+    """The bytes that wait for the client, here and in the server."""
     return outbox.waiting_bytes + socket.waiting_bytes
 
 
 async def is_drained(outbox: Outbox, socket: Socket, unread_seconds: float) -> bool:
-    """True when nothing waits any more, or no frame will be sent; False if nothing of what waits
-    goes out for ``unread_seconds``."""
+    """True when nothing waits any more, or no frame will be sent; False if none of the
+    waiting bytes goes out for ``unread_seconds``."""
     outbox.flush()
     least, moved_at, pause = math.inf, time.monotonic(), MIN_PAUSE_SECONDS
     while (waiting := waiting_bytes(outbox, socket)) and not outbox.is_closed:

@@ -1,4 +1,4 @@
-"""The query of a handshake: what its client remembers of its earlier connections."""
+"""The query of a handshake: the memory of its client of earlier connections."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

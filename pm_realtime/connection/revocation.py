@@ -294,7 +294,7 @@ class Revocation:
         """Get what is sent to ``role`` from now on, and tell the client with a ``gap``: it may have
         an earlier position of that stream, from which it must not go on."""
         group, ttl_seconds = role_group(role), ttl_of_own_streams()
-        # What follows no cursor is never whole, and then the last 0 messages come.
+        # An empty cursor is never whole: a gap, and then the last 0 messages.
         await self._connection.join_group(
             group, ttl_seconds=ttl_seconds, since="", last=0, to=f"role:{role}"
         )

@@ -63,7 +63,7 @@ class Outage:
         self._is_logged = False
         self._logged_at = float("-inf")
         self._unsent = 0
-        #: How often a part was suspected: sockets that were opened before may lead elsewhere.
+        #: The times that a part was suspected: sockets that were opened before may lead elsewhere.
         self.suspicions = 0
 
     def watch(self, watcher: object, check: Callable[[], None]) -> None:

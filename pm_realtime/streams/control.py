@@ -42,7 +42,7 @@ class ControlStream:
         self._plain_count = 0
         self._lock: Final = asyncio.Lock()
         self._catch_ups: Final = Coalescer(self._catch_up_for_all)
-        #: What arrives for members that just read what they missed, by connection id.
+        #: The messages that arrive for members that read missed ones just now, by connection id.
         self._kept: dict[str, list[ControlMessage]] = {}
 
     @property

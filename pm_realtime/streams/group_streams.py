@@ -1,4 +1,4 @@
-"""What a process knows of the stream of a group: the position up to which its members have all.
+"""The stream of a group in one process: the position up to which its members have everything.
 
 Everything is decided by one comparison of cursors. Nothing here waits or reads.
 """
@@ -15,7 +15,7 @@ from pm_realtime.streams.messages import Message, with_cursor
 
 
 class Step(enum.Enum):
-    """What is done with a message that has arrived."""
+    """The treatment of a message that has arrived."""
 
     DROP = enum.auto()
     DELIVER = enum.auto()
@@ -51,9 +51,9 @@ class GroupStream:
     group: str
     ttl_seconds: float
     label: Label
-    #: What live members have; before the stream has started, less than every cursor.
+    #: The position of live members; before the stream has started, less than every cursor.
     last: str = ""
-    #: What arrived while something before it was read; None if nothing is read.
+    #: The messages that arrived while something before them was read; None if nothing is read.
     waiting: list[Message] | None = field(default_factory=list)
     _waiting_bytes: int = 0
     #: Whether the stream has more than waits.
@@ -65,6 +65,8 @@ class GroupStream:
     entered: set[str] = field(default_factory=set)
     #: Members that have read further than ``last``, with their positions, by connection id.
     ahead: dict[str, tuple[Any, str]] = field(default_factory=dict)
+    #: The position of members before the stream went back, until a message has passed it.
+    _had: str = ""
     #: The last position after which something that the stream keeps no more was waited for.
     _awaited: str = ""
 
@@ -73,7 +75,7 @@ class GroupStream:
         self.waiting, self.is_behind = [], True
 
     def end_reading(self) -> bool:
-        """Whether nothing waits or is missing. What arrives does not wait any more then."""
+        """Whether nothing waits or is missing. Then messages that arrive do not wait any more."""
         if self.waiting or self.is_behind:
             return False
         self.waiting = None
@@ -84,8 +86,9 @@ class GroupStream:
 
         Returns a gap if a newer message may have been taken for one of those.
         """
-        self.last = top
+        had, self.last = max(self._had, self.last), top
         has_dropped, self.has_dropped = self.has_dropped, False
+        self._had = "" if has_dropped else had
         return [self.label.gap(self.group, top)] if has_dropped else []
 
     def accept(self, messages: list[Message]) -> list[Message]:
@@ -99,8 +102,16 @@ class GroupStream:
                 self.waiting = []
                 return accepted + self.accept(messages[count:])
             if step is Step.DELIVER:
-                accepted.append(message)
+                accepted += self._with_gap(message)
         return accepted
+
+    def _with_gap(self, message: Message) -> list[Message]:
+        """``message``, after a gap if clients would take it for one that they had: the clock of a
+        promoted server may be behind."""
+        if message.cursor is None or not self._had:
+            return [message]
+        is_hidden, self._had = message.cursor <= self._had, ""
+        return [self.label.gap(self.group, message.previous), message] if is_hidden else [message]
 
     def _take(self, message: Message) -> Step:
         """Move ``last`` to ``message`` if that is delivered."""
@@ -143,8 +154,8 @@ class GroupStream:
         return True
 
     def accept_page(self, page: Page, known: int) -> list[Message]:
-        """What is delivered of ``page``, which was read after ``last``, and of what waited, with a
-        gap where something is missing.
+        """The messages to deliver of ``page``, which was read after ``last``, and of the waiting
+        ones, with a gap where something is missing.
 
         The first ``known`` of the waiting messages had arrived before the page was read.
         """
@@ -163,9 +174,9 @@ class GroupStream:
                 continue
             if (step := self._take(message)) is Step.FILL:
                 accepted.append(self.label.gap(self.group, message.previous))
-                self.last = cursor
+                self.last, self._had = cursor, ""
             if step is not Step.DROP:
-                accepted.append(message)
+                accepted += self._with_gap(message)
         if self.last < end:
             accepted.append(self.label.gap(self.group, end))
             self.last = end

@@ -1,4 +1,4 @@
-"""What a member asks for when it joins a group, and where it begins."""
+"""The request of a member that joins a group, and the place at which it begins."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Pages of streams for members that catch up. What many read within a moment is one read."""
+"""Pages of streams for members that catch up. Reads of many within a moment are one read."""
 
 import asyncio
 from collections import OrderedDict

@@ -168,3 +168,16 @@ def test_stream_that_lost_messages_tells_if_it_may_have_dropped_new_ones(stream)
     assert stream.accept([message(2)]) == []
     assert given(stream.follow_back(cursor(2))) == ["gap 2"]
     assert given(stream.accept([message(3)])) == [3]
+
+
+def test_message_of_a_server_whose_clock_is_behind_follows_a_gap(stream):
+    assert stream.follow_back(cursor(1)) == []
+    # Clients have had message 3, and would take this one for it.
+    assert given(stream.accept([message(2)])) == ["gap 1", 2]
+    assert given(stream.accept([message(3)])) == [3]
+
+
+def test_read_message_of_a_server_whose_clock_is_behind_follows_a_gap(stream):
+    assert stream.follow_back(cursor(1)) == []
+    stream.begin_reading()
+    assert given(stream.accept_page(page(1, [2, 3, 4], 4), 0)) == ["gap 1", 2, 3, 4]
