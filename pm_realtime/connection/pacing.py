@@ -1,6 +1,7 @@
 """The pace of a connection that catches up: as fast as its client reads.
 
-Not every server says when a client has read something, so the waiting bytes are looked at again and again.
+Not every server says when a client has read something, so the waiting bytes are looked at again
+and again.
 """
 
 import asyncio
