@@ -1,17 +1,21 @@
 """The cost of streams: the same work with and without them, recovery, checks, and memory."""
 
+import contextlib
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 
-from benchmarks.processes import ROOT, Failed, Ground, up
+from benchmarks.processes import ROOT, Failed, Ground, Load, up
 from benchmarks.results import Failure, Record
+from benchmarks.systems import SYSTEMS
 from benchmarks.systems.base import System
 from benchmarks.works.base import SMALL_BYTES, Scale, Work, deliveries
-from benchmarks.works.connect import measure as measure_connect
 
 ROOM, SUBSCRIBERS, IN_FLIGHT, WARM_UP_SECONDS = "hall", 1000, 4, 0.3
+#: Turns of each of two systems that are compared.
+TURNS = 10
 #: Messages that each client has missed when it comes back.
 MISSED = 100
 #: Streams in the memory of a process, of messages of this size.
@@ -22,19 +26,49 @@ CHECKED_CONNECTIONS = 20
 CHECK_SECONDS = 26.0
 
 
+@contextlib.contextmanager
+def pair(ground: Ground, system: System) -> Iterator[list[tuple[System, Load]]]:
+    """Run ``system``, and the same without streams beside it, each with a load generator.
+
+    They take turns, so that other load on the machine affects them alike.
+    """
+    with contextlib.ExitStack() as stack:
+        both = (system, SYSTEMS[f"{system.name}-forgets"])
+        yield [(each, stack.enter_context(up(ground, each))[1]) for each in both]
+
+
 def measure_fan_out(ground: Ground, system: System, scale: Scale) -> Iterator[Record | Failure]:
-    with up(ground, system) as (_, load):
-        load.do("open", rooms={ROOM: SUBSCRIBERS})
-        traffic = {"rooms": [ROOM], "in_flight": IN_FLIGHT, "size": SMALL_BYTES}
-        load.do("keep", **traffic, seconds=WARM_UP_SECONDS)
-        answer = load.do("keep", **traffic, seconds=2 * scale.seconds)
-        yield deliveries("stream_fan_out", system, {"subscribers": SUBSCRIBERS}, answer)
+    traffic = {"rooms": [ROOM], "in_flight": IN_FLIGHT, "size": SMALL_BYTES}
+    with pair(ground, system) as both:
+        for _, load in both:
+            load.do("open", rooms={ROOM: SUBSCRIBERS})
+            load.do("keep", **traffic, seconds=WARM_UP_SECONDS)
+        sums: dict[str, Counter[str]] = {each.name: Counter() for each, _ in both}
+        for _ in range(TURNS):
+            for each, load in both:
+                sums[each.name].update(load.do("keep", **traffic, seconds=scale.seconds))
+        for each, _ in both:
+            yield deliveries(
+                "stream_fan_out", each, {"subscribers": SUBSCRIBERS}, dict(sums[each.name])
+            )
 
 
 def measure_connects(ground: Ground, system: System, scale: Scale) -> Iterator[Record | Failure]:
-    for found in measure_connect(ground, system, scale):
-        found.work = "stream_connect"
-        yield found
+    options = {"cookies": str(ground.make_people()), "joins": False}
+    with pair(ground, system) as both:
+        sums: dict[str, Counter[str]] = {each.name: Counter() for each, _ in both}
+        for turn in range(TURNS + 1):
+            for each, load in both:
+                count = scale.connects // TURNS
+                answer = load.do("open", rooms={f"turn-{turn}": count}, **options)
+                if turn:  # The first one is a warm-up.
+                    sums[each.name].update(answer)
+        for each, _ in both:
+            found = sums[each.name]
+            values = {"cpu_us": found["cpu"] / found["connections"] * 1e6}
+            if each.needs_redis:
+                values["redis_us"] = found["redis_cpu"] / found["connections"] * 1e6
+            yield Record("stream_connect", each.name, {"connections": scale.connects}, values)
 
 
 def measure_recovery(ground: Ground, system: System, scale: Scale) -> Iterator[Record | Failure]:
@@ -87,9 +121,8 @@ def measure_memory(ground: Ground, system: System, scale: Scale) -> Iterator[Rec
 
 
 WORKS = (
-    # Many rounds, as systems are compared that differ by little.
-    Work("stream_fan_out", measure_fan_out, rounds=9),
-    Work("stream_connect", measure_connects, rounds=9),
+    Work("stream_fan_out", measure_fan_out),
+    Work("stream_connect", measure_connects),
     Work("recover", measure_recovery),
     Work("checks", measure_checks, rounds=1),
     Work("history", measure_memory, rounds=1),
