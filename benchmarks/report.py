@@ -72,7 +72,16 @@ def run(results: Results) -> str:
         f"Measured on {results.when[:10]} in {number(results.seconds / 60)} minutes, "
         f"{'one round' if rounds == 1 else f'up to {rounds} rounds'}"
         f"{' of the quick kind, which is too short to be reliable' * results.options['quick']}. "
-        f"{disturbance(results)}"
+        f"{disturbance(results)}{_later_runs(results)}"
+    )
+
+
+def _later_runs(results: Results) -> str:
+    """The runs from which some works were taken instead."""
+    return "".join(
+        f" Measured again on {each['when'][:10]}, in one run of {number(each['seconds'] / 60)} "
+        f"minutes: {', '.join(each['works'])}."
+        for each in results.options.get("later", ())
     )
 
 

@@ -70,8 +70,9 @@ class Results:
         works = {each.work for each in (*other.records, *other.failures)}
         self.records = [each for each in self.records if each.work not in works] + other.records
         self.failures = [each for each in self.failures if each.work not in works] + other.failures
-        self.systems |= other.systems
-        self.when, self.seconds = other.when, self.seconds + other.seconds
+        self.systems = {**other.systems, **self.systems}
+        later = {"when": other.when, "seconds": other.seconds, "works": sorted(works)}
+        self.options = {**self.options, "later": [*self.options.get("later", ()), later]}
 
     def systems_in(self, work: str) -> list[str]:
         """The systems that took part in ``work``, in the order of ``systems``."""

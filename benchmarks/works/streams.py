@@ -11,9 +11,11 @@ from benchmarks.processes import ROOT, Failed, Ground, Load, up
 from benchmarks.results import Failure, Record
 from benchmarks.systems import SYSTEMS
 from benchmarks.systems.base import System
-from benchmarks.works.base import SMALL_BYTES, Scale, Work, deliveries
+from benchmarks.works.base import SMALL_BYTES, Scale, Work
 
 ROOM, SUBSCRIBERS, IN_FLIGHT, WARM_UP_SECONDS = "hall", 1000, 4, 0.3
+#: The values of a record that must be 0.
+FAULTS = ("lost", "disordered", "damaged", "stalls")
 #: Turns of each of two systems that are compared.
 TURNS = 10
 #: Messages that each client has missed when it comes back.
@@ -48,9 +50,12 @@ def measure_fan_out(ground: Ground, system: System, scale: Scale) -> Iterator[Re
             for each, load in both:
                 sums[each.name].update(load.do("keep", **traffic, seconds=scale.seconds))
         for each, _ in both:
-            yield deliveries(
-                "stream_fan_out", each, {"subscribers": SUBSCRIBERS}, dict(sums[each.name])
-            )
+            found = sums[each.name]
+            values = {
+                **_cost(each, found, "deliveries"),
+                **{name: float(found[name]) for name in FAULTS},
+            }
+            yield Record("stream_fan_out", each.name, {"subscribers": SUBSCRIBERS}, values)
 
 
 def measure_connects(ground: Ground, system: System, scale: Scale) -> Iterator[Record | Failure]:
@@ -64,11 +69,16 @@ def measure_connects(ground: Ground, system: System, scale: Scale) -> Iterator[R
                 if turn:  # The first one is a warm-up.
                     sums[each.name].update(answer)
         for each, _ in both:
-            found = sums[each.name]
-            values = {"cpu_us": found["cpu"] / found["connections"] * 1e6}
-            if each.needs_redis:
-                values["redis_us"] = found["redis_cpu"] / found["connections"] * 1e6
+            values = _cost(each, sums[each.name], "connections")
             yield Record("stream_connect", each.name, {"connections": scale.connects}, values)
+
+
+def _cost(system: System, sums: Counter[str], what: str) -> dict[str, float]:
+    """µs of CPU for each of ``what``, from the sums over all turns."""
+    values = {"cpu_us": sums["cpu"] / sums[what] * 1e6, "others": sums["others"] / TURNS}
+    if system.needs_redis:
+        values["redis_us"] = sums["redis_cpu"] / sums[what] * 1e6
+    return values
 
 
 def measure_recovery(ground: Ground, system: System, scale: Scale) -> Iterator[Record | Failure]:
