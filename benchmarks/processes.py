@@ -124,7 +124,7 @@ class Running:
         return host.cpu([self.ground.valkey.process.pid]) if self.system.needs_redis else 0.0
 
     def redis_reads(self) -> int:
-        """How often the Valkey has read a range of a stream; 0 if the system has none."""
+        """The number of reads of streams in the Valkey; 0 if the system has none."""
         if not self.system.needs_redis:
             return 0
         with self.ground.valkey.client() as client:

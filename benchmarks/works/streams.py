@@ -16,8 +16,8 @@ from benchmarks.works.base import SMALL_BYTES, Scale, Work
 ROOM, SUBSCRIBERS, IN_FLIGHT, WARM_UP_SECONDS = "hall", 1000, 4, 0.3
 #: The values of a record that must be 0.
 FAULTS = ("lost", "disordered", "damaged", "stalls")
-#: Turns of each of two systems that are compared.
-TURNS = 10
+#: Measurements of each of two systems that are compared.
+ALTERNATIONS = 10
 #: Messages that each client has missed when it comes back.
 MISSED = 100
 #: Streams in the memory of a process, of messages of this size.
@@ -46,7 +46,7 @@ def measure_fan_out(ground: Ground, system: System, scale: Scale) -> Iterator[Re
             load.do("open", rooms={ROOM: SUBSCRIBERS})
             load.do("keep", **traffic, seconds=WARM_UP_SECONDS)
         sums: dict[str, Counter[str]] = {each.name: Counter() for each, _ in both}
-        for _ in range(TURNS):
+        for _ in range(ALTERNATIONS):
             for each, load in both:
                 sums[each.name].update(load.do("keep", **traffic, seconds=scale.seconds))
         for each, _ in both:
@@ -62,9 +62,9 @@ def measure_connects(ground: Ground, system: System, scale: Scale) -> Iterator[R
     options = {"cookies": str(ground.make_people()), "joins": False}
     with pair(ground, system) as both:
         sums: dict[str, Counter[str]] = {each.name: Counter() for each, _ in both}
-        for turn in range(TURNS + 1):
+        for turn in range(ALTERNATIONS + 1):
             for each, load in both:
-                count = scale.connects // TURNS
+                count = scale.connects // ALTERNATIONS
                 answer = load.do("open", rooms={f"turn-{turn}": count}, **options)
                 if turn:  # The first one is a warm-up.
                     sums[each.name].update(answer)
@@ -75,7 +75,7 @@ def measure_connects(ground: Ground, system: System, scale: Scale) -> Iterator[R
 
 def _cost(system: System, sums: Counter[str], what: str) -> dict[str, float]:
     """µs of CPU for each of ``what``, from the sums over all turns."""
-    values = {"cpu_us": sums["cpu"] / sums[what] * 1e6, "others": sums["others"] / TURNS}
+    values = {"cpu_us": sums["cpu"] / sums[what] * 1e6, "others": sums["others"] / ALTERNATIONS}
     if system.needs_redis:
         values["redis_us"] = sums["redis_cpu"] / sums[what] * 1e6
     return values

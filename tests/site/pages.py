@@ -41,8 +41,8 @@ def cached(request: HttpRequest, name: str) -> HttpResponse:
 
 def leaf(request: HttpRequest, number: int) -> HttpResponse:
     """A page with a link to the next one."""
-    link = f'<a href="/leaf/{number + 1}/">Next</a>'
-    return HttpResponse(PAGE.format(name="leaf") + link)
+    anchor = f'<a href="/leaf/{number + 1}/">Next</a>'
+    return HttpResponse(PAGE.format(name="leaf") + anchor)
 
 
 def sign_in(request: HttpRequest, name: str) -> HttpResponse:

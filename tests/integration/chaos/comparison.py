@@ -22,7 +22,7 @@ class Comparison:
             name = report["name"]
             self.senders.setdefault(run.sends_to[name], {})[name] = report["sent"]
             self.refused[name] = {int(n) for n in report["rejected"]}
-        #: How often connections ended, by code, and whether they recovered.
+        #: The number of closes by code, and of returns by whether they recovered.
         self.closes, self.recovered = Counter(), Counter()
         for report in reports:
             self.closes.update(report["closes"])
