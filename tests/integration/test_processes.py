@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import uuid
 
 import pytest
 
@@ -43,14 +44,14 @@ async def test_message_that_is_repeated_in_another_process_is_in_the_room_once(c
     async with connect(servers[0], kind=Listener) as listener:
         await listener.ask("subscribe", {"room": "open"})
         for content in ("hello", "again"):
-            answers = []
+            answers, id = [], str(uuid.uuid4())
             for server in (*servers, servers[0]):
                 async with connect(server) as client:
                     await client.subscribe("open")
                     message = {"room": "open", "content": content}
-                    answers.append(await client.ask("message", message, id="1"))
+                    answers.append(await client.ask("message", message, id=id))
             assert [answer["type"] for answer in answers] == ["message", "ack", "ack"]
-            assert {answer["id"] for answer in answers} == {"1"}
+            assert {answer["id"] for answer in answers} == {id}
         assert (await listener.ask("ping"))["type"] == "pong"
         contents = [payload["content"] for payload in listener.of_type("message")]
         assert contents == ["hello", "again"]
