@@ -62,6 +62,6 @@ def _read_cursors(text: str) -> dict[str, str] | None:
         found = msgspec.json.decode(text, type=dict[str, str])
         for cursor in found.values():
             Position.read(cursor)
-    except (ValueError, RecursionError):
+    except (ValueError, msgspec.DecodeError, RecursionError):
         return None
     return found

@@ -11,6 +11,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 
 from pm_realtime.backends import get_backend
 from pm_realtime.layer import warn_if_alone
+from pm_realtime.push.commits import deliver_committed
 from pm_realtime.push.outgoing import Outgoing, asend, send
 
 P = ParamSpec("P")
@@ -54,6 +55,8 @@ def sync_twin_of(query: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
         for each in (*args, *kwargs.values()):
             # Loads a lazy user here, where the caller's transaction and no event loop is.
             getattr(each, "pk", None)
+        # Not in the background loop, over which some of those are sent.
+        deliver_committed()
         return get_backend().run(query(*args, **kwargs))
 
     _present(sync_twin, name, query, query.__annotations__["return"])

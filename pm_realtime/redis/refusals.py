@@ -6,7 +6,8 @@ from typing import Final
 #: The answers of servers, in the versions of Redis and Valkey, and in scripts.
 _TEXTS: Final = {
     "NOPERM": r"\bno permissions to|ACL failure in script|user executing the script can't",
-    "NOAUTH": r"\bAuthentication required|HELLO must be called with the client already auth",
+    "NOAUTH": r"\bAuthentication required|HELLO must be called with the client already auth"
+    r"|unauthenticated (multi)?bulk",
     "WRONGPASS": r"invalid username-password pair|\binvalid password|without any password conf",
 }
 _HINTS: Final = {
