@@ -180,6 +180,8 @@ async def changed_before_its_groups_are_joined(user, change, push):
         await stop.is_reached.wait()
         hub.stops_at = connection_group(consumers[0].connection_id)
         await change()
+        # Else it may close the connection before that has come to the next stop.
+        await fence.so_far()
         stop.go_on.set()
         await hub.stop.is_reached.wait()
         await push()
