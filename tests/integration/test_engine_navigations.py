@@ -34,7 +34,8 @@ ANSWERED = "window.realtime.ping().then(() => true, () => false)"
 NAVIGATIONS = {
     "attachment": "location.href = '/answer/attachment/'",
     "empty": "location.href = '/answer/empty/'",
-    "stopped": "location.href = '/answer/slow/', setTimeout(() => window.stop(), 200), null",
+    # Late enough for a busy machine: a request that is not sent yet is not answered.
+    "stopped": "location.href = '/answer/slow/', setTimeout(() => window.stop(), 1000), null",
 }
 #: Keeps each state that the demo shows for a moment before the page is left.
 KEEP_STATES = """

@@ -81,7 +81,16 @@ async def test_page_does_not_run_against_its_policy(engine, tmp_path):
             ]
 
 
-async def test_demo_shows_messages_contact_requests_and_notifications(engine, demo):
+@pytest.fixture
+def new_demo(tmp_path):
+    """A demo for one test, whose chat has no messages yet."""
+    with Demo(tmp_path) as demo:
+        yield demo
+        assert demo.warnings == []
+
+
+async def test_demo_shows_messages_contact_requests_and_notifications(engine, new_demo):
+    demo = new_demo
     async with new_profile(engine) as first, new_profile(engine) as second:
         editor = DemoPage(demo, await first.open(f"{demo.url}/login/"))
         admin = DemoPage(demo, await second.open(f"{demo.url}/login/"))
@@ -102,7 +111,8 @@ async def test_demo_shows_messages_contact_requests_and_notifications(engine, de
         )
 
 
-async def test_logout_closes_the_other_tabs_of_the_browser(engine, demo):
+async def test_logout_closes_the_other_tabs_of_the_browser(engine, new_demo):
+    demo = new_demo
     async with new_profile(engine) as first, new_profile(engine) as second:
         editor = DemoPage(demo, await first.open(f"{demo.url}/login/"))
         await editor.sign_in("editor", "/support/")
