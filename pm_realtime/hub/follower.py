@@ -143,7 +143,7 @@ class Follower:
             self._fills.pop(stream, None)
 
     async def _fill(self, stream: GroupStream) -> None:
-        """Deliver what is missing, and what waits for it, in order."""
+        """Deliver missing messages, and those that wait for them, in order."""
         if not stream.is_behind:
             await asyncio.sleep(OVERTAKEN_SECONDS)
         while self._is_followed(stream):

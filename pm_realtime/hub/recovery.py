@@ -145,7 +145,7 @@ class Recovery:
         each.position = part.messages[-1].cursor or each.position
 
     def _hand_owed_gap(self, each: CatchingUp, cursor: str) -> None:
-        """Not earlier than its page: what gets lost while that waits belongs to the same gap."""
+        """Not earlier than its page: a loss while that waits belongs to the same gap."""
         if each.owes_gap:
             each.owes_gap = False
             gap = each.stream.label.gap(each.stream.group, cursor)

@@ -59,8 +59,7 @@ async def aget_history(room: str, *, since: str | None = None, limit: int = 100)
 
     ``since`` is a cursor: of :func:`get_cursor`, of a message or of another :class:`History`. A
     text that is no cursor counts as one whose messages are not kept any more. ``limit`` is 1 to
-    10,000.
-    A message with ``exclude`` is included: it was for all others.
+    10,000. A message with ``exclude`` is included: it was for all others.
 
     Raises ``ValueError`` for invalid arguments, and ``BackendError`` if Redis is away.
     """

@@ -84,7 +84,7 @@ async def _join_if_allowed(connection: Connection, name: str, command: Command) 
     """
     told_up_to = connection.control_position
     is_plain = command.payload.keys().isdisjoint(("since", "last"))
-    # What is held was sent before the position that an answer names.
+    # Held messages were sent before the position that an answer names.
     await connection.until_certain()
     if is_plain and name in connection.rooms:
         async with connection.room_lock:

@@ -147,7 +147,10 @@ class GroupStream:
         return accepted
 
     def may_still_arrive(self, page: Page) -> bool:
-        """Whether what ``page`` lacks may have been overtaken by what waits. Once for each hole."""
+        """Whether waiting messages may have overtaken those that ``page`` lacks.
+
+        Once for each hole.
+        """
         if not self.waiting or page.is_whole or self._awaited == self.last:
             return False
         self._awaited = self.last

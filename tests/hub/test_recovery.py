@@ -6,13 +6,11 @@ import random
 
 import pytest
 
-from pm_realtime.backends import StreamMessage
 from pm_realtime.exceptions import BackendError
-from pm_realtime.hub import Hub, Joining, use_hub
-from pm_realtime.streams import CheckTimings
+from pm_realtime.hub import Joining
 from tests.support.helpers import errors_of, eventually, layer_groups
 from tests.support.hubs import Member, members, use
-from tests.support.lossy import FaultyStreams, LossyLayer
+from tests.support.lossy import LossyLayer
 
 pytestmark = [
     pytest.mark.usefixtures("leaves_nothing"),
@@ -21,27 +19,6 @@ pytestmark = [
 
 TTL_SECONDS = 60
 LONG_AGO = "0000000000001-000000"
-
-
-@pytest.fixture
-async def streams(memory_layer, own_streams):
-    use(LossyLayer())
-    use_hub(Hub(check_timings=CheckTimings(period_seconds=600, retry_seconds=0.02)))
-    streams = FaultyStreams()
-    own_streams(streams)
-    return streams
-
-
-@pytest.fixture
-def publish(streams):
-    async def publish(first, end=None, group="g", size=500, exclude=None):
-        for number in range(first, first + 1 if end is None else end):
-            text = json.dumps({"payload": number})
-            message = StreamMessage(group, text, exclude, size, TTL_SECONDS)
-            receipt = await streams.publish(message)
-        return receipt.cursor
-
-    return publish
 
 
 class Reader(Member):
