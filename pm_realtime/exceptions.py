@@ -4,7 +4,7 @@ RealtimeError
 ├── CommandError        answers one command of a client with an ``error`` envelope
 ├── CloseConnection     ends a connection with a close code
 ├── HandshakeRefused    answers a handshake by HTTP, before any work was done for it
-├── PayloadError        a payload that JSON cannot hold (also a ``ValueError``)
+├── PayloadError        a payload that is not JSON or not of its type (a ``ValueError``)
 └── BackendError        the state or the channel layer that processes share is unreachable
     └── OutageError     the same, and it is logged already
 """
@@ -19,8 +19,9 @@ class RealtimeError(Exception):
 class CommandError(RealtimeError):
     """A client's command was refused. The connection stays open.
 
-    ``code`` is one of :class:`pm_realtime.protocol.ErrorCode`. ``message`` is for people and must
-    not reveal internals. ``room`` and ``details`` are added to the payload of the reply.
+    ``code`` is one of :class:`pm_realtime.protocol.ErrorCode`, or one of the site's own.
+    ``message`` is for people and must not reveal internals. ``room`` and ``details``, such as
+    ``data={"endedAt": …}``, are added to the payload of the reply.
     """
 
     def __init__(
@@ -59,7 +60,10 @@ class HandshakeRefused(RealtimeError):
 
 
 class PayloadError(RealtimeError, ValueError):
-    """A payload cannot be JSON: it holds an object, a lone surrogate or a circular reference."""
+    """A payload cannot be JSON: it holds an object, a lone surrogate or a circular reference.
+
+    Or it does not fit the type that the site has declared for it.
+    """
 
 
 class BackendError(RealtimeError):

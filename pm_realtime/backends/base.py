@@ -8,7 +8,9 @@ from typing import Any, Literal, TypedDict, TypeVar
 
 from django.core.checks import CheckMessage
 
+from pm_realtime.backends.memory_results import MemoryResults
 from pm_realtime.backends.memory_streams import MemoryStreams
+from pm_realtime.backends.results import Results
 from pm_realtime.backends.streams import Streams
 
 R = TypeVar("R")
@@ -62,6 +64,11 @@ class Backend(ABC):
     def streams(self) -> Streams:
         """The streams of all groups. By default they are in the memory of each process."""
         return MemoryStreams()
+
+    @cached_property
+    def results(self) -> Results:
+        """The results of commands. By default they are in the memory of each process."""
+        return MemoryResults()
 
     @abstractmethod
     async def add(

@@ -8,6 +8,7 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from pm_realtime.backends.base import Backend
+from pm_realtime.backends.results import Results
 from pm_realtime.backends.streams import Streams
 from pm_realtime.conf import conf
 from pm_realtime.layer import is_on_redis, layer_config
@@ -36,6 +37,11 @@ def get_backend() -> Backend:
 def get_streams() -> Streams:
     """The streams of the backend in use, or those of :func:`use_streams`."""
     return _streams if _streams is not None else get_backend().streams
+
+
+def get_results() -> Results:
+    """The results of commands that the backend in use keeps."""
+    return get_backend().results
 
 
 def use_streams(streams: Streams | None) -> None:

@@ -17,6 +17,7 @@ export const MessageType = Object.freeze({
   ERROR: "error",
   ACK: "ack",
   GAP: "gap",
+  RESULT: "result",
 });
 
 export const ErrorCode = Object.freeze({
@@ -32,10 +33,11 @@ export const ErrorCode = Object.freeze({
   ROOM_FULL: "ROOM_FULL",
   RATE_LIMITED: "RATE_LIMITED",
   MESSAGE_TOO_LARGE: "MESSAGE_TOO_LARGE",
+  TIMEOUT: "TIMEOUT",
   INTERNAL_ERROR: "INTERNAL_ERROR",
 });
 
-export const TEMPORARY_ERRORS = Object.freeze(["ROOM_FULL", "RATE_LIMITED", "INTERNAL_ERROR"]);
+export const TEMPORARY_ERRORS = Object.freeze(["ROOM_FULL", "RATE_LIMITED", "TIMEOUT", "INTERNAL_ERROR"]);
 
 export const CloseCode = Object.freeze({
   HEARTBEAT_LOST: 4001,

@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.urls.resolvers import RoutePattern
 
 from pm_realtime.conf.client_options import is_bool, is_number
+from pm_realtime.conf.rates import is_rate
 from pm_realtime.conf.settings import conf
 
 #: The ``publish_role`` of a room to which only server code sends.
@@ -32,6 +33,11 @@ class RoomOptions:
     #: Messages of the stream, and for how many seconds; None: as the settings say.
     history: int | None = None
     history_ttl: float | None = None
+    #: Dotted paths: the type of a message's content, and a function called before it is published.
+    content: str | None = None
+    on_message: str | None = None
+    #: For its messages alone, instead of ``RATE_LIMIT``.
+    rate: str | None = None
     setting: str = field(default="", compare=False, repr=False)
 
 
@@ -204,16 +210,20 @@ def _is_history_ttl(value: Any) -> bool:
     return value is None or (is_number(value) and 0 < value < 1e9)
 
 
+_DOTTED_PATH: Final = (
+    "a dotted path as text, or None",
+    lambda value: value is None or isinstance(value, str),
+)
 #: By name: the valid values of an option, in words and as a test.
 _VALUES: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
     "public": ("True or False", is_bool),
     "max_connections": ("a whole number of at least 1, or None", _is_capacity),
     "history": (f"a whole number from 0 to {MAX_HISTORY:,}, or None", _is_history),
     "history_ttl": ("a number of seconds above 0, or None", _is_history_ttl),
-    "authorize": (
-        "a dotted path as text, or None",
-        lambda value: value is None or isinstance(value, str),
-    ),
+    "authorize": _DOTTED_PATH,
+    "content": _DOTTED_PATH,
+    "on_message": _DOTTED_PATH,
+    "rate": ("a rate such as '30/s', or None", lambda value: value is None or is_rate(value)),
 }
 
 

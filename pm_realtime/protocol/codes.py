@@ -29,6 +29,8 @@ class MessageType(StrEnum):
     ACK = "ack"
     #: Something of a stream was lost.
     GAP = "gap"
+    #: The answer to a command of the site's own.
+    RESULT = "result"
 
 
 #: Types that a site does not push: those of the protocol, and those for which the client's own
@@ -39,7 +41,7 @@ RESERVED_TYPES: Final = frozenset(
             set(MessageType)
             - {MessageType.MESSAGE, MessageType.NOTIFICATION, MessageType.BROADCAST}
         ),
-        *("presence", "result", "*"),
+        *("presence", "*"),
     }
 )
 
@@ -67,6 +69,8 @@ class ErrorCode(StrEnum):
     ROOM_FULL = "ROOM_FULL", True
     RATE_LIMITED = "RATE_LIMITED", True
     MESSAGE_TOO_LARGE = "MESSAGE_TOO_LARGE", False
+    #: A command of the site took longer than its ``timeout``.
+    TIMEOUT = "TIMEOUT", True
     INTERNAL_ERROR = "INTERNAL_ERROR", True
 
 

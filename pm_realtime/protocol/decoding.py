@@ -159,7 +159,9 @@ def _to_command(data: Any) -> Command:
         raise _invalid("Expected `id`, where it is given, to be a string.")
     if not isinstance(data.get("room", ""), str):
         raise _invalid("Expected `room`, where it is given, to be a string.", id=known_id)
-    return Command(type=data["type"], payload=data.get("payload"), id=known_id)
+    return Command(
+        type=data["type"], payload=data.get("payload"), id=known_id, room=data.get("room")
+    )
 
 
 def _not_json(found: str) -> CommandError:

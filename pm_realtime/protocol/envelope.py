@@ -27,11 +27,21 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
-    """An envelope from a client, with the fields that commands use."""
+    """A command: an envelope from a client that asks for something.
+
+    ``room`` is None in a command that is not about a room. The handler of a site's own command also
+    gets ``user`` (as in ``request.user``), its ``role``, None for an anonymous connection, and the
+    ``connection_id`` of its sender. ``is_volatile``: the client wants nothing of it to be kept.
+    """
 
     type: str
     payload: Any = None
     id: str | None = None
+    room: str | None = None
+    user: Any = None
+    role: str | None = None
+    connection_id: str = ""
+    is_volatile: bool = False
 
 
 def make_envelope(
