@@ -22,6 +22,7 @@ from pm_realtime.connection.gate import Gate
 from pm_realtime.connection.handshake import Handshake, refusal_of
 from pm_realtime.connection.inbox import Inbox
 from pm_realtime.connection.pacing import is_drained, waiting_bytes
+from pm_realtime.connection.rates import Rates
 from pm_realtime.connection.revocation import Revocation
 from pm_realtime.connection.senders import punish
 from pm_realtime.connection.socket_guard import SocketGuard
@@ -83,7 +84,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._outbox = make_outbox(self._subprotocol, send, on_overflow=self._close_slow)
         found = find_socket(send, receive)
         self._guard = SocketGuard(found, self.connection_timings, self._end_frame_flood)
-        self._inbox = Inbox(self, self._outbox)
+        self._rates = Rates(self)
+        self._inbox = Inbox(self, self._outbox, self._rates)
         self._revocation = Revocation(self)
         self._handshake = Handshake(self, self._revocation)
         self._tasks = ConnectionTasks(cast("asyncio.Task[Any]", asyncio.current_task()))
@@ -348,7 +350,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
 
     async def _clean_up(self) -> None:
         await self._tasks.cancel_beside(self._inbox.worker)
-        self._inbox.leave()
+        self._rates.leave()
         try:
             await self._handshake.undo()
         except Exception:

@@ -1,0 +1,100 @@
+"""The rates of one connection's commands and malformed frames."""
+
+import math
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Final
+
+from pm_realtime.concurrency import FairQueue, PerLoop
+from pm_realtime.conf import conf, parse_rate
+from pm_realtime.connection.rate_limits import RateLimiter, Refusals
+from pm_realtime.connection.senders import get_senders, sender_of
+from pm_realtime.connection.state import Connection
+from pm_realtime.exceptions import CloseConnection, CommandError
+from pm_realtime.protocol import CloseCode, ErrorCode
+
+#: Malformed frames in a window of the rate that are answered at once.
+MALFORMED_AT_ONCE: Final = 10
+#: The connections of an event loop that send one malformed frame after another.
+_malformed: Final = PerLoop(FairQueue)
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Rates:
+    """Belongs to one connection and its event loop."""
+
+    _connection: Connection
+    #: The sender, and its limiter; None until the first command.
+    _sender: Hashable = None
+    _limiter: RateLimiter | None = None
+    _refusals: Refusals | None = None
+    #: Commands to join a room that take nothing from the rate.
+    _free_joins: int = 0
+
+    def check_join(self) -> None:
+        """Count a command to join a room, as :meth:`check` does; the first few of a page are free.
+
+        A page joins its rooms each time it is loaded, and that is no flood: the rate of handshakes
+        limits it.
+        """
+        if conf.RATE_LIMIT is None:
+            return
+        if self._limiter is None:
+            self._find_limiter()
+        if self._free_joins:
+            self._free_joins -= 1
+        else:
+            self.check()
+
+    def check(self) -> None:
+        """Count a command. Raises ``CommandError`` over the rate, ``CloseConnection`` far over."""
+        if (setting := conf.RATE_LIMIT) is None:
+            return
+        rate = parse_rate(setting)
+        now = self._connection.connection_timings.clock()
+        if not (wait := (self._limiter or self._find_limiter()).take(rate, now)):
+            return
+        self._refusals = self._refusals or Refusals()
+        if self._refusals.add(rate, now):
+            raise CloseConnection(CloseCode.RATE_LIMITED, "rate limit broken again and again")
+        raise CommandError(
+            ErrorCode.RATE_LIMITED,
+            f"Expected at most {setting} messages; wait and try again.",
+            retryAfter=math.ceil(wait * 1000),
+        )
+
+    async def wait_after_malformed(self) -> None:
+        """After one malformed frame of many, wait for a turn. Raises ``CloseConnection`` if there
+        are too many.
+
+        All connections that send such frames share one queue and one limit, so that together they
+        cost the others little more than one does.
+        """
+        if (setting := conf.RATE_LIMIT) is None:
+            return
+        timings = self._connection.connection_timings
+        limiter = self._limiter or self._find_limiter()
+        count = limiter.count_malformed(parse_rate(setting), timings.clock())
+        if count <= MALFORMED_AT_ONCE:
+            return
+        queue = _malformed.get()
+        if count * (len(queue) + 1) > timings.max_malformed_frames:
+            raise CloseConnection(CloseCode.RATE_LIMITED, "a flood of malformed messages")
+        await queue.wait()
+
+    def leave(self) -> None:
+        """Keep the rate for the next connection of the same sender."""
+        limiter, self._limiter = self._limiter, None
+        if limiter is None or self._sender is None:
+            return
+        if (setting := conf.RATE_LIMIT) is not None:
+            now = self._connection.connection_timings.clock()
+            get_senders().keep(self._sender, limiter, parse_rate(setting), now)
+
+    def _find_limiter(self) -> RateLimiter:
+        self._sender = sender_of(self._connection)
+        is_shared = self._connection.identity.is_authenticated
+        self._limiter = get_senders().limiter_for(self._sender, is_shared=is_shared)
+        if self._limiter.has_history:
+            self._free_joins = conf.MAX_ROOMS_PER_CONNECTION
+        return self._limiter
