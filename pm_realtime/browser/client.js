@@ -1,15 +1,13 @@
 import { MessageType } from "./constants.js";
+import { createCommands } from "./core/commands.js";
 import { createConnection } from "./core/connection.js";
-import { complete, unsubscribed } from "./core/envelope.js";
-import { RealtimeError } from "./core/errors.js";
+import { unsubscribed } from "./core/envelope.js";
 import { createEvents } from "./core/events.js";
-import { createOutbox } from "./core/outbox.js";
 import { hasAddress } from "./core/page.js";
 import { createPageCursors } from "./core/page_cursors.js";
 import { createPosition } from "./core/position.js";
-import { createDeferred, ignorable } from "./core/promises.js";
+import { ignorable } from "./core/promises.js";
 import { createReaders } from "./core/readers.js";
-import { createReplies } from "./core/replies.js";
 import { createRooms } from "./core/rooms.js";
 import { startFromTag } from "./core/singleton.js";
 import { createStore } from "./core/store.js";
@@ -37,11 +35,18 @@ export function createRealtime(options = {}) {
   const events = createEvents();
   const position = createPosition(settings.persist);
   const readers = createReaders({ position, lastNumber: events.lastNumber });
-  const replies = createReplies(() => connection.suspect());
-  const outbox = createOutbox(transmit);
+  const commands = createCommands({
+    send(envelope, urgent) {
+      const isSent = connection.send(envelope, urgent);
+      if (isSent) log("sent", envelope);
+      return isSent;
+    },
+    probe: () => connection.suspect(),
+    isConnected: () => connection.status === "connected",
+  });
   const rooms = createRooms({
     ask(payload, deferred) {
-      sendNow(MessageType.SUBSCRIBE, payload, MessageType.SUBSCRIBED, deferred);
+      commands.sendNow(MessageType.SUBSCRIBE, payload, MessageType.SUBSCRIBED, deferred);
     },
     leave,
     position,
@@ -51,18 +56,11 @@ export function createRealtime(options = {}) {
   let identity = null;
   let lastUser;
   let closeCode = null;
-  // For how long the server remembers a message, in ms, so that it can be sent again.
-  let idempotencyPeriod = 0;
-  // Nothing is queued, because no connection is expected.
-  let refusing = false;
 
   const connection = createConnection(settings, {
     onConnected,
     onFrame,
-    onHealthy() {
-      replies.onHealthy();
-      outbox.flush();
-    },
+    onHealthy: commands.onHealthy,
     onStatus,
     onClose,
     onHide: position.leave,
@@ -82,15 +80,14 @@ export function createRealtime(options = {}) {
     if (identity) onLost();
     identity = payload ?? {};
     closeCode = null;
-    idempotencyPeriod = identity.idempotencyPeriod ?? 0;
     // Nothing of this user is lost, as it begins here.
     if (position.connected(identity)) delete identity.recovered;
     const user = identity.userId ?? null;
-    // Messages of one user must not be sent in the name of another.
-    if (lastUser !== undefined && lastUser !== user) outbox.rejectAll("USER_CHANGED");
+    const isOther = lastUser !== undefined && lastUser !== user;
+    commands.onConnected(identity.idempotencyPeriod ?? 0, isOther);
     lastUser = user;
     rooms.joinAll();
-    outbox.flush();
+    commands.flush();
     update();
     // A subscriber of the store may have disconnected.
     if (identity) events.emit(":open", identity);
@@ -102,7 +99,7 @@ export function createRealtime(options = {}) {
     const isUnasked = id === undefined || payload?.reason !== undefined;
     if (type === MessageType.UNSUBSCRIBED && isUnasked) rooms.forget(payload?.room, true);
     if (type === MessageType.SUBSCRIBED && isUnasked) position.startRoom(payload?.room, payload);
-    replies.settle(envelope);
+    commands.settle(envelope);
     const isFor = type === MessageType.GAP ? onGap(envelope) : readers.of(envelope);
     if (!isFor) return;
     // Before the handlers, as they may connect anew. It is stored after them.
@@ -121,7 +118,7 @@ export function createRealtime(options = {}) {
 
   function onStatus(detail) {
     log("status", detail);
-    if (detail.status === "connecting") refusing = false;
+    if (detail.status === "connecting") commands.onConnecting();
     update();
     events.emit(":status", detail);
   }
@@ -135,63 +132,20 @@ export function createRealtime(options = {}) {
     events.emit(":close", detail);
   }
 
-  /** Messages without an answer are sent again on the next connection, before newer ones. */
   function onLost() {
-    outbox.sendAgain(replies.takeRepeatable());
+    commands.onLost();
     rooms.connectionLost();
   }
 
   function refuseAll() {
-    refusing = true;
-    for (const each of [replies, rooms, outbox]) each.rejectAll(NOT_CONNECTED);
-  }
-
-  function transmit(item, urgent = false) {
-    const { envelope, replyType, deferred } = item;
-    if (!connection.send(envelope, urgent)) return false;
-    log("sent", envelope);
-    item.expiresAt ??= Date.now() + idempotencyPeriod;
-    item.isRepeatable = replyType === MessageType.MESSAGE && idempotencyPeriod > 0;
-    if (replyType) replies.sent(item);
-    else deferred.resolve();
-    return true;
-  }
-
-  /** `start(item)` sends a command; `deferred` rejects if JSON cannot write it. */
-  function command(envelope, replyType, start, deferred = createDeferred()) {
-    try {
-      if (typeof envelope?.type !== "string") throw new TypeError("An envelope needs a type.");
-      // A copy, because the page may change its objects while the message is queued.
-      const written = JSON.parse(JSON.stringify(complete(envelope)));
-      start({ envelope: written, replyType, deferred });
-    } catch (error) {
-      deferred.reject(error);
-    }
-    return deferred.promise;
-  }
-
-  /** Sends, or queues until there is a connection. */
-  function post(envelope, replyType) {
-    return command(envelope, replyType, (item) => {
-      if (refusing) item.deferred.reject(new RealtimeError(NOT_CONNECTED));
-      else outbox.push(item);
-    });
-  }
-
-  /** Sends on the present connection, or rejects. */
-  function sendNow(type, payload, replyType, deferred) {
-    const start = (item) => {
-      if (transmit(item, true)) return;
-      const code = connection.status === "connected" ? CONNECTION_LOST : NOT_CONNECTED;
-      item.deferred.reject(new RealtimeError(code));
-    };
-    return command({ type, payload }, replyType, start, deferred);
+    commands.refuseAll(NOT_CONNECTED);
+    rooms.rejectAll(NOT_CONNECTED);
   }
 
   /** Leaves the room, for all who have subscribed to it. */
   function leave(room) {
     rooms.forget(room);
-    const left = sendNow(MessageType.UNSUBSCRIBE, { room }, MessageType.UNSUBSCRIBED);
+    const left = commands.sendNow(MessageType.UNSUBSCRIBE, { room }, MessageType.UNSUBSCRIBED);
     return ignorable(
       left.catch((error) => {
         if (![CONNECTION_LOST, NOT_CONNECTED].includes(error.code)) throw error;
@@ -213,12 +167,20 @@ export function createRealtime(options = {}) {
       connection.disconnect();
     },
 
-    send: (envelope) => post(envelope),
+    send: (envelope) => commands.post(envelope),
 
     sendMessage: (type, payload) => realtime.send({ type, payload }),
 
-    sendToRoom(room, content) {
-      return post({ type: MessageType.MESSAGE, payload: { room, content } }, MessageType.MESSAGE);
+    sendToRoom(room, content, options) {
+      const { MESSAGE } = MessageType;
+      if (options?.volatile) return commands.sendVolatile(MESSAGE, { room, content, volatile: true });
+      return commands.post({ type: MESSAGE, payload: { room, content } }, MESSAGE);
+    },
+
+    call(type, payload, options) {
+      const { room, timeout } = options ?? {};
+      const answer = commands.post({ type, room, payload }, MessageType.RESULT, timeout);
+      return ignorable(answer.then((envelope) => envelope.payload));
     },
 
     subscribe: rooms.want,
@@ -227,7 +189,7 @@ export function createRealtime(options = {}) {
 
     ping() {
       const start = performance.now();
-      const pong = sendNow(MessageType.PING, undefined, MessageType.PONG);
+      const pong = commands.sendNow(MessageType.PING, undefined, MessageType.PONG);
       return ignorable(pong.then(() => performance.now() - start));
     },
 

@@ -39,9 +39,11 @@ function membersOf(file, name) {
   );
   const own = [...body.matchAll(/^  (?:readonly )?(\w+)[?<(:]/gm)].map(([, one]) => one);
   const inherited = (parents ?? "").split(",").map((one) => one.trim()).filter(Boolean);
-  return [...own.filter((one) => one !== "constructor"), ...inherited.flatMap((one) => {
+  const found = [...own.filter((one) => one !== "constructor"), ...inherited.flatMap((one) => {
     return declarations.includes(`interface ${one} {`) ? membersOf(file, one) : [];
-  })].sort();
+  })];
+  // An overload names its member again.
+  return [...new Set(found)].sort();
 }
 
 const { createRealtime, RealtimeError } = await import(new URL("pm_realtime/client.js", folder));

@@ -1,6 +1,17 @@
 /** Each line that ends with a code fails with it, and no other line fails. */
 import { createRealtime } from "@pm-realtime/client";
 
+declare module "@pm-realtime/client" {
+  interface RealtimeCommands {
+    bid: { payload: { amount: string }; result: { pk: number }; room: `auction:${number}` };
+    clear: { result: null };
+  }
+  interface RealtimeRooms {
+    support: { content: { text: string } };
+    "auction:<int:pk>": { room: `auction:${number}`; content: string };
+  }
+}
+
 const realtime = createRealtime();
 
 // A payload is used as another type.
@@ -17,3 +28,21 @@ createRealtime({ maxReconnectAttempts: "5" }); // TS2322
 realtime.connected = true; // TS2540
 // An envelope has no type.
 realtime.send({ payload: 1 }); // TS2345
+// A payload has a part of the wrong type.
+realtime.call("bid", { amount: 12.5 }, { room: "auction:7" }); // TS2322
+// A part of a payload is not declared.
+realtime.call("bid", { amount: "12.50", sum: 1 }, { room: "auction:7" }); // TS2353
+// A room does not fit the route.
+realtime.call("bid", { amount: "12.50" }, { room: "auction:seven" }); // TS2322
+// A command of a room is called without one.
+realtime.call("bid", { amount: "12.50" }); // TS2554
+// A command takes no payload.
+realtime.call("clear", 5); // TS2345
+// A command is for no room.
+realtime.call("clear", undefined, { room: "auction:7" }); // TS2322
+// The result of an undeclared command is used unchecked.
+realtime.call("undeclared").then((result) => result.pk); // TS18046
+// A content is of another type.
+realtime.sendToRoom("auction:7", 12.5); // TS2345
+// A volatile message has no answer.
+realtime.sendToRoom("support", { text: "hi" }, { volatile: true }).then((sent) => sent.id); // TS2339

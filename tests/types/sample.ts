@@ -14,7 +14,13 @@ import {
 } from "@pm-realtime/client";
 import type {
   AckPayload,
+  CallArguments,
+  CallOptions,
   CloseDetail,
+  CommandName,
+  CommandPayload,
+  CommandResult,
+  CommandRoom,
   ConnectedPayload,
   Envelope,
   ErrorPayload,
@@ -26,11 +32,16 @@ import type {
   MessagePayload,
   NotificationPayload,
   Realtime,
+  RealtimeCommands,
   RealtimeEvents,
   RealtimeMessages,
   RealtimeOptions,
+  RealtimeRooms,
   RealtimeState,
+  RoomContent,
+  RoomName,
   RoomPayload,
+  SendOptions,
   Status,
   StatusDetail,
   Store,
@@ -50,6 +61,19 @@ import type { Ref } from "vue";
 declare module "@pm-realtime/client" {
   interface RealtimeMessages {
     export: { by: string; rows: number };
+  }
+  interface RealtimeCommands {
+    bid: { payload: { amount: string; note?: string }; result: { pk: number }; room: `auction:${number}` };
+    touch: { result: number; room: "support" };
+    clear: { result: null };
+    filter: { payload: { word: string } | null; result: string[] };
+    anything: { payload: unknown; result: unknown };
+  }
+  interface RealtimeRooms {
+    support: { content: { text: string } };
+    "auction:<int:pk>": { room: `auction:${number}`; content: string };
+    "project:<str:name>": { room: `project:${string}`; content: boolean };
+    "project:new": { content: number };
   }
 }
 
@@ -171,6 +195,62 @@ async function use(): Promise<void> {
   if (mayReconnect(CloseCode.OVERLOADED)) console.log(MAX_QUEUED);
 }
 void use();
+
+async function call(pk: number, room: string, type: string): Promise<void> {
+  const receipt = await realtime.call("bid", { amount: "12.50" }, { room: `auction:${pk}`, timeout: 5_000 });
+  same<typeof receipt, { pk: number }>(true);
+  const touched = await realtime.call("touch", undefined, { room: "support" });
+  same<typeof touched, number>(true);
+  const cleared = await realtime.call("clear");
+  same<typeof cleared, null>(true);
+  await realtime.call("clear", undefined, { timeout: 1 });
+  await realtime.call("filter", null);
+  await realtime.call("anything");
+  const undeclared = await realtime.call("undeclared", { by: room }, { room });
+  same<typeof undeclared, unknown>(true);
+  const computed = await realtime.call(type);
+  same<typeof computed, unknown>(true);
+  const options: CallOptions<"bid"> = { room: "auction:1" };
+  const rest: CallArguments<"bid"> = [{ amount: "1" }, options];
+  await realtime.call("bid", ...rest);
+  try {
+    await realtime.call("clear");
+  } catch (error) {
+    if (error instanceof RealtimeError) same<[typeof error.data, typeof error.path], [unknown, string | null]>(true);
+  }
+}
+void call(1, "a", "b");
+same<CommandPayload<"bid">, RealtimeCommands["bid"]["payload"]>(true);
+same<CommandPayload<"clear">, undefined>(true);
+same<CommandResult<"undeclared">, unknown>(true);
+same<CommandRoom<"bid">, `auction:${number}`>(true);
+same<CommandRoom<"clear">, undefined>(true);
+const command: CommandName = "anything";
+const place: RoomName = `auction:${command.length}`;
+
+async function send(pk: number, room: string, content: { x: number }): Promise<void> {
+  const text = await realtime.sendToRoom("support", { text: "hi" });
+  same<typeof text.payload.content, RealtimeRooms["support"]["content"]>(true);
+  const price = await realtime.sendToRoom(`auction:${pk}`, "12.50");
+  same<typeof price.payload.content, string>(true);
+  await realtime.sendToRoom("project:new", 1);
+  await realtime.sendToRoom("project:old", true);
+  const free = await realtime.sendToRoom(room, content);
+  same<typeof free.payload.content, { x: number }>(true);
+  const explicit = await realtime.sendToRoom<{ x: number }>(place, content);
+  same<typeof explicit.payload.content, { x: number }>(true);
+  const nothing = await realtime.sendToRoom(room, content, { volatile: true });
+  same<typeof nothing, void>(true);
+  await realtime.sendToRoom(room, content, { volatile: false });
+  const options: SendOptions = { volatile: pk > 1 };
+  const perhaps = await realtime.sendToRoom("auction:1", "1", options);
+  same<typeof perhaps, Envelope<MessagePayload<string>> | void>(true);
+}
+void send(1, "a", { x: 1 });
+same<RoomContent<"project:new">, number>(true);
+same<RoomContent<"project:old">, boolean>(true);
+same<RoomContent<"undeclared">, unknown>(true);
+same<RoomContent<string>, unknown>(true);
 
 createApp({}).provide(realtimeKey, realtime);
 const provided = (): Realtime | undefined => inject(realtimeKey);

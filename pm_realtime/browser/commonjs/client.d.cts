@@ -63,6 +63,8 @@ export interface MessagePayload<C = any> {
   content: C;
   /** Missing if the sender is anonymous. */
   from?: { userId: UserId; name: string };
+  /** Sent as volatile: the room keeps no copy, and a slow reader may miss it. */
+  volatile?: true;
   /** Only from `sendToRoom`: this is an `ack`, as the server had the message already. */
   duplicate?: true;
 }
@@ -81,6 +83,10 @@ export interface ErrorPayload {
   room?: string;
   /** Milliseconds to wait, with `RATE_LIMITED`. */
   retryAfter?: number;
+  /** The part of the payload that does not fit, with `INVALID_PAYLOAD`: `items[0].amount`. */
+  path?: string;
+  /** What a command of the site adds to its error. */
+  data?: unknown;
 }
 
 /** The server had this command before, and did not carry it out again. */
@@ -111,6 +117,110 @@ export interface RealtimeMessages {
   error: ErrorPayload;
   pong: undefined;
   ack: AckPayload;
+}
+
+/**
+ * The commands of the site, for `call`. `manage.py realtime_types` writes them. Without `payload`
+ * the command takes none. With `room` it is for a room:
+ *
+ * ```ts
+ * declare module "@pm-realtime/client" {
+ *   interface RealtimeCommands {
+ *     "auction.bid": { payload: { amount: string }; result: { pk: number }; room: `auction:${number}` };
+ *     "notices.clear": { result: null };
+ *   }
+ * }
+ * ```
+ *
+ * Payload and result of any other command are `unknown`.
+ */
+export interface RealtimeCommands {}
+
+/**
+ * The content of the messages of rooms, for `sendToRoom`. The names are those of the setting `ROOMS`.
+ * `room` are the names that a route stands for:
+ *
+ * ```ts
+ * declare module "@pm-realtime/client" {
+ *   interface RealtimeRooms {
+ *     support: { content: { text: string } };
+ *     "auction:<int:pk>": { room: `auction:${number}`; content: string };
+ *   }
+ * }
+ * ```
+ *
+ * The content of any other room is `unknown`.
+ */
+export interface RealtimeRooms {}
+
+/** The known commands, which editors suggest, and any other. */
+export type CommandName = keyof RealtimeCommands | (string & {});
+
+/** The payload of the command `T`. */
+export type CommandPayload<T extends string> = T extends keyof RealtimeCommands
+  ? RealtimeCommands[T] extends { payload: infer P }
+    ? P
+    : undefined
+  : unknown;
+
+/** The payload of the result of `T`. */
+export type CommandResult<T extends string> = T extends keyof RealtimeCommands
+  ? RealtimeCommands[T] extends { result: infer R }
+    ? R
+    : unknown
+  : unknown;
+
+/** The rooms that `T` is for; `undefined` if it is for none. */
+export type CommandRoom<T extends string> = T extends keyof RealtimeCommands
+  ? RealtimeCommands[T] extends { room: infer N }
+    ? N
+    : undefined
+  : string | undefined;
+
+/** Options of `call` for the command `T`. */
+export type CallOptions<T extends string = string> = {
+  /** Milliseconds after which the promise rejects with `TIMEOUT`, counted from the call. */
+  timeout?: number | undefined;
+} & (undefined extends CommandRoom<T> ? { room?: CommandRoom<T> } : { room: CommandRoom<T> });
+
+/** The arguments of `call` after the type. */
+export type CallArguments<T extends string> = undefined extends CommandRoom<T>
+  ? undefined extends CommandPayload<T>
+    ? [payload?: CommandPayload<T>, options?: CallOptions<T>]
+    : [payload: CommandPayload<T>, options?: CallOptions<T>]
+  : [payload: CommandPayload<T>, options: CallOptions<T>];
+
+/** The known rooms, which editors suggest, and any other. */
+export type RoomName = RoomOf<keyof RealtimeRooms> | (string & {});
+
+type RoomOf<K extends keyof RealtimeRooms> = K extends K
+  ? RealtimeRooms[K] extends { room: infer N extends string }
+    ? N
+    : K
+  : never;
+
+type RouteContent<R extends string, K extends keyof RealtimeRooms> = K extends K
+  ? R extends RoomOf<K>
+    ? RealtimeRooms[K] extends { content: infer C }
+      ? C
+      : never
+    : never
+  : never;
+
+/** The content of messages to the room `R`. An exact name goes before a route. */
+export type RoomContent<R extends string> = R extends keyof RealtimeRooms
+  ? RouteContent<R, R>
+  : [RouteContent<R, keyof RealtimeRooms>] extends [never]
+    ? unknown
+    : RouteContent<R, keyof RealtimeRooms>;
+
+/** Options of `sendToRoom`. */
+export interface SendOptions {
+  /**
+   * For cursors and the like, of which only the latest matters: the room keeps no copy, the sender
+   * gets none and no answer, a slow reader may miss it. Without a connection it is dropped.
+   */
+  volatile?: boolean | undefined;
 }
 
 /**
@@ -306,7 +416,7 @@ export interface Realtime extends RealtimeState {
    */
 
   /** Sends an envelope with a `timestamp` and an `id`. Resolves when it was sent. */
-  send(envelope: { type: string; payload?: unknown; timestamp?: number; id?: string }): Promise<void>;
+  send(envelope: { type: string; payload?: unknown; room?: string; timestamp?: number; id?: string }): Promise<void>;
   /** The same, from type and payload. */
   sendMessage(type: string, payload?: unknown): Promise<void>;
   /**
@@ -314,7 +424,28 @@ export interface Realtime extends RealtimeState {
    * connection is lost before that, the client sends it again on the next one, and the server carries
    * it out once: then it may resolve with an `ack`, whose payload has `duplicate`.
    */
-  sendToRoom<C = unknown>(room: string, content: C): Promise<Envelope<MessagePayload<C>>>;
+  sendToRoom<C, R extends RoomName = string>(
+    room: R,
+    content: unknown extends RoomContent<R> ? C : RoomContent<R>,
+    options?: SendOptions & { volatile?: false | undefined },
+  ): Promise<Envelope<MessagePayload<unknown extends RoomContent<R> ? C : RoomContent<R>>>>;
+  /** Resolves when a volatile message was sent, or dropped. What the server refuses is an `error`. */
+  sendToRoom<R extends RoomName>(
+    room: R,
+    content: RoomContent<R>,
+    options: SendOptions & { volatile: true },
+  ): Promise<void>;
+  sendToRoom<R extends RoomName>(
+    room: R,
+    content: RoomContent<R>,
+    options: SendOptions,
+  ): Promise<Envelope<MessagePayload<RoomContent<R>>> | void>;
+  /**
+   * Sends a command of the site. Resolves with the payload of its result, and rejects with the error
+   * of the command. If the connection is lost before the answer, the client sends it again on the
+   * next one, and the server carries it out once.
+   */
+  call<T extends CommandName>(type: T, ...rest: CallArguments<T>): Promise<CommandResult<T>>;
   /**
    * Joins a room and stays in it over reconnects, until all who subscribed have called `leave()`,
    * until `unsubscribe`, or until the server refuses or ends it. Without a connection the answer
@@ -372,6 +503,10 @@ export declare class RealtimeError extends Error {
   readonly room: string | null;
   /** Milliseconds to wait, with `RATE_LIMITED`. */
   readonly retryAfter: number | null;
+  /** The part of the payload that does not fit, with `INVALID_PAYLOAD`; "" is all of it. */
+  readonly path: string | null;
+  /** What the site's command added to its error; null if nothing. */
+  readonly data: unknown;
 }
 
 /** How many messages may wait for a connection. One more refuses the oldest (`QUEUE_FULL`). */

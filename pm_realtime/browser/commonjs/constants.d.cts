@@ -20,6 +20,7 @@ export declare const MessageType: {
   readonly ERROR: "error";
   readonly ACK: "ack";
   readonly GAP: "gap";
+  readonly RESULT: "result";
 };
 export type MessageType = (typeof MessageType)[keyof typeof MessageType];
 
@@ -40,12 +41,14 @@ export declare const ErrorCode: {
   readonly RATE_LIMITED: "RATE_LIMITED";
   readonly MESSAGE_TOO_LARGE: "MESSAGE_TOO_LARGE";
   /** May succeed later. */
+  readonly TIMEOUT: "TIMEOUT";
+  /** May succeed later. */
   readonly INTERNAL_ERROR: "INTERNAL_ERROR";
 };
 export type ErrorCode = (typeof ErrorCode)[keyof typeof ErrorCode];
 
 /** The codes of `ErrorCode` after which the same command may succeed later. */
-export declare const TEMPORARY_ERRORS: readonly ["ROOM_FULL", "RATE_LIMITED", "INTERNAL_ERROR"];
+export declare const TEMPORARY_ERRORS: readonly ["ROOM_FULL", "RATE_LIMITED", "TIMEOUT", "INTERNAL_ERROR"];
 
 /** The codes with which the server closes a connection. */
 export declare const CloseCode: {

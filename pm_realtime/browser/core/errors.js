@@ -15,13 +15,15 @@ export const LocalErrorCode = Object.freeze(
 /** Why a command failed. `envelope` is the server's `error`, or null if the client decided. */
 export class RealtimeError extends Error {
   constructor(code, envelope = null) {
-    const { message, room, retryAfter } = envelope?.payload ?? {};
+    const { message, room, retryAfter, path, data } = envelope?.payload ?? {};
     super(message ?? MESSAGES[code] ?? String(code));
     this.name = "RealtimeError";
     this.code = code;
     this.envelope = envelope;
     this.room = room ?? null;
     this.retryAfter = retryAfter ?? null;
+    this.path = path ?? null;
+    this.data = data ?? null;
   }
 }
 

@@ -54,6 +54,10 @@ export function createOutbox(transmit) {
 
     flush,
 
+    remove(item) {
+      [unanswered, waiting] = [unanswered, waiting].map((all) => all.filter((one) => one !== item));
+    },
+
     rejectAll(code) {
       const items = [...unanswered, ...waiting];
       unanswered = [];

@@ -7,8 +7,8 @@ export const REPLY_TIMEOUT_MS = 15_000;
 /**
  * Commands that were sent and wait for the reply that has their `id`.
  *
- * An item with `isRepeatable` is a message that may be sent again, on the next connection. Before it
- * times out, `probe()` finds out if there still is a connection.
+ * An item with `isRepeatable` may be sent again, on the next connection. Before it times out, `probe()`
+ * finds out if there still is a connection. One with `isTimed` is timed by its sender.
  */
 export function createReplies(probe) {
   const pending = new Map();
@@ -26,7 +26,8 @@ export function createReplies(probe) {
 
   function expire(id) {
     const entry = pending.get(id);
-    if (!entry.item.isRepeatable || entry.isLate) {
+    const { isTimed, isRepeatable } = entry.item;
+    if (!isTimed && (!isRepeatable || entry.isLate)) {
       reject(id, "TIMEOUT");
       return;
     }
@@ -36,6 +37,9 @@ export function createReplies(probe) {
   }
 
   return {
+    /** The command of this id needs no reply any more. */
+    take,
+
     /** The item is on its way; a reply of its type settles it. */
     sent(item) {
       const { id } = item.envelope;
@@ -66,7 +70,9 @@ export function createReplies(probe) {
 
     /** The server is there, but has not answered these in time. */
     onHealthy() {
-      for (const [id, { isLate }] of pending) if (isLate) reject(id, "TIMEOUT");
+      for (const [id, { isLate, item }] of pending) {
+        if (isLate && !item.isTimed) reject(id, "TIMEOUT");
+      }
     },
 
     /** The connection is lost: returns the items to send again, and rejects the others. */
