@@ -11,7 +11,9 @@ from channels.layers import InMemoryChannelLayer
 
 from pm_realtime import send_to_connection
 from pm_realtime.backends.streams import CURSOR_LENGTH
-from pm_realtime.layer import get_layer
+from pm_realtime.hub import get_hub
+from pm_realtime.layer import get_layer, is_in_process
+from pm_realtime.streams import GroupStream
 from pm_realtime.testing import RealtimeCommunicator, session_cookie
 from tests.support import redis_layer
 
@@ -60,7 +62,18 @@ class Connection(RealtimeCommunicator):
         return (await self.ask("ping"))["type"] == "pong"
 
     async def so_far(self) -> list[dict[str, Any]]:
-        """All envelopes that were pushed before this call: the one pushed last arrives last."""
+        """All envelopes that were pushed before this call.
+
+        The one pushed last arrives last, except over a layer of other processes: there a message
+        may overtake others, and then waits for these while later ones of no stream go past it.
+        """
+        found = await self._until_fence()
+        if not is_in_process(get_layer()):
+            await eventually(lambda: all(map(_is_in_order, get_hub().follower.streams.values())))
+            found += await self._until_fence()
+        return found
+
+    async def _until_fence(self) -> list[dict[str, Any]]:
         await asyncio.to_thread(send_to_connection, self.connection_id, "fence")
         found = []
         while (envelope := await self.receive())["type"] != "fence":
@@ -77,6 +90,11 @@ class Connection(RealtimeCommunicator):
     async def assert_ended(self) -> None:
         """The application ends by itself and without an exception."""
         await asyncio.wait_for(asyncio.shield(self.future), EVENT_TIMEOUT_SECONDS)
+
+
+def _is_in_order(stream: GroupStream) -> bool:
+    """Whether nothing that has arrived waits for something before it."""
+    return not stream.last or (stream.waiting is None and not stream.ahead)
 
 
 async def cookie_of(user: Any) -> tuple[bytes, bytes]:
