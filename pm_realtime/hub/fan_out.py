@@ -85,7 +85,7 @@ class FanOut:
         """Count ``members``; give other tasks a turn first if this turn is over."""
         is_long = time.monotonic() - self._turn_began_at > DELIVERY_TURN_SECONDS
         if self._served and (is_long or self._served + members > self._members_per_turn):
-            await asyncio.sleep(0)
+            await _give_turn()
             self.begin_turn()
         self._served += members
 
@@ -113,3 +113,15 @@ class FanOut:
                 hand_control(member, Close(int(CloseCode.OVERLOADED), reason))
             return
         member.deliver(message.text)
+
+
+async def _give_turn() -> None:
+    """Let other tasks run. A cancellation waits for an ``await`` after the delivery.
+
+    A member may have caused it, and the members after that one get their message all the same.
+    """
+    try:
+        await asyncio.sleep(0)
+    except asyncio.CancelledError:
+        if task := asyncio.current_task():
+            task.cancel()

@@ -177,6 +177,7 @@ class Follower:
         for stream in found:
             # If it is read just now, that may have begun too early.
             stream.is_behind |= stream.waiting is not None
+            self._fill_soon(stream)  # A member may have cancelled the task that read it.
         before = [stream.last for stream in idle]
         tops = await get_streams().get_tops([stream.group for stream in idle])
         for stream, last, top in zip(idle, before, tops, strict=True):

@@ -205,7 +205,11 @@ class ProcessChannel:
                 self._handler.note_doubt(True)
 
     def restart_receiver(self) -> None:
-        """Receive again if the ``send`` of a middleware has cancelled its caller."""
+        """Receive again if the ``send`` of a middleware has cancelled its caller.
+
+        A message may have waited for its delivery just then: its stream has it.
+        """
         if self._probe is not None and self._receiving.done():
             logger.error("The receiver of the channel layer was cancelled; it starts again.")
             self._receiving = asyncio.get_running_loop().create_task(self._receiver.run())
+            self._handler.note_doubt(False)

@@ -113,9 +113,14 @@ class Receiver:
             await self._adapter.receive_waiting(self._channel, self._arrived, MAX_RECEIVED_MESSAGES)
 
     async def _hand_on(self) -> None:
-        """Hand on all messages in order: a probe counts once those before it are delivered."""
-        probe = self._probe
+        """Hand on all messages in order: a probe counts once those before it are delivered.
+
+        If this task is cancelled meanwhile, the rest stays for the next one.
+        """
+        probe, task = self._probe, asyncio.current_task()
         while self._arrived:
+            if task and task.cancelling():
+                raise asyncio.CancelledError
             group, messages = self._take()
             began = time.monotonic()
             try:

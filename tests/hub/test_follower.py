@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import pytest
 
+from pm_realtime.backends import StreamMessage
 from tests.support.helpers import eventually
 from tests.support.hubs import Member, members
 
@@ -74,6 +75,26 @@ async def test_last_message_before_a_silence_is_found_after_a_doubt(layer, strea
         await eventually(lambda: len(member.received) >= 3)
         assert numbers(member) == [0, 1, 2]
         assert member.rechecks == 0
+
+
+async def test_reading_goes_on_after_a_doubt_if_it_was_cancelled(layer, streams, publish):
+    class Cancelling(Member):
+        def deliver(self, text):
+            asyncio.current_task().cancel()
+            return super().deliver(text)
+
+    cancelling, member = Cancelling("1"), Member("2")
+    async with members(cancelling, member) as hub:
+        for each in (cancelling, member):
+            await hub.join(each, "g", ttl_seconds=TTL_SECONDS)
+        layer.is_deaf = True
+        for number in range(3):
+            text = json.dumps({"payload": number, "filler": "x" * 60_000})
+            await streams.publish(StreamMessage("g", text, None, 500, TTL_SECONDS))
+        for count in range(1, 4):  # Each is a page.
+            hub.follower.note_doubt(False)
+            await eventually(lambda count=count: len(member.received) == count)
+        assert numbers(member) == numbers(cancelling) == [0, 1, 2]
 
 
 async def test_other_groups_do_not_wait_for_a_hole(layer, streams, publish):

@@ -1,10 +1,12 @@
 """Messages of the layer are received in order and handed to the hub, whatever they are."""
 
 import asyncio
+import json
 import time
 
 import pytest
 
+from pm_realtime.backends import StreamMessage, get_streams
 from pm_realtime.hub import Hub, use_hub
 from pm_realtime.layer import (
     ProbeTimings,
@@ -99,16 +101,24 @@ async def test_layer_does_not_count_as_down_during_long_deliveries(far, caplog, 
     assert errors_of(caplog) == []
 
 
-async def test_received_messages_are_delivered_after_the_receiver_was_cancelled(
-    memory_layer, caplog
-):
-    class Cancelling(Member):
-        def deliver(self, text):
-            if text == "0":
-                asyncio.current_task().cancel()
-            return super().deliver(text)
+class Cancelling(Member):
+    """It cancels the caller that hands it a text with ``0``, and takes ``seconds`` for that."""
 
+    seconds = 0.0
+
+    def deliver(self, text):
+        if text.startswith(("0", '{"number":0')):
+            asyncio.current_task().cancel()
+            time.sleep(self.seconds)
+        return super().deliver(text)
+
+
+@pytest.mark.parametrize("seconds", [0, 0.01])
+async def test_received_messages_are_delivered_after_the_receiver_was_cancelled(
+    memory_layer, caplog, seconds
+):
     cancelling, other = Cancelling("1"), Member("2")
+    cancelling.seconds = seconds
     async with members(cancelling, groups=["g"]), members(other, groups=["h"]):
         await send("g", "0")
         for number in range(1, 4):
@@ -118,6 +128,26 @@ async def test_received_messages_are_delivered_after_the_receiver_was_cancelled(
         await send("h", "4")
         await eventually(lambda: other.received == ["1", "2", "3", "4"])
     assert "was cancelled" in errors_of(caplog)[0].message
+    caplog.clear()
+
+
+@pytest.mark.parametrize("ttl_seconds", [None, 60])
+async def test_all_members_get_the_messages_during_which_the_receiver_was_cancelled(
+    memory_layer, caplog, ttl_seconds
+):
+    use_hub(Hub(members_per_turn=1))
+    cancelling, *others = Cancelling("0"), Member("1"), Member("2")
+    async with members(cancelling, *others) as hub:
+        for member in (cancelling, *others):
+            await hub.join(member, "g", ttl_seconds=ttl_seconds)
+        for number in range(3):
+            message = StreamMessage("g", f'{{"number":{number}}}', None, 500, ttl_seconds or 0)
+            await get_streams().publish(message)
+        await eventually(lambda: errors_of(caplog))
+        await eventually(lambda: len(others[-1].received) == 3)
+        for member in (cancelling, *others):
+            numbers = [json.loads(text)["number"] for text in member.received]
+            assert numbers == [0, 1, 2]
     caplog.clear()
 
 
