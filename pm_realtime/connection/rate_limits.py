@@ -2,32 +2,71 @@
 
 from array import array
 from collections.abc import Hashable
+from itertools import islice
 from typing import Final
 
 from pm_realtime.conf import Rate
 
+#: Rooms with a rate of their own, and commands, of one sender whose windows are known.
+MAX_BUCKETS: Final = 500
+#: Buckets looked at for each one that is added. More than one, so that the oldest soon go.
+BUCKETS_PER_LOOK: Final = 10
 
-class RateLimiter:
+
+class Window:
     """A sliding window. It is exact: it has the times of the last messages."""
 
-    __slots__ = ("__weakref__", "_malformed", "_malformed_since", "_taken")
+    __slots__ = ("_seconds", "_taken")
 
     def __init__(self) -> None:
         # Arrays take a quarter of a list's memory, and an empty deque takes 700 bytes.
         self._taken = array("d")
-        self._malformed = 0
-        self._malformed_since = 0.0
+        self._seconds = 0
 
     def take(self, rate: Rate, now: float) -> float:
         """Count a message at ``now`` (seconds). Returns 0, or the seconds until one fits.
 
         A refused message takes nothing from the window.
         """
+        self._seconds = rate.seconds
         _forget(self._taken, rate.seconds, now)
         if len(self._taken) < rate.count:
             self._taken.append(now)
             return 0.0
         return self._taken[len(self._taken) - rate.count] + rate.seconds - now
+
+    @property
+    def count(self) -> int:
+        """The number of times that are known."""
+        return len(self._taken)
+
+    @property
+    def ends_at(self) -> float:
+        """The time from which on nothing of it counts any more."""
+        return self._taken[-1] + self._seconds if self._taken else 0.0
+
+
+class RateLimiter(Window):
+    """The window of all messages of a sender, and those of rooms and commands with own rates."""
+
+    __slots__ = ("__weakref__", "_buckets", "_malformed", "_malformed_since")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._malformed = 0
+        self._malformed_since = 0.0
+        #: By key, the one that was used last at the end; None until there is one.
+        self._buckets: dict[Hashable, Window] | None = None
+
+    def take_from(self, bucket: Hashable, rate: Rate, now: float) -> float:
+        """Count a message as :meth:`take` does, in the window of ``bucket`` alone."""
+        if self._buckets is None:
+            self._buckets = {}
+        if (window := self._buckets.pop(bucket, None)) is None:
+            window = Window()
+            self._forget_buckets(now)
+        self._buckets[bucket] = window
+        return window.take(rate, now)
 
     def count_malformed(self, rate: Rate, now: float) -> int:
         """Count a malformed frame. Returns how many there were in this window."""
@@ -39,7 +78,26 @@ class RateLimiter:
     @property
     def has_history(self) -> bool:
         """Whether a new one could let more pass."""
-        return bool(self._taken or self._malformed)
+        return bool(self._taken or self._malformed or self._buckets)
+
+    def count_all(self) -> int:
+        """The number of times in all windows."""
+        return sum(window.count for window in self._windows())
+
+    def history_ends_at(self, malformed_seconds: int) -> float:
+        """The time from which on a new one would let no more pass."""
+        malformed_until = self._malformed_since + malformed_seconds if self._malformed else 0.0
+        return max(malformed_until, *(window.ends_at for window in self._windows()))
+
+    def _windows(self) -> list[Window]:
+        return [self, *(self._buckets or {}).values()]
+
+    def _forget_buckets(self, now: float) -> None:
+        """Drop the earliest buckets that are over, a few at a time, or if there are too many."""
+        assert self._buckets is not None
+        for key, window in list(islice(self._buckets.items(), BUCKETS_PER_LOOK)):
+            if window.ends_at <= now or len(self._buckets) >= MAX_BUCKETS:
+                del self._buckets[key]
 
 
 class Refusals:

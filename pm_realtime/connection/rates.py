@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from pm_realtime.concurrency import FairQueue, PerLoop
-from pm_realtime.conf import conf, parse_rate
-from pm_realtime.connection.rate_limits import RateLimiter, Refusals
+from pm_realtime.conf import Rate, conf, parse_rate
+from pm_realtime.connection.rate_limits import MAX_BUCKETS, RateLimiter, Refusals
 from pm_realtime.connection.senders import get_senders, sender_of
 from pm_realtime.connection.state import Connection
 from pm_realtime.exceptions import CloseConnection, CommandError
@@ -27,7 +27,8 @@ class Rates:
     #: The sender, and its limiter; None until the first command.
     _sender: Hashable = None
     _limiter: RateLimiter | None = None
-    _refusals: Refusals | None = None
+    #: By bucket; None is that of ``RATE_LIMIT``.
+    _refusals: dict[Hashable, Refusals] | None = None
     #: Commands to join a room that take nothing from the rate.
     _free_joins: int = 0
 
@@ -47,21 +48,48 @@ class Rates:
             self.check()
 
     def check(self) -> None:
-        """Count a command. Raises ``CommandError`` over the rate, ``CloseConnection`` far over."""
+        """Count a command. Raises ``CommandError`` over ``RATE_LIMIT``, ``CloseConnection`` far
+        over."""
         if (setting := conf.RATE_LIMIT) is None:
             return
         rate = parse_rate(setting)
         now = self._connection.connection_timings.clock()
-        if not (wait := (self._limiter or self._find_limiter()).take(rate, now)):
-            return
-        self._refusals = self._refusals or Refusals()
-        if self._refusals.add(rate, now):
+        if wait := (self._limiter or self._find_limiter()).take(rate, now):
+            self._note_refusal(None, rate, now)
+            raise _refusal(f"{setting} messages", wait)
+
+    def check_message(self, setting: str | None, room: str) -> None:
+        """Count a message to ``room``, as :meth:`check` does, but against its own rate alone.
+
+        ``setting`` is that rate; None: ``RATE_LIMIT`` counts it.
+        """
+        if setting is None:
+            self.check()
+        else:
+            self._check(("room", room), setting, "messages in this room", room)
+
+    def check_command(self, setting: str | None, type: str, room: str | None = None) -> None:
+        """Count a command of the site as :meth:`check_message` does a message, in all rooms
+        together. ``room`` is named in the error."""
+        if setting is None:
+            self.check()
+        else:
+            self._check(("command", type), setting, "of these commands", room)
+
+    def _check(self, bucket: Hashable, setting: str, what: str, room: str | None) -> None:
+        rate = parse_rate(setting)
+        now = self._connection.connection_timings.clock()
+        if wait := (self._limiter or self._find_limiter()).take_from(bucket, rate, now):
+            self._note_refusal(bucket, rate, now)
+            raise _refusal(f"{setting} {what}", wait, room)
+
+    def _note_refusal(self, bucket: Hashable, rate: Rate, now: float) -> None:
+        if self._refusals is None:
+            self._refusals = {}
+        elif len(self._refusals) >= MAX_BUCKETS and bucket not in self._refusals:
+            del self._refusals[next(iter(self._refusals))]
+        if self._refusals.setdefault(bucket, Refusals()).add(rate, now):
             raise CloseConnection(CloseCode.RATE_LIMITED, "rate limit broken again and again")
-        raise CommandError(
-            ErrorCode.RATE_LIMITED,
-            f"Expected at most {setting} messages; wait and try again.",
-            retryAfter=math.ceil(wait * 1000),
-        )
 
     async def wait_after_malformed(self) -> None:
         """After one malformed frame of many, wait for a turn. Raises ``CloseConnection`` if there
@@ -87,9 +115,10 @@ class Rates:
         limiter, self._limiter = self._limiter, None
         if limiter is None or self._sender is None:
             return
-        if (setting := conf.RATE_LIMIT) is not None:
-            now = self._connection.connection_timings.clock()
-            get_senders().keep(self._sender, limiter, parse_rate(setting), now)
+        setting = conf.RATE_LIMIT
+        rate = parse_rate(setting) if setting is not None else None
+        now = self._connection.connection_timings.clock()
+        get_senders().keep(self._sender, limiter, now, rate)
 
     def _find_limiter(self) -> RateLimiter:
         self._sender = sender_of(self._connection)
@@ -98,3 +127,12 @@ class Rates:
         if self._limiter.has_history:
             self._free_joins = conf.MAX_ROOMS_PER_CONNECTION
         return self._limiter
+
+
+def _refusal(limit: str, wait: float, room: str | None = None) -> CommandError:
+    return CommandError(
+        ErrorCode.RATE_LIMITED,
+        f"Expected at most {limit}; wait and try again.",
+        room=room,
+        retryAfter=math.ceil(wait * 1000),
+    )

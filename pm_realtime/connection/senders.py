@@ -5,6 +5,7 @@ They are known to one event loop. Other processes, and a restarted one, know not
 
 import math
 from collections.abc import Hashable
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 from weakref import WeakValueDictionary
@@ -29,6 +30,14 @@ MAX_USER_SECONDS: Final = 64.0
 MAX_ADDRESS_SECONDS: Final = 8.0
 
 
+@dataclass(slots=True, eq=False)
+class Kept:
+    """The limiters of one sender whose connections have ended, each with its number of times."""
+
+    limiters: dict[RateLimiter, int] = field(default_factory=dict)
+    ends_at: float = 0.0
+
+
 class Senders:
     """Belongs to one event loop."""
 
@@ -36,13 +45,13 @@ class Senders:
         self.penalties = Penalties(MAX_PENALTIES)
         #: Of users, as long as one of their connections, or `_kept`, refers to them.
         self._shared: WeakValueDictionary[Hashable, RateLimiter] = WeakValueDictionary()
-        #: By sender: the limiters of connections that have ended, and when the last of them did.
-        self._kept: dict[Hashable, tuple[list[RateLimiter], float]] = {}
-        self._kept_count = 0
+        #: By sender: the limiters of connections that have ended.
+        self._kept: dict[Hashable, Kept] = {}
+        self._kept_limiters = self._kept_times = 0
 
     def __len__(self) -> int:
         """The number of limiters that are kept."""
-        return self._kept_count
+        return self._kept_limiters
 
     def limiter_for(self, key: Hashable, *, is_shared: bool) -> RateLimiter:
         """The limiter for a connection of ``key``.
@@ -53,30 +62,40 @@ class Senders:
         """
         if is_shared:
             return self._shared.setdefault(key, RateLimiter())
-        kept, _ = self._kept.get(key, ([], 0.0))
-        if not kept:
+        if (kept := self._kept.get(key)) is None or not kept.limiters:
             return RateLimiter()
-        self._kept_count -= 1
-        return kept.pop()
+        limiter, times = kept.limiters.popitem()
+        self._count(-1, -times)
+        return limiter
 
-    def keep(self, key: Hashable, limiter: RateLimiter, rate: Rate, now: float) -> None:
-        """Keep the limiter of a connection that has ended for the next one of ``key``."""
-        kept, _ = self._kept.pop(key, ([], 0.0))
-        if limiter.has_history and limiter not in kept:
-            kept.append(limiter)
-            self._kept_count += 1
-        if kept:
-            self._kept[key] = (kept, now)
-        max_kept = max(1, min(MAX_KEPT_LIMITERS, MAX_KEPT_TIMES // rate.count))
-        self._forget(max_kept, now - rate.seconds)
+    def keep(self, key: Hashable, limiter: RateLimiter, now: float, rate: Rate | None) -> None:
+        """Keep the limiter of a connection that has ended for the next one of ``key``.
 
-    def _forget(self, max_kept: int, over_since: float) -> None:
-        """Drop senders whose windows are over, and the earliest if too many are kept."""
-        for key, (kept, ended_at) in list(islice(self._kept.items(), SENDERS_PER_LOOK)):
-            if ended_at > over_since and self._kept_count <= max_kept:
-                break
-            self._kept_count -= len(kept)
-            del self._kept[key]
+        ``rate`` is that of malformed frames; None: they are not counted.
+        """
+        kept = self._kept.pop(key, None) or Kept()
+        if limiter in kept.limiters:
+            self._count(-1, -kept.limiters.pop(limiter))
+        if limiter.has_history:
+            kept.limiters[limiter] = times = limiter.count_all()
+            self._count(1, times)
+            ends_at = limiter.history_ends_at(rate.seconds if rate is not None else 0)
+            kept.ends_at = max(kept.ends_at, ends_at)
+        if kept.limiters:
+            self._kept[key] = kept
+        self._forget(now)
+
+    def _count(self, limiters: int, times: int) -> None:
+        self._kept_limiters += limiters
+        self._kept_times += times
+
+    def _forget(self, now: float) -> None:
+        """Drop senders whose windows are over, and the earliest if too much is kept."""
+        for key, kept in list(islice(self._kept.items(), SENDERS_PER_LOOK)):
+            is_full = self._kept_limiters > MAX_KEPT_LIMITERS or self._kept_times > MAX_KEPT_TIMES
+            if kept.ends_at <= now or is_full:
+                self._count(-len(kept.limiters), -sum(kept.limiters.values()))
+                del self._kept[key]
 
 
 _senders: Final = PerLoop(Senders)

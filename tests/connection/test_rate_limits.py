@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pm_realtime.conf import Rate, parse_rate
-from pm_realtime.connection.rate_limits import Meter, RateLimiter, Refusals
+from pm_realtime.connection.rate_limits import MAX_BUCKETS, Meter, RateLimiter, Refusals
 
 START = 1000.0
 
@@ -128,6 +128,32 @@ def test_each_limiter_has_its_own_window():
     first, second = RateLimiter(), RateLimiter()
     rate = parse_rate("1/m")
     assert first.take(rate, START) == second.take(rate, START) == 0
+
+
+def test_buckets_count_by_themselves(limiter):
+    rate = parse_rate("2/m")
+    take_all(limiter, rate, START)
+    for bucket in ("a", "b"):
+        assert [limiter.take_from(bucket, rate, START) for _ in range(3)] == [0, 0, 60]
+    assert limiter.take(rate, START) == 60
+    assert limiter.take_from("a", rate, START + 60) == 0
+
+
+def test_number_of_buckets_is_limited_and_the_latest_stay(limiter):
+    rate = parse_rate("1/d")
+    for number in range(MAX_BUCKETS + 50):
+        assert limiter.take_from(number, rate, START + number) == 0
+        assert limiter.take_from("often", rate, START + number) == (86400 - number if number else 0)
+    assert limiter.count_all() == MAX_BUCKETS
+    assert limiter.take_from(MAX_BUCKETS + 49, rate, START + 600) > 0
+
+
+def test_buckets_whose_windows_are_over_go(limiter):
+    for number in range(100):
+        limiter.take_from(number, parse_rate("1/s"), START)
+    for number in range(100, 120):
+        limiter.take_from(number, parse_rate("1/s"), START + 2)
+    assert limiter.count_all() == 20
 
 
 @pytest.mark.parametrize(

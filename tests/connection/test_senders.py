@@ -4,7 +4,7 @@ import pytest
 
 from pm_realtime import asend_to_user
 from pm_realtime.connection.rate_limits import Penalties, Rate
-from pm_realtime.connection.senders import MAX_KEPT_LIMITERS, Senders
+from pm_realtime.connection.senders import MAX_KEPT_LIMITERS, MAX_KEPT_TIMES, Senders
 from tests.connection.fakes import application
 from tests.support.helpers import Clock, Connection, assert_refused_with, cookie_of
 
@@ -213,11 +213,11 @@ def test_penalties_are_limited_in_number_and_end():
 # Memory
 
 
-def keep(senders, key, now, *, is_used=True):
+def keep(senders, key, now, *, rate=RATE, is_used=True):
     limiter = senders.limiter_for(key, is_shared=False)
     if is_used:
-        limiter.take(RATE, now)
-    senders.keep(key, limiter, RATE, now)
+        limiter.take(rate, now)
+    senders.keep(key, limiter, now, rate)
 
 
 def test_limiters_are_kept_for_one_window():
@@ -228,6 +228,28 @@ def test_limiters_are_kept_for_one_window():
     for number in range(30):
         keep(senders, f"later {number}", 61.0)
     assert len(senders) == 30
+
+
+def test_limiters_are_kept_for_the_longest_window_of_a_command():
+    senders, rate = Senders(), Rate(1, 3600)
+    limiter = senders.limiter_for("key", is_shared=False)
+    limiter.take_from("command", rate, 0.0)
+    senders.keep("key", limiter, 0.0, None)
+    keep(senders, "other", 3599.0)
+    again = senders.limiter_for("key", is_shared=False)
+    assert again.take_from("command", rate, 3599.0) == 1
+    senders.keep("key", again, 3599.0, None)
+    keep(senders, "other", 3601.0)
+    assert senders.limiter_for("key", is_shared=False) is not again
+
+
+def test_limiter_of_malformed_frames_is_kept_for_a_window():
+    senders = Senders()
+    limiter = senders.limiter_for("key", is_shared=False)
+    limiter.count_malformed(RATE, 100.0)
+    senders.keep("key", limiter, 100.0, RATE)
+    keep(senders, "other", 159.0)
+    assert senders.limiter_for("key", is_shared=False).count_malformed(RATE, 159.0) == 2
 
 
 def test_limiter_without_a_message_is_not_kept():
@@ -243,10 +265,23 @@ def test_number_of_limiters_is_limited():
     assert len(senders) == MAX_KEPT_LIMITERS
 
 
-def test_longer_windows_keep_fewer_limiters():
-    senders, rate = Senders(), Rate(100_000, 86400)
-    for number in range(100):
+def test_number_of_times_in_all_limiters_is_limited():
+    senders, rate, per_limiter = Senders(), Rate(100_000, 86400), MAX_KEPT_TIMES // 20
+    for number in range(25):
         limiter = senders.limiter_for(number, is_shared=False)
-        limiter.take(rate, 0.0)
-        senders.keep(number, limiter, rate, 0.0)
-    assert len(senders) == 20
+        limiter._taken.extend([0.0] * (per_limiter // 2))
+        limiter.take_from("command", rate, 0.0)
+        limiter._buckets["command"]._taken.extend([0.0] * (per_limiter // 2))
+        senders.keep(number, limiter, 0.0, rate)
+    assert len(senders) == 19
+
+
+def test_limiter_that_is_kept_twice_counts_once():
+    senders = Senders()
+    limiter = senders.limiter_for("user", is_shared=True)
+    for now in (0.0, 1.0, 2.0):
+        limiter.take(RATE, now)
+        senders.keep("user", limiter, now, RATE)
+    assert len(senders) == 1
+    keep(senders, "other", 100.0)
+    assert len(senders) == 1
