@@ -67,6 +67,23 @@ class Ground:
             found["BENCH_REDIS"] = self.valkey.url
         return found
 
+    def run(self, module: str, system: System, *arguments: object) -> Any:
+        """The JSON in the last line of a process of the site of ``system`` that runs ``module``.
+
+        Raises :class:`Failed`.
+        """
+        done = subprocess.run(
+            [sys.executable, "-m", module, *map(str, arguments)],
+            cwd=ROOT,
+            env=self.environment(system),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise Failed(done.stderr[-2000:])
+        return json.loads(done.stdout.splitlines()[-1])
+
     def close(self) -> None:
         if self._valkey is not None:
             self._valkey.kill()

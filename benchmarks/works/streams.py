@@ -1,13 +1,10 @@
 """The cost of streams: the same work with and without them, recovery, checks, and memory."""
 
 import contextlib
-import json
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 
-from benchmarks.processes import ROOT, Failed, Ground, Load, up
+from benchmarks.processes import Failed, Ground, Load, up
 from benchmarks.results import Failure, Record
 from benchmarks.systems import SYSTEMS
 from benchmarks.systems.base import System
@@ -115,19 +112,10 @@ def measure_checks(ground: Ground, system: System, scale: Scale) -> Iterator[Rec
 
 
 def measure_memory(ground: Ground, system: System, scale: Scale) -> Iterator[Record | Failure]:
-    sizes = [str(size) for size in (STREAMS, MESSAGES, MESSAGE_BYTES)]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.sites.history", *sizes],
-        cwd=ROOT,
-        env=ground.environment(system),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise Failed(done.stderr[-2000:])
+    sizes = STREAMS, MESSAGES, MESSAGE_BYTES
+    values = ground.run("benchmarks.sites.history", system, *sizes)
     case = {"messages": MESSAGES, "size": MESSAGE_BYTES}
-    yield Record("history", system.name, case, json.loads(done.stdout))
+    yield Record("history", system.name, case, values)
 
 
 WORKS = (
