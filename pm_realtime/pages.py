@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import wraps
-from inspect import isawaitable
-from typing import Any, Final, TypeVar
+from inspect import isawaitable, signature
+from typing import Any, Final, TypeVar, cast
 
 from asgiref.sync import iscoroutinefunction
 from django.core.exceptions import SynchronousOnlyOperation
@@ -52,7 +52,10 @@ def realtime_room(
     If the streams cannot be reached, the position is a few seconds before the present time, so some
     messages may come again. A name that cannot be that of a room, as an address from a visitor may
     make it, has no position: the view decides about it, and the tag raises ``ValueError``.
+
+    Raises ``TypeError`` for a ``room`` that is neither, such as the view itself.
     """
+    _check_room(room)
 
     def decorate(view: Callable[..., R]) -> Callable[..., R]:
         async def in_loop(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
@@ -94,6 +97,28 @@ def cursor_of_page(request: HttpRequest | None, room: Any) -> str | None:
             f"async. Decorate the view with @realtime_room({room!r})."
         )
     return _ask(room)
+
+
+def _check_room(room: object) -> None:
+    """Raise ``TypeError`` for a room that cannot be one, such as a view below a bare decorator."""
+    if isinstance(room, str):
+        return
+    name = getattr(room, "__qualname__", repr(room))
+    problem = f"expected the name of a room, or a callable that returns it, got {name}"
+    if _is_view(room):
+        problem = f"expected the name of a room in parentheses, got the view {name}"
+    elif callable(room):
+        return
+    raise TypeError(f'{problem}. Write @realtime_room("project:{{pk}}")')
+
+
+def _is_view(room: object) -> bool:
+    if isinstance(room, type) or iscoroutinefunction(room):
+        return True
+    with suppress(TypeError, ValueError):  # It has no signature.
+        # Django passes the request by position, so no argument of an address has that name.
+        return "request" in signature(cast("Any", room)).parameters
+    return False
 
 
 def _name_of(room: str | Callable[..., str], kwargs: Mapping[str, Any]) -> str:

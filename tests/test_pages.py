@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 from asgiref.sync import iscoroutinefunction
+from django.contrib.auth.decorators import login_required
 from django.core.exceptions import SynchronousOnlyOperation
 from django.http import Http404, HttpResponse
 from django.template import Context, RequestContext, Template
@@ -219,6 +220,35 @@ def test_missing_argument_of_the_view_is_named():
     page = realtime_room("project:{pk}")(lambda request, slug: None)
     with pytest.raises(ValueError, match=r"'pk' of the view's keyword arguments, which are: slug"):
         page(RequestFactory().get("/"), slug="a")
+
+
+def view(request, pk):
+    pass
+
+
+async def async_view(req, pk):
+    pass
+
+
+class ViewOfClass(View):
+    def get(self, request, pk):
+        pass
+
+
+BARE = [view, login_required(view), async_view, ViewOfClass, ViewOfClass.get, ViewOfClass.as_view()]
+
+
+@pytest.mark.parametrize("bare", BARE)
+def test_bare_decorator_is_a_type_error(bare):
+    expected = r'the name of a room in parentheses, got the view .* Write @realtime_room\("'
+    with pytest.raises(TypeError, match=expected):
+        realtime_room(bare)
+
+
+@pytest.mark.parametrize("room", [None, 5, ("a", "b"), b"a"])
+def test_room_that_is_no_text_is_a_type_error(room):
+    with pytest.raises(TypeError, match=r"expected the name of a room, or a callable .* got "):
+        realtime_room(room)
 
 
 async def test_template_of_an_async_view_needs_the_decorator():
