@@ -1,5 +1,6 @@
 from django.apps import AppConfig
 from django.core.checks import register
+from django.utils.module_loading import autodiscover_modules
 
 from pm_realtime.auth import connect_receivers
 from pm_realtime.checks import check_environment, check_servers, check_settings
@@ -14,3 +15,4 @@ class RealtimeConfig(AppConfig):
         register(check_environment, "pm_realtime")
         register(check_servers, "pm_realtime", deploy=True)
         connect_receivers()
+        autodiscover_modules("realtime")

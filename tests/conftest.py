@@ -11,6 +11,7 @@ from django.test import override_settings
 
 from pm_realtime import aget_stats
 from pm_realtime.backends import get_backend, use_streams
+from pm_realtime.commands import DECLARATIONS
 from pm_realtime.connection import forget_counts
 from pm_realtime.hub import get_hub
 from pm_realtime.layer import get_layer, is_in_process
@@ -148,6 +149,16 @@ def configure(settings):
         settings.PM_REALTIME = {**settings.PM_REALTIME, **keys}
 
     return configure
+
+
+@pytest.fixture
+def declarations():
+    """The commands of the site, none at first. Those that a test declares end with it."""
+    found = dict(DECLARATIONS)
+    DECLARATIONS.clear()
+    yield DECLARATIONS
+    DECLARATIONS.clear()
+    DECLARATIONS.update(found)
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ class Retention(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """A mistake in the options of a room, with the number of its system check."""
+    """A mistake in the options of a room or a command, with the number of its system check."""
 
     number: str
     text: str

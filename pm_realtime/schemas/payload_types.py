@@ -33,7 +33,7 @@ class PayloadType:
     def convert(self, value: Any) -> Any:
         """``value``, as JSON has it, as a value of this type. Raises :exc:`InvalidPayload`."""
         try:
-            return msgspec.convert(value, self.annotation)
+            return msgspec.convert(value, self.annotation, str_keys=True)
         except msgspec.ValidationError as error:
             message, _, path = str(error).partition(_AT)
             raise InvalidPayload(message, path.rstrip("`").lstrip(".")) from None
