@@ -110,6 +110,14 @@ TABLES: Mapping[str, Table] = {
             Column("p99, ms", "last_p99", says=_middle),
         ],
     ),
+    "commands": Table(
+        "commands",
+        [
+            Column("server CPU, µs", "cpu_us"),
+            Column("per second", "rate"),
+            Column("p99, ms", "last_p99", says=_middle),
+        ],
+    ),
     "sync_push": Table(
         "sync_push",
         [Column("median, ms", "p50"), Column("p95", "p95"), Column("p99", "p99")],

@@ -126,8 +126,24 @@ def targets(cores: int) -> list[Target]:
             Quantity("idle", "tutorial", "memory_kb", {}),
             1,
         ),
+        *_commands(),
         *_streams(),
         _two(cores),
+    ]
+
+
+def _commands() -> list[Target]:
+    """The cost of a command, beside the same with other software."""
+    others = (("bare", "a Channels consumer with pydantic"), ("chanx", "Chanx"))
+    return [
+        Target(
+            f"CPU of a command with a struct and a result, {kind} function: to {title}",
+            Quantity("commands", f"ours-{kind}", "cpu_us", {}),
+            Quantity("commands", f"{name}-{kind}", "cpu_us", {}),
+            1,
+        )
+        for kind in ("async", "sync")
+        for name, title in others
     ]
 
 

@@ -1,9 +1,20 @@
 """The works, in the order in which they are measured and shown."""
 
-from benchmarks.works import connect, direct, fan_out, idle, push, rooms, streams, sync_push, two
+from benchmarks.works import (
+    commands,
+    connect,
+    direct,
+    fan_out,
+    idle,
+    push,
+    rooms,
+    streams,
+    sync_push,
+    two,
+)
 from benchmarks.works.base import Work
 
-_MODULES = (fan_out, push, rooms, direct, sync_push, connect, idle, two)
+_MODULES = (fan_out, push, rooms, direct, commands, sync_push, connect, idle, two)
 WORKS: dict[str, Work] = {
     work.name: work for work in (*(module.WORK for module in _MODULES), *streams.WORKS)
 }

@@ -5,7 +5,7 @@ import os
 from benchmarks.sites.common import *  # noqa: F403
 from benchmarks.sites.common import CHANNEL_LAYERS, INSTALLED_APPS, LAYERS
 
-INSTALLED_APPS = [*INSTALLED_APPS, "pm_realtime"]
+INSTALLED_APPS = [*INSTALLED_APPS, "pm_realtime", "benchmarks.sites.ours"]
 PM_REALTIME = {
     "ROOMS": {
         "hall": {"public": True, "publish_role": "anonymous"},

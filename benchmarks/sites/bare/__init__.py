@@ -1,0 +1,1 @@
+"""A site that answers commands with a consumer of its own and pydantic."""

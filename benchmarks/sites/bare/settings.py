@@ -1,0 +1,1 @@
+from benchmarks.sites.common import *  # noqa: F403

@@ -1,0 +1,1 @@
+"""A site that answers commands with the handlers of Chanx."""
