@@ -5,6 +5,7 @@ RealtimeError
 ├── CloseConnection     ends a connection with a close code
 ├── HandshakeRefused    answers a handshake by HTTP, before any work was done for it
 ├── PayloadError        a payload that is not JSON or not of its type (a ``ValueError``)
+├── InvalidPayload      a value that does not fit its type, before it becomes one of the others
 └── BackendError        the state or the channel layer that processes share is unreachable
     └── OutageError     the same, and it is logged already
 """

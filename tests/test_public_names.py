@@ -29,6 +29,7 @@ SYNC_HELPERS = (
     *("refresh_user", "send_to_connection", "send_to_role", "send_to_room", "send_to_user"),
     *("subscribe", "unsubscribe"),
 )
+DECLARING = ("Command", "CommandError", "command", "push_type")
 MODULES = {
     "asgi": ("get_asgi_application",),
     "backends": ("get_backend",),
@@ -57,12 +58,20 @@ MODULES = {
     "views": ("upgrade_required",),
 }
 SIGNATURES = {
+    "commands.command": (
+        "type, *, room=None, joined=True, min_role=None, public=False, rate=None, timeout=10.0, "
+        "atomic=None"
+    ),
+    "schemas.push_type": "type, annotation",
     "backends.base.Admission": "admitted, replaced=()",
     "backends.base.ConnectionInfo": ("*, connection_id, user_id, role, connected_at, rooms=()"),
     "exceptions.CloseConnection": "code, reason=''",
     "exceptions.CommandError": "code, message, *, room=None, id=None, **details",
     "exceptions.HandshakeRefused": "status, retry_after",
-    "protocol.Command": "*, type, payload=None, id=None",
+    "protocol.Command": (
+        "*, type, payload=None, id=None, room=None, user=None, role=None, connection_id='', "
+        "is_volatile=False"
+    ),
     "protocol.Envelope": "*, type, payload=None, timestamp, id=None, room=None, to=None",
     "protocol.check_room": "room",
     "protocol.decode": "frame, *, max_bytes",
@@ -124,7 +133,7 @@ def signature_of(function, skip_self=False):
 def test_package_exports_the_helpers_and_their_twins():
     twins = [f"a{name}" for name in SYNC_HELPERS]
     assert sorted(pm_realtime.__all__) == sorted(
-        ["__version__", "realtime_room", *SYNC_HELPERS, *twins]
+        ["__version__", "realtime_room", *DECLARING, *SYNC_HELPERS, *twins]
     )
     assert all(hasattr(pm_realtime, name) for name in pm_realtime.__all__)
 
@@ -171,7 +180,7 @@ def test_signals_are_signals_of_django():
 def test_types_of_messages_and_subprotocols_are_those_of_the_wire():
     assert [str(each) for each in protocol.MessageType] == [
         *("ping", "pong", "connected", "subscribe", "subscribed", "unsubscribe", "unsubscribed"),
-        *("message", "notification", "broadcast", "error", "ack", "gap"),
+        *("message", "notification", "broadcast", "error", "ack", "gap", "result"),
     ]
     assert (protocol.SUBPROTOCOL, protocol.BATCH_SUBPROTOCOL) == (
         "pm-realtime.v1",

@@ -72,7 +72,7 @@ def test_e008_authorize_is_not_callable(check):
         (
             "xyz",
             "Known are: min_role, public, publish_role, authorize, max_connections, history, "
-            "history_ttl.",
+            "history_ttl, content, on_message, rate.",
         ),
         (5, "Known are: "),
     ],

@@ -19,6 +19,7 @@ def test_error_codes_are_those_of_the_protocol():
         "ROOM_FULL",
         "RATE_LIMITED",
         "MESSAGE_TOO_LARGE",
+        "TIMEOUT",
         "INTERNAL_ERROR",
     ]
 
@@ -27,6 +28,7 @@ def test_only_temporary_errors_may_be_retried():
     assert {code for code in ErrorCode if code.retry} == {
         ErrorCode.ROOM_FULL,
         ErrorCode.RATE_LIMITED,
+        ErrorCode.TIMEOUT,
         ErrorCode.INTERNAL_ERROR,
     }
 

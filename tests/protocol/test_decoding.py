@@ -38,7 +38,7 @@ def test_command_is_read_field_by_field():
             "cursor": 2,
         }
     )
-    assert read(frame) == Command(type="message", payload={"a": 1}, id="7")
+    assert read(frame) == Command(type="message", payload={"a": 1}, id="7", room="r")
 
 
 def test_payload_and_id_may_be_missing():
@@ -242,9 +242,8 @@ def test_any_json_is_a_command_or_an_invalid_message(value):
 def test_any_fields_of_an_envelope_are_a_command_or_an_invalid_message(fields):
     if outcome(json.dumps(fields)) is None:
         command = read(json.dumps(fields))
-        assert command == Command(
-            type=fields["type"], payload=fields.get("payload"), id=fields.get("id")
-        )
+        given = {name: fields.get(name) for name in ("type", "payload", "id", "room")}
+        assert command == Command(**given)
 
 
 @given(
