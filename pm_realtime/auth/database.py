@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from asgiref.sync import sync_to_async
@@ -85,12 +86,24 @@ async def run_recheck(function: Callable[P, R], *args: P.args, **kwargs: P.kwarg
 async def run_in_pool(
     pool: Executor, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
 ) -> R:
-    """Run ``function``, which may use the database, in a thread of ``pool``."""
+    """Run ``function``, which may use the database, in a thread of ``pool``.
+
+    It is run again if a database connection from before was lost.
+    """
+    if is_loop_of_a_caller():
+        return await run_once_in_pool(pool, function, *args, **kwargs)
+    return await run_once_in_pool(pool, partial(_retry_if_lost, function, *args, **kwargs))
+
+
+async def run_once_in_pool(
+    pool: Executor, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+) -> R:
+    """As :func:`run_in_pool`, but the caller gets the error if a connection was lost."""
     if is_loop_of_a_caller():
         return await sync_to_async(_call)(True, function, *args, **kwargs)
     call = sync_to_async(_call, thread_sensitive=False, executor=cast("Any", pool))
     try:
-        return await call(False, _retry_if_lost, function, *args, **kwargs)
+        return await call(False, function, *args, **kwargs)
     except RuntimeError as error:
         # A cancellation of this task goes through async code that ``function`` waits for.
         task = asyncio.current_task()

@@ -133,7 +133,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             await self._refuse(error)
 
     async def websocket_disconnect(self, message: Any) -> None:
-        await self._inbox.finish_messages()
+        await self._inbox.lanes.finish_messages()
         code = message.get("code") or 1005
         if not self._outbox.is_closed:
             self._close_code = code
@@ -201,14 +201,14 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
                 self._outbox.close(code, reason)
                 self._tasks.interrupt()
 
-    def go_away(self, command_seconds: float) -> None:
+    def go_away(self, command_seconds: float, site_seconds: float) -> None:
         """Close with 4012, as the process stops, once running commands are done."""
         # A handshake finds out itself, and refuses with a code that a browser sees.
         if self.connection_state is State.OPEN:
-            self.begin(self._go_away(command_seconds))
+            self.begin(self._go_away(command_seconds, site_seconds))
 
-    async def _go_away(self, command_seconds: float) -> None:
-        await self._inbox.finish(command_seconds)
+    async def _go_away(self, command_seconds: float, site_seconds: float) -> None:
+        await self._inbox.lanes.finish(command_seconds, site_seconds)
         self._end_with_process()
 
     def abort(self) -> None:
@@ -242,7 +242,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         if self._guard.is_stuck():
             self._close_slow()
             self._guard.socket.abort()  # The client would not read the close frame either.
-        if self._inbox.has_pinged and not self._inbox.worker and self._silent_since < deadline:
+        if self._inbox.has_pinged and not self._inbox.lanes and self._silent_since < deadline:
             self.end(CloseCode.HEARTBEAT_LOST, "no heartbeat")
 
     def receive_control(self, message: ControlMessage) -> None:
@@ -269,6 +269,10 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
 
     async def until_certain(self) -> None:
         await self._revocation.until_certain()
+
+    @property
+    def is_ending(self) -> bool:
+        return self.connection_state >= State.CLOSING
 
     async def join_group(
         self,
@@ -349,7 +353,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self.end(closing.code, closing.reason)
 
     async def _clean_up(self) -> None:
-        await self._tasks.cancel_beside(self._inbox.worker)
+        await self._tasks.cancel_beside(*self._inbox.lanes.leave())
         self._rates.leave()
         try:
             await self._handshake.undo()

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pm_realtime.backends import get_backend
+from pm_realtime.commands import commands_under_way
 from pm_realtime.concurrency import PerLoop, limit_exit, were_calls_abandoned
 from pm_realtime.conf import conf
 from pm_realtime.connection.state import Connection
@@ -130,7 +131,8 @@ class Drain:
         return self._is_needed()
 
     def _is_needed(self) -> bool:
-        return bool(self._connections) or were_calls_abandoned()
+        has_work = bool(self._connections or commands_under_way())
+        return has_work or were_calls_abandoned()
 
     def _begin(self) -> None:
         now = time.monotonic()
@@ -166,13 +168,23 @@ class Drain:
             await self._pause(began + number * timings.group_seconds, began + period)
             for connection in connections[closed : closed + size]:
                 if connection in self._leaving:
-                    connection.go_away(timings.command_seconds)
+                    site_seconds = began + period - time.monotonic()
+                    connection.go_away(timings.command_seconds, site_seconds)
             closed += size
+        await self._finish_site_commands(began + period)
         await self._wait_until_left(timings.end_seconds)
         self._aborted_count = len(self._leaving)
         for connection in list(self._leaving):
             connection.abort()
         await self._wait_until_left(timings.abort_seconds)
+
+    async def _finish_site_commands(self, end: float) -> None:
+        """Wait for the commands of the site that run, also of connections that have ended."""
+        while (tasks := commands_under_way()) and (seconds := end - time.monotonic()) > 0:
+            hurry = asyncio.ensure_future(self._is_hurried.wait())
+            await asyncio.wait({*tasks, hurry}, timeout=seconds, return_when="FIRST_COMPLETED")
+            if not hurry.cancel():
+                return
 
     async def _wait_until_left(self, seconds: float) -> None:
         with suppress(TimeoutError):

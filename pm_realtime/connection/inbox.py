@@ -1,12 +1,12 @@
-"""The commands of one connection: decoded, counted against its rate, carried out one by one."""
+"""The commands of one connection: decoded, counted against its rate, carried out."""
 
 import asyncio
 import logging
 from dataclasses import dataclass, field
-from typing import Final
 
-from pm_realtime.commands import check_form, handle, is_instant
+from pm_realtime.commands import SiteCommand, handle, is_instant, read
 from pm_realtime.conf import conf
+from pm_realtime.connection.lanes import Lanes
 from pm_realtime.connection.outbox import Outbox
 from pm_realtime.connection.rates import Rates
 from pm_realtime.connection.state import Connection
@@ -24,9 +24,6 @@ from pm_realtime.protocol import (
 
 logger = logging.getLogger("pm_realtime.connection")
 
-#: Commands that may wait behind a slow one before no more frames are read.
-MAX_WAITING_COMMANDS: Final = 100
-
 
 @dataclass(slots=True, eq=False, repr=False)
 class Inbox:
@@ -35,18 +32,18 @@ class Inbox:
     _connection: Connection
     _outbox: Outbox
     _rates: Rates
-    #: A list, as an empty deque takes 700 bytes and most connections never use it.
-    _commands: list[Command] = field(default_factory=list)
-    #: The task that carries out commands; None while there are none.
-    worker: asyncio.Task[None] | None = None
     has_pinged: bool = False
+    lanes: Lanes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lanes = Lanes(self._carry_out)
 
     async def receive(self, frame: str | bytes | None) -> None:
-        """Carry out the command in ``frame`` after those before it.
+        """Carry out the command in ``frame`` after those before it for the same room.
 
         Returns when it is done or takes long, because of a rule of the site, say. A slow command
-        holds up the commands behind it, but no ping: the connection is alive. A malformed frame is
-        answered and does not count against the rate.
+        holds up no ping: the connection is alive. A malformed frame is answered and does not count
+        against the rate.
         """
         command: Command | None = None
         is_well_formed = False
@@ -54,28 +51,20 @@ class Inbox:
             command = decode(frame, max_bytes=conf.MAX_MESSAGE_BYTES)
             is_ping = command.type == MessageType.PING
             self.has_pinged |= is_ping
-            check_form(command)
+            site_command = read(self._connection, command)
             is_well_formed = True
-            self._check_rate(command)
-            if is_ping or (self.worker is None and is_instant(self._connection, command)):
+            if site_command is not None:
+                await self._begin(site_command)
+            elif is_ping:
+                self._rates.check()
                 await handle(self._connection, command)
             else:
-                await self._put(command)
+                self._check_rate(command)
+                await self._carry_out_in_order(command)
         except Exception as error:
             self._answer(error, command)
             if not is_well_formed and not self._outbox.is_closed:
                 await self._slow_down()
-
-    async def finish(self, seconds: float | None = None) -> None:
-        """Carry out the commands that wait, for at most ``seconds``."""
-        if self.worker is not None:
-            await asyncio.wait({self.worker}, timeout=seconds)
-
-    async def finish_messages(self) -> None:
-        """After the client's end: carry out its messages to others, drop the rest."""
-        if not any(each.type == MessageType.MESSAGE for each in self._commands):
-            self._commands.clear()
-        await self.finish()
 
     def _check_rate(self, command: Command) -> None:
         if command.type == MessageType.SUBSCRIBE:
@@ -89,26 +78,35 @@ class Inbox:
         except CloseConnection as flood:
             self._answer(flood, None)
 
-    async def _put(self, command: Command) -> None:
-        self._commands.append(command)
-        if self.worker is None:
-            self.worker = asyncio.get_running_loop().create_task(self._carry_out_all())
-            await asyncio.wait(
-                {self.worker}, timeout=self._connection.connection_timings.slow_command_seconds
-            )
-        elif len(self._commands) > MAX_WAITING_COMMANDS:
-            await asyncio.wait({self.worker})
+    async def _begin(self, command: SiteCommand) -> None:
+        declaration = command.declaration
+        self._rates.check_command(declaration.rate, declaration.type, command.room)
+        if command.refusal is not None:
+            raise command.refusal
+        self.lanes.put_site_command(command)
+        if self.lanes.is_full:
+            await self.lanes.until_not_full()
 
-    async def _carry_out_all(self) -> None:
+    async def _carry_out_in_order(self, command: Command) -> None:
+        room: str = command.payload["room"]
+        if self.lanes.is_free(room) and is_instant(self._connection, command):
+            await handle(self._connection, command)
+        elif (worker := self.lanes.put(command, room)) is not None:
+            seconds = self._connection.connection_timings.slow_command_seconds
+            await asyncio.wait({worker}, timeout=seconds)
+        elif self.lanes.is_full:
+            await self.lanes.until_not_full()
+
+    async def _carry_out(self, item: Command | SiteCommand) -> None:
+        if self._outbox.is_closed:
+            return
         try:
-            while self._commands and not self._outbox.is_closed:
-                command = self._commands.pop(0)
-                try:
-                    await handle(self._connection, command)
-                except Exception as error:
-                    self._answer(error, command)
-        finally:
-            self.worker = None
+            if isinstance(item, SiteCommand):
+                await item.carry_out()
+            else:
+                await handle(self._connection, item)
+        except Exception as error:
+            self._answer(error, item.command if isinstance(item, SiteCommand) else item)
 
     def _answer(self, error: Exception, command: Command | None) -> None:
         """The one place that turns an error into a reply or a close code."""
@@ -126,4 +124,10 @@ class Inbox:
         elif error.code == ErrorCode.RATE_LIMITED:
             log_rate_limit(connection.connection_id, connection.identity.user_id)
         id = command.id if command is not None else error.id
-        connection.send_reply(MessageType.ERROR, error_payload(error), id)
+        try:
+            connection.send_reply(MessageType.ERROR, error_payload(error), id)
+        except Exception as failure:
+            # Of the site's own, with data that JSON cannot hold.
+            log_failure(logger, f"The error {error.code} could not be written.", failure)
+            payload = {"code": ErrorCode.INTERNAL_ERROR, "message": INTERNAL_ERROR}
+            connection.send_reply(MessageType.ERROR, payload, id)

@@ -43,8 +43,9 @@ class Connection(RoomConnection, Member, Protocol):
     def end_flood(self, reason: str) -> None:
         """Close with 4003 a client that sends far too much, and read nothing more."""
 
-    def go_away(self, command_seconds: float) -> None:
-        """Close with 4012 after the running commands. A handshake closes by itself."""
+    def go_away(self, command_seconds: float, site_seconds: float) -> None:
+        """Close with 4012 after the running commands: the built-in ones have ``command_seconds``,
+        the site's own ``site_seconds``. A handshake closes by itself."""
 
     def abort(self) -> None:
         """End at once, although code of the site is running: it may be stuck."""

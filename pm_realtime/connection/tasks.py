@@ -41,9 +41,9 @@ class ConnectionTasks:
             self._serving.uncancel()
         return self._serving.cancelling() > 0
 
-    async def cancel_beside(self, *others: asyncio.Task[None] | None) -> None:
+    async def cancel_beside(self, *others: asyncio.Task[None]) -> None:
         """Cancel the tasks beside the serving one, and ``others``; return when they have ended."""
-        tasks = {*self._beside, *filter(None, others)}
+        tasks = {*self._beside, *others}
         for task in tasks:
             task.cancel()
         if tasks:

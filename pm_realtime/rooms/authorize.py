@@ -7,36 +7,26 @@ a rule that is stuck in all of them refuses its own rooms, and other rooms go on
 import asyncio
 import inspect
 import logging
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import Any, Final
 
-from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
-from django.db import connections
 from django.db.models.manager import BaseManager
 from django.http import Http404
 from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
 
 from pm_realtime.auth import reading_primary, run_in_pool
-from pm_realtime.concurrency import (
-    DaemonThreads,
-    PerLoop,
-    is_loop_of_a_caller,
-    note_abandoned_call,
-    note_result,
-)
+from pm_realtime.concurrency import PerLoop, note_abandoned_call, note_result
 from pm_realtime.conf import Room, RoomOptions, conf
 from pm_realtime.exceptions import CommandError, OutageError
 from pm_realtime.observability import throttle
 from pm_realtime.protocol import INTERNAL_ERROR, ErrorCode
+from pm_realtime.rooms.site_code import run_site_code, site_threads
 
 logger = logging.getLogger("pm_realtime.room")
 
-#: For code of the site, which may be slow.
-_threads: Final = DaemonThreads(128, "pm_realtime-site")
 #: A rule returns these, or what could be called, by mistake.
 _ALWAYS_TRUE: Final = (
     Iterator, AsyncIterator, BaseManager, BaseException, HttpResponseBase, type(NotImplemented),
@@ -119,7 +109,7 @@ async def _ask(rule: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:
     # By its type: the class of a lazy object would be found by a query here in the loop.
     while hasattr(type(answer), "__await__"):
         answer = await answer
-    return answer if type(answer) is bool else await run_in_pool(_threads, _as_bool, answer)
+    return answer if type(answer) is bool else await run_in_pool(site_threads, _as_bool, answer)
 
 
 def _ask_in_thread(rule: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -132,27 +122,3 @@ def _as_bool(answer: Any) -> bool:
     if callable(answer) or isinstance(answer, _ALWAYS_TRUE):
         raise TypeError(f"expected True or False, got {answer!r}, which is always true")
     return bool(answer)
-
-
-async def run_site_code(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call ``function`` of the site, a sync or async callable that may use the ORM."""
-    if not inspect.iscoroutinefunction(function):
-        result = await run_in_pool(_threads, function, *args, **kwargs)
-        return await result if inspect.isawaitable(result) else result
-    if is_loop_of_a_caller():
-        return await function(*args, **kwargs)
-    async with ThreadSensitiveContext() as context:
-        thread = DaemonThreads(1, "pm_realtime-site-async")
-        if context.token is not None:  # None inside of another context.
-            SyncToAsync.context_to_thread_executor[context] = thread
-        try:
-            return await function(*args, **kwargs)
-        except asyncio.CancelledError:
-            note_abandoned_call()  # It may have threads of its own.
-            raise
-        finally:
-            if thread.is_used:
-                closing = thread.submit(connections.close_all)
-                # One that is stuck in the code of a cancelled call is not waited for.
-                if not isinstance(sys.exception(), asyncio.CancelledError):
-                    await asyncio.wrap_future(closing)

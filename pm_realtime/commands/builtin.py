@@ -1,4 +1,4 @@
-"""The commands of clients: the form of their payloads, their handlers, and the table of both."""
+"""The built-in commands: the form of their payloads, their handlers, and the table of both."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -9,9 +9,8 @@ import msgspec
 
 from pm_realtime.conf import Room, RoomOptions
 from pm_realtime.exceptions import CommandError
-from pm_realtime.layer import get_layer, is_in_process
 from pm_realtime.protocol import Command, ErrorCode, MessageType, check_room
-from pm_realtime.push import apublish_message, push_streams
+from pm_realtime.push import apublish_message
 from pm_realtime.rooms import Connection, check_publish, find_room, join, leave
 
 #: Characters of a cursor in a command; those of this version have fewer.
@@ -107,26 +106,3 @@ COMMANDS: Final[dict[str, Definition]] = {
     MessageType.UNSUBSCRIBE: Definition(unsubscribe, room_payload),
     MessageType.MESSAGE: Definition(message, message_payload),
 }
-
-
-def check_form(command: Command) -> None:
-    """Raise ``CommandError`` if ``command`` is unknown or malformed."""
-    definition = COMMANDS.get(command.type)
-    if definition is None:
-        known = ", ".join(COMMANDS)
-        raise CommandError(ErrorCode.UNKNOWN_TYPE, f"Expected one of these types: {known}.")
-    if definition.check_payload is not None:
-        definition.check_payload(command.payload)
-
-
-def is_instant(connection: Connection, command: Command) -> bool:
-    """Whether :func:`handle` carries ``command`` out without waiting, so that it needs no task."""
-    is_message = command.type == MessageType.MESSAGE
-    if not is_message or not connection.is_certain:
-        return False
-    return push_streams().is_in_process and is_in_process(get_layer())
-
-
-async def handle(connection: Connection, command: Command) -> None:
-    """Carry out a ``command`` that :func:`check_form` accepted. Raises ``CommandError``."""
-    await COMMANDS[command.type].handler(connection, command)

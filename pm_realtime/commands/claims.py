@@ -1,0 +1,140 @@
+"""Claims: a command that comes again, as after a reconnect, is carried out once.
+
+The first call that claims a key carries the command out. The others wait for its result.
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from functools import partial
+from hashlib import blake2b
+from typing import Any, Final
+from uuid import uuid4
+
+import msgspec
+
+from pm_realtime.backends import ClaimState, get_results
+from pm_realtime.commands.site_calls import TimedOut
+from pm_realtime.concurrency import PerLoop
+from pm_realtime.conf import conf
+from pm_realtime.exceptions import BackendError
+from pm_realtime.protocol import Command
+from pm_realtime.rooms import Connection
+
+logger = logging.getLogger("pm_realtime.connection")
+
+#: Seconds between two looks at a command that another call carries out: at first, and at most.
+POLL_SECONDS: Final = 0.05
+MAX_POLL_SECONDS: Final = 0.5
+#: Seconds between two tries to tell a backend that is away what became of a command.
+RETRY_SECONDS: Final = 0.5
+MAX_RETRY_SECONDS: Final = 10.0
+
+#: The ids of the browser client have no hyphens.
+_UUID: Final = re.compile("[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", re.IGNORECASE)
+
+#: What is still to be told to the backend. An event loop has only weak references to tasks.
+_settling: Final = PerLoop[set[asyncio.Task[None]]](set)
+
+
+def digest_of(connection: Connection, id: str, *parts: Any) -> str:
+    """A text that is the same each time that a client sends ``parts`` under ``id``.
+
+    With the content, as a client may number its commands from 1 in every tab. Visitors have no
+    user, so their ids count for each client, unless they are unique by themselves.
+    """
+    user_id = connection.identity.user_id
+    client_id = None if user_id is not None or _UUID.fullmatch(id) else connection.client_id
+    text = msgspec.json.encode((user_id, client_id, id, *parts))
+    return blake2b(text, digest_size=16).hexdigest()
+
+
+def command_key(connection: Connection, command: Command) -> str | None:
+    """The key of a command of the site; None if it has no id, so that each one is carried out."""
+    if not command.id:
+        return None
+    more = (command.type, command.room, command.payload)
+    return f"command {digest_of(connection, command.id, *more)}"
+
+
+class Claim:
+    """The claim of one call to the command with ``key``."""
+
+    __slots__ = ("_key", "_owner", "_ttl_seconds")
+
+    def __init__(self, key: str, timeout_seconds: float) -> None:
+        self._key = key
+        self._owner = uuid4().hex
+        # What runs is not to be forgotten before it is over.
+        self._ttl_seconds = timeout_seconds + conf.IDEMPOTENCY_PERIOD
+
+    async def take(self, seconds: float) -> tuple[bool, str | None]:
+        """Whether the caller is to carry the command out, and the result if it was carried out.
+
+        Waits at most ``seconds`` while another call carries it out; (False, None) if that is not
+        enough.
+        """
+        loop, pause = asyncio.get_running_loop(), POLL_SECONDS
+        ends_at = loop.time() + seconds
+        while True:
+            found = await get_results().claim(self._key, self._owner, self._ttl_seconds)
+            if found.state is ClaimState.TAKEN:
+                return True, None
+            if found.state is ClaimState.DONE:
+                return False, found.result
+            if loop.time() + pause > ends_at:
+                return False, None
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, MAX_POLL_SECONDS)
+
+    async def keep(self, result: str) -> None:
+        """Have later calls get ``result``."""
+        ttl_seconds = conf.IDEMPOTENCY_PERIOD
+        await self._tell(lambda: get_results().keep(self._key, self._owner, result, ttl_seconds))
+
+    def release(self) -> None:
+        """Have the next call carry the command out. Returns at once."""
+        self._begin(self._tell(lambda: get_results().release(self._key, self._owner)))
+
+    def settle_later(self, error: TimedOut) -> None:
+        """Keep or release when what still runs of a call that took too long has ended."""
+        if error.rest is None:
+            self.release()
+        else:
+            error.rest.add_done_callback(self._settle)
+
+    def _settle(self, rest: "asyncio.Future[str]") -> None:
+        if rest.cancelled() or rest.exception() is not None:
+            self.release()
+        else:
+            self._begin(self.keep(rest.result()))
+
+    async def _tell(self, tell: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await tell()
+        except BackendError as error:
+            logger.debug("A backend could not be told what became of a command: %s", error)
+            self._begin(self._tell_later(tell))
+
+    async def _tell_later(self, tell: Callable[[], Awaitable[None]]) -> None:
+        loop, pause = asyncio.get_running_loop(), RETRY_SECONDS
+        ends_at = loop.time() + self._ttl_seconds
+        while loop.time() < ends_at:
+            await asyncio.sleep(pause)
+            try:
+                return await tell()
+            except BackendError:
+                pause = min(2 * pause, MAX_RETRY_SECONDS)
+
+    def _begin(self, work: Any) -> None:
+        tasks = _settling.get()
+        task = asyncio.get_running_loop().create_task(work)
+        tasks.add(task)
+        task.add_done_callback(partial(_forget, tasks))
+
+
+def _forget(tasks: set[asyncio.Task[None]], task: asyncio.Task[None]) -> None:
+    tasks.discard(task)
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("It could not be noted what became of a command.", exc_info=error)

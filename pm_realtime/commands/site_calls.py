@@ -1,0 +1,164 @@
+"""One call of a function of the site: in its transaction, within its time, and its result as text.
+
+A thread cannot be stopped. A call that takes too long goes on in its thread, but is rolled back
+there: a call either ends in time, or is expired and changes nothing, and never both.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.db import connections, transaction
+
+from pm_realtime.concurrency import PerLoop, note_abandoned_call, note_result
+from pm_realtime.exceptions import CommandError
+from pm_realtime.observability import log_failure
+from pm_realtime.protocol import ErrorCode
+from pm_realtime.rooms import run_async_site_code, run_in_site_thread
+
+logger = logging.getLogger("pm_realtime.connection")
+
+#: Calls of one sync function that are under way at the same time in an event loop.
+MAX_CALLS_PER_FUNCTION: Final = 32
+#: The database engine of a site that has none.
+NO_DATABASE: Final = "django.db.backends.dummy"
+
+#: By the name of the function.
+_free_calls: Final = PerLoop[dict[str, asyncio.Semaphore]](dict)
+
+
+class TimedOut(CommandError):
+    """A call took too long. ``rest`` is what still runs of it; None if it had not begun."""
+
+    def __init__(self, call: "SiteCall", rest: "asyncio.Future[str] | None" = None) -> None:
+        text = f"{call.name} took longer than {call.timeout_seconds:g} s."
+        super().__init__(ErrorCode.TIMEOUT, text)
+        self.rest = rest
+
+
+class Expired(Exception):
+    """A call whose time was over before its transaction was committed."""
+
+
+class Attempt:
+    """Whether a call may still commit. Used by its thread and by the event loop."""
+
+    __slots__ = ("_lock", "is_committed", "is_committing", "is_expired")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.is_expired = self.is_committing = self.is_committed = False
+
+    def begin_commit(self) -> None:
+        """Raises :exc:`Expired` if the time is over."""
+        with self._lock:
+            if self.is_expired:
+                raise Expired
+            self.is_committing = True
+
+    def expire(self) -> bool:
+        """Have the call not commit; False if it does already."""
+        with self._lock:
+            self.is_expired = not self.is_committing
+        return self.is_expired
+
+    def note_commit(self) -> None:
+        self.is_committed = True
+
+
+@dataclass(slots=True, eq=False)
+class SiteCall:
+    """A call of a function: ``call()`` makes it, and ``encode`` writes what it returns."""
+
+    #: Of the command, for the log and for its bound.
+    name: str
+    call: Callable[[], Any]
+    encode: Callable[[Any], str]
+    is_async: bool
+    #: The alias of the database of the transaction; None: there is none.
+    database: str | None
+    timeout_seconds: float
+    #: Called right before it begins. May wait, and raises ``CommandError`` if it may not begin.
+    begin: Callable[[], Awaitable[None]]
+
+    async def run(self) -> str:
+        """The JSON text of what the function returns. Raises :exc:`TimedOut`, and its errors."""
+        ends_at = asyncio.get_running_loop().time() + self.timeout_seconds
+        slots: asyncio.Semaphore | None = None
+        try:
+            async with asyncio.timeout_at(ends_at) as limit:
+                if not self.is_async:
+                    free_calls = _free_calls.get()
+                    if (slots := free_calls.get(self.name)) is None:
+                        slots = free_calls[self.name] = asyncio.Semaphore(MAX_CALLS_PER_FUNCTION)
+                    await slots.acquire()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise TimedOut(self) from None
+        try:
+            await self.begin()
+        except BaseException:
+            if slots is not None:
+                slots.release()
+            raise
+        attempt = Attempt()
+        running = asyncio.ensure_future(self._run(attempt))
+        if slots is not None:
+            # After a timeout the call goes on in its thread, and stays one of those under way.
+            running.add_done_callback(lambda _: slots.release())
+        running.add_done_callback(note_result)
+        return await self._result_of(running, attempt, ends_at)
+
+    async def _result_of(
+        self, running: "asyncio.Future[str]", attempt: Attempt, ends_at: float
+    ) -> str:
+        try:
+            seconds = ends_at - asyncio.get_running_loop().time()
+            await asyncio.wait({running}, timeout=max(seconds, 0.0))
+        except asyncio.CancelledError:
+            attempt.expire()
+            self._stop(running)
+            raise
+        if not running.done():
+            if attempt.expire():
+                self._stop(running)
+                raise TimedOut(self, running)
+            await asyncio.wait({running})
+        if running.cancelled():
+            raise RuntimeError(f"{self.name} was cancelled")
+        return running.result()
+
+    def _stop(self, running: "asyncio.Future[str]") -> None:
+        if self.is_async:
+            running.cancel()
+        note_abandoned_call(running)
+
+    async def _run(self, attempt: Attempt) -> str:
+        if self.is_async:
+            return self.encode(await run_async_site_code(self.call))
+        text: str = await run_in_site_thread(self._run_in_thread, attempt)
+        return text
+
+    def _run_in_thread(self, attempt: Attempt) -> str:
+        if attempt.is_expired:
+            raise Expired  # It has waited for a thread too long.
+        alias = self.database
+        if alias is None or connections[alias].settings_dict["ENGINE"] == NO_DATABASE:
+            return self.encode(self.call())
+        text = ""
+        try:
+            with transaction.atomic(using=alias):
+                if len(connections[alias].atomic_blocks) == 1:
+                    # The first of what follows the commit: an error of the rest undoes nothing.
+                    transaction.on_commit(attempt.note_commit, using=alias)
+                text = self.encode(self.call())
+                attempt.begin_commit()
+        except Exception as error:
+            if not attempt.is_committed:
+                raise
+            log_failure(logger, f"A callback failed after the commit of {self.name}.", error)
+        return text

@@ -1,0 +1,219 @@
+"""A command of the site's own that a client has sent: may it be carried out, and its answer."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, NoReturn
+
+from orjson import Fragment
+
+from pm_realtime.commands.claims import Claim, command_key
+from pm_realtime.commands.declarations import Declaration
+from pm_realtime.commands.site_calls import SiteCall, TimedOut
+from pm_realtime.concurrency import PerLoop
+from pm_realtime.exceptions import CommandError, OutageError
+from pm_realtime.observability import log_failure, throttle
+from pm_realtime.protocol import INTERNAL_ERROR, Command, ErrorCode, MessageType, check_room
+from pm_realtime.roles import has_role
+from pm_realtime.rooms import Connection
+from pm_realtime.schemas import InvalidPayload
+
+logger = logging.getLogger("pm_realtime.connection")
+
+#: The tasks in which commands are carried out, from their begin to their end.
+_under_way: Final = PerLoop[set[asyncio.Task[Any]]](set)
+
+#: Those of the running event loop. They outlive the connections that sent the commands.
+commands_under_way: Final = _under_way.get
+
+
+class Dropped(Exception):
+    """The command is not to begin any more: its client has gone."""
+
+
+@dataclass(slots=True, eq=False)
+class SiteCommand:
+    """Made by :meth:`read`. Belongs to one connection and its event loop."""
+
+    connection: Connection
+    declaration: Declaration
+    #: As the client sent it.
+    command: Command
+    #: The values that the route of the room captured.
+    values: Mapping[str, Any]
+    #: As the function's annotation says.
+    payload: Any = None
+    #: Why its rights refuse it, as far as they are certain.
+    refusal: CommandError | None = None
+    has_begun: bool = False
+    is_dropped: bool = False
+
+    @classmethod
+    def read(
+        cls, connection: Connection, declaration: Declaration, command: Command
+    ) -> "SiteCommand":
+        """The ``command`` with the values of its route and its payload as the annotations say.
+
+        Raises ``CommandError`` if it is malformed.
+        """
+        _check_declaration(declaration)
+        self = cls(connection, declaration, command, _route_values(declaration, command))
+        if connection.is_certain:
+            self.refusal = self._find_refusal()
+        if self.refusal is None and declaration.payload is not None:
+            try:
+                self.payload = declaration.payload.convert(command.payload)
+            except InvalidPayload as error:
+                code, room = ErrorCode.INVALID_PAYLOAD, self.room
+                raise CommandError(code, error.message, room=room, path=error.path) from None
+        return self
+
+    @property
+    def room(self) -> str | None:
+        """The room that it is about."""
+        return None if self.declaration.room is None else self.command.room
+
+    def drop(self) -> None:
+        """Have it not be carried out if it has not begun."""
+        self.is_dropped = True
+
+    async def carry_out(self) -> None:
+        """Carry it out, and answer. Raises ``CommandError`` if it is refused or fails."""
+        try:
+            await self._until_allowed()
+            key = command_key(self.connection, self.command)
+            if key is None:
+                self._answer(await self._run())
+            else:
+                await self._carry_out_once(Claim(key, self.declaration.timeout_seconds))
+        except Dropped:
+            pass
+        finally:
+            # Only now, as a process that stops waits for what is under way.
+            commands_under_way().discard(_current_task())
+
+    async def _carry_out_once(self, claim: Claim) -> None:
+        try:
+            is_mine, result = await claim.take(self.declaration.timeout_seconds)
+            if is_mine:
+                result = await self._run()
+        except TimedOut as error:
+            claim.settle_later(error)
+            raise
+        except BaseException:
+            claim.release()
+            raise
+        if result is None:
+            raise TimedOut(self._call())
+        if is_mine:
+            self._answer(result)
+            await claim.keep(result)
+        else:
+            await self._until_allowed()
+            self._answer(result)
+
+    def _answer(self, result: str) -> None:
+        if self.command.id is not None:
+            self.connection.reply(MessageType.RESULT, Fragment(result), to=self.command)
+
+    async def _run(self) -> str:
+        try:
+            return await self._call().run()
+        except (CommandError, Dropped):
+            raise
+        except Exception as error:
+            if not isinstance(error, OutageError):  # The log has the outage already.
+                log_failure(logger, f"The command {self.declaration.type} failed.", error)
+            raise CommandError(ErrorCode.INTERNAL_ERROR, INTERNAL_ERROR, room=self.room) from None
+
+    def _call(self) -> SiteCall:
+        declaration = self.declaration
+        return SiteCall(
+            name=declaration.type,
+            call=partial(declaration.function, self._request(), **self._arguments()),
+            encode=declaration.result.encode,
+            is_async=declaration.is_async,
+            database=declaration.database,
+            timeout_seconds=declaration.timeout_seconds,
+            begin=self._begin,
+        )
+
+    def _request(self) -> Command:
+        command, identity = self.command, self.connection.identity
+        return Command(
+            type=command.type,
+            payload=command.payload if self.declaration.payload is None else self.payload,
+            id=command.id,
+            room=self.room,
+            user=identity.user,
+            role=identity.role,
+            connection_id=self.connection.connection_id,
+        )
+
+    def _arguments(self) -> dict[str, Any]:
+        if self.declaration.payload is None:
+            return dict(self.values)
+        return {**self.values, "payload": self.payload}
+
+    async def _begin(self) -> None:
+        await self._until_allowed()
+        if self.is_dropped or self.connection.is_ending:
+            raise Dropped
+        self.has_begun = True
+        commands_under_way().add(_current_task())
+
+    async def _until_allowed(self) -> None:
+        """Wait until the rights are certain. Raises ``CommandError`` if they refuse."""
+        await self.connection.until_certain()
+        if (refusal := self._find_refusal()) is not None:
+            raise refusal
+        must_be_in = self.declaration.joined and self.room is not None
+        if must_be_in and self.room not in self.connection.rooms:
+            text = "Subscribe to the room before sending commands to it."
+            raise CommandError(ErrorCode.NOT_IN_ROOM, text, room=self.room)
+
+    def _find_refusal(self) -> CommandError | None:
+        """Why the user may not do this; None if they may."""
+        declaration, identity = self.declaration, self.connection.identity
+        if not identity.is_authenticated:
+            if declaration.public:
+                return None
+            return CommandError(ErrorCode.AUTH_REQUIRED, "Log in to do this.", room=self.room)
+        if declaration.min_role is None or has_role(identity.role, declaration.min_role):
+            return None
+        return CommandError(ErrorCode.FORBIDDEN, "Your role may not do this.", room=self.room)
+
+
+def _check_declaration(declaration: Declaration) -> None:
+    """Raise ``CommandError`` if the command cannot be called by anybody."""
+    if not (faults := declaration.faults):
+        return
+    if count := throttle.note(("faulty command", declaration.type)):
+        text = "The command %s refuses everybody: %s Refusals: %d."
+        logger.error(text, declaration.type, faults[0].text, count)
+    raise CommandError(ErrorCode.INTERNAL_ERROR, INTERNAL_ERROR)
+
+
+def _route_values(declaration: Declaration, command: Command) -> Mapping[str, Any]:
+    """The values of the route. Raises ``CommandError`` if the room is missing or does not fit."""
+    if declaration.room is None:
+        return {}
+    if command.room is None:
+        _refuse_room(declaration, "no room")
+    values = declaration.match(check_room(command.room))
+    if values is None:
+        _refuse_room(declaration, "another one")
+    return values
+
+
+def _refuse_room(declaration: Declaration, found: str) -> NoReturn:
+    text = f"Expected `room` to be like {declaration.room}, got {found}."
+    raise CommandError(ErrorCode.INVALID_ROOM, text)
+
+
+def _current_task() -> "asyncio.Task[Any]":
+    task = asyncio.current_task()
+    assert task is not None
+    return task

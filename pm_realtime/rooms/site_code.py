@@ -1,0 +1,50 @@
+"""Calls of the site's functions: sync ones in bounded threads, async ones in the event loop."""
+
+import asyncio
+import inspect
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext
+from django.db import connections
+
+from pm_realtime.auth import run_in_pool, run_once_in_pool
+from pm_realtime.concurrency import DaemonThreads, is_loop_of_a_caller, note_abandoned_call
+
+#: For code of the site, which may be slow.
+site_threads: Final = DaemonThreads(128, "pm_realtime-site")
+
+
+async def run_site_code(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call ``function`` of the site, a sync or async callable that may use the ORM."""
+    if not inspect.iscoroutinefunction(function):
+        result = await run_in_pool(site_threads, function, *args, **kwargs)
+        return await result if inspect.isawaitable(result) else result
+    return await run_async_site_code(function, *args, **kwargs)
+
+
+async def run_in_site_thread(function: Callable[..., Any], *args: Any) -> Any:
+    """Call the sync ``function``, and never a second time if a database connection was lost."""
+    return await run_once_in_pool(site_threads, function, *args)
+
+
+async def run_async_site_code(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call the async ``function`` of the site, whose queries have a thread of their own."""
+    if is_loop_of_a_caller():
+        return await function(*args, **kwargs)
+    async with ThreadSensitiveContext() as context:
+        thread = DaemonThreads(1, "pm_realtime-site-async")
+        if context.token is not None:  # None inside of another context.
+            SyncToAsync.context_to_thread_executor[context] = thread
+        try:
+            return await function(*args, **kwargs)
+        except asyncio.CancelledError:
+            note_abandoned_call()  # It may have threads of its own.
+            raise
+        finally:
+            if thread.is_used:
+                closing = thread.submit(connections.close_all)
+                # One that is stuck in the code of a cancelled call is not waited for.
+                if not isinstance(sys.exception(), asyncio.CancelledError):
+                    await asyncio.wrap_future(closing)
