@@ -22,6 +22,7 @@ from pm_realtime.backends.redis import scripts
 from pm_realtime.backends.redis.client import LOCATION, Client, check_hosts, wrong_address
 from pm_realtime.backends.redis.eviction import check_eviction
 from pm_realtime.backends.redis.node import Node, NodeTimings
+from pm_realtime.backends.redis.results import RedisResults
 from pm_realtime.backends.redis.streams import RedisStreams
 from pm_realtime.concurrency import run_in_background
 from pm_realtime.exceptions import BackendError, OutageError
@@ -42,10 +43,15 @@ class RedisBackend(Backend):
         self._timings = timings or NodeTimings()
         self._nodes: dict[tuple[int, asyncio.AbstractEventLoop], Node] = {}
         self._streams = RedisStreams(self._timings.timeout)
+        self._results = RedisResults(self._timings)
 
     @property
     def streams(self) -> RedisStreams:
         return self._streams
+
+    @property
+    def results(self) -> RedisResults:
+        return self._results
 
     async def add(
         self,

@@ -1,6 +1,7 @@
 """The clients of one event loop: few connections, answers in time, errors of this package only."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
@@ -12,7 +13,7 @@ from django.core.checks import CheckMessage, Error
 from pm_realtime.concurrency import BoundedCalls
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError, OutageError
-from pm_realtime.layer import is_on_redis, layer_name, layer_options, namespace_tag
+from pm_realtime.layer import is_on_redis, is_probed, layer_name, layer_options, namespace_tag
 from pm_realtime.observability import STATE, log_refusal, outage
 from pm_realtime.redis import (
     HOST_FORMS,
@@ -23,6 +24,8 @@ from pm_realtime.redis import (
     describe,
     driver_for_asyncio,
     host_problems,
+    is_broken_socket,
+    is_demotion,
     is_installed,
     open_pools,
     read_hosts,
@@ -130,12 +133,45 @@ class Client:
                 await pool.disconnect()
 
 
+async def ask(client: Client, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+    """The answer of ``script``, once more over a new socket if the kept one was broken, or silent
+    in a loop where nothing else would have noticed it."""
+    try:
+        return await client.run(script, keys, arguments)
+    except OutageError as error:
+        cause = error.__cause__
+        if isinstance(cause, TimeoutError):
+            may_be_stale = not is_probed()
+        else:
+            may_be_stale = is_broken_socket(cause) or is_demotion(cause)
+        if not may_be_stale:
+            raise named(error, keys) from cause
+    return await client.run(script, keys, arguments)
+
+
+def named(error: OutageError, keys: Sequence[str]) -> BackendError:
+    """``error`` of a script, with its ``keys`` if another program's value is in one of them."""
+    if "wrong kind of value" not in str(error):
+        return error
+    what = f"{error}. Another program has written one of these keys; delete it"
+    return BackendError(f"{what}: {', '.join(keys)}")
+
+
+def key_prefix() -> str:
+    """The beginning of the keys of the shared state."""
+    # The braces keep all keys in one slot of a cluster.
+    prefix, tag = layer_options().get("prefix", "asgi"), namespace_tag()
+    return f"pm_realtime:{{{prefix}}}:{tag}{':' if tag else ''}"
+
+
+def pattern_of(prefix: str, names: str = "*") -> str:
+    """The pattern of keys that begin with ``prefix``; ``names`` is that of the rest."""
+    return re.sub(r"([][*?\\])", r"\\\1", prefix) + names
+
+
 def keys_of_node(node: str) -> tuple[str, str, str]:
     """The keys that the scripts of the state get, called by ``node``."""
-    # The braces keep all keys in one slot of a cluster.
-    prefix = f"pm_realtime:{{{layer_options().get('prefix', 'asgi')}}}:"
-    if tag := namespace_tag():
-        prefix += f"{tag}:"
+    prefix = key_prefix()
     key = f"{prefix}node:{node}"
     return f"{prefix}nodes", key, f"{key}:rooms"
 

@@ -41,6 +41,11 @@ class NodeTimings:
     timeout: float = 1.5
     #: For all nodes to write into a Redis that came back empty, before limits are applied again.
     settling: float = 2.0
+    #: How long a command stays claimed after its process has died. Less than the usual timeout of
+    #: a command, so that one that is sent again is carried out within it.
+    claim_lease: float = 8.0
+    #: Between two renewals of the claims of commands that are carried out.
+    claim_renew_interval: float = 2.0
     #: In which several reports of an outage lead to one look at Redis.
     debounce: float = 0.05
 

@@ -1,6 +1,7 @@
 """The Lua scripts that decide inside Redis.
 
-``lua/common.lua`` describes the keys of the state, ``lua/streams.lua`` those of streams.
+``lua/common.lua`` describes the keys of the state, ``lua/streams.lua`` those of streams and
+``lua/results.lua`` those of results.
 """
 
 from importlib.resources import files
@@ -15,6 +16,7 @@ def _read(name: str) -> str:
 
 _STATE: Final = _read("common")
 _STREAMS: Final = _read("streams")
+_RESULTS: Final = _read("results")
 
 
 def _load(name: str, common: str = _STATE) -> str:
@@ -40,3 +42,8 @@ READ: Final = _load("read", _STREAMS)
 FIND_START: Final = _load("find_start", _STREAMS)
 COUNT_TOPS: Final = _load("count_tops", _STREAMS)
 FORGET: Final = _load("forget", _STREAMS)
+
+CLAIM: Final = _load("claim", _RESULTS)
+KEEP: Final = _load("keep", _RESULTS)
+GIVE_UP: Final = _load("give_up", _RESULTS)
+RENEW_CLAIMS: Final = _load("renew_claims", _RESULTS)

@@ -8,7 +8,6 @@ the order on the wire is the same.
 import asyncio
 import itertools
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -16,7 +15,7 @@ from typing import Any, Final
 
 from pm_realtime import layer
 from pm_realtime.backends.redis import scripts
-from pm_realtime.backends.redis.client import Client, host_of_state
+from pm_realtime.backends.redis.client import Client, ask, host_of_state, named, pattern_of
 from pm_realtime.backends.redis.publishing import (
     PublishCall,
     StreamKeys,
@@ -36,7 +35,6 @@ from pm_realtime.backends.streams import (
 from pm_realtime.concurrency import run_in_background
 from pm_realtime.exceptions import BackendError, OutageError
 from pm_realtime.observability import LAYER
-from pm_realtime.redis import is_broken_socket, is_demotion
 
 #: Groups whose positions one script reads: Redis does nothing else meanwhile.
 GROUPS_PER_SCRIPT: Final = 250
@@ -109,11 +107,11 @@ class RedisStreams(Streams):
         ``names`` is a pattern of the keys, without their prefix. Each server gets ``max_calls``.
         """
         count, is_complete = 0, True
-        pattern = re.sub(r"([][*?\\])", r"\\\1", self._keys.prefix) + names
+        pattern = pattern_of(self._keys.prefix, names)
         for server in _adapter().servers():
             client, position = await self._client_of(server), "0"
             for calls in itertools.count(1):
-                position, found = await _ask(client, script, (), (position, pattern))
+                position, found = await ask(client, script, (), (position, pattern))
                 count += found
                 if position == "0":
                     break
@@ -143,7 +141,7 @@ class RedisStreams(Streams):
         try:
             answer = server_scripts.run(message.group, scripts.PUBLISH, call.keys, call.arguments)
         except OutageError as error:
-            raise _named(error, call.keys) from error.__cause__
+            raise named(error, call.keys) from error.__cause__
         receipt, unsent = call.read(answer)
         if unsent is not None:
             layer.send_outside(adapter, message.group, unsent)
@@ -171,7 +169,7 @@ class RedisStreams(Streams):
         self, group: str, script: str, keys: Sequence[str], arguments: Sequence[Any]
     ) -> Any:
         """The answer of ``script`` on the server of ``group``."""
-        return await _ask(await self._client(group), script, keys, arguments)
+        return await ask(await self._client(group), script, keys, arguments)
 
     async def _client(self, group: str) -> Client:
         return await self._client_of(_adapter().server_of(group))
@@ -196,30 +194,6 @@ class RedisStreams(Streams):
             self._clients[key] = client
             await client.close_with_loop()
         return client
-
-
-async def _ask(client: Client, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-    """The answer of ``script``, once more over a new socket if the kept one was broken, or silent
-    in a loop where nothing else would have noticed it."""
-    try:
-        return await client.run(script, keys, arguments)
-    except OutageError as error:
-        cause = error.__cause__
-        if isinstance(cause, TimeoutError):
-            may_be_stale = not layer.is_probed()
-        else:
-            may_be_stale = is_broken_socket(cause) or is_demotion(cause)
-        if not may_be_stale:
-            raise _named(error, keys) from cause
-    return await client.run(script, keys, arguments)
-
-
-def _named(error: OutageError, keys: Sequence[str]) -> BackendError:
-    """``error`` of a script, with its ``keys`` if another program's value is in one of them."""
-    if "wrong kind of value" not in str(error):
-        return error
-    what = f"{error}. Another program has written one of these keys; delete it"
-    return BackendError(f"{what}: {', '.join(keys)}")
 
 
 def _number_of(group: str) -> int | None:

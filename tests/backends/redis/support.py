@@ -12,7 +12,15 @@ from pm_realtime.observability import outage
 from tests.support.helpers import eventually
 
 PATH = "pm_realtime.backends.redis.RedisBackend"
-FAST = NodeTimings(lease=0.6, renew_interval=0.1, retry_interval=0.1, settling=0.5, timeout=0.5)
+FAST = NodeTimings(
+    lease=0.6,
+    renew_interval=0.1,
+    retry_interval=0.1,
+    settling=0.5,
+    timeout=0.5,
+    claim_lease=0.6,
+    claim_renew_interval=0.1,
+)
 #: The timing of a node on a site.
 TIMINGS = NodeTimings()
 

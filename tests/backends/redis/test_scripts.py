@@ -8,6 +8,7 @@ FOLDER = Path(scripts.__file__).parent / "lua"
 
 
 STREAMS = {"PUBLISH", "GET_TOPS", "READ", "FIND_START", "COUNT_TOPS", "FORGET"}
+RESULTS = {"CLAIM", "KEEP", "GIVE_UP", "RENEW_CLAIMS"}
 
 
 def test_each_lua_file_is_loaded_behind_the_functions_that_it_shares():
@@ -16,6 +17,7 @@ def test_each_lua_file_is_loaded_behind_the_functions_that_it_shares():
     }
     written = {path.stem.upper(): path.read_text() for path in FOLDER.glob("*.lua")}
     state, streams = written.pop("COMMON"), written.pop("STREAMS")
-    assert loaded == {
-        name: (streams if name in STREAMS else state) + text for name, text in written.items()
-    }
+    results = written.pop("RESULTS")
+    shared = dict.fromkeys(written, state) | dict.fromkeys(STREAMS, streams)
+    shared |= dict.fromkeys(RESULTS, results)
+    assert loaded == {name: shared[name] + text for name, text in written.items()}
