@@ -43,12 +43,15 @@ export function createRealtime(options = {}) {
     },
     probe: () => connection.suspect(),
     isConnected: () => connection.status === "connected",
+    isRejoining: (room) => rooms.isRejoining(room),
+    isRetrying: (room) => rooms.isRetrying(room),
   });
   const rooms = createRooms({
     ask(payload, deferred) {
       commands.sendNow(MessageType.SUBSCRIBE, payload, MessageType.SUBSCRIBED, deferred);
     },
     leave,
+    onReleased: commands.flush,
     position,
     pageCursors: createPageCursors(),
     readers,
@@ -179,7 +182,7 @@ export function createRealtime(options = {}) {
 
     call(type, payload, options) {
       const { room, timeout } = options ?? {};
-      const answer = commands.post({ type, room, payload }, MessageType.RESULT, timeout);
+      const answer = commands.post({ type, room: room ?? undefined, payload }, MessageType.RESULT, timeout);
       return ignorable(answer.then((envelope) => envelope.payload));
     },
 

@@ -12,14 +12,16 @@ const REPEATABLE = [MessageType.MESSAGE, MessageType.RESULT];
 /**
  * Everything that the client asks of the server, from the call to the answer. `send(envelope, urgent)`
  * says if it was sent on the present connection, and `probe()` asks the server if it is there.
+ * `isRejoining(room)` says if the room of the last connection was not joined again yet, `isRetrying(room)`
+ * if it will be asked for again later.
  *
  * An item has: `envelope`; `replyType`, the type of the answer, if there is one; `deferred`;
  * `isTimed`, if its sender said for how long it waits; and, once sent, `expiresAt`, up to when the
  * server knows it again, and `isRepeatable`.
  */
-export function createCommands({ send, probe, isConnected }) {
+export function createCommands({ send, probe, isConnected, isRejoining, isRetrying }) {
   const replies = createReplies(probe);
-  const outbox = createOutbox(transmit);
+  const outbox = createOutbox(transmit, (item) => isRetrying(roomOf(item)));
   // For how long the server remembers a command, in ms, so that it can be sent again.
   let idempotencyPeriod = 0;
   // Nothing is queued, because no connection is expected.
@@ -86,7 +88,12 @@ export function createCommands({ send, probe, isConnected }) {
         deferred.resolve();
       }),
 
-    settle: replies.settle,
+    settle(envelope) {
+      const { id, payload } = envelope;
+      const item = payload?.code === "NOT_IN_ROOM" && replies.find(id);
+      if (item && isRejoining(roomOf(item))) outbox.returned(replies.take(id));
+      else replies.settle(envelope);
+    },
 
     onHealthy() {
       replies.onHealthy();
@@ -115,3 +122,7 @@ export function createCommands({ send, probe, isConnected }) {
     },
   };
 }
+
+/** The room that a message or a command is for. */
+const roomOf = ({ envelope: { type, room, payload } }) =>
+  type === MessageType.MESSAGE ? payload?.room : room;

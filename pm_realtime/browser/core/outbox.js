@@ -6,11 +6,12 @@ export const MAX_QUEUED = 100;
 
 /**
  * Messages that wait for a connection, in order. `transmit(item)` says if the item was sent.
+ * `isHeld(item)` says if it has to wait for its room, while those of other rooms are sent.
  *
  * Those that were sent on a lost connection go first. They reject at `item.expiresAt`: the server
  * then does not know any more that it had them.
  */
-export function createOutbox(transmit) {
+export function createOutbox(transmit, isHeld) {
   let unanswered = [];
   let waiting = [];
   let timer;
@@ -30,20 +31,30 @@ export function createOutbox(transmit) {
   function flush() {
     expire();
     for (const items of [unanswered, waiting]) {
-      while (items.length > 0) {
-        if (!transmit(items[0])) return;
-        items.shift();
+      for (const item of [...items]) {
+        if (isHeld(item)) continue;
+        if (!transmit(item)) return;
+        items.splice(items.indexOf(item), 1);
       }
     }
-    clearTimeout(timer);
+    expire();
   }
 
   return {
     /** Sends, after everything that waits already. */
     push(item) {
-      if (unanswered.length + waiting.length === 0 && transmit(item)) return;
-      if (waiting.length >= MAX_QUEUED) refuse(waiting.shift(), "QUEUE_FULL");
       waiting.push(item);
+      flush();
+      if (waiting.length > MAX_QUEUED) refuse(waiting.shift(), "QUEUE_FULL");
+    },
+
+    /** The server refused it because of its room. It waits again, before those that never were sent. */
+    returned(item) {
+      item.expiresAt = undefined;
+      item.isReturned = true;
+      const newer = waiting.findIndex((one) => !one.isReturned);
+      waiting.splice(newer < 0 ? waiting.length : newer, 0, item);
+      flush();
     },
 
     /** These were sent, and not answered before the connection was lost. */

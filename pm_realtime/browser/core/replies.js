@@ -37,6 +37,8 @@ export function createReplies(probe) {
   }
 
   return {
+    find: (id) => pending.get(id)?.item,
+
     /** The command of this id needs no reply any more. */
     take,
 

@@ -11,7 +11,8 @@ export const RETRY_SPREAD_MS = 250;
 /**
  * The rooms that the page wants to be in, over all connections. `ask(payload, { resolve, reject })`
  * sends a `subscribe`, and calls one of the two before the frame after the reply is handled.
- * `leave(room)` sends an `unsubscribe` and returns its reply. `position` knows how far the page is in
+ * `leave(room)` sends an `unsubscribe` and returns its reply. `onReleased()` comes when nothing waits
+ * for a retry any more. `position` knows how far the page is in
  * each room, `pageCursors` from where the page's own content goes on, and `readers` which handlers
  * wait for a reply.
  *
@@ -20,7 +21,7 @@ export const RETRY_SPREAD_MS = 250;
  * this connection; `last`, how many messages of the past its subscriptions want; `failures` in a row
  * on this connection; `timer` of the next retry.
  */
-export function createRooms({ ask, leave, position, pageCursors, readers }) {
+export function createRooms({ ask, leave, onReleased, position, pageCursors, readers }) {
   const wanted = new Map();
   let connected = false;
 
@@ -112,7 +113,10 @@ export function createRooms({ ask, leave, position, pageCursors, readers }) {
         ? Number(retryAfter) + backoffDelay(entry.failures, RETRY_SPREAD_MS)
         : backoffDelay(entry.failures);
     entry.failures += 1;
-    entry.timer = setTimeout(() => join(room), Math.min(delay, LONGEST_TIMER_MS));
+    entry.timer = setTimeout(() => {
+      join(room);
+      onReleased();
+    }, Math.min(delay, LONGEST_TIMER_MS));
   }
 
   function stopTimer(entry) {
@@ -179,6 +183,12 @@ export function createRooms({ ask, leave, position, pageCursors, readers }) {
       return [...wanted.keys()];
     },
 
+    /** Says if the room was joined before, and not on this connection. */
+    isRejoining: (room) => wanted.has(room) && isBack(wanted.get(room)),
+
+    /** Says if the room will be asked for again. */
+    isRetrying: (room) => Boolean(wanted.get(room)?.timer),
+
     /**
      * A promise of the server's answer, which may come on a later connection. Promise and answer
      * have `leave()`, which leaves the room unless others have subscribed to it as well.
@@ -221,6 +231,7 @@ export function createRooms({ ask, leave, position, pageCursors, readers }) {
       if (!entry) return;
       stopTimer(entry);
       settle(entry.next, "reject", new RealtimeError("CANCELLED"));
+      onReleased();
     },
 
     /** There is a new connection, which is in no room. */
@@ -261,5 +272,5 @@ function newEntry() {
 const withLeave = (target, leave) => Object.defineProperty(target, "leave", { value: leave });
 
 function isTemporary({ code }) {
-  return code === "TIMEOUT" || TEMPORARY_ERRORS.includes(code);
+  return TEMPORARY_ERRORS.includes(code);
 }
