@@ -8,7 +8,7 @@ const PAGE = "docs/client.md";
 const example = (name) => block(PAGE, `example: ${name}`);
 
 test("every example has a test", () => {
-  const names = ["quick-start", "auto-connect", "ready", "support-chat", "leave", "react", "bfcache", "testing", "testing-breaks"];
+  const names = ["quick-start", "auto-connect", "ready", "support-chat", "call", "volatile", "leave", "react", "bfcache", "testing", "testing-breaks"];
   assert.deepEqual(marks(PAGE), names.map((name) => `example: ${name}`));
 });
 
@@ -106,6 +106,40 @@ test("support chat", async (t) => {
   t.mock.timers.tick(4000);
   await turn();
   assert.deepEqual(lines(), ["Ada: one", "Ada: two", "Ada: three"]);
+});
+
+test("a call, its result and its errors", async (t) => {
+  const { server, query } = await run(t, example("call"));
+  const notice = query("#notice");
+  query("#chat").elements.text.value = "12.50";
+  const bid = async (answer) => {
+    query("#chat").dispatchEvent(new Event("submit", { cancelable: true }));
+    const command = server.last.lastSent;
+    assert.deepEqual([command.type, command.room, command.payload], ["auction.bid", "auction:7", { amount: "12.50" }]);
+    answer(command);
+    await turn();
+    return notice.textContent;
+  };
+  const refused = (code, details) => bid((command) => server.last.refuse(command, code, details));
+  assert.equal(await bid((command) => server.last.reply(command, "result", { pk: 5 })), "Your bid has the number 5.");
+  assert.equal(await refused("AUCTION_OVER", { data: { endedAt: "noon" } }), "Over since noon.");
+  assert.equal(await refused("INVALID_PAYLOAD", { path: "amount" }), "That is no amount.");
+  assert.equal(await refused("FORBIDDEN", { message: "Not for you." }), "Not for you.");
+});
+
+test("the cursors of others", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+  const { server, query } = await run(t, example("volatile"));
+  const move = (clientX) => {
+    query("#board").dispatchEvent(Object.assign(new Event("pointermove"), { clientX, clientY: 2 }));
+  };
+  for (const x of [5, 6, 7]) move(x);
+  t.mock.timers.tick(100);
+  const sent = server.sentOf("message").map(({ id, payload }) => [id, payload]);
+  assert.deepEqual(sent, [[undefined, { room: "board:7", content: { x: 7, y: 2 }, volatile: true }]]);
+  const payload = { room: "board:7", content: { x: 1, y: 2 }, volatile: true };
+  server.last.frame("message", { ...payload, from: { userId: 8, name: "Bob" } }, { room: "board:7" });
+  assert.equal(query("#notice").textContent, "Bob is at 1, 2");
 });
 
 test("support chat with an anonymous sender", async (t) => {

@@ -54,7 +54,7 @@ export function createCommands({ send, probe, isConnected, isRejoining, isRetryi
     const { deferred, envelope } = item;
     const timer = setTimeout(() => {
       outbox.remove(item);
-      replies.take(envelope.id);
+      replies.remove(envelope.id);
       deferred.reject(new RealtimeError("TIMEOUT"));
     }, Math.min(timeout, LONGEST_TIMER_MS));
     const stop = () => clearTimeout(timer);
@@ -91,7 +91,7 @@ export function createCommands({ send, probe, isConnected, isRejoining, isRetryi
     settle(envelope) {
       const { id, payload } = envelope;
       const item = payload?.code === "NOT_IN_ROOM" && replies.find(id);
-      if (item && isRejoining(roomOf(item))) outbox.returned(replies.take(id));
+      if (item && isRejoining(roomOf(item))) outbox.returned(replies.remove(id));
       else replies.settle(envelope);
     },
 

@@ -13,7 +13,7 @@ export const REPLY_TIMEOUT_MS = 15_000;
 export function createReplies(probe) {
   const pending = new Map();
 
-  function take(id) {
+  function remove(id) {
     const entry = pending.get(id);
     pending.delete(id);
     clearTimeout(entry?.timer);
@@ -21,7 +21,7 @@ export function createReplies(probe) {
   }
 
   function reject(id, code) {
-    take(id)?.deferred.reject(new RealtimeError(code));
+    remove(id)?.deferred.reject(new RealtimeError(code));
   }
 
   function expire(id) {
@@ -40,12 +40,12 @@ export function createReplies(probe) {
     find: (id) => pending.get(id)?.item,
 
     /** The command of this id needs no reply any more. */
-    take,
+    remove,
 
     /** The item is on its way; a reply of its type settles it. */
     sent(item) {
       const { id } = item.envelope;
-      take(id);
+      remove(id);
       const timer = setTimeout(() => expire(id), REPLY_TIMEOUT_MS);
       pending.set(id, { item, isLate: false, timer });
     },
@@ -60,13 +60,13 @@ export function createReplies(probe) {
           const isMeant = limit
             ? new Blob([JSON.stringify(item.envelope)]).size > limit
             : key === id;
-          if (isMeant) take(key).deferred.reject(new RealtimeError(payload?.code, envelope));
+          if (isMeant) remove(key).deferred.reject(new RealtimeError(payload?.code, envelope));
         }
       } else if (type === MessageType.ACK) {
-        const item = take(id);
+        const item = remove(id);
         item?.deferred.resolve({ ...envelope, payload: { ...item.envelope.payload, ...payload } });
       } else if (pending.get(id)?.item.replyType === type) {
-        take(id).deferred.resolve(envelope);
+        remove(id).deferred.resolve(envelope);
       }
     },
 
@@ -79,7 +79,7 @@ export function createReplies(probe) {
 
     /** The connection is lost: returns the items to send again, and rejects the others. */
     takeRepeatable() {
-      const items = [...pending.keys()].map(take);
+      const items = [...pending.keys()].map(remove);
       for (const { isRepeatable, deferred } of items) {
         if (!isRepeatable) deferred.reject(new RealtimeError("CONNECTION_LOST"));
       }
