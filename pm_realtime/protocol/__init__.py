@@ -12,12 +12,12 @@ from pm_realtime.protocol.decoding import (
     MAX_DEPTH, MAX_EXPONENTS, MAX_ROOM_LENGTH, check_room, decode,
 )
 from pm_realtime.protocol.envelope import Command, Envelope, encode, error_payload, make_envelope
-from pm_realtime.protocol.payloads import to_json_type
+from pm_realtime.protocol.payloads import to_json, to_json_type
 
 __all__ = [
     "BATCH_SUBPROTOCOL", "CloseCode", "Command", "Envelope", "ErrorCode", "INTERNAL_ERROR",
     "MAX_DEPTH", "MAX_EXPONENTS", "MAX_ROOM_LENGTH", "MessageType", "RESERVED_TYPES", "SUBPROTOCOL",
     "check_room", "decode", "encode", "error_payload", "make_envelope", "may_reconnect",
-    "to_json_type",
+    "to_json", "to_json_type",
 ]
 # fmt: on

@@ -7,7 +7,7 @@ import msgspec
 import orjson
 
 from pm_realtime.exceptions import CommandError, PayloadError
-from pm_realtime.protocol.payloads import to_json_type, to_plain
+from pm_realtime.protocol.payloads import JSON_OPTIONS, to_json_type, to_plain
 from pm_realtime.texts import plain_text
 
 
@@ -79,12 +79,6 @@ def error_payload(error: CommandError) -> dict[str, Any]:
     return {"code": code, "message": error.message, **room, **error.details}
 
 
-#: Subclasses, dates and records are left to the hook: orjson would write them by their insides.
-_OPTIONS: Final = (
-    orjson.OPT_PASSTHROUGH_SUBCLASS
-    | orjson.OPT_PASSTHROUGH_DATETIME
-    | orjson.OPT_PASSTHROUGH_DATACLASS
-)
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -106,7 +100,7 @@ def encode(envelope: Envelope) -> str:
     if (to := envelope.to) is not None:
         fields["to"] = to
     try:
-        return orjson.dumps(fields, to_json_type, _OPTIONS).decode()
+        return orjson.dumps(fields, to_json_type, JSON_OPTIONS).decode()
     except orjson.JSONEncodeError:
         return _encode_plainly(envelope)
 

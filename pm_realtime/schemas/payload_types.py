@@ -1,14 +1,12 @@
 """A type that a site wrote as an annotation: values of JSON become values of it, and back."""
 
+from abc import ABC, abstractmethod
 from typing import Any, Final
 
-import msgspec
-import orjson
-
 from pm_realtime.exceptions import RealtimeError
-from pm_realtime.protocol import to_json_type
 
-_AT: Final = " - at `$"
+#: Characters of a message; those of msgspec and pydantic may hold a value of the client.
+MAX_MESSAGE_LENGTH: Final = 300
 
 
 class InvalidPayload(RealtimeError):
@@ -18,37 +16,32 @@ class InvalidPayload(RealtimeError):
     """
 
     def __init__(self, message: str, path: str = "") -> None:
+        if len(message) > MAX_MESSAGE_LENGTH:
+            message = f"{message[:MAX_MESSAGE_LENGTH]}…"
         super().__init__(f"{path}: {message}" if path else message)
         self.message = message
         self.path = path
 
 
-class PayloadType:
+class PayloadType(ABC):
     """The type of a payload. Made by :func:`payload_type`."""
 
     def __init__(self, annotation: Any) -> None:
         self.annotation = annotation
-        self._decoder = msgspec.json.Decoder(annotation)
 
+    @abstractmethod
     def convert(self, value: Any) -> Any:
         """``value``, as JSON has it, as a value of this type. Raises :exc:`InvalidPayload`."""
-        try:
-            return msgspec.convert(value, self.annotation, str_keys=True)
-        except msgspec.ValidationError as error:
-            message, _, path = str(error).partition(_AT)
-            raise InvalidPayload(message, path.rstrip("`").lstrip(".")) from None
 
+    @abstractmethod
     def encode(self, value: Any) -> str:
-        """The JSON text of ``value``, a value of this type. Raises :exc:`InvalidPayload`."""
-        text = orjson.dumps(value, to_json_type)
-        try:
-            self._decoder.decode(text)
-        except msgspec.ValidationError as error:
-            message, _, path = str(error).partition(_AT)
-            raise InvalidPayload(message, path.rstrip("`").lstrip(".")) from None
-        return text.decode()
+        """The JSON text of ``value``, a value of this type. Raises :exc:`InvalidPayload`.
+
+        The text has what the type has, and nothing else that an instance of a subclass may hold.
+        """
 
 
-def payload_type(annotation: Any) -> PayloadType:
-    """The type of an annotation. Raises ``TypeError`` if it cannot be read, with a sentence."""
-    return PayloadType(annotation)
+def join_paths(outer: str, inner: str) -> str:
+    """The path of ``inner``, which is relative to the value at ``outer``."""
+    separator = "." if outer and inner and inner[0] != "[" else ""
+    return f"{outer}{separator}{inner}"

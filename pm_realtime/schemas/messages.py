@@ -1,0 +1,87 @@
+"""What was expected and where, from the errors of msgspec and of pydantic, in one form."""
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from pm_realtime.schemas.payload_types import InvalidPayload, join_paths
+
+_MISSING: Final = "Expected a value, got none."
+_UNKNOWN: Final = "Expected no field of this name."
+
+#: After the message of msgspec. ``key``: it is about a key of the dict there.
+_AT: Final = re.compile(r" - at (?P<key>`key` in )?`\$(?P<path>.*)`\Z", re.DOTALL)
+_FIELD: Final = re.compile(r"Object (missing required|contains unknown) field `(.*)`\Z", re.DOTALL)
+#: Beginnings of messages, and the sentences that say what was expected.
+_REPHRASED: Final = tuple(
+    (re.compile(pattern, re.DOTALL), sentence)
+    for pattern, sentence in (
+        (r"Invalid (?:enum )?value (.*)\Z", r"Expected one of its possible values, got \1"),
+        (r"Invalid (.*)\Z", r"Expected a valid \1"),
+        (r"(\w+)(?: value)?(?: is)? out of range\Z", r"Expected a smaller \1"),
+        # pydantic
+        (r"Input should be (greater|less|a multiple)(.*)\Z", r"Expected a value \1\2"),
+        (r"Input should be (.*)\Z", r"Expected \1"),
+        (r"Input should have (.*)\Z", r"Expected a value with \1"),
+        (r"(\w+) should have (.*)\Z", r"Expected \1 with \2"),
+        (r"(\w+) should match (.*)\Z", r"Expected \1 that matches \2"),
+        (r"(?:Value|Assertion) (?:error|failed), (.*)\Z", r"\1"),
+    )
+)
+
+
+class Misfit(ValueError):
+    """An :exc:`InvalidPayload` within msgspec, which adds the path of a ``ValueError``."""
+
+    def __init__(self, error: InvalidPayload) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+def from_msgspec(error: msgspec.ValidationError, *, root: str = "") -> InvalidPayload:
+    """The error of msgspec as one of ours; ``root`` is where its path has the value."""
+    text, cause = str(error), error.__cause__
+    # The sentence of a validator of the site may hold anything.
+    message = str(cause) if isinstance(cause, ValueError | TypeError) else None
+    found = _AT.search(text, 0 if message is None else len(message))
+    if message is None:
+        message = text[: found.start()] if found else text
+    path = "" if found is None else found["path"].removeprefix(root).lstrip(".")
+    if isinstance(cause, Misfit):
+        return InvalidPayload(message, join_paths(path, cause.error.path))
+    if found and found["key"]:
+        return InvalidPayload(f"{_rephrase(message)[:-1]} as a key.", f"{path}[...]")
+    if cause is None and (field := _FIELD.match(message)):
+        sentence = _MISSING if field[1] == "missing required" else _UNKNOWN
+        return InvalidPayload(sentence, join_paths(path, field[2]))
+    return InvalidPayload(_rephrase(message), path)
+
+
+def from_pydantic(error: Any) -> InvalidPayload:
+    """The first error of a ``ValidationError`` of pydantic as one of ours."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    path = path_of(first["loc"])
+    if first["type"] == "missing":
+        return InvalidPayload(_MISSING, path)
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return InvalidPayload(_UNKNOWN, path)
+    return InvalidPayload(_rephrase(first["msg"]), path)
+
+
+def path_of(parts: Iterable[int | str]) -> str:
+    """The path of ``parts``, indexes and names."""
+    path = ""
+    for part in parts:
+        path = join_paths(path, f"[{part}]" if isinstance(part, int) else part)
+    return path
+
+
+def _rephrase(message: str) -> str:
+    """A sentence that says what was expected."""
+    for pattern, sentence in _REPHRASED:
+        if found := pattern.match(message):
+            message = found.expand(sentence)
+            break
+    return message if message.endswith((".", "!", "?")) else f"{message}."
