@@ -213,6 +213,22 @@ test("without a timeout a call is unanswered after the usual time", async (t) =>
   assert.equal(await stateOf(called), "TIMEOUT");
 });
 
+test("a call that waits for others is not late while they are answered", async (t) => {
+  const { WebSocket, realtime, tick, bids, answer } = setup(t, { heartbeatInterval: 600_000 });
+  const calls = [1, 2, 3, 4].map((number) => realtime.call("bid", number, { room: "a" }));
+  for (const command of bids().slice(0, 3)) {
+    tick(10_000);
+    answer(command, command.payload);
+  }
+  assert.deepEqual(await Promise.all(calls.slice(0, 3)), [1, 2, 3]);
+  tick(REPLY_TIMEOUT_MS - 1);
+  assert.equal(await stateOf(calls[3]), "pending");
+  assert.equal(WebSocket.last.lastSent.type, "bid");
+  tick(1);
+  WebSocket.last.reply(WebSocket.last.lastSent, "pong");
+  assert.equal(await stateOf(calls[3]), "TIMEOUT");
+});
+
 test("a call waits for its own timeout, also if that is long", async (t) => {
   const { WebSocket, realtime, tick } = setup(t, { heartbeatInterval: 600_000 });
   const long = realtime.call("bid", 1, { timeout: 60_000 });

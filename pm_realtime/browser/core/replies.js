@@ -1,7 +1,10 @@
 import { MessageType } from "../constants.js";
 import { RealtimeError } from "./errors.js";
 
-/** How long a command may stay unanswered after it was sent. */
+/**
+ * How long a command may stay unanswered after it was sent. One that may be sent again may wait for
+ * others, so for it the time counts from the last answer to one of these.
+ */
 export const REPLY_TIMEOUT_MS = 15_000;
 
 /**
@@ -12,6 +15,7 @@ export const REPLY_TIMEOUT_MS = 15_000;
  */
 export function createReplies(probe) {
   const pending = new Map();
+  let answeredAt = -Infinity;
 
   function remove(id) {
     const entry = pending.get(id);
@@ -31,9 +35,10 @@ export function createReplies(probe) {
       reject(id, "TIMEOUT");
       return;
     }
-    entry.isLate = true;
-    entry.timer = setTimeout(() => expire(id), REPLY_TIMEOUT_MS);
-    probe();
+    const left = answeredAt + REPLY_TIMEOUT_MS - Date.now();
+    entry.isLate = !(left > 0);
+    entry.timer = setTimeout(() => expire(id), entry.isLate ? REPLY_TIMEOUT_MS : left);
+    if (entry.isLate) probe();
   }
 
   return {
@@ -53,6 +58,7 @@ export function createReplies(probe) {
     /** Settles the command that the envelope answers, if there is one. */
     settle(envelope) {
       const { id, type, payload } = envelope;
+      if (pending.get(id)?.item.isRepeatable) answeredAt = Date.now();
       if (type === MessageType.ERROR) {
         // The server does not read a command that is too large, so its error has no id.
         const limit = payload?.code === "MESSAGE_TOO_LARGE" && /\d+/.exec(payload.message);
