@@ -35,6 +35,16 @@ export function createRealtime(options = {}) {
   const events = createEvents();
   const position = createPosition(settings.persist);
   const readers = createReaders({ position, lastNumber: events.lastNumber });
+  const rooms = createRooms({
+    ask(payload, deferred) {
+      commands.sendNow(MessageType.SUBSCRIBE, payload, MessageType.SUBSCRIBED, deferred);
+    },
+    leave,
+    onReleased: () => commands.flush(),
+    position,
+    pageCursors: createPageCursors(),
+    readers,
+  });
   const commands = createCommands({
     send(envelope, urgent) {
       const isSent = connection.send(envelope, urgent);
@@ -43,18 +53,8 @@ export function createRealtime(options = {}) {
     },
     probe: () => connection.suspect(),
     isConnected: () => connection.status === "connected",
-    isRejoining: (room) => rooms.isRejoining(room),
-    isRetrying: (room) => rooms.isRetrying(room),
-  });
-  const rooms = createRooms({
-    ask(payload, deferred) {
-      commands.sendNow(MessageType.SUBSCRIBE, payload, MessageType.SUBSCRIBED, deferred);
-    },
-    leave,
-    onReleased: commands.flush,
-    position,
-    pageCursors: createPageCursors(),
-    readers,
+    isRejoining: rooms.isRejoining,
+    isRetrying: rooms.isRetrying,
   });
   let identity = null;
   let lastUser;

@@ -377,3 +377,11 @@ test("a call of a room that the page is not in is refused", async (t) => {
   refuse(WebSocket.last.lastSent, "NOT_IN_ROOM");
   assert.equal(await stateOf(left), "NOT_IN_ROOM");
 });
+
+test("an error without a payload rejects", async (t) => {
+  const { WebSocket, realtime, bids } = setup(t);
+  const called = realtime.call("bid", 1);
+  WebSocket.last.reply(bids()[0], "error");
+  assert.equal(await stateOf(called), undefined);
+  await assert.rejects(called, RealtimeError);
+});

@@ -20,7 +20,7 @@ const REPEATABLE = [MessageType.MESSAGE, MessageType.RESULT];
  * server knows it again, and `isRepeatable`.
  */
 export function createCommands({ send, probe, isConnected, isRejoining, isRetrying }) {
-  const replies = createReplies(probe);
+  const replies = createReplies({ probe, takeBack });
   const outbox = createOutbox(transmit, (item) => isRetrying(roomOf(item)));
   // For how long the server remembers a command, in ms, so that it can be sent again.
   let idempotencyPeriod = 0;
@@ -35,6 +35,13 @@ export function createCommands({ send, probe, isConnected, isRejoining, isRetryi
     if (replyType) replies.sent(item);
     else deferred.resolve();
     return true;
+  }
+
+  /** A room that is not back yet is no reason to refuse what is for it. */
+  function takeBack(item) {
+    const isEarly = isRejoining(roomOf(item));
+    if (isEarly) outbox.returned(item);
+    return isEarly;
   }
 
   /** `start(item)` sends a command; `deferred` rejects if JSON cannot write it. */
@@ -88,12 +95,7 @@ export function createCommands({ send, probe, isConnected, isRejoining, isRetryi
         deferred.resolve();
       }),
 
-    settle(envelope) {
-      const { id, payload } = envelope;
-      const item = payload?.code === "NOT_IN_ROOM" && replies.find(id);
-      if (item && isRejoining(roomOf(item))) outbox.returned(replies.remove(id));
-      else replies.settle(envelope);
-    },
+    settle: replies.settle,
 
     onHealthy() {
       replies.onHealthy();

@@ -8,12 +8,13 @@ import { RealtimeError } from "./errors.js";
 export const REPLY_TIMEOUT_MS = 15_000;
 
 /**
- * Commands that were sent and wait for the reply that has their `id`.
+ * Commands that were sent and wait for the reply that has their `id`. `takeBack(item)` says if one that
+ * was refused because of its room is kept to be sent later.
  *
  * An item with `isRepeatable` may be sent again, on the next connection. Before it times out, `probe()`
  * finds out if there still is a connection. One with `isTimed` is timed by its sender.
  */
-export function createReplies(probe) {
+export function createReplies({ probe, takeBack }) {
   const pending = new Map();
   let answeredAt = -Infinity;
 
@@ -42,8 +43,6 @@ export function createReplies(probe) {
   }
 
   return {
-    find: (id) => pending.get(id)?.item,
-
     /** The command of this id needs no reply any more. */
     remove,
 
@@ -66,7 +65,10 @@ export function createReplies(probe) {
           const isMeant = limit
             ? new Blob([JSON.stringify(item.envelope)]).size > limit
             : key === id;
-          if (isMeant) remove(key).deferred.reject(new RealtimeError(payload?.code, envelope));
+          if (!isMeant) continue;
+          const { deferred } = remove(key);
+          const isKept = payload?.code === "NOT_IN_ROOM" && takeBack(item);
+          if (!isKept) deferred.reject(new RealtimeError(payload?.code, envelope));
         }
       } else if (type === MessageType.ACK) {
         const item = remove(id);
