@@ -61,9 +61,10 @@ def node_modules():
 
 @pytest.fixture(autouse=True)
 def fresh_layer(chosen_layer):
-    """Each test starts with an empty Redis, or with new streams in memory."""
+    """Each test starts with an empty Redis, or with new streams and results in memory."""
     if chosen_layer == "memory":
-        vars(get_backend()).pop("streams", None)
+        for part in ("streams", "results"):
+            vars(get_backend()).pop(part, None)
     else:
         redis_layer.delete_keys()
 

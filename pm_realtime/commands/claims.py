@@ -83,9 +83,9 @@ class Claim:
                 return True, None
             if found.state is ClaimState.DONE:
                 return False, found.result
-            if loop.time() + pause > ends_at:
+            if (left := ends_at - loop.time()) <= 0:
                 return False, None
-            await asyncio.sleep(pause)
+            await asyncio.sleep(min(pause, left))
             pause = min(2 * pause, MAX_POLL_SECONDS)
 
     async def keep(self, result: str) -> None:

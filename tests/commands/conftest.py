@@ -1,5 +1,6 @@
 import pytest
 
+from pm_realtime import arefresh_user
 from pm_realtime.commands import DECLARATIONS
 
 
@@ -11,3 +12,10 @@ def no_commands():
     yield
     DECLARATIONS.clear()
     DECLARATIONS.update(before)
+
+
+async def lose_role(user):
+    """Make a ``master`` a user. Returns before that is known to the user's connections."""
+    user.is_superuser = False
+    await user.asave()
+    await arefresh_user(user)
