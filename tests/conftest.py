@@ -163,6 +163,16 @@ def declarations():
 
 
 @pytest.fixture
+def no_commands():
+    """The site has no commands but those that the test declares."""
+    before = dict(DECLARATIONS)
+    DECLARATIONS.clear()
+    yield
+    DECLARATIONS.clear()
+    DECLARATIONS.update(before)
+
+
+@pytest.fixture
 def busy_loop():
     """Each turn of the loop takes so long: ``async with busy_loop(seconds)``."""
 

@@ -9,7 +9,7 @@ from asgiref.sync import sync_to_async
 from pm_realtime import CommandError, command
 from pm_realtime.backends import MemoryResults, get_backend
 from pm_realtime.exceptions import BackendError
-from tests.commands.conftest import lose_role
+from tests.support.commands import lose_role
 from tests.support.helpers import Connection, assert_envelope, assert_refusal, eventually
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing", "no_commands", "transactional_db")

@@ -12,7 +12,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from pm_realtime import Command, CommandError, aunsubscribe, command
-from tests.commands.conftest import lose_role
+from tests.support.commands import in_room, lose_role
 from tests.support.helpers import (
     Connection,
     assert_envelope,
@@ -42,12 +42,6 @@ def calls():
 @pytest.fixture
 def auctions(configure):
     configure(ROOMS={"auction:<int:pk>": {"public": True}}, DEFAULT_ROOM={"public": True})
-
-
-def in_room(type, room, payload=None, id=None):
-    """The frame of a command about a room."""
-    fields = {"type": type, "room": room, "payload": payload, "timestamp": 1}
-    return json.dumps(fields if id is None else {**fields, "id": id})
 
 
 # The function and its answer
@@ -182,8 +176,7 @@ async def test_room_has_to_be_one_that_fits_the_route(auctions, user, calls):
 
     async with Connection(user=user) as connection:
         for room in (None, "auction:x", "auction:", "lobby", "a\x00"):
-            frame = in_room("bid", room, id="a")
-            refusal = await connection.ask_raw(frame.replace('"room": null, ', ""))
+            refusal = await connection.ask_raw(in_room("bid", room, id="a"))
             assert_refusal(refusal, "INVALID_ROOM", id="a")
         assert "auction:<int:pk>" in refusal["payload"]["message"] or room == "a\x00"
     assert calls == []
