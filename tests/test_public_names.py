@@ -52,7 +52,7 @@ MODULES = {
     "signals": ("connected", "disconnected", "joined", "left", "refused"),
     "testing": (
         *("ANYTHING", "PATIENCE", "Pushes", "RealtimeCommunicator", "capture_pushes"),
-        "session_cookie",
+        *("CommandFailed", "acall_command_handler", "call_command_handler", "session_cookie"),
     ),
     "urls": ("app_name", "urlpatterns"),
     "views": ("upgrade_required",),
@@ -88,6 +88,10 @@ SIGNATURES = {
         "*, user=None, application=None, headers=None, subprotocols=None"
     ),
     "testing.capture_pushes": "",
+    **dict.fromkeys(
+        ("testing.call_command_handler", "testing.acall_command_handler"),
+        "function, *, user=None, payload=None, room=None, id=None, **values",
+    ),
     "testing.session_cookie": "user",
 }
 METHODS = {
@@ -110,7 +114,8 @@ METHODS = {
         "assert_nothing": "timeout=0.1",
         "assert_push": "type, payload=ANYTHING, *, timeout=5.0",
         "assert_reply": "id, type, payload=ANYTHING, *, timeout=5.0",
-        "command": "type, payload=None, *, id=None",
+        "call": "type, payload=None, *, room=None, id=None, timeout=5.0",
+        "command": "type, payload=None, *, room=None, id=None",
         "receive": "timeout=5.0",
         "drop": "",
         "forget_history": "",

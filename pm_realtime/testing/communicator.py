@@ -1,6 +1,5 @@
 """A connection to the site without a network."""
 
-import asyncio
 import itertools
 import time
 from copy import deepcopy
@@ -8,29 +7,26 @@ from typing import Any, Final, Self, cast
 from uuid import uuid4
 
 from asgiref.testing import ApplicationCommunicator
-from channels.testing import WebsocketCommunicator
 from msgspec import Raw
 from msgspec.json import decode
 
-from pm_realtime.backends import get_streams
+from pm_realtime.backends import get_results, get_streams
 from pm_realtime.concurrency import is_loop_of_a_caller
 from pm_realtime.conf import conf
 from pm_realtime.connection import RealtimeConsumer
 from pm_realtime.layer import expect_sockets
 from pm_realtime.protocol import BATCH_SUBPROTOCOL, MessageType
 from pm_realtime.push import deliver_committed
-from pm_realtime.testing.positions import ClientPositions
+from pm_realtime.testing.calls import CommandFailed, as_json
+from pm_realtime.testing.expectations import ANYTHING, RECEIVE_TIMEOUT_SECONDS, Expectations
 from pm_realtime.testing.sessions import session_cookie
 
-ANYTHING: Final = object()
 #: The close code that servers give for a connection that broke without a close.
 ABNORMAL_CLOSURE: Final = 1006
-#: The wait of a test for an expected event. Only a failing test waits so long.
-RECEIVE_TIMEOUT_SECONDS: Final = 5.0
 PATIENCE: Final = RECEIVE_TIMEOUT_SECONDS  #: Its name in version 0.1.
 
 
-class RealtimeCommunicator(WebsocketCommunicator):
+class RealtimeCommunicator(Expectations):
     """A connection to the site without a network, as an async context manager.
 
     ``user`` is logged in through a real Django session; None connects anonymously. Frames are read
@@ -60,16 +56,12 @@ class RealtimeCommunicator(WebsocketCommunicator):
         self.connected: dict[str, Any] = {}
         self._subprotocols = subprotocols
         self._may_be_batched = BATCH_SUBPROTOCOL in (subprotocols or ())
-        self._unread: list[dict[str, Any]] = []
         # Ids are remembered, so no other connection may have the same.
         self._id_prefix = f"test-{uuid4().hex[:12]}"
         self._ids = itertools.count(1)
-        #: Every envelope that was read, in order, with those that the ``assert_…`` methods skipped.
-        self.received: list[dict[str, Any]] = []
         #: Whether nothing is missing after :meth:`recover`, of its own streams and of its rooms.
         #: None if there was nothing to recover.
         self.recovered: bool | None = None
-        self._positions = ClientPositions()
         self._cookie: bytes | None = None
         self._given_headers = list(headers or ())
         self._is_dropped = False
@@ -162,10 +154,12 @@ class RealtimeCommunicator(WebsocketCommunicator):
 
         A client that comes back then has missed something (``gap``). On Redis, do this only on one
         for tests. It needs no connection: ``RealtimeCommunicator.forget_history()`` before a test
-        takes away what earlier tests of the process have left, also idempotency keys.
+        takes away what earlier tests of the process have left, also idempotency keys and the
+        results of commands.
         """
         deliver_committed()
         await get_streams().forget_all()
+        await get_results().forget_all()
 
     async def send_input(self, message: Any) -> None:
         """Pass an ASGI event to the application.
@@ -206,31 +200,42 @@ class RealtimeCommunicator(WebsocketCommunicator):
         """The ``connectionId`` of the first frame."""
         return str(self.connected["connectionId"])
 
-    async def receive(self, timeout: float = RECEIVE_TIMEOUT_SECONDS) -> dict[str, Any]:
-        """The next envelope; fails after ``timeout`` seconds, or if the server closes."""
-        envelope = self._read(await self.receive_output(timeout))
-        self._note(envelope)
-        return envelope
-
-    def _read(self, event: dict[str, Any]) -> dict[str, Any]:
-        if event["type"] == "websocket.close":
-            raise AssertionError(f"Expected an envelope, got a close with {event.get('code')}.")
-        envelope: dict[str, Any] = decode(event["text"])
-        return envelope
-
-    def _note(self, envelope: dict[str, Any]) -> None:
-        self.received.append(envelope)
-        self._positions.note(envelope)
-
-    async def command(self, type: str, payload: Any = None, *, id: str | None = None) -> str:
+    async def command(
+        self, type: str, payload: Any = None, *, room: str | None = None, id: str | None = None
+    ) -> str:
         """Send a command. Returns its id, by default a new one, which the reply also has."""
         id = id or f"{self._id_prefix}-{next(self._ids)}"
         self._positions.note_command(type, id)
         envelope = {"type": type, "timestamp": time.time_ns() // 1_000_000, "id": id}
+        if room is not None:
+            envelope["room"] = room
         if payload is not None:
             envelope["payload"] = payload
         await self.send_json_to(envelope)
         return id
+
+    async def call(
+        self,
+        type: str,
+        payload: Any = None,
+        *,
+        room: str | None = None,
+        id: str | None = None,
+        timeout: float = RECEIVE_TIMEOUT_SECONDS,
+    ) -> Any:
+        """Call a command of the site. Returns the payload of its result, as JSON has it.
+
+        ``payload`` takes the values that pushes take. A call with the ``id`` of an earlier one
+        repeats it. What arrives before the answer is read afterwards. Raises
+        :exc:`~pm_realtime.testing.CommandFailed` if the answer is an error.
+        """
+        id = await self.command(type, as_json(payload), room=room, id=id)
+        reply = await self._reply_to(id, timeout)
+        if reply["type"] == MessageType.ERROR:
+            raise CommandFailed(type, reply["payload"])
+        if reply["type"] != MessageType.RESULT:
+            raise AssertionError(f"Expected a 'result' in reply to {type!r}, got {reply}.")
+        return reply.get("payload")
 
     async def subscribe(
         self, room: str, since: str | None = None, last: int | None = None
@@ -245,67 +250,3 @@ class RealtimeCommunicator(WebsocketCommunicator):
         more = {name: value for name, value in wanted.items() if value is not None}
         id = await self.command(MessageType.SUBSCRIBE, {"room": room, **more})
         return await self.assert_reply(id, MessageType.SUBSCRIBED)
-
-    async def assert_reply(
-        self,
-        id: str,
-        type: str,
-        payload: Any = ANYTHING,
-        *,
-        timeout: float = RECEIVE_TIMEOUT_SECONDS,
-    ) -> dict[str, Any]:
-        """The envelope that answers the command ``id``, of ``type`` and with ``payload``."""
-        reply = await self._find(
-            lambda envelope: envelope.get("id") == id, f"a reply to {id}", timeout
-        )
-        if reply["type"] != type:
-            raise AssertionError(f"Expected {type!r} in reply to {id}, got {reply}.")
-        return _check_payload(reply, payload)
-
-    async def assert_error(
-        self, id: str, code: str, *, timeout: float = RECEIVE_TIMEOUT_SECONDS
-    ) -> dict[str, Any]:
-        """The ``error`` that answers the command ``id`` with ``code``."""
-        reply = await self.assert_reply(id, MessageType.ERROR, timeout=timeout)
-        if reply["payload"]["code"] != code:
-            raise AssertionError(f"Expected {code} in reply to {id}, got {reply}.")
-        return reply
-
-    async def assert_push(
-        self, type: str, payload: Any = ANYTHING, *, timeout: float = RECEIVE_TIMEOUT_SECONDS
-    ) -> dict[str, Any]:
-        """The next envelope of ``type``, with ``payload``."""
-        found = await self._find(lambda envelope: envelope["type"] == type, f"a {type!r}", timeout)
-        return _check_payload(found, payload)
-
-    async def assert_closed(self, code: int, *, timeout: float = RECEIVE_TIMEOUT_SECONDS) -> None:
-        """The server closes with ``code``; envelopes before the close are skipped."""
-        async with asyncio.timeout(timeout):
-            while (event := await self.receive_output(timeout))["type"] != "websocket.close":
-                pass
-        if event.get("code") != code:
-            raise AssertionError(f"Expected a close with {code}, got {event}.")
-
-    async def assert_nothing(self, timeout: float = 0.1) -> None:
-        """No frame arrives within ``timeout`` seconds."""
-        if not await self.receive_nothing(timeout):
-            raise AssertionError(f"Expected nothing, got {await self.receive()}.")
-
-    async def _find(self, matches: Any, expected: str, timeout: float) -> dict[str, Any]:
-        skipped: list[dict[str, Any]] = []
-        deadline = time.monotonic() + timeout
-        while (left := deadline - time.monotonic()) > 0:
-            try:
-                envelope = await self.receive(left)
-            except TimeoutError:
-                break
-            if matches(envelope):
-                return envelope
-            skipped.append(envelope)
-        raise AssertionError(f"Expected {expected} within {timeout} s, got {skipped or 'nothing'}.")
-
-
-def _check_payload(envelope: dict[str, Any], payload: Any) -> dict[str, Any]:
-    if payload is not ANYTHING and envelope.get("payload") != payload:
-        raise AssertionError(f"Expected the payload {payload!r}, got {envelope}.")
-    return envelope
