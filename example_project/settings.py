@@ -62,7 +62,12 @@ DATABASES = {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": os.environ.get("PM_REALTIME_DEMO_DB") or BASE_DIR / "demo.sqlite3",
         # Several tabs and their sockets read sessions while a form is saved.
-        "OPTIONS": {"timeout": 20, "init_command": "PRAGMA journal_mode=WAL;"},
+        # A transaction that writes says so at once, so that it waits for another one.
+        "OPTIONS": {
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL;",
+            "transaction_mode": "IMMEDIATE",
+        },
     },
 }
 if REDIS_URL := os.environ.get("REDIS_URL"):
@@ -92,7 +97,13 @@ STATICFILES_DIRS = [("vue", VUE)] if VUE.is_dir() else []
 PM_REALTIME = {
     "ROOMS": {
         # The chat begins with the last messages of a week, on each page and after each break.
-        "support": {"min_role": "editor", "history": 200, "history_ttl": 7 * 24 * 3600},
+        # Only its commands write there, so everything is saved.
+        "support": {
+            "min_role": "editor",
+            "publish_role": "server",
+            "history": 200,
+            "history_ttl": 7 * 24 * 3600,
+        },
         "admin:notifications": {"min_role": "admin"},
         "system:broadcast": {"min_role": "master"},
     },

@@ -13,12 +13,11 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from pm_realtime import send_to_room
-
 from .access import notifiers_only
 from .demo_users import demo_people
 from .forms import ContactForm, NotificationForm
 from .middleware import POLICY
+from .realtime import show_contact
 
 #: Vue without its template compiler, which a strict Content-Security-Policy does not allow.
 VUE = "vue/vue.runtime.esm-browser.prod.js"
@@ -67,7 +66,7 @@ def contact(request: HttpRequest) -> HttpResponse:
     if form.is_valid():
         with transaction.atomic():
             message = form.save()
-            send_to_room("support", "contact", message.summary())
+            show_contact(message)
         messages.success(request, "Thank you. Your message is with our support team.")
         return redirect("contact")
     status = 422 if form.is_bound else 200

@@ -438,6 +438,31 @@ async def test_page_shows_the_last_messages_of_the_room(visits):
         assert (await all_texts(page).all_text_contents())[-3:] == ["One", "Two", "Three"]
 
 
+async def test_solved_messages_are_shown_in_every_tab_and_after_a_reload(visits):
+    editor, admin = await open_support_room(visits, "editor", "admin")
+    await send_message(editor, "The printer has no toner")
+    await expect(texts(admin)).to_have_text("The printer has no toner")
+    await write_to_support(visits, "My invoice")
+    await expect(cards(admin)).to_have_count(1)
+    message = '[data-testid="message"]:not([data-earlier])'
+    await admin.locator(message).hover()
+    await admin.locator(message).get_by_role("button", name="Mark as solved").click()
+    await cards(admin).get_by_role("button", name="Mark as solved").click()
+    other = await visits.browser_of("editor", "/support/")
+    await editor.reload()
+    for page in admin, editor, other:
+        await join(page)
+        for item in page.get_by_test_id("message"), page.get_by_test_id("contact-card"):
+            solved = item.last.get_by_test_id("solved-by")
+            await expect(solved).to_have_text("Solved by Ada Lindqvist")
+    assert await unreadable(other) == {}
+    await other.get_by_test_id("contact-card").last.get_by_role("button").click()
+    for page in editor, other:
+        last = page.get_by_test_id("contact-card").last
+        await expect(last.get_by_test_id("solved-by")).to_be_hidden()
+        await expect(last.get_by_role("button")).to_have_text("Mark as solved")
+
+
 async def test_page_shows_fifty_messages_at_most(visits):
     [admin] = await open_support_room(visits, "admin")
     for number in range(52):

@@ -74,7 +74,7 @@ async def test_components_and_the_page_share_one_socket_and_one_subscription(vis
     for panel in await panels(page).all():
         await expect(texts(panel)).to_have_text(["Eli Santos: Hello from panel 1"])
     assert len(frames.sockets) == 1
-    assert frames.count("message") == 1
+    assert frames.count("support.send") == 1
 
 
 async def test_components_show_the_state_of_the_connection(visits, demo):

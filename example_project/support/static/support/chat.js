@@ -2,7 +2,7 @@
 
 import { ErrorCode } from "../pm_realtime/client.js";
 import { createComposer } from "./composer.js";
-import { add, addWaiting, sayWhenEmpty } from "./message-log.js";
+import { add, addWaiting, mark, onMark, sayWhenEmpty } from "./message-log.js";
 import { isEarlier, me, realtime } from "./realtime.js";
 import { notices } from "./status.js";
 
@@ -11,7 +11,7 @@ const ROOM = "support";
 const EARLIER = 50;
 const chat = document.querySelector("[data-chat]");
 const composer = createComposer(chat.querySelector("[data-composer]"), {
-  send: (text) => realtime.sendToRoom(ROOM, { text }),
+  send: (text) => realtime.call("support.send", { text }, { room: ROOM }),
   isConnected: () => realtime.connected,
   showWaiting: addWaiting,
 });
@@ -114,28 +114,43 @@ function isNew({ room, cursor }) {
   return true;
 }
 
-realtime.on("message", (envelope) => {
+realtime.on("support.message", (envelope) => {
   if (!isNew(envelope)) return;
-  const { payload, timestamp } = envelope;
-  const text = payload?.content?.text;
-  if (typeof text !== "string") return;
-  const userId = payload.from?.userId ?? null;
+  const { id, author, text, sentAt } = envelope.payload;
   add({
     kind: "message",
-    userId,
-    name: payload.from?.name ?? "Someone",
-    mine: String(userId) === me.id,
+    id,
+    userId: author.userId,
+    name: author.name,
+    mine: String(author.userId) === me.id,
     text,
-    at: timestamp,
+    at: Date.parse(sentAt),
     earlier: isEarlier(envelope),
   });
 });
 
 realtime.on("contact", (envelope) => {
   if (!isNew(envelope)) return;
-  const { name, subject, excerpt, created } = envelope.payload;
+  const { id, name, subject, excerpt, created } = envelope.payload;
   const earlier = isEarlier(envelope);
-  add({ kind: "contact", name, subject, excerpt, at: Date.parse(created), earlier });
+  add({ kind: "contact", id, name, subject, excerpt, at: Date.parse(created), earlier });
+});
+
+realtime.on("support.marked", (envelope) => {
+  if (isNew(envelope)) mark(envelope.payload);
+});
+
+onMark(async (kind, id, solved) => {
+  notices.clear("not-marked");
+  try {
+    mark(await realtime.call("support.mark", { kind, id, solved }, { room: ROOM }));
+  } catch (error) {
+    notices.show("not-marked", {
+      level: "error",
+      title: solved ? "Not marked as solved" : "Not opened again",
+      body: error.message,
+    });
+  }
 });
 
 realtime.on(":gap", ({ room }) => {

@@ -16,17 +16,38 @@ const waitingList = log.querySelector("[data-waiting]");
 const empty = log.querySelector("[data-empty]");
 const newer = document.querySelector("[data-newer]");
 
+/** The messages and contact requests that can be solved, by kind and id. */
+const solvables = new Map();
+
 let previous;
 let quietTimer;
+let ask = async () => {};
 
 /** Adds a message, a contact request or a line about the room. An `earlier` one is from before this page. */
 export function add(entry) {
   const atEnd = isAtEnd();
   if (entry.earlier) beQuiet();
   render(entry);
-  while (list.children.length > LIMIT) list.firstElementChild.remove();
+  while (list.children.length > LIMIT) drop(list.firstElementChild);
   if (atEnd || entry.mine || entry.earlier) toEnd();
   else newer.hidden = false;
+}
+
+function drop(item) {
+  solvables.delete(item.dataset.key);
+  item.remove();
+}
+
+/** Calls `handler(kind, id, solved)` when somebody marks an entry here. It returns a promise. */
+export function onMark(handler) {
+  ask = handler;
+}
+
+/** Shows that an entry is solved, and by whom, or that it is open again. */
+export function mark({ kind, id, solved, by }) {
+  const atEnd = isAtEnd();
+  solvables.get(`${kind}:${id}`)?.({ solved, by });
+  if (atEnd) toEnd();
 }
 
 /** Screen readers do not announce the messages that were there before. */
@@ -64,6 +85,37 @@ function render(entry) {
   previous = entry;
 }
 
+/** The parts of an entry that show whether it is solved: a line, and a button that changes it. */
+function solvable(item, { kind, id }) {
+  const line = el("p", { class: "solved-by", "data-testid": "solved-by", hidden: true });
+  const button = el("button", { class: "mark", type: "button", "data-testid": "mark" });
+  let isSolved = false;
+
+  function show({ solved, by = "" }) {
+    isSolved = solved;
+    item.classList.toggle("solved", solved);
+    line.hidden = !solved;
+    line.replaceChildren(...(solved ? [icon("success", "icon icon-small"), `Solved by ${by}`] : []));
+    const label = solved ? "Open again" : "Mark as solved";
+    button.title = label;
+    button.replaceChildren(icon(solved ? "undo" : "success"), el("span", { class: "mark-label", text: label }));
+  }
+
+  button.addEventListener("click", async () => {
+    // Not `disabled`, which would take the focus away.
+    if (button.ariaDisabled === "true") return;
+    button.ariaDisabled = "true";
+    await ask(kind, id, !isSolved);
+    button.ariaDisabled = null;
+  });
+
+  item.dataset.key = `${kind}:${id}`;
+  solvables.set(item.dataset.key, show);
+  show({ solved: false });
+  item.append(button, line);
+  return item;
+}
+
 const RENDERERS = {
   message(entry, previous) {
     const follows =
@@ -73,7 +125,7 @@ const RENDERERS = {
       entry.at - previous.at < GROUP_MS;
     const classes = ["message", entry.mine && "mine", follows && "follows"].filter(Boolean);
     const initialsShown = !entry.mine && !follows;
-    return el(
+    const item = el(
       "li",
       { class: classes.join(" "), "data-testid": "message", "data-mine": String(entry.mine), "data-earlier": entry.earlier },
       initialsShown
@@ -91,18 +143,20 @@ const RENDERERS = {
       ),
       el("p", { class: "message-bubble", "data-testid": "message-text", text: entry.text }),
     );
+    return solvable(item, entry);
   },
 
   contact(entry) {
-    return el(
+    const item = el(
       "li",
       { class: "contact-card", "data-testid": "contact-card", "data-earlier": entry.earlier },
       icon("mail"),
-      el("p", { class: "contact-card-head" }, "New contact request", timeOf(entry.at)),
+      el("p", { class: "contact-card-head" }, "Contact request", timeOf(entry.at)),
       el("p", { class: "contact-card-subject", text: entry.subject }),
       el("p", { class: "contact-card-excerpt", text: entry.excerpt }),
       el("p", { class: "contact-card-from", text: `From ${entry.name}` }),
     );
+    return solvable(item, entry);
   },
 
   event(entry) {

@@ -38,16 +38,16 @@ const Connection = {
 const Panel = {
   props: { number: { type: Number, required: true } },
   setup(props) {
-    const { subscribe, sendToRoom, on } = useWebSocket();
+    const { subscribe, on } = useWebSocket();
     const texts = ref([]);
     const state = ref("Joining…");
     const say = (text) =>
-      sendToRoom(ROOM, { text }).catch((error) => {
+      window.realtime.call("support.send", { text }, { room: ROOM }).catch((error) => {
         state.value = error.message;
       });
 
-    on("message", ({ payload, room }) => {
-      if (room === ROOM) texts.value.push(`${payload.from?.name ?? "Visitor"}: ${payload.content.text}`);
+    on("support.message", ({ payload: { author, text } }) => {
+      texts.value.push(`${author.name}: ${text}`);
     });
     subscribe(ROOM).then(
       () => {
@@ -65,7 +65,11 @@ const Panel = {
         h("ul", { "data-testid": "panel-texts" }, texts.value.map((text) => h("li", text))),
         h(
           "button",
-          { class: "button", type: "button", onClick: () => say(`Hello from panel ${props.number}`) },
+          {
+            class: "button",
+            type: "button",
+            onClick: () => say(`Hello from panel ${props.number}`),
+          },
           "Say hello",
         ),
       ]);
