@@ -124,7 +124,7 @@ METHODS = {
     },
     testing.Pushes: {"to_all": "", "to_role": "role", "to_room": "room", "to_user": "user"},
 }
-LOGGERS = ["auth", "connection", "push", "room"]
+LOGGERS = ["auth", "commands", "connection", "push", "room"]
 
 
 def signature_of(function, skip_self=False):

@@ -74,7 +74,7 @@ def test_payload_that_does_not_fit_is_refused_as_for_a_client(bid, user, payload
     with pytest.raises(CommandError, match=r"Expected|missing") as refused:
         call_command_handler(bid, user=user, payload=payload, pk=3)
     assert refused.value.code == "INVALID_PAYLOAD"
-    assert refused.value.details["path"] == ("" if not payload else "amount")
+    assert refused.value.details["path"] == ("" if payload is None else "amount")
     assert refused.value.room == "auction:3"
 
 
