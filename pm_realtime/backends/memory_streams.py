@@ -192,7 +192,7 @@ class MemoryStreams(Streams):
             self._bytes = 0
 
     def _append(self, message: StreamMessage) -> tuple[Receipt, layer.Message | None]:
-        group, text, exclude, size, ttl_seconds, key, key_ttl_seconds, is_control = message
+        group, text, exclude, size, ttl_seconds, key, key_ttl_seconds, is_control, _ = message
         now = self._now()
         if key is not None and (known := self._find_key(group, key, now)) is not None:
             return Receipt(known[0], is_repeated=True), None
@@ -217,7 +217,11 @@ class MemoryStreams(Streams):
         if self._bytes > (max_bytes := conf.HISTORY_MAX_BYTES):
             self._shrink(max_bytes)
         push = layer.stream_message(
-            group, text, exclude, is_control=is_control, cursor=cursor, previous=previous
+            *(group, text, exclude),
+            is_control=is_control,
+            is_volatile=message.is_volatile,
+            cursor=cursor,
+            previous=previous,
         )
         return Receipt(cursor), push
 

@@ -73,6 +73,8 @@ class StreamMessage(NamedTuple):
     key_ttl_seconds: float = 0
     #: Whether ``text`` is a control message, as ``layer.control_text`` writes it.
     is_control: bool = False
+    #: Whether a later one of the connection ``exclude`` may take its place. Then ``size`` is 0.
+    is_volatile: bool = False
 
 
 class Receipt(NamedTuple):

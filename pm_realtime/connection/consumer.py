@@ -5,7 +5,7 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import update_wrapper
 from typing import Any, cast
 
@@ -30,8 +30,9 @@ from pm_realtime.connection.sockets import find_socket
 from pm_realtime.connection.state import State
 from pm_realtime.connection.tasks import ConnectionTasks
 from pm_realtime.connection.timings import ConnectionTimings
+from pm_realtime.connection.volatile import VolatileMessages
 from pm_realtime.exceptions import CommandError
-from pm_realtime.hub import Start, get_hub
+from pm_realtime.hub import Sender, Start, get_hub
 from pm_realtime.layer import ControlMessage
 from pm_realtime.observability import log_event
 from pm_realtime.protocol import (
@@ -85,6 +86,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         found = find_socket(send, receive)
         self._guard = SocketGuard(found, self.connection_timings, self._end_frame_flood)
         self._rates = Rates(self)
+        #: None until there is a volatile message.
+        self._volatile: VolatileMessages | None = None
         self._inbox = Inbox(self, self._outbox, self._rates)
         self._revocation = Revocation(self)
         self._handshake = Handshake(self, self._revocation)
@@ -179,6 +182,11 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         else:
             for text in texts:
                 self.deliver(text)
+
+    def deliver_volatile(self, texts: tuple[str, ...], senders: Sequence[Sender]) -> None:
+        if self._volatile is None:
+            self._volatile = VolatileMessages(self, self._outbox, self._guard.socket)
+        self._volatile.deliver(texts, senders)
 
     def has_room(self) -> bool:
         return self._outbox.is_held or waiting_bytes(self._outbox, self._guard.socket) == 0
@@ -301,6 +309,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
                 self._revocation.release()
 
     async def leave_group(self, group: str) -> None:
+        if self._volatile is not None:
+            self._volatile.forget(group)
         await get_hub().leave(self, group)
 
     async def notify(self, signal: Signal, **arguments: Any) -> None:

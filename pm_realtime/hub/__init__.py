@@ -2,5 +2,5 @@
 
 # fmt: off
 from pm_realtime.hub.hub import Hub, control_position, get_hub, receive_control, use_hub
-from pm_realtime.streams import Joining, Member, Start
+from pm_realtime.streams import Joining, Member, Sender, Start
 # fmt: on

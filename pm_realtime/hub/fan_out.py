@@ -45,7 +45,10 @@ class FanOut:
         """Deliver what was held for ``member``, except from groups that it has left meanwhile."""
         if held := self._held.pop(member.connection_id, None):
             for message in held.messages:
-                member.deliver(message.text)
+                if message.is_volatile:
+                    member.deliver_volatile((message.text,), (message.sender,))
+                else:
+                    member.deliver(message.text)
 
     def forget_held(self, connection_id: str, group: str | None = None) -> None:
         """Drop the messages of ``group`` that are held for a connection, or all of them."""
@@ -62,7 +65,8 @@ class FanOut:
     ) -> None:
         """Deliver ``burst`` to the present ``members`` but those that ``entered`` meanwhile."""
         max_bytes = conf.MAX_QUEUE_BYTES
-        single = burst.messages[0] if len(burst.messages) == 1 else None
+        hand_burst = self._hand_volatile if burst.senders else self.hand_burst_to
+        single = burst.messages[0] if len(burst.messages) == 1 and not burst.senders else None
         connection_ids = list(members)
         step = max(1, self._members_per_check // len(burst.messages))
         for start in range(0, len(connection_ids), step):
@@ -75,7 +79,7 @@ class FanOut:
                     continue
                 try:
                     if single is None:
-                        self.hand_burst_to(member, burst, max_bytes)
+                        hand_burst(member, burst, max_bytes)
                     elif connection_id != single.exclude:
                         self.hand_to(member, single, max_bytes)
                 except Exception:
@@ -102,6 +106,20 @@ class FanOut:
         for message in burst.messages:
             if message.exclude != connection_id and message.exclude not in former_ids:
                 self.hand_to(member, message, max_bytes)
+
+    def _hand_volatile(self, member: Member, burst: Burst, max_bytes: int) -> None:
+        """Deliver volatile messages, but those of ``member`` itself, or hold them."""
+        connection_id = member.connection_id
+        if connection_id not in burst.excluded and connection_id not in self._held:
+            member.deliver_volatile(burst.texts, burst.senders)
+            return
+        for message in burst.messages:
+            if message.exclude == connection_id:
+                continue
+            if connection_id in self._held:
+                self.hand_to(member, message, max_bytes)
+            else:
+                member.deliver_volatile((message.text,), (message.sender,))
 
     def hand_to(self, member: Member, message: Message, max_bytes: int) -> None:
         """Deliver ``message`` to ``member``, or hold it; at most ``max_bytes`` are held."""

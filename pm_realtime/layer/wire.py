@@ -155,12 +155,18 @@ def push_message(
     exclude: str | None,
     cursor: str | None = None,
     previous: str | None = None,
+    *,
+    is_volatile: bool = False,
 ) -> Message:
     """The message that carries the encoded envelope ``text`` to the members of ``group``.
 
     ``cursor`` is its position in the stream of the group, ``previous`` that of the one before it.
+    A message that ``is_volatile`` has none; ``exclude`` is then its sender, and a later one of the
+    same sender takes its place for a slow reader. Version 0.1 delivers it like the others.
     """
-    message = {"type": PUSH_TYPE, "group": group, "text": text, "exclude": exclude}
+    message: Message = {"type": PUSH_TYPE, "group": group, "text": text, "exclude": exclude}
+    if is_volatile:
+        message["volatile"] = True
     return message if cursor is None else {**message, "cursor": cursor, "previous": previous}
 
 
@@ -189,13 +195,14 @@ def stream_message(
     exclude: str | None,
     *,
     is_control: bool,
+    is_volatile: bool = False,
     cursor: str | None = None,
     previous: str | None = None,
 ) -> Message:
     """The message that carries ``text``, of a push or a control message, to the members of
     ``group``; the other arguments are as for :func:`push_message`."""
     if not is_control:
-        return push_message(group, text, exclude, cursor, previous)
+        return push_message(group, text, exclude, cursor, previous, is_volatile=is_volatile)
     message = _read_text(text)
     return message if cursor is None else {**message, "cursor": cursor, "previous": previous}
 

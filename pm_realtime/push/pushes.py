@@ -211,6 +211,16 @@ async def apublish_message(
     return (await push_streams().publish(message)).is_repeated
 
 
+async def apublish_volatile(room: Room, payload: Any, *, sender: str) -> None:
+    """Publish a volatile message of the connection ``sender`` in ``room``; it is not kept.
+
+    Raises ``BackendError`` if it may not have been published.
+    """
+    envelope = make_envelope(MessageType.MESSAGE, payload, room=room.name)
+    message = StreamMessage(room_group(room.name), encode(envelope), sender, 0, 0, is_volatile=True)
+    await push_streams().publish(message)
+
+
 send_to_user, asend_to_user = sending_twins(_send_to_user)
 send_to_room, asend_to_room = sending_twins(_send_to_room)
 send_to_role, asend_to_role = sending_twins(_send_to_role)

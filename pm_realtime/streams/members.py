@@ -1,9 +1,11 @@
 """The connections of a hub, as the hub knows them."""
 
 import logging
+from collections.abc import Sequence
 from typing import Protocol
 
 from pm_realtime.layer import ControlMessage, Memberships
+from pm_realtime.streams.messages import Sender
 
 logger = logging.getLogger("pm_realtime.push")
 
@@ -19,6 +21,13 @@ class Member(Protocol):
 
     def deliver_all(self, texts: tuple[str, ...]) -> object:
         """Send several texts without waiting, each in a frame of its own."""
+
+    def deliver_volatile(self, texts: tuple[str, ...], senders: Sequence[Sender]) -> object:
+        """Send texts, each of one of ``senders``, without waiting if there is room.
+
+        Otherwise they are sent once there is, and each takes the place of an earlier one that waits
+        from the same sender.
+        """
 
     def has_room(self) -> bool:
         """Whether a page can be delivered now: nothing waits, or the handshake is not over."""

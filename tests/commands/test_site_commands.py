@@ -118,10 +118,10 @@ async def test_payload_that_does_not_fit_is_refused_before_the_function_is_calle
         calls.append(payload)
 
     async with Connection(user=user) as connection:
-        for payload in ({"amount": 0}, {"amount": "5"}, {"amount": None}):
+        for payload in ({"amount": 0}, {"amount": "5"}, {"amount": None}, {}):
             refusal = await connection.ask("bid", payload, id="a")
             assert_refusal(refusal, "INVALID_PAYLOAD", id="a", path="amount")
-        for payload in (None, [], {}):
+        for payload in (None, []):
             refusal = await connection.ask("bid", payload, id="a")
             assert_refusal(refusal, "INVALID_PAYLOAD", id="a", path="")
     assert calls == []

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from pm_realtime.connection import RealtimeConsumer
-from pm_realtime.hub import get_hub
+from pm_realtime.hub import Sender, get_hub
 from pm_realtime.layer import (
     ChangePending,
     Close,
@@ -136,6 +136,15 @@ async def test_deliver_all_equals_deliver_in_turn(make, kind):
     other.member.deliver_all(texts)
     received = await one.received(20)
     assert await other.received(20) == received == list(range(20))
+
+
+@every_member
+async def test_volatile_texts_are_delivered_in_order_if_there_is_room(subject):
+    sender = Sender("g", "other")
+    for number in range(0, 30, 3):
+        subject.member.deliver_volatile((text(number), text(number + 1)), (sender, sender))
+        subject.member.deliver(text(number + 2))
+    assert await subject.received(30) == list(range(30))
 
 
 @every_member

@@ -7,9 +7,10 @@ from contextlib import AsyncExitStack
 import pytest
 
 from pm_realtime import asend_to_room
+from pm_realtime.backends import StreamMessage
 from pm_realtime.connection import RealtimeConsumer
 from pm_realtime.hub import get_hub
-from pm_realtime.layer import Close, Refresh, RefreshRoom
+from pm_realtime.layer import Close, Refresh, RefreshRoom, get_layer, push_message
 from tests.support.helpers import Connection, errors_of, eventually
 from tests.support.hubs import Member, members, send, send_control
 
@@ -273,3 +274,68 @@ async def test_failed_delivery_is_logged_and_the_next_message_arrives(caplog):
         await eventually(lambda: good.received == ["two"])
     (record,) = errors_of(caplog)
     assert record.exc_info
+
+
+# Volatile messages
+
+
+async def send_volatile(group, text, sender):
+    message = push_message(group, text, sender, is_volatile=True)
+    await get_layer().group_send(group, message)
+
+
+async def test_volatile_message_reaches_all_but_its_sender():
+    crowd = [Member(name) for name in "abc"]
+    async with members(*crowd, groups=["g"]):
+        await send_volatile("g", "1", "a")
+        await send("g", "end")
+        await eventually(lambda: all("end" in member.received for member in crowd))
+        assert [member.received for member in crowd] == [["end"], ["1", "end"], ["1", "end"]]
+        assert [member.volatile for member in crowd] == [[], [("a", "1")], [("a", "1")]]
+
+
+async def test_volatile_messages_keep_their_order_among_ordinary_ones(memory_layer):
+    crowd = [Member(name) for name in "abc"]
+    async with members(*crowd, groups=["g"]):
+        await send("g", "1")
+        for text, sender in (("2", "a"), ("3", "x"), ("4", "b")):
+            await send_volatile("g", text, sender)
+        await send("g", "5")
+        await send("g", "6")
+        await eventually(lambda: all("6" in member.received for member in crowd))
+        assert [member.received for member in crowd] == [
+            ["1", "3", "4", "5", "6"],
+            ["1", "2", "3", "5", "6"],
+            ["1", "2", "3", "4", "5", "6"],
+        ]
+
+
+async def test_latest_volatile_message_is_held_while_rights_are_uncertain(memory_layer):
+    member, certain = Member("m"), Member("certain")
+    async with members(member, certain, groups=["g"]) as hub:
+        hub.fan_out.hold(member)
+        for text, sender in (("1", "a"), ("2", "b"), ("3", "a"), ("own", "m")):
+            await send_volatile("g", text, sender)
+        await send("g", "4")
+        await eventually(lambda: "4" in certain.received)
+        hub.fan_out.release_held(member)
+        assert member.received == ["2", "3", "4"]
+        assert member.volatile == [("b", "2"), ("a", "3")]
+        assert certain.received == ["1", "2", "3", "own", "4"]
+
+
+async def test_volatile_message_leaves_the_position_of_a_stream(streams, publish):
+    member = Member("m")
+    async with members(member) as hub:
+        await hub.join(member, "g", ttl_seconds=60)
+        await publish(1)
+        message = StreamMessage("g", "volatile", "other", 0, 0, is_volatile=True)
+        await streams.publish(message)
+        cursor = await publish(2)
+        await eventually(lambda: len(member.received) == 3)
+        assert member.volatile == [("other", "volatile")]
+        assert hub.follower.streams["g"].last == cursor
+        assert [each.text for each in (await streams.read("g", "", 60)).publications] == [
+            '{"payload": 1}',
+            '{"payload": 2}',
+        ]

@@ -76,6 +76,16 @@ def test_text_of_another_kind_is_no_control_message(text):
         Control.read(text)
 
 
+def test_volatile_push_says_so_and_others_are_as_before():
+    plain, volatile = (
+        stream_message("g", "text", "me", is_control=False, is_volatile=is_volatile)
+        for is_volatile in (False, True)
+    )
+    assert "volatile" not in plain
+    assert volatile == {**plain, "volatile": True}
+    assert group_of_push(volatile) == "g"
+
+
 @pytest.mark.parametrize("cursor", [None, "cursor"])
 def test_push_of_a_stream_is_a_push(cursor):
     sent = stream_message("g", "text", "me", is_control=False, cursor=cursor, previous="previous")

@@ -21,6 +21,8 @@ class Member:
         self.received = []
         #: The number of texts in each call of ``deliver_all``.
         self.bursts = []
+        #: The volatile texts, each with its sender.
+        self.volatile = []
         self.rechecks = 0
 
     def deliver(self, text):
@@ -28,6 +30,11 @@ class Member:
 
     def deliver_all(self, texts):
         self.bursts.append(len(texts))
+        for text in texts:
+            self.deliver(text)
+
+    def deliver_volatile(self, texts, senders):
+        self.volatile += zip([each.connection_id for each in senders], texts, strict=True)
         for text in texts:
             self.deliver(text)
 

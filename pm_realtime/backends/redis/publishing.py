@@ -116,6 +116,7 @@ def layer_message(
         message.text,
         message.exclude,
         is_control=message.is_control,
+        is_volatile=message.is_volatile,
         cursor=cursor,
         previous=previous,
     )
