@@ -63,8 +63,13 @@ class HandshakeRefused(RealtimeError):
 class PayloadError(RealtimeError, ValueError):
     """A payload cannot be JSON: it holds an object, a lone surrogate or a circular reference.
 
-    Or it does not fit the type that the site has declared for it.
+    Or it does not fit the type that the site has declared for it; ``path`` is where, as in
+    ``items[0].price``.
     """
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class BackendError(RealtimeError):

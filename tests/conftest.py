@@ -16,6 +16,7 @@ from pm_realtime.connection import forget_counts
 from pm_realtime.hub import get_hub
 from pm_realtime.layer import get_layer, is_in_process
 from pm_realtime.observability import outage, throttle
+from pm_realtime.schemas import PUSH_TYPES
 from tests.support import redis_layer
 from tests.support.far_layer import FarLayer
 from tests.support.helpers import NO_CONNECTIONS, eventually, layer_groups, running_tasks
@@ -154,12 +155,14 @@ def configure(settings):
 
 @pytest.fixture
 def declarations():
-    """The commands of the site, none at first. Those that a test declares end with it."""
-    found = dict(DECLARATIONS)
-    DECLARATIONS.clear()
+    """The commands of the site, none at first. What a test declares ends with it."""
+    found = [(each, dict(each)) for each in (DECLARATIONS, PUSH_TYPES)]
+    for registry, _ in found:
+        registry.clear()
     yield DECLARATIONS
-    DECLARATIONS.clear()
-    DECLARATIONS.update(found)
+    for registry, before in found:
+        registry.clear()
+        registry.update(before)
 
 
 @pytest.fixture

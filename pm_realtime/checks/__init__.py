@@ -2,6 +2,7 @@
 
 # fmt: off
 from pm_realtime.checks.backend import check_servers
+from pm_realtime.checks.declarations import check_declarations
 from pm_realtime.checks.layer import check_environment
 from pm_realtime.checks.settings import check_settings
 # fmt: on

@@ -5,11 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 
 from pm_realtime.checks.hints import check_callable, did_you_mean
 from pm_realtime.conf import OPTION_NAMES, conf, find_faults, has_text, is_route, parse_route
 from pm_realtime.exceptions import CommandError
 from pm_realtime.protocol import check_room
+from pm_realtime.schemas import payload_type
 
 
 def check_rooms(roles: Sequence[str]) -> Iterator[CheckMessage]:
@@ -60,9 +62,33 @@ def check_options(options: object, where: str, roles: Sequence[str]) -> Iterator
         return
     if isinstance(path := options.get("authorize"), str):
         yield from check_callable(path, f"{where}['authorize']", "E008")
+    if isinstance(path := options.get("on_message"), str):
+        yield from check_callable(path, f"{where}['on_message']", "E034")
+    if isinstance(path := options.get("content"), str):
+        yield from _check_content(path, f"{where}['content']")
     if options.get("public") is True and options.get("min_role") is not None:
         yield CheckWarning(
             f"{where} is public and has a min_role: anonymous users join, lower roles do not.",
             hint="Keep one of the two.",
             id="pm_realtime.W006",
+        )
+
+
+def _check_content(path: str, where: str) -> Iterator[CheckMessage]:
+    try:
+        annotation = import_string(path)
+    except Exception as error:
+        yield Error(
+            f"{where}: expected a dotted path that imports, got {path!r} ({error}).",
+            hint="Give the dotted path of a type, such as 'mysite.realtime.Chat'.",
+            id="pm_realtime.E034",
+        )
+        return
+    try:
+        payload_type(annotation)
+    except TypeError as error:
+        yield Error(
+            f"{where}: the type {path} cannot be read: {str(error).rstrip('.')}.",
+            hint="Use types of msgspec or pydantic that are at the top of a module.",
+            id="pm_realtime.E032",
         )

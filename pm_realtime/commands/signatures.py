@@ -95,7 +95,7 @@ def _type_of(function: Any, name: str, subject: str, faults: list[Fault]) -> Pay
         return payload_type(_annotation(function, name, Any))
     except Exception as error:
         text = f"the type of {subject} cannot be read: {str(error).rstrip('.')}."
-        hint = "Use types at the top of a module that msgspec or pydantic can read."
+        hint = "Use types of msgspec or pydantic that are at the top of a module."
         faults.append(Fault("E032", text, hint))
         return payload_type(Any)
 

@@ -8,8 +8,13 @@ process delivers it to its members.
 import logging
 from typing import Any
 
+import msgspec
+from django.core.exceptions import ImproperlyConfigured
+from orjson import Fragment
+
 from pm_realtime.backends import StreamMessage
 from pm_realtime.conf import Retention, Room, conf, retention, retention_of
+from pm_realtime.exceptions import PayloadError
 from pm_realtime.layer import authenticated_group, push_message, role_group, room_group, user_group
 from pm_realtime.protocol import RESERVED_TYPES, Envelope, MessageType, encode, make_envelope
 from pm_realtime.push.outgoing import Direct, Outgoing
@@ -23,6 +28,7 @@ from pm_realtime.push.targets import (
     user_key,
 )
 from pm_realtime.push.twins import sending_twins
+from pm_realtime.schemas import PUSH_TYPES, InvalidPayload
 
 logger = logging.getLogger("pm_realtime.push")
 
@@ -38,19 +44,42 @@ def _publish(
     fail_silently: bool | None,
 ) -> Outgoing[Envelope]:
     """``envelope`` as a message for the stream of ``group``."""
-    _check_type(envelope.type)
+    text = _text(envelope)
     if exclude is not None:
         exclude = connection_name(exclude) if exclude != "" else None
-    message = _message(group, envelope, retention, exclude, key_text(idempotency_key))
+    key = key_text(idempotency_key)
+    message = _message(group, text, retention, exclude, key)
+    _log(envelope, group)
     return Outgoing(message, envelope, on_commit, fail_silently)
 
 
 def _message(
-    group: str, envelope: Envelope, retention: Retention, exclude: str | None, key: str | None
+    group: str, text: str, retention: Retention, exclude: str | None, key: str | None
 ) -> StreamMessage:
-    _log(envelope, group)
     key_ttl_seconds = 0.0 if key is None else conf.IDEMPOTENCY_PERIOD
-    return StreamMessage(group, encode(envelope), exclude, *retention, key, key_ttl_seconds)
+    return StreamMessage(group, text, exclude, *retention, key, key_ttl_seconds)
+
+
+def _text(envelope: Envelope) -> str:
+    """The text frame of a push of the site.
+
+    Raises ``ValueError`` for a type that is not the site's own, and ``PayloadError``.
+    """
+    _check_type(envelope.type)
+    if (declared := PUSH_TYPES.get(envelope.type)) is None:
+        return encode(envelope)
+    try:
+        text = declared.payload.encode(envelope.payload)
+    except InvalidPayload as error:
+        raise PayloadError(
+            f"The payload of a {envelope.type!r} push is not of the type that "
+            f"{declared.declared_in} declares: {error}",
+            error.path,
+        ) from None
+    except TypeError as error:
+        text = f"push_type({envelope.type!r}, …) in {declared.declared_in}: {error}."
+        raise ImproperlyConfigured(text) from error
+    return encode(msgspec.structs.replace(envelope, payload=Fragment(text)))
 
 
 def _check_type(type: str) -> None:
@@ -89,12 +118,12 @@ def _send_to_user(
     first one did.
 
     Returns the envelope. Raises ``ValueError`` for a value that cannot be a user or a key or for a
-    ``type`` of the protocol, ``PayloadError`` for a payload that is not JSON,
-    ``TransactionManagementError`` after ``set_autocommit(False)`` unless ``on_commit`` is False,
-    and (the sync function) ``SynchronousOnlyOperation`` in a running event loop. If Redis is away,
-    a push that is sent at once raises ``BackendError``, unless ``fail_silently`` is True; ``None``
-    stands for the setting ``FAIL_SILENTLY``. Such a push may have been sent all the same: repeat it
-    under its key. After a commit nothing is raised.
+    ``type`` of the protocol, ``PayloadError`` for a payload that is not JSON or not of the type
+    that :func:`push_type` declares, ``TransactionManagementError`` after ``set_autocommit(False)``
+    unless ``on_commit`` is False, and (the sync function) ``SynchronousOnlyOperation`` in a running
+    event loop. If Redis is away, a push that is sent at once raises ``BackendError``, unless
+    ``fail_silently`` is True; ``None`` stands for the setting ``FAIL_SILENTLY``. Such a push may
+    have been sent all the same: repeat it under its key. After a commit nothing is raised.
     """
     return _publish(
         user_group(user_key(user)),
@@ -191,10 +220,10 @@ def _send_to_connection(
     A connection has no stream: a push is lost if the connection breaks before it arrives.
     """
     envelope = make_envelope(type, payload, id=id)
-    _check_type(envelope.type)
+    text = _text(envelope)
     group = connection_group(connection_id)
     _log(envelope, group)
-    message = Direct(group, push_message(group, encode(envelope), None))
+    message = Direct(group, push_message(group, text, None))
     return Outgoing(message, envelope, on_commit, fail_silently)
 
 
@@ -207,7 +236,9 @@ async def apublish_message(
     if it may or may not have been published.
     """
     envelope = make_envelope(MessageType.MESSAGE, payload, id=id, room=room.name)
-    message = _message(room_group(room.name), envelope, retention_of(room), None, key)
+    group = room_group(room.name)
+    message = _message(group, encode(envelope), retention_of(room), None, key)
+    _log(envelope, group)
     return (await push_streams().publish(message)).is_repeated
 
 

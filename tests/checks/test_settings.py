@@ -296,6 +296,7 @@ def test_no_id_is_lost_or_unknown():
         "E023",
         "E026",
         "E028",
+        *(f"E{n:03}" for n in range(29, 36)),
         "W021",
         "W022",
         "W023",
