@@ -1,7 +1,7 @@
 """The commands of clients. A handler raises ``CommandError`` to refuse one."""
 
 # fmt: off
-from pm_realtime.commands.builtin import COMMANDS
+from pm_realtime.commands.builtin import COMMANDS, with_volatility
 from pm_realtime.commands.declarations import DECLARATIONS, Declaration, command
 from pm_realtime.commands.dispatch import check_form, handle, is_instant, read
 from pm_realtime.commands.site_commands import SiteCommand, commands_under_way

@@ -10,7 +10,7 @@ import msgspec
 from pm_realtime.conf import Room, RoomOptions
 from pm_realtime.exceptions import CommandError
 from pm_realtime.protocol import Command, ErrorCode, MessageType, check_room
-from pm_realtime.push import apublish_message
+from pm_realtime.push import apublish_message, apublish_volatile
 from pm_realtime.rooms import Connection, check_publish, find_room, join, leave
 
 #: Characters of a cursor in a command; those of this version have fewer.
@@ -49,6 +49,17 @@ def message_payload(payload: Any) -> None:
     if "content" not in payload:
         text = "Expected `content` in the payload."
         raise CommandError(ErrorCode.INVALID_PAYLOAD, text, room=payload["room"])
+    if type(payload.get("volatile", False)) is not bool:
+        text = "Expected `volatile`, where it is given, to be true or false."
+        raise CommandError(ErrorCode.INVALID_PAYLOAD, text, room=payload["room"], path="volatile")
+
+
+def with_volatility(command: Command) -> Command:
+    """``command``, or if it is a volatile message, one that says so and has no id: there is no
+    answer to it."""
+    if command.type != MessageType.MESSAGE or not command.payload.get("volatile"):
+        return command
+    return msgspec.structs.replace(command, id=None, is_volatile=True)
 
 
 async def ping(connection: Connection, command: Command) -> None:
@@ -76,6 +87,10 @@ async def message(connection: Connection, command: Command) -> None:
     payload: dict[str, Any] = {"room": name, "content": content}
     if identity.is_authenticated:
         payload["from"] = {"userId": identity.user_id, "name": identity.name}
+    if command.is_volatile:
+        payload["volatile"] = True
+        await apublish_volatile(room, payload, sender=connection.connection_id)
+        return
     key = _message_key(connection, command.id, content) if command.id else None
     if await apublish_message(room, payload, id=command.id, key=key):
         connection.reply(MessageType.ACK, {"duplicate": True}, to=command)

@@ -88,9 +88,11 @@ class _Table(NamedTuple):
     #: Names that begin like a route.
     near: re.Pattern[str] | None
     default: RoomOptions | Fault | None
+    #: Whether any of them has a rate.
+    has_rates: bool
 
 
-_table = _Table(None, None, {}, [], None, None)
+_table = _Table(None, None, {}, [], None, None, False)
 
 
 def room_of(name: str) -> Room | None:
@@ -111,6 +113,20 @@ def room_of(name: str) -> Room | None:
     if table.default is None or (table.near is not None and table.near.fullmatch(name)):
         return None
     return Room(name, _valid(table.default), {})
+
+
+def rate_of_room(name: str) -> str | None:
+    """The option ``rate`` of the room ``name``; None if it has none, or if its options are invalid.
+
+    It is asked for each message, so it costs little on sites where no room has a rate.
+    """
+    if not _current_table().has_rates:
+        return None
+    try:
+        room = room_of(name)
+    except ImproperlyConfigured:
+        return None
+    return None if room is None else room.options.rate
 
 
 def retention() -> Retention:
@@ -277,7 +293,11 @@ def _make_table(site_settings: Any, source: Any) -> _Table:
         else:
             exact[str.__str__(key)] = options
     near = re.compile("|".join(route.near.pattern for route in routes), re.DOTALL)
-    return _Table(site_settings, source, exact, routes, near if routes else None, default)
+    found = [*exact.values(), *(route.options for route in routes), default]
+    has_rates = any(isinstance(each, RoomOptions) and each.rate is not None for each in found)
+    return _Table(
+        site_settings, source, exact, routes, near if routes else None, default, has_rates
+    )
 
 
 def _read_default() -> RoomOptions | Fault | None:

@@ -4,8 +4,8 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 
-from pm_realtime.commands import SiteCommand, handle, is_instant, read
-from pm_realtime.conf import conf
+from pm_realtime.commands import SiteCommand, handle, is_instant, read, with_volatility
+from pm_realtime.conf import conf, rate_of_room
 from pm_realtime.connection.lanes import Lanes
 from pm_realtime.connection.outbox import Outbox
 from pm_realtime.connection.rates import Rates
@@ -59,6 +59,7 @@ class Inbox:
                 self._rates.check()
                 await handle(self._connection, command)
             else:
+                command = with_volatility(command)
                 self._check_rate(command)
                 await self._carry_out_in_order(command)
         except Exception as error:
@@ -69,6 +70,11 @@ class Inbox:
     def _check_rate(self, command: Command) -> None:
         if command.type == MessageType.SUBSCRIBE:
             self._rates.check_join()
+        elif command.type == MessageType.MESSAGE:
+            room: str = command.payload["room"]
+            # Else a client would have another rate for each name.
+            rate = rate_of_room(room) if room in self._connection.rooms else None
+            self._rates.check_message(rate, room)
         else:
             self._rates.check()
 

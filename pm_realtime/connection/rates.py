@@ -47,16 +47,16 @@ class Rates:
         else:
             self.check()
 
-    def check(self) -> None:
+    def check(self, room: str | None = None) -> None:
         """Count a command. Raises ``CommandError`` over ``RATE_LIMIT``, ``CloseConnection`` far
-        over."""
+        over. ``room`` is named in the error."""
         if (setting := conf.RATE_LIMIT) is None:
             return
         rate = parse_rate(setting)
         now = self._connection.connection_timings.clock()
         if wait := (self._limiter or self._find_limiter()).take(rate, now):
             self._note_refusal(None, rate, now)
-            raise _refusal(f"{setting} messages", wait)
+            raise _refusal(f"{setting} messages", wait, room)
 
     def check_message(self, setting: str | None, room: str) -> None:
         """Count a message to ``room``, as :meth:`check` does, but against its own rate alone.
@@ -64,15 +64,15 @@ class Rates:
         ``setting`` is that rate; None: ``RATE_LIMIT`` counts it.
         """
         if setting is None:
-            self.check()
+            self.check(room)
         else:
             self._check(("room", room), setting, "messages in this room", room)
 
     def check_command(self, setting: str | None, type: str, room: str | None = None) -> None:
         """Count a command of the site as :meth:`check_message` does a message, in all rooms
-        together. ``room`` is named in the error."""
+        together."""
         if setting is None:
-            self.check()
+            self.check(room)
         else:
             self._check(("command", type), setting, "of these commands", room)
 
