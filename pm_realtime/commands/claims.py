@@ -22,7 +22,7 @@ from pm_realtime.exceptions import BackendError
 from pm_realtime.protocol import Command
 from pm_realtime.rooms import Connection
 
-logger = logging.getLogger("pm_realtime.connection")
+logger = logging.getLogger("pm_realtime.commands")
 
 #: Seconds between two looks at a command that another call carries out: at first, and at most.
 POLL_SECONDS: Final = 0.05

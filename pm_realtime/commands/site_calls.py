@@ -19,7 +19,7 @@ from pm_realtime.observability import log_failure
 from pm_realtime.protocol import ErrorCode
 from pm_realtime.rooms import run_async_site_code, run_in_site_thread
 
-logger = logging.getLogger("pm_realtime.connection")
+logger = logging.getLogger("pm_realtime.commands")
 
 #: Calls of one sync function that are under way at the same time in an event loop.
 MAX_CALLS_PER_FUNCTION: Final = 32

@@ -20,7 +20,7 @@ from pm_realtime.roles import has_role
 from pm_realtime.rooms import Connection
 from pm_realtime.schemas import InvalidPayload
 
-logger = logging.getLogger("pm_realtime.connection")
+logger = logging.getLogger("pm_realtime.commands")
 
 #: The tasks in which commands are carried out, from their begin to their end.
 _under_way: Final = PerLoop[set[asyncio.Task[Any]]](set)

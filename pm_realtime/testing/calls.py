@@ -107,17 +107,17 @@ class _Call:
         user = anonymous().user if user is None else user
         role = role_of(user)
         _check_rights(declaration, role, room, is_anonymous=not is_logged_in(user))
-        sent = as_json(payload)
+        payload = as_json(payload)
         self.keywords = dict(captured)
         if declaration.payload is not None:
             try:
-                self.keywords["payload"] = declaration.payload.convert(sent)
+                self.keywords["payload"] = payload = declaration.payload.convert(payload)
             except InvalidPayload as error:
                 code = ErrorCode.INVALID_PAYLOAD
                 raise CommandError(code, error.message, room=room, path=error.path) from None
         request = Command(
             type=declaration.type,
-            payload=sent,
+            payload=payload,
             id=id or uuid4().hex,
             room=room,
             user=user,
@@ -188,6 +188,6 @@ def _check_rights(
 ) -> None:
     needed = declaration.min_role
     if is_anonymous and not declaration.public:
-        raise CommandError(ErrorCode.AUTH_REQUIRED, "Log in to use this command.", room=room)
+        raise CommandError(ErrorCode.AUTH_REQUIRED, "Log in to do this.", room=room)
     if needed is not None and not has_role(role, needed):
-        raise CommandError(ErrorCode.FORBIDDEN, "Your role may not use this command.", room=room)
+        raise CommandError(ErrorCode.FORBIDDEN, "Your role may not do this.", room=room)
