@@ -83,3 +83,20 @@ async def test_calls_of_a_room_keep_their_order_over_lost_connections(server):
         expected = [f"turn {number}" for number in range(100, 130)]
         assert await page.run("return await Promise.all(page.calls)") == expected
         assert [text for text in notes(server) if text.startswith("turn")] == expected
+
+
+async def test_volatile_message_reaches_the_others_and_not_its_sender(server):
+    async with (
+        Network([server.port]) as network,
+        page_in_room(network) as page,
+        page_in_room(network, "other") as other,
+    ):
+        sending = "return await page.realtime.sendToRoom('open', {}, { volatile: true }) ?? 'sent'"
+        assert await page.run(sending.replace("{}", "{ x: 1 }")) == "sent"
+        await page.run("await page.realtime.sendToRoom('open', 'plain')")
+        await other.run("await page.until(() => page.seen.length === 2)")
+        assert await page.run("return page.seen.map(({ content }) => content)") == ["plain"]
+        seen = await other.run(
+            "return page.seen.map(({ content, volatile }) => [content, volatile])"
+        )
+        assert seen == [[{"x": 1}, True], ["plain", None]]
