@@ -111,12 +111,16 @@ export interface RealtimeMessages {
   connected: ConnectedPayload;
   subscribed: RoomPayload;
   unsubscribed: UnsubscribedPayload;
-  message: MessagePayload;
-  notification: NotificationPayload;
-  broadcast: any;
   error: ErrorPayload;
   pong: undefined;
   ack: AckPayload;
+}
+
+/** Payloads of what sites push, if `RealtimeMessages` has no others. */
+interface UsualMessages {
+  message: MessagePayload;
+  notification: NotificationPayload;
+  broadcast: any;
 }
 
 /**
@@ -298,10 +302,16 @@ export type EventOf<T extends string> = T extends keyof RealtimeEvents
   ? RealtimeEvents[T]
   : T extends keyof RealtimeMessages
     ? Envelope<RealtimeMessages[T]>
-    : Envelope<unknown>;
+    : T extends keyof UsualMessages
+      ? Envelope<UsualMessages[T]>
+      : Envelope<unknown>;
 
 /** The known names, which editors suggest, and any other. */
-export type EventName = keyof RealtimeEvents | keyof RealtimeMessages | (string & {});
+export type EventName =
+  | keyof RealtimeEvents
+  | keyof RealtimeMessages
+  | keyof UsualMessages
+  | (string & {});
 
 /** What the client needs of a WebSocket: the browsers' class has it, and that of the package `ws`. */
 export type WebSocketClass = new (url: string, protocols?: string | string[]) => {

@@ -1,0 +1,47 @@
+"""`manage.py realtime_schema`: the AsyncAPI document of the site."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from pm_realtime.contract import Heading, document, to_yaml
+from pm_realtime.management.generated import GeneratingCommand
+
+
+class Command(GeneratingCommand):
+    help = (
+        "Writes an AsyncAPI 3.0 document of the messages of this site: its commands with their "
+        "results, its pushes and its rooms, and those of the protocol."
+    )
+    example = "asyncapi.json"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--format",
+            choices=["json", "yaml"],
+            help="by default as the file's name ends, else json",
+        )
+        parser.add_argument("--title", help="by default the name of the project's package")
+        parser.add_argument(
+            "--api-version",
+            default="1.0.0",
+            metavar="VERSION",
+            help="the version of the site's messages (default: %(default)s)",
+        )
+        parser.add_argument(
+            "--server",
+            metavar="URL",
+            help="the site's address, such as wss://example.com; by default its host is left open",
+        )
+
+    def generate(self, path: Path | None, options: dict[str, Any]) -> str:
+        title = options["title"] or settings.ROOT_URLCONF.partition(".")[0]
+        found = document(Heading(title, options["api_version"], options["server"]))
+        is_yaml = path is not None and path.suffix.lower() in (".yaml", ".yml")
+        if (options["format"] or ("yaml" if is_yaml else "json")) == "yaml":
+            return to_yaml(found)
+        return json.dumps(found, ensure_ascii=False, indent=2) + "\n"
