@@ -1,5 +1,6 @@
 /** Each line that ends with a code fails with it, and no other line fails. */
 import { createRealtime } from "@pm-realtime/client";
+import { createFakeServer } from "@pm-realtime/client/testing";
 
 declare module "@pm-realtime/client" {
   interface RealtimeCommands {
@@ -46,3 +47,7 @@ realtime.call("undeclared").then((result) => result.pk); // TS18046
 realtime.sendToRoom("auction:7", 12.5); // TS2345
 // A volatile message has no answer.
 realtime.sendToRoom("support", { text: "hi" }, { volatile: true }).then((sent) => sent.id); // TS2339
+// A handler of the fake server returns another type.
+createFakeServer().handle("bid", () => ({ pk: "1" })); // TS2322
+// A handler of the fake server uses a part that the payload has not.
+createFakeServer().handle("bid", ({ sum }) => ({ pk: sum })); // TS2339

@@ -52,7 +52,7 @@ import type {
   WebSocketClass,
 } from "@pm-realtime/client";
 import { createFakeServer } from "@pm-realtime/client/testing";
-import type { FakeConnection, FakePushOptions, FakeServer, FakeServerOptions } from "@pm-realtime/client/testing";
+import type { FakeConnection, FakeHandler, FakeHandlerOptions, FakePushOptions, FakeRequest, FakeServer, FakeServerOptions, FakeUser } from "@pm-realtime/client/testing";
 import { realtimeKey, useWebSocket } from "@pm-realtime/client/vue";
 import type { RealtimeInComponent, RealtimeRefs } from "@pm-realtime/client/vue";
 import { createApp, inject } from "vue";
@@ -88,6 +88,18 @@ const connection: FakeConnection | undefined = server.last;
 server.install().uninstall();
 server.refuse("subscribe", ErrorCode.FORBIDDEN, { room: "a" });
 server.push("export", { by: "ada" }, { room: "a", id: "1" });
+const free: () => void = server.handle("bid", ({ amount }, { room, user, id }) => {
+  same<[typeof amount, typeof room], [string, `auction:${number}`]>(true);
+  same<[typeof user, typeof id], [FakeUser, string | undefined]>(true);
+  return { pk: 1 };
+});
+free();
+server.handle("bid", async () => ({ pk: 1 }), { joined: false } satisfies FakeHandlerOptions);
+server.handle("clear", () => {});
+server.handle("clear", async () => null);
+const handler: FakeHandler = (payload: { by: string }, request: FakeRequest) => [payload.by, request.room];
+server.handle("undeclared", handler);
+server.handle("undeclared", (payload: { by: string }, { user }) => [payload.by, user?.name]);
 const target: FakePushOptions = { to: "role:editor", exclude: connection?.url ?? "c" };
 server.push("export", { by: "ada" }, target);
 server.drop();

@@ -1,3 +1,6 @@
+import { createHandlers } from "./handlers.js";
+import { createStreams, CURSOR } from "./streams.js";
+
 const CONNECTING = 0;
 const OPEN = 1;
 const CLOSED = 3;
@@ -16,7 +19,6 @@ const IDEMPOTENCY_PERIOD_MS = 300_000;
 // As on the real server.
 const MAX_CURSOR_LENGTH = 40;
 const MAX_LAST = 10_000_000;
-const CURSOR = /^\d{13}-\d{6}$/;
 
 /** A server inside the page or process, for tests. The types are in testing.d.ts. */
 export function createFakeServer(options = {}) {
@@ -27,6 +29,8 @@ export function createFakeServer(options = {}) {
   const refusals = [];
   const sent = [];
   const streams = createStreams(settings);
+  const handlers = createHandlers(settings);
+  const lanes = createLanes({ answer, roomOf });
   // By what a message was: when its id may be used again.
   const carriedOut = new Map();
   // While it is: "down", if clients are refused; "lost", if nothing answers them.
@@ -49,7 +53,7 @@ export function createFakeServer(options = {}) {
       const envelope = JSON.parse(text);
       this.connection.sent.push(envelope);
       sent.push(envelope);
-      if (settings.automatic) queueMicrotask(() => answer(this.connection, envelope));
+      if (settings.automatic) queueMicrotask(() => lanes.enter(this.connection, envelope));
     }
 
     close(code = 1005) {
@@ -66,13 +70,19 @@ export function createFakeServer(options = {}) {
     for (const resolve of awaiting.splice(0)) resolve(connection);
   }
 
+  function roomOf({ type, room, payload }) {
+    return handlers.has(type) ? room : payload?.room;
+  }
+
+  /** Returns a promise if the answer takes time. */
   function answer(connection, command) {
     const index = refusals.findIndex(({ type }) => type === command.type);
     if (index >= 0) {
       const [{ code, details }] = refusals.splice(index, 1);
       connection.refuse(command, code, details);
-      return;
+      return undefined;
     }
+    if (handlers.has(command.type)) return handlers.answer(connection, command);
     const { room } = command.payload ?? {};
     if (command.type === "ping") connection.reply(command, "pong");
     else if (command.type === "subscribe") subscribe(connection, command);
@@ -81,6 +91,7 @@ export function createFakeServer(options = {}) {
       connection.reply(command, "unsubscribed", { room, success: true });
     } else if (command.type === "message") publish(connection, command);
     else connection.refuse(command, "UNKNOWN_TYPE");
+    return undefined;
   }
 
   function subscribe(connection, command) {
@@ -99,20 +110,29 @@ export function createFakeServer(options = {}) {
 
   /** The sender's own connection may be gone: then the message is in the room and not answered. */
   function publish(connection, command) {
-    const { room, content } = command.payload ?? {};
+    const { room, content, volatile: isVolatile } = command.payload ?? {};
     if (!connection.rooms.has(room)) {
       connection.refuse(command, "NOT_IN_ROOM", { room });
       return;
     }
     const { userId, name, idempotencyPeriod } = settings;
+    const from = userId === null ? {} : { from: { userId, name } };
+    if (isVolatile !== undefined && typeof isVolatile !== "boolean") {
+      connection.refuse(command, "INVALID_PAYLOAD", { room, path: "volatile" });
+      return;
+    }
+    if (isVolatile) {
+      const exclude = nameOf(connections.indexOf(connection) + 1);
+      server.push("message", { room, content, ...from, volatile: true }, { room, exclude });
+      return;
+    }
     const key = JSON.stringify([room, userId, command.id, content]);
     if (carriedOut.get(key) > Date.now()) {
       connection.reply(command, "ack", { duplicate: true });
       return;
     }
     if (command.id !== undefined) carriedOut.set(key, Date.now() + idempotencyPeriod);
-    const payload = { room, content, ...(userId === null ? {} : { from: { userId, name } }) };
-    server.push("message", payload, { room, id: command.id });
+    server.push("message", { room, content, ...from }, { room, id: command.id });
   }
 
   const server = {
@@ -134,13 +154,17 @@ export function createFakeServer(options = {}) {
       const through = room === undefined ? { to } : { room };
       const stream = room === undefined ? streams.ofOwn(to) : streams.ofRoom(room);
       const envelope = { type, payload, timestamp: Date.now(), ...rest, ...(stream && through) };
-      const text = JSON.stringify(stream?.append(envelope, exclude) ?? envelope);
+      const isVolatile = type === "message" && payload?.volatile === true;
+      const stored = isVolatile ? undefined : stream?.append(envelope, exclude);
+      const text = JSON.stringify(stored ?? envelope);
       for (const [index, connection] of connections.entries()) {
         if (!connection.open || exclude === nameOf(index + 1)) continue;
         const isIn = room === undefined ? stream === ownOf(connection, to) : connection.rooms.has(room);
         if (isIn) connection.text(text);
       }
     },
+
+    handle: handlers.add,
 
     refuse(type, code, details = {}) {
       refusals.push({ type, code, details });
@@ -191,6 +215,39 @@ export function createFakeServer(options = {}) {
     },
   };
   return server;
+}
+
+/** Carries out what one connection sends for one room in its order, and everything else at once. */
+function createLanes({ answer, roomOf }) {
+  const waiting = new WeakMap();
+
+  async function run(connection, commands, onEnd) {
+    while (commands.length > 0) {
+      const answered = answer(connection, commands[0]);
+      // What is answered at once takes no turn.
+      if (answered) await answered;
+      commands.shift();
+    }
+    onEnd();
+  }
+
+  return {
+    enter(connection, command) {
+      const room = roomOf(command);
+      if (room === undefined) {
+        answer(connection, command);
+        return;
+      }
+      if (!waiting.has(connection)) waiting.set(connection, new Map());
+      const lanes = waiting.get(connection);
+      if (lanes.has(room)) {
+        lanes.get(room).push(command);
+        return;
+      }
+      lanes.set(room, [command]);
+      run(connection, lanes.get(room), () => lanes.delete(room));
+    },
+  };
 }
 
 const nameOf = (number) => `fake-${number}`;
@@ -314,74 +371,4 @@ function isStart(since, last) {
   const isText = typeof since === "string" && since.length <= MAX_CURSOR_LENGTH;
   const isCount = Number.isInteger(last) && last >= 0 && last <= MAX_LAST;
   return (since === undefined || isText) && (last === undefined || isCount);
-}
-
-/** The last messages of each room, of each user, of each role and of everyone. */
-function createStreams(settings) {
-  const byName = new Map();
-  let ms = 0;
-  let count = 0;
-
-  /** A position after all others. */
-  function next() {
-    const now = Date.now();
-    count = now > ms ? 0 : count + 1;
-    ms = Math.max(ms, now);
-    return `${String(ms).padStart(13, "0")}-${String(count).padStart(6, "0")}`;
-  }
-
-  function of(name) {
-    if (!byName.has(name)) byName.set(name, createStream(settings.history, next));
-    return byName.get(name);
-  }
-
-  return {
-    ofRoom: (room) => of(`room ${room}`),
-
-    /** Those of the user that is logged in; undefined for an anonymous one, which has none. */
-    ofOwn(to) {
-      if (settings.userId === null) return undefined;
-      return of(to === "user" ? `user ${settings.userId}` : to);
-    },
-
-    forget() {
-      for (const stream of byName.values()) stream.forget();
-    },
-  };
-}
-
-/** Each message knows its predecessor's position, so it is known what follows a position whole. */
-function createStream(size, next) {
-  let kept = [];
-  let top = next();
-
-  return {
-    /** The envelope with its cursor. */
-    append(envelope, exclude) {
-      if (size === 0) return envelope;
-      const cursor = next();
-      const stored = { ...envelope, cursor };
-      kept = [...kept, { envelope: stored, exclude, cursor, previous: top }].slice(-size);
-      top = cursor;
-      return stored;
-    },
-
-    /** `isWhole` is null without a `since`. */
-    start(since, last) {
-      if (size === 0) return { cursor: null, isWhole: since === undefined ? null : false, missed: [] };
-      const after = kept.filter(({ cursor }) => cursor > since);
-      const isWhole = CURSOR.test(since) && (after[0]?.previous ?? top) <= since;
-      const isRecovery = since !== undefined;
-      let missed = [];
-      if (isRecovery && (isWhole || last === undefined)) missed = CURSOR.test(since) ? after : kept;
-      else if (last > 0) missed = kept.slice(-last);
-      const cursor = isWhole && since <= top ? since : (missed[0]?.previous ?? top);
-      return { cursor, isWhole: isRecovery ? isWhole : null, missed };
-    },
-
-    forget() {
-      kept = [];
-      top = next();
-    },
-  };
 }
