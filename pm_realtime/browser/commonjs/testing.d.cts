@@ -1,4 +1,11 @@
-import type { Envelope, UserId } from "./client.cjs";
+import type {
+  CommandName,
+  CommandPayload,
+  CommandResult,
+  CommandRoom,
+  Envelope,
+  UserId,
+} from "./client.cjs";
 
 export interface FakeServerOptions {
   /**
@@ -28,6 +35,30 @@ export interface FakePushOptions {
   id?: string;
   /** The id of a connection that does not get it. */
   exclude?: string;
+}
+
+/** The user of a command; null for an anonymous one. */
+export type FakeUser = { userId: UserId; name: string; role: string } | null;
+
+/** What a handler gets of a command beside its payload. */
+export interface FakeRequest<T extends string = string> {
+  room: CommandRoom<T>;
+  user: FakeUser;
+  /** Undefined if the client expects no answer. */
+  id: string | undefined;
+}
+
+/** Answers a command of the site with what it returns, or with the `code` of what it throws. */
+export type FakeHandler<T extends string = string> = (
+  payload: unknown extends CommandPayload<T> ? any : CommandPayload<T>,
+  request: FakeRequest<T>,
+) => FakeResult<CommandResult<T>> | Promise<FakeResult<CommandResult<T>>>;
+
+type FakeResult<R> = null extends R ? R | void : R;
+
+export interface FakeHandlerOptions {
+  /** With false, a client need not be in the room. Default: true. */
+  joined?: boolean;
 }
 
 /** The server's end of one socket. */
@@ -69,8 +100,22 @@ export interface FakeServer {
   sentOf(type: string): Envelope<any>[];
   /** Changes the user, from the next connection on. */
   logIn(user: Pick<FakeServerOptions, "userId" | "name" | "role">): void;
-  /** Sends to the user's open connections, or to those in a room. Others can recover it. */
+  /**
+   * Sends to the user's open connections, or to those in a room. Others can recover it, except a
+   * `message` whose payload has `volatile: true`.
+   */
   push(type: string, payload?: unknown, options?: FakePushOptions): void;
+  /**
+   * Carries out the commands of that type, as the real server does: those of a room in their order,
+   * and one that comes again under its `id` only once. An error that the handler throws refuses the
+   * command with its `code`, `message`, `data`, `path` and `retryAfter`. Without a `code` it becomes
+   * `INTERNAL_ERROR`, and the console has it. Returns a function that takes the handler back.
+   */
+  handle<T extends CommandName>(
+    type: T,
+    handler: FakeHandler<T>,
+    options?: FakeHandlerOptions,
+  ): () => void;
   /** The automatic server refuses the next command of that type. */
   refuse(type: string, code: string, details?: Record<string, unknown>): void;
   /** Closes every open connection. */
