@@ -14,9 +14,9 @@ from typing import Any, Final
 from django.db import connections, transaction
 
 from pm_realtime.concurrency import PerLoop, note_abandoned_call, note_result
-from pm_realtime.exceptions import CommandError
+from pm_realtime.exceptions import CommandError, OutageError
 from pm_realtime.observability import log_failure
-from pm_realtime.protocol import ErrorCode
+from pm_realtime.protocol import INTERNAL_ERROR, ErrorCode
 from pm_realtime.rooms import run_async_site_code, run_in_site_thread
 
 logger = logging.getLogger("pm_realtime.commands")
@@ -26,7 +26,7 @@ MAX_CALLS_PER_FUNCTION: Final = 32
 #: The database engine of a site that has none.
 NO_DATABASE: Final = "django.db.backends.dummy"
 
-#: By the name of the function.
+#: By ``SiteCall.bound``.
 _free_calls: Final = PerLoop[dict[str, asyncio.Semaphore]](dict)
 
 
@@ -73,8 +73,10 @@ class Attempt:
 class SiteCall:
     """A call of a function: ``call()`` makes it, and ``encode`` writes what it returns."""
 
-    #: Of the command, for the log and for its bound.
+    #: As the client knows it.
     name: str
+    #: Calls with the same one have one bound.
+    bound: str
     call: Callable[[], Any]
     encode: Callable[[Any], str]
     is_async: bool
@@ -92,8 +94,8 @@ class SiteCall:
             async with asyncio.timeout_at(ends_at) as limit:
                 if not self.is_async:
                     free_calls = _free_calls.get()
-                    if (slots := free_calls.get(self.name)) is None:
-                        slots = free_calls[self.name] = asyncio.Semaphore(MAX_CALLS_PER_FUNCTION)
+                    if (slots := free_calls.get(self.bound)) is None:
+                        slots = free_calls[self.bound] = asyncio.Semaphore(MAX_CALLS_PER_FUNCTION)
                     await slots.acquire()
         except TimeoutError:
             if not limit.expired():
@@ -129,7 +131,7 @@ class SiteCall:
                 raise TimedOut(self, running)
             await asyncio.wait({running})
         if running.cancelled():
-            raise RuntimeError(f"{self.name} was cancelled")
+            raise RuntimeError(f"{self.bound} was cancelled")
         return running.result()
 
     def _stop(self, running: "asyncio.Future[str]") -> None:
@@ -160,5 +162,14 @@ class SiteCall:
         except Exception as error:
             if not attempt.is_committed:
                 raise
-            log_failure(logger, f"A callback failed after the commit of {self.name}.", error)
+            log_failure(logger, f"A callback failed after the commit of {self.bound}.", error)
         return text
+
+
+def answer_to(error: Exception, what: str, room: str | None) -> CommandError:
+    """The error that tells the client of ``error``; the log has what the client is not told."""
+    if isinstance(error, CommandError):
+        return error
+    if not isinstance(error, OutageError):  # The log has the outage already.
+        log_failure(logger, f"{what} failed.", error)
+    return CommandError(ErrorCode.INTERNAL_ERROR, INTERNAL_ERROR, room=room)

@@ -11,10 +11,10 @@ from orjson import Fragment
 
 from pm_realtime.commands.claims import Claim, command_key
 from pm_realtime.commands.declarations import Declaration
-from pm_realtime.commands.site_calls import SiteCall, TimedOut
+from pm_realtime.commands.site_calls import SiteCall, TimedOut, answer_to
 from pm_realtime.concurrency import PerLoop
-from pm_realtime.exceptions import CommandError, OutageError
-from pm_realtime.observability import log_failure, throttle
+from pm_realtime.exceptions import CommandError
+from pm_realtime.observability import throttle
 from pm_realtime.protocol import INTERNAL_ERROR, Command, ErrorCode, MessageType, check_room
 from pm_realtime.roles import has_role
 from pm_realtime.rooms import Connection
@@ -121,17 +121,16 @@ class SiteCommand:
     async def _run(self) -> str:
         try:
             return await self._call().run()
-        except (CommandError, Dropped):
+        except Dropped:
             raise
         except Exception as error:
-            if not isinstance(error, OutageError):  # The log has the outage already.
-                log_failure(logger, f"The command {self.declaration.type} failed.", error)
-            raise CommandError(ErrorCode.INTERNAL_ERROR, INTERNAL_ERROR, room=self.room) from None
+            raise answer_to(error, f"The command {self.declaration.type}", self.room) from None
 
     def _call(self) -> SiteCall:
         declaration = self.declaration
         return SiteCall(
             name=declaration.type,
+            bound=declaration.type,
             call=partial(declaration.function, self._request(), **self._arguments()),
             encode=declaration.result.encode,
             is_async=declaration.is_async,
@@ -144,7 +143,7 @@ class SiteCommand:
         command, identity = self.command, self.connection.identity
         return Command(
             type=command.type,
-            payload=command.payload if self.declaration.payload is None else self.payload,
+            payload=command.payload,
             id=command.id,
             room=self.room,
             user=identity.user,
