@@ -4,5 +4,6 @@
 from pm_realtime.commands.builtin import COMMANDS, with_volatility
 from pm_realtime.commands.declarations import DECLARATIONS, Declaration, command
 from pm_realtime.commands.dispatch import check_form, handle, is_instant, read
-from pm_realtime.commands.site_commands import SiteCommand, commands_under_way
+from pm_realtime.commands.site_calls import commands_under_way
+from pm_realtime.commands.site_commands import SiteCommand
 # fmt: on

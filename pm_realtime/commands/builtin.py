@@ -1,12 +1,13 @@
 """The built-in commands: the form of their payloads, their handlers, and the table of both."""
 
-import re
 from collections.abc import Awaitable, Callable
-from hashlib import blake2b
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from pm_realtime.commands.checked_messages import publish_checked
+from pm_realtime.commands.claims import digest_of
 from pm_realtime.conf import Room, RoomOptions
 from pm_realtime.exceptions import CommandError
 from pm_realtime.protocol import Command, ErrorCode, MessageType, check_room
@@ -17,9 +18,6 @@ from pm_realtime.rooms import Connection, check_publish, find_room, join, leave
 MAX_CURSOR_LENGTH: Final = 40
 #: Messages that a client may ask for when it joins a room.
 MAX_LAST: Final = 10_000_000
-
-#: The ids of the browser client have no hyphens.
-_UUID: Final = re.compile("[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", re.IGNORECASE)
 
 
 def room_payload(payload: Any) -> None:
@@ -75,37 +73,50 @@ async def unsubscribe(connection: Connection, command: Command) -> None:
 
 
 async def message(connection: Connection, command: Command) -> None:
-    name: str = command.payload["room"]
     await connection.until_certain()
+    room = _check_sender(connection, command)
+    options = room.options
+    if options.content is None and options.on_message is None:
+        await _publish(connection, command, room, command.payload["content"])
+    else:
+        await publish_checked(
+            connection,
+            command,
+            room,
+            check_sender=partial(_check_sender, connection, command),
+            publish=partial(_publish, connection, command, room),
+        )
+
+
+def _check_sender(connection: Connection, command: Command) -> Room:
+    """The room of a message. Raises ``CommandError`` if its sender may not send to it."""
+    name: str = command.payload["room"]
     if name not in connection.rooms:
         text = "Subscribe to the room before sending to it."
         raise CommandError(ErrorCode.NOT_IN_ROOM, text, room=name)
     identity = connection.identity
     room = find_room(name) or Room(name, RoomOptions(), {})
     check_publish(room, authenticated=identity.is_authenticated, role=identity.role)
-    content = command.payload["content"]
-    payload: dict[str, Any] = {"room": name, "content": content}
+    return room
+
+
+async def _publish(connection: Connection, command: Command, room: Room, content: Any) -> None:
+    """Publish a message with ``content``, in JSON or as the client sent it."""
+    identity = connection.identity
+    payload: dict[str, Any] = {"room": room.name, "content": content}
     if identity.is_authenticated:
         payload["from"] = {"userId": identity.user_id, "name": identity.name}
     if command.is_volatile:
         payload["volatile"] = True
         await apublish_volatile(room, payload, sender=connection.connection_id)
         return
-    key = _message_key(connection, command.id, content) if command.id else None
+    key = None
+    if command.id:
+        # Of what the client sent: what is published may be another content each time.
+        digest = digest_of(connection, command.id, command.payload["content"])
+        key = f"message {digest}"
     if await apublish_message(room, payload, id=command.id, key=key):
         connection.reply(MessageType.ACK, {"duplicate": True}, to=command)
-
-
-def _message_key(connection: Connection, id: str, content: Any) -> str:
-    """The idempotency key of a client's message.
-
-    With its content, as a client may number its messages from 1 in every tab. Visitors have no
-    user, so their ids count for each client, unless they are unique by themselves.
-    """
-    user_id = connection.identity.user_id
-    client_id = None if user_id is not None or _UUID.fullmatch(id) else connection.client_id
-    parts = msgspec.json.encode((user_id, client_id, id, content))
-    return f"message {blake2b(parts, digest_size=16).hexdigest()}"
 
 
 class Definition(NamedTuple):

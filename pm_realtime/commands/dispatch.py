@@ -3,6 +3,7 @@
 from pm_realtime.commands.builtin import COMMANDS
 from pm_realtime.commands.declarations import DECLARATIONS
 from pm_realtime.commands.site_commands import SiteCommand
+from pm_realtime.conf import has_on_message
 from pm_realtime.exceptions import CommandError
 from pm_realtime.layer import get_layer, is_in_process
 from pm_realtime.protocol import Command, ErrorCode, MessageType
@@ -37,7 +38,9 @@ def is_instant(connection: Connection, command: Command) -> bool:
     is_message = command.type == MessageType.MESSAGE
     if not is_message or not connection.is_certain:
         return False
-    return push_streams().is_in_process and is_in_process(get_layer())
+    if not (push_streams().is_in_process and is_in_process(get_layer())):
+        return False
+    return not has_on_message(command.payload["room"])
 
 
 async def handle(connection: Connection, command: Command) -> None:

@@ -28,6 +28,11 @@ NO_DATABASE: Final = "django.db.backends.dummy"
 
 #: By ``SiteCall.bound``.
 _free_calls: Final = PerLoop[dict[str, asyncio.Semaphore]](dict)
+#: The tasks in which commands are carried out, from their begin to their end.
+_under_way: Final = PerLoop[set["asyncio.Task[Any]"]](set)
+
+#: Those of the running event loop. They outlive the connections that sent the commands.
+commands_under_way: Final = _under_way.get
 
 
 class TimedOut(CommandError):

@@ -5,14 +5,13 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 from orjson import Fragment
 
 from pm_realtime.commands.claims import Claim, command_key
 from pm_realtime.commands.declarations import Declaration
-from pm_realtime.commands.site_calls import SiteCall, TimedOut, answer_to
-from pm_realtime.concurrency import PerLoop
+from pm_realtime.commands.site_calls import SiteCall, TimedOut, answer_to, commands_under_way
 from pm_realtime.exceptions import CommandError
 from pm_realtime.observability import throttle
 from pm_realtime.protocol import INTERNAL_ERROR, Command, ErrorCode, MessageType, check_room
@@ -21,12 +20,6 @@ from pm_realtime.rooms import Connection
 from pm_realtime.schemas import InvalidPayload
 
 logger = logging.getLogger("pm_realtime.commands")
-
-#: The tasks in which commands are carried out, from their begin to their end.
-_under_way: Final = PerLoop[set[asyncio.Task[Any]]](set)
-
-#: Those of the running event loop. They outlive the connections that sent the commands.
-commands_under_way: Final = _under_way.get
 
 
 class Dropped(Exception):

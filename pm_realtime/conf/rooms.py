@@ -88,8 +88,8 @@ class _Table(NamedTuple):
     #: Names that begin like a route.
     near: re.Pattern[str] | None
     default: RoomOptions | Fault | None
-    #: Whether any of them has a rate.
-    has_rates: bool
+    #: Whether any of them has a rate or ``on_message``.
+    has_message_options: bool
 
 
 _table = _Table(None, None, {}, [], None, None, False)
@@ -120,13 +120,25 @@ def rate_of_room(name: str) -> str | None:
 
     It is asked for each message, so it costs little on sites where no room has a rate.
     """
-    if not _current_table().has_rates:
+    options = _message_options(name)
+    return None if options is None else options.rate
+
+
+def has_on_message(name: str) -> bool:
+    """Whether the room ``name`` has the option ``on_message``. Costs as :func:`rate_of_room`."""
+    options = _message_options(name)
+    return options is not None and options.on_message is not None
+
+
+def _message_options(name: str) -> RoomOptions | None:
+    """The options of the room ``name``, if any room has those that only messages ask for."""
+    if not _current_table().has_message_options:
         return None
     try:
         room = room_of(name)
     except ImproperlyConfigured:
         return None
-    return None if room is None else room.options.rate
+    return None if room is None else room.options
 
 
 def retention() -> Retention:
@@ -294,10 +306,19 @@ def _make_table(site_settings: Any, source: Any) -> _Table:
             exact[str.__str__(key)] = options
     near = re.compile("|".join(route.near.pattern for route in routes), re.DOTALL)
     found = [*exact.values(), *(route.options for route in routes), default]
-    has_rates = any(isinstance(each, RoomOptions) and each.rate is not None for each in found)
     return _Table(
-        site_settings, source, exact, routes, near if routes else None, default, has_rates
+        site_settings=site_settings,
+        source=source,
+        exact=exact,
+        routes=routes,
+        near=near if routes else None,
+        default=default,
+        has_message_options=any(map(_has_message_options, found)),
     )
+
+
+def _has_message_options(options: RoomOptions | Fault | None) -> bool:
+    return isinstance(options, RoomOptions) and (options.rate or options.on_message) is not None
 
 
 def _read_default() -> RoomOptions | Fault | None:
