@@ -55,11 +55,11 @@ class Listener(Client):
         self._waiting = {}
         self._reader = asyncio.create_task(self._read())
 
-    async def ask(self, type, payload=None, timeout=ANSWER_TIMEOUT_SECONDS):
+    async def ask(self, type, payload=None, timeout=ANSWER_TIMEOUT_SECONDS, **fields):
         """Return the reply to a command; raise ``TimeoutError`` after ``timeout`` seconds."""
         id = f"{self.connected['payload']['connectionId']}-{next(self._ids)}"
         answer = self._waiting[id] = asyncio.get_running_loop().create_future()
-        await self.send(type, payload, id=id)
+        await self.send(type, payload, id=id, **fields)
         try:
             async with asyncio.timeout(timeout):
                 return await answer
