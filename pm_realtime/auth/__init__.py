@@ -2,7 +2,9 @@
 
 # fmt: off
 from pm_realtime.auth.authentication import authenticate, session_name
-from pm_realtime.auth.database import reading_primary, run_in_pool, run_once_in_pool
+from pm_realtime.auth.database import (
+    keep_connections, reading_primary, release_connections, run_in_pool, run_once_in_pool,
+)
 from pm_realtime.auth.identity import Identity, anonymous
 from pm_realtime.auth.receivers import connect_receivers
 from pm_realtime.auth.recheck import RecheckResult, recheck_identities

@@ -7,7 +7,7 @@ there would delay every handshake, so handshakes and rechecks have a pool each.
 import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final, ParamSpec, TypeVar, cast
@@ -125,6 +125,28 @@ def _call(has_transactions: bool, function: Callable[..., R], *args: Any, **kwar
         raise RuntimeError(f"A call in a thread raised {error!r}.") from error
     finally:
         _close_old_connections(has_transactions)
+
+
+def keep_connections(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call ``function``, and leave its database connections open for the next call in this thread.
+
+    Under ``CONN_MAX_AGE`` of 0, to open one takes longer than most calls.
+    :func:`release_connections` closes it.
+    """
+    try:
+        return function(*args, **kwargs)
+    finally:
+        for each in connections.all(initialized_only=True):
+            if each.settings_dict["CONN_MAX_AGE"] == 0:
+                each.close_at = None
+
+
+def release_connections() -> None:
+    """Close the connections that :func:`keep_connections` has left open in this thread."""
+    for each in connections.all(initialized_only=True):
+        if each.settings_dict["CONN_MAX_AGE"] == 0 and not each.allow_thread_sharing:
+            with suppress(DatabaseError):  # It is lost.
+                each.close()
 
 
 def _close_old_connections(has_transactions: bool) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Final, ParamSpec, TypeVar
 from weakref import WeakSet
 
@@ -25,11 +25,20 @@ _executors: Final["WeakSet[DaemonThreads]"] = WeakSet()
 class DaemonThreads(Executor):
     """At most ``max_threads`` threads. A process ends although a call is stuck in one.
 
-    It would wait for those of a ``ThreadPoolExecutor``, for good.
+    It would wait for those of a ``ThreadPoolExecutor``, for good. ``on_idle`` is called in each
+    thread that has had nothing to do for ``idle_seconds`` after a call.
     """
 
-    def __init__(self, max_threads: int, name: str) -> None:
+    def __init__(
+        self,
+        max_threads: int,
+        name: str,
+        *,
+        on_idle: Callable[[], object] | None = None,
+        idle_seconds: float = 0.05,
+    ) -> None:
         self._max_threads, self._name = max_threads, name
+        self._on_idle, self._idle_seconds = on_idle, idle_seconds
         self._reset()
         _executors.add(self)
 
@@ -74,8 +83,16 @@ class DaemonThreads(Executor):
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
+    def _next_call(self) -> _Call | None:
+        if self._on_idle is not None:
+            try:
+                return self._calls.get(timeout=self._idle_seconds)
+            except Empty:
+                self._on_idle()
+        return self._calls.get()
+
     def _work(self) -> None:
-        while (call := self._calls.get()) is not None:
+        while (call := self._next_call()) is not None:
             report = _run(*call)
             with self._lock:
                 self._pending -= 1

@@ -9,11 +9,16 @@ from typing import Any, Final
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 from django.db import connections
 
-from pm_realtime.auth import run_in_pool, run_once_in_pool
+from pm_realtime.auth import (
+    keep_connections,
+    release_connections,
+    run_in_pool,
+    run_once_in_pool,
+)
 from pm_realtime.concurrency import DaemonThreads, is_loop_of_a_caller, note_abandoned_call
 
 #: For code of the site, which may be slow.
-site_threads: Final = DaemonThreads(128, "pm_realtime-site")
+site_threads: Final = DaemonThreads(128, "pm_realtime-site", on_idle=release_connections)
 
 
 async def run_site_code(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -26,7 +31,9 @@ async def run_site_code(function: Callable[..., Any], *args: Any, **kwargs: Any)
 
 async def run_in_site_thread(function: Callable[..., Any], *args: Any) -> Any:
     """Call the sync ``function``, and never a second time if a database connection was lost."""
-    return await run_once_in_pool(site_threads, function, *args)
+    if is_loop_of_a_caller():
+        return await run_once_in_pool(site_threads, function, *args)
+    return await run_once_in_pool(site_threads, keep_connections, function, *args)
 
 
 async def run_async_site_code(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -43,8 +50,12 @@ async def run_async_site_code(function: Callable[..., Any], *args: Any, **kwargs
             note_abandoned_call()  # It may have threads of its own.
             raise
         finally:
+            # The context would start a thread to shut it down, although that never waits.
+            if context.token is not None:
+                SyncToAsync.context_to_thread_executor.pop(context, None)
             if thread.is_used:
                 closing = thread.submit(connections.close_all)
+                thread.shutdown()
                 # One that is stuck in the code of a cancelled call is not waited for.
                 if not isinstance(sys.exception(), asyncio.CancelledError):
                     await asyncio.wrap_future(closing)

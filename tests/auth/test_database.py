@@ -11,7 +11,7 @@ from django.contrib.auth import get_user_model
 from django.db import Error, connection, connections, transaction
 from django.db.backends.sqlite3.base import DatabaseWrapper
 
-from pm_realtime.auth import run_in_pool
+from pm_realtime.auth import keep_connections, release_connections, run_in_pool
 from pm_realtime.auth.database import run_handshake, run_recheck
 from pm_realtime.rooms import run_site_code
 
@@ -206,3 +206,27 @@ async def test_transaction_that_code_leaves_open_ends_with_its_connection(run):
     await run(begin)
     assert await run(raw_connection) is None
     assert await run(transaction.get_autocommit)
+
+
+def opened():
+    """The database's own connection, which is opened if there is none."""
+    connection.ensure_connection()
+    return connection.connection
+
+
+async def test_calls_in_a_row_share_a_connection_that_is_closed_when_the_thread_is_idle(run):
+    first = await run(lambda: keep_connections(opened))
+    assert await run(lambda: keep_connections(opened)) is first
+    assert await run(lambda: release_connections() or raw_connection()) is None
+
+
+async def test_connection_is_not_shared_after_an_error_of_the_database(run):
+    def fail():
+        opened()
+        connection.errors_occurred = True
+        connection.connection.close()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DatabaseWrapper, "is_usable", is_usable)
+        await run(lambda: keep_connections(fail))
+        assert await run(raw_connection) is None

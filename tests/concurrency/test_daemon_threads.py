@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import weakref
+from queue import SimpleQueue
 
 import pytest
 
@@ -47,6 +48,25 @@ def test_idle_thread_is_used_again_and_no_more_than_the_maximum_is_started(threa
     assert threading.active_count() <= before + 3
     release.set()
     assert all(future.result(TIMEOUT_SECONDS) for future in futures)
+
+
+def test_idle_thread_is_told_once_after_its_calls():
+    idle = SimpleQueue()
+    threads = DaemonThreads(1, "test", on_idle=lambda: idle.put(threading.current_thread().name))
+    for _ in range(2):
+        assert threads.submit(int).result(TIMEOUT_SECONDS) == 0
+        assert idle.get(timeout=TIMEOUT_SECONDS) == "test_0"
+    assert idle.empty()
+    threads.shutdown()
+
+
+def test_busy_thread_is_not_idle():
+    idle = SimpleQueue()
+    threads = DaemonThreads(1, "test", on_idle=lambda: idle.put(True), idle_seconds=TIMEOUT_SECONDS)
+    for _ in range(100):
+        threads.submit(int).result(TIMEOUT_SECONDS)
+    assert idle.empty()
+    threads.shutdown()
 
 
 def test_no_more_threads_are_started_than_calls_were_under_way():
