@@ -22,11 +22,19 @@ function createWorld(seed, history) {
   const cursors = { a: [], b: [] };
   const parts = [];
   const messages = [];
+  const calls = [];
+  const carriedOut = { a: [], calls: [] };
+  server.handle("count", (number, { room }) => {
+    carriedOut[room].push(number);
+    return { number };
+  });
   const own = { seen: [] };
   realtime.on("own", ({ payload }) => own.seen.push(payload));
   realtime.on(":gap", ({ to }) => to === "user" && own.seen.push(GAP));
   realtime.on("news", ({ room, cursor, payload }) => cursors[room].push([cursor, payload]));
   realtime.connect();
+  // The page never leaves this one.
+  realtime.subscribe("calls");
 
   function listen(part) {
     const offs = [
@@ -58,6 +66,11 @@ function createWorld(seed, history) {
     part.subscription.leave();
   }
 
+  function call(room) {
+    const result = realtime.call("count", calls.length, { room });
+    calls.push(result.then(({ number }) => ({ room, result: number }), ({ code }) => ({ room, result: code })));
+  }
+
   const push = (room) => server.push("news", counts[room]++, { room });
   const actions = [
     [0.35, () => wires[wires.length - 1].receive()],
@@ -68,6 +81,7 @@ function createWorld(seed, history) {
     [0.04, open],
     [0.02, leave],
     [0.04, () => messages.push(realtime.sendToRoom(pick(["a", "b"]), messages.length))],
+    [0.08, () => call(pick(["a", "calls"]))],
   ];
 
   async function step() {
@@ -95,8 +109,9 @@ function createWorld(seed, history) {
     const outcomes = await Promise.all(
       messages.map((sent) => sent.then(() => "resolved", ({ code }) => code)),
     );
+    const results = await Promise.all(calls);
     realtime.disconnect();
-    return { counts, parts, own, outcomes };
+    return { counts, parts, own, outcomes, results, carriedOut };
   }
 
   return { step, finish };
@@ -122,7 +137,7 @@ for (const history of [1000, 6]) {
     test(`nothing is lost, doubled or out of order with seed ${seed}, history ${history}`, async () => {
       const world = createWorld(seed, history);
       for (let count = 0; count < STEPS; count += 1) await world.step();
-      const { counts, parts, own, outcomes } = await world.finish();
+      const { counts, parts, own, outcomes, results, carriedOut } = await world.finish();
       assertWhole(own.seen, "own");
       assert.equal(own.seen[own.seen.length - 1], counts.user - 1);
       for (const { seen, room, left, after } of parts) {
@@ -134,6 +149,14 @@ for (const history of [1000, 6]) {
       }
       const odd = outcomes.filter((each) => !["resolved", "NOT_IN_ROOM"].includes(each));
       assert.deepEqual(odd, []);
+      for (const numbers of Object.values(carriedOut)) {
+        assert.deepEqual(numbers, [...new Set(numbers)].sort((one, other) => one - other));
+      }
+      for (const [number, { room, result }] of results.entries()) {
+        // The page may have left this one before the answer.
+        if (room === "a" && result === "NOT_IN_ROOM") continue;
+        assert.deepEqual([result, carriedOut[room].includes(number)], [number, true]);
+      }
       if (history > 100) assert.ok(!parts.some(({ seen }) => seen.includes(GAP)));
     });
   }
