@@ -74,6 +74,9 @@ def project(tmp_path):
             action, _, name = title.partition(": ")
             if action in ("file", "append") and ": " not in name:
                 made.add(name, "\n".join(texts), append=action == "append")
+        # Only apps have commands.
+        installed = 'INSTALLED_APPS = [*INSTALLED_APPS, "mysite"]'
+        made.add("mysite/settings.py", installed, append=True)
         made.add("mysite/urls.py", URLS.format(page=readme.block("page: client")))
         return made
 
@@ -100,7 +103,7 @@ async def test_view_pushes_to_user_room_role_and_all(project, kind):
             assert [(await master.receive())["type"] for _ in range(2)] == ["notification", "news"]
 
 
-async def test_rooms_have_their_options(project):
+async def test_rooms_have_their_options_and_their_commands(project):
     with project("uvicorn") as server:
         user = server.log_in("ada")
         async with connect(server, user) as ada, connect(server) as anonymous:
@@ -109,6 +112,20 @@ async def test_rooms_have_their_options(project):
             assert (await anonymous.subscribe("news"))["type"] == "subscribed"
             sent = await anonymous.ask("message", {"room": "news", "content": 1})
             assert sent["payload"]["code"] == "FORBIDDEN"
+
+            room = "project:42"
+            await ada.subscribe(room)
+            refused = await ada.ask("project.rename", {"text": ""}, id="1", room=room)
+            assert refused["payload"]["path"] == "text"
+            refused = await ada.ask("project.rename", {"text": "Untitled"}, id="2", room=room)
+            assert (refused["payload"]["code"], refused["payload"]["data"]) == (
+                "NO_TITLE",
+                {"pk": 42},
+            )
+            pushed = await ada.ask("project.rename", {"text": "Roof"}, id="3", room=room)
+            assert (pushed["type"], pushed["payload"]) == ("renamed", {"text": "Roof"})
+            answer = await ada.receive()
+            assert (answer["type"], answer["id"], answer["payload"]) == ("result", "3", 42)
 
 
 @pytest.mark.parametrize("form", ["list", "tuple"])
