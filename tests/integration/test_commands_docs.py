@@ -77,7 +77,7 @@ class MoreTests(BidTests):
         self.assertEqual(self.refusal(realtime.feedback, wrong)[1]["path"], "text")
 
     def test_untyped_push_is_refused_with_its_path(self):
-        with self.assertRaisesRegex(PayloadError, "missing required field `bidder`"):
+        with self.assertRaisesRegex(PayloadError, "declares: bidder: Expected a value, got none"):
             send_to_room("auction:7", "auction.price", {"price": "12.50"})
 
     async def test_watchers_are_counted(self):

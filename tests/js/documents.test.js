@@ -12,6 +12,36 @@ test("every example has a test", () => {
   assert.deepEqual(marks(PAGE), names.map((name) => `example: ${name}`));
 });
 
+/** A page in which a client is connected to a room. The `lines` are in a function of it. */
+const page = (room, lines) => `
+  import { createRealtime } from "/static/pm_realtime/client.js";
+  const realtime = createRealtime({ autoConnect: true });
+  await realtime.subscribe("${room}");
+  export async function act(x, y) {
+    ${lines}
+    return typeof pk === "undefined" ? null : pk;
+  }`;
+
+const COMMANDS = "docs/commands.md";
+
+test("tests of commands", async (t) => {
+  assert.deepEqual(marks(COMMANDS), ["example: volatile", "example: commands"]);
+  await run(t, block(COMMANDS, "example: commands"));
+});
+
+test("a volatile message", async (t) => {
+  const { server, exported } = await run(t, page("board:7", block(COMMANDS, "example: volatile")));
+  await exported.act(3, 4);
+  const content = { x: 3, y: 4 };
+  assert.deepEqual(server.sentOf("message")[0].payload, { room: "board:7", content, volatile: true });
+});
+
+test("the README's command", async (t) => {
+  const { server, exported } = await run(t, page("project:42", block("README.md", "example: call")));
+  server.handle("project.rename", ({ text }, { room }) => [text, room]);
+  assert.deepEqual(await exported.act(), ["Roof", "project:42"]);
+});
+
 test("a widget that leaves its room", async (t) => {
   const { server, query } = await run(t, example("leave"));
   server.push("message", { room: "project:42", content: "Hello" }, { room: "project:42" });
