@@ -8,6 +8,7 @@ urlpatterns = [
     path("", include(pages)),
     path("push/", views.push),
     path("apush/", views.apush),
+    path("volatile/", views.volatile),
     path("burst/", views.burst),
     path("pool/", views.pool),
     path("transaction/", views.in_transaction),

@@ -22,9 +22,11 @@ from pm_realtime import (
     send_to_room,
     send_to_user,
 )
+from pm_realtime.conf import room_of
 from pm_realtime.connection.outbox import Outbox
 from pm_realtime.exceptions import BackendError
 from pm_realtime.layer import room_group
+from pm_realtime.push import apublish_volatile
 from tests.site.models import Note
 from tests.support.helpers import layer_groups
 
@@ -47,6 +49,18 @@ async def apush(request: HttpRequest) -> HttpResponse:
     await sync_to_async(send_to_room)(room, "pushed", {"by": "sync_to_async"})
     await asend_to_room(room, "pushed", {"by": "async"})
     return JsonResponse(await aget_stats())
+
+
+async def volatile(request: HttpRequest) -> HttpResponse:
+    """Send ``count`` volatile messages of one connection, faster than a client can."""
+    room = room_of(request.GET["room"])
+    assert room is not None
+    padding = "x" * int(request.GET["size"])
+    for number in range(int(request.GET["count"])):
+        payload = {"room": room.name, "content": ["view", number, padding], "volatile": True}
+        await apublish_volatile(room, payload, sender="a connection")
+        await asyncio.sleep(0)
+    return HttpResponse("sent")
 
 
 def burst(request: HttpRequest) -> HttpResponse:
