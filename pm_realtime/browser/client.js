@@ -53,7 +53,6 @@ export function createRealtime(options = {}) {
     },
     probe: () => connection.suspect(),
     isConnected: () => connection.status === "connected",
-    isRejoining: rooms.isRejoining,
     isRetrying: rooms.isRetrying,
   });
   let identity = null;

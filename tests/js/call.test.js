@@ -313,7 +313,7 @@ function rejoining(t) {
 }
 
 test("calls of a room that is not back yet wait until it is, in order", async (t) => {
-  const { WebSocket, realtime, tick, bids, sent, answer, call, waiting, refuseRoom, refuseBids } = rejoining(t);
+  const { WebSocket, realtime, tick, grant, bids, sent, answer, call, waiting, refuseRoom, refuseBids } = rejoining(t);
   assert.deepEqual(sent(), [1, 2]);
   const ids = bids().map(({ id }) => id);
   refuseRoom("INTERNAL_ERROR");
@@ -324,11 +324,14 @@ test("calls of a room that is not back yet wait until it is, in order", async (t
   // Nothing waits for another room.
   assert.deepEqual(sent(), [1, 2, 4]);
   tick(1000);
-  assert.deepEqual(WebSocket.last.sent.slice(4).map(({ type }) => type), ["subscribe", "bid", "bid", "bid", "message"]);
-  assert.deepEqual(sent(), [1, 2, 4, 1, 2, 3]);
+  const latest = call(5);
+  assert.equal(WebSocket.last.lastSent.type, "subscribe");
+  grant();
+  assert.deepEqual(WebSocket.last.sent.slice(4).map(({ type }) => type), ["subscribe", "bid", "bid", "bid", "message", "bid"]);
+  assert.deepEqual(sent(), [1, 2, 4, 1, 2, 3, 5]);
   assert.deepEqual(bids().slice(3, 5).map(({ id }) => id), ids);
   for (const command of bids().slice(2)) answer(command, command.payload * 10);
-  assert.deepEqual(await Promise.all([...waiting, later, other]), [10, 20, 30, 40]);
+  assert.deepEqual(await Promise.all([...waiting, later, other, latest]), [10, 20, 30, 40, 50]);
   assert.equal(await stateOf(message), "pending");
 });
 
@@ -337,6 +340,17 @@ test("they are refused if the room is", async (t) => {
   refuseRoom("FORBIDDEN");
   refuseBids();
   assert.deepEqual([await stateOf(waiting[0]), await stateOf(waiting[1])], ["NOT_IN_ROOM", "NOT_IN_ROOM"]);
+});
+
+test("they are sent, and so refused, if the room is refused for good later", async (t) => {
+  const { tick, sent, bids, refuse, waiting, refuseRoom, refuseBids } = rejoining(t);
+  refuseRoom("INTERNAL_ERROR");
+  refuseBids();
+  tick(1000);
+  refuseRoom("FORBIDDEN");
+  assert.deepEqual(sent(), [1, 2, 1, 2]);
+  for (const bid of bids().slice(2)) refuse(bid, "NOT_IN_ROOM");
+  assert.equal(await stateOf(waiting[0]), "NOT_IN_ROOM");
 });
 
 test("they are sent, and so refused, if the page leaves the room", async (t) => {
@@ -351,7 +365,7 @@ test("they are sent, and so refused, if the page leaves the room", async (t) => 
 });
 
 test("they go on to wait over a further connection, and with idempotencyPeriod 0", async (t) => {
-  const { sent, reconnect, tick, waiting, refuseRoom, refuseBids, answer, bids } = rejoining(t);
+  const { sent, reconnect, tick, grant, waiting, refuseRoom, refuseBids, answer, bids } = rejoining(t);
   refuseRoom("TIMEOUT");
   refuseBids();
   reconnect({ idempotencyPeriod: 0 });
@@ -360,6 +374,7 @@ test("they go on to wait over a further connection, and with idempotencyPeriod 0
   refuseBids();
   assert.equal(await stateOf(waiting[1]), "pending");
   tick(2000);
+  grant();
   assert.deepEqual(sent(), [1, 2, 1, 2]);
   for (const command of bids().slice(2)) answer(command, "done");
   assert.deepEqual(await Promise.all(waiting), ["done", "done"]);

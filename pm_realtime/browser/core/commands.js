@@ -12,16 +12,16 @@ const REPEATABLE = [MessageType.MESSAGE, MessageType.RESULT];
 /**
  * Everything that the client asks of the server, from the call to the answer. `send(envelope, urgent)`
  * says if it was sent on the present connection, and `probe()` asks the server if it is there.
- * `isRejoining(room)` says if the room of the last connection was not joined again yet, `isRetrying(room)`
- * if it will be asked for again later.
+ * `isRetrying(room)` says if a room that the client was in has been refused, and is asked for again.
  *
  * An item has: `envelope`; `replyType`, the type of the answer, if there is one; `deferred`;
  * `isTimed`, if its sender said for how long it waits; and, once sent, `expiresAt`, up to when the
  * server knows it again, and `isRepeatable`.
  */
-export function createCommands({ send, probe, isConnected, isRejoining, isRetrying }) {
+export function createCommands({ send, probe, isConnected, isRetrying }) {
   const replies = createReplies({ probe, takeBack });
-  const outbox = createOutbox(transmit, (item) => isRetrying(roomOf(item)));
+  const isEarly = (item) => isRetrying(roomOf(item));
+  const outbox = createOutbox(transmit, isEarly);
   // For how long the server remembers a command, in ms, so that it can be sent again.
   let idempotencyPeriod = 0;
   // Nothing is queued, because no connection is expected.
@@ -39,9 +39,9 @@ export function createCommands({ send, probe, isConnected, isRejoining, isRetryi
 
   /** A room that is not back yet is no reason to refuse what is for it. */
   function takeBack(item) {
-    const isEarly = isRejoining(roomOf(item));
-    if (isEarly) outbox.returned(item);
-    return isEarly;
+    if (!isEarly(item)) return false;
+    outbox.returned(item);
+    return true;
   }
 
   /** `start(item)` sends a command; `deferred` rejects if JSON cannot write it. */

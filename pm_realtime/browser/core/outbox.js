@@ -54,7 +54,6 @@ export function createOutbox(transmit, isHeld) {
       item.isReturned = true;
       const newer = waiting.findIndex((one) => !one.isReturned);
       waiting.splice(newer < 0 ? waiting.length : newer, 0, item);
-      flush();
     },
 
     /** These were sent, and not answered before the connection was lost. */

@@ -11,8 +11,8 @@ export const RETRY_SPREAD_MS = 250;
 /**
  * The rooms that the page wants to be in, over all connections. `ask(payload, { resolve, reject })`
  * sends a `subscribe`, and calls one of the two before the frame after the reply is handled.
- * `leave(room)` sends an `unsubscribe` and returns its reply. `onReleased()` comes when nothing waits
- * for a retry any more. `position` knows how far the page is in
+ * `leave(room)` sends an `unsubscribe` and returns its reply. `onReleased()` comes when what was
+ * held back for a room may be sent. `position` knows how far the page is in
  * each room, `pageCursors` from where the page's own content goes on, and `readers` which handlers
  * wait for a reply.
  *
@@ -81,6 +81,7 @@ export function createRooms({ ask, leave, onReleased, position, pageCursors, rea
     settle(request, "resolve", envelope);
     const isDue = (isAhead || entry.next) && entry.asking === null;
     if (isDue && wanted.get(room) === entry) join(room);
+    onReleased();
   }
 
   function refused(room, entry, request, error) {
@@ -104,6 +105,7 @@ export function createRooms({ ask, leave, onReleased, position, pageCursors, rea
       readers.release(room);
       if (error.envelope) drop(room);
       settleNext(entry, error);
+      onReleased();
     }
   }
 
@@ -113,10 +115,7 @@ export function createRooms({ ask, leave, onReleased, position, pageCursors, rea
         ? Number(retryAfter) + backoffDelay(entry.failures, RETRY_SPREAD_MS)
         : backoffDelay(entry.failures);
     entry.failures += 1;
-    entry.timer = setTimeout(() => {
-      join(room);
-      onReleased();
-    }, Math.min(delay, LONGEST_TIMER_MS));
+    entry.timer = setTimeout(() => join(room), Math.min(delay, LONGEST_TIMER_MS));
   }
 
   function stopTimer(entry) {
@@ -183,11 +182,11 @@ export function createRooms({ ask, leave, onReleased, position, pageCursors, rea
       return [...wanted.keys()];
     },
 
-    /** Says if the room was joined before, and not on this connection. */
-    isRejoining: (room) => wanted.has(room) && isBack(wanted.get(room)),
-
-    /** Says if the room will be asked for again. */
-    isRetrying: (room) => Boolean(wanted.get(room)?.timer),
+    /** Says if the room was joined before, and was refused so far on this connection. */
+    isRetrying(room) {
+      const entry = wanted.get(room);
+      return entry?.failures > 0 && isBack(entry);
+    },
 
     /**
      * A promise of the server's answer, which may come on a later connection. Promise and answer
