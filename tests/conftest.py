@@ -155,7 +155,7 @@ def configure(settings):
 
 @pytest.fixture
 def declarations():
-    """The commands of the site, none at first. What a test declares ends with it."""
+    """The commands of the site, none at first. Those of a test end with it."""
     found = [(each, dict(each)) for each in (DECLARATIONS, PUSH_TYPES)]
     for registry, _ in found:
         registry.clear()

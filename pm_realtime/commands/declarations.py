@@ -118,7 +118,7 @@ def command(
 
     The function gets the request, a :class:`~pm_realtime.protocol.Command`, as its first argument,
     the payload as ``payload`` if it has a parameter of that name, converted to its annotation, and
-    the values of the route ``room`` by their names. What it returns is the payload of the answer.
+    the values of the route ``room`` by their names. Its result is the payload of the answer.
     :exc:`~pm_realtime.exceptions.CommandError` refuses the command.
 
     ``room`` is the name of a room or a route: the client has to be in that room, unless ``joined``

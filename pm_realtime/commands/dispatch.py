@@ -2,6 +2,7 @@
 
 from pm_realtime.commands.builtin import COMMANDS
 from pm_realtime.commands.declarations import DECLARATIONS
+from pm_realtime.commands.site_calls import answer_to
 from pm_realtime.commands.site_commands import SiteCommand
 from pm_realtime.conf import has_on_message
 from pm_realtime.exceptions import CommandError
@@ -20,7 +21,10 @@ def read(connection: Connection, command: Command) -> SiteCommand | None:
     if declaration is None or command.type in COMMANDS:
         check_form(command)
         return None
-    return SiteCommand.read(connection, declaration, command)
+    try:
+        return SiteCommand.read(connection, declaration, command)
+    except Exception as error:  # Also of the site's validators, and of its converters of routes.
+        raise answer_to(error, f"Reading a command {declaration.type}", command.room) from None
 
 
 def check_form(command: Command) -> None:

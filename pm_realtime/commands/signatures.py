@@ -35,7 +35,7 @@ _VARIADIC: Final = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
 
 class Signature(NamedTuple):
-    """What a function takes and returns. ``payload`` is None if it takes no payload."""
+    """The types of a function's arguments. ``payload`` is None if it takes no payload."""
 
     payload: PayloadType | None
     result: PayloadType
@@ -125,8 +125,8 @@ def _annotation(function: Any, name: str, default: Any) -> Any:
     module = sys.modules.get(getattr(target, "__module__", ""))
     names = getattr(target, "__globals__", None) or vars(module or SimpleNamespace())
     local_names = {each.__name__: each for each in getattr(target, "__type_params__", ())}
-    holder = SimpleNamespace(__annotations__={name: annotations[name]})
-    return get_type_hints(holder, names, local_names, include_extras=True)[name]
+    stub = SimpleNamespace(__annotations__={name: annotations[name]})
+    return get_type_hints(stub, names, local_names, include_extras=True)[name]
 
 
 def _annotated(function: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The types of payloads: what a site declares for its commands, pushes and rooms."""
+"""The types of payloads, as a site declares them for its commands, pushes and rooms."""
 
 # fmt: off
 from pm_realtime.schemas.markers import Marker

@@ -1,7 +1,8 @@
 """Classes that stand for what msgspec does not read by itself.
 
-These are a ``Decimal`` with bounds, a dataclass of pydantic, and a union that has one of them or a
-model of pydantic beside other types. msgspec hands the values of such a class to a hook.
+These are a ``Decimal`` with bounds, types of pydantic of which values are no instances, and a union
+that has one of them or a model of pydantic beside other types. msgspec hands the values of such a
+class to a hook.
 """
 
 import dataclasses
@@ -29,7 +30,7 @@ import msgspec
 from pm_realtime.schemas.bounds import bounded_decimal, has_bounds
 from pm_realtime.schemas.messages import Misfit
 from pm_realtime.schemas.payload_types import InvalidPayload, PayloadType
-from pm_realtime.schemas.pydantic_types import PydanticType, is_model
+from pm_realtime.schemas.pydantic_types import PydanticType, is_model, makes_instances
 
 _lock: Final = threading.RLock()
 
@@ -100,6 +101,8 @@ class Replaced:
 
     def _replace_annotated(self, annotation: Any, base: Any) -> Any:
         metas = annotation.__metadata__
+        if is_model(annotation):
+            return _marker(annotation, _hooked(PydanticType(annotation)))
         if has_bounds(annotation):
             if _is_decimal(base):
                 return _marker(annotation, bounded_decimal(annotation))
@@ -124,8 +127,7 @@ class Replaced:
 
     def _replace_class(self, kind: type) -> Any:
         if is_model(kind):
-            is_dataclass = dataclasses.is_dataclass(kind)
-            return _marker(kind, _hooked(PydanticType(kind))) if is_dataclass else kind
+            return kind if makes_instances(kind) else _marker(kind, _hooked(PydanticType(kind)))
         if kind in self._seen or not _has_fields(kind):
             return kind
         self._seen.add(kind)
@@ -197,7 +199,7 @@ def _has_fields(kind: type) -> bool:
 
 
 def _meant_by(annotation: Any) -> Any:
-    """What a ``NewType`` or an alias by ``type`` stands for."""
+    """The meaning of a ``NewType`` or of an alias by ``type``."""
     if isinstance(annotation, NewType):
         return annotation.__supertype__
     return getattr(annotation, "__value__", annotation)

@@ -1,4 +1,4 @@
-"""What was expected and where, from the errors of msgspec and of pydantic, in one form."""
+"""The errors of msgspec and of pydantic in one form: the expected value, and its path."""
 
 import re
 from collections.abc import Iterable
@@ -28,6 +28,8 @@ _REPHRASED: Final = tuple(
         (r"(\w+) should have (.*)\Z", r"Expected \1 with \2"),
         (r"(\w+) should match (.*)\Z", r"Expected \1 that matches \2"),
         (r"(?:Value|Assertion) (?:error|failed), (.*)\Z", r"\1"),
+        (r"(\w[\w ]*) should be (.*)\Z", r"Expected \1 to be \2"),
+        (r"Unable to (.*)\Z", r"Expected another value: unable to \1"),
     )
 )
 
@@ -49,10 +51,10 @@ def from_msgspec(error: msgspec.ValidationError, *, root: str = "") -> InvalidPa
     if message is None:
         message = text[: found.start()] if found else text
     path = "" if found is None else found["path"].removeprefix(root).lstrip(".")
-    if isinstance(cause, Misfit):
-        return InvalidPayload(message, join_paths(path, cause.error.path))
     if found and found["key"]:
         return InvalidPayload(f"{_rephrase(message)[:-1]} as a key.", f"{path}[...]")
+    if isinstance(cause, Misfit):
+        return InvalidPayload(message, join_paths(path, cause.error.path))
     if cause is None and (field := _FIELD.match(message)):
         sentence = _MISSING if field[1] == "missing required" else _UNKNOWN
         return InvalidPayload(sentence, join_paths(path, field[2]))
@@ -72,9 +74,12 @@ def from_pydantic(error: Any) -> InvalidPayload:
 
 def path_of(parts: Iterable[int | str]) -> str:
     """The path of ``parts``, indexes and names."""
-    path = ""
+    path = before = ""
     for part in parts:
-        path = join_paths(path, f"[{part}]" if isinstance(part, int) else part)
+        if part == "[key]":  # Of the dict before it.
+            path = f"{before}[...]"
+        else:
+            before, path = path, join_paths(path, f"[{part}]" if isinstance(part, int) else part)
     return path
 
 

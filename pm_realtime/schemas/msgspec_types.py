@@ -57,7 +57,7 @@ class MsgspecType(PayloadType):
 
     def encode(self, value: Any) -> str:
         try:
-            # What a client gets, then as the type has it: an instance may have more.
+            # As JSON, and then as the type has it: an instance may have more fields.
             return _write(self._decoder.decode(_write(value))).decode()
         except msgspec.ValidationError as error:
             raise from_msgspec(error) from error

@@ -1,7 +1,7 @@
-"""Types that pydantic reads. It is optional: where there is a model, the site has imported it."""
+"""Types that pydantic reads. It is optional: a site with a model has imported it."""
 
 import sys
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 import msgspec
 import orjson
@@ -9,21 +9,31 @@ import orjson
 from pm_realtime.schemas.messages import from_pydantic
 from pm_realtime.schemas.payload_types import InvalidPayload, PayloadType
 
-
-def is_model(kind: Any) -> bool:
-    """Whether ``kind`` is a model or a dataclass of pydantic."""
-    return isinstance(kind, type) and "pydantic" in sys.modules and _has_validator(kind)
+_PACKAGES: Final = frozenset(("pydantic", "annotated_types"))
+_MARKS: Final = ("__pydantic_validator__", "__get_pydantic_core_schema__")
 
 
-def _has_validator(kind: type) -> bool:
-    return hasattr(kind, "__pydantic_validator__")
+def is_model(annotation: Any) -> bool:
+    """Whether ``annotation`` is for pydantic to read.
+
+    That is a model, a dataclass or another type of pydantic, or ``Annotated[…]`` with its fields.
+    """
+    if sys.modules.get("pydantic") is None:
+        return False
+    if isinstance(annotation, type):
+        return any(hasattr(annotation, mark) for mark in _MARKS)
+    metas = getattr(annotation, "__metadata__", ())
+    return any(type(meta).__module__.partition(".")[0] in _PACKAGES for meta in metas)
 
 
 def has_model(annotation: Any) -> bool:
     """Whether ``annotation``, such as a union or a list, has a model in it; not in its fields."""
-    if "pydantic" not in sys.modules:
-        return False
     return is_model(annotation) or any(map(has_model, get_args(annotation)))
+
+
+def makes_instances(kind: type) -> bool:
+    """Whether a value of the type ``kind``, which is for pydantic to read, is an instance of it."""
+    return issubclass(kind, sys.modules["pydantic"].BaseModel)
 
 
 class PydanticType(PayloadType):
@@ -36,6 +46,8 @@ class PydanticType(PayloadType):
         try:
             #: A ``pydantic.TypeAdapter``.
             self.adapter = pydantic.TypeAdapter(annotation)
+            if not getattr(self.adapter, "pydantic_complete", True):
+                self.adapter.rebuild()  # Raises if a name in it does not exist.
         except Exception as error:
             raise TypeError(str(error).partition("\n")[0]) from error
 
