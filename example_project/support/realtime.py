@@ -26,7 +26,7 @@ class Text(msgspec.Struct):
 
 
 class Saved(msgspec.Struct):
-    """The answer to it."""
+    """A text that was saved, by its number."""
 
     id: int
 
@@ -56,7 +56,7 @@ class Contact(msgspec.Struct):
 
 
 class Mark(msgspec.Struct):
-    """A message that is solved, or open again."""
+    """A message of the chat or a contact request, and whether it is solved."""
 
     kind: Kind
     id: int
@@ -64,7 +64,7 @@ class Mark(msgspec.Struct):
 
 
 class Marked(msgspec.Struct):
-    """The same, with the name of whoever has solved it."""
+    """The same, with the name of its solver."""
 
     kind: Kind
     id: int

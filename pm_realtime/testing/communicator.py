@@ -226,7 +226,7 @@ class RealtimeCommunicator(Expectations):
         """Call a command of the site. Returns the payload of its result, as JSON has it.
 
         ``payload`` takes the values that pushes take. A call with the ``id`` of an earlier one
-        repeats it. What arrives before the answer is read afterwards. Raises
+        repeats it. Envelopes that arrive before the answer are left to be read. Raises
         :exc:`~pm_realtime.testing.CommandFailed` if the answer is an error.
         """
         id = await self.command(type, as_json(payload), room=room, id=id)
