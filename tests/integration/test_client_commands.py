@@ -12,11 +12,17 @@ from tests.integration.server import Server
 from tests.support.helpers import eventually
 
 APPLICATION = "tests.site.command_asgi:application"
-SETTINGS = {**OPEN, "RATE_LIMIT": "1000/s"}
+SINGLE = {**OPEN["ROOMS"]["open"], "max_connections": 1}
+SETTINGS = {"ROOMS": {**OPEN["ROOMS"], "single": SINGLE}, "RATE_LIMIT": "1000/s"}
 #: A page with functions for its calls.
 CALLS = """
 page.call = (type, payload) => page.realtime.call(type, payload, { room: "open" });
 page.read = (call) => call.catch(({ code, path, data, room }) => ({ code, path, data, room }));
+"""
+#: The server may not have heard yet that the room is free.
+JOIN_SINGLE = """
+const join = () => page.realtime.subscribe("single").catch(join);
+await join();
 """
 
 
@@ -100,3 +106,23 @@ async def test_volatile_message_reaches_the_others_and_not_its_sender(server):
             "return page.seen.map(({ content, volatile }) => [content, volatile])"
         )
         assert seen == [[{"x": 1}, True], ["plain", None]]
+
+
+async def test_call_waits_until_its_room_has_space_for_the_page_again(server):
+    async with (
+        Network([server.port]) as network,
+        page_in_room(network) as page,
+        page_in_room(network, "other") as other,
+    ):
+        await page.run("await page.realtime.subscribe('single')")
+        network.cut(["page"])
+        network.abort(["page"])
+        await other.run(JOIN_SINGLE)
+        code = "page.realtime.call('single.write', { text: 'waited' }, { room: 'single' })"
+        await page.run(f"page.errors = []; page.sent = {code}")
+        await page.run("page.realtime.on('error', ({ payload }) => page.errors.push(payload.code))")
+        network.heal(["page"])
+        await page.run("await page.until(() => page.errors.includes('NOT_IN_ROOM'))")
+        await other.run("await page.realtime.unsubscribe('single')")
+        assert await page.run("return await page.sent") == "waited"
+        assert notes(server).count("waited") == 1

@@ -36,3 +36,8 @@ async def wait(request: Command, payload: Text) -> str:
 @command("nothing", public=True)
 def nothing(request: Command) -> None:
     pass
+
+
+@command("single.write", room="single", public=True)
+def write_in_single(request: Command, payload: Text) -> str:
+    return Note.objects.create(text=payload.text).text
