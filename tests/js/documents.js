@@ -53,7 +53,7 @@ export async function run(t, code, options = {}) {
     });
   const query = (selector) => {
     if (!elements.has(selector)) {
-      elements.set(selector, Object.assign(element(), { elements: { text: element() } }));
+      elements.set(selector, Object.assign(element(), { elements: { text: element(), amount: element() } }));
     }
     return elements.get(selector);
   };

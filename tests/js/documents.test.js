@@ -141,9 +141,9 @@ test("support chat", async (t) => {
 test("a call, its result and its errors", async (t) => {
   const { server, query } = await run(t, example("call"));
   const notice = query("#notice");
-  query("#chat").elements.text.value = "12.50";
+  query("#bid").elements.amount.value = "12.50";
   const bid = async (answer) => {
-    query("#chat").dispatchEvent(new Event("submit", { cancelable: true }));
+    query("#bid").dispatchEvent(new Event("submit", { cancelable: true }));
     const command = server.last.lastSent;
     assert.deepEqual([command.type, command.room, command.payload], ["auction.bid", "auction:7", { amount: "12.50" }]);
     answer(command);

@@ -15,8 +15,8 @@ const REPEATABLE = [MessageType.MESSAGE, MessageType.RESULT];
  * `isRetrying(room)` says if a room that the client was in has been refused, and is asked for again.
  *
  * An item has: `envelope`; `replyType`, the type of the answer, if there is one; `deferred`;
- * `isTimed`, if its sender said for how long it waits; and, once sent, `expiresAt`, up to when the
- * server knows it again, and `isRepeatable`.
+ * `isTimed`, if its sender said for how long it waits; once sent, `expiresAt`, up to when the server
+ * knows it again, and `isRepeatable`; and `isReturned`, if it was refused because of its room.
  */
 export function createCommands({ send, probe, isConnected, isRetrying }) {
   const replies = createReplies({ probe, takeBack });
