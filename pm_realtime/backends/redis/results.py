@@ -9,21 +9,29 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from pm_realtime.backends.redis import scripts
-from pm_realtime.backends.redis.client import Client, ask, key_prefix, pattern_of
+from pm_realtime.backends.redis.client import (
+    CONNECTIONS_PER_LOOP,
+    Client,
+    ask,
+    key_prefix,
+    pattern_of,
+)
 from pm_realtime.backends.redis.node import NodeTimings
 from pm_realtime.backends.redis.publishing import to_ms
 from pm_realtime.backends.results import Claim, ClaimState, Results
-from pm_realtime.exceptions import BackendError
+from pm_realtime.exceptions import BackendError, OutageError
 
 logger = logging.getLogger("pm_realtime.commands")
 
 #: Leases that one script renews: Redis does nothing else meanwhile.
 CLAIMS_PER_SCRIPT: Final = 250
+#: Seconds for which scripts are refused after one has waited in vain.
+REFUSED_SECONDS: Final = 1.0
 
 
 class RedisResults(Results):
@@ -95,6 +103,9 @@ class _Claims:
         self._timer: asyncio.TimerHandle | None = None
         self._renewal: asyncio.Task[None] | None = None
         self._is_closed = False
+        self._slots = asyncio.Semaphore(CONNECTIONS_PER_LOOP)
+        #: Until when (seconds of the loop) and why scripts are refused.
+        self._refused: tuple[float, str] | None = None
 
     async def close_with_loop(self) -> None:
         """End when the loop ends, which shuts its asynchronous generators down."""
@@ -122,7 +133,7 @@ class _Claims:
         lease_seconds = self._timings.claim_lease
         arguments = owner, to_ms(min(lease_seconds, ttl_seconds))
         try:
-            answer = await ask(self._client, scripts.CLAIM, (key,), arguments)
+            answer = await self._ask(scripts.CLAIM, (key,), arguments)
         except BaseException:
             # Redis may have carried it out all the same.
             self._endings.setdefault(key, _give_up(owner, lease_seconds))
@@ -163,9 +174,31 @@ class _Claims:
                 return
 
     async def _write(self, key: str, ending: _Ending) -> None:
-        await ask(self._client, ending.script, (key,), ending.arguments)
+        await self._ask(ending.script, (key,), ending.arguments)
         if self._endings.get(key) is ending:
             del self._endings[key]
+
+    async def _ask(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """The answer of ``script``.
+
+        If one has waited in vain, others are refused at once: a Redis that is silent would hold up
+        a few at a time.
+        """
+        async with self._slots:
+            began, refused = self._loop.time(), self._refused
+            if refused is not None:
+                if began < refused[0]:
+                    raise OutageError(refused[1])
+                self._refused = (began + self._timings.timeout, refused[1])
+            try:
+                answer = await ask(self._client, script, keys, arguments)
+            except OutageError as error:
+                is_silent = isinstance(error.__cause__, TimeoutError)
+                until = self._loop.time() + REFUSED_SECONDS
+                self._refused = (until, str(error)) if is_silent else None
+                raise
+            self._refused = None
+            return answer
 
     def _look_in(self, seconds: float) -> None:
         """Renew claims and write endings in ``seconds`` at the latest, and from then on again."""
@@ -212,7 +245,7 @@ class _Claims:
                     keys.append(key)
                     arguments += running.owner, to_ms(min(lease, running.until - now))
             if keys:
-                await ask(self._client, scripts.RENEW_CLAIMS, keys, arguments)
+                await self._ask(scripts.RENEW_CLAIMS, keys, arguments)
 
     def _forget(self, now: float) -> None:
         for held in (self._running, self._endings):

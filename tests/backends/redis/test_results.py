@@ -3,13 +3,14 @@
 import asyncio
 import subprocess
 import sys
+import time
 
 import pytest
 import redis
 
 from pm_realtime.backends import get_backend, get_results
 from pm_realtime.backends.redis import NodeTimings, RedisBackend
-from pm_realtime.exceptions import BackendError
+from pm_realtime.exceptions import BackendError, OutageError
 from tests.backends.redis.support import FAST, environment
 from tests.contracts.results import RUNNING, TAKEN, TTL_SECONDS, ResultsContract, done
 from tests.support.helpers import eventually
@@ -42,6 +43,12 @@ async def becomes(results, key, claim, seconds=3):
     async with asyncio.timeout(seconds):
         while await results.claim(key, "waiting", TTL_SECONDS) != claim:
             await asyncio.sleep(0.02)
+
+
+async def until_kept(server, key):
+    with server.client() as client:
+        name = f"pm_realtime:{{asgi}}:result:{key}"
+        await eventually(lambda: (client.get(name) or "").startswith("d"))
 
 
 def test_store_in_use_is_that_of_the_backend(url):
@@ -95,7 +102,7 @@ async def test_command_of_a_process_that_was_killed_is_free(others, url):
     )
     try:
         assert await asyncio.to_thread(process.stdout.readline) == "taken\n"
-        await asyncio.sleep(2 * FAST.claim_lease)
+        await asyncio.sleep(FAST.claim_lease + 0.1)
         assert await others.claim("key", "other", TTL_SECONDS) == RUNNING
     finally:
         process.kill()
@@ -146,10 +153,25 @@ async def test_what_ends_while_redis_is_away_is_written_later(server):
         with pytest.raises(BackendError, match=f"127.0.0.1:{server.port}"):
             await results.claim(key, "other", TTL_SECONDS)
     server.restart()
-    with server.client() as client:
-        await eventually(lambda: client.exists("pm_realtime:{asgi}:result:kept"))
+    await until_kept(server, "kept")
     assert await others.claim("kept", "other", TTL_SECONDS) == done("1")
     assert await others.claim("released", "other", TTL_SECONDS) == TAKEN
+
+
+async def test_many_claims_of_a_silent_redis_are_refused_together(server):
+    results = RedisBackend(FAST).results
+    await results.claim("earlier", "owner", TTL_SECONDS)
+    with server.frozen():
+        began = time.monotonic()
+        claims = [results.claim(str(number), "owner", TTL_SECONDS) for number in range(100)]
+        refusals = await asyncio.gather(*claims, return_exceptions=True)
+        assert {type(refusal) for refusal in refusals} == {OutageError}
+        assert time.monotonic() - began < 5 * FAST.timeout
+        began = time.monotonic()
+        await results.keep("earlier", "owner", "1", TTL_SECONDS)
+        assert time.monotonic() - began < FAST.timeout
+    await until_kept(server, "earlier")
+    assert await RedisBackend(FAST).results.claim("earlier", "other", 60) == done("1")
 
 
 async def test_claim_without_an_answer_is_given_back(server):
