@@ -90,6 +90,12 @@ def test_misuses_are_the_only_errors(errors):
     assert errors == [("misuses.ts", line, code) for line, code in MISUSES.items()]
 
 
+def test_generated_types_compile_and_catch_misuses(site):
+    for name in ("shop.d.ts", "shop_sample.ts"):
+        (site / name).write_text((ROOT / "tests" / "contract" / name).read_text())
+    assert compile_(site, "shop.d.ts", "shop_sample.ts") == []
+
+
 def test_every_declaration_compiles(site):
     declared = (site / "node_modules/@pm-realtime/client").rglob("*.d.ts")
     names = [str(path.relative_to(site)) for path in sorted(declared)]

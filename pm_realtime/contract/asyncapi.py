@@ -108,12 +108,12 @@ def _room_channel(builder: Builder, room: SiteRoom) -> Channel:
             "room", address="{room}", title="Any other room", parameters=parameters
         )
     words: dict[str, Any] = {"title": name.text, "description": _describe_room(room)}
-    if name.parameters:
+    if name.parameters and name.address is not None:
         words["parameters"] = {
             value: {"description": _PARAMETER.format(type(converter).__name__)}
             for value, converter in name.parameters.items()
         }
-    return builder.add_channel(name.address, address=name.address, **words)
+    return builder.add_channel(name.shown, address=name.address, **words)
 
 
 def _describe_room(room: SiteRoom) -> str:
@@ -213,4 +213,4 @@ def _published(room: Schema, content: Schema) -> Schema:
 def _room_schema(name: RoomName) -> Schema:
     if not name.parameters:
         return {"const": name.text}
-    return {**ROOM, "description": f"A name such as `{name.address}`."}
+    return {**ROOM, "description": f"A name such as `{name.shown}`."}

@@ -170,7 +170,9 @@ def _default(field: mi.Field) -> Schema:
     if field.default is mi.NODEFAULT:
         return {}
     try:
-        plain = msgspec.to_builtins(field.default, str_keys=True, order="deterministic")
+        plain = msgspec.to_builtins(field.default, str_keys=True)
+        if isinstance(field.default, set | frozenset):
+            plain = sorted(plain)
         json.dumps(plain, allow_nan=False)
     except (TypeError, ValueError, msgspec.MsgspecError):
         return {}
@@ -184,7 +186,7 @@ def bounds(info: Any, kind: str | None) -> Schema:
         for name, word in _BOUNDS.items()
         if (value := getattr(info, name, None)) is not None
     }
-    is_base64 = isinstance(info, mi.BytesType | mi.ByteArrayType | mi.MemoryViewType)
+    is_base64 = "contentEncoding" in _PLAIN.get(type(info).__name__, {})
     for side in ("min", "max"):
         size = getattr(info, f"{side}_length", None)
         if size is not None and kind is not None:

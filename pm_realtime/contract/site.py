@@ -27,9 +27,15 @@ class RoomName(NamedTuple):
         return dict(parse_route(self.text).converters) if is_route(self.text) else {}
 
     @property
-    def address(self) -> str:
+    def shown(self) -> str:
         """The name with ``{pk}`` instead of ``<int:pk>``."""
         return _VALUE.sub(r"{\1}", self.text)
+
+    @property
+    def address(self) -> str | None:
+        """The same; None if it has characters that mean something else in an address."""
+        is_plain = not any(set("{}?#") & set(text) for text, _ in self.parts())
+        return self.shown if is_plain else None
 
     def parts(self) -> list[tuple[str, Any]]:
         """The texts of the name, each with the converter of the value behind it, or None."""

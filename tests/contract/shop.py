@@ -79,7 +79,7 @@ class Order:
 
 class Filter(TypedDict):
     text: str
-    levels: NotRequired[list[Literal["low", "high", 1]]]
+    levels: NotRequired[list[Literal["low", "high"]]]
 
 
 class Point(NamedTuple):
