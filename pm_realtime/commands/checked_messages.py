@@ -7,7 +7,6 @@ it is published after the commit.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 from asgiref.sync import iscoroutinefunction
@@ -91,6 +90,9 @@ class _HandledMessage:
     def _call(
         self, function: Callable[..., Any], content: Any, content_type: PayloadType
     ) -> SiteCall:
+        def call_function() -> Any:
+            return function(self._request(), content, **self.room.kwargs)
+
         def encode(found: Any) -> str:
             return content_type.encode(content if found is None else found)
 
@@ -98,7 +100,7 @@ class _HandledMessage:
         return SiteCall(
             name="The message",
             bound=str(self.room.options.on_message),
-            call=partial(function, self._request(), content, **self.room.kwargs),
+            call=call_function,
             encode=encode,
             is_async=is_async,
             database=None if is_async else DEFAULT_DB_ALIAS,

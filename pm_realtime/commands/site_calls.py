@@ -94,18 +94,7 @@ class SiteCall:
     async def run(self) -> str:
         """The JSON text of what the function returns. Raises :exc:`TimedOut`, and its errors."""
         ends_at = asyncio.get_running_loop().time() + self.timeout_seconds
-        slots: asyncio.Semaphore | None = None
-        try:
-            async with asyncio.timeout_at(ends_at) as limit:
-                if not self.is_async:
-                    free_calls = _free_calls.get()
-                    if (slots := free_calls.get(self.bound)) is None:
-                        slots = free_calls[self.bound] = asyncio.Semaphore(MAX_CALLS_PER_FUNCTION)
-                    await slots.acquire()
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise TimedOut(self) from None
+        slots = None if self.is_async else await self._take_slot(ends_at)
         try:
             await self.begin()
         except BaseException:
@@ -119,6 +108,22 @@ class SiteCall:
             running.add_done_callback(lambda _: slots.release())
         running.add_done_callback(note_result)
         return await self._result_of(running, attempt, ends_at)
+
+    async def _take_slot(self, ends_at: float) -> asyncio.Semaphore:
+        free_calls = _free_calls.get()
+        if (slots := free_calls.get(self.bound)) is None:
+            slots = free_calls[self.bound] = asyncio.Semaphore(MAX_CALLS_PER_FUNCTION)
+        if not slots.locked():
+            await slots.acquire()
+            return slots
+        try:
+            async with asyncio.timeout_at(ends_at) as limit:
+                await slots.acquire()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise TimedOut(self) from None
+        return slots
 
     async def _result_of(
         self, running: "asyncio.Future[str]", attempt: Attempt, ends_at: float

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NoReturn
 
 from orjson import Fragment
@@ -124,13 +123,16 @@ class SiteCommand:
         return SiteCall(
             name=declaration.type,
             bound=declaration.type,
-            call=partial(declaration.function, self._request(), **self._arguments()),
+            call=self._call_function,
             encode=declaration.result.encode,
             is_async=declaration.is_async,
             database=declaration.database,
             timeout_seconds=declaration.timeout_seconds,
             begin=self._begin,
         )
+
+    def _call_function(self) -> Any:
+        return self.declaration.function(self._request(), **self._arguments())
 
     def _request(self) -> Command:
         command, identity = self.command, self.connection.identity

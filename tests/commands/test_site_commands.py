@@ -12,7 +12,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from pm_realtime import Command, CommandError, aunsubscribe, command
-from tests.support.commands import in_room, lose_role
+from tests.support.commands import Gate, in_room, lose_role
 from tests.support.helpers import (
     Connection,
     assert_envelope,
@@ -380,3 +380,22 @@ async def test_command_that_waits_behind_another_is_refused_after_its_room_was_l
         await connection.assert_reply("a", "result")
         await connection.assert_error("b", "NOT_IN_ROOM")
     assert calls == [1]
+
+
+async def test_function_gets_the_user_as_it_is_when_it_begins(make_user, configure, calls):
+    configure(RATE_LIMIT=None)
+    gate = Gate()
+
+    @command("act", atomic=False)
+    def act(request):
+        calls.append(request.role)
+        gate.wait()
+
+    user = await sync_to_async(make_user)("master")
+    async with Connection(user=user) as connection:
+        ids = [await connection.command("act") for _ in range(33)]
+        await eventually(lambda: len(calls) == 32)
+        await lose_role(user)
+        gate.open()
+        await connection.assert_reply(ids[-1], "result")
+    assert calls == ["master"] * 32 + ["user"]
