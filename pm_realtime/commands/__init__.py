@@ -1,9 +1,9 @@
 """The commands of clients. A handler raises ``CommandError`` to refuse one."""
 
 # fmt: off
-from pm_realtime.commands.builtin import COMMANDS, with_volatility
+from pm_realtime.commands.builtin import COMMANDS, as_volatile
 from pm_realtime.commands.declarations import DECLARATIONS, Declaration, command
-from pm_realtime.commands.dispatch import check_form, handle, is_instant, read
+from pm_realtime.commands.dispatch import handle, is_instant, read
 from pm_realtime.commands.site_calls import commands_under_way
 from pm_realtime.commands.site_commands import SiteCommand
 # fmt: on

@@ -52,11 +52,8 @@ def message_payload(payload: Any) -> None:
         raise CommandError(ErrorCode.INVALID_PAYLOAD, text, room=payload["room"], path="volatile")
 
 
-def with_volatility(command: Command) -> Command:
-    """``command``, or if it is a volatile message, one that says so and has no id: there is no
-    answer to it."""
-    if command.type != MessageType.MESSAGE or not command.payload.get("volatile"):
-        return command
+def as_volatile(command: Command) -> Command:
+    """The volatile message ``command`` without an id: there is no answer to it."""
     return msgspec.structs.replace(command, id=None, is_volatile=True)
 
 

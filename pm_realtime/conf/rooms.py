@@ -115,24 +115,13 @@ def room_of(name: str) -> Room | None:
     return Room(name, _valid(table.default), {})
 
 
-def rate_of_room(name: str) -> str | None:
-    """The option ``rate`` of the room ``name``; None if it has none, or if its options are invalid.
+def message_options(name: str) -> RoomOptions | None:
+    """The options of the room ``name``, if any room has a rate or ``on_message``.
 
-    It is asked for each message, so it costs little on sites where no room has a rate.
+    None as well if they are invalid. It is asked for each message, so it costs little on other
+    sites: joining a room has read the settings, which only tests change.
     """
-    options = _message_options(name)
-    return None if options is None else options.rate
-
-
-def has_on_message(name: str) -> bool:
-    """Whether the room ``name`` has the option ``on_message``. Costs as :func:`rate_of_room`."""
-    options = _message_options(name)
-    return options is not None and options.on_message is not None
-
-
-def _message_options(name: str) -> RoomOptions | None:
-    """The options of the room ``name``, if any room has those that only messages ask for."""
-    if not _current_table().has_message_options:
+    if not _table.has_message_options:
         return None
     try:
         room = room_of(name)

@@ -4,8 +4,8 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 
-from pm_realtime.commands import SiteCommand, handle, is_instant, read, with_volatility
-from pm_realtime.conf import conf, rate_of_room
+from pm_realtime.commands import SiteCommand, as_volatile, handle, is_instant, read
+from pm_realtime.conf import conf, message_options
 from pm_realtime.connection.lanes import Lanes
 from pm_realtime.connection.outbox import Outbox
 from pm_realtime.connection.rates import Rates
@@ -55,28 +55,19 @@ class Inbox:
             is_well_formed = True
             if site_command is not None:
                 await self._begin(site_command)
+            elif command.type == MessageType.MESSAGE:
+                if command.payload.get("volatile"):
+                    command = as_volatile(command)
+                await self._send_message(command)
             elif is_ping:
                 self._rates.check()
                 await handle(self._connection, command)
             else:
-                command = with_volatility(command)
-                self._check_rate(command)
-                await self._carry_out_in_order(command)
+                await self._change_room(command)
         except Exception as error:
             self._answer(error, command)
             if not is_well_formed and not self._outbox.is_closed:
                 await self._slow_down()
-
-    def _check_rate(self, command: Command) -> None:
-        if command.type == MessageType.SUBSCRIBE:
-            self._rates.check_join()
-        elif command.type == MessageType.MESSAGE:
-            room: str = command.payload["room"]
-            # Else a client would have another rate for each name.
-            rate = rate_of_room(room) if room in self._connection.rooms else None
-            self._rates.check_message(rate, room)
-        else:
-            self._rates.check()
 
     async def _slow_down(self) -> None:
         try:
@@ -93,11 +84,28 @@ class Inbox:
         if self.lanes.is_full:
             await self.lanes.until_not_full()
 
-    async def _carry_out_in_order(self, command: Command) -> None:
+    async def _send_message(self, command: Command) -> None:
         room: str = command.payload["room"]
-        if self.lanes.is_free(room) and is_instant(self._connection, command):
+        options = message_options(room)
+        # Else a client would have another rate for each name.
+        if options is not None and room in self._connection.rooms:
+            self._rates.check_message(options.rate, room)
+        else:
+            self._rates.check()
+        if self.lanes.is_free(room) and is_instant(self._connection, options):
             await handle(self._connection, command)
-        elif (worker := self.lanes.put(command, room)) is not None:
+        else:
+            await self._carry_out_in_order(command, room)
+
+    async def _change_room(self, command: Command) -> None:
+        if command.type == MessageType.SUBSCRIBE:
+            self._rates.check_join()
+        else:
+            self._rates.check()
+        await self._carry_out_in_order(command, command.payload["room"])
+
+    async def _carry_out_in_order(self, command: Command, room: str) -> None:
+        if (worker := self.lanes.put(command, room)) is not None:
             seconds = self._connection.connection_timings.slow_command_seconds
             await asyncio.wait({worker}, timeout=seconds)
         elif self.lanes.is_full:

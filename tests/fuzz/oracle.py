@@ -5,7 +5,7 @@ import math
 import re
 from typing import NamedTuple
 
-from pm_realtime.commands import COMMANDS, check_form
+from pm_realtime.commands import COMMANDS, read
 from pm_realtime.exceptions import CommandError
 from pm_realtime.protocol import (
     MAX_DEPTH,
@@ -53,7 +53,7 @@ def check_frame(frame, decode=decode):
     command = None
     try:
         command = decode(frame, max_bytes=MAX_MESSAGE_BYTES)
-        check_form(command)
+        read(None, command)
     except CommandError as error:
         check_error(error, expected, frame)
         return Outcome(None, str(error.code), command.id if command else error.id)

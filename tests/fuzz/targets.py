@@ -35,7 +35,7 @@ FIELDS = {"type", "timestamp", "payload", "id", "room", "cursor", "replayed"}
 
 
 class DecodeTarget:
-    """Decodes frames with ``protocol.decode`` and ``commands.check_form``."""
+    """Decodes frames with ``protocol.decode`` and ``commands.read``."""
 
     def __init__(self, decode=decode):
         self._decode = decode
