@@ -46,8 +46,8 @@ export function createRealtime(options = {}) {
     readers,
   });
   const commands = createCommands({
-    send(envelope, urgent) {
-      const isSent = connection.send(envelope, urgent);
+    send(envelope, ...options) {
+      const isSent = connection.send(envelope, ...options);
       if (isSent) log("sent", envelope);
       return isSent;
     },

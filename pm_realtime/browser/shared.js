@@ -113,7 +113,7 @@ export function joinSharedSocket(options, page = globalThis) {
 
   return {
     healthy: true,
-    send: (envelope, urgent) => !over && (tab?.send(envelope, urgent) ?? false),
+    send: (...command) => !over && (tab?.send(...command) ?? false),
 
     close() {
       if (over) return;

@@ -1,6 +1,12 @@
+import { createRealtime } from "../../pm_realtime/browser/client.js";
 import { createCursors } from "../../pm_realtime/browser/core/cursors.js";
 import { joinSharedSocket } from "../../pm_realtime/browser/shared.js";
 import { fakeWebSocket } from "./fake_socket.js";
+
+const fakeTabs = (globalThis.fakeTabs = []);
+
+/** Commands whose answer a client waits for. Messages are as those of `realtime.send`. */
+const REPLIES = { subscribe: "subscribed", unsubscribe: "unsubscribed", ping: "pong" };
 
 /** Lets all code run that waits for its turn only. */
 export async function rest() {
@@ -174,6 +180,22 @@ export function fakeBrowser(options) {
       this.dispatchEvent(new Event("pagehide"));
     }
 
+    /** The client of a page in this tab. Its server is automatic. */
+    connect(options) {
+      // The module that a client loads for shared tabs.
+      const module = `export const joinSharedSocket = (options) => globalThis.fakeTabs[${fakeTabs.length}](options);`;
+      fakeTabs.push((found) => joinSharedSocket(found, this));
+      return createRealtime({
+        url: "ws://site.test/",
+        WebSocket: this.WebSocket,
+        shared: "anna",
+        sharedModule: `data:text/javascript,${encodeURIComponent(module)}`,
+        reconnectDelay: 1,
+        autoConnect: true,
+        ...options,
+      });
+    }
+
     /** A client of this tab, with everything that it was told and had not had before. */
     join(shared = "anna", url = "ws://site.test/") {
       const { position } = this;
@@ -212,7 +234,7 @@ export function fakeBrowser(options) {
       client.subscribe = (room, id) =>
         client.say("subscribe", { room, since: cursors.room(room) }, id, true);
       client.say = (type, payload, id = `${type}-${Math.random()}`, urgent = false) =>
-        client.socket.send({ type, payload, id, timestamp: 1 }, urgent);
+        client.socket.send({ type, payload, id, timestamp: 1 }, urgent, REPLIES[type]);
       client.of = (type) => client.frames.filter((envelope) => envelope.type === type);
       return client;
     }

@@ -10,7 +10,7 @@ import { createReplies } from "./replies.js";
 const REPEATABLE = [MessageType.MESSAGE, MessageType.RESULT];
 
 /**
- * Everything that the client asks of the server, from the call to the answer. `send(envelope, urgent)`
+ * Everything that the client asks of the server, from the call to the answer. `send(envelope, urgent, replyType)`
  * says if it was sent on the present connection, and `probe()` asks the server if it is there.
  * `isRetrying(room)` says if a room that the client was in has been refused, and is asked for again.
  *
@@ -29,7 +29,7 @@ export function createCommands({ send, probe, isConnected, isRetrying }) {
 
   function transmit(item, urgent = false) {
     const { envelope, replyType, deferred } = item;
-    if (!send(envelope, urgent)) return false;
+    if (!send(envelope, urgent, replyType)) return false;
     item.expiresAt ??= Date.now() + idempotencyPeriod;
     item.isRepeatable = REPEATABLE.includes(replyType) && idempotencyPeriod > 0;
     if (replyType) replies.sent(item);

@@ -210,9 +210,10 @@ export function createConnection(settings, hooks) {
 
     /**
      * Says if it was sent. If not, the caller keeps it until `onHealthy` or `onConnected`. `urgent`
-     * messages are sent even while the connection is suspect.
+     * messages are sent even while the connection is suspect. With a `replyType`, the caller sends it
+     * again on the next connection if that is necessary.
      */
-    send: (envelope, urgent) => status === "connected" && socket.send(envelope, urgent),
+    send: (...command) => status === "connected" && socket.send(...command),
 
     /** Asks the server if it is there: `onHealthy` comes, or the connection counts as lost. */
     suspect: () => status === "connected" && socket.suspect(false),

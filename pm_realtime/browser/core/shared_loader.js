@@ -21,7 +21,7 @@ export function openSharedSocket(options, load = loadShared) {
 
   return {
     healthy: true,
-    send: (envelope, urgent) => tab?.send(envelope, urgent) ?? false,
+    send: (...command) => tab?.send(...command) ?? false,
 
     close() {
       over = true;

@@ -1,8 +1,6 @@
 import { CloseCode, MessageType } from "../constants.js";
 import { createCursors, isOf } from "../core/cursors.js";
-
-/** Commands that the client itself sends again, or does without, on the next connection. */
-const FORGOTTEN = [MessageType.SUBSCRIBE, MessageType.UNSUBSCRIBE, MessageType.PING];
+import { isVolatile } from "./volatile.js";
 
 /**
  * One tab's end of a shared socket. It follows a leader, and keeps commands until a leader has
@@ -17,7 +15,7 @@ export function createFollower(options) {
   const { post, readPosition, onConnected, onFrame, onHealthy, onEnd, id } = options;
   let { onlyFollows = false } = options;
   let { userId } = options;
-  // By number, the commands that no leader has taken.
+  // By number, the commands that no leader has taken. `isAwaited`: the client waits for a reply.
   const untaken = new Map();
   // How far this tab is in its rooms, and in which of them it is about to hear of a gap.
   let rooms = createCursors();
@@ -30,16 +28,15 @@ export function createFollower(options) {
   // The commands that are sent while the client handles a new connection.
   let held = null;
 
-  function transmit(number) {
-    post({ kind: "send", from: id, to: leader, number, envelope: untaken.get(number) });
+  function transmit({ number, envelope }) {
+    const kind = isVolatile(envelope) ? "volatile" : "send";
+    post({ kind, from: id, to: leader, number, envelope });
   }
 
   /** Commands that the last leader did not take, and that the client does not send again. */
   function takeLeft() {
-    for (const [number, { type }] of untaken) {
-      if (FORGOTTEN.includes(type)) untaken.delete(number);
-    }
-    return [...untaken.keys()];
+    for (const [number, { isAwaited }] of untaken) if (isAwaited) untaken.delete(number);
+    return [...untaken.values()];
   }
 
   function open(message) {
@@ -65,15 +62,11 @@ export function createFollower(options) {
     sendAnew(left, fresh);
   }
 
-  /** First the rooms, then the older commands, then the new ones; each once. */
+  /** First the rooms, then the older commands, then the new ones. */
   function sendAnew(left, fresh) {
-    const again = new Set(fresh.map((number) => untaken.get(number).id));
-    const isAgain = (number) => again.has(untaken.get(number).id);
-    for (const number of left.filter(isAgain)) untaken.delete(number);
-    const isAsking = (number) => untaken.get(number).type === MessageType.SUBSCRIBE;
-    const older = left.filter((number) => untaken.has(number));
-    const newer = fresh.filter((number) => !isAsking(number));
-    [...fresh.filter(isAsking), ...older, ...newer].forEach(transmit);
+    const isAsking = ({ envelope }) => envelope.type === MessageType.SUBSCRIBE;
+    const newer = fresh.filter((command) => !isAsking(command));
+    [...fresh.filter(isAsking), ...left, ...newer].forEach(transmit);
   }
 
   function frame({ leader: from, envelope }) {
@@ -153,13 +146,17 @@ export function createFollower(options) {
       healthy = false;
     },
 
-    /** Says if the command was taken. Between two leaders it is not. */
-    send(envelope, urgent = false) {
+    /**
+     * Says if the command was taken. Between two leaders it is not. With a `replyType`, the client
+     * sends it again on a new connection. A volatile message is not kept.
+     */
+    send(envelope, urgent = false, replyType = undefined) {
       if (opened === null || opened !== leader || !(healthy || urgent)) return false;
       count += 1;
-      untaken.set(count, envelope);
-      if (held) held.push(count);
-      else transmit(count);
+      const command = { number: count, envelope, isAwaited: Boolean(replyType) };
+      if (!isVolatile(envelope)) untaken.set(count, command);
+      if (held) held.push(command);
+      else transmit(command);
       return true;
     },
 

@@ -4,6 +4,7 @@ import { isOffline } from "../core/page.js";
 import { openBufferedSocket } from "./buffered_socket.js";
 import { createOwnStreams } from "./own_streams.js";
 import { createRouter } from "./router.js";
+import { createVolatile } from "./volatile.js";
 
 /** The code with which a leader closes the socket if another tab is to go on with it. */
 const HANDOVER_CODE = 4000;
@@ -33,6 +34,7 @@ export function createLeader({ id, endpoint, socket = null, ...hooks }) {
   let ids = [];
   let user;
   let router = createRouter();
+  let volatile = createVolatile(router);
   let connected = null;
   let connectedAt = 0;
   let listening = false;
@@ -56,6 +58,7 @@ export function createLeader({ id, endpoint, socket = null, ...hooks }) {
         return;
       }
       router = createRouter();
+      volatile = createVolatile(router, userId);
       const to = [...tabs.keys()].filter((tab) => !tabs.get(tab).closed);
       for (const tab of tabs.values()) tab.position = null;
       say("open", { to, envelope, ...own.opened });
@@ -64,7 +67,7 @@ export function createLeader({ id, endpoint, socket = null, ...hooks }) {
     },
     onFrame(envelope) {
       own.note(envelope);
-      router.frame(envelope).forEach(perform);
+      (volatile.frame(envelope) ?? router.frame(envelope)).forEach(perform);
     },
     onHealthy() {
       const messages = held;
@@ -108,8 +111,9 @@ export function createLeader({ id, endpoint, socket = null, ...hooks }) {
     held = [];
   }
 
-  function perform({ send, to, envelope }) {
+  function perform({ send, to, except, envelope }) {
     if (send) socket.send(send);
+    else if (except) say("frame", { to: [...tabs.keys()].filter((tab) => tab !== except), envelope });
     else say("frame", { to, envelope });
   }
 
@@ -189,6 +193,12 @@ export function createLeader({ id, endpoint, socket = null, ...hooks }) {
     router.command(from, envelope).forEach(perform);
   }
 
+  /** A volatile message that cannot be sent now is worth nothing later. */
+  function takeVolatile({ from, envelope }) {
+    if (!connected || !tabs.has(from) || !socket.healthy) return;
+    volatile.command(from, envelope).forEach(perform);
+  }
+
   function check({ from, woken }) {
     socket?.suspect(woken);
     if (socket?.healthy) say("healthy", { to: [from] });
@@ -207,6 +217,7 @@ export function createLeader({ id, endpoint, socket = null, ...hooks }) {
     else if (kind === "check") check(message);
     else if (kind === "reopen") reopen();
     else if (kind === "send" && to === id) take(message);
+    else if (kind === "volatile" && to === id) takeVolatile(message);
     else if (kind === "ask" && (to === id || to === null)) say("here", { to: [from] });
   }
 

@@ -156,13 +156,14 @@ export function createRouter(now = Date.now) {
 
   function message(tab, envelope) {
     const { room } = envelope.payload;
-    const known = rooms.get(room);
-    if (known && !known.everyone && !isOf(known, tab)) {
-      const text = "Subscribe to the room before sending to it.";
-      const payload = { code: ErrorCode.NOT_IN_ROOM, message: text, room };
-      return answer(tab, envelope, MessageType.ERROR, payload);
-    }
-    return forward(tab, envelope);
+    if (!isOutside(tab, room)) return forward(tab, envelope);
+    return answer(tab, envelope, MessageType.ERROR, notInRoom(room));
+  }
+
+  /** Says if the connection may be in the room, but the tab is not. */
+  function isOutside(tab, name) {
+    const room = rooms.get(name);
+    return Boolean(room && !room.everyone && !isOf(room, tab));
   }
 
   const commands = new Map([
@@ -213,11 +214,20 @@ export function createRouter(now = Date.now) {
       const isReply = type === MessageType.SUBSCRIBED || type === MessageType.ERROR;
       if (isReply && asking.has(id)) return settleSubscribe(asking.get(id), envelope);
       const asker = takeAsker(id);
+      if (type === MessageType.RESULT) return asker ? [{ to: [asker], envelope }] : [];
       if (room !== undefined) return inRoom(room, asker, envelope);
       if (asker === null || (type === MessageType.PONG && !asker)) return [];
       if (asker) return [{ to: [asker], envelope }];
       const isMove = type === MessageType.SUBSCRIBED || type === MessageType.UNSUBSCRIBED;
       return [{ to: isMove ? moved(envelope) : null, envelope }];
+    },
+
+    isOutside,
+
+    /** The tabs that are in the room; null if all are. */
+    tabsIn(name) {
+      const room = rooms.get(name);
+      return room?.everyone ? null : [...(room?.tabs ?? [])];
     },
 
     /** The tab is gone. The server is asked to leave the rooms that no tab wants any more. */
@@ -234,6 +244,12 @@ export function createRouter(now = Date.now) {
       return effects;
     },
   };
+}
+
+/** The payload of the error for a tab that is not in the room. */
+export function notInRoom(room) {
+  const message = "Subscribe to the room before sending to it.";
+  return { code: ErrorCode.NOT_IN_ROOM, message, room };
 }
 
 /**
