@@ -33,6 +33,30 @@ for _ in range(2):
 print(json.dumps(found))
 """
 
+#: Sends a message twice under one id, and marks it, as clients do.
+SEND_AND_MARK = """
+from django.contrib.auth.models import User
+from example_project.support.demo_users import DEMO_USERS, ensure
+from example_project.support.realtime import mark, send
+from pm_realtime import CommandError
+from pm_realtime.testing import call_command_handler, capture_pushes
+user, editor, admin, master = [ensure(person)[0] for person in DEMO_USERS]
+with capture_pushes() as pushes:
+    for _ in range(2):
+        text = {"text": "Hi"}
+        saved = call_command_handler(send, user=editor, payload=text, id="c1", room="support")
+    for solver, solved in (admin, True), (editor, True), (editor, False):
+        marked = {"kind": "message", "id": saved.id, "solved": solved}
+        call_command_handler(mark, user=solver, payload=marked, room="support")
+refusals = []
+for who, pk in (user, saved.id), (editor, 99):
+    try:
+        call_command_handler(mark, user=who, payload={**marked, "id": pk}, room="support")
+    except CommandError as error:
+        refusals.append(error.code)
+print(json.dumps([[[each.type, each.payload] for each in pushes], refusals]))
+"""
+
 
 @pytest.fixture
 def manage(tmp_path):
@@ -79,6 +103,20 @@ def test_creating_the_users_again_changes_nothing(manage, shell):
     assert has_demo_password == [True] * 4
     assert {name: role for name, role, *_ in users} == ROLES
     assert all(full_name for _, _, full_name, _ in users)
+
+
+@pytest.mark.slow
+def test_messages_are_saved_once_and_each_change_of_a_mark_is_shown(manage, shell):
+    manage("migrate", "--verbosity=0")
+    [(shown, message), *marks], refusals = shell(SEND_AND_MARK)
+    assert (shown, message["text"]) == ("support.message", "Hi")
+    assert message["author"]["name"] == "Eli Santos"
+    mark = {"kind": "message", "id": message["id"]}
+    assert marks == [
+        ["support.marked", {**mark, "solved": True, "by": "Ada Lindqvist"}],
+        ["support.marked", {**mark, "solved": False, "by": ""}],
+    ]
+    assert refusals == ["FORBIDDEN", "NOT_FOUND"]
 
 
 def test_changed_password_is_kept_and_reported(tmp_path, shell):

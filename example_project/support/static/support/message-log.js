@@ -103,10 +103,10 @@ function solvable(item, { kind, id }) {
 
   button.addEventListener("click", async () => {
     // Not `disabled`, which would take the focus away.
-    if (button.ariaDisabled === "true") return;
-    button.ariaDisabled = "true";
+    if (button.hasAttribute("aria-disabled")) return;
+    button.setAttribute("aria-disabled", "true");
     await ask(kind, id, !isSolved);
-    button.ariaDisabled = null;
+    button.removeAttribute("aria-disabled");
   });
 
   item.dataset.key = `${kind}:${id}`;
