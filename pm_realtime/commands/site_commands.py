@@ -138,7 +138,7 @@ class SiteCommand:
         command, identity = self.command, self.connection.identity
         return Command(
             type=command.type,
-            payload=command.payload,
+            payload=command.payload if self.declaration.payload is None else self.payload,
             id=command.id,
             room=self.room,
             user=identity.user,

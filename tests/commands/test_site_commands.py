@@ -79,7 +79,7 @@ async def test_function_gets_the_request_the_payload_and_the_values_of_the_route
         ((request, *values),) = calls
         assert values == [7, Bid(5)]
         assert (request.type, request.id, request.room) == ("bid", "a", "auction:7")
-        assert (request.user, request.role, request.payload) == (user, "user", {"amount": 5})
+        assert (request.user, request.role, request.payload) == (user, "user", Bid(5))
         assert request.connection_id == connection.connection_id
 
 
