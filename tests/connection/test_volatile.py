@@ -17,7 +17,7 @@ def sender(name, group="g"):
 
 
 class Server:
-    """What a server keeps for a reader."""
+    """The socket of a server that keeps bytes for its reader."""
 
     waiting_bytes = 0
 
@@ -116,7 +116,7 @@ async def test_nothing_of_a_room_comes_after_it_was_left(volatile, server, sent)
     assert sent() == ["stays"]
 
 
-async def test_what_waits_is_bounded_and_the_earliest_go(volatile, server, sent, configure):
+async def test_waiting_messages_are_bounded_and_the_earliest_go(volatile, server, sent, configure):
     configure(MAX_QUEUE_BYTES=1000)
     server.waiting_bytes = MAX_UNSENT_BYTES + 1
     for number in range(100):

@@ -18,7 +18,7 @@ FAST = NodeTimings(
     retry_interval=0.1,
     settling=0.5,
     timeout=0.5,
-    claim_lease=0.6,
+    claim_lease=1.0,
     claim_renew_interval=0.1,
 )
 #: The timing of a node on a site.
