@@ -4,19 +4,18 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from orjson import Fragment
 
 from pm_realtime.commands.claims import Claim, command_key
+from pm_realtime.commands.decisions import convert_payload, find_refusal, route_values
 from pm_realtime.commands.declarations import Declaration
 from pm_realtime.commands.site_calls import SiteCall, TimedOut, answer_to, commands_under_way
 from pm_realtime.exceptions import CommandError
 from pm_realtime.observability import throttle
-from pm_realtime.protocol import INTERNAL_ERROR, Command, ErrorCode, MessageType, check_room
-from pm_realtime.roles import has_role
+from pm_realtime.protocol import INTERNAL_ERROR, Command, ErrorCode, MessageType
 from pm_realtime.rooms import Connection
-from pm_realtime.schemas import InvalidPayload
 
 logger = logging.getLogger("pm_realtime.commands")
 
@@ -51,15 +50,11 @@ class SiteCommand:
         Raises ``CommandError`` if it is malformed.
         """
         _check_declaration(declaration)
-        self = cls(connection, declaration, command, _route_values(declaration, command))
+        self = cls(connection, declaration, command, route_values(declaration, command.room))
         if connection.is_certain:
             self.refusal = self._find_refusal()
-        if self.refusal is None and declaration.payload is not None:
-            try:
-                self.payload = declaration.payload.convert(command.payload)
-            except InvalidPayload as error:
-                code, room = ErrorCode.INVALID_PAYLOAD, self.room
-                raise CommandError(code, error.message, room=room, path=error.path) from None
+        if self.refusal is None:
+            self.payload = convert_payload(declaration, command.payload, self.room)
         return self
 
     @property
@@ -170,14 +165,13 @@ class SiteCommand:
 
     def _find_refusal(self) -> CommandError | None:
         """Why the user may not do this; None if they may."""
-        declaration, identity = self.declaration, self.connection.identity
-        if not identity.is_authenticated:
-            if declaration.public:
-                return None
-            return CommandError(ErrorCode.AUTH_REQUIRED, "Log in to do this.", room=self.room)
-        if declaration.min_role is None or has_role(identity.role, declaration.min_role):
-            return None
-        return CommandError(ErrorCode.FORBIDDEN, "Your role may not do this.", room=self.room)
+        identity = self.connection.identity
+        return find_refusal(
+            self.declaration,
+            self.room,
+            is_authenticated=identity.is_authenticated,
+            role=identity.role,
+        )
 
 
 def _check_declaration(declaration: Declaration) -> None:
@@ -188,23 +182,6 @@ def _check_declaration(declaration: Declaration) -> None:
         text = "The command %s refuses everybody: %s Refusals: %d."
         logger.error(text, declaration.type, faults[0].text, count)
     raise CommandError(ErrorCode.INTERNAL_ERROR, INTERNAL_ERROR)
-
-
-def _route_values(declaration: Declaration, command: Command) -> Mapping[str, Any]:
-    """The values of the route. Raises ``CommandError`` if the room is missing or does not fit."""
-    if declaration.room is None:
-        return {}
-    if command.room is None:
-        _refuse_room(declaration, "no room")
-    values = declaration.match(check_room(command.room))
-    if values is None:
-        _refuse_room(declaration, "another one")
-    return values
-
-
-def _refuse_room(declaration: Declaration, found: str) -> NoReturn:
-    text = f"Expected `room` to be like {declaration.room}, got {found}."
-    raise CommandError(ErrorCode.INVALID_ROOM, text)
 
 
 def _current_task() -> "asyncio.Task[Any]":

@@ -12,11 +12,17 @@ from msgspec.json import decode
 
 from pm_realtime.accounts import is_logged_in
 from pm_realtime.auth import anonymous
-from pm_realtime.commands import DECLARATIONS, Declaration
+from pm_realtime.commands import (
+    DECLARATIONS,
+    Declaration,
+    convert_payload,
+    find_refusal,
+    route_values,
+)
 from pm_realtime.conf import parse_route
-from pm_realtime.exceptions import CommandError, PayloadError
-from pm_realtime.protocol import Command, Envelope, ErrorCode, encode
-from pm_realtime.roles import has_role, role_of
+from pm_realtime.exceptions import PayloadError
+from pm_realtime.protocol import Command, Envelope, encode
+from pm_realtime.roles import role_of
 from pm_realtime.schemas import InvalidPayload
 
 _PARAMETER = re.compile(r"<(?:[^<>:]+:)?(?P<name>[^<>]+)>")
@@ -105,16 +111,14 @@ class _Call:
         self.declaration = declaration = _declaration_of(function)
         room, captured = _room_of(declaration, room, values)
         user = anonymous().user if user is None else user
-        role = role_of(user)
-        _check_rights(declaration, role, room, is_anonymous=not is_logged_in(user))
-        payload = as_json(payload)
+        role, is_authenticated = role_of(user), is_logged_in(user)
+        refusal = find_refusal(declaration, room, is_authenticated=is_authenticated, role=role)
+        if refusal is not None:
+            raise refusal
+        payload = convert_payload(declaration, as_json(payload), room)
         self.keywords = dict(captured)
         if declaration.payload is not None:
-            try:
-                self.keywords["payload"] = payload = declaration.payload.convert(payload)
-            except InvalidPayload as error:
-                code = ErrorCode.INVALID_PAYLOAD
-                raise CommandError(code, error.message, room=room, path=error.path) from None
+            self.keywords["payload"] = payload
         request = Command(
             type=declaration.type,
             payload=payload,
@@ -164,11 +168,7 @@ def _room_of(
             raise TypeError(f"{declaration.type!r} has no room, got {', '.join(values)}.")
         return room, {}
     room = room if room is not None else _name_of(route, values)
-    found = declaration.match(room)
-    if found is None:
-        text = f"Expected a room such as {route}."
-        raise CommandError(ErrorCode.INVALID_ROOM, text, room=room)
-    return room, found
+    return room, route_values(declaration, room)
 
 
 def _name_of(route: str, values: dict[str, Any]) -> str:
@@ -181,13 +181,3 @@ def _name_of(route: str, values: dict[str, Any]) -> str:
     return _PARAMETER.sub(
         lambda found: converters[found["name"]].to_url(values[found["name"]]), route
     )
-
-
-def _check_rights(
-    declaration: Declaration, role: str | None, room: str | None, *, is_anonymous: bool
-) -> None:
-    needed = declaration.min_role
-    if is_anonymous and not declaration.public:
-        raise CommandError(ErrorCode.AUTH_REQUIRED, "Log in to do this.", room=room)
-    if needed is not None and not has_role(role, needed):
-        raise CommandError(ErrorCode.FORBIDDEN, "Your role may not do this.", room=room)
