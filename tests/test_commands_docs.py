@@ -1,12 +1,17 @@
 """The tables and links of docs/commands.md agree with the code."""
 
 import inspect
+import json
 import re
+from decimal import Decimal
+from typing import Annotated
 
+import msgspec
 import pytest
 
 from pm_realtime import Command, command
-from pm_realtime.protocol import ErrorCode
+from pm_realtime.protocol import ErrorCode, decode
+from pm_realtime.schemas import InvalidPayload, payload_type
 from pm_realtime.testing import RealtimeCommunicator, acall_command_handler, call_command_handler
 from tests.support.node import ROOT
 
@@ -42,6 +47,20 @@ def test_table_of_the_request_has_what_a_command_has():
     found = {row[0].strip("`") for row in rows("The function")[1:]}
     assert found == {*Command.__struct_fields__} - {"is_volatile"}
     assert "request.is_volatile" in TEXT
+
+
+def test_envelopes_are_those_of_the_protocol():
+    texts = re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)
+    error, sent, result = map(json.loads, texts)
+    command = decode(texts[1], max_bytes=65536)
+    assert (command.type, command.room, command.id) == ("auction.bid", "auction:7", "c7")
+    assert command.payload == sent["payload"]
+    assert result.keys() == {"type", "id", "timestamp", "payload"}
+    amount = Annotated[Decimal, msgspec.Meta(gt=0)]
+    with pytest.raises(InvalidPayload) as refused:
+        payload_type(msgspec.defstruct("Offer", [("amount", amount)])).convert({"amount": "-1"})
+    found = error["payload"]
+    assert (found["message"], found["path"]) == (refused.value.message, refused.value.path)
 
 
 def test_codes_exist():
