@@ -1,7 +1,7 @@
 """The errors of msgspec and of pydantic in one form: the expected value, and its path."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -61,25 +61,33 @@ def from_msgspec(error: msgspec.ValidationError, *, root: str = "") -> InvalidPa
     return InvalidPayload(_rephrase(message), path)
 
 
-def from_pydantic(error: Any) -> InvalidPayload:
-    """The first error of a ``ValidationError`` of pydantic as one of ours."""
+def from_pydantic(error: Any, value: Any) -> InvalidPayload:
+    """The first error of a ``ValidationError`` of pydantic about ``value`` as one of ours."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    path = path_of(first["loc"])
-    if first["type"] == "missing":
+    is_missing = first["type"] == "missing"
+    path = _path_in(value, first["loc"], is_missing)
+    if is_missing:
         return InvalidPayload(_MISSING, path)
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return InvalidPayload(_UNKNOWN, path)
     return InvalidPayload(_rephrase(first["msg"]), path)
 
 
-def path_of(parts: Iterable[int | str]) -> str:
-    """The path of ``parts``, indexes and names."""
+def _path_in(value: Any, parts: Sequence[int | str], is_missing: bool) -> str:
+    """The path of ``parts``, indexes and names, in ``value``.
+
+    Parts that are not in it name members of unions, and are left out; not the missing last one.
+    """
     path = before = ""
-    for part in parts:
+    for index, part in enumerate(parts):
         if part == "[key]":  # Of the dict before it.
-            path = f"{before}[...]"
-        else:
-            before, path = path, join_paths(path, f"[{part}]" if isinstance(part, int) else part)
+            return f"{before}[...]"
+        is_inside = isinstance(value, list) and isinstance(part, int) and part < len(value)
+        if is_inside or (isinstance(value, dict) and part in value):
+            value = value[part]
+        elif not (is_missing and index == len(parts) - 1):
+            continue
+        before, path = path, join_paths(path, f"[{part}]" if isinstance(part, int) else part)
     return path
 
 

@@ -1,7 +1,7 @@
 """Types that msgspec reads: Struct, dataclass, TypedDict, NamedTuple, and plain ones."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -53,6 +53,8 @@ class MsgspecType(PayloadType):
             raise from_msgspec(error, root=_ROOT) from None
         except RecursionError:
             raise InvalidPayload("Expected less nesting.") from None
+        except (TypeError, OverflowError, SystemError):  # Of a great number, before msgspec 0.22.
+            raise InvalidPayload("Expected another value.") from None
         return record.value  # type: ignore[attr-defined]
 
     def encode(self, value: Any) -> str:
@@ -119,9 +121,11 @@ def _check_custom(kind: type) -> None:
 
 
 def _write(value: Any) -> bytes:
-    return to_json(
-        msgspec.to_builtins(value, builtin_types=_TEXTS, str_keys=True, enc_hook=_to_builtin)
-    )
+    with suppress(TypeError):  # Of a key that msgspec does not write, such as a lazy text.
+        value = msgspec.to_builtins(
+            value, builtin_types=_TEXTS, str_keys=True, enc_hook=_to_builtin
+        )
+    return to_json(value)
 
 
 def _to_builtin(value: Any) -> Any:

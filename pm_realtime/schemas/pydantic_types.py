@@ -9,7 +9,7 @@ import orjson
 from pm_realtime.schemas.messages import from_pydantic
 from pm_realtime.schemas.payload_types import InvalidPayload, PayloadType
 
-_PACKAGES: Final = frozenset(("pydantic", "annotated_types"))
+_PACKAGES: Final = frozenset(("pydantic", "pydantic_core", "annotated_types"))
 _MARKS: Final = ("__pydantic_validator__", "__get_pydantic_core_schema__")
 
 
@@ -21,9 +21,13 @@ def is_model(annotation: Any) -> bool:
     if sys.modules.get("pydantic") is None:
         return False
     if isinstance(annotation, type):
-        return any(hasattr(annotation, mark) for mark in _MARKS)
+        return any(hasattr(annotation, mark) for mark in _MARKS) or _is_of_pydantic(annotation)
     metas = getattr(annotation, "__metadata__", ())
-    return any(type(meta).__module__.partition(".")[0] in _PACKAGES for meta in metas)
+    return any(_is_of_pydantic(type(meta)) for meta in metas)
+
+
+def _is_of_pydantic(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] in _PACKAGES
 
 
 def has_model(annotation: Any) -> bool:
@@ -56,7 +60,7 @@ class PydanticType(PayloadType):
             # From a text, as JSON has no dates: strict models take them from texts only so.
             return self.adapter.validate_json(_to_json(value))
         except self._error as error:
-            raise from_pydantic(error) from None
+            raise from_pydantic(error, value) from None
         except RecursionError:
             raise InvalidPayload("Expected less nesting.") from None
 
@@ -65,7 +69,7 @@ class PydanticType(PayloadType):
             valid = self.adapter.validate_python(value)
             text: bytes = self.adapter.dump_json(valid, by_alias=True, warnings="error")
         except self._error as error:
-            raise from_pydantic(error) from error
+            raise from_pydantic(error, value) from error
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidPayload(f"{error}") from error
         return text.decode()

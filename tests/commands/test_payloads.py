@@ -70,7 +70,7 @@ class Options(TypedDict, total=False):
 
 class Pair(NamedTuple):
     first: str
-    second: Literal["a", 1] | None = None
+    second: Literal["a", "b"] | None = None
 
 
 class Tree(msgspec.Struct):
@@ -102,7 +102,7 @@ class Mixed(msgspec.Struct):
 TYPES = [
     *(Inner, Record, Options, Pair, Tree, Cat | Dog, Model, Mixed, list[Model | None]),
     *(int, float, str, bool, bytes, Decimal, Positive, datetime, date, time, timedelta, UUID),
-    *(Color, Level, Literal["a", 1], None, int | str | None, dict[str, Inner], set[int]),
+    *(Color, Level, Literal["a", "b"], None, int | str | None, dict[str, Inner], set[int]),
     *(list[Record], tuple[int, str], tuple[Level, ...], set[Any], dict[UUID, Positive], Any),
     *(dict[Decimal, Any], dict[str, Any], Annotated[float, msgspec.Meta(lt=1)]),
 ]
@@ -186,13 +186,13 @@ JSON = st.recursive(
 )
 VALID = {
     "Inner": {"amount": "1.5", "at": "2026-01-02T03:04:05Z", "color": "blue"},
-    "Model": {"number": 1, "amount": "2", "day": "2026-01-02", "pairs": [["a", 1]], "sub": None},
+    "Model": {"number": 1, "amount": "2", "day": "2026-01-02", "pairs": [["a", "b"]], "sub": None},
     "Record": {"number": 1, "ratio": 2, "inner": {"amount": 1}, "flags": [1, 2]},
     "Options": {"limit": 1, "names": {"a": [{"amount": 1}]}, "keys": {"1": str(UUID(int=1))}},
     "Tree": {"value": 1, "children": [{"value": "a", "children": []}, {}]},
     "Cat": {"type": "Cat", "lives": 9},
     "Mixed": {"model": {"number": 1}, "any": {"amount": 1}},
-    "Pair": ["a", 1],
+    "Pair": ["a", "b"],
 }
 
 

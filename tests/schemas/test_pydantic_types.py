@@ -132,10 +132,13 @@ def test_value_that_fits_becomes_one_of_the_type(annotation, given, expected):
         (Mixed, {"bid": {"amount": 1}, "point": {"x": -1}}, "point.x", None),
         (Mixed, {"bid": {"amount": 1}, "url": "?"}, "url", None),
         (Point, {"x": -1}, "x", "Expected a value greater than or equal to 0."),
+        (Bid | Strict, {"amount": 0}, "amount", "Expected a value greater than 0."),
+        (Bid | Strict, {}, "amount", "Expected a value, got none."),
+        (dict[str, Bid | Strict], {"a": {"note": 5}}, "a.amount", "Expected a value, got none."),
+        (list[Bid | int], ["x"], "[0]", "Expected an object."),
         (Annotated[int, Field(gt=3)], 3, "", "Expected a value greater than 3."),
         (Bounded, {"size": 3}, "size", "Expected a value greater than 3."),
         (Bounded, {"size": 4, "count": 3}, "count", "Expected a value greater than 3."),
-        (set[Bid], [{"amount": 1}], "[0]", "Expected Set items to be hashable."),
     ],
 )
 def test_value_that_does_not_fit_is_refused_in_the_same_form(annotation, given, path, message):
