@@ -1,0 +1,106 @@
+"""Real frames, each of which fits a schema of its type in the document."""
+
+import json
+from decimal import Decimal
+
+import fastjsonschema
+import pytest
+
+from pm_realtime import CommandError, asend_to_room, asend_to_user
+from pm_realtime.commands import command
+from pm_realtime.contract import Heading, document
+from pm_realtime.schemas import push_type
+from pm_realtime.testing import RealtimeCommunicator
+from tests.contract import shop
+
+pytestmark = [pytest.mark.usefixtures("site"), pytest.mark.django_db(transaction=True)]
+
+ROOM = "auction:7"
+NODE_ID = "7d1f7a34-0000-4000-8000-000000000000"
+
+
+@pytest.fixture
+def check(configure):
+    """Checks a frame of the site that is declared here."""
+    configure(ROOMS={"auction:<int:pk>": {"content": "tests.contract.shop.Note"}})
+
+    @command("auction.bid", room="auction:<int:pk>")
+    async def bid(request, payload: shop.Bid, pk: int) -> shop.Receipt:
+        if payload.amount > 1000:
+            raise CommandError("TOO_MUCH", "It is too much.", data={"most": 1000})
+        return shop.Receipt(pk)
+
+    @command("tree.move")
+    async def move(request, payload: shop.Node) -> shop.Node:
+        return payload
+
+    @command("address")
+    async def address(request, payload: shop.Address) -> list[shop.Address]:
+        return [payload]
+
+    push_type("auction.price", Decimal)
+    whole = json.loads(json.dumps(document(Heading("Shop", "1.0.0"))))
+    by_name = {}
+    for message in whole["components"]["messages"].values():
+        schema = {**message["payload"], "components": whole["components"]}
+        by_name.setdefault(message["name"], []).append(fastjsonschema.compile(schema))
+
+    def check(frame):
+        errors = []
+        for validate in by_name[frame["type"]]:
+            try:
+                return validate(frame)
+            except fastjsonschema.JsonSchemaException as error:
+                errors.append(error.message)
+        raise AssertionError(f"{frame} fits no schema: {errors}")
+
+    return check
+
+
+@pytest.mark.parametrize(
+    ("frame", "answer"),
+    [
+        ({"type": "ping"}, "pong"),
+        ({"type": "subscribe", "payload": {"room": ROOM, "last": 5}}, "subscribed"),
+        ({"type": "unsubscribe", "payload": {"room": ROOM}}, "unsubscribed"),
+        ({"type": "message", "payload": {"room": ROOM, "content": {"text": "Hi"}}}, "message"),
+        ({"type": "auction.bid", "room": ROOM, "payload": {"amount": "12.50"}}, "result"),
+        ({"type": "auction.bid", "room": ROOM, "payload": {"amount": "1001"}}, "error"),
+        ({"type": "tree.move", "payload": {"nodeId": NODE_ID}}, "result"),
+        ({"type": "tree.move", "payload": {"nodeId": NODE_ID, "byColour": {"red": 1}}}, "result"),
+        ({"type": "address", "payload": {"streetName": "Main Street"}}, "result"),
+    ],
+)
+async def test_command_and_its_answer_fit(check, user, frame, answer):
+    async with RealtimeCommunicator(user=user) as connection:
+        check({"type": "connected", "timestamp": 1, "payload": connection.connected})
+        await connection.subscribe(ROOM)
+        await connection.send_json_to(check({**frame, "id": "1", "timestamp": 1}))
+        found = check(await connection.receive_json_from())
+        assert found["type"] == answer
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"type": "unknown", "timestamp": 1},
+        {"type": "auction.bid", "room": ROOM, "payload": {"amount": "-1"}, "timestamp": 1},
+        {"type": "auction.bid", "room": "auction:8", "payload": {"amount": "1"}, "timestamp": 1},
+        {"type": "message", "payload": {"room": ROOM, "content": {"text": 1}}, "timestamp": 1},
+        {"type": "message"},
+    ],
+)
+async def test_errors_fit(check, user, frame):
+    async with RealtimeCommunicator(user=user) as connection:
+        await connection.subscribe(ROOM)
+        await connection.send_json_to(frame)
+        assert check(await connection.receive_json_from())["type"] == "error"
+
+
+async def test_pushes_fit(check, user):
+    async with RealtimeCommunicator(user=user) as connection:
+        await connection.subscribe(ROOM)
+        await asend_to_room(ROOM, "auction.price", Decimal("12.50"))
+        await asend_to_user(user, "notification", {"title": "Sold"})
+        for name in ("auction.price", "notification"):
+            assert check(await connection.receive_json_from())["type"] == name
