@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec import inspect
 
+from pm_realtime.schemas.choices import choices_at
 from pm_realtime.schemas.payload_types import InvalidPayload, join_paths
 
 _MISSING: Final = "Expected a value, got none."
@@ -14,11 +16,12 @@ _UNKNOWN: Final = "Expected no field of this name."
 #: After the message of msgspec. ``key``: it is about a key of the dict there.
 _AT: Final = re.compile(r" - at (?P<key>`key` in )?`\$(?P<path>.*)`\Z", re.DOTALL)
 _FIELD: Final = re.compile(r"Object (missing required|contains unknown) field `(.*)`\Z", re.DOTALL)
+_NO_CHOICE: Final = re.compile(r"Invalid (?:enum )?value (.*)\Z", re.DOTALL)
 #: Beginnings of messages, and the sentences that say what was expected.
 _REPHRASED: Final = tuple(
     (re.compile(pattern, re.DOTALL), sentence)
     for pattern, sentence in (
-        (r"Invalid (?:enum )?value (.*)\Z", r"Expected one of its possible values, got \1"),
+        (_NO_CHOICE.pattern, r"Expected one of its possible values, got \1"),
         (r"Invalid (.*)\Z", r"Expected a valid \1"),
         (r"(\w+)(?: value)?(?: is)? out of range\Z", r"Expected a smaller \1"),
         # pydantic
@@ -42,8 +45,13 @@ class Misfit(ValueError):
         self.error = error
 
 
-def from_msgspec(error: msgspec.ValidationError, *, root: str = "") -> InvalidPayload:
-    """The error of msgspec as one of ours; ``root`` is where its path has the value."""
+def from_msgspec(
+    error: msgspec.ValidationError, info: inspect.Type | None = None, *, root: str = ""
+) -> InvalidPayload:
+    """The error of msgspec as one of ours.
+
+    ``info`` is the type that the value does not fit, and ``root`` the path of the value itself.
+    """
     text, cause = str(error), error.__cause__
     # The sentence of a validator of the site may hold anything.
     message = str(cause) if isinstance(cause, ValueError | TypeError) else None
@@ -58,6 +66,10 @@ def from_msgspec(error: msgspec.ValidationError, *, root: str = "") -> InvalidPa
     if cause is None and (field := _FIELD.match(message)):
         sentence = _MISSING if field[1] == "missing required" else _UNKNOWN
         return InvalidPayload(sentence, join_paths(path, field[2]))
+    if cause is None and info and (found := _NO_CHOICE.match(message)):
+        choices = ", ".join(map(repr, choices_at(info, path)))
+        if choices:
+            return InvalidPayload(f"Expected one of {choices}, got {found[1]}.", path)
     return InvalidPayload(_rephrase(message), path)
 
 

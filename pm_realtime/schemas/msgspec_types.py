@@ -40,7 +40,9 @@ class MsgspecType(PayloadType):
         super().__init__(annotation)
         with readable(annotation) as found:
             self._decoder = msgspec.json.Decoder(found, dec_hook=hook)
-            _check_known(found)
+            #: For messages alone.
+            self._info = inspect.type_info(found)
+            _check_known(self._info)
             # msgspec keeps what it knows of a type in a class; without one, it would find it anew
             # for each value of a union, a dict or a list.
             self._record = msgspec.defstruct("Record", [("value", found)], array_like=True)
@@ -50,7 +52,7 @@ class MsgspecType(PayloadType):
         try:
             record = msgspec.convert((value,), self._record, str_keys=True, dec_hook=hook)
         except msgspec.ValidationError as error:
-            raise from_msgspec(error, root=_ROOT) from None
+            raise from_msgspec(error, self._info, root=_ROOT) from None
         except RecursionError:
             raise InvalidPayload("Expected less nesting.") from None
         except (TypeError, OverflowError, SystemError):  # Of a great number, before msgspec 0.22.
@@ -62,7 +64,7 @@ class MsgspecType(PayloadType):
             # As JSON, and then as the type has it: an instance may have more fields.
             return _write(self._decoder.decode(_write(value))).decode()
         except msgspec.ValidationError as error:
-            raise from_msgspec(error) from error
+            raise from_msgspec(error, self._info) from error
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidPayload(f"{error}") from error
 
@@ -98,9 +100,9 @@ def payload_type(annotation: Any) -> PayloadType:
         raise TypeError(str(refusal or error)) from error
 
 
-def _check_known(annotation: Any) -> None:
-    """Raise ``TypeError`` if ``annotation`` has a class of which no value of JSON can be."""
-    waiting: list[Any] = [inspect.type_info(annotation)]
+def _check_known(info: inspect.Type) -> None:
+    """Raise ``TypeError`` if ``info`` has a class of which no value of JSON can be."""
+    waiting: list[Any] = [info]
     seen: set[int] = set()
     while waiting:
         found = waiting.pop()

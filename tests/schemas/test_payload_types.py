@@ -24,6 +24,9 @@ class Color(enum.Enum):
     RED = "red"
 
 
+Many = enum.Enum("Many", {f"M{number}": number for number in range(30)})
+
+
 class Bid(msgspec.Struct):
     amount: Positive
     note: Annotated[str, msgspec.Meta(max_length=3)] = ""
@@ -153,13 +156,18 @@ def test_value_that_fits_becomes_one_of_the_type(annotation, given, expected):
         (Page[Positive], {"items": [1, 0]}, "items[1]", "Expected `decimal` > 0."),
         (Node, {"weight": 1, "next": {"weight": 10}}, "next.weight", "Expected `decimal` < 10."),
         (Strict, {"firstName": "A", "b": 1}, "b", "Expected no field of this name."),
-        (Cat | Dog, {"type": "cow"}, "type", "Expected one of its possible values, got 'cow'."),
+        (Cat | Dog, {"type": "cow"}, "type", "Expected one of 'cat', 'dog', got 'cow'."),
+        (list[Cat | Dog], [{"type": 5}], "[0].type", "Expected `str`, got `int`."),
+        (dict[str, list[Cat | Dog]], {"a": [{"type": "x"}]}, "[...][0].type", None),
+        (Literal[1, 2] | Literal["a"] | None, "b", "", "Expected one of 1, 2, 'a', got 'b'."),
+        (tuple[int, Color], [1, "x"], "[1]", "Expected one of 'red', got 'x'."),
+        (Many, 30, "", "Expected one of its possible values, got 30."),
         (Even, {"number": 1}, "", "Expected an even number - at `$.home`."),
         (list[Even], [{"number": 1}], "[0]", "Expected an even number - at `$.home`."),
         (dict[int, int], {"x": 1}, "[...]", "Expected `int`, got `str` as a key."),
         (dict[str, dict[int, int]], {"a": {"x": 1}}, "[...][...]", None),
         (set[Any], [[1]], None, None),
-        (Color, "blue", "", "Expected one of its possible values, got 'blue'."),
+        (Color, "blue", "", "Expected one of 'red', got 'blue'."),
         (UUID, "x", "", "Expected a valid UUID."),
         (int, 1.5, "", "Expected `int`, got `float`."),
         (int, True, "", "Expected `int`, got `bool`."),
