@@ -4,8 +4,10 @@ import {
   inject,
   onScopeDispose,
   readonly,
+  shallowReadonly,
   shallowRef,
   ssrContextKey,
+  toValue,
 } from "vue";
 
 import { createRealtime, LocalErrorCode, RealtimeError } from "./client.js";
@@ -33,8 +35,7 @@ const shared = new WeakMap();
 /** The page's client for one component or effect scope. The types are in vue.d.ts. */
 export function useWebSocket(options = {}) {
   if (isServer()) return inertWebSocket();
-  const provided = hasInjectionContext() ? inject(realtimeKey, null) : null;
-  const realtime = provided ?? pageRealtime(createRealtime, options);
+  const realtime = providedRealtime() ?? pageRealtime(createRealtime, options);
   const { refs, components } = sharedBy(realtime);
   const subscriptions = new Map();
   const offs = new Set();
@@ -71,6 +72,7 @@ export function useWebSocket(options = {}) {
     send: realtime.send,
     sendMessage: realtime.sendMessage,
     sendToRoom: realtime.sendToRoom,
+    call: realtime.call,
     ping: realtime.ping,
 
     subscribe(room, position) {
@@ -112,6 +114,70 @@ export function useWebSocket(options = {}) {
     },
   };
 }
+
+/** A command of the site in one component or effect scope. The types are in vue.d.ts. */
+export function useCommand(type, options = {}) {
+  const [pending, error, result] = [shallowRef(false), shallowRef(null), shallowRef()];
+  const refs = {
+    pending: shallowReadonly(pending),
+    error: shallowReadonly(error),
+    result: shallowReadonly(result),
+  };
+  if (isServer()) return { call: () => refused(LocalErrorCode.NOT_CONNECTED), ...refs };
+  const provided = providedRealtime();
+  // How many calls there were, how many have no answer, and the number of the one with the result.
+  let count = 0;
+  let open = 0;
+  let latest = 0;
+  let disposed = false;
+  if (getCurrentScope()) {
+    onScopeDispose(() => {
+      disposed = true;
+    });
+  }
+
+  function settle(number, failure, value) {
+    open -= 1;
+    if (disposed) return;
+    pending.value = open > 0;
+    if (failure) {
+      if (number === count) error.value = failure;
+    } else if (number > latest) {
+      latest = number;
+      result.value = value;
+    }
+  }
+
+  function call(payload) {
+    // Only now, as another component may have the options of the page's client.
+    const realtime = provided ?? pageRealtime(createRealtime);
+    const { room, timeout } = options;
+    const answer = realtime.call(type, payload, { room: toValue(room), timeout });
+    count += 1;
+    open += 1;
+    const number = count;
+    if (!disposed) {
+      pending.value = true;
+      error.value = null;
+    }
+    return ignorable(
+      answer.then(
+        (value) => {
+          settle(number, null, value);
+          return value;
+        },
+        (failure) => {
+          settle(number, failure);
+          throw failure;
+        },
+      ),
+    );
+  }
+
+  return { call, ...refs };
+}
+
+const providedRealtime = () => (hasInjectionContext() ? inject(realtimeKey, null) : null);
 
 function sharedBy(realtime) {
   if (!shared.has(realtime)) {
@@ -166,6 +232,7 @@ function inertWebSocket() {
     send: refuse,
     sendMessage: refuse,
     sendToRoom: refuse,
+    call: refuse,
     subscribe: () => refusedSubscription(LocalErrorCode.NOT_CONNECTED),
     unsubscribe: refuse,
     ping: refuse,

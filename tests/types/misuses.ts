@@ -1,6 +1,7 @@
 /** Each line that ends with a code fails with it, and no other line fails. */
 import { createRealtime } from "@pm-realtime/client";
 import { createFakeServer } from "@pm-realtime/client/testing";
+import { useCommand } from "@pm-realtime/client/vue";
 
 declare module "@pm-realtime/client" {
   interface RealtimeCommands {
@@ -51,3 +52,11 @@ realtime.sendToRoom("support", { text: "hi" }, { volatile: true }).then((sent) =
 createFakeServer().handle("bid", () => ({ pk: "1" })); // TS2322
 // A handler of the fake server uses a part that the payload has not.
 createFakeServer().handle("bid", ({ sum }) => ({ pk: sum })); // TS2339
+// A command of a room is used without one.
+useCommand("bid"); // TS2554
+// A getter returns a room that does not fit the route.
+useCommand("bid", { room: () => "support" }); // TS2322
+// A composable's call has a payload of the wrong type.
+useCommand("bid", { room: "auction:7" }).call({ amount: 12.5 }); // TS2322
+// A result may be missing.
+useCommand("bid", { room: "auction:7" }).result.value.pk.toFixed(); // TS2532

@@ -53,9 +53,9 @@ import type {
 } from "@pm-realtime/client";
 import { createFakeServer } from "@pm-realtime/client/testing";
 import type { FakeConnection, FakeHandler, FakeHandlerOptions, FakePushOptions, FakeRequest, FakeServer, FakeServerOptions, FakeUser } from "@pm-realtime/client/testing";
-import { realtimeKey, useWebSocket } from "@pm-realtime/client/vue";
-import type { RealtimeInComponent, RealtimeRefs } from "@pm-realtime/client/vue";
-import { createApp, inject } from "vue";
+import { realtimeKey, useCommand, useWebSocket } from "@pm-realtime/client/vue";
+import type { CommandInComponent, RealtimeInComponent, RealtimeRefs, UseCommandOptions } from "@pm-realtime/client/vue";
+import { createApp, inject, ref } from "vue";
 import type { Ref } from "vue";
 
 declare module "@pm-realtime/client" {
@@ -293,3 +293,24 @@ async function setup(): Promise<RealtimeRefs> {
   return socket;
 }
 void setup();
+
+async function useCommands(pk: number): Promise<void> {
+  const { call, pending, error, result } = useCommand("bid", { room: () => `auction:${pk}` as const, timeout: 5_000 });
+  const receipt = await call({ amount: "12.50" });
+  same<typeof receipt, { pk: number }>(true);
+  same<typeof pending, Readonly<Ref<boolean>>>(true);
+  same<typeof error.value, RealtimeError | null>(true);
+  same<typeof result.value, { pk: number } | undefined>(true);
+  console.log(error.value?.data, error.value?.path);
+  useCommand("bid", { room: ref<`auction:${number}`>("auction:1") });
+  useCommand("bid", { room: `auction:${pk}` });
+  const clear: CommandInComponent<"clear"> = useCommand("clear");
+  await clear.call();
+  const options: UseCommandOptions<"touch"> = { room: "support" };
+  const touched: number = await useCommand("touch", options).call();
+  const room = ref<string>();
+  const undeclared = await useCommand("undeclared", { room }).call({ any: touched });
+  same<typeof undeclared, unknown>(true);
+  await useWebSocket().call("bid", { amount: "1" }, { room: "auction:1" });
+}
+void useCommands(1);

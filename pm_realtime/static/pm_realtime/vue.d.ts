@@ -1,6 +1,15 @@
-import type { InjectionKey, Ref } from "vue";
+import type { InjectionKey, MaybeRefOrGetter, Ref } from "vue";
 
-import type { Realtime, RealtimeOptions, RealtimeState } from "./client.js";
+import type {
+  CommandName,
+  CommandPayload,
+  CommandResult,
+  CommandRoom,
+  Realtime,
+  RealtimeError,
+  RealtimeOptions,
+  RealtimeState,
+} from "./client.js";
 
 /** The state of the connection as readonly refs. All components share them. */
 export type RealtimeRefs = {
@@ -28,6 +37,7 @@ export interface RealtimeInComponent
       | "send"
       | "sendMessage"
       | "sendToRoom"
+      | "call"
       | "subscribe"
       | "unsubscribe"
       | "ping"
@@ -43,6 +53,47 @@ export interface RealtimeInComponent
  * its methods reject with `NOT_CONNECTED`.
  */
 export declare function useWebSocket(options?: RealtimeOptions): RealtimeInComponent;
+
+/** Options of `useCommand` for the command `T`. They are read at each call. */
+export type UseCommandOptions<T extends string = string> = {
+  /** Milliseconds after which a call rejects with `TIMEOUT`. */
+  timeout?: number | undefined;
+} & (undefined extends CommandRoom<T>
+  ? { room?: MaybeRefOrGetter<CommandRoom<T>> | undefined }
+  : { room: MaybeRefOrGetter<CommandRoom<T>> });
+
+/** A command of the site in one component, and how its calls went, as readonly refs. */
+export interface CommandInComponent<T extends string = string> {
+  /**
+   * Calls the command. The promise is that of `Realtime.call`; it may be ignored. A call goes on if
+   * the component is unmounted.
+   */
+  call(
+    ...payload: undefined extends CommandPayload<T>
+      ? [payload?: CommandPayload<T>]
+      : [payload: CommandPayload<T>]
+  ): Promise<CommandResult<T>>;
+  /** True while a call has no answer. */
+  readonly pending: Readonly<Ref<boolean>>;
+  /**
+   * Why the last call failed; null from the next call on. A payload that JSON cannot write is a
+   * TypeError.
+   */
+  readonly error: Readonly<Ref<RealtimeError | null>>;
+  /** What the last call that succeeded has returned; undefined before. */
+  readonly result: Readonly<Ref<CommandResult<T> | undefined>>;
+}
+
+/**
+ * A command of the site, in a component's `setup` or any other effect scope. On a server (SSR) its
+ * calls reject with `NOT_CONNECTED`, and change none of its refs.
+ */
+export declare function useCommand<T extends CommandName>(
+  type: T,
+  ...options: undefined extends CommandRoom<T>
+    ? [options?: UseCommandOptions<T>]
+    : [options: UseCommandOptions<T>]
+): CommandInComponent<T>;
 
 /** `app.provide(realtimeKey, realtime)` gives an app, or a test, a client of its own. */
 export declare const realtimeKey: InjectionKey<Realtime>;

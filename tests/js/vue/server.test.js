@@ -17,7 +17,7 @@ for (const name of ["window", "WebSocket", "location", "BroadcastChannel"]) {
 
 const { createSSRApp, h, isReadonly } = await import("vue");
 const { renderToString } = await import("vue/server-renderer");
-const { useWebSocket } = await import("../../../pm_realtime/browser/vue.js");
+const { useCommand, useWebSocket } = await import("../../../pm_realtime/browser/vue.js");
 
 // Vue itself looks for these when it is loaded and at the first rendering.
 await renderToString(createSSRApp({ render: () => null }));
@@ -44,7 +44,7 @@ test("all methods exist and do nothing", async () => {
   socket.disconnect();
   socket.on("news", () => {})();
   socket.once("news", () => {})();
-  for (const name of ["send", "sendMessage", "sendToRoom", "subscribe", "unsubscribe", "ping"]) {
+  for (const name of ["send", "sendMessage", "sendToRoom", "call", "subscribe", "unsubscribe", "ping"]) {
     await assert.rejects(socket[name]("a"), { code: "NOT_CONNECTED" });
   }
   socket.subscribe("ignored");
@@ -52,6 +52,26 @@ test("all methods exist and do nothing", async () => {
     assert.ok(isReadonly(socket[name]), name);
   }
   await new Promise((resolve) => setImmediate(resolve));
+});
+
+test("a command is not called, and stays without a state", async () => {
+  touched.length = 0;
+  let command;
+  const html = await renderToString(
+    createSSRApp({
+      setup() {
+        command = useCommand("bid", { room: () => "auction:7" });
+        const { pending, error, result } = command;
+        return () => h("p", `${pending.value} ${error.value} ${result.value}`);
+      },
+    }),
+  );
+  assert.equal(html, "<p>false null undefined</p>");
+  command.call("ignored");
+  await assert.rejects(command.call(1), { code: "NOT_CONNECTED" });
+  assert.deepEqual([command.pending.value, command.error.value], [false, null]);
+  assert.deepEqual(touched, []);
+  assert.equal(globalThis[Symbol.for("pm_realtime")], undefined);
 });
 
 test("is inert even if the server has a document", async (t) => {
