@@ -2,7 +2,7 @@
 
 import { createApp, h, ref } from "vue";
 
-import { useWebSocket } from "../pm_realtime/vue.js";
+import { useCommand, useWebSocket } from "../pm_realtime/vue.js";
 
 const ROOM = "support";
 
@@ -39,12 +39,9 @@ const Panel = {
   props: { number: { type: Number, required: true } },
   setup(props) {
     const { subscribe, on } = useWebSocket();
+    const { call: send, pending, error } = useCommand("support.send", { room: ROOM });
     const texts = ref([]);
     const state = ref("Joining…");
-    const say = (text) =>
-      window.realtime.call("support.send", { text }, { room: ROOM }).catch((error) => {
-        state.value = error.message;
-      });
 
     on("support.message", ({ payload: { author, text } }) => {
       texts.value.push(`${author.name}: ${text}`);
@@ -61,14 +58,15 @@ const Panel = {
     return () =>
       h("section", { class: "card", "aria-label": `Panel ${props.number}`, "data-testid": "panel" }, [
         h("h2", `Panel ${props.number}`),
-        h("p", { class: "help", role: "status", "data-testid": "panel-state" }, state.value),
+        h("p", { class: "help", role: "status", "data-testid": "panel-state" }, error.value?.message ?? state.value),
         h("ul", { "data-testid": "panel-texts" }, texts.value.map((text) => h("li", text))),
         h(
           "button",
           {
             class: "button",
             type: "button",
-            onClick: () => say(`Hello from panel ${props.number}`),
+            "aria-busy": String(pending.value),
+            onClick: () => send({ text: `Hello from panel ${props.number}` }),
           },
           "Say hello",
         ),
