@@ -2,10 +2,11 @@
 
 RealtimeError
 ├── CommandError        answers one command of a client with an ``error`` envelope
+│   └── TimedOut        a command of the site took longer than its ``timeout``
 ├── CloseConnection     ends a connection with a close code
 ├── HandshakeRefused    answers a handshake by HTTP, before any work was done for it
 ├── PayloadError        a payload that is not JSON or not of its type (a ``ValueError``)
-├── InvalidPayload      a value that does not fit its type, before it becomes one of the others
+├── InvalidPayload      a value that does not fit its type (a ``ValueError``)
 └── BackendError        the state or the channel layer that processes share is unreachable
     └── OutageError     the same, and it is logged already
 """

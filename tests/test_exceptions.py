@@ -15,6 +15,9 @@ TREE = re.findall(
 )
 
 
+_OF_OTHERS = (CommandError, AssertionError)
+
+
 def documented_parents():
     """The name of each exception with that of the one above it."""
     path, parents = [], {}
@@ -25,12 +28,12 @@ def documented_parents():
 
 
 def exceptions_of_the_package():
-    """The public ones by name, without those of management commands."""
+    """The public ones by name, without those of management commands and of a site's tests."""
     found = {}
     for module in pkgutil.walk_packages(pm_realtime.__path__, "pm_realtime."):
         for name, value in vars(importlib.import_module(module.name)).items():
             is_ours = isinstance(value, type) and value.__module__.startswith("pm_realtime.")
-            if not is_ours or name.startswith("_") or issubclass(value, CommandError):
+            if not is_ours or name.startswith("_") or issubclass(value, _OF_OTHERS):
                 continue
             if issubclass(value, BaseException):
                 found[name] = value

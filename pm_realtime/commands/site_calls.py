@@ -44,7 +44,7 @@ class TimedOut(CommandError):
         self.rest = rest
 
 
-class Expired(Exception):
+class _Expired(Exception):
     """A call whose time was over before its transaction was committed."""
 
 
@@ -58,10 +58,10 @@ class Attempt:
         self.is_expired = self.is_committing = self.is_committed = False
 
     def begin_commit(self) -> None:
-        """Raises :exc:`Expired` if the time is over."""
+        """Raises ``_Expired`` if the time is over."""
         with self._lock:
             if self.is_expired:
-                raise Expired
+                raise _Expired
             self.is_committing = True
 
     def expire(self) -> bool:
@@ -157,7 +157,7 @@ class SiteCall:
 
     def _run_in_thread(self, attempt: Attempt) -> str:
         if attempt.is_expired:
-            raise Expired  # It has waited for a thread too long.
+            raise _Expired  # It has waited for a thread too long.
         alias = self.database
         if alias is None or connections[alias].settings_dict["ENGINE"] == NO_DATABASE:
             return self.encode(self.call())

@@ -20,7 +20,7 @@ from pm_realtime.rooms import Connection
 logger = logging.getLogger("pm_realtime.commands")
 
 
-class Dropped(Exception):
+class _Dropped(Exception):
     """The command is not to begin any more: its client has gone."""
 
 
@@ -75,7 +75,7 @@ class SiteCommand:
                 self._answer(await self._run())
             else:
                 await self._carry_out_once(Claim(key, self.declaration.timeout_seconds))
-        except Dropped:
+        except _Dropped:
             pass
         finally:
             # Only now, as a process that stops waits for what is under way.
@@ -108,7 +108,7 @@ class SiteCommand:
     async def _run(self) -> str:
         try:
             return await self._call().run()
-        except Dropped:
+        except _Dropped:
             raise
         except Exception as error:
             raise answer_to(error, f"The command {self.declaration.type}", self.room) from None
@@ -149,7 +149,7 @@ class SiteCommand:
     async def _begin(self) -> None:
         await self._until_allowed()
         if self.is_dropped or self.connection.is_ending:
-            raise Dropped
+            raise _Dropped
         self.has_begun = True
         commands_under_way().add(_current_task())
 

@@ -7,7 +7,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from pm_realtime.schemas.messages import Misfit, from_msgspec
+from pm_realtime.schemas.messages import from_msgspec
 from pm_realtime.schemas.payload_types import InvalidPayload
 
 #: By their names in ``msgspec.Meta``: the words for the bounds, and their tests.
@@ -42,12 +42,12 @@ def bounded_decimal(annotation: Any) -> Callable[[Any], Decimal]:
         try:
             number = msgspec.convert(value, Decimal)
         except msgspec.ValidationError as error:
-            raise Misfit(from_msgspec(error)) from None
+            raise from_msgspec(error) from None
         if not number.is_finite():
-            raise Misfit(InvalidPayload("Expected a finite `decimal`."))
+            raise InvalidPayload("Expected a finite `decimal`.")
         for words, is_within, bound in checks:
             if not _holds(is_within, number, bound):
-                raise Misfit(InvalidPayload(f"Expected `decimal` {words.format(bound)}."))
+                raise InvalidPayload(f"Expected `decimal` {words.format(bound)}.")
         return number
 
     return convert

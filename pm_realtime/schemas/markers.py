@@ -28,7 +28,6 @@ from typing import (
 import msgspec
 
 from pm_realtime.schemas.bounds import bounded_decimal, has_bounds
-from pm_realtime.schemas.messages import Misfit
 from pm_realtime.schemas.payload_types import InvalidPayload, PayloadType
 from pm_realtime.schemas.pydantic_types import PydanticType, is_model, makes_instances
 
@@ -36,7 +35,10 @@ _lock: Final = threading.RLock()
 
 
 class Marker(type):
-    """The class of the classes that stand for ``annotation``. ``convert`` raises ``Misfit``."""
+    """The class of the classes that stand for ``annotation``.
+
+    ``convert`` makes a value of it, or raises ``ValueError``.
+    """
 
     annotation: Any
     convert: Callable[[Any], Any]
@@ -102,7 +104,7 @@ class Replaced:
     def _replace_annotated(self, annotation: Any, base: Any) -> Any:
         metas = annotation.__metadata__
         if is_model(annotation):
-            return _marker(annotation, _hooked(PydanticType(annotation)))
+            return _marker(annotation, PydanticType(annotation).convert)
         if has_bounds(annotation):
             if _is_decimal(base):
                 return _marker(annotation, bounded_decimal(annotation))
@@ -127,7 +129,7 @@ class Replaced:
 
     def _replace_class(self, kind: type) -> Any:
         if is_model(kind):
-            return kind if makes_instances(kind) else _marker(kind, _hooked(PydanticType(kind)))
+            return kind if makes_instances(kind) else _marker(kind, PydanticType(kind).convert)
         if kind in self._seen or not _has_fields(kind):
             return kind
         self._seen.add(kind)
@@ -150,10 +152,10 @@ def hook(kind: Any, value: Any) -> Any:
     if isinstance(kind, Marker):
         return kind.convert(value)
     if is_model(kind):
-        return _hooked(model_type(kind))(value)
+        return model_type(kind).convert(value)
     if kind is object:
         return value
-    raise Misfit(InvalidPayload(f"Expected a value of the type {kind.__name__}."))
+    raise InvalidPayload(f"Expected a value of the type {kind.__name__}.")
 
 
 _models: Final[dict[type, PydanticType]] = {}
@@ -164,16 +166,6 @@ def model_type(kind: type) -> PydanticType:
     if (found := _models.get(kind)) is None:
         found = _models[kind] = PydanticType(kind)
     return found
-
-
-def _hooked(payload_type: PayloadType) -> Callable[[Any], Any]:
-    def convert(value: Any) -> Any:
-        try:
-            return payload_type.convert(value)
-        except InvalidPayload as error:
-            raise Misfit(error) from None
-
-    return convert
 
 
 def _first_fit(choices: list[PayloadType]) -> Callable[[Any], Any]:
@@ -187,7 +179,7 @@ def _first_fit(choices: list[PayloadType]) -> Callable[[Any], Any]:
             except InvalidPayload as error:
                 errors.append(error)
         # One that is about a part of the value was close.
-        raise Misfit(next((each for each in errors if each.path), errors[-1]))
+        raise next((each for each in errors if each.path), errors[-1])
 
     return convert
 

@@ -37,14 +37,6 @@ _REPHRASED: Final = tuple(
 )
 
 
-class Misfit(ValueError):
-    """An :exc:`InvalidPayload` within msgspec, which adds the path of a ``ValueError``."""
-
-    def __init__(self, error: InvalidPayload) -> None:
-        super().__init__(error.message)
-        self.error = error
-
-
 def from_msgspec(
     error: msgspec.ValidationError, info: inspect.Type | None = None, *, root: str = ""
 ) -> InvalidPayload:
@@ -59,10 +51,12 @@ def from_msgspec(
     if message is None:
         message = text[: found.start()] if found else text
     path = "" if found is None else found["path"].removeprefix(root).lstrip(".")
+    if isinstance(cause, InvalidPayload):
+        message = cause.message
     if found and found["key"]:
         return InvalidPayload(f"{_rephrase(message)[:-1]} as a key.", f"{path}[...]")
-    if isinstance(cause, Misfit):
-        return InvalidPayload(message, join_paths(path, cause.error.path))
+    if isinstance(cause, InvalidPayload):
+        return InvalidPayload(message, join_paths(path, cause.path))
     if cause is None and (field := _FIELD.match(message)):
         sentence = _MISSING if field[1] == "missing required" else _UNKNOWN
         return InvalidPayload(sentence, join_paths(path, field[2]))

@@ -1,7 +1,7 @@
 """Types that msgspec reads: Struct, dataclass, TypedDict, NamedTuple, and plain ones."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -123,11 +123,13 @@ def _check_custom(kind: type) -> None:
 
 
 def _write(value: Any) -> bytes:
-    with suppress(TypeError):  # Of a key that msgspec does not write, such as a lazy text.
-        value = msgspec.to_builtins(
+    try:
+        plain = msgspec.to_builtins(
             value, builtin_types=_TEXTS, str_keys=True, enc_hook=_to_builtin
         )
-    return to_json(value)
+    except TypeError:
+        plain = value  # It has a key that msgspec does not write, such as a lazy text.
+    return to_json(plain)
 
 
 def _to_builtin(value: Any) -> Any:

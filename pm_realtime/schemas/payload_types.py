@@ -9,10 +9,11 @@ from pm_realtime.exceptions import RealtimeError
 MAX_MESSAGE_LENGTH: Final = 300
 
 
-class InvalidPayload(RealtimeError):
+class InvalidPayload(RealtimeError, ValueError):
     """A value does not fit its type. ``path`` is where, as in ``items[0].amount``; "" is all of it.
 
-    ``message`` says what was expected.
+    ``message`` says what was expected. A ``ValueError``, so that msgspec adds the path to that of a
+    part of a value.
     """
 
     def __init__(self, message: str, path: str = "") -> None:
