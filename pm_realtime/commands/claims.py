@@ -34,7 +34,7 @@ MAX_RETRY_SECONDS: Final = 10.0
 #: The ids of the browser client have no hyphens.
 _UUID: Final = re.compile("[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", re.IGNORECASE)
 
-#: What is still to be told to the backend. An event loop has only weak references to tasks.
+#: The tasks that tell the backend later. An event loop has only weak references to tasks.
 _settling: Final = PerLoop[set[asyncio.Task[None]]](set)
 
 
@@ -66,7 +66,7 @@ class Claim:
     def __init__(self, key: str, timeout_seconds: float) -> None:
         self._key = key
         self._owner = uuid4().hex
-        # What runs is not to be forgotten before it is over.
+        # A claim lasts for as long as its command may run, and longer.
         self._ttl_seconds = timeout_seconds + conf.IDEMPOTENCY_PERIOD
 
     async def take(self, seconds: float) -> tuple[bool, str | None]:
