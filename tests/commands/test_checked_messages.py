@@ -21,7 +21,7 @@ class Chat(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     reply_to: int = 0
 
 
-#: What the functions below were called with, as far as the running test has emptied it.
+#: The arguments of the calls of the functions below, since the running test began.
 calls = []
 gate = Gate()
 
@@ -250,7 +250,7 @@ async def test_function_that_waits_holds_up_no_ping_and_no_other_room(rooms):
         await connection.assert_reply("a", "message")
 
 
-async def test_what_was_saved_is_published_after_the_end_of_the_connection(rooms, user):
+async def test_saved_message_is_published_after_the_end_of_the_connection(rooms, user):
     rooms(on_message="wait")
     async with Connection() as other:
         await other.subscribe("chat:7")

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("leaves_nothing", "no_commands", "transacti
 
 @pytest.fixture
 def calls():
-    """What the functions of the test were called with."""
+    """The payloads of the calls of the test's functions."""
     return []
 
 
