@@ -39,7 +39,7 @@ export function createHandlers(settings) {
       const result = await carryOut(command, handler);
       if (id !== undefined) connection.reply(command, "result", result);
     } catch (error) {
-      const { code, ...details } = detailsOf(error);
+      const { code, ...details } = detailsOf(error, room);
       connection.refuse(command, code, details);
     }
   }
@@ -64,7 +64,7 @@ export function createHandlers(settings) {
 const written = (value) => JSON.parse(JSON.stringify(value ?? null));
 
 /** What the client is told of an error. Of one without a `code` it learns nothing. */
-function detailsOf(error) {
+function detailsOf(error, ofCommand) {
   const { code, message, data, path, retryAfter, room } = error ?? {};
   try {
     if (typeof code === "string") {
@@ -76,5 +76,5 @@ function detailsOf(error) {
     error = reason;
   }
   console.error(error);
-  return { code: "INTERNAL_ERROR" };
+  return { code: "INTERNAL_ERROR", room: ofCommand };
 }
