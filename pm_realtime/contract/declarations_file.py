@@ -10,6 +10,7 @@ from pm_realtime.contract.typescript import (
     comment,
     declaration,
     field,
+    interface,
     key,
     literal,
 )
@@ -46,9 +47,7 @@ def declarations(module: str = CLIENT_MODULE) -> str:
 
 
 def _interface(name: str, about: str, members: Iterable[str]) -> str:
-    body = "".join(members)
-    inside = f"{{\n{body}}}" if body else "{}"
-    return f"{comment([about])}export interface {name} {inside}\n"
+    return comment([about]) + interface(name, members)
 
 
 def _command(command: SiteCommand) -> str:

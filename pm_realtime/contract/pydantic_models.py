@@ -65,6 +65,7 @@ def _name(name: str) -> TypeName:
     """Of ``shop__realtime__Bid-Input``, which pydantic has if there are two of the name ``Bid``."""
     whole, _, form = name.partition("-")
     suffix = "Input" if form == "Input" else ""
+    whole = whole.rstrip("_")  # Of the bracket of a generic.
     plain = whole.rpartition("__")[2] or whole
     return TypeName(identifier(plain) + suffix, identifier(whole) + suffix)
 

@@ -1,4 +1,4 @@
-"""TypeScript of JSON Schemas, in the form that prettier gives it."""
+"""TypeScript of JSON Schemas."""
 
 import json
 import re
@@ -6,8 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from pm_realtime.contract.json_schema import REF_PREFIX, Schema
-
-LINE_LENGTH: Final = 80
+from pm_realtime.contract.shapes import (
+    LINE_LENGTH,
+    Array,
+    Name,
+    OneOf,
+    Record,
+    Shape,
+    Tuple,
+    member,
+)
 
 _TYPES: Final[Mapping[str, str]] = {
     "string": "string",
@@ -30,9 +38,19 @@ _IDENTIFIER: Final = re.compile(r"[A-Za-z_$][\w$]*", re.ASCII)
 def declaration(name: str, schema: Schema) -> str:
     """An exported type with the name of ``schema``."""
     about = comment([schema.get("description", "")])
-    if "properties" in schema and not _is_open(schema):
-        return f"{about}export interface {name} {{\n{_members(schema)}}}\n"
-    return f"{about}{_statement(f'export type {name} =', members_of(schema), '')}\n"
+    if "properties" not in schema or _is_open(schema):
+        return f"{about}{member(f'export type {name} =', shape_of(schema), '')}\n"
+    needed = schema.get("required", [])
+    fields = [
+        field(each, value, optional=each not in needed)
+        for each, value in schema["properties"].items()
+    ]
+    return about + interface(name, fields)
+
+
+def interface(name: str, fields: Iterable[str]) -> str:
+    body = "".join(fields)
+    return f"export interface {name} {{\n{body}}}\n" if body else f"export interface {name} {{}}\n"
 
 
 def field(name: str, schema: Schema, *, optional: bool = False, indent: str = "  ") -> str:
@@ -46,7 +64,7 @@ def field(name: str, schema: Schema, *, optional: bool = False, indent: str = " 
     ]
     about = comment([schema.get("description", ""), *tags], indent)
     mark = "?" if optional else ""
-    return about + _statement(f"{indent}{key(name)}{mark}:", members_of(schema), indent) + "\n"
+    return f"{about}{indent}{member(f'{key(name)}{mark}:', shape_of(schema), indent)}\n"
 
 
 def key(name: str) -> str:
@@ -54,7 +72,11 @@ def key(name: str) -> str:
 
 
 def literal(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str) and value.count('"') > value.count("'"):
+        inside = text[1:-1].replace('\\"', '"').replace("'", "\\'")
+        return f"'{inside}'"
+    return text
 
 
 def comment(lines: Iterable[str], indent: str = "") -> str:
@@ -68,80 +90,79 @@ def comment(lines: Iterable[str], indent: str = "") -> str:
     return f"{indent}/**\n{body}{indent} */\n"
 
 
-def expression(schema: Any) -> str:
-    """The type of ``schema`` on one line."""
-    return " | ".join(members_of(schema))
+def shape_of(schema: Any) -> Shape:
+    """The type of the values of ``schema``."""
+    members = _members(schema)
+    return members[0] if len(members) == 1 else OneOf(members)
 
 
-def members_of(schema: Any) -> list[str]:
+def _members(schema: Any) -> list[Shape]:
     """The members of the union that ``schema`` is; a single one if it is none."""
-    if schema is False:
-        return ["never"]
     if not isinstance(schema, dict):
-        return ["unknown"]
+        return [Name("never" if schema is False else "unknown")]
     for word in ("anyOf", "oneOf"):
         if word in schema:
-            return _unique(part for each in schema[word] for part in members_of(each))
+            return _unique(part for each in schema[word] for part in _members(each))
     if "allOf" in schema:
-        parts = [_grouped(each) for each in schema["allOf"]]
-        return [" & ".join(parts)] if len(parts) > 1 else members_of(schema["allOf"][0])
-    if isinstance(kind := schema.get("type"), list):
-        kinds = [{**schema, "type": each} for each in kind]
-        return _unique(part for each in kinds for part in members_of(each))
+        parts = [shape_of(each) for each in schema["allOf"]]
+        return [OneOf(parts, "&")] if len(parts) > 1 else _members(schema["allOf"][0])
+    if isinstance(kinds := schema.get("type"), list):
+        alone = [{**schema, "type": kind} for kind in kinds]
+        return _unique(part for each in alone for part in _members(each))
     return _unique(_plain(schema))
 
 
-def _plain(schema: Schema) -> Iterator[str]:
+def _plain(schema: Schema) -> Iterator[Shape]:
     if "$ref" in schema:
-        yield schema["$ref"].removeprefix(REF_PREFIX)
+        yield Name(schema["$ref"].removeprefix(REF_PREFIX))
     elif "const" in schema:
-        yield literal(schema["const"])
+        yield Name(literal(schema["const"]))
     elif "enum" in schema:
-        yield from map(literal, schema["enum"])
+        yield from (Name(literal(value)) for value in schema["enum"])
     elif schema.get("type") == "array":
         yield _array(schema)
     elif schema.get("type") == "object" or "properties" in schema:
         yield _object(schema)
     else:
-        yield _TYPES.get(schema.get("type", ""), "unknown")
+        yield Name(_TYPES.get(schema.get("type", ""), "unknown"))
 
 
-def _array(schema: Schema) -> str:
+def _array(schema: Schema) -> Shape:
     items = schema.get("items", {})
     if not isinstance(items, list):
-        if schema.get("maxItems") == 0:
-            return "[]"
-        return f"{_grouped(items)}[]"
+        return Tuple([], []) if schema.get("maxItems") == 0 else Array(shape_of(items))
     needed = schema.get("minItems", 0)
-    places = [
-        _grouped(each) if place < needed else f"{_grouped(each)}?"
-        for place, each in enumerate(items)
-    ]
+    places = [shape_of(each) for each in items]
+    marks = [("", "" if place < needed else "?") for place in range(len(items))]
     if (rest := schema.get("additionalItems", True)) is not False:
-        places.append(f"...{_grouped(rest)}[]")
-    return f"[{', '.join(places)}]"
+        places.append(shape_of(rest))
+        marks.append(("...", "[]"))
+    return Tuple(places, marks)
 
 
-def _object(schema: Schema) -> str:
-    parts = []
+def _object(schema: Schema) -> Shape:
+    parts: list[Shape] = []
     if schema.get("properties"):
         needed = schema.get("required", [])
-        fields = [
-            f"{key(name)}{'' if name in needed else '?'}: {expression(each)}"
-            for name, each in schema["properties"].items()
-        ]
-        parts.append(f"{{ {'; '.join(fields)} }}")
+        parts.append(
+            Record(
+                [
+                    (f"{key(name)}{'' if name in needed else '?'}:", shape_of(each))
+                    for name, each in schema["properties"].items()
+                ]
+            )
+        )
     if not parts or _is_open(schema):
         parts.append(_index(schema))
-    return " & ".join(parts)
+    return OneOf(parts, "&") if len(parts) > 1 else parts[0]
 
 
-def _index(schema: Schema) -> str:
-    values = expression(schema.get("additionalProperties", {}))
+def _index(schema: Schema) -> Shape:
+    values = shape_of(schema.get("additionalProperties", {}))
     names = schema.get("propertyNames", {})
     if "enum" in names or "$ref" in names:
-        return f"{{ [key in {expression(names)}]?: {values} }}"
-    return f"{{ [key: string]: {values} }}"
+        return Record([(f"[key in {shape_of(names).flat()}]?:", values)])
+    return Record([("[key: string]:", values)])
 
 
 def _is_open(schema: Schema) -> bool:
@@ -149,27 +170,5 @@ def _is_open(schema: Schema) -> bool:
     return isinstance(schema.get("additionalProperties"), dict)
 
 
-def _members(schema: Schema) -> str:
-    needed = schema.get("required", [])
-    return "".join(
-        field(name, each, optional=name not in needed)
-        for name, each in schema["properties"].items()
-    )
-
-
-def _statement(head: str, members: list[str], indent: str) -> str:
-    """``head`` with a union behind it, on lines of their own if they are too long for one."""
-    line = f"{head} {' | '.join(members)};"
-    if len(line) <= LINE_LENGTH or len(members) == 1:
-        return line
-    return head + "".join(f"\n{indent}  | {member}" for member in members) + ";"
-
-
-def _grouped(schema: Any) -> str:
-    """The type of ``schema``, in parentheses if it is a union or an intersection."""
-    text, members = expression(schema), members_of(schema)
-    return f"({text})" if len(members) > 1 or " & " in text else text
-
-
-def _unique(parts: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(parts))
+def _unique(shapes: Iterable[Shape]) -> list[Shape]:
+    return list({shape.flat(): shape for shape in shapes}.values())
