@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.core.checks import CheckMessage, Error
+from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
 
-from pm_realtime.commands import DECLARATIONS, Declaration
+from pm_realtime.commands import DECLARATIONS, Declaration, find_contradictions
 from pm_realtime.conf import Fault
 from pm_realtime.protocol import RESERVED_TYPES, MessageType
 from pm_realtime.schemas import PUSH_TYPES, PushType
@@ -25,6 +26,9 @@ def _check_commands() -> Iterator[CheckMessage]:
             where = f"@command({each.type!r}) {each.declared_in}"
             for fault in _faults_of(each):
                 yield _error(where, fault)
+            for fault in find_contradictions(each):
+                text = f"{where}: {fault.text}"
+                yield CheckWarning(text, hint=fault.hint, id=f"pm_realtime.{fault.number}")
             if each is not first:
                 text = f"{first.declared_in} is the command of that name already."
                 yield _error(where, Fault("E029", text, "Give one of them another name."))

@@ -1,6 +1,7 @@
 """Checks of ``ROOMS`` and ``DEFAULT_ROOM``."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
@@ -18,7 +19,7 @@ def check_rooms(roles: Sequence[str]) -> Iterator[CheckMessage]:
     for name, options in conf.ROOMS.items():
         where = f'PM_REALTIME["ROOMS"][{name!r}]'
         yield from _check_name(name, where)
-        yield from check_options(options, where, roles)
+        yield from check_options(options, where, roles, _values_of(name))
 
 
 def _check_name(name: object, where: str) -> Iterator[CheckMessage]:
@@ -54,7 +55,17 @@ def _warn_of_all(where: str) -> CheckMessage:
     )
 
 
-def check_options(options: object, where: str, roles: Sequence[str]) -> Iterator[CheckMessage]:
+def _values_of(name: object) -> Collection[str]:
+    """The names of the values of the route ``name``."""
+    try:
+        return parse_route(name).converters if isinstance(name, str) and is_route(name) else ()
+    except ImproperlyConfigured:
+        return ()  # E006 reports it.
+
+
+def check_options(
+    options: object, where: str, roles: Sequence[str], values: Collection[str] = ()
+) -> Iterator[CheckMessage]:
     for fault in find_faults(options, where, roles):
         hint = fault.hint or did_you_mean(fault.unknown, list(OPTION_NAMES))
         yield Error(fault.text, hint=hint, id=f"pm_realtime.{fault.number}")
@@ -63,7 +74,8 @@ def check_options(options: object, where: str, roles: Sequence[str]) -> Iterator
     if isinstance(path := options.get("authorize"), str):
         yield from check_callable(path, f"{where}['authorize']", "E008")
     if isinstance(path := options.get("on_message"), str):
-        yield from check_callable(path, f"{where}['on_message']", "E034")
+        messages = list(check_callable(path, f"{where}['on_message']", "E034"))
+        yield from messages or _check_handler(path, f"{where}['on_message']", values)
     if isinstance(path := options.get("content"), str):
         yield from _check_content(path, f"{where}['content']")
     if options.get("public") is True and options.get("min_role") is not None:
@@ -72,6 +84,21 @@ def check_options(options: object, where: str, roles: Sequence[str]) -> Iterator
             hint="Keep one of the two.",
             id="pm_realtime.W006",
         )
+
+
+def _check_handler(path: str, where: str, values: Collection[str]) -> Iterator[CheckMessage]:
+    """Check that the function takes the request, the content and the values of the route."""
+    try:
+        inspect.signature(import_string(path)).bind(None, None, **dict.fromkeys(values))
+    except TypeError as error:
+        arguments = ", ".join(("request", "content", *values))
+        yield Error(
+            f"{where}: {path} cannot be called ({error}).",
+            hint=f"Write def {path.rpartition('.')[2]}({arguments}).",
+            id="pm_realtime.E034",
+        )
+    except ValueError:
+        return  # A function written in C does not say what it takes.
 
 
 def _check_content(path: str, where: str) -> Iterator[CheckMessage]:

@@ -43,7 +43,7 @@ def find_option_faults(options: CommandOptions, *, is_async: bool) -> list[Fault
     """Each mistake in ``options``, but a role: see :func:`find_role_fault`."""
     return [
         *_check_type(options.type),
-        *_check_room(options.room, options.joined),
+        *_check_room(options.room),
         *_check_flags(options),
         *_check_rate(options.rate),
         *_check_timeout(options.timeout_seconds),
@@ -57,6 +57,15 @@ def find_role_fault(min_role: Any) -> Fault | None:
         return None
     text = f"min_role: expected one of {', '.join(roles)}, got {min_role!r}."
     return _invalid(text, 'Add the role to PM_REALTIME["ROLES"], or name one that is there.')
+
+
+def find_contradictions(options: CommandOptions) -> Iterator[Fault]:
+    """Options that are valid, but hardly meant together."""
+    if options.public is True and options.min_role is not None:
+        text = "it is public and has a min_role: anonymous users call it, lower roles do not."
+        yield Fault("W036", text, "Keep one of the two.")
+    if options.joined is False and options.room is None:
+        yield Fault("W036", "joined=False has no effect without a room.", "Leave it out.")
 
 
 def _check_type(type: Any) -> Iterator[Fault]:
@@ -76,10 +85,8 @@ def _is_clean(text: str) -> bool:
     return not any(unicodedata.category(each) in ("Cc", "Cs") for each in text)
 
 
-def _check_room(room: Any, joined: Any) -> Iterator[Fault]:
+def _check_room(room: Any) -> Iterator[Fault]:
     if room is None:
-        if joined is False:
-            yield _invalid("joined=False has no effect without a room.", "Leave it out.")
         return
     hint = "Write it like a key of ROOMS: 'auction' or 'auction:<int:pk>'."
     if not isinstance(room, str):
@@ -99,9 +106,6 @@ def _check_flags(options: CommandOptions) -> Iterator[Fault]:
         if not isinstance(value, bool):
             text = f"{name}: expected True or False, got {value!r}."
             yield _invalid(text, "Leave it out for its default.")
-    if options.public is True and options.min_role is not None:
-        text = "it is public and has a min_role: anonymous users call it, lower roles do not."
-        yield _invalid(text, "Keep one of the two.")
 
 
 def _check_rate(rate: Any) -> Iterator[Fault]:

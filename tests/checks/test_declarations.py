@@ -167,10 +167,8 @@ def test_e032_types_cannot_be_read(check):
         ({"room": "a:<int:pk"}, "room: the route does not parse: "),
         ({"room": ""}, "room: got ''. Expected the name of a room: 1 to 200 characters"),
         ({"room": 5}, "room: expected the name of a room or a route, got 5."),
-        ({"joined": False}, "joined=False has no effect without a room."),
         ({"joined": 1}, "joined: expected True or False, got 1."),
         ({"public": "yes"}, "public: expected True or False, got 'yes'."),
-        ({"public": True, "min_role": "user"}, "it is public and has a min_role: "),
         ({"atomic": "nope"}, "atomic: expected the alias of a database (default), got 'nope'."),
         ({"atomic": 1}, "atomic: expected True, False or the alias of a database, got 1."),
     ],
@@ -188,6 +186,18 @@ def test_e033_transaction_of_an_async_function(check, atomic):
     assert f"atomic={atomic!r} has no effect on an async function" in only(check(), "E033").msg
 
 
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"joined": False}, "joined=False has no effect without a room."),
+        ({"public": True, "min_role": "user"}, "it is public and has a min_role: "),
+    ],
+)
+def test_w036_options_contradict_each_other(check, options, problem):
+    declare(**options)
+    assert problem in only(check(), "W036").msg
+
+
 def test_role_is_not_checked_if_roles_are_invalid(check):
     declare(min_role="user")
     assert [id for id, _ in check({"ROLES": 5})] == ["E003"]
@@ -199,6 +209,21 @@ def test_e034_dotted_path_does_not_import(check, path, option):
     message = only(check({"ROOMS": {"a": {option: path}}}), "E034")
     assert message.msg.startswith(f"PM_REALTIME[\"ROOMS\"]['a'][{option!r}]: expected a dotted")
     assert repr(path) in message.msg
+
+
+@pytest.mark.parametrize("name", ["a", "a:<int:pk>"])
+def test_e034_on_message_does_not_take_its_arguments(check, name):
+    path = f"{__name__}.nothing"
+    message = only(check({"ROOMS": {name: {"on_message": path}}}), "E034")
+    assert f"{path} cannot be called (too many positional arguments)" in message.msg
+    for right in ("saves", "saves_any"):
+        assert check({"ROOMS": {"a:<int:pk>": {"on_message": f"{__name__}.{right}"}}}) == []
+
+
+def saves(request, content, pk): ...
+
+
+async def saves_any(request, content, **values): ...
 
 
 def test_e034_on_message_is_not_callable(check):

@@ -306,6 +306,7 @@ def test_no_id_is_lost_or_unknown():
         "W030",
         "W031",
         "W032",
+        "W036",
     }
     assert numbers == first | added
 
