@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from pm_realtime.commands import SiteCommand, as_volatile, handle, is_instant, read
 from pm_realtime.conf import conf, message_options
-from pm_realtime.connection.lanes import Lanes
+from pm_realtime.connection.lanes import Key, Lanes
 from pm_realtime.connection.outbox import Outbox
 from pm_realtime.connection.rates import Rates
 from pm_realtime.connection.state import Connection
@@ -87,25 +87,28 @@ class Inbox:
     async def _send_message(self, command: Command) -> None:
         room: str = command.payload["room"]
         options = message_options(room)
-        # Else a client would have another rate for each name.
-        if options is not None and room in self._connection.rooms:
+        is_member = room in self._connection.rooms
+        # Also while it joins the room. Else a client would have another rate for each name.
+        if options is not None and (is_member or not self.lanes.is_free(room)):
             self._rates.check_message(options.rate, room)
         else:
             self._rates.check()
-        if self.lanes.is_free(room) and is_instant(self._connection, options):
+        lane: Key = ("volatile", room) if is_member and command.is_volatile else room
+        if self.lanes.is_free(lane) and is_instant(self._connection, options):
             await handle(self._connection, command)
         else:
-            await self._carry_out_in_order(command, room)
+            await self._wait_for(self.lanes.put(command, lane))
 
     async def _change_room(self, command: Command) -> None:
         if command.type == MessageType.SUBSCRIBE:
             self._rates.check_join()
         else:
             self._rates.check()
-        await self._carry_out_in_order(command, command.payload["room"])
+        await self._wait_for(self.lanes.put(command, command.payload["room"]))
 
-    async def _carry_out_in_order(self, command: Command, room: str) -> None:
-        if (worker := self.lanes.put(command, room)) is not None:
+    async def _wait_for(self, worker: "asyncio.Task[None] | None") -> None:
+        """Wait until the only command of a lane is done, or takes long; or for a place."""
+        if worker is not None:
             seconds = self._connection.connection_timings.slow_command_seconds
             await asyncio.wait({worker}, timeout=seconds)
         elif self.lanes.is_full:

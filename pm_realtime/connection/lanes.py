@@ -1,9 +1,13 @@
-"""The lanes of one connection: commands for one room in their order, all others side by side."""
+"""The lanes of one connection: commands for one room in their order, all others side by side.
+
+Volatile messages of the rooms that it is in have lanes of their own, so that no slow command holds
+them up.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from pm_realtime.commands import SiteCommand
 from pm_realtime.protocol import Command, MessageType
@@ -13,6 +17,8 @@ MAX_UNFINISHED_COMMANDS: Final = 100
 
 #: A command: a built-in one, or one of the site.
 Item = Command | SiteCommand
+#: A room, its volatile messages, or a command about the user.
+Key = str | tuple[Literal["volatile"], str] | SiteCommand
 
 
 class _Lane:
@@ -31,14 +37,24 @@ class _Lane:
         """Whether a command of the site runs: it outlives its connection."""
         return isinstance(self.current, SiteCommand) and self.current.has_begun
 
+    def replace_volatile(self, item: Item) -> bool:
+        """Have a volatile message take the place of one that waits: of these, only the latest
+        counts. False if there is none."""
+        if not _is_volatile(item):
+            return False
+        for index, each in enumerate(self.waiting):
+            if _is_volatile(each):
+                self.waiting[index] = item
+                return True
+        return False
+
 
 @dataclass(slots=True, eq=False, repr=False)
 class Lanes:
     """Belongs to one connection and its event loop. ``handle`` carries out one command."""
 
     _handle: Callable[[Item], Awaitable[None]]
-    #: By room; those of commands about the user by the command.
-    _lanes: dict[SiteCommand | str, _Lane] = field(default_factory=dict)
+    _lanes: dict[Key, _Lane] = field(default_factory=dict)
     _unfinished: int = 0
     #: Done when that is not too many any more.
     _not_full: "asyncio.Future[None] | None" = None
@@ -48,31 +64,32 @@ class Lanes:
         """Whether a command waits or runs."""
         return bool(self._lanes)
 
-    def is_free(self, room: str) -> bool:
-        """Whether a command for ``room`` need not wait for another."""
-        return room not in self._lanes
+    def is_free(self, key: Key) -> bool:
+        """Whether a command for ``key`` need not wait for another."""
+        return key not in self._lanes
 
-    def put(self, item: Item, room: str) -> "asyncio.Task[None] | None":
-        """Carry out ``item`` after the commands for ``room`` before it.
+    def put(self, item: Item, key: Key) -> "asyncio.Task[None] | None":
+        """Carry out ``item`` after the commands for ``key`` before it.
 
-        Returns the task that does, if it is a new one.
+        Returns the task that does, if it is a new one. A volatile message takes the place of one
+        that waits.
         """
-        return self._put(item, room)
-
-    def put_site_command(self, command: SiteCommand) -> None:
-        """Carry out ``command``, after those for its room before it if it is about one."""
-        # While the process stops, the client sends it again to the next one.
-        if not self._is_finishing:
-            self._put(command, command if command.room is None else command.room)
-
-    def _put(self, item: Item, key: SiteCommand | str) -> "asyncio.Task[None] | None":
+        lane = self._lanes.get(key)
+        if lane is not None and lane.replace_volatile(item):
+            return None
         self._unfinished += 1
-        if (lane := self._lanes.get(key)) is not None:
+        if lane is not None:
             lane.waiting.append(item)
             return None
         lane = self._lanes[key] = _Lane(item)
         lane.worker = asyncio.get_running_loop().create_task(self._work(key, lane))
         return lane.worker
+
+    def put_site_command(self, command: SiteCommand) -> None:
+        """Carry out ``command``, after those for its room before it if it is about one."""
+        # While the process stops, the client sends it again to the next one.
+        if not self._is_finishing:
+            self.put(command, command if command.room is None else command.room)
 
     @property
     def is_full(self) -> bool:
@@ -132,7 +149,7 @@ class Lanes:
     def _workers(self) -> "list[asyncio.Task[None]]":
         return [lane.worker for lane in self._lanes.values()]
 
-    async def _work(self, key: SiteCommand | str, lane: _Lane) -> None:
+    async def _work(self, key: Key, lane: _Lane) -> None:
         try:
             while lane.waiting:
                 lane.current = lane.waiting.pop(0)
@@ -149,6 +166,10 @@ class Lanes:
             if not self._not_full.done():
                 self._not_full.set_result(None)
             self._not_full = None
+
+
+def _is_volatile(item: Item) -> bool:
+    return isinstance(item, Command) and item.is_volatile
 
 
 def _is_message(item: Item) -> bool:

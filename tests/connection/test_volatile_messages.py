@@ -1,13 +1,16 @@
 """Volatile messages and the rates of rooms, through the wire."""
 
+import asyncio
 import json
 from contextlib import asynccontextmanager
 
 import pytest
 
-from pm_realtime import aget_history
+from pm_realtime import aget_history, command
 from pm_realtime.backends import get_streams
+from pm_realtime.connection.lanes import MAX_UNFINISHED_COMMANDS
 from tests.connection.fakes import application
+from tests.support.commands import in_room as in_room_frame
 from tests.support.helpers import Clock, Connection, assert_envelope, assert_refusal
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
@@ -169,3 +172,59 @@ async def test_room_that_was_not_joined_has_no_rate_of_its_own(user):
             await send(connection, f"board:{number}", 1)
             codes.append((await connection.receive())["payload"]["code"])
         assert codes == ["NOT_IN_ROOM"] * 10 + ["RATE_LIMITED"] * 5
+
+
+async def wait_for_event(user, room, pk):
+    """A rule of rooms that answers once the test has set the event of this loop."""
+    await asyncio.get_running_loop().event.wait()
+    return True
+
+
+@pytest.fixture
+async def event():
+    loop = asyncio.get_running_loop()
+    loop.event = asyncio.Event()
+    yield loop.event
+    del loop.event
+
+
+async def test_messages_while_a_room_is_joined_count_against_its_rate(user, event, configure):
+    """A page that comes back sends its cursor on, although the rule of the room is slow."""
+    path = f"{__name__}.wait_for_event"
+    configure(RATE_LIMIT="10/m", ROOMS={"board:<int:pk>": {"authorize": path, "rate": "200/s"}})
+    async with Connection(user=user) as connection:
+        await connection.command("subscribe", {"room": "board:1"}, id="join")
+        for number in range(MAX_UNFINISHED_COMMANDS + 20):
+            await send(connection, "board:1", number)
+        assert await connection.is_alive()
+        event.set()
+        await connection.assert_reply("join", "subscribed")
+        assert await connection.so_far() == []
+
+
+@pytest.mark.usefixtures("no_commands")
+@pytest.mark.parametrize("is_checked", [False, True])
+async def test_cursor_does_not_wait_for_a_slow_command_in_its_room(
+    user, editor, event, configure, is_checked
+):
+    """Nor do so many of its positions wait that no more frames are read."""
+    options = {"on_message": f"{__name__}.keep"} if is_checked else {}
+    configure(ROOMS={"board:<int:pk>": {"rate": "200/s", **options}})
+
+    @command("board.save", room="board:<int:pk>")
+    async def save(request, pk: int):
+        await event.wait()
+
+    async with in_room("board:1", user, editor) as (sender, other):
+        await sender.send_frame(in_room_frame("board.save", "board:1", id="save"))
+        for number in range(MAX_UNFINISHED_COMMANDS + 20):
+            await send(sender, "board:1", number)
+        while (await other.receive())["payload"]["content"] != number:
+            pass
+        assert await sender.is_alive()
+        event.set()
+        await sender.assert_reply("save", "result")
+
+
+async def keep(request, content, pk):
+    return content
