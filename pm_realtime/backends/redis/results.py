@@ -155,6 +155,9 @@ class _Claims:
             if running.owner != ending.arguments[0]:
                 return
             del self._running[key]
+        known = self._endings.get(key)
+        if known is not None and known.script == scripts.KEEP and ending.script != scripts.KEEP:
+            return  # The call that gives up has waited for that result.
         self._endings[key] = ending
         try:
             await self._write(key, ending)

@@ -158,6 +158,17 @@ async def test_end_of_a_command_is_written_once_redis_is_back(server):
     assert await others.claim("released", "other", TTL_SECONDS) == TAKEN
 
 
+async def test_call_that_waited_does_not_give_up_the_result_of_another(server):
+    results = RedisBackend(FAST).results
+    await results.claim("key", "owner", TTL_SECONDS)
+    server.crash()
+    await results.keep("key", "owner", "1", TTL_SECONDS)
+    await results.release("key", "waiting")
+    assert await results.claim("key", "other", TTL_SECONDS) == done("1")
+    server.restart()
+    await until_kept(server, "key")
+
+
 async def test_many_claims_of_a_silent_redis_are_refused_together(server):
     results = RedisBackend(FAST).results
     await results.claim("earlier", "owner", TTL_SECONDS)
