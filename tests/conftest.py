@@ -166,13 +166,8 @@ def declarations():
 
 
 @pytest.fixture
-def no_commands():
-    """The site has no commands but those that the test declares."""
-    before = dict(DECLARATIONS)
-    DECLARATIONS.clear()
-    yield
-    DECLARATIONS.clear()
-    DECLARATIONS.update(before)
+def no_commands(declarations):
+    """The same, for tests that do not look at them."""
 
 
 @pytest.fixture
