@@ -120,7 +120,7 @@ def _describe_room(room: SiteRoom) -> str:
     options = room.options or {}
     texts = ["A room. Its messages travel through the connection and have its name as `room`."]
     if (role := options.get("min_role")) is not None:
-        texts.append(f"Who joins it needs the role `{role}`.")
+        texts.append(f"To join it, a client needs the role `{role}`.")
     elif options.get("public"):
         texts.append("Anonymous clients may join it.")
     return " ".join(texts)
@@ -177,11 +177,11 @@ def _add_messages(
     name = MessageType.MESSAGE.value
     room_schema = ROOM if room.name is None else _room_schema(room.name)
     sent = builder.add_message(
-        f"{channel.key}.{name}", name, pushed(name, _published(room_schema, room.content_out))
+        f"{name}.{channel.key}", name, pushed(name, _published(room_schema, room.content_out))
     )
     words = {"tags": [{"name": "messages"}]}
     text = "A message to the room, also for its sender."
-    channel.send(f"{channel.key}.{name}", sent, summary=text, **words)
+    channel.send(f"{name}.{channel.key}", sent, summary=text, **words)
     publish_role = options.get("publish_role")
     if publish_role == SERVER:
         return
@@ -190,10 +190,10 @@ def _add_messages(
         optional=["volatile"],
     )
     asked = builder.add_message(
-        f"{channel.key}.{name}.send", name, from_client(name, payload), is_answered=True
+        f"{name}.{channel.key}.send", name, from_client(name, payload), is_answered=True
     )
     channel.receive(
-        f"{channel.key}.{name}.send",
+        f"{name}.{channel.key}.send",
         asked,
         [sent, ACK, ERROR],
         summary="Sends a message to the room. A volatile one is not kept, and not answered.",

@@ -131,11 +131,11 @@ def test_declared_notification_takes_the_place_of_the_usual_one():
 def test_messages_of_a_room_have_its_content(configure):
     configure(ROOMS={"support": {"content": "builtins.int"}})
     whole = found()
-    sent = whole["operations"]["support.message"]
+    sent = whole["operations"]["message.support"]
     content = payload_of(whole, sent["messages"][0])["payload"]["properties"]
     assert content["content"] == {"type": "integer"}
     assert content["room"] == {"const": "support"}
-    asked = whole["operations"]["support.message.send"]
+    asked = whole["operations"]["message.support.send"]
     content = payload_of(whole, asked["messages"][0])["payload"]["properties"]
     assert content["content"] == {"type": "integer"}
     names = [message_of(whole, each)["name"] for each in asked["reply"]["messages"]]
@@ -153,9 +153,9 @@ def test_messages_of_a_room_have_its_content(configure):
 def test_publish_role_says_which_clients_send(configure, options, is_sent, needs_login):
     configure(ROOMS={"news": options})
     operations = found()["operations"]
-    assert ("news.message.send" in operations) == is_sent
+    assert ("message.news.send" in operations) == is_sent
     if is_sent:
-        assert ("security" in operations["news.message.send"]) == needs_login
+        assert ("security" in operations["message.news.send"]) == needs_login
 
 
 def test_other_rooms_are_one_channel_unless_there_are_none(configure):
