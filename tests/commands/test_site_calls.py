@@ -230,3 +230,20 @@ async def test_slow_command_holds_up_no_other(user, editor, is_async):
         assert time.monotonic() - began_at < 1
         may_end.set()
         await connection.assert_reply(id, "result")
+
+
+async def test_command_that_is_being_committed_as_its_time_ends_is_answered(user):
+    may_end = threading.Event()
+
+    @command("save", timeout=0.1)
+    def save(request) -> str:
+        Note.objects.create(text="a")
+        transaction.on_commit(lambda: may_end.wait(10))
+        return "saved"
+
+    async with Connection(user=user) as connection:
+        id = await connection.command("save")
+        await connection.assert_nothing(0.2)
+        may_end.set()
+        await connection.assert_reply(id, "result", "saved")
+    assert await asyncio.to_thread(texts) == ["a"]
