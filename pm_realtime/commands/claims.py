@@ -69,11 +69,13 @@ class Claim:
         # A claim lasts for as long as its command may run, and longer.
         self._ttl_seconds = timeout_seconds + conf.IDEMPOTENCY_PERIOD
 
-    async def take(self, seconds: float) -> tuple[bool, str | None]:
+    async def take(
+        self, seconds: float, is_given_up: Callable[[], bool] = lambda: False
+    ) -> tuple[bool, str | None]:
         """Whether the caller is to carry the command out, and the result if it was carried out.
 
-        Waits at most ``seconds`` while another call carries it out; (False, None) if that is not
-        enough.
+        Waits at most ``seconds`` while another call carries it out, unless the caller has given up;
+        (False, None) if that is not enough.
         """
         loop, pause = asyncio.get_running_loop(), POLL_SECONDS
         ends_at = loop.time() + seconds
@@ -83,7 +85,7 @@ class Claim:
                 return True, None
             if found.state is ClaimState.DONE:
                 return False, found.result
-            if (left := ends_at - loop.time()) <= 0:
+            if (left := ends_at - loop.time()) <= 0 or is_given_up():
                 return False, None
             await asyncio.sleep(min(pause, left))
             pause = min(2 * pause, MAX_POLL_SECONDS)

@@ -83,7 +83,8 @@ class SiteCommand:
 
     async def _carry_out_once(self, claim: Claim) -> None:
         try:
-            is_mine, result = await claim.take(self.declaration.timeout_seconds)
+            seconds = self.declaration.timeout_seconds
+            is_mine, result = await claim.take(seconds, lambda: self.is_dropped)
             if is_mine:
                 result = await self._run()
         except TimedOut as error:
@@ -93,7 +94,7 @@ class SiteCommand:
             claim.release()
             raise
         if result is None:
-            raise TimedOut(self._call())
+            raise _Dropped if self.is_dropped else TimedOut(self._call())
         if is_mine:
             self._answer(result)
             await claim.keep(result)

@@ -166,6 +166,26 @@ async def test_commands_that_were_lost_with_their_connection_come_again_in_order
     assert await saved() == gate.came == ["1", "2", "3"]
 
 
+async def test_message_behind_a_command_that_waits_for_its_first_call_is_carried_out(slow, gate):
+    id = "0" * 32
+    async with Connection() as first, Connection() as other:
+        for each in (first, other):
+            await each.subscribe("a")
+        await first.send_frame(in_room("slow", "a", "x", id))
+        await eventually(lambda: gate.came == ["x"])
+        async with Connection() as connection:
+            await connection.subscribe("a")
+            await connection.send_frame(in_room("slow", "a", "x", id))
+            await send_message(connection, "a", "y")
+            assert await connection.is_alive()
+            await connection.drop()
+        # It has not waited for the end of the first one.
+        assert (await other.assert_push("message"))["payload"]["content"] == "y"
+        assert gate.came == ["x"]
+        gate.open()
+        await first.assert_reply(id, "result")
+
+
 # The end of the process
 
 
