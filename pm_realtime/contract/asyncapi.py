@@ -123,6 +123,8 @@ def _describe_room(room: SiteRoom) -> str:
         texts.append(f"To join it, a client needs the role `{role}`.")
     elif options.get("public"):
         texts.append("Anonymous clients may join it.")
+    if (rate := options.get("rate")) is not None:
+        texts.append(f"The rate of a client's messages is limited to `{rate}`.")
     return " ".join(texts)
 
 

@@ -38,13 +38,24 @@ def record(properties: Mapping[str, Schema], optional: Iterable[str] = (), **wor
 
 
 def from_client(type: str, payload: Schema | None, room: Schema | None = None) -> Schema:
-    """The envelope of a command. A ``room`` is that of the envelope."""
+    """The envelope of a command. A ``room`` is that of the envelope.
+
+    A payload that may be null may be missing.
+    """
     properties: dict[str, Schema] = {"type": {"const": type}}
+    optional = ["id"]
     if room is not None:
         properties["room"] = room
     if payload is not None:
         properties["payload"] = payload
-    return record({**properties, "id": _ID, "timestamp": _TIMESTAMP}, optional=["id"])
+        if _may_be_null(payload):
+            optional.append("payload")
+    return record({**properties, "id": _ID, "timestamp": _TIMESTAMP}, optional=optional)
+
+
+def _may_be_null(schema: Schema) -> bool:
+    is_anything = not {"type", "anyOf", "oneOf", "allOf", "enum", "const", "$ref"} & set(schema)
+    return is_anything or {"type": "null"} in [schema, *schema.get("anyOf", [])]
 
 
 def answer(type: str, payload: Schema | None, *, has_id: bool = True) -> Schema:

@@ -38,6 +38,9 @@ def check(configure):
     async def address(request, payload: shop.Address) -> list[shop.Address]:
         return [payload]
 
+    @command("clear")
+    async def clear(request, payload: shop.Note | None) -> None: ...
+
     push_type("auction.price", Decimal)
     whole = json.loads(json.dumps(document(Heading("Shop", "1.0.0"))))
     by_name = {}
@@ -68,6 +71,8 @@ def check(configure):
         ({"type": "auction.bid", "room": ROOM, "payload": {"amount": "1001"}}, "error"),
         ({"type": "tree.move", "payload": {"nodeId": NODE_ID}}, "result"),
         ({"type": "tree.move", "payload": {"nodeId": NODE_ID, "byColour": {"red": 1}}}, "result"),
+        ({"type": "clear"}, "result"),
+        ({"type": "clear", "payload": {"text": "Bye"}}, "result"),
         ({"type": "address", "payload": {"streetName": "Main Street"}}, "result"),
     ],
 )
