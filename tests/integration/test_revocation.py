@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import shutil
 import time
 import urllib.error
 from concurrent.futures import ThreadPoolExecutor
@@ -27,18 +26,10 @@ RARELY_SECONDS, OFTEN_SECONDS = 600, 1
 MAX_REQUEST_DELAY_SECONDS = 3
 
 
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory):
-    """The path of a migrated database, to be copied."""
-    server = Server("uvicorn", tmp_path_factory.mktemp("migrated"))
-    server.manage("migrate", "--verbosity=0")
-    return server.database
-
-
 @pytest.fixture
-def start(tmp_path, valkey, migrated):
+def start(tmp_path, valkey):
     """Start servers on one Valkey, database and session engine, all at once."""
-    shutil.copy(migrated, tmp_path / "site.sqlite3")
+    Server("uvicorn", tmp_path).migrate()
     with contextlib.ExitStack() as stack:
 
         def start(engine, *kinds, **settings):

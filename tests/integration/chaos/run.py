@@ -76,7 +76,7 @@ class Run:
 
     async def _start(self):
         first = self.servers[0]
-        await asyncio.to_thread(first.manage, "migrate", "--verbosity=0")
+        await asyncio.to_thread(first.migrate)
         cookies, *_ = await asyncio.gather(
             asyncio.to_thread(first.make_sessions, *ROLES),
             *(asyncio.to_thread(server.start) for server in self.servers),
