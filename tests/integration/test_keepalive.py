@@ -16,7 +16,7 @@ MAX_PONG_SECONDS = 0.1
 FREEZE_SECONDS = 20
 #: More than the socket_timeout of redis-py 8, which is 5 s.
 IDLE_SECONDS = 30
-COUNTING_SECONDS = 20
+COUNTING_SECONDS = 10
 #: The most commands in a second that a process sends to Valkey for itself.
 MAX_COMMANDS_PER_SECOND = 12
 PUSH_TIMEOUT_SECONDS = 5
@@ -100,7 +100,7 @@ async def until_pushes_reach_all(servers, listeners):
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("layer", ["pubsub", "core"])
 def test_cost_does_not_grow_with_idle_connections(cluster, valkey, gather_crowd, layer):
-    (server,) = cluster("uvicorn", layer=layer)
+    (server,) = cluster("uvicorn", layer=layer, SHUTDOWN_PERIOD=1)
     gather_crowd(server, size=100, count=1)
     few = commands_in(valkey, COUNTING_SECONDS)
     gather_crowd(server, size=4900, count=1)

@@ -17,7 +17,7 @@ MAX_GROWTH_BYTES = 16_000_000
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["uvicorn", "daphne"])
 def test_burst_from_a_view_reaches_a_thousand_connections_in_order(serve, gather_crowd, kind):
-    server = serve(kind)
+    server = serve(kind, SHUTDOWN_PERIOD=1)
     crowd = gather_crowd(server, size=1000, count=1000)
     stats = server.get("/stats/?room=open").json()
     assert stats["roomStats"] == {"open": 1000}
