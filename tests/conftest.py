@@ -35,6 +35,19 @@ def pytest_addoption(parser):
     )
 
 
+def pytest_collection_modifyitems(config, items):
+    """What does not depend on the layer runs over the default of ``--layer`` only."""
+    if config.getoption("layer") != "memory":
+        config.hook.pytest_deselected(items=[each for each in items if not _depends_on_layer(each)])
+        items[:] = filter(_depends_on_layer, items)
+
+
+def _depends_on_layer(item):
+    """Not if it chooses its layer itself. One session engine stands for all."""
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    return "memory_layer" not in item.fixturenames and parameters.get("engine", "db") == "db"
+
+
 def pytest_report_header(config):
     return f"channel layer: {config.getoption('layer')}"
 
