@@ -34,6 +34,8 @@ def main() -> int:
     first, *others = environments()
     run = ["run", "-e", first]
     if chosen.others is not None:
+        # The latest Django first: it runs the most tests, and nothing else would run at the end.
+        others.sort(key=lambda name: name.partition("-")[2], reverse=True)
         run = ["run-parallel", "-p", "4", "-e", ",".join([*chosen.others, *others])]
     paths = [str(path) for path in found.values() if path is not None]
     command = [*run, "--skip-missing-interpreters", "false", "--discover", *paths]
