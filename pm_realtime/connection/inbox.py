@@ -107,7 +107,10 @@ class Inbox:
         await self._wait_for(self.lanes.put(command, command.payload["room"]))
 
     async def _wait_for(self, worker: "asyncio.Task[None] | None") -> None:
-        """Wait until the only command of a lane is done, or takes long; or for a place."""
+        """Wait until the only command of the client is done, or takes long, or for a place.
+
+        If others take long already, there is nothing to wait for.
+        """
         if worker is not None:
             seconds = self._connection.connection_timings.slow_command_seconds
             await asyncio.wait({worker}, timeout=seconds)

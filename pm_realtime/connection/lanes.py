@@ -71,7 +71,7 @@ class Lanes:
     def put(self, item: Item, key: Key) -> "asyncio.Task[None] | None":
         """Carry out ``item`` after the commands for ``key`` before it.
 
-        Returns the task that does, if it is a new one. A volatile message takes the place of one
+        Returns the task that does, if it is the only one. A volatile message takes the place of one
         that waits.
         """
         lane = self._lanes.get(key)
@@ -83,7 +83,7 @@ class Lanes:
             return None
         lane = self._lanes[key] = _Lane(item)
         lane.worker = asyncio.get_running_loop().create_task(self._work(key, lane))
-        return lane.worker
+        return lane.worker if len(self._lanes) == 1 else None
 
     def put_site_command(self, command: SiteCommand) -> None:
         """Carry out ``command``, after those for its room before it if it is about one."""

@@ -1,6 +1,7 @@
 """Commands of one connection: in order for each room, side by side, and after its end."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -12,6 +13,11 @@ from tests.support.commands import Gate, in_room
 from tests.support.helpers import NO_CONNECTIONS, Connection, eventually
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing", "no_commands", "transactional_db")
+
+
+def waits(user, room):
+    waits.gate.wait(room)
+    return True
 
 
 @pytest.fixture
@@ -101,6 +107,39 @@ async def test_with_too_many_unfinished_commands_no_more_frames_are_read(slow, g
         await connection.command("ping", id="ping")
         await connection.assert_nothing()
         gate.open()
+        await connection.assert_reply("ping", "pong")
+
+
+async def test_slow_rules_of_many_rooms_hold_up_no_ping(public, configure, gate):
+    configure(DEFAULT_ROOM={"public": True, "authorize": f"{__name__}.waits"})
+    waits.gate = gate
+    async with Connection() as connection:
+        began_at = time.monotonic()
+        for number in range(30):
+            await connection.command("subscribe", {"room": str(number)})
+        assert await connection.is_alive()
+        # 30 rules that are waited for one after another would take 1.5 s.
+        assert time.monotonic() - began_at < 1
+        gate.open()
+
+
+async def test_commands_for_many_rooms_are_bounded_too(public, configure):
+    configure(MAX_ROOMS_PER_CONNECTION=200)
+    may_end = asyncio.Event()
+
+    @command("wait", room="<path:name>", public=True)
+    async def wait(request, name: str):
+        await may_end.wait()
+
+    async with Connection() as connection:
+        rooms = [str(number) for number in range(MAX_UNFINISHED_COMMANDS + 1)]
+        for room in rooms:
+            await connection.subscribe(room)
+        for room in rooms:
+            await connection.send_frame(in_room("wait", room))
+        await connection.command("ping", id="ping")
+        await connection.assert_nothing()
+        may_end.set()
         await connection.assert_reply("ping", "pong")
 
 
