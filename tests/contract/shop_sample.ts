@@ -1,6 +1,6 @@
 /** Uses the types of shop.d.ts. Each line after `@ts-expect-error` is a misuse. */
 import { createRealtime } from "@pm-realtime/client";
-import { useWebSocket } from "@pm-realtime/client/vue";
+import { useCommand, useWebSocket } from "@pm-realtime/client/vue";
 
 import type { Node, NodeInput, SiteCommands, tests_contract_shop_Bid as Bid } from "./shop.js";
 
@@ -62,6 +62,16 @@ export async function rooms() {
   await realtime.sendToRoom("auction:7", 5);
   // @ts-expect-error: not the content of this room.
   await realtime.sendToRoom("support", { txt: "Hello" });
+}
+
+export function component() {
+  const { call, result } = useCommand("auction.bid", { room: "auction:7" });
+  void call({ amount: "12.50" });
+  // @ts-expect-error: a number for a decimal.
+  void call({ amount: 12.5 });
+  // @ts-expect-error: a room that does not fit.
+  useCommand("auction.bid", { room: "support" });
+  return result.value?.note.toUpperCase();
 }
 
 export type Name = keyof SiteCommands;
