@@ -5,6 +5,7 @@ Also the contract of the stores that keep them.
 
 import enum
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import NamedTuple
 
 
@@ -37,6 +38,13 @@ class Results(ABC):
         Atomic over all processes. A key that is taken stays so for as long as its process lives,
         but for ``ttl_seconds`` at most. The same owner may claim again.
         """
+
+    def watch(self, key: str, owner: str) -> Callable[[], bool]:
+        """A function for any thread: whether another may have ``key``, which ``owner`` has taken.
+
+        Here it never has, as no other process knows the key.
+        """
+        return lambda: False
 
     @abstractmethod
     async def keep(self, key: str, owner: str, result: str, ttl_seconds: float) -> None:

@@ -140,6 +140,7 @@ class _HandledMessage:
         try:
             is_mine, text = await claim.take(call.timeout_seconds)
             if is_mine:
+                call.is_lost = claim.may_be_lost
                 text = await call.run()
         except TimedOut as error:
             claim.settle_later(error)

@@ -15,7 +15,7 @@ from uuid import uuid4
 import msgspec
 
 from pm_realtime.backends import ClaimState, get_results
-from pm_realtime.commands.site_calls import TimedOut
+from pm_realtime.commands.site_calls import TimedOut, is_never_lost
 from pm_realtime.concurrency import PerLoop
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError
@@ -61,13 +61,15 @@ def command_key(connection: Connection, command: Command) -> str | None:
 class Claim:
     """The claim of one call to the command with ``key``."""
 
-    __slots__ = ("_key", "_owner", "_ttl_seconds")
+    __slots__ = ("_key", "_owner", "_ttl_seconds", "may_be_lost")
 
     def __init__(self, key: str, timeout_seconds: float) -> None:
         self._key = key
         self._owner = uuid4().hex
         # A claim lasts for as long as its command may run, and longer.
         self._ttl_seconds = timeout_seconds + conf.IDEMPOTENCY_PERIOD
+        #: Whether another may carry the command out by now. Any thread may ask.
+        self.may_be_lost: Callable[[], bool] = is_never_lost
 
     async def take(
         self, seconds: float, is_given_up: Callable[[], bool] = lambda: False
@@ -82,6 +84,7 @@ class Claim:
         while True:
             found = await get_results().claim(self._key, self._owner, self._ttl_seconds)
             if found.state is ClaimState.TAKEN:
+                self.may_be_lost = get_results().watch(self._key, self._owner)
                 return True, None
             if found.state is ClaimState.DONE:
                 return False, found.result

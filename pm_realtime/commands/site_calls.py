@@ -35,6 +35,11 @@ _under_way: Final = PerLoop[set["asyncio.Task[Any]"]](set)
 commands_under_way: Final = _under_way.get
 
 
+def is_never_lost() -> bool:
+    """Of a call that no other process makes as well."""
+    return False
+
+
 class TimedOut(CommandError):
     """A call took too long. ``rest`` is what still runs of it; None if it had not begun."""
 
@@ -90,6 +95,9 @@ class SiteCall:
     timeout_seconds: float
     #: Called right before it begins. May wait, and raises ``CommandError`` if it may not begin.
     begin: Callable[[], Awaitable[None]]
+    #: Asked before the commit: whether another process may do the same by now, as this one was
+    #: frozen. Then the call changes nothing.
+    is_lost: Callable[[], bool] = is_never_lost
 
     async def run(self) -> str:
         """The JSON text of what the function returns. Raises :exc:`TimedOut`, and its errors."""
@@ -146,7 +154,10 @@ class SiteCall:
             await asyncio.wait({running})
         if running.cancelled():
             raise RuntimeError(f"{self.bound} was cancelled")
-        return running.result()
+        try:
+            return running.result()
+        except _Expired:
+            raise TimedOut(self) from None
 
     def _stop(self, running: "asyncio.Future[str]") -> None:
         if self.is_async:
@@ -172,6 +183,8 @@ class SiteCall:
                     # The first of what follows the commit: an error of the rest undoes nothing.
                     transaction.on_commit(attempt.note_commit, using=alias)
                 text = self.encode(self.call())
+                if self.is_lost():
+                    raise _Expired
                 attempt.begin_commit()
         except Exception as error:
             if not attempt.is_committed:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,13 @@ from orjson import Fragment
 from pm_realtime.commands.claims import Claim, command_key
 from pm_realtime.commands.decisions import convert_payload, find_refusal, route_values
 from pm_realtime.commands.declarations import Declaration
-from pm_realtime.commands.site_calls import SiteCall, TimedOut, answer_to, commands_under_way
+from pm_realtime.commands.site_calls import (
+    SiteCall,
+    TimedOut,
+    answer_to,
+    commands_under_way,
+    is_never_lost,
+)
 from pm_realtime.exceptions import CommandError
 from pm_realtime.observability import throttle
 from pm_realtime.protocol import INTERNAL_ERROR, Command, ErrorCode, MessageType
@@ -86,7 +92,7 @@ class SiteCommand:
             seconds = self.declaration.timeout_seconds
             is_mine, result = await claim.take(seconds, lambda: self.is_dropped)
             if is_mine:
-                result = await self._run()
+                result = await self._run(claim.may_be_lost)
         except TimedOut as error:
             claim.settle_later(error)
             raise
@@ -106,9 +112,11 @@ class SiteCommand:
         if self.command.id is not None:
             self.connection.reply(MessageType.RESULT, Fragment(result), to=self.command)
 
-    async def _run(self) -> str:
+    async def _run(self, is_lost: Callable[[], bool] = is_never_lost) -> str:
+        call = self._call()
+        call.is_lost = is_lost
         try:
-            return await self._call().run()
+            return await call.run()
         except _Dropped:
             raise
         except Exception as error:

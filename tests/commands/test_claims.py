@@ -9,6 +9,7 @@ from asgiref.sync import sync_to_async
 from pm_realtime import CommandError, command
 from pm_realtime.backends import MemoryResults, get_backend
 from pm_realtime.exceptions import BackendError
+from tests.site.models import Note
 from tests.support.commands import lose_role
 from tests.support.helpers import Connection, assert_envelope, assert_refusal, eventually
 
@@ -35,6 +36,11 @@ class LostResults(MemoryResults):
     """Is away for the methods named in ``away``."""
 
     away = frozenset()
+    #: Whether another process may have all that was claimed.
+    is_taken_over = False
+
+    def watch(self, *args):
+        return lambda: self.is_taken_over
 
     async def claim(self, *args):
         self._check("claim")
@@ -225,6 +231,20 @@ async def test_result_that_cannot_be_kept_is_answered_and_kept_later(user, count
         results.away = ()
         await connection.assert_reply("a", "result", 1)
     assert calls == ["x"]
+
+
+async def test_process_that_was_frozen_does_not_commit_what_another_may_have_done(user, results):
+    @command("save")
+    def save(request, payload):
+        Note.objects.create(text=payload)
+
+    async with Connection(user=user) as connection:
+        results.is_taken_over = True
+        refusal = await connection.ask("save", "x", id="a")
+        assert_refusal(refusal, "TIMEOUT", id="a")
+        results.is_taken_over = False
+        assert (await connection.ask("save", "x", id="a"))["type"] == "result"
+    assert await Note.objects.acount() == 1
 
 
 async def test_command_without_an_id_is_carried_out_each_time(user, count, calls):

@@ -9,8 +9,9 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from pm_realtime.backends.redis import scripts
@@ -45,6 +46,10 @@ class RedisResults(Results):
     async def claim(self, key: str, owner: str, ttl_seconds: float) -> Claim:
         return await (await self._of_loop()).claim(_key(key), owner, ttl_seconds)
 
+    def watch(self, key: str, owner: str) -> Callable[[], bool]:
+        claims = self._claims[os.getpid(), asyncio.get_running_loop()]
+        return partial(claims.may_be_lost, _key(key), owner)
+
     async def keep(self, key: str, owner: str, result: str, ttl_seconds: float) -> None:
         until = time.monotonic() + ttl_seconds
         ending = _Ending(scripts.KEEP, (owner, result, to_ms(ttl_seconds)), until)
@@ -73,12 +78,16 @@ class RedisResults(Results):
         return claims
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Running:
-    """A command that this loop carries out; at ``until`` (monotonic seconds) its claim ends."""
+    """A command that this loop carries out; at ``until`` (monotonic seconds) its claim ends.
+
+    ``seen_at`` is when its lease was last renewed, or when Redis was found to be away.
+    """
 
     owner: str
     until: float
+    seen_at: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,7 +139,7 @@ class _Claims:
             return Claim(ClaimState.DONE, ending.arguments[1])
         if (running := self._running.get(key)) is not None and running.owner != owner:
             return Claim(ClaimState.RUNNING)
-        lease_seconds = self._timings.claim_lease
+        lease_seconds, now = self._timings.claim_lease, time.monotonic()
         arguments = owner, to_ms(min(lease_seconds, ttl_seconds))
         try:
             answer = await self._ask(scripts.CLAIM, (key,), arguments)
@@ -145,9 +154,16 @@ class _Claims:
             return Claim(ClaimState.RUNNING)
         if (ending := self._endings.get(key)) is not None and ending.arguments[0] == owner:
             del self._endings[key]
-        self._running[key] = _Running(owner, time.monotonic() + ttl_seconds)
+        self._running[key] = _Running(owner, now + ttl_seconds, now)
         self._look_in(self._timings.claim_renew_interval)
         return Claim(ClaimState.TAKEN)
+
+    def may_be_lost(self, key: str, owner: str) -> bool:
+        """Whether another may have ``key``, because this process was frozen. Any thread may ask."""
+        running = self._running.get(key)
+        if running is None or running.owner != owner:
+            return True
+        return time.monotonic() - running.seen_at > self._timings.claim_lease
 
     async def end(self, key: str, ending: _Ending) -> None:
         """Write ``ending``, now or when Redis is back."""
@@ -220,15 +236,16 @@ class _Claims:
             self._renewal = self._loop.create_task(self._catch_up())
 
     async def _catch_up(self) -> None:
-        timings = self._timings
+        timings, began = self._timings, time.monotonic()
         try:
-            self._forget(time.monotonic())
+            self._forget(began)
             for key, ending in list(self._endings.items()):
                 if self._endings.get(key) is ending:
                     await self._write(key, ending)
             await self._renew()
-        except BackendError:  # The log has it.
-            pass
+        except BackendError:  # The log has it. Others cannot claim anything either.
+            for running in self._running.values():
+                running.seen_at = max(began, running.seen_at)
         except Exception:
             logger.exception("The claims of commands could not be renewed.")
         finally:
@@ -242,13 +259,20 @@ class _Claims:
         lease, claims = self._timings.claim_lease, list(self._running.items())
         for start in range(0, len(claims), CLAIMS_PER_SCRIPT):
             now, keys, arguments = time.monotonic(), list[str](), list[str | int]()
+            renewed: list[_Running] = []
             for key, running in claims[start : start + CLAIMS_PER_SCRIPT]:
                 # One that has ended meanwhile would be taken again.
                 if self._running.get(key) is running:
                     keys.append(key)
+                    renewed.append(running)
                     arguments += running.owner, to_ms(min(lease, running.until - now))
-            if keys:
-                await self._ask(scripts.RENEW_CLAIMS, keys, arguments)
+            if not keys:
+                continue
+            answers = await self._ask(scripts.RENEW_CLAIMS, keys, arguments)
+            for key, running, is_mine in zip(keys, renewed, answers, strict=True):
+                running.seen_at = now
+                if not is_mine and self._running.get(key) is running:
+                    del self._running[key]
 
     def _forget(self, now: float) -> None:
         for held in (self._running, self._endings):

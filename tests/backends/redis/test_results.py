@@ -127,6 +127,33 @@ async def test_owner_that_was_frozen_overwrites_nothing(others):
     assert await third.claim("free", "third", TTL_SECONDS) == done("1")
 
 
+async def test_process_that_was_frozen_knows_that_another_may_have_its_key(others):
+    frozen = RedisBackend(NEVER).results
+    assert await frozen.claim("key", "frozen", TTL_SECONDS) == TAKEN
+    may_be_lost = frozen.watch("key", "frozen")
+    assert not await asyncio.to_thread(may_be_lost)
+    await asyncio.sleep(NEVER.claim_lease + 0.01)
+    assert may_be_lost()
+    await becomes(others, "key", TAKEN)
+    await next(iter(frozen._claims.values()))._renew()
+    assert may_be_lost()
+
+
+async def test_outage_of_redis_is_no_reason_to_think_that_a_key_is_lost(server):
+    results = RedisBackend(FAST).results
+    for key in ("running", "ended"):
+        await results.claim(key, "owner", TTL_SECONDS)
+    may_be_lost = results.watch("running", "owner")
+    server.crash()
+    await results.keep("ended", "owner", "1", TTL_SECONDS)
+    await asyncio.sleep(FAST.claim_lease + 0.2)
+    assert not may_be_lost()
+    server.restart()
+    await until_kept(server, "ended")
+    assert not may_be_lost()
+    assert await RedisBackend(FAST).results.claim("running", "other", TTL_SECONDS) == RUNNING
+
+
 async def test_command_that_runs_is_claimed_anew_in_a_redis_that_came_back_empty(
     results, others, client
 ):
