@@ -247,6 +247,9 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         """Close with 4001 if a client that sends pings is silent since before ``deadline``, and
         with 4002 if one reads nothing of too much that the server keeps for it."""
         self._guard.check()
+        if self._guard.socket.is_closing and self._inbox.lanes.is_full:
+            # The event of its end comes after frames that are not read before commands have ended.
+            self.end(1006, "the client has gone")
         if self._guard.is_stuck():
             self._close_slow()
             self._guard.socket.abort()  # The client would not read the close frame either.

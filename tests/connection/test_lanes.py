@@ -7,6 +7,8 @@ import pytest
 
 from pm_realtime import aget_stats, command, signals
 from pm_realtime.connection.lanes import MAX_UNFINISHED_COMMANDS
+from pm_realtime.connection.sockets import Socket
+from pm_realtime.hub import get_hub
 from tests.connection.draining import RESTARTING, terminate
 from tests.site.models import Note
 from tests.support.commands import Gate, in_room
@@ -170,6 +172,36 @@ async def test_running_command_ends_after_its_connection_and_what_waits_is_dropp
     finally:
         signals.disconnected.disconnect(note)
     assert gate.came == ["x"]
+
+
+async def test_connection_ends_with_its_socket_although_too_many_commands_wait(slow, gate):
+    """The event of its end is behind a frame that is not read yet."""
+    ended = []
+
+    def note(code, **arguments):
+        ended.append(code)
+
+    signals.disconnected.connect(note)
+    try:
+        async with Connection() as connection:
+            await connection.subscribe("a")
+            (member,) = get_hub().registry
+            for number in range(MAX_UNFINISHED_COMMANDS + 2):
+                await connection.send_frame(in_room("slow", "a", str(number)))
+            await eventually(lambda: member._inbox.lanes.is_full)
+            assert ended == []
+            member._guard.socket = ClosedSocket()
+            await eventually(lambda: ended == [1006])
+            assert await aget_stats() == NO_CONNECTIONS
+            gate.open()
+            await eventually(lambda: not member._inbox.lanes)
+    finally:
+        signals.disconnected.disconnect(note)
+    assert gate.came == ["0"]
+
+
+class ClosedSocket(Socket):
+    is_closing = True
 
 
 async def test_message_behind_a_command_is_carried_out_after_the_end(slow, gate):
