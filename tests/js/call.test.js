@@ -90,6 +90,14 @@ test("an error has what the site's command says", async (t) => {
   assert.equal(errors[0].message, "The auction is over.");
 });
 
+test("a command that finds its payload too large refuses no other call", async (t) => {
+  const { realtime, bids, answer, refuse } = setup(t);
+  const [large, other] = [1, 2].map((number) => realtime.call("bid", number));
+  refuse(bids()[0], "MESSAGE_TOO_LARGE", { message: "At most 5 items." });
+  answer(bids()[1], "fits");
+  assert.deepEqual([await stateOf(large), await other], ["MESSAGE_TOO_LARGE", "fits"]);
+});
+
 test("a payload that JSON cannot hold, and a wrong type, reject and are not sent", async (t) => {
   const { WebSocket, realtime } = setup(t);
   await assert.rejects(realtime.call("bid", 1n), TypeError);

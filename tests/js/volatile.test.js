@@ -55,6 +55,23 @@ test("on a connection that may be dead it is dropped", async (t) => {
   assert.equal(sent().at(-1).payload.content, 2);
 });
 
+test("for a room that is not back yet it is dropped, as refusals count for the rate", async (t) => {
+  const { WebSocket, realtime, tick, accept, grant, sent } = setup(t);
+  realtime.subscribe("a");
+  grant();
+  WebSocket.last.close();
+  tick(1000);
+  accept();
+  WebSocket.last.refuse(WebSocket.last.lastSent, "ROOM_FULL");
+  assert.equal(await realtime.sendToRoom("a", 1, VOLATILE), undefined);
+  await realtime.sendToRoom("b", 2, VOLATILE);
+  tick(1000);
+  grant();
+  await realtime.sendToRoom("a", 3, VOLATILE);
+  const contents = sent().map(({ payload }) => payload.content ?? "subscribe");
+  assert.deepEqual(contents, ["subscribe", 2, "subscribe", 3]);
+});
+
 test("it is not sent again, and a late error reaches the page's handlers only", async (t) => {
   const { WebSocket, realtime, reconnect, sent } = setup(t);
   const errors = [];

@@ -88,11 +88,12 @@ export function createCommands({ send, probe, isConnected, isRetrying }) {
       return command({ type, payload }, replyType, start, deferred);
     },
 
-    /** Sends on the present connection, or not at all. No answer is expected. */
+    /** Sends on the present connection to a room that is back, or not at all. No answer is expected. */
     sendVolatile: (type, payload) =>
-      command({ type, payload }, undefined, ({ envelope: { id, ...rest }, deferred }) => {
-        send(rest);
-        deferred.resolve();
+      command({ type, payload }, undefined, (item) => {
+        const { id, ...rest } = item.envelope;
+        if (!isEarly(item)) send(rest);
+        item.deferred.resolve();
       }),
 
     settle: replies.settle,

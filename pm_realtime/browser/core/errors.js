@@ -7,7 +7,7 @@ const MESSAGES = {
   CANCELLED: "Unsubscribed before the answer.",
 };
 
-/** The codes of errors that the client raises itself. They are never on the wire. */
+/** The codes of errors that the client raises itself. The server has a `TIMEOUT` of its own. */
 export const LocalErrorCode = Object.freeze(
   Object.fromEntries(Object.keys(MESSAGES).map((code) => [code, code])),
 );

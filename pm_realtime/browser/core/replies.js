@@ -60,7 +60,8 @@ export function createReplies({ probe, takeBack }) {
       if (pending.get(id)?.item.isRepeatable) answeredAt = Date.now();
       if (type === MessageType.ERROR) {
         // The server does not read a command that is too large, so its error has no id.
-        const limit = payload?.code === "MESSAGE_TOO_LARGE" && /\d+/.exec(payload.message);
+        const isUnread = id === undefined && payload?.code === "MESSAGE_TOO_LARGE";
+        const limit = isUnread && /\d+/.exec(payload.message);
         for (const [key, { item }] of pending) {
           const isMeant = limit
             ? new Blob([JSON.stringify(item.envelope)]).size > limit

@@ -222,7 +222,8 @@ export type RoomContent<R extends string> = R extends keyof RealtimeRooms
 export interface SendOptions {
   /**
    * For cursors and the like, of which only the latest matters: the room keeps no copy, the sender
-   * gets none and no answer, a slow reader may miss it. Without a connection it is dropped.
+   * gets none and no answer, a slow reader may miss it. Without a connection, or while the room is
+   * not back after a break, it is dropped.
    */
   volatile?: boolean | undefined;
 }
@@ -486,7 +487,10 @@ export interface Realtime extends RealtimeState {
 /** Creates a client of one pm_realtime server. */
 export declare function createRealtime(options?: RealtimeOptions): Realtime;
 
-/** The codes of errors that the client raises itself. They are never on the wire. */
+/**
+ * The codes of errors that the client raises itself. `TIMEOUT` is one of the server's as well: then
+ * `envelope` is not null.
+ */
 export declare const LocalErrorCode: {
   /** Not connected, and not trying to be. */
   readonly NOT_CONNECTED: "NOT_CONNECTED";
