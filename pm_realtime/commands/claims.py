@@ -61,13 +61,15 @@ def command_key(connection: Connection, command: Command) -> str | None:
 class Claim:
     """The claim of one call to the command with ``key``."""
 
-    __slots__ = ("_key", "_owner", "_ttl_seconds", "may_be_lost")
+    __slots__ = ("_key", "_owner", "_period", "_results", "_ttl_seconds", "may_be_lost")
 
     def __init__(self, key: str, timeout_seconds: float) -> None:
         self._key = key
         self._owner = uuid4().hex
+        self._results = get_results()
+        self._period: float = conf.IDEMPOTENCY_PERIOD
         # A claim lasts for as long as its command may run, and longer.
-        self._ttl_seconds = timeout_seconds + conf.IDEMPOTENCY_PERIOD
+        self._ttl_seconds = timeout_seconds + self._period
         #: Whether another may carry the command out by now. Any thread may ask.
         self.may_be_lost: Callable[[], bool] = is_never_lost
 
@@ -82,9 +84,9 @@ class Claim:
         loop, pause = asyncio.get_running_loop(), POLL_SECONDS
         ends_at = loop.time() + seconds
         while True:
-            found = await get_results().claim(self._key, self._owner, self._ttl_seconds)
+            found = await self._results.claim(self._key, self._owner, self._ttl_seconds)
             if found.state is ClaimState.TAKEN:
-                self.may_be_lost = get_results().watch(self._key, self._owner)
+                self.may_be_lost = self._results.watch(self._key, self._owner)
                 return True, None
             if found.state is ClaimState.DONE:
                 return False, found.result
@@ -95,12 +97,12 @@ class Claim:
 
     async def keep(self, result: str) -> None:
         """Have later calls get ``result``."""
-        ttl_seconds = conf.IDEMPOTENCY_PERIOD
-        await self._tell(lambda: get_results().keep(self._key, self._owner, result, ttl_seconds))
+        keep = self._results.keep
+        await self._tell(lambda: keep(self._key, self._owner, result, self._period))
 
     def release(self) -> None:
         """Have the next call carry the command out. Returns at once."""
-        self._begin(self._tell(lambda: get_results().release(self._key, self._owner)))
+        self._begin(self._tell(lambda: self._results.release(self._key, self._owner)))
 
     def settle_later(self, error: TimedOut) -> None:
         """Keep or release when what still runs of a call that took too long has ended."""

@@ -113,13 +113,28 @@ class SiteCall:
             if slots is not None:
                 slots.release()
             raise
-        attempt = Attempt()
-        running = asyncio.ensure_future(self._run(attempt))
-        if slots is not None:
-            # After a timeout the call goes on in its thread, and stays one of those under way.
-            running.add_done_callback(lambda _: slots.release())
-        running.add_done_callback(note_result)
-        return await self._result_of(running, attempt, ends_at)
+        attempt, waiter = Attempt(), loop.create_future()
+        running = loop.create_task(self._run(attempt))
+
+        def end(running: "asyncio.Task[str]") -> None:
+            note_result(running)
+            _wake(waiter)
+            if slots is not None:
+                # After a timeout the call goes on in its thread, and is one of those under way.
+                slots.release()
+
+        running.add_done_callback(end)
+        timer = loop.call_at(ends_at, _wake, waiter)
+        try:
+            # Cheaper than `asyncio.wait`.
+            await waiter
+        except asyncio.CancelledError:
+            attempt.expire()
+            self._stop(running)
+            raise
+        finally:
+            timer.cancel()
+        return await self._result_of(running, attempt)
 
     async def _take_slot(self, ends_at: float) -> asyncio.Semaphore:
         free_calls = _free_calls.get()
@@ -137,16 +152,7 @@ class SiteCall:
             raise TimedOut(self) from None
         return slots
 
-    async def _result_of(
-        self, running: "asyncio.Future[str]", attempt: Attempt, ends_at: float
-    ) -> str:
-        try:
-            seconds = ends_at - asyncio.get_running_loop().time()
-            await asyncio.wait({running}, timeout=max(seconds, 0.0))
-        except asyncio.CancelledError:
-            attempt.expire()
-            self._stop(running)
-            raise
+    async def _result_of(self, running: "asyncio.Task[str]", attempt: Attempt) -> str:
         if not running.done():
             if attempt.expire():
                 self._stop(running)
@@ -191,6 +197,11 @@ class SiteCall:
                 raise
             log_failure(logger, f"A callback failed after the commit of {self.bound}.", error)
         return text
+
+
+def _wake(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def answer_to(error: Exception, what: str, room: str | None) -> CommandError:

@@ -85,7 +85,8 @@ class SiteCommand:
             pass
         finally:
             # Only now, as a process that stops waits for what is under way.
-            commands_under_way().discard(_current_task())
+            if self.has_begun:
+                commands_under_way().discard(_current_task())
 
     async def _carry_out_once(self, claim: Claim) -> None:
         try:
@@ -164,7 +165,8 @@ class SiteCommand:
 
     async def _until_allowed(self) -> None:
         """Wait until the rights are certain. Raises ``CommandError`` if they refuse."""
-        await self.connection.until_certain()
+        if not self.connection.is_certain:
+            await self.connection.until_certain()
         if (refusal := self._find_refusal()) is not None:
             raise refusal
         must_be_in = self.declaration.joined and self.room is not None
