@@ -100,7 +100,10 @@ export function createRealtime(options = {}) {
     const { type, id, payload } = envelope;
     const isUnasked = id === undefined || payload?.reason !== undefined;
     if (type === MessageType.UNSUBSCRIBED && isUnasked) rooms.forget(payload?.room, true);
-    if (type === MessageType.SUBSCRIBED && isUnasked) position.startRoom(payload?.room, payload);
+    if (type === MessageType.SUBSCRIBED && isUnasked) {
+      position.startRoom(payload?.room, payload);
+      rooms.joinedByServer(payload?.room);
+    }
     commands.settle(envelope);
     const isFor = type === MessageType.GAP ? onGap(envelope) : readers.of(envelope);
     if (!isFor) return;
@@ -175,7 +178,11 @@ export function createRealtime(options = {}) {
 
     sendToRoom(room, content, options) {
       const { MESSAGE } = MessageType;
-      if (options?.volatile) return commands.sendVolatile(MESSAGE, { room, content, volatile: true });
+      if (options?.volatile) {
+        // It would count against the rate of all that the page sends, and might end the connection.
+        if (rooms.isOutside(room)) return Promise.resolve();
+        return commands.sendVolatile(MESSAGE, { room, content, volatile: true });
+      }
       return commands.post({ type: MESSAGE, payload: { room, content } }, MESSAGE);
     },
 

@@ -82,6 +82,32 @@ test("it is not sent again, and a late error reaches the page's handlers only", 
   assert.deepEqual([errors, sent()], [["RATE_LIMITED"], []]);
 });
 
+test("in a room that the page has left, or was refused, it is dropped", async (t) => {
+  const { WebSocket, realtime, grant, sent } = setup(t);
+  const sentTo = () => sent().filter(({ type }) => type === "message").length;
+  const refuse = (code) => WebSocket.last.reply(WebSocket.last.sentOf("subscribe").at(-1), "error", { code, message: "" });
+  const move = () => realtime.sendToRoom("a", 1, VOLATILE);
+
+  const refused = assert.rejects(realtime.subscribe("a"), { code: "FORBIDDEN" });
+  await move();
+  assert.equal(sentTo(), 1);
+  refuse("FORBIDDEN");
+  await refused;
+  await move();
+  assert.equal(sentTo(), 1);
+
+  realtime.subscribe("a");
+  grant();
+  await move();
+  assert.equal(sentTo(), 2);
+  WebSocket.last.frame("unsubscribed", { room: "a", success: true, reason: "rights" });
+  await move();
+  assert.equal(sentTo(), 2);
+  WebSocket.last.frame("subscribed", { room: "a", success: true });
+  await move();
+  assert.equal(sentTo(), 3);
+});
+
 test("a content that JSON cannot hold rejects", async (t) => {
   const { realtime, sent } = setup(t);
   await assert.rejects(realtime.sendToRoom("a", 1n, VOLATILE), TypeError);

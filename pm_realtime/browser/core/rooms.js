@@ -23,6 +23,8 @@ export const RETRY_SPREAD_MS = 250;
  */
 export function createRooms({ ask, leave, onReleased, position, pageCursors, readers }) {
   const wanted = new Map();
+  // Rooms that the page has left, or that it was refused.
+  const outside = new Set();
   let connected = false;
 
   function join(room) {
@@ -143,6 +145,7 @@ export function createRooms({ ask, leave, onReleased, position, pageCursors, rea
 
   function drop(room) {
     wanted.delete(room);
+    outside.add(room);
     readers.forget(room);
     position.startRoom(room);
   }
@@ -188,6 +191,16 @@ export function createRooms({ ask, leave, onReleased, position, pageCursors, rea
       return entry?.failures > 0 && isBack(entry);
     },
 
+    /** Says if the page has left the room, or was refused it. */
+    isOutside(room) {
+      return outside.has(room);
+    },
+
+    /** The server has taken the page into the room. */
+    joinedByServer(room) {
+      outside.delete(room);
+    },
+
     /**
      * A promise of the server's answer, which may come on a later connection. Promise and answer
      * have `leave()`, which leaves the room unless others have subscribed to it as well.
@@ -200,6 +213,7 @@ export function createRooms({ ask, leave, onReleased, position, pageCursors, rea
       }
       const entry = wanted.get(room) ?? newEntry();
       wanted.set(room, entry);
+      outside.delete(room);
       entry.uses += 1;
       let left;
       const leaveOnce = () => {
