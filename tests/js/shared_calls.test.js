@@ -281,6 +281,18 @@ test("a volatile message is dropped while nobody can send it, and never sent lat
   assert.deepEqual(server.sentOf("message").map(({ payload }) => payload.content), ["sent"]);
 });
 
+test("a leader that hung does not send volatile messages of that time", async (t) => {
+  const { clients, server } = await setup(t);
+  const send = (content, age) => {
+    const payload = { room: "a", content, volatile: true };
+    return clients[1].send({ type: "message", payload, timestamp: Date.now() - age });
+  };
+  await send("old", 2_000);
+  await send("new", 0);
+  await rest();
+  assert.deepEqual(server.sentOf("message").map(({ payload }) => payload.content), ["new"]);
+});
+
 test("volatile messages that are sent as the connection opens follow the rooms", async (t) => {
   const { clients, server, tabs } = await setup(t);
   const errors = [];

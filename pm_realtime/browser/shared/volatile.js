@@ -1,6 +1,9 @@
 import { MessageType } from "../constants.js";
 import { notInRoom } from "./router.js";
 
+/** A page that hung gets all messages of that time at once. Older ones than this are dropped. */
+const MAX_AGE_MS = 1_000;
+
 /** Says if a client's message is volatile: nothing keeps it, and nothing answers it. */
 export const isVolatile = ({ type, payload }) =>
   type === MessageType.MESSAGE && payload?.volatile === true;
@@ -32,6 +35,7 @@ export function createVolatile(router, userId = null, now = Date.now) {
     /** The tab sends a volatile message. */
     command(tab, envelope) {
       const { room, content } = envelope.payload;
+      if (now() - envelope.timestamp > MAX_AGE_MS) return [];
       if (router.isOutside(tab, room)) {
         const error = { type: MessageType.ERROR, payload: notInRoom(room), timestamp: now() };
         return [{ to: [tab], envelope: error }];
