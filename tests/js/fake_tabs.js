@@ -142,6 +142,11 @@ export function fakeBrowser(options) {
       };
     }
 
+    /** Node removes no listener that was added with `true` for `capture`. */
+    removeEventListener(type, listener, capture = false) {
+      super.removeEventListener(type, listener, { capture });
+    }
+
     run(action) {
       if (this.dead) return;
       if (this.#asleep) this.#asleep.push(action);
