@@ -74,9 +74,6 @@ def project(tmp_path):
             action, _, name = title.partition(": ")
             if action in ("file", "append") and ": " not in name:
                 made.add(name, "\n".join(texts), append=action == "append")
-        # Only apps have commands.
-        installed = 'INSTALLED_APPS = [*INSTALLED_APPS, "mysite"]'
-        made.add("mysite/settings.py", installed, append=True)
         made.add("mysite/urls.py", URLS.format(page=readme.block("page: client")))
         return made
 
@@ -130,11 +127,11 @@ async def test_rooms_have_their_options_and_their_commands(project):
 
 @pytest.mark.parametrize("form", ["list", "tuple"])
 def test_apps_may_be_a_list_or_a_tuple(form):
-    site = {"INSTALLED_APPS": {"list": list, "tuple": tuple}[form](["mysite"])}
+    site = {"INSTALLED_APPS": {"list": list, "tuple": tuple}[form](["shop"])}
     for lines in readme.blocks()["append: mysite/settings.py"]:
         exec(lines, site)
     exec(readme.block("append: runserver: mysite/settings.py"), site)
-    assert site["INSTALLED_APPS"] == ["daphne", "mysite", "pm_realtime"]
+    assert site["INSTALLED_APPS"] == ["daphne", "shop", "pm_realtime", "mysite"]
 
 
 def test_tests_of_the_site_pass(project):
