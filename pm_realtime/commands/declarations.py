@@ -148,4 +148,6 @@ def command(
             first.rivals.append(declaration)
         return function
 
+    if callable(type):  # Written without brackets, which the checks report.
+        return register(type)
     return register

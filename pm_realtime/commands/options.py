@@ -69,7 +69,9 @@ def find_contradictions(options: CommandOptions) -> Iterator[Fault]:
 
 
 def _check_type(type: Any) -> Iterator[Fault]:
-    if not isinstance(type, str) or not 0 < len(type) <= MAX_TYPE_LENGTH or not _is_clean(type):
+    if callable(type):
+        yield Fault("E030", "it has no type.", "Write @command('auction.bid'), with a type.")
+    elif not isinstance(type, str) or not 0 < len(type) <= MAX_TYPE_LENGTH or not _is_clean(type):
         text = (
             f"expected a type of 1 to {MAX_TYPE_LENGTH} characters without control characters, "
             f"got {type!r}."
@@ -95,7 +97,7 @@ def _check_room(room: Any) -> Iterator[Fault]:
     try:
         parse_route(room) if is_route(room) else check_room(room)
     except ImproperlyConfigured as error:
-        yield _invalid(f"room: the route does not parse: {error}.", hint)
+        yield _invalid(f"room: the route does not parse: {str(error).rstrip('.')}.", hint)
     except CommandError as error:
         yield _invalid(f"room: got {room!r}. {error.message}", hint)
 
@@ -127,7 +129,7 @@ def _check_atomic(atomic: Any, is_async: bool) -> Iterator[Fault]:
     if atomic is None or atomic is False:
         return
     if is_async:
-        text = f"atomic={atomic!r} has no effect on an async function: Django has no transactions."
+        text = f"atomic={atomic!r} has no effect: Django has no transactions for async functions."
         yield _invalid(text, "Leave it out, or write a sync function.")
     elif isinstance(atomic, str):
         if atomic not in settings.DATABASES:

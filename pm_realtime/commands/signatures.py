@@ -109,7 +109,7 @@ def _check_value(function: Any, name: str, converter: Any) -> Iterator[Fault]:
     kind = _CONVERTED.get(type(converter))
     is_plain = isinstance(annotation, type) and annotation in _CONVERTED.values()
     if kind is not None and is_plain and kind is not annotation:
-        text = f"its `{name}` is a {annotation.__name__}, but the route has a {kind.__name__}."
+        text = f"its `{name}` is of {annotation.__name__}, but the route gives {kind.__name__}."
         yield Fault("E031", text, f"Annotate it as {kind.__name__}, or use another converter.")
 
 
