@@ -66,4 +66,6 @@ def log_failure(logger: logging.Logger, text: str, error: Exception) -> None:
     else:
         count = throttle.note_error(error, text)
     if count:
-        logger.error("%s (%d times)", text, count, exc_info=error)
+        if count > 1:
+            text = f"{text} ({count} times)"
+        logger.error("%s", text, exc_info=error)

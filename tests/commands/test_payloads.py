@@ -305,6 +305,4 @@ async def test_broken_validator_of_the_site_is_an_internal_error(user, caplog):
         answer = await connection.ask("break", {"number": "x"})
         assert answer["payload"]["code"] == "INVALID_PAYLOAD"
         assert await connection.is_alive()
-    assert [record.getMessage() for record in caplog.records] == [
-        "Reading a command break failed. (1 times)"
-    ]
+    assert [record.getMessage() for record in caplog.records] == ["Reading a command break failed."]

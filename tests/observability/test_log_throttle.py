@@ -1,8 +1,10 @@
 """The throttle for repeated log lines."""
 
+import logging
+
 import pytest
 
-from pm_realtime.observability.log_throttle import LogThrottle
+from pm_realtime.observability.log_throttle import LogThrottle, log_failure
 from tests.support.helpers import Clock
 
 
@@ -54,3 +56,13 @@ def test_errors_of_one_type_and_line_are_the_same_event():
     assert throttle.note_error(error_of(lambda: {}["x"])) == 1
     assert throttle.note_error(error_of(int, "x"), "elsewhere") == 1
     assert throttle.note_error(ValueError()) == 1
+
+
+def test_repeated_error_is_logged_with_the_number_of_times(clock, throttle, caplog, monkeypatch):
+    monkeypatch.setattr("pm_realtime.observability.log_throttle.throttle", throttle)
+    error = error_of(int, "x")
+    for _ in range(3):
+        log_failure(logging.getLogger("pm_realtime"), "A command failed.", error)
+    clock.now += 60
+    log_failure(logging.getLogger("pm_realtime"), "A command failed.", error)
+    assert caplog.messages == ["A command failed.", "A command failed. (3 times)"]
