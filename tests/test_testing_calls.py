@@ -137,6 +137,8 @@ def test_result_that_no_client_could_get_is_an_error(user):
 def test_mistake_in_a_call_is_a_sentence(bid, user):
     with pytest.raises(TypeError, match=r"values of auction:<int:pk> \(pk\), got \[\]"):
         call_command_handler(bid, user=user, payload={"amount": 1})
+    with pytest.raises(PayloadError, match=r"The payload of 'auction\.bid' cannot be written"):
+        call_command_handler(bid, user=user, payload=object(), pk=3)
     with pytest.raises(TypeError, match="@command has registered, got dict"):
         call_command_handler(dict, user=user)
     with pytest.raises(CommandError, match="auction:<int:pk>") as refused:

@@ -119,6 +119,6 @@ def _encode_plainly(envelope: Envelope) -> str:
 
 def _payload_error(envelope: Envelope, why: str) -> PayloadError:
     return PayloadError(
-        f"The payload of a {envelope.type!r} push cannot be written as JSON: {why}. "
+        f"The payload of {envelope.type!r} cannot be written as JSON: {why}. "
         "Pass dicts, lists, texts, numbers, booleans, None, dates, Decimals and UUIDs."
     )

@@ -43,11 +43,11 @@ class CommandFailed(AssertionError):
         self.data: Any = payload.get("data")
 
 
-def as_json(payload: Any) -> Any:
-    """``payload`` as its receiver gets it: dates and Decimals as texts, records as dicts."""
+def as_json(type: str, payload: Any) -> Any:
+    """The ``payload`` of a command ``type`` as JSON has it: dates and Decimals as texts."""
     if payload is None:
         return None
-    return decode(encode(Envelope(type="command", payload=payload, timestamp=0)))["payload"]
+    return decode(encode(Envelope(type=type, payload=payload, timestamp=0)))["payload"]
 
 
 def call_command_handler(
@@ -115,7 +115,7 @@ class _Call:
         refusal = find_refusal(declaration, room, is_authenticated=is_authenticated, role=role)
         if refusal is not None:
             raise refusal
-        payload = convert_payload(declaration, as_json(payload), room)
+        payload = convert_payload(declaration, as_json(declaration.type, payload), room)
         self.keywords = dict(captured)
         if declaration.payload is not None:
             self.keywords["payload"] = payload
@@ -135,9 +135,6 @@ class _Call:
 
     def checked(self, result: Any) -> Any:
         """``result``, once it is known that it can be written."""
-        if self.declaration.result is None:
-            as_json(result)
-            return result
         try:
             self.declaration.result.encode(result)
         except InvalidPayload as error:

@@ -229,7 +229,7 @@ class RealtimeCommunicator(Expectations):
         repeats it. Envelopes that arrive before the answer are left to be read. Raises
         :exc:`~pm_realtime.testing.CommandFailed` if the answer is an error.
         """
-        id = await self.command(type, as_json(payload), room=room, id=id)
+        id = await self.command(type, as_json(type, payload), room=room, id=id)
         reply = await self._reply_to(id, timeout)
         if reply["type"] == MessageType.ERROR:
             raise CommandFailed(type, reply["payload"])

@@ -182,7 +182,7 @@ def circular_dict():
     ids=lambda value: type(value).__name__,
 )
 def test_payload_error_names_the_type_of_the_push(payload):
-    with pytest.raises(PayloadError, match="'report' push cannot be written as JSON"):
+    with pytest.raises(PayloadError, match="'report' cannot be written as JSON"):
         encode(make_envelope("report", payload))
 
 

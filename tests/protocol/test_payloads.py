@@ -367,7 +367,7 @@ def test_payload_that_django_refuses_is_refused_with_a_sentence(payload, sentenc
     with pytest.raises(PayloadError) as raised:
         encode(make_envelope("report", wrap(payload)))
     text = str(raised.value)
-    assert text.startswith("The payload of a 'report' push cannot be written as JSON: ")
+    assert text.startswith("The payload of 'report' cannot be written as JSON: ")
     assert text.endswith(
         ". Pass dicts, lists, texts, numbers, booleans, None, dates, Decimals and UUIDs."
     )

@@ -271,7 +271,7 @@ async def test_payload_that_is_not_json_is_a_payload_error(helpers, user, payloa
             lambda: helpers.broadcast("hello", payload, on_commit=False),
             lambda: helpers.send_to_connection(connection.connection_id, "hello", payload),
         ):
-            with pytest.raises(PayloadError, match="'hello' push cannot be written as JSON"):
+            with pytest.raises(PayloadError, match="'hello' cannot be written as JSON"):
                 await call()
         assert await connection.so_far() == []
 
