@@ -5,6 +5,7 @@ there would delay every handshake, so handshakes and rechecks have a pool each.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
@@ -30,6 +31,7 @@ _recheck_threads: Final = DaemonThreads(2, "pm_realtime-recheck")
 #: raised the first, and the others would end the task or its event loop without a word.
 _NOT_FOR_TASKS: Final = (StopIteration, asyncio.CancelledError, GeneratorExit, SystemExit)
 
+_thread: Final = threading.local()
 _reads_primary: Final = ContextVar("pm_realtime_reads_primary", default=False)
 
 
@@ -101,9 +103,14 @@ async def run_once_in_pool(
     """As :func:`run_in_pool`, but the caller gets the error if a connection was lost."""
     if is_loop_of_a_caller():
         return await sync_to_async(_call)(True, function, *args, **kwargs)
-    call = sync_to_async(_call, thread_sensitive=False, executor=cast("Any", pool))
+    return await _run(pool, partial(_call, False), function, *args, **kwargs)
+
+
+async def _run(pool: Executor, call: Callable[..., R], *args: Any, **kwargs: Any) -> R:
+    """Run ``call`` in a thread of ``pool``."""
     try:
-        return await call(False, function, *args, **kwargs)
+        in_thread = sync_to_async(call, thread_sensitive=False, executor=cast("Any", pool))
+        return await in_thread(*args, **kwargs)
     except RuntimeError as error:
         # A cancellation of this task goes through async code that ``function`` waits for.
         task = asyncio.current_task()
@@ -122,27 +129,47 @@ def _call(has_transactions: bool, function: Callable[..., R], *args: Any, **kwar
     try:
         return function(*args, **kwargs)
     except _NOT_FOR_TASKS as error:
-        raise RuntimeError(f"A call in a thread raised {error!r}.") from error
+        raise _wrapped(error) from error
     finally:
         _close_old_connections(has_transactions)
 
 
-def keep_connections(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call ``function``, and leave its database connections open for the next call in this thread.
+def _wrapped(error: BaseException) -> RuntimeError:
+    return RuntimeError(f"A call in a thread raised {error!r}.")
 
-    Under ``CONN_MAX_AGE`` of 0, to open one takes longer than most calls.
-    :func:`release_connections` closes it.
+
+async def run_once_keeping_connections(
+    pool: Executor, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+) -> R:
+    """As :func:`run_once_in_pool`, but a connection is left open for the next call in its thread.
+
+    Under ``CONN_MAX_AGE`` of 0, to open one takes longer than most calls. The threads of ``pool``
+    call :func:`release_connections` when they are idle.
     """
+    if is_loop_of_a_caller():
+        return await run_once_in_pool(pool, function, *args, **kwargs)
+    return await _run(pool, _call_keeping, function, *args, **kwargs)
+
+
+def _call_keeping(function: Callable[..., R], *args: Any, **kwargs: Any) -> R:
+    if getattr(_thread, "was_idle", True):
+        _close_old_connections(False)
+        _thread.was_idle = False
     try:
         return function(*args, **kwargs)
+    except _NOT_FOR_TASKS as error:
+        raise _wrapped(error) from error
     finally:
         for each in connections.all(initialized_only=True):
-            if each.settings_dict["CONN_MAX_AGE"] == 0:
-                each.close_at = None
+            if not each.allow_thread_sharing:
+                if each.settings_dict["CONN_MAX_AGE"] == 0:
+                    each.close_at = None
+                each.close_if_unusable_or_obsolete()
 
 
 def release_connections() -> None:
-    """Close the connections that :func:`keep_connections` has left open in this thread."""
+    """Close the connections that were left open in this thread, which is idle."""
+    _thread.was_idle = True
     for each in connections.all(initialized_only=True):
         if each.settings_dict["CONN_MAX_AGE"] == 0 and not each.allow_thread_sharing:
             with suppress(DatabaseError):  # It is lost.

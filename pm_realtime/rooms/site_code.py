@@ -10,10 +10,9 @@ from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 from django.db import connections
 
 from pm_realtime.auth import (
-    keep_connections,
     release_connections,
     run_in_pool,
-    run_once_in_pool,
+    run_once_keeping_connections,
 )
 from pm_realtime.concurrency import DaemonThreads, is_loop_of_a_caller, note_abandoned_call
 
@@ -31,9 +30,7 @@ async def run_site_code(function: Callable[..., Any], *args: Any, **kwargs: Any)
 
 async def run_in_site_thread(function: Callable[..., Any], *args: Any) -> Any:
     """Call the sync ``function``, and never a second time if a database connection was lost."""
-    if is_loop_of_a_caller():
-        return await run_once_in_pool(site_threads, function, *args)
-    return await run_once_in_pool(site_threads, keep_connections, function, *args)
+    return await run_once_keeping_connections(site_threads, function, *args)
 
 
 async def run_async_site_code(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -11,7 +11,11 @@ from django.contrib.auth import get_user_model
 from django.db import Error, connection, connections, transaction
 from django.db.backends.sqlite3.base import DatabaseWrapper
 
-from pm_realtime.auth import keep_connections, release_connections, run_in_pool
+from pm_realtime.auth import (
+    release_connections,
+    run_in_pool,
+    run_once_keeping_connections,
+)
 from pm_realtime.auth.database import run_handshake, run_recheck
 from pm_realtime.rooms import run_site_code
 
@@ -214,13 +218,28 @@ def opened():
     return connection.connection
 
 
-async def test_calls_in_a_row_share_a_connection_that_is_closed_when_the_thread_is_idle(run):
-    first = await run(lambda: keep_connections(opened))
-    assert await run(lambda: keep_connections(opened)) is first
-    assert await run(lambda: release_connections() or raw_connection()) is None
+@pytest.fixture
+async def run_keeping():
+    """Run a function in a pool of one thread, which keeps connections."""
+    with ThreadPoolExecutor(1) as pool:
+
+        async def run(function):
+            return await run_once_keeping_connections(pool, function)
+
+        yield run
+        pool.submit(connections.close_all).result()
 
 
-async def test_connection_is_not_shared_after_an_error_of_the_database(run):
+async def test_calls_in_a_row_share_a_connection_that_is_closed_when_the_thread_is_idle(
+    run_keeping,
+):
+    first = await run_keeping(opened)
+    assert await run_keeping(opened) is first
+    await run_keeping(release_connections)
+    assert await run_keeping(raw_connection) is None
+
+
+async def test_connection_is_not_shared_after_an_error_of_the_database(run_keeping):
     def fail():
         opened()
         connection.errors_occurred = True
@@ -228,5 +247,5 @@ async def test_connection_is_not_shared_after_an_error_of_the_database(run):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DatabaseWrapper, "is_usable", is_usable)
-        await run(lambda: keep_connections(fail))
-        assert await run(raw_connection) is None
+        await run_keeping(fail)
+        assert await run_keeping(raw_connection) is None
