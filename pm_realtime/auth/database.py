@@ -6,11 +6,11 @@ there would delay every handshake, so handshakes and rechecks have a pool each.
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from asgiref.sync import sync_to_async
@@ -103,14 +103,20 @@ async def run_once_in_pool(
     """As :func:`run_in_pool`, but the caller gets the error if a connection was lost."""
     if is_loop_of_a_caller():
         return await sync_to_async(_call)(True, function, *args, **kwargs)
-    return await _run(pool, partial(_call, False), function, *args, **kwargs)
+    return await _run(pool, _call_alone, function, *args, **kwargs)
+
+
+@lru_cache(maxsize=16)
+def _in_thread_of(pool: Executor, call: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    # Kept, as to make one takes longer than to use it.
+    return sync_to_async(call, thread_sensitive=False, executor=cast("Any", pool))
 
 
 async def _run(pool: Executor, call: Callable[..., R], *args: Any, **kwargs: Any) -> R:
     """Run ``call`` in a thread of ``pool``."""
     try:
-        in_thread = sync_to_async(call, thread_sensitive=False, executor=cast("Any", pool))
-        return await in_thread(*args, **kwargs)
+        result: R = await _in_thread_of(pool, call)(*args, **kwargs)
+        return result
     except RuntimeError as error:
         # A cancellation of this task goes through async code that ``function`` waits for.
         task = asyncio.current_task()
@@ -132,6 +138,10 @@ def _call(has_transactions: bool, function: Callable[..., R], *args: Any, **kwar
         raise _wrapped(error) from error
     finally:
         _close_old_connections(has_transactions)
+
+
+def _call_alone(function: Callable[..., R], *args: Any, **kwargs: Any) -> R:
+    return _call(False, function, *args, **kwargs)
 
 
 def _wrapped(error: BaseException) -> RuntimeError:

@@ -4,6 +4,7 @@ The first call that claims a key carries the command out. The others wait for it
 """
 
 import asyncio
+import itertools
 import logging
 import re
 from collections.abc import Awaitable, Callable
@@ -16,7 +17,7 @@ import msgspec
 
 from pm_realtime.backends import ClaimState, get_results
 from pm_realtime.commands.site_calls import TimedOut, is_never_lost
-from pm_realtime.concurrency import PerLoop
+from pm_realtime.concurrency import PerLoop, after_fork
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError
 from pm_realtime.protocol import Command
@@ -58,6 +59,25 @@ def command_key(connection: Connection, command: Command) -> str | None:
     return f"command {digest_of(connection, command.id, *more)}"
 
 
+#: The beginning of the owners of this process, and their numbers. A system call for each owner
+#: would take longer than the rest of a claim.
+_process = uuid4().hex
+_numbers: Final = itertools.count()
+
+
+def _new_owner() -> str:
+    """A text that no other claim of any process has."""
+    return f"{_process}-{next(_numbers)}"
+
+
+def _begin_process() -> None:
+    global _process
+    _process = uuid4().hex
+
+
+after_fork(_begin_process)
+
+
 class Claim:
     """The claim of one call to the command with ``key``."""
 
@@ -65,7 +85,7 @@ class Claim:
 
     def __init__(self, key: str, timeout_seconds: float) -> None:
         self._key = key
-        self._owner = uuid4().hex
+        self._owner = _new_owner()
         self._results = get_results()
         self._period: float = conf.IDEMPOTENCY_PERIOD
         # A claim lasts for as long as its command may run, and longer.

@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
@@ -37,22 +37,28 @@ async def run_async_site_code(function: Callable[..., Any], *args: Any, **kwargs
     """Call the async ``function`` of the site, whose queries have a thread of their own."""
     if is_loop_of_a_caller():
         return await function(*args, **kwargs)
-    async with ThreadSensitiveContext() as context:
-        thread = DaemonThreads(1, "pm_realtime-site-async")
-        if context.token is not None:  # None inside of another context.
-            SyncToAsync.context_to_thread_executor[context] = thread
-        try:
-            return await function(*args, **kwargs)
-        except asyncio.CancelledError:
-            note_abandoned_call()  # It may have threads of its own.
-            raise
-        finally:
-            # The context would start a thread to shut it down, although that never waits.
-            if context.token is not None:
-                SyncToAsync.context_to_thread_executor.pop(context, None)
-            if thread.is_used:
-                closing = thread.submit(connections.close_all)
-                thread.shutdown()
-                # One that is stuck in the code of a cancelled call is not waited for.
-                if not isinstance(sys.exception(), asyncio.CancelledError):
-                    await asyncio.wrap_future(closing)
+    if SyncToAsync.thread_sensitive_context.get(None) is not None:
+        return await _awaited(function(*args, **kwargs))
+    context, thread = ThreadSensitiveContext(), DaemonThreads(1, "pm_realtime-site-async")
+    # Not with the context itself, which would start a thread to shut the other one down.
+    token = SyncToAsync.thread_sensitive_context.set(context)
+    SyncToAsync.context_to_thread_executor[context] = thread
+    try:
+        return await _awaited(function(*args, **kwargs))
+    finally:
+        SyncToAsync.context_to_thread_executor.pop(context, None)
+        SyncToAsync.thread_sensitive_context.reset(token)
+        if thread.is_used:
+            closing = thread.submit(connections.close_all)
+            thread.shutdown()
+            # One that is stuck in the code of a cancelled call is not waited for.
+            if not isinstance(sys.exception(), asyncio.CancelledError):
+                await asyncio.wrap_future(closing)
+
+
+async def _awaited(call: Awaitable[Any]) -> Any:
+    try:
+        return await call
+    except asyncio.CancelledError:
+        note_abandoned_call()  # It may have threads of its own.
+        raise
