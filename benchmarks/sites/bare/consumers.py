@@ -3,6 +3,7 @@ from typing import Any
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.contrib.auth import get_user_model
 from pydantic import BaseModel, Field, ValidationError
 
 
@@ -18,6 +19,11 @@ class Receipt(BaseModel):
 
 
 def accept(order: Order) -> Receipt:
+    get_user_model().objects.filter(username=order.body).exists()
+    return accept_at_once(order)
+
+
+def accept_at_once(order: Order) -> Receipt:
     return Receipt(body=order.body, total=order.amount * 2)
 
 
@@ -33,7 +39,7 @@ class Orders(AsyncJsonWebsocketConsumer):
         if content["type"] == "order.sync":
             receipt = await database_sync_to_async(accept)(order)
         else:
-            receipt = accept(order)
+            receipt = accept_at_once(order)
         await self._answer("result", content, receipt.model_dump(mode="json"))
 
     async def _answer(self, type: str, command: Any, payload: Any) -> None:

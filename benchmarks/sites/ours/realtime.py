@@ -2,6 +2,7 @@ from decimal import Decimal
 from typing import Annotated
 
 import msgspec
+from django.contrib.auth import get_user_model
 
 from pm_realtime import Command, command
 
@@ -19,6 +20,7 @@ class Receipt(msgspec.Struct):
 
 @command("order.sync", public=True)
 def accept(request: Command, payload: Order) -> Receipt:
+    get_user_model().objects.filter(username=payload.body).exists()
     return Receipt(payload.body, payload.amount * 2)
 
 

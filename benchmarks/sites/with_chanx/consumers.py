@@ -5,6 +5,7 @@ from channels.db import database_sync_to_async
 from chanx.channels.websocket import AsyncJsonWebsocketConsumer
 from chanx.core.decorators import ws_handler
 from chanx.messages.base import BaseMessage
+from django.contrib.auth import get_user_model
 from pydantic import BaseModel, Field
 
 
@@ -35,6 +36,11 @@ class Accepted(BaseMessage):
 
 
 def accept(order: Order) -> Receipt:
+    get_user_model().objects.filter(username=order.body).exists()
+    return accept_at_once(order)
+
+
+def accept_at_once(order: Order) -> Receipt:
     return Receipt(body=order.body, total=order.amount * 2)
 
 
@@ -47,4 +53,4 @@ class Orders(AsyncJsonWebsocketConsumer):
 
     @ws_handler
     async def handle_async(self, message: AsyncOrder) -> Accepted:
-        return Accepted(payload=accept(message.payload))
+        return Accepted(payload=accept_at_once(message.payload))
