@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from orjson import Fragment
@@ -46,6 +46,9 @@ class SiteCommand:
     refusal: CommandError | None = None
     has_begun: bool = False
     is_dropped: bool = False
+    #: From its begin on: its task, and the set that has it.
+    _task: "asyncio.Task[Any] | None" = None
+    _under_way: "set[asyncio.Task[Any]]" = field(default_factory=set)
 
     @classmethod
     def read(
@@ -85,8 +88,8 @@ class SiteCommand:
             pass
         finally:
             # Only now, as a process that stops waits for what is under way.
-            if self.has_begun:
-                commands_under_way().discard(_current_task())
+            if self._task is not None:
+                self._under_way.discard(self._task)
 
     async def _carry_out_once(self, claim: Claim) -> None:
         try:
@@ -161,7 +164,9 @@ class SiteCommand:
         if self.is_dropped or self.connection.is_ending:
             raise _Dropped
         self.has_begun = True
-        commands_under_way().add(_current_task())
+        self._task, self._under_way = asyncio.current_task(), commands_under_way()
+        if self._task is not None:
+            self._under_way.add(self._task)
 
     async def _until_allowed(self) -> None:
         """Wait until the rights are certain. Raises ``CommandError`` if they refuse."""
@@ -193,9 +198,3 @@ def _check_declaration(declaration: Declaration) -> None:
         text = "The command %s refuses everybody: %s Refusals: %d."
         logger.error(text, declaration.type, faults[0].text, count)
     raise CommandError(ErrorCode.INTERNAL_ERROR, INTERNAL_ERROR)
-
-
-def _current_task() -> "asyncio.Task[Any]":
-    task = asyncio.current_task()
-    assert task is not None
-    return task

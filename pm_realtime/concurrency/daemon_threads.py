@@ -50,11 +50,6 @@ class DaemonThreads(Executor):
         self._pending = 0
         self._is_shut_down = False
 
-    @property
-    def is_used(self) -> bool:
-        """Whether a thread was started."""
-        return bool(self._threads)
-
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Call ``fn`` in a thread. Raises ``RuntimeError`` after :meth:`shutdown`."""
         future: Future[R] = Future()
