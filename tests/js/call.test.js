@@ -388,6 +388,51 @@ test("they go on to wait over a further connection, and with idempotencyPeriod 0
   assert.deepEqual(await Promise.all(waiting), ["done", "done"]);
 });
 
+test("a call that may have been carried out waits for its room no longer than the server knows it", async (t) => {
+  const { realtime, WebSocket, reconnect, tick, grant, bids, sent, refuse } = setup(t);
+  realtime.subscribe("a");
+  grant();
+  const lost = realtime.call("bid", 1, { room: "a" });
+  reconnect();
+  const [subscribe] = WebSocket.last.sent;
+  refuse(subscribe, "ROOM_FULL");
+  refuse(bids()[0], "NOT_IN_ROOM");
+  const waiting = realtime.call("bid", 2, { room: "a" });
+  tick(PERIOD_MS - 30_000 - 1);
+  assert.equal(await stateOf(lost), "pending");
+  tick(1);
+  assert.deepEqual([await stateOf(lost), await stateOf(waiting)], ["CONNECTION_LOST", "pending"]);
+  const asked = () => WebSocket.last.sentOf("subscribe").length;
+  for (const before = asked(); asked() === before; ) tick(1000);
+  grant();
+  assert.deepEqual(sent(), [1, 2]);
+});
+
+test("a call that was refused stays before one that was lost", async (t) => {
+  const { WebSocket, reconnect, call, refuseRoom, bids, sent, refuse } = rejoining(t);
+  refuseRoom("ROOM_FULL");
+  refuse(bids()[0], "NOT_IN_ROOM");
+  call(3);
+  reconnect();
+  assert.deepEqual(sent(), [1, 2, 3]);
+  assert.equal(WebSocket.last.sent[0].type, "subscribe");
+});
+
+test("each call that may have been carried out has its own time over further losses", async (t) => {
+  const { realtime, WebSocket, reconnect, tick, grant, bids, refuse } = setup(t);
+  realtime.subscribe("a");
+  grant();
+  const calls = [1, 2].map((number) => realtime.call("bid", number, { room: "a" }));
+  reconnect();
+  refuse(WebSocket.last.sent[0], "ROOM_FULL");
+  bids().forEach((bid) => refuse(bid, "NOT_IN_ROOM"));
+  const other = realtime.call("bid", 3, { room: "b" });
+  WebSocket.last.close();
+  tick(PERIOD_MS - 30_000);
+  const states = await Promise.all([...calls, other].map(stateOf));
+  assert.deepEqual(states, ["CONNECTION_LOST", "CONNECTION_LOST", "pending"]);
+});
+
 test("a call of a room that the page is not in is refused", async (t) => {
   const { WebSocket, realtime, grant, refuse } = setup(t);
   const never = realtime.call("bid", 1, { room: "a" });

@@ -16,7 +16,7 @@ const REPEATABLE = [MessageType.MESSAGE, MessageType.RESULT];
  *
  * An item has: `envelope`; `replyType`, the type of the answer, if there is one; `deferred`;
  * `isTimed`, if its sender said for how long it waits; once sent, `expiresAt`, up to when the server
- * knows it again, and `isRepeatable`; and `isReturned`, if it was refused because of its room.
+ * knows it again, and `isRepeatable`. The outbox adds its own parts.
  */
 export function createCommands({ send, probe, isConnected, isRetrying }) {
   const replies = createReplies({ probe, takeBack });
