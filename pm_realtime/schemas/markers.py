@@ -118,6 +118,9 @@ class Replaced:
     def _replace_union(self, annotation: Any, args: tuple[Any, ...]) -> Any:
         found = [self._replace(each) for each in args]
         by_hook = [each for each in found if isinstance(each, Marker) or is_model(each)]
+        if by_hook and msgspec.UnsetType in args:  # No value is one of it: the field is missing.
+            rest = _union([each for each in args if each is not msgspec.UnsetType])
+            return _union([self._replace(rest), msgspec.UnsetType])
         if by_hook and len(found) - (NoneType in found) > 1:
             rest = [each for each in args if not self._is_by_hook(each)]
             choices = [*([_union(rest)] if rest else []), *filter(self._is_by_hook, args)]

@@ -1,6 +1,6 @@
 """Types that msgspec reads: Struct, dataclass, TypedDict, NamedTuple, and plain ones."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -11,6 +11,7 @@ import msgspec
 from msgspec import inspect
 
 from pm_realtime.protocol import to_json, to_json_type
+from pm_realtime.schemas.defaults import fill_defaults, leaves_defaults
 from pm_realtime.schemas.markers import Marker, Replaced, hook, model_type
 from pm_realtime.schemas.messages import from_msgspec
 from pm_realtime.schemas.payload_types import InvalidPayload, PayloadType
@@ -42,7 +43,9 @@ class MsgspecType(PayloadType):
             self._decoder = msgspec.json.Decoder(found, dec_hook=hook)
             #: For messages alone.
             self._info = inspect.type_info(found)
-            _check_known(self._info)
+            parts = list(_types_in(self._info))
+            _check_known(parts)
+            self._leaves_defaults = any(map(leaves_defaults, parts))
             # msgspec keeps what it knows of a type in a class; without one, it would find it anew
             # for each value of a union, a dict or a list.
             self._record = msgspec.defstruct("Record", [("value", found)], array_like=True)
@@ -57,16 +60,21 @@ class MsgspecType(PayloadType):
             raise InvalidPayload("Expected less nesting.") from None
         except (TypeError, OverflowError, SystemError):  # Of a great number, before msgspec 0.22.
             raise InvalidPayload("Expected another value.") from None
-        return record.value  # type: ignore[attr-defined]
+        return self._whole(record.value)  # type: ignore[attr-defined]
 
     def encode(self, value: Any) -> str:
         try:
             # As JSON, and then as the type has it: an instance may have more fields.
-            return _write(self._decoder.decode(_write(value))).decode()
+            return _write(self._whole(self._decoder.decode(_write(value)))).decode()
         except msgspec.ValidationError as error:
             raise from_msgspec(error, self._info) from error
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidPayload(f"{error}") from error
+
+    def _whole(self, value: Any) -> Any:
+        if self._leaves_defaults:
+            fill_defaults(value)
+        return value
 
 
 @contextmanager
@@ -100,19 +108,26 @@ def payload_type(annotation: Any) -> PayloadType:
         raise TypeError(str(refusal or error)) from error
 
 
-def _check_known(info: inspect.Type) -> None:
-    """Raise ``TypeError`` if ``info`` has a class of which no value of JSON can be."""
+def _types_in(info: inspect.Type) -> Iterator[inspect.Type]:
+    """``info`` and the types in it."""
     waiting: list[Any] = [info]
     seen: set[int] = set()
     while waiting:
         found = waiting.pop()
         if isinstance(found, tuple):
             waiting.extend(found)
-        elif isinstance(found, inspect.CustomType):
-            _check_custom(found.cls)
         elif isinstance(found, inspect.Type | inspect.Field) and id(found) not in seen:
             seen.add(id(found))
             waiting.extend(getattr(found, name) for name in found.__struct_fields__)
+            if isinstance(found, inspect.Type):
+                yield found
+
+
+def _check_known(parts: Iterable[inspect.Type]) -> None:
+    """Raise ``TypeError`` if a class in ``parts`` is none of which a value of JSON can be."""
+    for each in parts:
+        if isinstance(each, inspect.CustomType):
+            _check_custom(each.cls)
 
 
 def _check_custom(kind: type) -> None:

@@ -39,6 +39,18 @@ class Order:
     step: Annotated[Decimal | int | None, msgspec.Meta(multiple_of=5)] = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Stock:
+    count: int = 1
+    parts: "tuple[Stock, ...]" = ()
+    low: Positive = Decimal(2)
+
+
+class Change(msgspec.Struct):
+    price: Positive | msgspec.UnsetType = msgspec.UNSET
+    step: Positive | int | msgspec.UnsetType | None = msgspec.UNSET
+
+
 class Options(TypedDict, total=False):
     limit: Annotated[Decimal, msgspec.Meta(ge=1, le=9)]
     order: Order
@@ -102,6 +114,8 @@ KEY = UUID("12345678-1234-5678-1234-567812345678")
         (Node, {"weight": 1, "next": {"weight": "2"}}, Node(Decimal(1), Node(Decimal(2)))),
         (Strict, {"firstName": "Ada"}, Strict("Ada")),
         (Cat | Dog, {"type": "dog", "name": "Rex"}, Dog("Rex")),
+        (Change, {}, Change()),
+        (Change, {"price": 1, "step": "2"}, Change(Decimal(1), Decimal(2))),
         (Positive, "1", Decimal(1)),
         (Positive | None, None, None),
         (list[Positive], [1], [Decimal(1)]),
@@ -127,6 +141,12 @@ KEY = UUID("12345678-1234-5678-1234-567812345678")
 def test_value_that_fits_becomes_one_of_the_type(annotation, given, expected):
     found = payload_type(annotation).convert(given)
     assert (found, type(found)) == (expected, type(expected))
+
+
+def test_dataclass_has_all_of_its_fields():
+    found = payload_type(dict[str, Stock]).convert({"a": {"parts": [{"low": 3}]}})["a"]
+    assert vars(found) == {"count": 1, "parts": (Stock(low=Decimal(3)),), "low": 2}
+    assert vars(found.parts[0]) == {"count": 1, "parts": (), "low": 3}
 
 
 @pytest.mark.parametrize(
@@ -218,6 +238,8 @@ class Wide(Bid):
         (Bid, Wide(Decimal(1)), '{"amount":"1","note":""}'),
         (list[Bid], [Wide(Decimal(1))], '[{"amount":"1","note":""}]'),
         (Options, {"limit": Decimal(1), "secret": 1}, '{"limit":"1"}'),
+        (list[Stock], [{"count": 2}], '[{"count":2,"parts":[],"low":"2"}]'),
+        (Change, Change(step=None), '{"step":null}'),
         (Strict, Strict("Ada"), '{"firstName":"Ada"}'),
         (Cat | Dog, Cat(9), '{"type":"cat","lives":9}'),
         (dict[UUID, int], {KEY: 1}, f'{{"{KEY}":1}}'),
