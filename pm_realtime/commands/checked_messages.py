@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from asgiref.sync import iscoroutinefunction
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS
 from django.utils.module_loading import import_string
@@ -18,6 +17,7 @@ from orjson import Fragment
 
 from pm_realtime.commands.claims import Claim, digest_of
 from pm_realtime.commands.options import DEFAULT_TIMEOUT_SECONDS
+from pm_realtime.commands.signatures import is_async
 from pm_realtime.commands.site_calls import SiteCall, TimedOut, answer_to, commands_under_way
 from pm_realtime.concurrency import note_result
 from pm_realtime.conf import Room, RoomOptions
@@ -96,14 +96,14 @@ class _HandledMessage:
         def encode(found: Any) -> str:
             return content_type.encode(content if found is None else found)
 
-        is_async = iscoroutinefunction(function)
+        must_wait = is_async(function)
         return SiteCall(
             name="The message",
             bound=str(self.room.options.on_message),
             call=call_function,
             encode=encode,
-            is_async=is_async,
-            database=None if is_async else DEFAULT_DB_ALIAS,
+            is_async=must_wait,
+            database=None if must_wait else DEFAULT_DB_ALIAS,
             timeout_seconds=DEFAULT_TIMEOUT_SECONDS,
             begin=self._begin,
         )

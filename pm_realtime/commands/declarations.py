@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, TypeVar
 
-from asgiref.sync import iscoroutinefunction
 from django.core.exceptions import ImproperlyConfigured
 from django.urls.resolvers import RoutePattern
 
@@ -16,7 +15,7 @@ from pm_realtime.commands.options import (
     find_option_faults,
     find_role_fault,
 )
-from pm_realtime.commands.signatures import Signature, read_signature
+from pm_realtime.commands.signatures import Signature, innermost, is_async, read_signature
 from pm_realtime.conf import Fault, is_route, parse_route
 from pm_realtime.schemas import PayloadType
 
@@ -36,15 +35,20 @@ class Declaration(CommandOptions):
 
     @property
     def declared_in(self) -> str:
-        """The dotted path of the function."""
-        function = inspect.unwrap(self.function)
-        name = getattr(function, "__qualname__", None) or repr(function)
-        return f"{getattr(function, '__module__', None) or '?'}.{name}"
+        """The dotted path of the function, or of the class of another callable."""
+        function = innermost(self.function)
+        if not hasattr(function, "__qualname__"):
+            function = type(function)
+        return f"{function.__module__}.{function.__qualname__}"
+
+    @property
+    def doc(self) -> str:
+        """The docstring of the function; empty if there is none."""
+        return inspect.getdoc(innermost(self.function)) or ""
 
     @cached_property
     def is_async(self) -> bool:
-        call = getattr(type(self.function), "__call__", None)  # noqa: B004
-        return iscoroutinefunction(self.function) or iscoroutinefunction(call)
+        return is_async(self.function)
 
     @cached_property
     def database(self) -> str | None:

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any, Final, NamedTuple, get_type_hints
 from uuid import UUID
 
+from asgiref.sync import iscoroutinefunction
 from django.urls import converters
 
 from pm_realtime.conf import Fault
@@ -45,6 +46,10 @@ class Signature(NamedTuple):
 def read_signature(function: Any, values: Mapping[str, Any]) -> Signature:
     """The signature of ``function``; ``values`` are the converters of the route, by name."""
     anything = payload_type(Any)
+    if isinstance(function, type):
+        text = f"expected a function, got the class {function.__qualname__}."
+        hint = "Write a function, or give an instance: command('auction.bid')(Handler())."
+        return Signature(None, anything, [Fault("E031", text, hint)])
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError) as error:
@@ -129,14 +134,24 @@ def _annotation(function: Any, name: str, default: Any) -> Any:
     return get_type_hints(stub, names, local_names, include_extras=True)[name]
 
 
-def _annotated(function: Any) -> Any:
-    """The function that has the annotations of ``function``."""
+def is_async(function: Any) -> bool:
+    """Whether a call of ``function``, or of an object with ``__call__``, has to be awaited."""
+    call = getattr(type(function), "__call__", None)  # noqa: B004
+    return iscoroutinefunction(function) or iscoroutinefunction(call)
+
+
+def innermost(function: Any) -> Any:
+    """What decorators and ``partial`` have wrapped as ``function``."""
     function = inspect.unwrap(function)
     while isinstance(function, partial):
         function = inspect.unwrap(function.func)
-    if not hasattr(function, "__annotations__") or isinstance(function, type):
-        return type(function).__call__
     return function
+
+
+def _annotated(function: Any) -> Any:
+    """The function that has the annotations of ``function``."""
+    function = innermost(function)
+    return function if hasattr(function, "__annotations__") else type(function).__call__
 
 
 def _name(function: Callable[..., Any]) -> str:

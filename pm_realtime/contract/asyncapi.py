@@ -137,7 +137,7 @@ def _add_command(builder: Builder, channel: Channel, command: SiteCommand) -> No
     )
     result = answer(MessageType.RESULT, command.result)
     answered = builder.add_message(f"{name}.result", MessageType.RESULT, result, is_answered=True)
-    summary, _, rest = command.doc.partition("\n\n")
+    summary, _, rest = declaration.doc.partition("\n\n")
     description = "\n\n".join(filter(None, [rest.strip(), _describe_command(declaration)]))
     words: dict[str, Any] = {"summary": " ".join(summary.split())} if summary else {}
     channel.receive(

@@ -57,7 +57,7 @@ def _command(command: SiteCommand) -> str:
     fields.append(field("result", command.result, indent="    "))
     if command.declaration.room is not None:
         fields.append(f"    room: {_room_type(RoomName(command.declaration.room))};\n")
-    return _member(command.declaration.type, fields, command.doc)
+    return _member(command.declaration.type, fields, command.declaration.doc)
 
 
 def _pushes(site: Site) -> Iterator[str]:

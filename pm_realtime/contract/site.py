@@ -1,6 +1,5 @@
 """What a site declares: its commands, pushes and rooms, with the schemas of their types."""
 
-import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
@@ -54,10 +53,6 @@ class SiteCommand(NamedTuple):
     declaration: Declaration
     payload: Schema | None
     result: Schema
-
-    @property
-    def doc(self) -> str:
-        return inspect.getdoc(self.declaration.function) or ""
 
 
 class SitePush(NamedTuple):

@@ -147,6 +147,8 @@ def _refusal(value: Any) -> str:
         advice = "pass dict(value)"
     elif hasattr(kind, "tolist"):  # Of NumPy and the like.
         advice = "pass value.tolist()"
+    elif hasattr(kind, "model_dump"):  # Of pydantic.
+        advice = "pass value.model_dump(mode='json'), or declare its type"
     elif issubclass(kind, Iterable):
         advice = "pass list(value)"
     else:

@@ -105,6 +105,7 @@ def test_e030_no_brackets(check):
         (lambda request, pk, /: 1, "its `pk` cannot be passed by name."),
         (lambda request, payload, /, pk: 1, "its `payload` cannot be passed by name."),
         (5, "expected a function, got 5"),
+        (Price, "expected a function, got the class Price."),
     ],
 )
 def test_e031_signature_does_not_fit(check, function, problem):

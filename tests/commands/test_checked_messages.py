@@ -34,6 +34,14 @@ async def note_async(request, content, pk):
     calls.append((request, content, pk))
 
 
+class Notes:
+    async def __call__(self, request, content, pk):
+        calls.append((request, content, pk))
+
+
+notes = Notes()
+
+
 def save(request, content, pk):
     calls.append(content)
     send_to_room(request.room, "saved", content)
@@ -152,7 +160,7 @@ async def test_type_that_does_not_import_refuses_messages_and_is_logged(rooms, c
 # on_message
 
 
-@pytest.mark.parametrize("name", ["note", "note_async"])
+@pytest.mark.parametrize("name", ["note", "note_async", "notes"])
 async def test_function_gets_the_request_the_content_and_the_values_of_the_route(rooms, user, name):
     rooms(content="Chat", on_message=name)
     async with Connection(user=user) as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,6 +18,10 @@ pytestmark = pytest.mark.usefixtures("declarations")
 
 class Bid(msgspec.Struct):
     amount: int
+
+
+class Mark:
+    async def __call__(self, request): ...
 
 
 class Receipt(msgspec.Struct):
@@ -45,6 +50,23 @@ def test_function_without_a_payload_has_no_type_of_it(declarations):
 
     assert declarations["mark.read"].payload is None
     assert declarations["mark.read"].result.annotation is Any
+
+
+def test_function_is_found_in_a_partial(declarations):
+    def bid(request, payload, step):
+        """Bid for what is sold."""
+
+    command("auction.bid")(partial(bid, step=2))
+    found = declarations["auction.bid"]
+    assert found.declared_in.endswith(".<locals>.bid")
+    assert found.doc == "Bid for what is sold."
+
+
+def test_callable_is_named_by_its_class(declarations):
+    command("mark.read")(Mark())
+    found = declarations["mark.read"]
+    assert found.declared_in == f"{__name__}.Mark"
+    assert found.is_async
 
 
 def test_payload_without_an_annotation_is_anything(declarations):

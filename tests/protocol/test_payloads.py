@@ -12,6 +12,7 @@ import uuid
 from decimal import Decimal
 
 import msgspec
+import pydantic
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
@@ -52,6 +53,10 @@ class Detail(str):
 
     def __repr__(self):
         return f"Detail({super().__str__()!r}, code={self.code!r})"
+
+
+class Model(pydantic.BaseModel):
+    number: int = 1
 
 
 class Money(int):
@@ -331,6 +336,7 @@ def circle(make, close):
         ((each for each in [1]), "of the type generator; pass list(value)"),
         (map(str, [1]), "of the type map; pass list(value)"),
         (range(3), "of the type range; pass list(value)"),
+        (Model(), "of the type Model; pass value.model_dump(mode='json')"),
         (array.array("d", [1.5]), "of the type array; pass value.tolist()"),
         (collections.deque([1]), "of the type deque; pass list(value)"),
         ({}.keys(), "of the type dict_keys; pass list(value)"),
