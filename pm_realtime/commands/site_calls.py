@@ -15,9 +15,10 @@ from django.db import connections, transaction
 
 from pm_realtime.concurrency import PerLoop, note_abandoned_call, note_result
 from pm_realtime.exceptions import CommandError, OutageError
-from pm_realtime.observability import log_failure
+from pm_realtime.observability import log_failure, throttle
 from pm_realtime.protocol import INTERNAL_ERROR, ErrorCode
 from pm_realtime.rooms import run_async_site_code, run_in_site_thread
+from pm_realtime.schemas import InvalidPayload
 
 logger = logging.getLogger("pm_realtime.commands")
 
@@ -206,8 +207,12 @@ def _wake(waiter: "asyncio.Future[None]") -> None:
 
 def answer_to(error: Exception, what: str, room: str | None) -> CommandError:
     """The error that tells the client of ``error``; the log has what the client is not told."""
+    if isinstance(error, TimedOut) and (count := throttle.note((TimedOut, what))):
+        logger.warning("%s timed out: %s Times: %d", what, error.message, count)
     if isinstance(error, CommandError):
         return error
-    if not isinstance(error, OutageError):  # The log has the outage already.
+    if isinstance(error, InvalidPayload):
+        log_failure(logger, f"{what} returned what cannot be sent.", error)
+    elif not isinstance(error, OutageError):  # The log has the outage already.
         log_failure(logger, f"{what} failed.", error)
     return CommandError(ErrorCode.INTERNAL_ERROR, INTERNAL_ERROR, room=room)

@@ -148,6 +148,7 @@ class Inbox:
             connection.send_reply(MessageType.ERROR, error_payload(error), id)
         except Exception as failure:
             # Of the site's own, with data that JSON cannot hold.
-            log_failure(logger, f"The error {error.code} could not be written.", failure)
+            of = "" if command is None else f" of {command.type}"
+            log_failure(logger, f"The error {error.code}{of} could not be written.", failure)
             payload = {"code": ErrorCode.INTERNAL_ERROR, "message": INTERNAL_ERROR}
             connection.send_reply(MessageType.ERROR, payload, id)

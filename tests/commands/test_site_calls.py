@@ -124,7 +124,7 @@ async def test_site_without_a_database_has_no_transactions(monkeypatch):
 # Timeouts
 
 
-async def test_command_that_takes_too_long_is_rolled_back(user):
+async def test_command_that_takes_too_long_is_rolled_back(user, caplog):
     may_end, has_ended = threading.Event(), threading.Event()
 
     @command("save", timeout=0.05)
@@ -146,6 +146,7 @@ async def test_command_that_takes_too_long_is_rolled_back(user):
         await Note.objects.acreate(text="next")
         assert await connection.so_far() == []
     assert await asyncio.to_thread(texts) == ["next"]
+    assert "The command save timed out: save took longer than 0.05 s. Times: 1" in caplog.messages
 
 
 async def test_async_command_that_takes_too_long_is_cancelled(user):
