@@ -141,7 +141,7 @@ def is_async(function: Any) -> bool:
 
 
 def innermost(function: Any) -> Any:
-    """What decorators and ``partial`` have wrapped as ``function``."""
+    """The function within the decorators and the ``partial`` of ``function``."""
     function = inspect.unwrap(function)
     while isinstance(function, partial):
         function = inspect.unwrap(function.func)

@@ -14,7 +14,7 @@ _MISSING: Final = "Expected a value, got none."
 _UNKNOWN: Final = "Expected no field of this name."
 
 #: After the message of msgspec. ``key``: it is about a key of the dict there.
-_AT: Final = re.compile(r" - at (?P<key>`key` in )?`\$(?P<path>.*)`\Z", re.DOTALL)
+_AT: Final = re.compile(r" - at (?P<key>`key` in )?`\$(?P<path>[^`]*)`\Z", re.DOTALL)
 _FIELD: Final = re.compile(r"Object (missing required|contains unknown) field `(.*)`\Z", re.DOTALL)
 _NO_CHOICE: Final = re.compile(r"Invalid (?:enum )?value (.*)\Z", re.DOTALL)
 #: Beginnings of messages, and the sentences that say what was expected.

@@ -188,6 +188,8 @@ def test_dataclass_has_all_of_its_fields():
         (dict[str, dict[int, int]], {"a": {"x": 1}}, "[...][...]", None),
         (set[Any], [[1]], None, None),
         (Color, "blue", "", "Expected one of 'red', got 'blue'."),
+        (list[Color], ["b` - at `$.x"], "[0]", "Expected one of 'red', got 'b` - at `$.x'."),
+        (Strict, {"firstName": "A", "b` - at `$.x": 1}, "b` - at `$.x", None),
         (UUID, "x", "", "Expected a valid UUID."),
         (int, 1.5, "", "Expected `int`, got `float`."),
         (int, True, "", "Expected `int`, got `bool`."),
