@@ -135,6 +135,19 @@ def test_document_has_the_title_version_and_server_of_the_options():
     assert json.loads(run("realtime_schema"))["info"]["title"] == "tests"
 
 
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("example.com", {"host": "example.com", "protocol": "wss"}),
+        ("https://example.com/", {"host": "example.com", "protocol": "wss"}),
+        ("http://[::1]:80/a/", {"host": "[::1]:80", "protocol": "ws", "pathname": "/a"}),
+    ],
+)
+def test_server_is_a_host_or_the_address_of_the_site(url, expected):
+    server = json.loads(run("realtime_schema", "--server", url))["servers"]["site"]
+    assert {word: value for word, value in server.items() if word != "security"} == expected
+
+
 def test_module_of_the_client_is_an_option():
     text = run("realtime_types", "--module", "/static/client.js")
     assert 'declare module "/static/client.js" {' in text

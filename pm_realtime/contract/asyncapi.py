@@ -38,7 +38,7 @@ _PARAMETER: Final = "A value of the route. Its converter is `{}`."
 
 
 class Heading(NamedTuple):
-    """What the document says of itself. ``server`` is a URL; None leaves the host open."""
+    """What the document says of itself. ``server`` is a URL or a host; None leaves it open."""
 
     title: str
     version: str
@@ -91,8 +91,11 @@ def document(heading: Heading) -> dict[str, Any]:
 
 
 def _server(url: str | None) -> dict[str, Any]:
-    parts = urlsplit(url or "")
-    server: dict[str, Any] = {"host": parts.netloc or "{host}", "protocol": parts.scheme or "wss"}
+    parts = urlsplit(f"//{url}" if url and "//" not in url else url or "")
+    protocol = "ws" if parts.scheme in ("ws", "http") else "wss"
+    server: dict[str, Any] = {"host": parts.netloc or "{host}", "protocol": protocol}
+    if path := parts.path.rstrip("/"):
+        server["pathname"] = path
     if not parts.netloc:
         server["variables"] = {
             "host": {"default": "localhost", "description": "The host of the site."}
