@@ -139,6 +139,10 @@ def test_mistake_in_a_call_is_a_sentence(bid, user):
         call_command_handler(bid, user=user, payload={"amount": 1})
     with pytest.raises(PayloadError, match=r"The payload of 'auction\.bid' cannot be written"):
         call_command_handler(bid, user=user, payload=object(), pk=3)
+    with pytest.raises(TypeError, match="got both: pk"):
+        call_command_handler(bid, user=user, payload={"amount": 1}, room="auction:3", pk=4)
+    with pytest.raises(TypeError, match=r"Expected a user or None, got 7 \(int\)"):
+        call_command_handler(bid, user=7, payload={"amount": 1}, pk=3)
     with pytest.raises(TypeError, match="@command has registered, got dict"):
         call_command_handler(dict, user=user)
     with pytest.raises(CommandError, match="auction:<int:pk>") as refused:
@@ -150,6 +154,14 @@ def test_mistake_in_a_call_is_a_sentence(bid, user):
 
     with pytest.raises(TypeError, match="acall_command_handler"):
         call_command_handler(plain, user=user)
+
+
+def test_room_of_a_command_without_one_is_ignored_as_by_the_server(user):
+    @command("room")
+    def room(request: Command) -> str | None:
+        return request.room
+
+    assert call_command_handler(room, user=user, room="auction:3") is None
 
 
 async def test_async_call_takes_async_functions_and_sync_ones(bid, user):

@@ -29,7 +29,7 @@ def check_callable(path: str, where: str, number: str) -> Iterator[CheckMessage]
     if not is_valid:
         yield Error(
             f"{where}: {problem}.",
-            hint="Give the dotted path of a function, such as 'mysite.realtime.may_join'.",
+            hint="Give the dotted path of a function, such as 'mysite.rules.may_join'.",
             id=f"pm_realtime.{number}",
         )
 

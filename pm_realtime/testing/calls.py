@@ -111,6 +111,8 @@ class _Call:
         self.declaration = declaration = _declaration_of(function)
         room, captured = _room_of(declaration, room, values)
         user = anonymous().user if user is None else user
+        if not hasattr(user, "is_authenticated"):
+            raise TypeError(f"Expected a user or None, got {user!r} ({type(user).__name__}).")
         role, is_authenticated = role_of(user), is_logged_in(user)
         refusal = find_refusal(declaration, room, is_authenticated=is_authenticated, role=role)
         if refusal is not None:
@@ -163,7 +165,9 @@ def _room_of(
     if route is None:
         if values:
             raise TypeError(f"{declaration.type!r} has no room, got {', '.join(values)}.")
-        return room, {}
+        return None, {}
+    if room is not None and values:
+        raise TypeError(f"Expected `room` or the values of {route}, got both: {', '.join(values)}.")
     room = room if room is not None else _name_of(route, values)
     return room, route_values(declaration, room)
 
