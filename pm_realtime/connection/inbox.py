@@ -90,7 +90,7 @@ class Inbox:
         is_member = room in self._connection.rooms
         # Also while it joins the room. Else a client would have another rate for each name.
         if options is not None and (is_member or not self.lanes.is_free(room)):
-            self._rates.check_message(options.rate, room)
+            self._rates.check_message(options.rate, room, is_volatile=command.is_volatile)
         else:
             self._rates.check()
         lane: Key = ("volatile", room) if is_member and command.is_volatile else room

@@ -15,6 +15,9 @@ from pm_realtime.protocol import CloseCode, ErrorCode
 
 #: Malformed frames in a window of the rate that are answered at once.
 MALFORMED_AT_ONCE: Final = 10
+#: Seconds of volatile messages that may come late and all at once, as after a break of a mobile
+#: network: that is no flood.
+VOLATILE_STALL_SECONDS: Final = 5
 #: The connections of an event loop that send one malformed frame after another.
 _malformed: Final = PerLoop(FairQueue)
 
@@ -58,7 +61,7 @@ class Rates:
             self._note_refusal(None, rate, now)
             raise _refusal(f"{setting} messages", wait, room)
 
-    def check_message(self, setting: str | None, room: str) -> None:
+    def check_message(self, setting: str | None, room: str, *, is_volatile: bool = False) -> None:
         """Count a message to ``room``, as :meth:`check` does, but against its own rate alone.
 
         ``setting`` is that rate; None: ``RATE_LIMIT`` counts it.
@@ -66,7 +69,8 @@ class Rates:
         if setting is None:
             self.check(room)
         else:
-            self._check(("room", room), setting, "messages in this room", room)
+            seconds = VOLATILE_STALL_SECONDS if is_volatile else 0
+            self._check(("room", room), setting, "messages in this room", room, seconds)
 
     def check_command(self, setting: str | None, type: str, room: str | None = None) -> None:
         """Count a command of the site as :meth:`check_message` does a message, in all rooms
@@ -76,11 +80,21 @@ class Rates:
         else:
             self._check(("command", type), setting, "of these commands", room)
 
-    def _check(self, bucket: Hashable, setting: str, what: str, room: str | None) -> None:
+    def _check(
+        self,
+        bucket: Hashable,
+        setting: str,
+        what: str,
+        room: str | None,
+        abuse_seconds: int = 0,
+    ) -> None:
+        """``abuse_seconds`` is for how long at least refusals are counted as one flood."""
         rate = parse_rate(setting)
         now = self._connection.connection_timings.clock()
         if wait := (self._limiter or self._find_limiter()).take_from(bucket, rate, now):
-            self._note_refusal(bucket, rate, now)
+            windows = max(1, abuse_seconds // rate.seconds)
+            abuse = Rate(rate.count * windows, rate.seconds * windows)
+            self._note_refusal(bucket, abuse, now)
             raise _refusal(f"{setting} {what}", wait, room)
 
     def _note_refusal(self, bucket: Hashable, rate: Rate, now: float) -> None:

@@ -148,9 +148,23 @@ async def test_rate_of_a_room_is_that_of_all_connections_of_a_sender(user, edito
 async def test_messages_far_over_the_rate_of_a_room_end_the_connection(user):
     options = {"application": application(clock=Clock().monotonic)}
     async with in_room("board:1", user, **options) as (connection,):
-        for number in range(61):
+        for number in range(30 + 5 * 30 + 1):
             await send(connection, "board:1", number)
         await connection.assert_closed(4003)
+
+
+async def test_cursor_that_a_break_of_the_network_held_up_is_no_flood(user, editor):
+    """Twenty a second: six seconds of it come at once, and then it goes on."""
+    clock = Clock()
+    options = {"application": application(clock=clock.monotonic)}
+    async with in_room("board:1", user, editor, **options) as (sender, other):
+        for second, count in enumerate((6 * 20, 20, 20)):
+            for number in range(count):
+                await send(sender, "board:1", [second, number])
+            assert await sender.is_alive()
+            clock.now += 1
+        while (await other.receive())["payload"]["content"] != [2, 19]:
+            pass
 
 
 async def test_messages_to_a_room_without_a_rate_count_against_the_limit(user):
