@@ -256,6 +256,28 @@ test("a call waits for its own timeout, also if that is long", async (t) => {
   assert.equal(await long, "at last");
 });
 
+test("what waits in its room for a call with a long timeout is not late", async (t) => {
+  const { WebSocket, realtime, tick, bids, answer } = setup(t);
+  const inRoom = { room: "a" };
+  const before = realtime.call("bid", 0, inRoom);
+  const long = realtime.call("bid", 1, { ...inRoom, timeout: 60_000 });
+  const behind = realtime.call("bid", 2, inRoom);
+  const message = realtime.sendToRoom("a", "behind, too");
+  const others = [realtime.call("bid", 3, { room: "b" }), realtime.call("bid", 4)];
+  tick(REPLY_TIMEOUT_MS);
+  tick(REPLY_TIMEOUT_MS);
+  const states = await Promise.all([before, ...others, behind, message].map(stateOf));
+  assert.deepEqual(states, ["TIMEOUT", "TIMEOUT", "TIMEOUT", "pending", "pending"]);
+  for (let second = 30; second < 59; second += 1) tick(1000);
+  answer(bids()[1], "at last");
+  assert.equal(await long, "at last");
+  tick(REPLY_TIMEOUT_MS - 1);
+  answer(bids()[2], "in time");
+  assert.equal(await behind, "in time");
+  WebSocket.last.reply(WebSocket.last.sentOf("message")[0], "message", { room: "a" });
+  assert.equal(await stateOf(message), "resolved");
+});
+
 test("a long timeout ends without a heartbeat, too, and Infinity does not", async (t) => {
   const { realtime, tick } = setup(t, { idempotencyPeriod: 0 });
   const long = realtime.call("bid", 1, { timeout: 100_000 });

@@ -1,6 +1,6 @@
 import { MessageType } from "../constants.js";
 import { LONGEST_TIMER_MS } from "./backoff.js";
-import { complete } from "./envelope.js";
+import { complete, roomOf } from "./envelope.js";
 import { RealtimeError } from "./errors.js";
 import { createOutbox } from "./outbox.js";
 import { createDeferred } from "./promises.js";
@@ -20,7 +20,7 @@ const REPEATABLE = [MessageType.MESSAGE, MessageType.RESULT];
  */
 export function createCommands({ send, probe, isConnected, isRetrying }) {
   const replies = createReplies({ probe, takeBack });
-  const isEarly = (item) => isRetrying(roomOf(item));
+  const isEarly = (item) => isRetrying(roomOf(item.envelope));
   const outbox = createOutbox(transmit, isEarly);
   // For how long the server remembers a command, in ms, so that it can be sent again.
   let idempotencyPeriod = 0;
@@ -125,7 +125,3 @@ export function createCommands({ send, probe, isConnected, isRetrying }) {
     },
   };
 }
-
-/** The room that a message or a command is for. */
-const roomOf = ({ envelope: { type, room, payload } }) =>
-  type === MessageType.MESSAGE ? payload?.room : room;

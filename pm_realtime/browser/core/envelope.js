@@ -9,6 +9,9 @@ export function complete(envelope) {
 export const unsubscribed = (room) =>
   complete({ type: MessageType.UNSUBSCRIBED, payload: { room, success: true } });
 
+/** The room that a message or a command of the site is for. */
+export const roomOf = ({ type, room, payload }) => (type === MessageType.MESSAGE ? payload?.room : room);
+
 /** The envelopes in a frame, which holds one or an array of them. */
 export function decode(data) {
   try {

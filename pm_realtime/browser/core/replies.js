@@ -1,4 +1,5 @@
 import { MessageType } from "../constants.js";
+import { roomOf } from "./envelope.js";
 import { RealtimeError } from "./errors.js";
 
 /**
@@ -12,7 +13,8 @@ export const REPLY_TIMEOUT_MS = 15_000;
  * was refused because of its room is kept to be sent later.
  *
  * An item with `isRepeatable` may be sent again, on the next connection. Before it times out, `probe()`
- * finds out if there still is a connection. One with `isTimed` is timed by its sender.
+ * finds out if there still is a connection. One with `isTimed` is timed by its sender, and may hold up
+ * others of its room.
  */
 export function createReplies({ probe, takeBack }) {
   const pending = new Map();
@@ -29,15 +31,26 @@ export function createReplies({ probe, takeBack }) {
     remove(id)?.deferred.reject(new RealtimeError(code));
   }
 
+  /** Says if its sender gives it time, or gives it to one before it in its room. */
+  function hasTime(item) {
+    const room = roomOf(item.envelope);
+    for (const { item: one } of pending.values()) {
+      if (one === item) break;
+      if (one.isTimed && room !== undefined && roomOf(one.envelope) === room) return true;
+    }
+    return item.isTimed;
+  }
+
+  const timeLeft = () => answeredAt + REPLY_TIMEOUT_MS - Date.now();
+
   function expire(id) {
     const entry = pending.get(id);
-    const { isTimed, isRepeatable } = entry.item;
-    if (!isTimed && (!isRepeatable || entry.isLate)) {
+    const left = timeLeft();
+    if ((!entry.item.isRepeatable || (entry.isLate && left <= 0)) && !hasTime(entry.item)) {
       reject(id, "TIMEOUT");
       return;
     }
-    const left = answeredAt + REPLY_TIMEOUT_MS - Date.now();
-    entry.isLate = !(left > 0);
+    entry.isLate = left <= 0;
     entry.timer = setTimeout(() => expire(id), entry.isLate ? REPLY_TIMEOUT_MS : left);
     if (entry.isLate) probe();
   }
@@ -82,7 +95,7 @@ export function createReplies({ probe, takeBack }) {
     /** The server is there, but has not answered these in time. */
     onHealthy() {
       for (const [id, { isLate, item }] of pending) {
-        if (isLate && !item.isTimed) reject(id, "TIMEOUT");
+        if (isLate && timeLeft() <= 0 && !hasTime(item)) reject(id, "TIMEOUT");
       }
     },
 
