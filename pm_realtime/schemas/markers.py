@@ -6,6 +6,7 @@ class to a hook.
 """
 
 import dataclasses
+import inspect
 import operator
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -71,7 +72,7 @@ class Replaced:
     def in_classes(self) -> Iterator[None]:
         """Have the classes their fields with markers, which msgspec then keeps in mind."""
         with _lock:
-            before = {each: vars(each)["__annotations__"] for each in self._fields}
+            before = {each: inspect.get_annotations(each) for each in self._fields}
             try:
                 for each, fields in self._fields.items():
                     _annotate(each, {**before[each], **fields})
@@ -137,7 +138,9 @@ class Replaced:
             return kind
         self._seen.add(kind)
         for base in kind.__mro__:
-            own = vars(base).get("__annotations__")
+            for generic in vars(base).get("__orig_bases__", ()):
+                self._replace(generic)  # For the classes in its arguments.
+            own = inspect.get_annotations(base)
             if not own or base.__module__ in ("msgspec", "builtins", "typing"):
                 continue
             hints = get_type_hints(base, include_extras=True)

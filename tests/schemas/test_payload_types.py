@@ -65,6 +65,14 @@ class Page(msgspec.Struct, Generic[T]):
     items: list[T]
 
 
+class Ask(msgspec.Struct):
+    amount: Positive
+
+
+class Asks(Page[Ask]):
+    number: int = 0
+
+
 class Node(msgspec.Struct):
     weight: Annotated[Amount, msgspec.Meta(lt=10)]
     next: "Node | None" = None
@@ -111,6 +119,7 @@ KEY = UUID("12345678-1234-5678-1234-567812345678")
         (Pair, ["1", "none"], Pair(Decimal(1), "none")),
         (Page[Bid], {"items": [{"amount": 1}]}, Page([Bid(Decimal(1))])),
         (Page[Positive], {"items": [1]}, Page([Decimal(1)])),
+        (Asks, {"items": [{"amount": 1}]}, Asks([Ask(Decimal(1))])),
         (Node, {"weight": 1, "next": {"weight": "2"}}, Node(Decimal(1), Node(Decimal(2)))),
         (Strict, {"firstName": "Ada"}, Strict("Ada")),
         (Cat | Dog, {"type": "dog", "name": "Rex"}, Dog("Rex")),
