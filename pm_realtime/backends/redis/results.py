@@ -239,10 +239,12 @@ class _Claims:
         timings, began = self._timings, time.monotonic()
         try:
             self._forget(began)
+            await self._renew()
             for key, ending in list(self._endings.items()):
+                if time.monotonic() - began > timings.claim_renew_interval:
+                    break  # The leases are due again.
                 if self._endings.get(key) is ending:
                     await self._write(key, ending)
-            await self._renew()
         except BackendError:  # The log has it. Others cannot claim anything either.
             for running in self._running.values():
                 running.seen_at = max(began, running.seen_at)
