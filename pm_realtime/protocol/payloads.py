@@ -7,7 +7,7 @@ An instance of a subclass of ``dict``, ``list``, ``str``, ``int`` or ``float`` s
 import base64
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -147,6 +147,8 @@ def _refusal(value: Any) -> str:
         advice = "pass dict(value)"
     elif hasattr(kind, "tolist"):  # Of NumPy and the like.
         advice = "pass value.tolist()"
+    elif issubclass(kind, Awaitable):
+        advice = "await it; a decorator of an async function has to be async, too"
     elif hasattr(kind, "model_dump"):  # Of pydantic.
         advice = "pass value.model_dump(mode='json'), or declare its type"
     elif issubclass(kind, Iterable):

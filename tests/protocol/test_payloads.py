@@ -1,6 +1,7 @@
 """Payloads of a site come out as Django's ``JsonResponse`` writes them."""
 
 import array
+import asyncio
 import collections
 import dataclasses
 import datetime
@@ -10,6 +11,7 @@ import json
 import types
 import uuid
 from decimal import Decimal
+from unittest.mock import Mock
 
 import msgspec
 import pydantic
@@ -336,6 +338,7 @@ def circle(make, close):
         ((each for each in [1]), "of the type generator; pass list(value)"),
         (map(str, [1]), "of the type map; pass list(value)"),
         (range(3), "of the type range; pass list(value)"),
+        (asyncio.Future(loop=Mock()), "of the type Future; await it; a decorator of an async"),
         (Model(), "of the type Model; pass value.model_dump(mode='json')"),
         (array.array("d", [1.5]), "of the type array; pass value.tolist()"),
         (collections.deque([1]), "of the type deque; pass list(value)"),
