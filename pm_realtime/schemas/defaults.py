@@ -22,17 +22,15 @@ def fill_defaults(value: Any) -> None:
     waiting, seen = [value], set()
     while waiting:
         found = waiting.pop()
-        if dataclasses.is_dataclass(found):
-            if id(found) in seen:
-                continue
+        if id(found) not in seen:  # A `__post_init__` may have made a circle.
             seen.add(id(found))
             _fill(found)
-        waiting.extend(_parts(found))
+            waiting.extend(_parts(found))
 
 
 def _fill(found: Any) -> None:
     own = getattr(found, "__dict__", None)
-    if own is not None:
+    if own is not None and dataclasses.is_dataclass(found):
         for each in dataclasses.fields(found):
             if each.default is not dataclasses.MISSING:
                 own.setdefault(each.name, each.default)

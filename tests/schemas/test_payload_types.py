@@ -152,6 +152,20 @@ def test_value_that_fits_becomes_one_of_the_type(annotation, given, expected):
     assert (found, type(found)) == (expected, type(expected))
 
 
+class Shelf(msgspec.Struct):
+    stock: Stock
+    neighbours: "list[Shelf]" = []
+
+    def __post_init__(self):
+        self.neighbours = [*self.neighbours, self]
+
+
+def test_value_that_holds_itself_is_converted():
+    found = payload_type(Shelf).convert({"stock": {}})
+    assert found.neighbours[0] is found
+    assert vars(found.stock)["count"] == 1
+
+
 def test_dataclass_has_all_of_its_fields():
     found = payload_type(dict[str, Stock]).convert({"a": {"parts": [{"low": 3}]}})["a"]
     assert vars(found) == {"count": 1, "parts": (Stock(low=Decimal(3)),), "low": 2}
