@@ -38,7 +38,11 @@ def run(folder):
         capture_output=True,
         text=True,
         cwd=folder,
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "shop_settings"},
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "shop_settings",
+            "PYTHONPATH": os.pathsep.join([str(folder), *sys.path]),
+        },
     )
 
 
