@@ -17,6 +17,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from pm_realtime.concurrency import DaemonThreads, is_loop_of_a_caller
 
@@ -27,10 +28,6 @@ R = TypeVar("R")
 _handshake_threads: Final = DaemonThreads(8, "pm_realtime-handshake")
 #: A recheck is for many connections at once.
 _recheck_threads: Final = DaemonThreads(2, "pm_realtime-recheck")
-#: Errors of a site's code that must not leave a thread: a task would wait for good for a call that
-#: raised the first, and the others would end the task or its event loop without a word.
-_NOT_FOR_TASKS: Final = (StopIteration, asyncio.CancelledError, GeneratorExit, SystemExit)
-
 _thread: Final = threading.local()
 _reads_primary: Final = ContextVar("pm_realtime_reads_primary", default=False)
 
@@ -134,7 +131,9 @@ def _call(has_transactions: bool, function: Callable[..., R], *args: Any, **kwar
     _close_old_connections(has_transactions)
     try:
         return function(*args, **kwargs)
-    except _NOT_FOR_TASKS as error:
+    except BaseException as error:
+        if is_for_tasks(error):
+            raise
         raise _wrapped(error) from error
     finally:
         _close_old_connections(has_transactions)
@@ -142,6 +141,15 @@ def _call(has_transactions: bool, function: Callable[..., R], *args: Any, **kwar
 
 def _call_alone(function: Callable[..., R], *args: Any, **kwargs: Any) -> R:
     return _call(False, function, *args, **kwargs)
+
+
+def is_for_tasks(error: BaseException) -> bool:
+    """Whether ``error`` of a site's code may reach the task that waits for it.
+
+    The task would wait for good for a call that raised ``StopIteration``. All that are no
+    ``Exception`` would end the task or its event loop without a word.
+    """
+    return isinstance(error, Exception) and not isinstance(error, StopIteration)
 
 
 def _wrapped(error: BaseException) -> RuntimeError:
@@ -167,12 +175,14 @@ def _call_keeping(function: Callable[..., R], *args: Any, **kwargs: Any) -> R:
         _thread.was_idle = False
     try:
         return function(*args, **kwargs)
-    except _NOT_FOR_TASKS as error:
+    except BaseException as error:
+        if is_for_tasks(error):
+            raise
         raise _wrapped(error) from error
     finally:
         for each in connections.all(initialized_only=True):
             if not each.allow_thread_sharing:
-                if each.settings_dict["CONN_MAX_AGE"] == 0:
+                if _is_left_open(each):
                     each.close_at = None
                 each.close_if_unusable_or_obsolete()
 
@@ -181,9 +191,18 @@ def release_connections() -> None:
     """Close the connections that were left open in this thread, which is idle."""
     _thread.was_idle = True
     for each in connections.all(initialized_only=True):
-        if each.settings_dict["CONN_MAX_AGE"] == 0 and not each.allow_thread_sharing:
+        if _is_left_open(each) and not each.allow_thread_sharing:
             with suppress(DatabaseError):  # It is lost.
                 each.close()
+
+
+def _is_left_open(connection: BaseDatabaseWrapper) -> bool:
+    """Whether only :func:`run_once_keeping_connections` keeps ``connection`` between calls.
+
+    Never one of a pool: the other threads wait for it, while opening one costs next to nothing.
+    """
+    options = connection.settings_dict
+    return options["CONN_MAX_AGE"] == 0 and not options["OPTIONS"].get("pool")
 
 
 def _close_old_connections(has_transactions: bool) -> None:

@@ -165,6 +165,10 @@ class SiteCall:
             return running.result()
         except _Expired:
             raise TimedOut(self) from None
+        except Exception:
+            raise
+        except BaseException as error:
+            raise RuntimeError(f"{self.bound} raised {error!r}") from error
 
     def _stop(self, running: "asyncio.Future[str]") -> None:
         if self.is_async:
@@ -190,10 +194,12 @@ class SiteCall:
                     # The first of what follows the commit: an error of the rest undoes nothing.
                     transaction.on_commit(attempt.note_commit, using=alias)
                 text = self.encode(self.call())
+                if connections[alias].closed_in_transaction:
+                    raise RuntimeError(f"{self.bound} closed the connection of its transaction")
                 if self.is_lost():
                     raise _Expired
                 attempt.begin_commit()
-        except Exception as error:
+        except BaseException as error:
             if not attempt.is_committed:
                 raise
             log_failure(logger, f"A callback failed after the commit of {self.bound}.", error)

@@ -158,6 +158,7 @@ class Lanes:
                 finally:
                     self._note_end(1)
         finally:
+            self._keep(lane, [])
             del self._lanes[key]
 
     def _note_end(self, count: int) -> None:

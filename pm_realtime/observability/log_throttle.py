@@ -59,7 +59,7 @@ class LogThrottle:
 throttle: Final = LogThrottle()
 
 
-def log_failure(logger: logging.Logger, text: str, error: Exception) -> None:
+def log_failure(logger: logging.Logger, text: str, error: BaseException) -> None:
     """Log an unexpected ``error`` if it is not a repetition: ``text``, or the setting at fault."""
     if isinstance(error, ImproperlyConfigured):
         text, count = str(error), throttle.note((ImproperlyConfigured, str(error)))

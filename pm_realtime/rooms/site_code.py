@@ -84,3 +84,7 @@ async def _awaited(call: Awaitable[Any]) -> Any:
     except asyncio.CancelledError:
         note_abandoned_call()  # It may have threads of its own.
         raise
+    except (Exception, GeneratorExit):
+        raise
+    except BaseException as error:  # It would end the task, or the event loop, without a word.
+        raise RuntimeError(f"An async call raised {error!r}.") from error

@@ -249,3 +249,12 @@ async def test_connection_is_not_shared_after_an_error_of_the_database(run_keepi
         patch.setattr(DatabaseWrapper, "is_usable", is_usable)
         await run_keeping(fail)
         assert await run_keeping(raw_connection) is None
+
+
+async def test_connection_of_a_pool_is_given_back_after_each_call(run_keeping, monkeypatch):
+    def use():
+        opened()
+        monkeypatch.setitem(connection.settings_dict["OPTIONS"], "pool", True)
+
+    await run_keeping(use)
+    assert await run_keeping(raw_connection) is None

@@ -67,6 +67,17 @@ async def test_result_of_another_type_rolls_back(user):
     assert await asyncio.to_thread(texts) == []
 
 
+async def test_function_that_closes_its_connection_is_not_answered_as_if_it_had_saved(user):
+    @command("save")
+    def save(request):
+        Note.objects.create(text="a")
+        connections.close_all()
+
+    async with Connection(user=user) as connection:
+        assert_refusal(await connection.ask("save", id="a"), "INTERNAL_ERROR", id="a")
+    assert await asyncio.to_thread(texts) == []
+
+
 async def test_without_atomic_there_is_no_transaction(user):
     @command("save", atomic=False)
     def save(request):
@@ -79,11 +90,15 @@ async def test_without_atomic_there_is_no_transaction(user):
     assert await asyncio.to_thread(texts) == ["a"]
 
 
-async def test_callback_that_fails_after_the_commit_undoes_nothing(user, caplog):
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit])
+async def test_callback_that_fails_after_the_commit_undoes_nothing(user, caplog, error):
+    def fail():
+        raise error
+
     @command("save")
     def save(request, payload: str) -> str:
         Note.objects.create(text=payload)
-        transaction.on_commit(lambda: 1 / 0)
+        transaction.on_commit(fail)
         return payload
 
     async with Connection(user=user) as connection:

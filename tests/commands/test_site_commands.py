@@ -227,6 +227,26 @@ async def stops(request):
     raise StopIteration("secret")
 
 
+class Panic(BaseException):
+    """As an extension in another language raises."""
+
+
+async def panics(request):
+    raise Panic("secret")
+
+
+async def exits(request):
+    raise SystemExit("secret")
+
+
+async def interrupts(request):
+    raise KeyboardInterrupt("secret")
+
+
+async def ends_a_generator(request):
+    raise GeneratorExit("secret")
+
+
 async def raises_what_cannot_be_written(request):
     raise CommandError("X", "An error.", data=object())
 
@@ -243,6 +263,10 @@ async def returns_what_cannot_be_written(request):
         raises,
         is_cancelled,
         stops,
+        panics,
+        exits,
+        interrupts,
+        ends_a_generator,
         raises_what_cannot_be_written,
         returns_what_cannot_be_written,
     ],
