@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from orjson import Fragment
 
@@ -18,12 +18,17 @@ from pm_realtime.commands.site_calls import (
     commands_under_way,
     is_never_lost,
 )
+from pm_realtime.conf import conf
 from pm_realtime.exceptions import CommandError
 from pm_realtime.observability import throttle
 from pm_realtime.protocol import INTERNAL_ERROR, Command, ErrorCode, MessageType
 from pm_realtime.rooms import Connection
+from pm_realtime.schemas import InvalidPayload
 
 logger = logging.getLogger("pm_realtime.commands")
+
+#: Part of ``MAX_QUEUE_BYTES`` that a result may have. The rest is for its envelope.
+MAX_RESULT_PART: Final = 0.99
 
 
 class _Dropped(Exception):
@@ -132,12 +137,21 @@ class SiteCommand:
             name=declaration.type,
             bound=declaration.type,
             call=self._call_function,
-            encode=declaration.result.encode,
+            encode=self._encode,
             is_async=declaration.is_async,
             database=declaration.database,
             timeout_seconds=declaration.timeout_seconds,
             begin=self._begin,
         )
+
+    def _encode(self, result: Any) -> str:
+        """Raises ``InvalidPayload`` if ``result`` cannot be sent. A frame over 1 MiB ends a
+        connection of daphne, and the client would call again, for good."""
+        text: str = self.declaration.result.encode(result)
+        size = len(text) if text.isascii() else len(text.encode())
+        if size > MAX_RESULT_PART * conf.MAX_QUEUE_BYTES:
+            raise InvalidPayload(f"Expected fewer bytes than MAX_QUEUE_BYTES, got {size}.")
+        return text
 
     def _call_function(self) -> Any:
         return self.declaration.function(self._request(), **self._arguments())

@@ -67,6 +67,20 @@ async def test_result_of_another_type_rolls_back(user):
     assert await asyncio.to_thread(texts) == []
 
 
+async def test_result_that_no_frame_can_hold_rolls_back(user, configure):
+    configure(MAX_QUEUE_BYTES=10_000)
+
+    @command("save")
+    def save(request, payload: str) -> str:
+        Note.objects.create(text=payload)
+        return payload * 6_000
+
+    async with Connection(user=user) as connection:
+        assert_refusal(await connection.ask("save", "é", id="a"), "INTERNAL_ERROR", id="a")
+        assert (await connection.ask("save", "e", id="b"))["payload"] == "e" * 6_000
+    assert await asyncio.to_thread(texts) == ["e"]
+
+
 async def test_function_that_closes_its_connection_is_not_answered_as_if_it_had_saved(user):
     @command("save")
     def save(request):
