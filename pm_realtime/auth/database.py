@@ -185,6 +185,9 @@ def _call_keeping(function: Callable[..., R], *args: Any, **kwargs: Any) -> R:
                 if _is_left_open(each):
                     each.close_at = None
                 each.close_if_unusable_or_obsolete()
+                if each.in_atomic_block:  # Which nothing can end any more.
+                    each.close()
+                    del connections[each.alias]
 
 
 def release_connections() -> None:

@@ -190,12 +190,15 @@ class SiteCall:
         text = ""
         try:
             with transaction.atomic(using=alias):
-                if len(connections[alias].atomic_blocks) == 1:
+                depth = len(connections[alias].atomic_blocks)
+                if depth == 1:
                     # The first of what follows the commit: an error of the rest undoes nothing.
                     transaction.on_commit(attempt.note_commit, using=alias)
                 text = self.encode(self.call())
-                if connections[alias].closed_in_transaction:
-                    raise RuntimeError(f"{self.bound} closed the connection of its transaction")
+                connection = connections[alias]
+                if connection.closed_in_transaction or len(connection.atomic_blocks) != depth:
+                    text = f"{self.bound} closed its connection, or left a transaction open"
+                    raise RuntimeError(text)
                 if self.is_lost():
                     raise _Expired
                 attempt.begin_commit()

@@ -258,3 +258,12 @@ async def test_connection_of_a_pool_is_given_back_after_each_call(run_keeping, m
 
     await run_keeping(use)
     assert await run_keeping(raw_connection) is None
+
+
+async def test_transaction_that_a_call_leaves_open_is_not_that_of_the_next(run_keeping):
+    def begin():
+        transaction.atomic().__enter__()
+
+    await run_keeping(begin)
+    assert not await run_keeping(lambda: connection.in_atomic_block)
+    assert await run_keeping(get_user_model().objects.count) == 0

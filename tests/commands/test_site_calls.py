@@ -81,11 +81,12 @@ async def test_result_that_no_frame_can_hold_rolls_back(user, configure):
     assert await asyncio.to_thread(texts) == ["e"]
 
 
-async def test_function_that_closes_its_connection_is_not_answered_as_if_it_had_saved(user):
+@pytest.mark.parametrize("end", [connections.close_all, lambda: transaction.atomic().__enter__()])
+async def test_function_that_prevents_the_commit_is_not_answered_as_if_it_had_saved(user, end):
     @command("save")
     def save(request):
         Note.objects.create(text="a")
-        connections.close_all()
+        end()
 
     async with Connection(user=user) as connection:
         assert_refusal(await connection.ask("save", id="a"), "INTERNAL_ERROR", id="a")
