@@ -3,8 +3,7 @@
 # fmt: off
 from pm_realtime.auth.authentication import authenticate, session_name
 from pm_realtime.auth.database import (
-    reading_primary, release_connections, run_in_pool, run_once_in_pool,
-    run_once_keeping_connections,
+    reading_primary, release_connections, run_in_pool, run_once_keeping_connections,
 )
 from pm_realtime.auth.identity import Identity, anonymous
 from pm_realtime.auth.receivers import connect_receivers

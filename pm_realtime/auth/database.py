@@ -90,17 +90,17 @@ async def run_in_pool(
     It is run again if a database connection from before was lost.
     """
     if is_loop_of_a_caller():
-        return await run_once_in_pool(pool, function, *args, **kwargs)
-    return await run_once_in_pool(pool, partial(_retry_if_lost, function, *args, **kwargs))
+        return await _run_once(pool, function, *args, **kwargs)
+    return await _run_once(pool, partial(_retry_if_lost, function, *args, **kwargs))
 
 
-async def run_once_in_pool(
+async def _run_once(
     pool: Executor, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
 ) -> R:
     """As :func:`run_in_pool`, but the caller gets the error if a connection was lost."""
     if is_loop_of_a_caller():
         return await sync_to_async(_call)(True, function, *args, **kwargs)
-    return await _run(pool, _call_alone, function, *args, **kwargs)
+    return await _run(pool, _call, False, function, *args, **kwargs)
 
 
 @lru_cache(maxsize=16)
@@ -130,42 +130,35 @@ def _call(has_transactions: bool, function: Callable[..., R], *args: Any, **kwar
     """
     _close_old_connections(has_transactions)
     try:
-        return function(*args, **kwargs)
-    except BaseException as error:
-        if is_for_tasks(error):
-            raise
-        raise _wrapped(error) from error
+        return _call_for_task(function, *args, **kwargs)
     finally:
         _close_old_connections(has_transactions)
 
 
-def _call_alone(function: Callable[..., R], *args: Any, **kwargs: Any) -> R:
-    return _call(False, function, *args, **kwargs)
+def _call_for_task(function: Callable[..., R], *args: Any, **kwargs: Any) -> R:
+    """Call ``function`` of the site for a task that waits for it.
 
-
-def is_for_tasks(error: BaseException) -> bool:
-    """Whether ``error`` of a site's code may reach the task that waits for it.
-
-    The task would wait for good for a call that raised ``StopIteration``. All that are no
+    The task would wait for good for a call that raised ``StopIteration``. Errors that are no
     ``Exception`` would end the task or its event loop without a word.
     """
-    return isinstance(error, Exception) and not isinstance(error, StopIteration)
-
-
-def _wrapped(error: BaseException) -> RuntimeError:
-    return RuntimeError(f"A call in a thread raised {error!r}.")
+    try:
+        return function(*args, **kwargs)
+    except BaseException as error:
+        if isinstance(error, Exception) and not isinstance(error, StopIteration):
+            raise
+        raise RuntimeError(f"A call in a thread raised {error!r}.") from error
 
 
 async def run_once_keeping_connections(
     pool: Executor, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
 ) -> R:
-    """As :func:`run_once_in_pool`, but a connection is left open for the next call in its thread.
+    """As :func:`run_in_pool`, but once, and a connection is left open for the thread's next call.
 
     Under ``CONN_MAX_AGE`` of 0, to open one takes longer than most calls. The threads of ``pool``
     call :func:`release_connections` when they are idle.
     """
     if is_loop_of_a_caller():
-        return await run_once_in_pool(pool, function, *args, **kwargs)
+        return await _run_once(pool, function, *args, **kwargs)
     return await _run(pool, _call_keeping, function, *args, **kwargs)
 
 
@@ -174,11 +167,7 @@ def _call_keeping(function: Callable[..., R], *args: Any, **kwargs: Any) -> R:
         _close_old_connections(False)
         _thread.was_idle = False
     try:
-        return function(*args, **kwargs)
-    except BaseException as error:
-        if is_for_tasks(error):
-            raise
-        raise _wrapped(error) from error
+        return _call_for_task(function, *args, **kwargs)
     finally:
         for each in connections.all(initialized_only=True):
             if not each.allow_thread_sharing:
