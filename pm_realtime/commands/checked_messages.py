@@ -24,7 +24,7 @@ from pm_realtime.conf import Room, RoomOptions
 from pm_realtime.exceptions import CommandError
 from pm_realtime.protocol import Command, ErrorCode
 from pm_realtime.rooms import Connection
-from pm_realtime.schemas import InvalidPayload, PayloadType, payload_type
+from pm_realtime.schemas import InvalidPayload, PayloadType, join_paths, payload_type
 
 #: Publishes a content.
 Publish = Callable[[Any], Awaitable[None]]
@@ -137,17 +137,12 @@ class _HandledMessage:
         that failed the first time, after the function had saved something."""
         key = digest_of(self.connection, id, self.room.name, self.command.payload["content"])
         claim = Claim(f"on_message {key}", call.timeout_seconds)
-        try:
-            is_mine, text = await claim.take(call.timeout_seconds)
-            if is_mine:
-                call.is_lost = claim.may_be_lost
-                text = await call.run()
-        except TimedOut as error:
-            claim.settle_later(error)
-            raise
-        except BaseException:
-            claim.release()
-            raise
+
+        async def run() -> str:
+            call.is_lost = claim.may_be_lost
+            return await call.run()
+
+        is_mine, text = await claim.carry_out(run)
         if text is None:
             raise TimedOut(call)
         try:
@@ -185,7 +180,6 @@ def _convert(command: Command, room: str, content_type: PayloadType) -> Any:
     try:
         return content_type.convert(command.payload["content"])
     except InvalidPayload as error:
-        joint = "." if error.path and not error.path.startswith("[") else ""
-        path = f"content{joint}{error.path}"
+        path = join_paths("content", error.path)
         code = ErrorCode.INVALID_PAYLOAD
         raise CommandError(code, error.message, room=room, path=path) from None

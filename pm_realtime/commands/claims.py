@@ -81,28 +81,52 @@ after_fork(_begin_process)
 class Claim:
     """The claim of one call to the command with ``key``."""
 
-    __slots__ = ("_key", "_owner", "_period", "_results", "_ttl_seconds", "may_be_lost")
+    __slots__ = (
+        "_key",
+        "_owner",
+        "_period",
+        "_results",
+        "_timeout_seconds",
+        "_ttl_seconds",
+        "may_be_lost",
+    )
 
     def __init__(self, key: str, timeout_seconds: float) -> None:
         self._key = key
         self._owner = _new_owner()
         self._results = get_results()
         self._period: float = conf.IDEMPOTENCY_PERIOD
+        self._timeout_seconds = timeout_seconds
         # A claim lasts for as long as its command may run, and longer.
         self._ttl_seconds = timeout_seconds + self._period
         #: Whether another may carry the command out by now. Any thread may ask.
         self.may_be_lost: Callable[[], bool] = is_never_lost
 
-    async def take(
-        self, seconds: float, is_given_up: Callable[[], bool] = lambda: False
+    async def carry_out(
+        self, run: Callable[[], Awaitable[str]], is_given_up: Callable[[], bool] = lambda: False
     ) -> tuple[bool, str | None]:
-        """Whether the caller is to carry the command out, and the result if it was carried out.
+        """Whether this call has carried the command out, by ``run()``, and its result.
 
-        Waits at most ``seconds`` while another call carries it out, unless the caller has given up;
-        (False, None) if that is not enough.
+        If another call carries it out, this one waits for the result, at most for the timeout of
+        the command and until ``is_given_up()``; then the result is None. The claim is free again
+        after an error of ``run()``, but after :exc:`TimedOut` not before what still runs has ended.
         """
+        try:
+            is_mine, result = await self._take(is_given_up)
+            if is_mine:
+                result = await run()
+        except TimedOut as error:
+            self._settle_later(error)
+            raise
+        except BaseException:
+            self._release()
+            raise
+        return is_mine, result
+
+    async def _take(self, is_given_up: Callable[[], bool]) -> tuple[bool, str | None]:
+        """Whether the caller is to carry the command out, and the result if it was carried out."""
         loop, pause = asyncio.get_running_loop(), POLL_SECONDS
-        ends_at = loop.time() + seconds
+        ends_at = loop.time() + self._timeout_seconds
         while True:
             found = await self._results.claim(self._key, self._owner, self._ttl_seconds)
             if found.state is ClaimState.TAKEN:
@@ -120,20 +144,20 @@ class Claim:
         keep = self._results.keep
         await self._tell(lambda: keep(self._key, self._owner, result, self._period))
 
-    def release(self) -> None:
+    def _release(self) -> None:
         """Have the next call carry the command out. Returns at once."""
         self._begin(self._tell(lambda: self._results.release(self._key, self._owner)))
 
-    def settle_later(self, error: TimedOut) -> None:
+    def _settle_later(self, error: TimedOut) -> None:
         """Keep or release when what still runs of a call that took too long has ended."""
         if error.rest is None:
-            self.release()
+            self._release()
         else:
             error.rest.add_done_callback(self._settle)
 
     def _settle(self, rest: "asyncio.Future[str]") -> None:
         if rest.cancelled() or rest.exception() is not None:
-            self.release()
+            self._release()
         else:
             self._begin(self.keep(rest.result()))
 

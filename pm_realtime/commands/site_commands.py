@@ -3,8 +3,8 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, cast
 
 from orjson import Fragment
 
@@ -49,11 +49,9 @@ class SiteCommand:
     payload: Any = None
     #: Why its rights refuse it, as far as they are certain.
     refusal: CommandError | None = None
-    has_begun: bool = False
     is_dropped: bool = False
-    #: From its begin on: its task, and the set that has it.
+    #: In which it is carried out, from its begin on.
     _task: "asyncio.Task[Any] | None" = None
-    _under_way: "set[asyncio.Task[Any]]" = field(default_factory=set)
 
     @classmethod
     def read(
@@ -76,6 +74,10 @@ class SiteCommand:
         """The room that it is about."""
         return None if self.declaration.room is None else self.command.room
 
+    @property
+    def has_begun(self) -> bool:
+        return self._task is not None
+
     def drop(self) -> None:
         """Have it not be carried out if it has not begun."""
         self.is_dropped = True
@@ -94,20 +96,12 @@ class SiteCommand:
         finally:
             # Only now, as a process that stops waits for what is under way.
             if self._task is not None:
-                self._under_way.discard(self._task)
+                commands_under_way().discard(self._task)
 
     async def _carry_out_once(self, claim: Claim) -> None:
-        try:
-            seconds = self.declaration.timeout_seconds
-            is_mine, result = await claim.take(seconds, lambda: self.is_dropped)
-            if is_mine:
-                result = await self._run(claim.may_be_lost)
-        except TimedOut as error:
-            claim.settle_later(error)
-            raise
-        except BaseException:
-            claim.release()
-            raise
+        is_mine, result = await claim.carry_out(
+            lambda: self._run(claim.may_be_lost), lambda: self.is_dropped
+        )
         if result is None:
             raise _Dropped if self.is_dropped else TimedOut(self._call())
         if is_mine:
@@ -177,10 +171,8 @@ class SiteCommand:
         await self._until_allowed()
         if self.is_dropped or self.connection.is_ending:
             raise _Dropped
-        self.has_begun = True
-        self._task, self._under_way = asyncio.current_task(), commands_under_way()
-        if self._task is not None:
-            self._under_way.add(self._task)
+        self._task = task = cast("asyncio.Task[Any]", asyncio.current_task())
+        commands_under_way().add(task)
 
     async def _until_allowed(self) -> None:
         """Wait until the rights are certain. Raises ``CommandError`` if they refuse."""
