@@ -1,5 +1,6 @@
 """Texts as a site gives them: also members of enums, and safe or lazy strings of Django."""
 
+import unicodedata
 from enum import Enum
 
 from django.utils.functional import Promise
@@ -21,3 +22,13 @@ def plain_text(value: object) -> str | None:
 def shown_text(value: object) -> str | None:
     """As :func:`plain_text`, for texts that people read; these may be lazy translations too."""
     return plain_text(str(value) if isinstance(value, Promise) else value)
+
+
+def is_clean(text: str) -> bool:
+    """Whether ``text`` has neither control characters nor half surrogates."""
+    return text.isprintable() or not any(unicodedata.category(c) in ("Cc", "Cs") for c in text)
+
+
+def size_of(text: str) -> int:
+    """The bytes of ``text`` in UTF-8. Raises ``UnicodeEncodeError`` for half surrogates."""
+    return len(text) if text.isascii() else len(text.encode())

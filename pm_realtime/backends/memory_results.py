@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from pm_realtime.backends.results import Claim, ClaimState, Results
 from pm_realtime.concurrency import after_fork
+from pm_realtime.texts import size_of
 
 #: Bytes of all results. The earliest go first.
 RESULTS_MAX_BYTES: Final = 67_108_864
@@ -75,7 +76,7 @@ class MemoryResults(Results):
                 return
             self._running.pop(key, None)
             self._drop(key)
-            size = BYTES_PER_RESULT + _size(key) + _size(result)
+            size = BYTES_PER_RESULT + size_of(key) + size_of(result)
             self._done[key] = _Done(result, size, now + ttl_seconds)
             self._bytes += size
             self._forget_old(now)
@@ -113,10 +114,6 @@ class MemoryResults(Results):
 def _over(held: Mapping[str, _Running | _Done], now: float) -> list[str]:
     """Of the earliest keys, those whose time is over."""
     return [key for key, each in islice(held.items(), KEYS_PER_LOOK) if each.until <= now]
-
-
-def _size(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode(errors="replace"))
 
 
 _all: Final[weakref.WeakSet[MemoryResults]] = weakref.WeakSet()

@@ -24,6 +24,7 @@ from pm_realtime.backends.streams import (
 )
 from pm_realtime.concurrency import after_fork
 from pm_realtime.conf import conf
+from pm_realtime.texts import size_of
 
 #: The memory of a stream, a message and a key, besides texts.
 BYTES_PER_STREAM: Final = 600
@@ -167,7 +168,7 @@ class MemoryStreams(Streams):
             found: list[Publication] = []
             size = 0
             for index in range(stream.index_after(after), len(kept)):
-                size += _size(kept[index].text)
+                size += size_of(kept[index].text)
                 if found and (len(found) == MESSAGES_PER_PAGE or size > BYTES_PER_PAGE):
                     break
                 found.append(kept[index])
@@ -277,12 +278,8 @@ def _cursor(publication: Publication) -> str:
     return publication.cursor
 
 
-def _size(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
-
-
 def _bytes_of(publication: Publication) -> int:
-    return BYTES_PER_MESSAGE + _size(publication.text)
+    return BYTES_PER_MESSAGE + size_of(publication.text)
 
 
 _all: Final[weakref.WeakSet[MemoryStreams]] = weakref.WeakSet()

@@ -1,6 +1,5 @@
 """The arguments of the decorator of commands, and the mistakes in them."""
 
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from pm_realtime.conf import Fault, conf, is_route, parse_rate, parse_route
 from pm_realtime.exceptions import CommandError
 from pm_realtime.protocol import RESERVED_TYPES, MessageType, check_room
+from pm_realtime.texts import is_clean
 
 #: Characters of the type of a command.
 MAX_TYPE_LENGTH: Final = 100
@@ -71,7 +71,7 @@ def find_contradictions(options: CommandOptions) -> Iterator[Fault]:
 def _check_type(type: Any) -> Iterator[Fault]:
     if callable(type):
         yield Fault("E030", "it has no type.", "Write @command('auction.bid'), with a type.")
-    elif not isinstance(type, str) or not 0 < len(type) <= MAX_TYPE_LENGTH or not _is_clean(type):
+    elif not isinstance(type, str) or not 0 < len(type) <= MAX_TYPE_LENGTH or not is_clean(type):
         text = (
             f"expected a type of 1 to {MAX_TYPE_LENGTH} characters without control characters, "
             f"got {type!r}."
@@ -81,10 +81,6 @@ def _check_type(type: Any) -> Iterator[Fault]:
         yield Fault("E030", f"{type!r} is a command of this package.", _OWN_NAME)
     elif type in RESERVED_TYPES or type.startswith(":"):
         yield Fault("E030", f"{type!r} belongs to the protocol and its clients.", _OWN_NAME)
-
-
-def _is_clean(text: str) -> bool:
-    return not any(unicodedata.category(each) in ("Cc", "Cs") for each in text)
 
 
 def _check_room(room: Any) -> Iterator[Fault]:

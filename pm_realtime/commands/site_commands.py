@@ -24,6 +24,7 @@ from pm_realtime.observability import throttle
 from pm_realtime.protocol import INTERNAL_ERROR, Command, ErrorCode, MessageType
 from pm_realtime.rooms import Connection
 from pm_realtime.schemas import InvalidPayload
+from pm_realtime.texts import size_of
 
 logger = logging.getLogger("pm_realtime.commands")
 
@@ -142,8 +143,7 @@ class SiteCommand:
         """Raises ``InvalidPayload`` if ``result`` cannot be sent. A frame over 1 MiB ends a
         connection of daphne, and the client would call again, for good."""
         text: str = self.declaration.result.encode(result)
-        size = len(text) if text.isascii() else len(text.encode())
-        if size > MAX_RESULT_PART * conf.MAX_QUEUE_BYTES:
+        if (size := size_of(text)) > MAX_RESULT_PART * conf.MAX_QUEUE_BYTES:
             raise InvalidPayload(f"Expected fewer bytes than MAX_QUEUE_BYTES, got {size}.")
         return text
 

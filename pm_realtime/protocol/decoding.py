@@ -3,7 +3,6 @@
 import json
 import math
 import re
-import unicodedata
 from itertools import chain
 from typing import Any, Final, NoReturn
 
@@ -12,6 +11,7 @@ import msgspec
 from pm_realtime.exceptions import CommandError
 from pm_realtime.protocol.codes import ErrorCode
 from pm_realtime.protocol.envelope import Command
+from pm_realtime.texts import is_clean
 
 #: Characters of a room's name.
 MAX_ROOM_LENGTH: Final = 200
@@ -55,16 +55,12 @@ def check_room(room: object) -> str:
 
     Raises :exc:`~pm_realtime.exceptions.CommandError` with ``INVALID_ROOM``.
     """
-    if isinstance(room, str) and 0 < len(room) <= MAX_ROOM_LENGTH and _is_clean(room):
+    if isinstance(room, str) and 0 < len(room) <= MAX_ROOM_LENGTH and is_clean(room):
         return room
     raise CommandError(
         ErrorCode.INVALID_ROOM,
         f"Expected the name of a room: 1 to {MAX_ROOM_LENGTH} characters, no control characters.",
     )
-
-
-def _is_clean(text: str) -> bool:
-    return text.isprintable() or not any(unicodedata.category(c) in ("Cc", "Cs") for c in text)
 
 
 def _to_float(text: str) -> float:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Self
 
 from pm_realtime.backends import Publication
+from pm_realtime.texts import size_of
 
 #: Bytes of messages that a member is given at once, if it is more than one message.
 MAX_BURST_BYTES: Final = 65536
@@ -36,16 +37,16 @@ class Message(NamedTuple):
         text, cursor = push["text"], push.get("cursor")
         if cursor is None:
             is_volatile = push.get("volatile") is True
-            return cls(group, text, _size(text), push.get("exclude"), is_volatile=is_volatile)
+            return cls(group, text, size_of(text), push.get("exclude"), is_volatile=is_volatile)
         text = with_cursor(text, cursor)
-        return cls(group, text, _size(text), push.get("exclude"), cursor, push["previous"])
+        return cls(group, text, size_of(text), push.get("exclude"), cursor, push["previous"])
 
     @classmethod
     def of_stream(cls, group: str, publication: Publication, more: str = "") -> Self:
         """The message that was read from the stream of ``group``, with ``more`` fields."""
         cursor, previous, text, exclude = publication
         text = with_cursor(text, cursor, more)
-        return cls(group, text, _size(text), exclude, cursor, previous)
+        return cls(group, text, size_of(text), exclude, cursor, previous)
 
 
 class Sender(NamedTuple):
@@ -58,10 +59,6 @@ class Sender(NamedTuple):
 def with_cursor(text: str, cursor: str, more: str = "") -> str:
     """The encoded envelope ``text`` with its position and the encoded fields ``more``."""
     return f'{text[:-1]},"cursor":"{cursor}"{more}}}'
-
-
-def _size(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
 
 
 class Burst(NamedTuple):
