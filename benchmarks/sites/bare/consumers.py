@@ -1,33 +1,13 @@
-from decimal import Decimal
 from typing import Any
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
-from django.contrib.auth import get_user_model
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import ValidationError
+
+from benchmarks.sites.orders import Order, accept, accept_at_once
 
 
-class Order(BaseModel):
-    body: str
-    amount: Decimal = Field(ge=0)
-    tags: list[str]
-
-
-class Receipt(BaseModel):
-    body: str
-    total: Decimal
-
-
-def accept(order: Order) -> Receipt:
-    get_user_model().objects.filter(username=order.body).exists()
-    return accept_at_once(order)
-
-
-def accept_at_once(order: Order) -> Receipt:
-    return Receipt(body=order.body, total=order.amount * 2)
-
-
-class Orders(AsyncJsonWebsocketConsumer):
+class OrderConsumer(AsyncJsonWebsocketConsumer):
     """``{"type", "id", "payload"}`` is answered with ``result`` or ``error`` under the ``id``."""
 
     async def receive_json(self, content: Any, **kwargs: Any) -> None:

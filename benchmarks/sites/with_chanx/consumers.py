@@ -1,23 +1,11 @@
-from decimal import Decimal
 from typing import Literal
 
 from channels.db import database_sync_to_async
 from chanx.channels.websocket import AsyncJsonWebsocketConsumer
 from chanx.core.decorators import ws_handler
 from chanx.messages.base import BaseMessage
-from django.contrib.auth import get_user_model
-from pydantic import BaseModel, Field
 
-
-class Order(BaseModel):
-    body: str
-    amount: Decimal = Field(ge=0)
-    tags: list[str]
-
-
-class Receipt(BaseModel):
-    body: str
-    total: Decimal
+from benchmarks.sites.orders import Order, Receipt, accept, accept_at_once
 
 
 class SyncOrder(BaseMessage):
@@ -35,16 +23,7 @@ class Accepted(BaseMessage):
     payload: Receipt
 
 
-def accept(order: Order) -> Receipt:
-    get_user_model().objects.filter(username=order.body).exists()
-    return accept_at_once(order)
-
-
-def accept_at_once(order: Order) -> Receipt:
-    return Receipt(body=order.body, total=order.amount * 2)
-
-
-class Orders(AsyncJsonWebsocketConsumer):
+class OrderConsumer(AsyncJsonWebsocketConsumer):
     """As in https://chanx.readthedocs.io/ : a handler returns the message that answers."""
 
     @ws_handler
