@@ -17,6 +17,8 @@ from pm_realtime.conf.settings import conf
 SERVER: Final = "server"
 #: The ``publish_role`` of a room to which anonymous connections send too.
 ANONYMOUS: Final = "anonymous"
+#: A value in a route, with its name as the group.
+ROUTE_VALUE: Final = re.compile("<(?:[^<>:]+:)?([^<>]+)>")
 #: Messages that a stream keeps at most.
 MAX_HISTORY: Final = 1_000_000
 

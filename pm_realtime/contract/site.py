@@ -1,18 +1,15 @@
 """What a site declares: its commands, pushes and rooms, with the schemas of their types."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from django.utils.module_loading import import_string
 
 from pm_realtime.commands import DECLARATIONS, Declaration
-from pm_realtime.conf import conf, is_route, parse_route
+from pm_realtime.conf import ROUTE_VALUE, conf, is_route, parse_route
 from pm_realtime.contract.json_schema import Form, Schema
 from pm_realtime.contract.types import Wanted, json_schemas
 from pm_realtime.schemas import PUSH_TYPES
-
-_VALUE: Final = re.compile("<(?:[^<>:]+:)?([^<>]+)>")
 
 
 class RoomName(NamedTuple):
@@ -28,7 +25,7 @@ class RoomName(NamedTuple):
     @property
     def shown(self) -> str:
         """The name with ``{pk}`` instead of ``<int:pk>``."""
-        return _VALUE.sub(r"{\1}", self.text)
+        return ROUTE_VALUE.sub(r"{\1}", self.text)
 
     @property
     def address(self) -> str | None:
@@ -39,7 +36,7 @@ class RoomName(NamedTuple):
     def parts(self) -> list[tuple[str, Any]]:
         """The texts of the name, each with the converter of the value behind it, or None."""
         converters = self.parameters
-        texts = _VALUE.split(self.text)
+        texts = ROUTE_VALUE.split(self.text)
         names = [*texts[1::2], None]
         return [
             (text, converters[name] if name is not None else None)

@@ -1,6 +1,5 @@
 """Calls of a site's commands in its tests, without a socket."""
 
-import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -19,13 +18,11 @@ from pm_realtime.commands import (
     find_refusal,
     route_values,
 )
-from pm_realtime.conf import parse_route
+from pm_realtime.conf import ROUTE_VALUE, parse_route
 from pm_realtime.exceptions import PayloadError
 from pm_realtime.protocol import Command, Envelope, encode
 from pm_realtime.roles import role_of
 from pm_realtime.schemas import InvalidPayload
-
-_PARAMETER = re.compile(r"<(?:[^<>:]+:)?(?P<name>[^<>]+)>")
 
 
 class CommandFailed(AssertionError):
@@ -174,11 +171,9 @@ def _room_of(
 
 def _name_of(route: str, values: dict[str, Any]) -> str:
     """The name of the room of ``route`` with ``values``."""
-    needed = _PARAMETER.findall(route)
+    needed = ROUTE_VALUE.findall(route)
     if sorted(needed) != sorted(values):
         names = ", ".join(needed) or "nothing else"
         raise TypeError(f"Expected `room`, or the values of {route} ({names}), got {[*values]}.")
     converters = parse_route(route).converters
-    return _PARAMETER.sub(
-        lambda found: converters[found["name"]].to_url(values[found["name"]]), route
-    )
+    return ROUTE_VALUE.sub(lambda found: converters[found[1]].to_url(values[found[1]]), route)
