@@ -36,7 +36,7 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """What does not depend on the layer runs over the default of ``--layer`` only."""
+    """Tests that do not depend on the layer run over the default of ``--layer`` only."""
     if config.getoption("layer") != "memory":
         config.hook.pytest_deselected(items=[each for each in items if not _depends_on_layer(each)])
         items[:] = filter(_depends_on_layer, items)

@@ -411,7 +411,7 @@ def objects_since(earlier):
 
 
 def chains_of_holders(things):
-    """What keeps each of ``things`` alive, nearest first, for the message of a failure.
+    """The objects that keep each of ``things`` alive, nearest first, for the message of a failure.
 
     A chain ends with a module, or with what no tracked object holds, as the locals of a thread.
     """

@@ -79,7 +79,7 @@ def render(request=None, room=ROOM):
 
 @realtime_room("project:{pk}")
 def sync_page(request, pk):
-    send_to_room(ROOM, "changed")  # What happens while the queries run.
+    send_to_room(ROOM, "changed")  # While the queries run.
     return HttpResponse(render(request))
 
 

@@ -58,7 +58,7 @@ async def empty(count):
 
 
 def counts(text):
-    """What a line of JSON says of connections and rooms."""
+    """The numbers of connections and rooms in a line of JSON."""
     found = json.loads(text)
     assert list(found.pop("streams")) == ["total", "messages", "bytes", "isComplete"]
     return found

@@ -154,7 +154,7 @@ class Handshake:
     def _tell_of(
         self, joinings: Sequence[Joining], starts: Mapping[str, Start], query: Query
     ) -> dict[str, Any]:
-        """Where the own streams begin, and whether the client has missed nothing for good."""
+        """The positions of the own streams, and whether the client has missed nothing for good."""
         cursors, is_whole = {}, not query.is_unusable
         for joining in joinings:
             start = starts[joining.group]

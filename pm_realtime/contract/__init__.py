@@ -1,4 +1,4 @@
-"""What a site declares, written for others: an AsyncAPI document, and TypeScript."""
+"""The declarations of a site for others: an AsyncAPI document, and TypeScript."""
 
 # fmt: off
 from pm_realtime.contract.asyncapi import Heading, document

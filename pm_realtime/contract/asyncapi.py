@@ -38,7 +38,7 @@ _PARAMETER: Final = "A value of the route. Its converter is `{}`."
 
 
 class Heading(NamedTuple):
-    """What the document says of itself. ``server`` is a URL or a host; None leaves it open."""
+    """The head of the document. ``server`` is a URL or a host; None leaves it open."""
 
     title: str
     version: str

@@ -105,7 +105,7 @@ def _key(key: Key, twofold: set[Any]) -> Key:
 
 
 def _names(definitions: dict[Key, Definition], reserved: Iterable[str]) -> dict[Key, str]:
-    """The names of types. Where a type has two forms, the one for clients has the type's own."""
+    """The names of types. If a type has two forms, the one for clients has the type's own name."""
     types = unique_names({key.type: each.name for key, each in definitions.items()}, reserved)
     inputs = {
         key: TypeName(*[f"{types[key.type]}{Form.INPUT}"] * 2)

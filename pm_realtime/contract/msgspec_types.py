@@ -220,5 +220,5 @@ def _order(schema: Schema) -> tuple[bool, int, str]:
     if isinstance(key, Key):
         text = key.type if isinstance(key.type, str) else name_of(key.type).qualified
     kind = schema.get("type")
-    place = _KINDS.index(kind) if kind in _KINDS else len(_KINDS)
-    return kind == "null", place, text or repr(schema)
+    rank = _KINDS.index(kind) if kind in _KINDS else len(_KINDS)
+    return kind == "null", rank, text or repr(schema)

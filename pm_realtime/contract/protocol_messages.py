@@ -148,7 +148,7 @@ def add_protocol(builder: Builder, channel: Channel, declared: set[str]) -> None
 
 
 def describe_protocol() -> str:
-    """What is to be known of the connection, as Markdown."""
+    """The description of the connection, as Markdown."""
     lines = [
         "All messages travel through one WebSocket, one JSON object in each text frame. With the "
         f"subprotocol `{BATCH_SUBPROTOCOL}`, a frame to the client may hold an array of them.",

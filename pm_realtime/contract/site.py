@@ -1,4 +1,4 @@
-"""What a site declares: its commands, pushes and rooms, with the schemas of their types."""
+"""The commands, pushes and rooms that a site declares, with the schemas of their types."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple

@@ -73,7 +73,7 @@ class Hub:
         *,
         excluded: Collection[str] = frozenset(),
     ) -> dict[str, Start]:
-        """Add ``member`` to groups, as :meth:`join` does; where it begins, by group."""
+        """Add ``member`` to groups, as :meth:`join` does. Returns its start in each, by group."""
         starts: dict[str, Start] = {}
         await self._join_all(member, joinings, excluded, starts.__setitem__)
         return starts

@@ -21,7 +21,7 @@ class Joining(NamedTuple):
 
 
 class Start(NamedTuple):
-    """Where a member begins in a stream: the position after which messages follow.
+    """The start of a member in a stream: the position after which messages follow.
 
     ``cursor`` is None for a group without a stream. ``is_whole`` says whether nothing is missing
     after ``since``; None if that was not given.

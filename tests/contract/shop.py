@@ -1,4 +1,4 @@
-"""What a shop declares, with types of every kind that msgspec and pydantic read."""
+"""The declarations of a shop, with types of every kind that msgspec and pydantic read."""
 
 import datetime
 import enum

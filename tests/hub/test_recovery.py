@@ -449,7 +449,7 @@ async def test_live_member_that_asks_again_during_a_delivery_misses_nothing(
         await eventually(lambda: 2 in numbers(late))
         later = [each["payload"] for each in envelopes(late) if each["cursor"] > start.cursor]
         assert had + later == [1, 2]
-        # What the start is ahead of has come before it.
+        # Messages before the start have come before it.
         assert numbers(late)[: len(had)] == had
 
 

@@ -37,7 +37,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory):
-    """The folders of AsyncAPI's packages. What these need is in them, built for browsers."""
+    """The folders of AsyncAPI's packages. They contain their dependencies, built for browsers."""
     folder = tmp_path_factory.mktemp("asyncapi")
     done = run(*npm(), "pack", "--silent", *PACKAGES.values(), cwd=folder)
     assert done.returncode == 0, done.stdout

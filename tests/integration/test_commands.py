@@ -52,7 +52,7 @@ def shop(tmp_path, request):
 
 
 def ask_database(server, code):
-    """What ``code``, an expression with the models of the site, is in the database."""
+    """The value of ``code``, an expression with the models of the site."""
     models = "import json; from tests.shop.models import Auction, Bid, Step"
     return json.loads(
         server.manage("shell", "-v", "0", "-c", f"{models}; print(json.dumps({code}))")
@@ -93,7 +93,7 @@ async def test_bids_of_an_auction(shop, setup):
         reply = await bidder.ask("auction.bid", {"amount": "20"}, room=room)
         assert reply["payload"]["code"] == "AUCTION_OVER"
         assert reply["payload"]["data"]["endedAt"]
-        # What is pushed now comes after all that a rolled-back command would have pushed.
+        # This answer comes after all that a rolled-back command would have pushed.
         await other.ask("ping")
         assert other.of_type("auction.price") == [{"price": "12.50"}]
         assert bidder.of_type("auction.price") == [{"price": "12.50"}]

@@ -22,7 +22,7 @@ from django.urls import path
 urlpatterns = [path("auction/", lambda request: HttpResponse({page!r}))]
 """
 
-#: What the page says of its other examples.
+#: The other examples of the page, and their promises.
 MORE_TESTS = """
 import asyncio
 from django.contrib.auth.models import User

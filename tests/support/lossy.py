@@ -9,7 +9,7 @@ from pm_realtime.layer import LocalChannelLayer
 
 
 class LossyLayer(LocalChannelLayer):
-    """``is_deaf``: what is sent is lost. ``holds``: it is kept in ``held`` instead."""
+    """``is_deaf``: messages are lost. ``holds``: they are kept in ``held`` instead."""
 
     def __init__(self):
         super().__init__()
