@@ -4,7 +4,7 @@ from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from pydantic import ValidationError
 
-from benchmarks.sites.orders import Order, accept, accept_at_once
+from benchmarks.sites.shop import Order, accept, accept_at_once
 
 
 class OrderConsumer(AsyncJsonWebsocketConsumer):

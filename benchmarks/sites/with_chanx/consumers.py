@@ -5,7 +5,7 @@ from chanx.channels.websocket import AsyncJsonWebsocketConsumer
 from chanx.core.decorators import ws_handler
 from chanx.messages.base import BaseMessage
 
-from benchmarks.sites.orders import Order, Receipt, accept, accept_at_once
+from benchmarks.sites.shop import Order, Receipt, accept, accept_at_once
 
 
 class SyncOrder(BaseMessage):
