@@ -4,25 +4,18 @@ import { test } from "node:test";
 
 import { MAX_QUEUED, RealtimeError } from "../../pm_realtime/browser/client.js";
 import { settled } from "./fake_socket.js";
-import { createStreams, PERIOD_MS } from "./streams.js";
+import { createConnected, PERIOD_MS } from "./streams.js";
 
 const REPLY_TIMEOUT_MS = 15_000;
 
 /** A connected client without heartbeat, and `sent()`: the payloads of bids on the newest socket. */
-function setup(t, payload, options = { maxReconnectAttempts: Infinity }) {
-  const parts = createStreams(t, options);
-  const accept = (more) => parts.accept({ heartbeatInterval: 0, ...payload, ...more });
-  accept();
-  const reconnect = (more) => {
-    parts.WebSocket.last.close();
-    parts.tick(30_000);
-    accept(more);
-  };
+function setup(t, payload, options) {
+  const parts = createConnected(t, payload, options);
   const bids = () => parts.WebSocket.last.sentOf("bid");
   const sent = () => bids().map((envelope) => envelope.payload);
   const answer = (command, result) => parts.WebSocket.last.reply(command, "result", result);
   const refuse = (command, code, details) => parts.WebSocket.last.refuse(command, code, details);
-  return { ...parts, accept, reconnect, bids, sent, answer, refuse };
+  return { ...parts, bids, sent, answer, refuse };
 }
 
 async function stateOf(promise) {

@@ -4,22 +4,15 @@ import { test } from "node:test";
 
 import { MAX_QUEUED } from "../../pm_realtime/browser/client.js";
 import { settled } from "./fake_socket.js";
-import { at, createStreams, PERIOD_MS } from "./streams.js";
+import { at, createConnected, PERIOD_MS } from "./streams.js";
 
 const REPLY_TIMEOUT_MS = 15_000;
 
 /** A connected client without heartbeat, and `sent()`: the contents on the newest socket. */
-function setup(t, payload, options = { maxReconnectAttempts: Infinity }) {
-  const parts = createStreams(t, options);
-  const accept = (more) => parts.accept({ heartbeatInterval: 0, ...payload, ...more });
-  accept();
-  const reconnect = (more) => {
-    parts.WebSocket.last.close();
-    parts.tick(30_000);
-    accept(more);
-  };
+function setup(t, payload, options) {
+  const parts = createConnected(t, payload, options);
   const sent = () => parts.WebSocket.last.sentOf("message").map(({ payload: { content } }) => content);
-  return { ...parts, accept, reconnect, sent };
+  return { ...parts, sent };
 }
 
 async function stateOf(promise) {

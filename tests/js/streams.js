@@ -54,3 +54,16 @@ export function createStreams(t, options = {}) {
   realtime.connect();
   return { WebSocket, realtime, seen, gaps, opens, tick, accept, reconnect, news, grant, query };
 }
+
+/** The same, connected and without heartbeat. */
+export function createConnected(t, payload, options = { maxReconnectAttempts: Infinity }) {
+  const parts = createStreams(t, options);
+  const accept = (more) => parts.accept({ heartbeatInterval: 0, ...payload, ...more });
+  accept();
+  const reconnect = (more) => {
+    parts.WebSocket.last.close();
+    parts.tick(30_000);
+    accept(more);
+  };
+  return { ...parts, accept, reconnect };
+}
