@@ -5,10 +5,8 @@ import json
 import pytest
 
 from pm_realtime.backends import StreamMessage
-from pm_realtime.hub import Hub, use_hub
-from pm_realtime.streams import CheckTimings
 from tests.support.hubs import use
-from tests.support.lossy import FaultyStreams, LossyLayer
+from tests.support.lossy import LossyLayer, use_faulty_streams
 
 TTL_SECONDS = 60
 
@@ -20,11 +18,7 @@ async def layer(memory_layer):
 
 @pytest.fixture
 async def streams(layer, own_streams):
-    """Streams of a hub that checks positions only after a doubt."""
-    use_hub(Hub(check_timings=CheckTimings(period_seconds=600, retry_seconds=0.02)))
-    streams = FaultyStreams()
-    own_streams(streams)
-    return streams
+    return use_faulty_streams(own_streams)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from pm_realtime.push.control_stream import control_for
 from pm_realtime.streams import CheckTimings
 from tests.support.helpers import eventually
 from tests.support.hubs import Member, members, send, send_control, use
-from tests.support.lossy import FaultyStreams, LossyLayer
+from tests.support.lossy import LossyLayer, use_faulty_streams
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
@@ -39,10 +39,7 @@ async def layer(memory_layer):
 
 @pytest.fixture
 async def streams(layer, own_streams):
-    use_hub(Hub(check_timings=CheckTimings(period_seconds=600, retry_seconds=0.02)))
-    streams = FaultyStreams()
-    own_streams(streams)
-    return streams
+    return use_faulty_streams(own_streams)
 
 
 @pytest.fixture

@@ -5,7 +5,9 @@ import asyncio
 from pm_realtime.backends import Position
 from pm_realtime.backends.memory_streams import MemoryStreams
 from pm_realtime.exceptions import OutageError
+from pm_realtime.hub import Hub, use_hub
 from pm_realtime.layer import LocalChannelLayer
+from pm_realtime.streams import CheckTimings
 
 
 class LossyLayer(LocalChannelLayer):
@@ -65,3 +67,11 @@ class FaultyStreams(MemoryStreams):
         stream.top_cursor = stream.publications[-count].previous
         stream.top = Position.read(stream.top_cursor)
         del stream.publications[-count:]
+
+
+def use_faulty_streams(own_streams):
+    """Faulty streams for a hub that checks positions only when messages may have been lost."""
+    use_hub(Hub(check_timings=CheckTimings(period_seconds=600, retry_seconds=0.02)))
+    streams = FaultyStreams()
+    own_streams(streams)
+    return streams
