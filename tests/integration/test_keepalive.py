@@ -23,6 +23,7 @@ PUSH_TIMEOUT_SECONDS = 5
 
 
 @pytest.mark.slow
+@pytest.mark.load
 @pytest.mark.parametrize("layer", ["pubsub", "core"])
 async def test_pings_are_answered_promptly_while_valkey_is_frozen(cluster, valkey, layer):
     servers = cluster("uvicorn", "daphne", layer=layer, ROOMS=ROOMS)
