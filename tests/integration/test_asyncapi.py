@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import expect
 
-from tests.support.node import ROOT, node, npm, run
+from tests.support.node import ROOT, download_packages, node, run
 
 PACKAGES = {"parser": "@asyncapi/parser@3.6.6", "component": "@asyncapi/react-component@3.2.1"}
 #: That AsyncAPI has a later version.
@@ -39,8 +39,7 @@ pytestmark = [
 def packages(tmp_path_factory):
     """The folders of AsyncAPI's packages. They contain their dependencies, built for browsers."""
     folder = tmp_path_factory.mktemp("asyncapi")
-    done = run(*npm(), "pack", "--silent", *PACKAGES.values(), cwd=folder)
-    assert done.returncode == 0, done.stdout
+    download_packages(PACKAGES.values(), folder)
     found = {}
     for name, package in PACKAGES.items():
         file = re.sub(r"[@/]", "-", package).strip("-")

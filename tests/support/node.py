@@ -15,6 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 MIN_VERSION = 20
 RUN_TIMEOUT_SECONDS = 100
 INSTALL_TIMEOUT_SECONDS = 300
+#: A registry may leave a request without an answer. npm then asks again, by default after 300 s.
+FETCH_OPTIONS = ("--fetch-timeout=20000", "--fetch-retries=8", "--fetch-retry-mintimeout=1000")
 
 
 def run(*command, timeout=RUN_TIMEOUT_SECONDS, **options):
@@ -65,11 +67,15 @@ def installed_packages(dependencies=None):
     )
     with TemporaryDirectory(prefix="pm-realtime-npm-") as folder:
         Path(folder, "package.json").write_text('{"private": true}')
-        command = (*npm(), "install", "--no-save", "--no-audit", "--no-fund", "--prefer-offline")
         packages = [f"{name}@{version}" for name, version in dependencies.items()]
-        done = run(*command, *packages, cwd=folder, timeout=INSTALL_TIMEOUT_SECONDS)
-        assert done.returncode == 0, done.stdout
+        options = ("--no-save", "--no-audit", "--no-fund", "--prefer-offline")
+        _download("install", *options, *packages, folder=folder)
         yield Path(folder, "node_modules")
+
+
+def download_packages(packages, folder):
+    """Download npm packages, without their dependencies, as ``.tgz`` files into a folder."""
+    _download("pack", "--silent", *packages, folder=folder)
 
 
 def add_packed_client(folder):
@@ -83,6 +89,12 @@ def add_packed_client(folder):
     client = folder / "node_modules" / "@pm-realtime" / "client"
     client.parent.mkdir(parents=True, exist_ok=True)
     (folder / "package").rename(client)
+
+
+def _download(*arguments, folder):
+    command = (*npm(), *arguments, *FETCH_OPTIONS)
+    done = run(*command, cwd=folder, timeout=INSTALL_TIMEOUT_SECONDS)
+    assert done.returncode == 0, done.stdout
 
 
 def _packaged(path):
