@@ -8,8 +8,10 @@ from typing import Any, Literal, TypedDict, TypeVar
 
 from django.core.checks import CheckMessage
 
+from pm_realtime.backends.memory_presence import MemoryPresence
 from pm_realtime.backends.memory_results import MemoryResults
 from pm_realtime.backends.memory_streams import MemoryStreams
+from pm_realtime.backends.presence import PresenceStore
 from pm_realtime.backends.results import Results
 from pm_realtime.backends.streams import Streams
 
@@ -69,6 +71,11 @@ class Backend(ABC):
     def results(self) -> Results:
         """The results of commands. By default they are in the memory of each process."""
         return MemoryResults()
+
+    @cached_property
+    def presence(self) -> PresenceStore:
+        """The members of rooms. By default they are in the memory of each process."""
+        return MemoryPresence()
 
     @abstractmethod
     async def add(

@@ -8,6 +8,7 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from pm_realtime.backends.base import Backend
+from pm_realtime.backends.presence import PresenceStore
 from pm_realtime.backends.results import Results
 from pm_realtime.backends.streams import Streams
 from pm_realtime.conf import conf
@@ -42,6 +43,11 @@ def get_streams() -> Streams:
 def get_results() -> Results:
     """The results of commands that the backend in use keeps."""
     return get_backend().results
+
+
+def get_presence_store() -> PresenceStore:
+    """The members of rooms that the backend in use keeps."""
+    return get_backend().presence
 
 
 def use_streams(streams: Streams | None) -> None:

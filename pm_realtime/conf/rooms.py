@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.urls.resolvers import RoutePattern
 
 from pm_realtime.conf.client_options import is_bool, is_number
+from pm_realtime.conf.presence import PresenceOptions, find_presence_faults, read_presence
 from pm_realtime.conf.rates import is_rate
 from pm_realtime.conf.settings import conf
 
@@ -40,6 +41,8 @@ class RoomOptions:
     on_message: str | None = None
     #: For its messages alone, instead of ``RATE_LIMIT``.
     rate: str | None = None
+    #: None: no presence.
+    presence: PresenceOptions | None = None
     setting: str = field(default="", compare=False, repr=False)
 
 
@@ -92,9 +95,10 @@ class _Table(NamedTuple):
     default: RoomOptions | Fault | None
     #: Whether any of them has a rate or ``on_message``.
     has_message_options: bool
+    has_presence: bool
 
 
-_table = _Table(None, None, {}, [], None, None, False)
+_table = _Table(None, None, {}, [], None, None, False, False)
 
 
 def room_of(name: str) -> Room | None:
@@ -130,6 +134,11 @@ def message_options(name: str) -> RoomOptions | None:
     except ImproperlyConfigured:
         return None
     return None if room is None else room.options
+
+
+def has_presence() -> bool:
+    """Whether any room has presence."""
+    return _current_table().has_presence
 
 
 def retention() -> Retention:
@@ -202,6 +211,9 @@ def find_faults(options: object, setting: str, roles: Sequence[str]) -> Iterator
         where = f"{setting}[{option!r}]"
         if option not in OPTION_NAMES:
             yield Fault("E009", f"{where} is not a room option.", "", unknown=option)
+        elif option == "presence":
+            for fault in find_presence_faults(value, roles):
+                yield Fault("E037", where + fault, "Leave the option out for no presence.")
         elif option in ("min_role", "publish_role"):
             names = (*roles, *((SERVER, ANONYMOUS) if option == "publish_role" else ()))
             if value is not None and value not in names:
@@ -305,6 +317,7 @@ def _make_table(site_settings: Any, source: Any) -> _Table:
         near=near if routes else None,
         default=default,
         has_message_options=any(map(_has_message_options, found)),
+        has_presence=any(isinstance(each, RoomOptions) and each.presence for each in found),
     )
 
 
@@ -322,7 +335,10 @@ def _read_default() -> RoomOptions | Fault | None:
 
 def _read(given: Any, setting: str) -> RoomOptions | Fault:
     fault = next(find_faults(given, setting, conf.ROLES), None)
-    return RoomOptions(**given, setting=setting) if fault is None else fault
+    if fault is not None:
+        return fault
+    presence = read_presence(given.get("presence"))
+    return RoomOptions(**{**given, "presence": presence}, setting=setting)
 
 
 def _route(text: str, options: RoomOptions | Fault, setting: str) -> _Route:

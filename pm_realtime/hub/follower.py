@@ -3,13 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from pm_realtime.backends import get_streams
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError
 from pm_realtime.hub.fan_out import FanOut
-from pm_realtime.layer import Control
+from pm_realtime.layer import Control, PresenceChanged
 from pm_realtime.streams import (
     CheckTimings,
     ControlStream,
@@ -30,6 +30,16 @@ LATE_MESSAGE_SECONDS: Final = 0.2
 OVERTAKEN_SECONDS: Final = 0.005
 
 
+class PresenceObserver(Protocol):
+    """The pictures of rooms in an event loop."""
+
+    def note_change(self, room: str) -> None:
+        """The members of ``room`` have changed."""
+
+    def note_doubt(self) -> None:
+        """Changes may have been missed."""
+
+
 class Follower:
     """Belongs to one hub. Its process channel uses it as a ``MessageHandler``."""
 
@@ -47,6 +57,7 @@ class Follower:
             lambda: [*self.streams], self.check, self.control.catch_up, timings
         )
         self._fills: dict[GroupStream, asyncio.Task[None]] = {}
+        self.presence: PresenceObserver | None = None
 
     def begin_turn(self) -> None:
         self._fan_out.begin_turn()
@@ -84,11 +95,17 @@ class Follower:
                 self._registry.enter(member, stream.group)
 
     async def deliver_control(self, control: Control) -> None:
-        await self.control.receive(control)
+        if isinstance(control.message, PresenceChanged):
+            if self.presence is not None:
+                self.presence.note_change(control.message.room)
+        else:
+            await self.control.receive(control)
 
     def note_doubt(self, is_loss_likely: bool) -> None:
         self._reader.forget()
         self.checks.doubt()
+        if self.presence is not None:
+            self.presence.note_doubt()
         if is_loss_likely and not self.control.cursor:
             self.control.recheck_all()
 

@@ -22,7 +22,7 @@ from pm_realtime.layer.sending import (
 from pm_realtime.layer.server import daphne_lines, is_wsgi_runserver
 from pm_realtime.layer.wire import (
     ChangePending, Close, Control, ControlMessage, CookieExpected, CookieRenewed, Message,
-    Recheck, Refresh, RefreshRoom, SessionEnded, SessionRekeyed, Subscribe, Unsubscribe,
-    control_message, control_text, group_of_push, push_message, stream_message,
+    PresenceChanged, Recheck, Refresh, RefreshRoom, SessionEnded, SessionRekeyed, Subscribe,
+    Unsubscribe, control_message, control_text, group_of_push, push_message, stream_message,
 )
 # fmt: on

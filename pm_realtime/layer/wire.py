@@ -103,6 +103,12 @@ class CookieRenewed(ControlMessage, tag="renew_session", frozen=True):
     expires_at: float
 
 
+class PresenceChanged(ControlMessage, tag="presence", frozen=True):
+    """The members of ``room`` have changed. It is for the process, not for its connections."""
+
+    room: str
+
+
 _ANY_CONTROL: Final[Any] = Union[tuple(ControlMessage.__subclasses__())]  # noqa: UP007
 
 

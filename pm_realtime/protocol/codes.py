@@ -31,6 +31,8 @@ class MessageType(StrEnum):
     GAP = "gap"
     #: The answer to a command of the site's own.
     RESULT = "result"
+    #: The members of a room, or their changes. From a client: its question, or its own state.
+    PRESENCE = "presence"
 
 
 #: Types that a site does not push: those of the protocol, and those for which the client's own
@@ -41,7 +43,7 @@ RESERVED_TYPES: Final = frozenset(
             set(MessageType)
             - {MessageType.MESSAGE, MessageType.NOTIFICATION, MessageType.BROADCAST}
         ),
-        *("presence", "*"),
+        "*",
     }
 )
 
