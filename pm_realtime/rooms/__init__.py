@@ -1,9 +1,8 @@
 """Rooms: their options, their rules, and joining and leaving them."""
 
 # fmt: off
-from pm_realtime.rooms.membership import (
-    Connection, force_join, force_leave, join, leave, reconsider,
-)
+from pm_realtime.rooms.connection import Connection
+from pm_realtime.rooms.membership import force_join, force_leave, join, leave, reconsider
 from pm_realtime.rooms.options import check_publish, find_room
 from pm_realtime.rooms.site_code import run_async_site_code, run_in_site_thread, run_site_code
 # fmt: on

@@ -2,14 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
-
-from django.dispatch import Signal
+from typing import Any
 
 from pm_realtime import signals
-from pm_realtime.auth import Identity
 from pm_realtime.backends import get_backend
 from pm_realtime.conf import retention_of_room
 from pm_realtime.exceptions import CommandError, OutageError
@@ -18,48 +15,10 @@ from pm_realtime.layer import room_group
 from pm_realtime.observability import throttle
 from pm_realtime.protocol import Command, ErrorCode, MessageType, encode, make_envelope
 from pm_realtime.rooms.authorize import is_authorized
+from pm_realtime.rooms.connection import Connection
 from pm_realtime.rooms.options import check_join, check_room_count, find_room, forbidden
 
 logger = logging.getLogger("pm_realtime.room")
-
-
-class Connection(Protocol):
-    """The part of a connection that rooms and commands use."""
-
-    connection_id: str
-    #: The id of its client's first connection, as the client says.
-    client_id: str
-    identity: Identity
-    #: The joined rooms, each with whether server code joined it.
-    rooms: dict[str, bool]
-    room_lock: asyncio.Lock
-
-    # A number that grows each time identity and rights have been decided anew.
-    @property
-    def rights_version(self) -> int: ...
-    @property
-    def is_certain(self) -> bool: ...
-    async def until_certain(self) -> None: ...
-    # Whether it is closing or closed, as far as the server knows.
-    @property
-    def is_ending(self) -> bool: ...
-    # The position of the last control message that has arrived.
-    @property
-    def control_position(self) -> str: ...
-    def reply(self, type: str, payload: Any = None, *, to: Command | None = None) -> None: ...
-    def deliver(self, text: str) -> None: ...
-    # With the options of ``Hub.join``. Nothing is delivered before the control messages for the
-    # group after ``told_up_to`` were carried out.
-    async def join_group(
-        self,
-        group: str,
-        *,
-        told_up_to: str | None = None,
-        on_start: Callable[[Start], None] | None = None,
-        **options: Any,
-    ) -> None: ...
-    async def leave_group(self, group: str) -> None: ...
-    async def notify(self, signal: Signal, **arguments: Any) -> None: ...
 
 
 async def join(connection: Connection, name: str, command: Command) -> None:

@@ -1,0 +1,52 @@
+"""A connection as rooms and commands know it."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from django.dispatch import Signal
+
+from pm_realtime.auth import Identity
+from pm_realtime.hub import Member, Start
+from pm_realtime.protocol import Command
+
+
+class Connection(Member, Protocol):
+    """The part of a connection that rooms and commands use."""
+
+    connection_id: str
+    #: The id of its client's first connection, as the client says.
+    client_id: str
+    #: The ids of the client's earlier connections.
+    former_ids: frozenset[str]
+    identity: Identity
+    #: The joined rooms, each with whether server code joined it.
+    rooms: dict[str, bool]
+    room_lock: asyncio.Lock
+
+    # A number that grows each time identity and rights have been decided anew.
+    @property
+    def rights_version(self) -> int: ...
+    @property
+    def is_certain(self) -> bool: ...
+    async def until_certain(self) -> None: ...
+    # Whether it is closing or closed, as far as the server knows.
+    @property
+    def is_ending(self) -> bool: ...
+    # The position of the last control message that has arrived.
+    @property
+    def control_position(self) -> str: ...
+    def reply(self, type: str, payload: Any = None, *, to: Command | None = None) -> None: ...
+    def deliver(self, text: str) -> None: ...
+    # With the options of ``Hub.join``. Nothing is delivered before the control messages for the
+    # group after ``told_up_to`` were carried out.
+    async def join_group(
+        self,
+        group: str,
+        *,
+        told_up_to: str | None = None,
+        on_start: Callable[[Start], None] | None = None,
+        **options: Any,
+    ) -> None: ...
+    async def leave_group(self, group: str) -> None: ...
+    async def notify(self, signal: Signal, **arguments: Any) -> None: ...
