@@ -15,8 +15,8 @@ from pm_realtime.texts import size_of
 RESULTS_MAX_BYTES: Final = 67_108_864
 #: The memory of a result, besides texts.
 BYTES_PER_RESULT: Final = 350
-#: Claims and results looked at for each one that is added. More than one, so that old ones soon go.
-KEYS_PER_LOOK: Final = 10
+#: Claims and results looked at for each claim. More than one, so that old ones soon go.
+KEYS_PER_LOOK: Final = 4
 
 
 class _Running(NamedTuple):
@@ -79,7 +79,6 @@ class MemoryResults(Results):
             size = BYTES_PER_RESULT + size_of(key) + size_of(result)
             self._done[key] = _Done(result, size, now + ttl_seconds)
             self._bytes += size
-            self._forget_old(now)
             while self._bytes > self._max_bytes:
                 self._drop(next(iter(self._done)))
 
