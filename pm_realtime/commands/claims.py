@@ -7,6 +7,7 @@ import asyncio
 import itertools
 import logging
 import re
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from hashlib import blake2b
@@ -125,8 +126,7 @@ class Claim:
 
     async def _take(self, is_given_up: Callable[[], bool]) -> tuple[bool, str | None]:
         """Whether the caller is to carry the command out, and the result if it was carried out."""
-        loop, pause = asyncio.get_running_loop(), POLL_SECONDS
-        ends_at = loop.time() + self._timeout_seconds
+        began, pause = time.monotonic(), POLL_SECONDS
         while True:
             found = await self._results.claim(self._key, self._owner, self._ttl_seconds)
             if found.state is ClaimState.TAKEN:
@@ -134,7 +134,8 @@ class Claim:
                 return True, None
             if found.state is ClaimState.DONE:
                 return False, found.result
-            if (left := ends_at - loop.time()) <= 0 or is_given_up():
+            left = began + self._timeout_seconds - time.monotonic()
+            if left <= 0 or is_given_up():
                 return False, None
             await asyncio.sleep(min(pause, left))
             pause = min(2 * pause, MAX_POLL_SECONDS)
