@@ -7,9 +7,9 @@ A message arrives once for a process.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from pm_realtime.backends import BYTES_PER_PAGE, get_streams
 from pm_realtime.concurrency import PerLoop
@@ -52,7 +52,8 @@ class Hub:
         self.channel = ProcessChannel(
             self.registry.groups, self.follower, probe_timings or ProbeTimings()
         )
-        self._tasks: tuple[asyncio.Task[None], ...] = ()
+        #: Empty while the hub is closed.
+        self._tasks: set[asyncio.Task[None]] = set()
         self._starting = asyncio.Lock()
 
     def __len__(self) -> int:
@@ -199,14 +200,25 @@ class Hub:
 
     async def _start(self) -> None:
         await self.channel.open()
-        loop = asyncio.get_running_loop()
-        runs = (self._sweep_forever(), self.follower.checks.run())
-        self._tasks = tuple(map(loop.create_task, runs))
+        self._tasks = {self._run(self._sweep_forever), self._run(self.follower.checks.run)}
         try:
             await self._follow_control()
         except BaseException:
             await self._close()
             raise
+
+    def _run(self, run: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+        """Run ``run()`` until the hub closes, also if a member cancels its caller."""
+
+        def end(task: asyncio.Task[None]) -> None:
+            if task in self._tasks:
+                logger.error("A task of the hub was cancelled; it starts again.")
+                self._tasks.discard(task)
+                self._tasks.add(self._run(run))
+
+        task = asyncio.get_running_loop().create_task(run())
+        task.add_done_callback(end)
+        return task
 
     async def _follow_control(self) -> None:
         with self.registry.groups.using(control_group()) as entry:
@@ -221,7 +233,7 @@ class Hub:
             entry.is_kept = False
             await self.channel.discard(control_group())
         self.follower.stop()
-        tasks, self._tasks = self._tasks, ()
+        tasks, self._tasks = self._tasks, set()
         await self.channel.close(*tasks)
 
     async def _sweep_forever(self) -> None:

@@ -171,6 +171,21 @@ async def test_heartbeats_are_checked_behind_a_member_that_fails(configure, capl
     caplog.clear()
 
 
+async def test_heartbeats_are_checked_after_a_member_cancelled_the_check(configure, caplog):
+    configure(HEARTBEAT_INTERVAL=0.1, HEARTBEAT_TIMEOUT=0.06)
+
+    class Cancelling(Member):
+        def check_heartbeat(self, deadline):
+            checked.append(deadline)
+            asyncio.current_task().cancel()
+
+    checked = []
+    async with members(Cancelling("1")):
+        await eventually(lambda: len(checked) > 2)
+    assert "starts again" in errors_of(caplog)[0].message
+    caplog.clear()
+
+
 async def test_connection_that_came_while_the_layer_was_away_can_be_removed(far):
     far.is_away = True
     hub, member = get_hub(), Member("1")
