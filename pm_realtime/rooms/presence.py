@@ -49,3 +49,8 @@ async def refresh_presence(connection: Connection, room: str) -> None:
     It enters or leaves (at once) as its role may be seen. Its right to see members follows.
     Raises ``BackendError``.
     """
+
+
+def own_key(connection: Connection, room: str) -> str | None:
+    """The key of the member as which ``connection`` counts in ``room``; None if it does not."""
+    return None
