@@ -75,9 +75,9 @@ def node_modules():
 
 @pytest.fixture(autouse=True)
 def fresh_layer(chosen_layer):
-    """Each test starts with an empty Redis, or with new streams and results in memory."""
+    """Each test starts with an empty Redis, or with new streams, results and rooms in memory."""
     if chosen_layer == "memory":
-        for part in ("streams", "results"):
+        for part in ("streams", "results", "presence"):
             vars(get_backend()).pop(part, None)
     else:
         redis_layer.delete_keys()

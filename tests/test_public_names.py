@@ -52,7 +52,8 @@ MODULES = {
     "signals": ("connected", "disconnected", "joined", "left", "refused"),
     "testing": (
         *("ANYTHING", "PATIENCE", "Pushes", "RealtimeCommunicator", "capture_pushes"),
-        *("CommandFailed", "acall_command_handler", "call_command_handler", "session_cookie"),
+        *("CommandFailed", "SeenPresence", "acall_command_handler", "call_command_handler"),
+        "session_cookie",
     ),
     "urls": ("app_name", "urlpatterns"),
     "views": ("upgrade_required",),
@@ -185,7 +186,7 @@ def test_signals_are_signals_of_django():
 def test_types_of_messages_and_subprotocols_are_those_of_the_wire():
     assert [str(each) for each in protocol.MessageType] == [
         *("ping", "pong", "connected", "subscribe", "subscribed", "unsubscribe", "unsubscribed"),
-        *("message", "notification", "broadcast", "error", "ack", "gap", "result"),
+        *("message", "notification", "broadcast", "error", "ack", "gap", "result", "presence"),
     ]
     assert (protocol.SUBPROTOCOL, protocol.BATCH_SUBPROTOCOL) == (
         "pm-realtime.v1",

@@ -27,6 +27,7 @@ A connection can break and come back, so that a test sees what a client gets aft
 from pm_realtime.testing.calls import CommandFailed, acall_command_handler, call_command_handler
 from pm_realtime.testing.communicator import PATIENCE, RealtimeCommunicator
 from pm_realtime.testing.expectations import ANYTHING, RECEIVE_TIMEOUT_SECONDS
+from pm_realtime.testing.pictures import SeenPresence
 from pm_realtime.testing.pushes import Pushes, capture_pushes
 from pm_realtime.testing.sessions import session_cookie
 # fmt: on

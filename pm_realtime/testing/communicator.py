@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from contextlib import suppress
 from copy import deepcopy
 from typing import Any, Final, Self, cast
 from uuid import uuid4
@@ -10,7 +11,7 @@ from asgiref.testing import ApplicationCommunicator
 from msgspec import Raw
 from msgspec.json import decode
 
-from pm_realtime.backends import get_results, get_streams
+from pm_realtime.backends import get_presence_store, get_results, get_streams
 from pm_realtime.concurrency import is_loop_of_a_caller
 from pm_realtime.conf import conf
 from pm_realtime.connection import RealtimeConsumer
@@ -18,7 +19,8 @@ from pm_realtime.layer import expect_sockets
 from pm_realtime.protocol import BATCH_SUBPROTOCOL, MessageType
 from pm_realtime.push import deliver_committed
 from pm_realtime.testing.calls import CommandFailed, as_json
-from pm_realtime.testing.expectations import ANYTHING, RECEIVE_TIMEOUT_SECONDS, Expectations
+from pm_realtime.testing.expectations import ANYTHING, RECEIVE_TIMEOUT_SECONDS
+from pm_realtime.testing.presence import PresenceExpectations
 from pm_realtime.testing.sessions import session_cookie
 
 #: The close code that servers give for a connection that broke without a close.
@@ -26,7 +28,7 @@ ABNORMAL_CLOSURE: Final = 1006
 PATIENCE: Final = RECEIVE_TIMEOUT_SECONDS  #: Its name in version 0.1.
 
 
-class RealtimeCommunicator(Expectations):
+class RealtimeCommunicator(PresenceExpectations):
     """A connection to the site without a network, as an async context manager.
 
     ``user`` is logged in through a real Django session; None connects anonymously. Frames are read
@@ -35,6 +37,9 @@ class RealtimeCommunicator(Expectations):
     batch are read one by one.
 
     After :meth:`drop`, :meth:`recover` comes back as the same client.
+
+    In rooms with presence it departs at once at the end of its block. After :meth:`drop` it is
+    there until the grace of the room is over.
     """
 
     def __init__(
@@ -89,7 +94,16 @@ class RealtimeCommunicator(Expectations):
 
     async def __aexit__(self, *error: object) -> None:
         if not self._is_dropped:
+            await self._depart()
             await self.disconnect(timeout=RECEIVE_TIMEOUT_SECONDS)
+
+    async def _depart(self) -> None:
+        """Leave the rooms in which it is a member, so that it is gone for the next test."""
+        with suppress(AssertionError):  # The server has closed the connection.
+            for room in self._pictures.own_rooms():
+                if not self.future.done():
+                    id = await self.command(MessageType.UNSUBSCRIBE, {"room": room})
+                    await self._reply_to(id, RECEIVE_TIMEOUT_SECONDS)
 
     async def drop(self) -> None:
         """Break the connection as a cut wire does: without a close, which a client would not want.
@@ -161,6 +175,14 @@ class RealtimeCommunicator(Expectations):
         await get_streams().forget_all()
         await get_results().forget_all()
 
+    @staticmethod
+    async def forget_presence() -> None:
+        """Have all rooms forget their members, before a test that is to find nobody.
+
+        An earlier test may have left connections that broke, whose grace is not over.
+        """
+        await get_presence_store().forget_all()
+
     async def send_input(self, message: Any) -> None:
         """Pass an ASGI event to the application.
 
@@ -181,8 +203,17 @@ class RealtimeCommunicator(Expectations):
                 event = await super().receive_output(timeout)
             else:
                 event = await cast("Any", ApplicationCommunicator).receive_output(self, timeout)
-            self._unread = self._split(event)
+            self._arrive(event)
         return self._unread.pop(0)
+
+    def _arrive(self, event: dict[str, Any]) -> None:
+        events = self._split(event)
+        self._unread += events
+        self._note_arrived(events)
+
+    def _receive_arrived(self) -> None:
+        while not self.output_queue.empty():
+            self._arrive(self.output_queue.get_nowait())
 
     async def receive_nothing(self, timeout: float = 0.1, interval: float = 0.01) -> bool:
         """Whether no event arrives within ``timeout`` seconds."""
