@@ -71,7 +71,8 @@ class Exit(NamedTuple):
 
 class Mark(NamedTuple):
     """What a reader knows of a room: its ``rev`` as it was at ``read_at_us``, a time of the store
-    in µs since the epoch."""
+    in µs since the epoch. ``rev`` is 0 if nobody was there and the store knows of nobody who was:
+    a room that has been empty for long, or all rooms if it lost everything."""
 
     rev: int
     read_at_us: int
@@ -80,7 +81,8 @@ class Mark(NamedTuple):
 class Picture(NamedTuple):
     """The members of a room, or what has changed since an earlier reading.
 
-    ``members`` is None if there are more than the reader wants. ``left`` are keys of members that
+    ``members`` are in no order. They are None, and ``is_whole`` is true, if there are more than the
+    reader wants: when there are fewer, it has to read them all. ``left`` are keys of members that
     are not there any more; always empty if ``is_whole``.
     """
 
@@ -136,7 +138,7 @@ class PresenceStore(ABC):
 
         With grace nothing changes that others see, until it is over: then :meth:`sweep` shows the
         number of connections that are left, or the member departs. At once, it departs if this was
-        its last connection.
+        its last connection. A grace of 0 is at once.
         """
 
     @abstractmethod
