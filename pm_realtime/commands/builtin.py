@@ -8,6 +8,7 @@ import msgspec
 
 from pm_realtime.commands.checked_messages import publish_checked
 from pm_realtime.commands.claims import digest_of
+from pm_realtime.commands.presence import check_state, presence
 from pm_realtime.conf import Room, RoomOptions
 from pm_realtime.exceptions import CommandError
 from pm_realtime.protocol import Command, ErrorCode, MessageType, check_room
@@ -50,6 +51,12 @@ def message_payload(payload: Any) -> None:
     if type(payload.get("volatile", False)) is not bool:
         text = "Expected `volatile`, where it is given, to be true or false."
         raise CommandError(ErrorCode.INVALID_PAYLOAD, text, room=payload["room"], path="volatile")
+
+
+def presence_payload(payload: Any) -> None:
+    """Raise ``CommandError`` if ``payload`` does not name a room or has a malformed state."""
+    room_payload(payload)
+    check_state(payload)
 
 
 def as_volatile(command: Command) -> Command:
@@ -128,4 +135,5 @@ COMMANDS: Final[dict[str, Definition]] = {
     MessageType.SUBSCRIBE: Definition(subscribe, subscribe_payload),
     MessageType.UNSUBSCRIBE: Definition(unsubscribe, room_payload),
     MessageType.MESSAGE: Definition(message, message_payload),
+    MessageType.PRESENCE: Definition(presence, presence_payload),
 }

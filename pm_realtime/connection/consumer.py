@@ -27,7 +27,7 @@ from pm_realtime.connection.revocation import Revocation
 from pm_realtime.connection.senders import punish
 from pm_realtime.connection.socket_guard import SocketGuard
 from pm_realtime.connection.sockets import find_socket
-from pm_realtime.connection.state import State
+from pm_realtime.connection.state import State, is_for_good
 from pm_realtime.connection.tasks import ConnectionTasks
 from pm_realtime.connection.timings import ConnectionTimings
 from pm_realtime.connection.volatile import VolatileMessages
@@ -43,7 +43,7 @@ from pm_realtime.protocol import (
     error_payload,
     make_envelope,
 )
-from pm_realtime.rooms import run_site_code
+from pm_realtime.rooms import OwnState, end_presence, run_site_code
 
 logger = logging.getLogger("pm_realtime.connection")
 
@@ -80,6 +80,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self.former_ids: frozenset[str] = frozenset()
         self.rooms: dict[str, bool] = {}
         self.room_lock = asyncio.Lock()
+        self.own_states: dict[str, OwnState] = {}
         self.connection_state: State = State.HANDSHAKE
         self._subprotocol = choose_subprotocol(scope.get("subprotocols") or ())
         self._outbox = make_outbox(self._subprotocol, send, on_overflow=self._close_slow)
@@ -369,6 +370,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         await self._tasks.cancel_beside(*self._inbox.lanes.leave())
         self._rates.leave()
         try:
+            await end_presence(self, is_at_once=is_for_good(self._close_code))
             await self._handshake.undo()
         except Exception:
             logger.exception("A connection could not be counted out.")

@@ -63,7 +63,7 @@ class Inbox:
                 self._rates.check()
                 await handle(self._connection, command)
             else:
-                await self._change_room(command)
+                await self._do_in_room(command)
         except Exception as error:
             self._answer(error, command)
             if not is_well_formed and not self._outbox.is_closed:
@@ -99,12 +99,16 @@ class Inbox:
         else:
             await self._wait_for(self.lanes.put(command, lane))
 
-    async def _change_room(self, command: Command) -> None:
+    async def _do_in_room(self, command: Command) -> None:
+        room: str = command.payload["room"]
         if command.type == MessageType.SUBSCRIBE:
             self._rates.check_join()
+        elif command.type == MessageType.PRESENCE and "state" in command.payload:
+            is_member = room in self._connection.rooms
+            self._rates.check_state(room, has_own_rate=is_member or not self.lanes.is_free(room))
         else:
             self._rates.check()
-        await self._wait_for(self.lanes.put(command, command.payload["room"]))
+        await self._wait_for(self.lanes.put(command, room))
 
     async def _wait_for(self, worker: "asyncio.Task[None] | None") -> None:
         """Wait until the only command of the client is done, or takes long, or for a place.

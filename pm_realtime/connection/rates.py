@@ -15,8 +15,11 @@ from pm_realtime.protocol import CloseCode, ErrorCode
 
 #: Malformed frames in a window of the rate that are answered at once.
 MALFORMED_AT_ONCE: Final = 10
-#: Seconds of volatile messages that may come late and all at once, as after a break of a mobile
-#: network: that is no flood.
+#: For the states that a client sets in a room. They are not written more often than ten times a
+#: second.
+STATE_RATE: Final = "50/s"
+#: Seconds of volatile messages, and of states, that may come late and all at once, as after a
+#: break of a mobile network: that is no flood.
 VOLATILE_STALL_SECONDS: Final = 5
 #: The connections of an event loop that send one malformed frame after another.
 _malformed: Final = PerLoop(FairQueue)
@@ -71,6 +74,15 @@ class Rates:
         else:
             seconds = VOLATILE_STALL_SECONDS if is_volatile else 0
             self._check(("room", room), setting, "messages in this room", room, seconds)
+
+    def check_state(self, room: str, *, has_own_rate: bool) -> None:
+        """Count a state that a client sets in ``room``, as :meth:`check_message` does a volatile
+        message. A room that is not joined has no rate of its own: else each name had one."""
+        if has_own_rate:
+            what = "states in this room"
+            self._check(("state", room), STATE_RATE, what, room, VOLATILE_STALL_SECONDS)
+        else:
+            self.check(room)
 
     def check_command(self, setting: str | None, type: str, room: str | None = None) -> None:
         """Count a command of the site as :meth:`check_message` does a message, in all rooms

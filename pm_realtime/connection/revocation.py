@@ -26,7 +26,7 @@ from pm_realtime.hub import get_hub
 from pm_realtime.layer import CookieRenewed, role_group
 from pm_realtime.protocol import CloseCode
 from pm_realtime.roles import roles_up_to
-from pm_realtime.rooms import reconsider
+from pm_realtime.rooms import follow_identity, reconsider
 
 logger = logging.getLogger("pm_realtime.auth")
 
@@ -264,6 +264,7 @@ class Revocation:
                 await self._follow_role()
                 if must_ask:
                     await reconsider(self._connection)
+                    await follow_identity(self._connection)
         except BackendError as error:
             logger.debug("A connection could not follow its user: %s", error)
             self._end(CloseCode.OVERLOADED)

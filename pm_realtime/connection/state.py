@@ -1,11 +1,11 @@
 """The state of a connection, and the connection as its parts know it."""
 
 import enum
-from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from pm_realtime.connection.timings import ConnectionTimings
 from pm_realtime.hub import Member
+from pm_realtime.protocol import CloseCode
 from pm_realtime.rooms import Connection as RoomConnection
 
 
@@ -24,6 +24,14 @@ class State(enum.IntEnum):
     CLOSED = 5
 
 
+def is_for_good(code: int) -> bool:
+    """Whether a close with ``code`` ends the presence of a client at once.
+
+    Its client does not come back by itself, and no newer connection takes its place.
+    """
+    return 4500 <= code <= 4999 and code != CloseCode.REPLACED
+
+
 class Connection(RoomConnection, Member, Protocol):
     scope: Any
     connection_state: State
@@ -34,9 +42,6 @@ class Connection(RoomConnection, Member, Protocol):
     async def accept(self) -> None: ...
 
     def send_reply(self, type: str, payload: Any, id: str | None) -> None: ...
-
-    def begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run ``work`` beside the commands of the client, until the connection ends."""
 
     def end(self, code: int, reason: str = "") -> None: ...
 

@@ -1,14 +1,17 @@
 """A connection as rooms and commands know it."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Protocol
 
 from django.dispatch import Signal
 
 from pm_realtime.auth import Identity
 from pm_realtime.hub import Member, Start
 from pm_realtime.protocol import Command
+
+if TYPE_CHECKING:
+    from pm_realtime.rooms.own_state import OwnState
 
 
 class Connection(Member, Protocol):
@@ -23,6 +26,8 @@ class Connection(Member, Protocol):
     #: The joined rooms, each with whether server code joined it.
     rooms: dict[str, bool]
     room_lock: asyncio.Lock
+    #: By room, what its client has said there of itself.
+    own_states: "dict[str, OwnState]"
 
     # A number that grows each time identity and rights have been decided anew.
     @property
@@ -49,4 +54,6 @@ class Connection(Member, Protocol):
         **options: Any,
     ) -> None: ...
     async def leave_group(self, group: str) -> None: ...
+    # Run `work` beside the commands of the client, until the connection ends.
+    def begin(self, work: Coroutine[Any, Any, None]) -> None: ...
     async def notify(self, signal: Signal, **arguments: Any) -> None: ...

@@ -8,7 +8,7 @@ from typing import Any
 
 from pm_realtime import signals
 from pm_realtime.backends import get_backend
-from pm_realtime.conf import retention_of_room
+from pm_realtime.conf import has_presence, retention_of
 from pm_realtime.exceptions import CommandError, OutageError
 from pm_realtime.hub import Start
 from pm_realtime.layer import room_group
@@ -17,6 +17,15 @@ from pm_realtime.protocol import Command, ErrorCode, MessageType, encode, make_e
 from pm_realtime.rooms.authorize import is_authorized
 from pm_realtime.rooms.connection import Connection
 from pm_realtime.rooms.options import check_join, check_room_count, find_room, forbidden
+from pm_realtime.rooms.own_state import finish_own_state
+from pm_realtime.rooms.presence import (
+    attach,
+    detach,
+    enter_presence,
+    leave_presence,
+    prepare,
+    refresh_presence,
+)
 
 logger = logging.getLogger("pm_realtime.room")
 
@@ -161,10 +170,15 @@ async def _join(
     if not await backend.join(connection.connection_id, name, capacity=capacity):
         raise CommandError(ErrorCode.ROOM_FULL, "The room is full.", room=name)
     try:
+        if room is not None and room.options.presence is not None:
+            await enter_presence(connection, name)
         await _start(connection, name, command, is_forced, told_up_to)
     except BaseException:
         connection.rooms.pop(name, None)
-        await backend.leave(connection.connection_id, name)
+        try:
+            await _leave_presence(connection, name, is_at_once=False)
+        finally:
+            await backend.leave(connection.connection_id, name)
         raise
 
 
@@ -176,8 +190,11 @@ async def _start(
     told_up_to: str | None = None,
 ) -> None:
     """Be in the group of ``name`` from where ``command`` says, and reply."""
-    kept, asked = retention_of_room(name), {} if command is None else command.payload
-    since = asked.get("since")
+    room, asked = find_room(name), {} if command is None else command.payload
+    kept, since = retention_of(room), asked.get("since")
+    has_presence = room is not None and room.options.presence is not None
+    if has_presence:
+        await prepare(name)
 
     def reply(start: Start) -> None:
         connection.rooms[name] = is_forced
@@ -186,6 +203,8 @@ async def _start(
             payload["cursor"] = start.cursor
         if since is not None:
             payload["recovered"] = start.is_whole is True
+        if has_presence:
+            payload["presence"] = attach(connection, name)
         connection.reply(MessageType.SUBSCRIBED, payload, to=command)
         if since is not None and start.cursor is None:  # The room does not keep messages any more.
             connection.deliver(encode(make_envelope(MessageType.GAP, {}, room=name)))
@@ -209,9 +228,34 @@ async def _leave(
         del connection.rooms[name]
         try:
             await connection.leave_group(room_group(name))
+            await _leave_presence(connection, name, is_at_once=True)
         finally:
             await get_backend().leave(connection.connection_id, name)
         await connection.notify(signals.left, room=name, reason=reason)
     more = {} if reason is None else {"reason": reason}
     payload = {"room": name, "success": True, **more}
     connection.reply(MessageType.UNSUBSCRIBED, payload, to=command)
+
+
+async def follow_identity(connection: Connection) -> None:
+    """Show its members to ``connection``, and it to them, as its present identity may."""
+    if not has_presence():
+        return
+    async with connection.room_lock:
+        for name in connection.rooms:
+            await refresh_presence(connection, name)
+
+
+async def end_presence(connection: Connection, *, is_at_once: bool) -> None:
+    """Count ``connection``, which has ended, out of the members of all its rooms."""
+    if has_presence():
+        leaves = [
+            _leave_presence(connection, name, is_at_once=is_at_once) for name in connection.rooms
+        ]
+        await asyncio.gather(*leaves)
+
+
+async def _leave_presence(connection: Connection, name: str, *, is_at_once: bool) -> None:
+    detach(connection, name)
+    await finish_own_state(connection, name)
+    await leave_presence(connection, name, is_at_once=is_at_once)

@@ -4,7 +4,7 @@ import logging
 
 from django.core.exceptions import ImproperlyConfigured
 
-from pm_realtime.conf import ANONYMOUS, SERVER, Room, conf, room_of
+from pm_realtime.conf import ANONYMOUS, SERVER, PresenceOptions, Room, conf, room_of
 from pm_realtime.exceptions import CommandError
 from pm_realtime.observability import throttle
 from pm_realtime.protocol import INTERNAL_ERROR, ErrorCode
@@ -25,6 +25,12 @@ def find_room(name: str) -> Room | None:
             text = "%s Its rooms refuse everybody. Refusals: %d."
             logger.error(text, error, count, extra={"room": name})
         raise CommandError(ErrorCode.INTERNAL_ERROR, INTERNAL_ERROR, room=name) from None
+
+
+def find_presence(name: str) -> PresenceOptions | None:
+    """The presence of the room ``name``; None if it has none. Raises as :func:`find_room`."""
+    room = find_room(name)
+    return None if room is None else room.options.presence
 
 
 def check_join(room: Room, *, authenticated: bool, role: str | None) -> None:
