@@ -6,11 +6,12 @@ import { createEvents } from "./core/events.js";
 import { hasAddress } from "./core/page.js";
 import { createPageCursors } from "./core/page_cursors.js";
 import { createPosition } from "./core/position.js";
+import { createPresences } from "./core/presence.js";
 import { ignorable } from "./core/promises.js";
 import { createReaders } from "./core/readers.js";
 import { createRooms } from "./core/rooms.js";
 import { startFromTag } from "./core/singleton.js";
-import { createStore } from "./core/store.js";
+import { addState, createStore } from "./core/store.js";
 
 export { backoffDelay } from "./core/backoff.js";
 export { CloseCode, ErrorCode, MessageType, mayReconnect } from "./constants.js";
@@ -41,6 +42,8 @@ export function createRealtime(options = {}) {
     },
     leave,
     onReleased: () => commands.flush(),
+    onJoined: (room, payload) => presences.joined(room, payload?.presence),
+    onLeft: (room) => presences.left(room),
     position,
     pageCursors: createPageCursors(),
     readers,
@@ -54,6 +57,15 @@ export function createRealtime(options = {}) {
     probe: () => connection.suspect(),
     isConnected: () => connection.status === "connected",
     isRetrying: rooms.isRetrying,
+  });
+  const isWanted = (room) => rooms.names.includes(room);
+  const tellPresence = (replyType) => (payload, deferred) =>
+    void commands.sendNow(MessageType.PRESENCE, payload, replyType, deferred);
+  const presences = createPresences({
+    ask: tellPresence(MessageType.PRESENCE),
+    write: tellPresence(MessageType.ACK),
+    isWanted,
+    isComing: (room) => isWanted(room) && !commands.isRefusing(),
   });
   let identity = null;
   let lastUser;
@@ -87,6 +99,7 @@ export function createRealtime(options = {}) {
     const user = identity.userId ?? null;
     const isOther = lastUser !== undefined && lastUser !== user;
     commands.onConnected(identity.idempotencyPeriod ?? 0, isOther);
+    if (isOther) presences.userChanged();
     lastUser = user;
     rooms.joinAll();
     commands.flush();
@@ -103,7 +116,9 @@ export function createRealtime(options = {}) {
     if (type === MessageType.SUBSCRIBED && isUnasked) {
       position.startRoom(payload?.room, payload);
       rooms.joinedByServer(payload?.room);
+      presences.joined(payload?.room, payload?.presence);
     }
+    if (type === MessageType.PRESENCE && id === undefined) presences.told(payload);
     commands.settle(envelope);
     const isFor = type === MessageType.GAP ? onGap(envelope) : readers.of(envelope);
     if (!isFor) return;
@@ -140,11 +155,13 @@ export function createRealtime(options = {}) {
   function onLost() {
     commands.onLost();
     rooms.connectionLost();
+    presences.connectionLost();
   }
 
   function refuseAll() {
     commands.refuseAll(NOT_CONNECTED);
     rooms.rejectAll(NOT_CONNECTED);
+    presences.rejectAll(NOT_CONNECTED);
   }
 
   /** Leaves the room, for all who have subscribed to it. */
@@ -196,6 +213,8 @@ export function createRealtime(options = {}) {
 
     unsubscribe: leave,
 
+    presence: presences.of,
+
     ping() {
       const start = performance.now();
       const pong = commands.sendNow(MessageType.PING, undefined, MessageType.PONG);
@@ -206,9 +225,7 @@ export function createRealtime(options = {}) {
     once: events.once,
   };
 
-  for (const key of Object.keys(store.getSnapshot())) {
-    Object.defineProperty(realtime, key, { get: () => store.getSnapshot()[key], enumerable: true });
-  }
+  addState(realtime, store);
   if (settings.autoConnect && hasAddress(settings.url)) realtime.connect();
   return realtime;
 }

@@ -18,6 +18,7 @@ export const MessageType = Object.freeze({
   ACK: "ack",
   GAP: "gap",
   RESULT: "result",
+  PRESENCE: "presence",
 });
 
 export const ErrorCode = Object.freeze({

@@ -4,7 +4,7 @@ import { test } from "node:test";
 
 import { createRealtime } from "../../pm_realtime/browser/client.js";
 import { TEMPORARY_ERRORS } from "../../pm_realtime/browser/constants.js";
-import { RETRY_SPREAD_MS } from "../../pm_realtime/browser/core/rooms.js";
+import { RETRY_SPREAD_MS } from "../../pm_realtime/browser/core/backoff.js";
 import { fakeWebSocket, settled } from "./fake_socket.js";
 
 const PERMANENT_ERRORS = ["FORBIDDEN", "AUTH_REQUIRED", "INVALID_ROOM", "ROOM_LIMIT"];

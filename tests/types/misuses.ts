@@ -12,6 +12,9 @@ declare module "@pm-realtime/client" {
     support: { content: { text: string } };
     "auction:<int:pk>": { room: `auction:${number}`; content: string };
   }
+  interface RealtimePresence {
+    support: { info: { name: string }; state: { typing: true } };
+  }
 }
 
 const realtime = createRealtime();
@@ -48,6 +51,14 @@ realtime.call("undeclared").then((result) => result.pk); // TS18046
 realtime.sendToRoom("auction:7", 12.5); // TS2345
 // A volatile message has no answer.
 realtime.sendToRoom("support", { text: "hi" }, { volatile: true }).then((sent) => sent.id); // TS2339
+// A state has a part of another type.
+realtime.presence("support").setState({ typing: 1 }); // TS2322
+// A part of a member's info is not declared.
+realtime.presence("support").on("join", ({ info }) => info.photo); // TS2339
+// A member is read-only.
+realtime.presence("support").members[0]!.state = null; // TS2540
+// Presence has no such event.
+realtime.presence("support").on("joined", () => {}); // TS2345
 // A handler of the fake server returns another type.
 createFakeServer().handle("bid", () => ({ pk: "1" })); // TS2322
 // A handler of the fake server uses a part that the payload has not.

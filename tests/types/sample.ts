@@ -31,17 +31,28 @@ import type {
   Leave,
   MessagePayload,
   NotificationPayload,
+  Presence,
+  PresenceEvents,
+  PresenceInfo,
+  PresenceMember,
+  PresencePayload,
+  PresencePicture,
+  PresenceSnapshot,
+  PresenceState,
+  PresentMember,
   Realtime,
   RealtimeCommands,
   RealtimeEvents,
   RealtimeMessages,
   RealtimeOptions,
+  RealtimePresence,
   RealtimeRooms,
   RealtimeState,
   RoomContent,
   RoomName,
   RoomPayload,
   SendOptions,
+  SetStateOptions,
   Status,
   StatusDetail,
   Store,
@@ -74,6 +85,10 @@ declare module "@pm-realtime/client" {
     "auction:<int:pk>": { room: `auction:${number}`; content: string };
     "project:<str:name>": { room: `project:${string}`; content: boolean };
     "project:new": { content: number };
+  }
+  interface RealtimePresence {
+    support: { info: { name: string; photo?: string }; state: { typing: true } };
+    "auction:<int:pk>": { room: `auction:${number}`; info: { company: string } };
   }
 }
 
@@ -263,6 +278,41 @@ same<RoomContent<"project:new">, number>(true);
 same<RoomContent<"project:old">, boolean>(true);
 same<RoomContent<"undeclared">, unknown>(true);
 same<RoomContent<string>, unknown>(true);
+
+async function show(pk: number, room: string): Promise<void> {
+  const presence: Presence<"support"> = realtime.presence("support");
+  same<typeof presence.room, "support">(true);
+  const { members, total, me }: PresenceSnapshot<"support"> = presence.store.getSnapshot();
+  same<[typeof members, typeof total], [readonly PresenceMember<"support">[], number]>(true);
+  same<typeof me, PresenceMember<"support"> | null>(true);
+  const { key, userId, info, since, connections, state } = presence.members[0]!;
+  same<[typeof key, typeof since, typeof connections], [string, number, number]>(true);
+  same<typeof userId, UserId | null>(true);
+  same<typeof info, RealtimePresence["support"]["info"]>(true);
+  same<typeof state, { typing: true } | null>(true);
+  const options: SetStateOptions = { ttl: 5 };
+  same<Awaited<ReturnType<typeof presence.setState>>, void>(true);
+  await presence.setState({ typing: true }, options);
+  await presence.setState(null);
+  const off: () => void = presence.on("join", (member) => same<typeof member, PresenceMember<"support">>(true));
+  off();
+  presence.on("leave", ({ info }) => info.photo?.trim());
+  presence.on("change", (now) => same<typeof now, PresenceEvents<"support">["change"]>(true));
+  presence.store.subscribe(() => {})();
+  const auction = realtime.presence(`auction:${pk}`);
+  same<(typeof auction.members)[0]["info"], { company: string }>(true);
+  await auction.setState({ any: 1 });
+  const free: Presence = realtime.presence(room);
+  const name: string | undefined = free.me?.info.name;
+  await free.setState({ name, at: [1, 2] });
+}
+void show(1, "a");
+same<PresenceInfo<"support">, { name: string; photo?: string }>(true);
+same<PresenceState<"support">, { typing: true }>(true);
+same<PresenceState<"auction:1">, PresenceState<"undeclared">>(true);
+realtime.on("subscribed", ({ payload }) => same<typeof payload.presence, PresencePicture | undefined>(true));
+realtime.on("presence", ({ payload }) => same<typeof payload, PresencePayload>(true));
+realtime.on("presence", ({ payload }) => same<typeof payload.joined, PresentMember[] | undefined>(true));
 
 createApp({}).provide(realtimeKey, realtime);
 const provided = (): Realtime | undefined => inject(realtimeKey);

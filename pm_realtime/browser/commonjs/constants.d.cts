@@ -21,6 +21,7 @@ export declare const MessageType: {
   readonly ACK: "ack";
   readonly GAP: "gap";
   readonly RESULT: "result";
+  readonly PRESENCE: "presence";
 };
 export type MessageType = (typeof MessageType)[keyof typeof MessageType];
 

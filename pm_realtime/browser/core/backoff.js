@@ -3,6 +3,9 @@ const MAX_DELAY_MS = 30_000;
 /** The longest wait of a timer. Browsers do not wait at all for a longer one. */
 export const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
+/** The first retry comes up to this long after `retryAfter`. The bound then doubles. */
+export const RETRY_SPREAD_MS = 250;
+
 /**
  * A random wait before attempt number `attempt` (from 0), in ms.
  *
@@ -11,6 +14,15 @@ export const LONGEST_TIMER_MS = 2 ** 31 - 1;
  */
 export function backoffDelay(attempt, base = 1000, random = Math.random) {
   return Math.round(random() * Math.min(MAX_DELAY_MS, base * 2 ** attempt));
+}
+
+/** The wait before a command that was refused for now is sent again, as the server asks for it. */
+export function retryDelay(retryAfter, failures) {
+  const delay =
+    retryAfter > 0
+      ? Number(retryAfter) + backoffDelay(failures, RETRY_SPREAD_MS)
+      : backoffDelay(failures);
+  return Math.min(delay, LONGEST_TIMER_MS);
 }
 
 /**

@@ -98,6 +98,9 @@ export function createCommands({ send, probe, isConnected, isRetrying }) {
 
     settle: replies.settle,
 
+    /** Says if no connection is expected. */
+    isRefusing: () => refusing,
+
     onHealthy() {
       replies.onHealthy();
       outbox.flush();

@@ -1,18 +1,16 @@
 import { TEMPORARY_ERRORS } from "../constants.js";
-import { backoffDelay, LONGEST_TIMER_MS } from "./backoff.js";
+import { retryDelay } from "./backoff.js";
 import { unsubscribed } from "./envelope.js";
 import { RealtimeError } from "./errors.js";
 import { createDeferred } from "./promises.js";
 import { createRequest, merge, serves, settle } from "./room_request.js";
 
-/** The first retry comes up to this long after `retryAfter`. The bound then doubles. */
-export const RETRY_SPREAD_MS = 250;
-
 /**
  * The rooms that the page wants to be in, over all connections. `ask(payload, { resolve, reject })`
  * sends a `subscribe`, and calls one of the two before the frame after the reply is handled.
  * `leave(room)` sends an `unsubscribe` and returns its reply. `onReleased()` comes when what was
- * held back for a room may be sent. `position` knows how far the page is in
+ * held back for a room may be sent, and `onJoined(room, payload)` and `onLeft(room)` when the page is
+ * in a room and when it is not wanted any more. `position` knows how far the page is in
  * each room, `pageCursors` from where the page's own content goes on, and `readers` which handlers
  * wait for a reply.
  *
@@ -21,7 +19,8 @@ export const RETRY_SPREAD_MS = 250;
  * this connection; `last`, how many messages of the past its subscriptions want; `failures` in a row
  * on this connection; `timer` of the next retry.
  */
-export function createRooms({ ask, leave, onReleased, position, pageCursors, readers }) {
+export function createRooms({ ask, leave, ...hooks }) {
+  const { onReleased, onJoined, onLeft, position, pageCursors, readers } = hooks;
   const wanted = new Map();
   // Rooms that the page has left, or that it was refused.
   const outside = new Set();
@@ -77,6 +76,7 @@ export function createRooms({ ask, leave, onReleased, position, pageCursors, rea
       const isForGroup = Boolean(here && request.place);
       isAhead = readers.answered(room, reply, { isForGroup, isLast: !entry.next?.place });
       pageCursors.markUsed(request.elements);
+      onJoined(room, envelope.payload);
     }
     // Some of the page are on their way to the place that a part of it has asked for.
     if (isAhead) entry.here = false;
@@ -112,12 +112,8 @@ export function createRooms({ ask, leave, onReleased, position, pageCursors, rea
   }
 
   function joinLater(room, entry, retryAfter) {
-    const delay =
-      retryAfter > 0
-        ? Number(retryAfter) + backoffDelay(entry.failures, RETRY_SPREAD_MS)
-        : backoffDelay(entry.failures);
+    entry.timer = setTimeout(() => join(room), retryDelay(retryAfter, entry.failures));
     entry.failures += 1;
-    entry.timer = setTimeout(() => join(room), Math.min(delay, LONGEST_TIMER_MS));
   }
 
   function stopTimer(entry) {
@@ -148,6 +144,7 @@ export function createRooms({ ask, leave, onReleased, position, pageCursors, rea
     outside.add(room);
     readers.forget(room);
     position.startRoom(room);
+    onLeft(room);
   }
 
   /** One subscription ends. */

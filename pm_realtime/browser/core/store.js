@@ -1,5 +1,13 @@
 import { createEvents } from "./events.js";
 
+/** Gives an object the parts of the present state, to read. */
+export function addState(target, store) {
+  for (const key of Object.keys(store.getSnapshot())) {
+    Object.defineProperty(target, key, { get: () => store.getSnapshot()[key], enumerable: true });
+  }
+  return target;
+}
+
 /**
  * A state that frameworks can subscribe to, as React's `useSyncExternalStore` wants it.
  *

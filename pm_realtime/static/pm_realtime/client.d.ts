@@ -48,6 +48,8 @@ export interface RoomPayload {
   cursor?: string;
   /** Only if the subscription had a position: says if nothing is missing since then. */
   recovered?: boolean;
+  /** Who is in the room, if it has the option `presence`. See `realtime.presence`. */
+  presence?: PresencePicture;
   [option: string]: unknown;
 }
 
@@ -94,6 +96,41 @@ export interface AckPayload {
   duplicate: true;
 }
 
+/** A member on the wire: a user with its connections, or one connection (`per: "connection"`). */
+export interface PresentMember {
+  /** Unique in the room. */
+  key: string;
+  /** null for an anonymous connection. */
+  userId: UserId | null;
+  info: unknown;
+  /** Milliseconds since the epoch. */
+  since: number;
+  /** How many connections it has in the room. */
+  connections: number;
+  state?: unknown;
+}
+
+/** All that an answer of the server tells of a room's members. */
+export interface PresencePicture {
+  /** The server's number of the last change. */
+  rev: number;
+  total: number;
+  /** Missing if this connection may not see them, and if there are too many. */
+  members?: PresentMember[];
+  /** The key of the own member; missing if there is none. */
+  me?: string;
+}
+
+/** An answer, or the changes since `prev`: `realtime.presence` puts them together. */
+export interface PresencePayload extends PresencePicture {
+  room: string;
+  prev?: number;
+  joined?: PresentMember[];
+  updated?: PresentMember[];
+  /** The keys of those that have left. */
+  left?: string[];
+}
+
 /**
  * The payload of each type of message. A site adds its own:
  *
@@ -114,6 +151,7 @@ export interface RealtimeMessages {
   error: ErrorPayload;
   pong: undefined;
   ack: AckPayload;
+  presence: PresencePayload;
 }
 
 /** Payloads of what sites push, if `RealtimeMessages` has no others. */
@@ -157,6 +195,23 @@ export interface RealtimeCommands {}
  */
 export interface RealtimeRooms {}
 
+/**
+ * What the members of rooms with `presence` show: their `info`, which the server gives them, and
+ * the `state` that they set themselves. Names and `room` are as in `RealtimeRooms`:
+ *
+ * ```ts
+ * declare module "@pm-realtime/client" {
+ *   interface RealtimePresence {
+ *     support: { info: { name: string; photo?: string }; state: { typing: true } };
+ *     "auction:<int:pk>": { room: `auction:${number}`; info: { name: string } };
+ *   }
+ * }
+ * ```
+ *
+ * In any other room `info` may have a `name`, and other parts of both are `unknown`.
+ */
+export interface RealtimePresence {}
+
 /** The known commands, which editors suggest, and any other. */
 export type CommandName = keyof RealtimeCommands | (string & {});
 
@@ -195,28 +250,46 @@ export type CallArguments<T extends string> = undefined extends CommandRoom<T>
   : [payload: CommandPayload<T>, options: CallOptions<T>];
 
 /** The known rooms, which editors suggest, and any other. */
-export type RoomName = RoomOf<keyof RealtimeRooms> | (string & {});
+export type RoomName = RoomOf<RealtimeRooms> | (string & {});
 
-type RoomOf<K extends keyof RealtimeRooms> = K extends K
-  ? RealtimeRooms[K] extends { room: infer N extends string }
+/** The rooms that the entries of `T` are for, by their names or their routes. */
+type RoomOf<T, K extends keyof T = keyof T> = K extends K
+  ? T[K] extends { room: infer N extends string }
     ? N
     : K
   : never;
 
-type RouteContent<R extends string, K extends keyof RealtimeRooms> = K extends K
-  ? R extends RoomOf<K>
-    ? RealtimeRooms[K] extends { content: infer C }
-      ? C
-      : never
+type RouteOf<T, R extends string, K extends keyof T = keyof T> = K extends K
+  ? R extends RoomOf<T, K>
+    ? T[K]
     : never
   : never;
 
-/** The content of messages to the room `R`. An exact name goes before a route. */
-export type RoomContent<R extends string> = R extends keyof RealtimeRooms
-  ? RouteContent<R, R>
-  : [RouteContent<R, keyof RealtimeRooms>] extends [never]
-    ? unknown
-    : RouteContent<R, keyof RealtimeRooms>;
+/** What `T` has for the room `R`; `never` if nothing. An exact name goes before a route. */
+type EntryOf<T, R extends string> = R extends keyof T ? T[R] : RouteOf<T, R>;
+
+type PartOf<E, P extends string, Usual> = [E] extends [never]
+  ? Usual
+  : E extends { [part in P]: infer V }
+    ? V
+    : Usual;
+
+/** The content of messages to the room `R`. */
+export type RoomContent<R extends string> = PartOf<EntryOf<RealtimeRooms, R>, "content", unknown>;
+
+/** The `info` of the members of the room `R`. */
+export type PresenceInfo<R extends string> = PartOf<
+  EntryOf<RealtimePresence, R>,
+  "info",
+  { readonly name?: string; readonly [part: string]: unknown }
+>;
+
+/** The `state` of the members of the room `R`, if they have one. */
+export type PresenceState<R extends string> = PartOf<
+  EntryOf<RealtimePresence, R>,
+  "state",
+  { readonly [part: string]: unknown }
+>;
 
 /** Options of `sendToRoom`. */
 export interface SendOptions {
@@ -403,6 +476,64 @@ export interface Joined extends Envelope<RoomPayload>, Leave {
 /** One use of a room: a promise of the server's answer. The answer has `leave()`, too. */
 export interface Subscription extends Promise<Joined>, Leave {}
 
+/** A member of the room `R`. It is frozen, and the same object until something of it changes. */
+export interface PresenceMember<R extends string = string> {
+  /** Unique in the room. */
+  readonly key: string;
+  /** null for an anonymous connection. */
+  readonly userId: UserId | null;
+  /** What the room's option `info` says of the user; by default its `name`. */
+  readonly info: PresenceInfo<R>;
+  /** When it came, in milliseconds since the epoch. */
+  readonly since: number;
+  /** How many connections it has in the room, such as its tabs. */
+  readonly connections: number;
+  /** What it shows of itself, see `setState`. */
+  readonly state: PresenceState<R> | null;
+}
+
+/** The members of a room, as the page knows them. */
+export interface PresenceSnapshot<R extends string = string> {
+  /** By their arrival. Empty if this connection may not see them, and if there are too many. */
+  readonly members: readonly PresenceMember<R>[];
+  /** How many there are, even if `members` is empty. */
+  readonly total: number;
+  /** The page's own member, which also has the user's other tabs; null if it is not in `members`. */
+  readonly me: PresenceMember<R> | null;
+}
+
+export interface PresenceEvents<R extends string = string> {
+  /** Something has changed. */
+  change: PresenceSnapshot<R>;
+  /** This member has come since the page is in the room. */
+  join: PresenceMember<R>;
+  /** This member has left. */
+  leave: PresenceMember<R>;
+}
+
+export interface SetStateOptions {
+  /** Seconds after which the state becomes null by itself. */
+  ttl?: number | undefined;
+}
+
+/**
+ * Who is in a room. It is empty while the page is not in the room. If the connection is lost it stays
+ * as it was, until the room is joined again.
+ */
+export interface Presence<R extends string = string> extends PresenceSnapshot<R> {
+  readonly room: R;
+  /** The members, to subscribe to. */
+  readonly store: Store<PresenceSnapshot<R>>;
+  /**
+   * Shows a state of the page's own member to the others: an object of up to 1 KB of JSON, or null.
+   * Ten a second are sent; of more, the latest wins, and all their promises resolve with it. Without
+   * a connection it waits until the room is joined again.
+   */
+  setState(state: PresenceState<R> | null, options?: SetStateOptions): Promise<void>;
+  /** Handles changes. Returns a function that ends this. */
+  on<T extends keyof PresenceEvents<R>>(type: T, handler: (event: PresenceEvents<R>[T]) => void): () => void;
+}
+
 export interface Realtime extends RealtimeState {
   /** The wanted rooms. They are joined again after each reconnect. */
   readonly rooms: string[];
@@ -475,6 +606,11 @@ export interface Realtime extends RealtimeState {
    * `leave()` of its subscription. Without a connection, resolves at once.
    */
   unsubscribe(room: string): Promise<Envelope<UnsubscribedPayload>>;
+  /**
+   * Who is in a room that has the option `presence`. It does not subscribe: the room has to be joined
+   * with `subscribe`. It is one object for each room.
+   */
+  presence<R extends RoomName>(room: R): Presence<R>;
   /** Milliseconds to the server and back. Without a connection, rejects at once. */
   ping(): Promise<number>;
 
