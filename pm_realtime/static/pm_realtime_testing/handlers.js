@@ -1,4 +1,4 @@
-const BUILT_IN = ["ping", "subscribe", "unsubscribe", "message"];
+const BUILT_IN = ["ping", "subscribe", "unsubscribe", "message", "presence"];
 
 /** The handlers of a site's own commands. Under one id, a command is carried out once. */
 export function createHandlers(settings) {

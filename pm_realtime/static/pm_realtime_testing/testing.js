@@ -1,4 +1,5 @@
 import { createHandlers } from "./handlers.js";
+import { createPresence } from "./presence.js";
 import { createStreams, CURSOR } from "./streams.js";
 
 const CONNECTING = 0;
@@ -30,6 +31,7 @@ export function createFakeServer(options = {}) {
   const sent = [];
   const streams = createStreams(settings);
   const handlers = createHandlers(settings);
+  const presence = createPresence(connections, (connection) => profiles.get(connection));
   const lanes = createLanes({ answer, roomOf });
   // By what a message was: when its id may be used again.
   const carriedOut = new Map();
@@ -42,7 +44,10 @@ export function createFakeServer(options = {}) {
     constructor(url, protocols) {
       super();
       Object.assign(this, { url: String(url), protocols, readyState: CONNECTING });
-      this.connection = createFakeConnection(this, connections.length + 1, settings, streams);
+      this.connection = createFakeConnection(this, connections.length + 1, settings, {
+        streams,
+        presence,
+      });
       connections.push(this.connection);
       queueMicrotask(() => receive(this.connection));
     }
@@ -88,8 +93,10 @@ export function createFakeServer(options = {}) {
     else if (command.type === "subscribe") subscribe(connection, command);
     else if (command.type === "unsubscribe") {
       connection.rooms.delete(room);
+      presence.leave(connection, room);
       connection.reply(command, "unsubscribed", { room, success: true });
     } else if (command.type === "message") publish(connection, command);
+    else if (command.type === "presence") presence.answer(connection, command);
     else connection.refuse(command, "UNKNOWN_TYPE");
     return undefined;
   }
@@ -101,10 +108,11 @@ export function createFakeServer(options = {}) {
       return;
     }
     const start = streams.ofRoom(room).start(since, last);
+    const more = presence.join(connection, room);
     connection.rooms.add(room);
-    const recovered = since === undefined ? {} : { recovered: start.isWhole };
-    const cursor = start.cursor === null ? {} : { cursor: start.cursor };
-    connection.reply(command, "subscribed", { room, success: true, ...cursor, ...recovered });
+    if (since !== undefined) more.recovered = start.isWhole;
+    if (start.cursor !== null) more.cursor = start.cursor;
+    connection.reply(command, "subscribed", { room, success: true, ...more });
     replay(connection, { room }, start);
   }
 
@@ -165,6 +173,8 @@ export function createFakeServer(options = {}) {
     },
 
     handle: handlers.add,
+
+    presence: presence.open,
 
     refuse(type, code, details = {}) {
       refusals.push({ type, code, details });
@@ -256,11 +266,11 @@ const nameOf = (number) => `fake-${number}`;
 const own = new WeakMap();
 const ownOf = (connection, to) => own.get(connection)?.get(to);
 
-// By connection, the ids of its client's former connections.
-const formerIds = new WeakMap();
+// By connection: its id, those of its client's former connections, and its user.
+const profiles = new WeakMap();
 
 /** The server's end of one socket. */
-function createFakeConnection(socket, number, settings, streams) {
+function createFakeConnection(socket, number, settings, { streams, presence }) {
   const connection = {
     socket,
     url: socket.url,
@@ -286,7 +296,8 @@ function createFakeConnection(socket, number, settings, streams) {
         socket.dispatchEvent(new Event("open"));
       }
       const { userId, role, heartbeatInterval, heartbeatTimeout, idempotencyPeriod } = settings;
-      const { starts, recovered } = startOwn(connection, settings, streams);
+      const { starts, recovered, former } = startOwn(connection, settings, streams);
+      profiles.set(connection, { id: nameOf(number), former, userId, name: settings.name });
       const cursors = [...starts].filter(([, { cursor }]) => cursor !== null);
       connection.frame("connected", {
         userId,
@@ -322,6 +333,7 @@ function createFakeConnection(socket, number, settings, streams) {
     close(code = 1006, reason = "") {
       if (socket.readyState === CLOSED) return;
       socket.readyState = CLOSED;
+      presence.lose(connection, code);
       socket.dispatchEvent(Object.assign(new Event("close"), { code, reason }));
     },
   };
@@ -335,7 +347,7 @@ function startOwn(connection, { automatic, userId, role }, streams) {
   const asked = automatic ? query.get("since") : null;
   const since = isSameUser && asked !== null ? parse(asked) : null;
   const names = userId === null ? [] : ["user", "all", `role:${role}`];
-  formerIds.set(connection, isSameUser ? (query.get("resume") ?? "").split(",") : []);
+  const resumed = query.get("resume");
   own.set(connection, new Map(names.map((to) => [to, streams.ofOwn(to)])));
   const starts = new Map();
   if (automatic) {
@@ -345,6 +357,7 @@ function startOwn(connection, { automatic, userId, role }, streams) {
   return {
     starts,
     recovered: asked === null ? {} : { recovered: isWhole },
+    former: isSameUser && resumed ? resumed.split(",") : [],
   };
 }
 
@@ -352,7 +365,7 @@ function startOwn(connection, { automatic, userId, role }, streams) {
 function replay(connection, through, { isWhole, cursor, missed }) {
   if (isWhole === false) connection.frame("gap", {}, { ...through, cursor: cursor ?? undefined });
   for (const { envelope, exclude } of missed) {
-    if (formerIds.get(connection)?.includes(exclude)) continue;
+    if (profiles.get(connection)?.former.includes(exclude)) continue;
     connection.text(JSON.stringify({ ...envelope, replayed: true }));
   }
 }
