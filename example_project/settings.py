@@ -103,6 +103,7 @@ PM_REALTIME = {
             "publish_role": "server",
             "history": 200,
             "history_ttl": 7 * 24 * 3600,
+            "presence": {"info": "example_project.support.realtime.describe_people"},
         },
         "admin:notifications": {"min_role": "admin"},
         "system:broadcast": {"min_role": "master"},

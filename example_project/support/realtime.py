@@ -1,14 +1,16 @@
-"""The commands of the support chat, and the types of its pushes."""
+"""The commands of the support chat, the types of its pushes, and its members as others see them."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from uuid import uuid4
 
 import msgspec
-from django.db.models import Model
+from django.db.models import Model, prefetch_related_objects
 from django.utils.text import Truncator
 
 from pm_realtime import Command, CommandError, command, push_type, send_to_room
+from pm_realtime.roles import role_of
 
 from .models import ContactMessage, Solvable, SupportMessage
 
@@ -126,6 +128,12 @@ def show_contact(message: ContactMessage) -> None:
     excerpt = Truncator(message.body).chars(EXCERPT_CHARACTERS)
     contact = Contact(message.pk, message.name, message.subject, excerpt, message.created)
     send_to_room(ROOM, "contact", contact)
+
+
+def describe_people(users: Sequence[Any]) -> dict[Any, dict[str, Any]]:
+    """The name and the role of each of ``users``, for all who see them in the room."""
+    prefetch_related_objects(users, "groups")
+    return {user.pk: {"name": name_of(user), "role": role_of(user)} for user in users}
 
 
 def name_of(user: Any) -> str:

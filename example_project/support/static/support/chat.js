@@ -3,6 +3,7 @@
 import { ErrorCode } from "../pm_realtime/client.js";
 import { createComposer } from "./composer.js";
 import { add, addWaiting, mark, onMark, sayWhenEmpty } from "./message-log.js";
+import { createTyping, showPresent } from "./present.js";
 import { isEarlier, me, realtime } from "./realtime.js";
 import { notices } from "./status.js";
 
@@ -10,10 +11,12 @@ const ROOM = "support";
 /** Messages and contact requests from before this page. */
 const EARLIER = 50;
 const chat = document.querySelector("[data-chat]");
+const presence = realtime.presence(ROOM);
 const composer = createComposer(chat.querySelector("[data-composer]"), {
   send: (text) => realtime.call("support.send", { text }, { room: ROOM }),
   isConnected: () => realtime.connected,
   showWaiting: addWaiting,
+  onText: createTyping(presence),
 });
 
 // The position of the last message that is shown. Cursors sort as texts.
@@ -168,4 +171,5 @@ realtime.on(":status", ({ status }) => {
   setJoined(false);
 });
 
+showPresent(presence);
 join();

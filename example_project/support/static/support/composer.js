@@ -11,10 +11,11 @@ const GROWS_BY_ITSELF = CSS.supports("field-sizing", "content");
 /**
  * `send(text)` returns a promise, and `isConnected()` says if the message goes out at once.
  * `showWaiting(text)` shows a message that waits, and returns a function that removes it.
+ * `onText(text)` is called with each change of the text.
  *
  * The form works without a connection: the client keeps the messages, and sends them in order.
  */
-export function createComposer(form, { send, isConnected, showWaiting }) {
+export function createComposer(form, { send, isConnected, showWaiting, onText }) {
   const input = form.querySelector("textarea");
   const button = form.querySelector("[type=submit]");
   const count = form.querySelector("[data-count]");
@@ -87,6 +88,7 @@ export function createComposer(form, { send, isConnected, showWaiting }) {
     const text = input.value.trim();
     if (!text || button.disabled) return;
     input.value = "";
+    onText("");
     notices.clear("not-sent");
     refresh();
     let remove = () => {};
@@ -113,7 +115,10 @@ export function createComposer(form, { send, isConnected, showWaiting }) {
     input.focus();
   });
 
-  input.addEventListener("input", refresh);
+  input.addEventListener("input", () => {
+    refresh();
+    onText(input.value);
+  });
 
   input.addEventListener("keydown", (event) => {
     // In an input method, Enter accepts the suggestion.
