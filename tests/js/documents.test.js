@@ -42,6 +42,15 @@ test("the README's command", async (t) => {
   assert.deepEqual(await exported.act(), ["Roof", "project:42"]);
 });
 
+test("the README's viewers", async (t) => {
+  const { server, query, exported } = await run(t, page("other", block("README.md", "example: presence")));
+  const room = server.presence("page:42");
+  await exported.act();
+  assert.equal(query("#viewers").textContent, "Ada");
+  room.join({ userId: 8, info: { name: "Bob" } });
+  assert.equal(query("#viewers").textContent, "Ada, Bob");
+});
+
 test("a widget that leaves its room", async (t) => {
   const { server, query } = await run(t, example("leave"));
   server.push("message", { room: "project:42", content: "Hello" }, { room: "project:42" });
