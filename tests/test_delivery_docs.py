@@ -6,7 +6,7 @@ import pytest
 from django.http import HttpResponse
 
 from pm_realtime import get_cursor, realtime_room
-from pm_realtime.conf import OPTION_NAMES, Conf, conf, retention_of_room
+from pm_realtime.conf import OPTION_NAMES, Conf, conf, retention_of, room_of
 from pm_realtime.layer import expect_sockets
 from pm_realtime.testing import RealtimeCommunicator
 from tests.support.node import ROOT
@@ -54,7 +54,7 @@ def test_settings_of_the_chat_are_valid(settings):
     exec(block_with("PM_REALTIME"), found := {})
     settings.PM_REALTIME = found["PM_REALTIME"]
     assert conf.ROOMS
-    assert retention_of_room("support") == (200, 604_800)
+    assert retention_of(room_of("support")) == (200, 604_800)
 
 
 def test_view_takes_the_position(memory_layer, rf):

@@ -78,6 +78,9 @@ def check_options(
         yield from messages or _check_handler(path, f"{where}['on_message']", values)
     if isinstance(path := options.get("content"), str):
         yield from _check_content(path, f"{where}['content']")
+    presence = options.get("presence")
+    if isinstance(presence, Mapping) and isinstance(path := presence.get("info"), str):
+        yield from _check_info(path, f"{where}['presence']['info']")
     if options.get("public") is True and options.get("min_role") is not None:
         yield CheckWarning(
             f"{where} is public and has a min_role: anonymous users join, lower roles do not.",
@@ -96,6 +99,24 @@ def _check_handler(path: str, where: str, values: Collection[str]) -> Iterator[C
             f"{where}: {path} cannot be called ({error}).",
             hint=f"Write def {path.rpartition('.')[2]}({arguments}).",
             id="pm_realtime.E034",
+        )
+    except ValueError:
+        return  # A function written in C does not say what it takes.
+
+
+def _check_info(path: str, where: str) -> Iterator[CheckMessage]:
+    """Check that ``path`` leads to a function that takes the users."""
+    messages = list(check_callable(path, where, "E038"))
+    yield from messages
+    if messages:
+        return
+    try:
+        inspect.signature(import_string(path)).bind(None)
+    except TypeError as error:
+        yield Error(
+            f"{where}: {path} cannot be called ({error}).",
+            hint=f"Write def {path.rpartition('.')[2]}(users), which returns a dict by pk.",
+            id="pm_realtime.E038",
         )
     except ValueError:
         return  # A function written in C does not say what it takes.

@@ -7,7 +7,7 @@ from pm_realtime.conf.rates import Rate, parse_rate
 from pm_realtime.conf.rooms import (
     ANONYMOUS, OPTION_NAMES, ROUTE_VALUE, SERVER, Fault, Retention, Room, RoomOptions, find_faults,
     has_presence, has_text, is_route, message_options, missed_route, parse_route, retention,
-    retention_of, retention_of_room, room_of,
+    retention_of, room_of,
 )
 from pm_realtime.conf.settings import Conf, Setting, batch_window_seconds, conf
 
@@ -16,6 +16,6 @@ __all__ = [
     "Rate", "Retention", "Room", "RoomOptions", "Setting", "as_javascript", "batch_window_seconds",
     "conf", "describe_fault", "find_faults", "has_presence", "has_text", "is_route",
     "message_options", "missed_route", "parse_rate", "parse_route", "retention", "retention_of",
-    "retention_of_room", "room_of",
+    "room_of",
 ]
 # fmt: on

@@ -147,11 +147,6 @@ def retention() -> Retention:
     return Retention(conf.RECOVERY_SIZE if period else 0, period)
 
 
-def retention_of_room(name: str) -> Retention:
-    """The retention of the room ``name``. Raises ``ImproperlyConfigured``."""
-    return retention_of(room_of(name))
-
-
 def retention_of(room: Room | None) -> Retention:
     """The retention of ``room``, the result of :func:`room_of`."""
     size, ttl_seconds = retention()

@@ -72,7 +72,7 @@ def test_e008_authorize_is_not_callable(check):
         (
             "xyz",
             "Known are: min_role, public, publish_role, authorize, max_connections, history, "
-            "history_ttl, content, on_message, rate.",
+            "history_ttl, content, on_message, rate, presence.",
         ),
         (5, "Known are: "),
     ],
@@ -155,3 +155,67 @@ def test_e004_role_is_checked_if_roles_are_invalid(check):
 def test_e004_names_each_role_once(check):
     found = dict(check({"ROLES": "user", "ROOMS": {"a": {"min_role": "king"}}}))
     assert found["E004"].msg.count("user") == 1
+
+
+@pytest.mark.parametrize(
+    ("presence", "problem"),
+    [
+        ("yes", " must be True, False or a dict of options, got 'yes' (str)."),
+        (1, " must be True, False or a dict of options, got 1 (int)."),
+        (
+            {"grac": 5},
+            "['grac'] is not an option; there are: per, grace, info, max, see, be_seen.",
+        ),
+        ({"per": "tab"}, "['per'] must be 'user' or 'connection', got 'tab' (str)."),
+        ({"grace": -1}, "['grace'] must be a number of seconds from 0 to 3600, got -1 (int)."),
+        ({"grace": True}, "['grace'] must be a number of seconds from 0 to 3600, got True (bool)."),
+        ({"max": 1.5}, "['max'] must be a whole number from 0 to 10,000, got 1.5 (float)."),
+        ({"info": len}, "['info'] must be a dotted path as text, or None, got"),
+        ({"see": "boss"}, "['see'] must be a role, a list of roles, or None; there are: user,"),
+        ({"see": []}, "['see'] must be a role, a list of roles, or None; there are: user,"),
+        ({"be_seen": ["user", "boss"]}, "['be_seen'] must be a role, a list of roles, or None;"),
+    ],
+)
+def test_e037_presence(check, presence, problem):
+    message = only(check({"ROOMS": {"a": {"presence": presence}}}), "E037")
+    assert message.msg.startswith(f"PM_REALTIME[\"ROOMS\"]['a']['presence']{problem}")
+    assert message.hint
+
+
+@pytest.mark.parametrize(
+    "presence",
+    [
+        None,
+        True,
+        False,
+        {},
+        {"per": "connection", "grace": 0, "max": 0, "see": ["user", "admin"], "be_seen": "editor"},
+        {"info": f"{__name__}.describe"},
+        {"info": f"{__name__}.adescribe"},
+    ],
+)
+def test_valid_presence(check, presence):
+    assert check({"ROOMS": {"a": {"presence": presence}}}) == []
+
+
+def describe(users): ...
+
+
+async def adescribe(users, more=None): ...
+
+
+def describe_one(user, room): ...
+
+
+@pytest.mark.parametrize("path", BAD_PATHS)
+def test_e038_info_does_not_import(check, path):
+    message = only(check({"ROOMS": {"a": {"presence": {"info": path}}}}), "E038")
+    where = "PM_REALTIME[\"ROOMS\"]['a']['presence']['info']"
+    assert message.msg.startswith(f"{where}: expected a dotted")
+
+
+def test_e038_info_does_not_take_the_users(check):
+    path = f"{__name__}.describe_one"
+    message = only(check({"DEFAULT_ROOM": {"presence": {"info": path}}}), "E038")
+    assert f"{path} cannot be called (missing a required argument: 'room')" in message.msg
+    assert "def describe_one(users)" in message.hint
