@@ -175,10 +175,8 @@ async def _join(
         await _start(connection, name, command, is_forced, told_up_to)
     except BaseException:
         connection.rooms.pop(name, None)
-        try:
-            await _leave_presence(connection, name, is_at_once=False)
-        finally:
-            await backend.leave(connection.connection_id, name)
+        # With grace: it may be one that has come back, and will again.
+        await _count_out(connection, name, is_at_once=False)
         raise
 
 
@@ -226,15 +224,22 @@ async def _leave(
     """Leave ``name``, if it was joined, and reply."""
     if name in connection.rooms:
         del connection.rooms[name]
+        detach(connection, name)
         try:
             await connection.leave_group(room_group(name))
-            await _leave_presence(connection, name, is_at_once=True)
         finally:
-            await get_backend().leave(connection.connection_id, name)
+            await _count_out(connection, name, is_at_once=True)
         await connection.notify(signals.left, room=name, reason=reason)
     more = {} if reason is None else {"reason": reason}
     payload = {"room": name, "success": True, **more}
     connection.reply(MessageType.UNSUBSCRIBED, payload, to=command)
+
+
+async def _count_out(connection: Connection, name: str, *, is_at_once: bool) -> None:
+    try:
+        await _leave_presence(connection, name, is_at_once=is_at_once)
+    finally:
+        await get_backend().leave(connection.connection_id, name)
 
 
 async def follow_identity(connection: Connection) -> None:
@@ -242,7 +247,7 @@ async def follow_identity(connection: Connection) -> None:
     if not has_presence():
         return
     async with connection.room_lock:
-        for name in connection.rooms:
+        for name in list(connection.rooms):
             await refresh_presence(connection, name)
 
 
