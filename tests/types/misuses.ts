@@ -71,3 +71,5 @@ useCommand("bid", { room: () => "support" }); // TS2322
 useCommand("bid", { room: "auction:7" }).call({ amount: 12.5 }); // TS2322
 // A result may be missing.
 useCommand("bid", { room: "auction:7" }).result.value.pk.toFixed(); // TS2532
+// A test's member has a part of another type.
+createFakeServer().presence("support").join({ info: { name: 5 } }); // TS2322

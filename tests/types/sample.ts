@@ -63,7 +63,7 @@ import type {
   WebSocketClass,
 } from "@pm-realtime/client";
 import { createFakeServer } from "@pm-realtime/client/testing";
-import type { FakeConnection, FakeHandler, FakeHandlerOptions, FakePushOptions, FakeRequest, FakeServer, FakeServerOptions, FakeUser } from "@pm-realtime/client/testing";
+import type { FakeConnection, FakeHandler, FakeHandlerOptions, FakeMember, FakePresence, FakePresenceOptions, FakePushOptions, FakeRequest, FakeServer, FakeServerOptions, FakeUser } from "@pm-realtime/client/testing";
 import { realtimeKey, useCommand, useWebSocket } from "@pm-realtime/client/vue";
 import type { CommandInComponent, RealtimeInComponent, RealtimeRefs, UseCommandOptions } from "@pm-realtime/client/vue";
 import { createApp, inject, ref } from "vue";
@@ -117,6 +117,14 @@ server.handle("undeclared", handler);
 server.handle("undeclared", (payload: { by: string }, { user }) => [payload.by, user?.name]);
 const target: FakePushOptions = { to: "role:editor", exclude: connection?.url ?? "c" };
 server.push("export", { by: "ada" }, target);
+const presenceOptions: FakePresenceOptions = { per: "connection", max: 5, see: true, beSeen: false, grace: 0 };
+const people: FakePresence<"support"> = server.presence("support", presenceOptions);
+const typing: FakeMember<"support"> = { state: { typing: true } };
+people.join({ userId: 8, info: { name: "Eve" }, since: 1 });
+people.update(8, typing);
+people.leave("8");
+same<typeof people.members, PresentMember[]>(true);
+server.presence(`room ${people.total}`).join({ key: "k", info: { name: "any" } });
 server.drop();
 server.forgetHistory();
 const recovering: Promise<FakeConnection> = server.recover();

@@ -4,6 +4,10 @@ import type {
   CommandResult,
   CommandRoom,
   Envelope,
+  PresenceInfo,
+  PresenceState,
+  PresentMember,
+  RoomName,
   UserId,
 } from "./client.cjs";
 
@@ -61,6 +65,42 @@ export interface FakeHandlerOptions {
   joined?: boolean;
 }
 
+/** How a room tells of its members. Each is as in the room's option of that name. */
+export interface FakePresenceOptions {
+  /** Default: `"user"`, so that an anonymous connection is no member. */
+  per?: "user" | "connection";
+  /** Members of which connections are told; of more, only the number. Default: 200. */
+  max?: number;
+  /** With false, connections are told the number only. Default: true. */
+  see?: boolean;
+  /** With false, the connections that come from now on are no members. Default: true. */
+  beSeen?: boolean;
+  /** Milliseconds for which a member stays that has lost its last connection. Default: 10,000. */
+  grace?: number;
+}
+
+/** What a test says of a member. */
+export interface FakeMember<R extends string = string> {
+  info?: PresenceInfo<R>;
+  state?: PresenceState<R> | null;
+  /** Default: 1. */
+  connections?: number;
+  /** Milliseconds since the epoch. Default: now. */
+  since?: number;
+}
+
+/** The members of a room: those of the test, and the connections that have joined it. */
+export interface FakePresence<R extends string = string> {
+  /** As connections are told, by their arrival. */
+  readonly members: PresentMember[];
+  readonly total: number;
+  /** Somebody else comes. Without a `key` it is the user's id. */
+  join(member: FakeMember<R> & { userId?: UserId | null; key?: string }): void;
+  /** Something of a member changes. */
+  update(key: string | number, changes: FakeMember<R>): void;
+  leave(key: string | number): void;
+}
+
 /** The server's end of one socket. */
 export interface FakeConnection {
   readonly socket: WebSocket;
@@ -116,6 +156,12 @@ export interface FakeServer {
     handler: FakeHandler<T>,
     options?: FakeHandlerOptions,
   ): () => void;
+  /**
+   * Gives the room the option `presence`, for those who subscribe from now on, and has others come and
+   * go. The connections in the room are members, too, with the `name` of the user. Again for the same
+   * room, it changes the given options only.
+   */
+  presence<R extends RoomName>(room: R, options?: FakePresenceOptions): FakePresence<R>;
   /** The automatic server refuses the next command of that type. */
   refuse(type: string, code: string, details?: Record<string, unknown>): void;
   /** Closes every open connection. */

@@ -12,6 +12,9 @@ const HANDOVER_CODE = 4000;
 /** All tabs ask for a new attempt when the network is back. The first one counts. */
 const REOPEN_INTERVAL_MS = 500;
 
+/** A page that is loaded anew is back by then, so that its member does not leave a room. */
+const LEAVE_DELAY_MS = 10_000;
+
 /** Stands before the ids of connections if none of them is this browser's own to take over. */
 const NO_CONNECTION = "-";
 
@@ -41,6 +44,8 @@ export function createLeader({ id, endpoint, socket = null, ...hooks }) {
   let reopenedAt = -Infinity;
   // Messages that came while the socket is suspect.
   let held = [];
+  // By name, the timers of rooms that are left if no tab comes back.
+  const leaving = new Map();
 
   const say = (kind, details = {}) => post({ kind, leader: id, ...details });
 
@@ -111,10 +116,20 @@ export function createLeader({ id, endpoint, socket = null, ...hooks }) {
     held = [];
   }
 
-  function perform({ send, to, except, envelope }) {
+  function perform({ send, to, except, envelope, later }) {
     if (send) socket.send(send);
+    else if (later !== undefined) leaveLater(later);
     else if (except) say("frame", { to: [...tabs.keys()].filter((tab) => tab !== except), envelope });
     else say("frame", { to, envelope });
+  }
+
+  function leaveLater(room) {
+    clearTimeout(leaving.get(room));
+    const letGo = () => {
+      leaving.delete(room);
+      if (connected) router.letGo(room).forEach(perform);
+    };
+    leaving.set(room, setTimeout(() => fencing.run(letGo), LEAVE_DELAY_MS));
   }
 
   function join({ from: tab, position, onlyFollows }) {
@@ -230,6 +245,7 @@ export function createLeader({ id, endpoint, socket = null, ...hooks }) {
     stop() {
       const code = tabs.size > 0 ? HANDOVER_CODE : undefined;
       for (const { stopObserving } of tabs.values()) stopObserving();
+      leaving.forEach(clearTimeout);
       tabs.clear();
       socket?.listen(null);
       socket?.close(code);

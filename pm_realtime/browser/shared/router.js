@@ -1,5 +1,6 @@
 import { ErrorCode, MessageType } from "../constants.js";
 import { newId } from "../core/envelope.js";
+import { applyPresence, createPicture, writePicture } from "../core/picture.js";
 
 /** How long the server's `subscribed` also answers other tabs that ask for the room. */
 const FRESH_MS = 5_000;
@@ -8,7 +9,8 @@ const FRESH_MS = 5_000;
  * Keeps the requests of each tab on one real socket, and so decides which tabs get which frame.
  *
  * It is pure: every method returns a list of effects. Each is `{ send: envelope }`, for the server,
- * or `{ to, envelope }`, for the tabs in that array, or for all tabs if `to` is null.
+ * or `{ to, envelope }`, for the tabs in that array, or for all tabs if `to` is null, or
+ * `{ later: name }`: after a while, `letGo(name)` leaves that room.
  *
  * The connection has one position in a room, and each tab its own. A tab that goes on from an
  * earlier one takes the connection back to it; the other tabs have had what then comes again.
@@ -18,6 +20,8 @@ export function createRouter(now = Date.now) {
   const rooms = new Map();
   // By the id of a `subscribe` that was sent, the name of the room, the room and the request.
   const asking = new Map();
+  // By its id, a question for the members of a room: the room and the tabs with the ids of theirs.
+  const questions = new Map();
   // By the id of a command, the tabs that wait for the reply, in order; null for our own commands.
   const pending = new Map();
 
@@ -80,11 +84,16 @@ export function createRouter(now = Date.now) {
     room.asked = null;
     if (reply.type !== MessageType.SUBSCRIBED) return refuse(name, room, request, reply);
     const { recovered, ...granted } = reply.payload;
-    Object.assign(room, { granted, grantedAt: now() });
+    grant(room, granted);
     const wanted = request.envelope.payload;
     if (!isPlain(wanted) || room.position === undefined) moveTo(name, room, granted.cursor);
     const payload = answerFrom(room, wanted) ?? reply.payload;
     return [...enter(room, request, { ...reply, payload }), ...askNext(name, room)];
+  }
+
+  function grant(room, { presence, ...granted }) {
+    const picture = presence && createPicture(presence);
+    Object.assign(room, { granted, grantedAt: now(), picture });
   }
 
   /** The tabs of the request are in the room from now on. */
@@ -144,20 +153,57 @@ export function createRouter(now = Date.now) {
   function leaveRoom(tab, name) {
     const room = rooms.get(name);
     if (room) {
-      const requests = [...room.waiting, ...(room.asked ? [room.asked] : [])];
-      for (const { tabs } of [room, ...requests]) tabs.delete(tab);
-      room.waiting = room.waiting.filter(({ tabs }) => tabs.size > 0);
-      if (room.everyone || [room, ...requests].some(({ tabs }) => tabs.size > 0)) return false;
+      release(tab, room);
+      if (isWanted(room)) return false;
     }
     // The next `subscribe` is sent to the server again, which has then left the room.
     rooms.delete(name);
     return true;
   }
 
-  function message(tab, envelope) {
+  /** The server is asked to leave a room that no tab is in. */
+  function askToLeave(name) {
+    rooms.delete(name);
+    const id = newId();
+    expect(null, id);
+    return { send: { type: MessageType.UNSUBSCRIBE, payload: { room: name }, timestamp: now(), id } };
+  }
+
+  /** A command for those who are in the room. */
+  function forMembers(tab, envelope) {
     const { room } = envelope.payload;
-    if (!isOutside(tab, room)) return forward(tab, envelope);
-    return answer(tab, envelope, MessageType.ERROR, notInRoom(room));
+    if (isOutside(tab, room)) return answer(tab, envelope, MessageType.ERROR, notInRoom(room));
+    const isQuestion = envelope.type === MessageType.PRESENCE && envelope.payload.state === undefined;
+    return isQuestion ? question(tab, envelope) : forward(tab, envelope);
+  }
+
+  /** Tabs that miss the same change ask the server once. */
+  function question(tab, envelope) {
+    const { id, payload } = envelope;
+    const room = rooms.get(payload.room);
+    const asked = [...questions.values()].find((each) => room && each.room === room);
+    const askers = asked?.askers ?? [];
+    askers.push({ tab, id });
+    if (asked) return [];
+    questions.set(id, { room, askers });
+    return [{ send: envelope }];
+  }
+
+  function settleQuestion({ room, askers }, reply) {
+    questions.delete(reply.id);
+    if (room && reply.type === MessageType.PRESENCE) room.picture = createPicture(reply.payload);
+    return askers.map(({ tab, id }) => ({ to: [tab], envelope: { ...reply, id } }));
+  }
+
+  /** The members of a room have changed. It is told those, too, who wait for what came before. */
+  function changed(envelope) {
+    const room = rooms.get(envelope.payload.room);
+    if (!room) return [];
+    if (room.picture) room.picture = applyPresence(room.picture, envelope.payload);
+    if (room.everyone) return [{ to: null, envelope }];
+    const behind = requestsOf(room).filter(({ asker }) => asker === null);
+    const to = [room, ...behind].flatMap(({ tabs }) => [...tabs]);
+    return to.length > 0 ? [{ to, envelope }] : [];
   }
 
   /** Says if the connection may be in the room, but the tab is not. */
@@ -169,7 +215,8 @@ export function createRouter(now = Date.now) {
   const commands = new Map([
     [MessageType.SUBSCRIBE, subscribe],
     [MessageType.UNSUBSCRIBE, unsubscribe],
-    [MessageType.MESSAGE, message],
+    [MessageType.MESSAGE, forMembers],
+    [MessageType.PRESENCE, forMembers],
   ]);
 
   /** A frame that came through a room, or answers a command for one. */
@@ -195,7 +242,8 @@ export function createRouter(now = Date.now) {
       return to;
     }
     const known = room ?? newRoom();
-    rooms.set(name, Object.assign(known, { everyone: true, granted: payload, grantedAt: now() }));
+    rooms.set(name, Object.assign(known, { everyone: true }));
+    grant(known, payload ?? {});
     known.position ??= payload?.cursor;
     return null;
   }
@@ -213,6 +261,8 @@ export function createRouter(now = Date.now) {
       const { type, id, room } = envelope;
       const isReply = type === MessageType.SUBSCRIBED || type === MessageType.ERROR;
       if (isReply && asking.has(id)) return settleSubscribe(asking.get(id), envelope);
+      if (questions.has(id)) return settleQuestion(questions.get(id), envelope);
+      if (type === MessageType.PRESENCE && id === undefined) return changed(envelope);
       const asker = takeAsker(id);
       if (type === MessageType.RESULT) return asker ? [{ to: [asker], envelope }] : [];
       if (room !== undefined) return inRoom(room, asker, envelope);
@@ -230,18 +280,27 @@ export function createRouter(now = Date.now) {
       return room?.everyone ? null : [...(room?.tabs ?? [])];
     },
 
-    /** The tab is gone. The server is asked to leave the rooms that no tab wants any more. */
+    /**
+     * The tab is gone. The server is asked to leave the rooms that no tab wants any more. It would
+     * tell all others at once that a member has left, so that is done later: the page may come back.
+     */
     leave(tab) {
       const effects = [];
       for (const [name, room] of [...rooms]) {
-        const { asked, granted } = room;
-        if (!isOf(room, tab) || !leaveRoom(tab, name) || !(asked || granted)) continue;
-        const id = newId();
-        expect(null, id);
-        const type = MessageType.UNSUBSCRIBE;
-        effects.push({ send: { type, payload: { room: name }, timestamp: now(), id } });
+        if (!isOf(room, tab)) continue;
+        const isKnown = room.asked || room.granted;
+        release(tab, room);
+        if (isWanted(room)) continue;
+        if (room.picture !== undefined) effects.push({ later: name });
+        else if (isKnown) effects.push(askToLeave(name));
+        else rooms.delete(name);
       }
       return effects;
+    },
+
+    letGo(name) {
+      const room = rooms.get(name);
+      return room && !isWanted(room) ? [askToLeave(name)] : [];
     },
   };
 }
@@ -255,8 +314,8 @@ export function notInRoom(room) {
 /**
  * `tabs`: those that are in the room. `waiting`: requests that were not sent yet, and `asked`: the
  * one that waits for the server. `granted`: the server's last answer, given at `grantedAt`.
- * `position`: the cursor after which the connection goes on. `everyone`: server code put the
- * connection into the room, so all tabs are in it.
+ * `position`: the cursor after which the connection goes on. `picture`: who is in the room, null if a
+ * change was missed. `everyone`: server code put the connection into the room, so all tabs are in it.
  */
 function newRoom() {
   return {
@@ -266,23 +325,39 @@ function newRoom() {
     granted: null,
     grantedAt: 0,
     position: undefined,
+    picture: undefined,
     everyone: false,
   };
 }
 
 const isPlain = ({ since, last }) => since === undefined && last === undefined;
 
-const isOf = ({ tabs, asked, waiting }, tab) =>
-  tabs.has(tab) || asked?.tabs.has(tab) || waiting.some((request) => request.tabs.has(tab));
+const requestsOf = ({ asked, waiting }) => (asked ? [...waiting, asked] : waiting);
+
+const isOf = (room, tab) => [room, ...requestsOf(room)].some(({ tabs }) => tabs.has(tab));
+
+const isWanted = (room) =>
+  room.everyone || [room, ...requestsOf(room)].some(({ tabs }) => tabs.size > 0);
+
+/** The tab is not in the room, and does not ask for it. */
+function release(tab, room) {
+  for (const { tabs } of [room, ...requestsOf(room)]) tabs.delete(tab);
+  room.waiting = room.waiting.filter(({ tabs }) => tabs.size > 0);
+}
 
 /** `asker` gets the answer, and `tabs` the messages from then on. */
 const newRequest = (tab, envelope) => ({ asker: tab, tabs: new Set([tab]), envelope });
 
-/** The answer to a tab that the server need not hear of; null if it wants what came before. */
-function answerFrom({ granted, position }, request) {
+/**
+ * The answer to a tab that the server need not hear of; null if it wants what came before, or if it is
+ * not known who is in the room.
+ */
+function answerFrom({ granted, position, picture }, request) {
   const { since } = request;
-  if (isPlain(request)) return position === undefined ? granted : { ...granted, cursor: position };
-  return position <= since ? { ...granted, cursor: since, recovered: true } : null;
+  if (picture === null) return null;
+  const known = picture ? { ...granted, presence: writePicture(picture) } : granted;
+  if (isPlain(request)) return position === undefined ? known : { ...known, cursor: position };
+  return position <= since ? { ...known, cursor: since, recovered: true } : null;
 }
 
 /** Takes the request that goes back furthest, as its answer does for more of the others. */

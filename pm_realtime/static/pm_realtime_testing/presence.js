@@ -21,7 +21,6 @@ export function createPresence(connections, profileOf) {
     if (!rooms.has(name)) rooms.set(name, createRoom(name, () => viewersOf(name), profileOf));
     const room = rooms.get(name);
     Object.assign(room.settings, options);
-    for (const connection of viewersOf(name)) room.enter(connection);
     return room.handle;
   }
 
