@@ -8,7 +8,7 @@ const PAGE = "docs/client.md";
 const example = (name) => block(PAGE, `example: ${name}`);
 
 test("every example has a test", () => {
-  const names = ["quick-start", "auto-connect", "ready", "support-chat", "call", "volatile", "leave", "react", "bfcache", "testing", "testing-commands", "testing-breaks"];
+  const names = ["quick-start", "auto-connect", "ready", "support-chat", "call", "volatile", "presence", "leave", "react", "bfcache", "testing", "testing-commands", "testing-breaks"];
   assert.deepEqual(marks(PAGE), names.map((name) => `example: ${name}`));
 });
 
@@ -49,6 +49,21 @@ test("the README's viewers", async (t) => {
   assert.equal(query("#viewers").textContent, "Ada");
   room.join({ userId: 8, info: { name: "Bob" } });
   assert.equal(query("#viewers").textContent, "Ada, Bob");
+});
+
+test("who is in a room", async (t) => {
+  const { server, query } = await run(t, example("presence"));
+  const member = (key, more) => ({ key, userId: Number(key), info: { name: `User ${key}` }, since: 1, connections: 1, ...more });
+  const members = [member("7"), member("8", { state: { typing: true } }), member("9")];
+  server.last.frame("subscribed", { room: "support", success: true, presence: { rev: 1, total: 3, members, me: "7" } });
+  assert.equal(query("#people").textContent, "3 here: User 7, User 8, User 9");
+  assert.equal(query("#typing").textContent, "User 8 …");
+  query("#text").dispatchEvent(new Event("input"));
+  const state = { typing: true };
+  assert.deepEqual(server.sentOf("presence")[0].payload, { room: "support", state, ttl: 5 });
+  server.last.frame("presence", { room: "support", rev: 2, prev: 1, total: 1, joined: [], updated: [member("7", { state })], left: ["8", "9"] });
+  assert.equal(query("#people").textContent, "1 here: User 7");
+  assert.equal(query("#typing").textContent, "");
 });
 
 test("a widget that leaves its room", async (t) => {
