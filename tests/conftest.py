@@ -16,6 +16,7 @@ from pm_realtime.connection import forget_counts
 from pm_realtime.hub import get_hub
 from pm_realtime.layer import get_layer, is_in_process
 from pm_realtime.observability import outage, throttle
+from pm_realtime.rooms import get_loop_presence
 from pm_realtime.schemas import PUSH_TYPES
 from tests.support import redis_layer
 from tests.support.far_layer import FarLayer
@@ -209,6 +210,7 @@ def busy_loop():
 async def leaves_nothing():
     """After the test no task runs, no connection is counted and the layer has no group."""
     yield
+    get_loop_presence().sweeper.forget()  # It stays for the graces of those who have left.
     try:
         await eventually(lambda: running_tasks() == {asyncio.current_task()})
         assert len(get_hub()) == 0

@@ -10,5 +10,6 @@ from pm_realtime.auth.receivers import connect_receivers
 from pm_realtime.auth.recheck import RecheckResult, recheck_identities
 from pm_realtime.auth.rechecker import Rechecker, Subject, get_rechecker, set_rechecker
 from pm_realtime.auth.sessions import Session, are_in_cookies
+from pm_realtime.auth.users import find_users
 from pm_realtime.auth.sessions import ENGINE_ERRORS, missing_part as missing_session_part
 # fmt: on

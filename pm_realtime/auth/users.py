@@ -4,11 +4,17 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import BACKEND_SESSION_KEY, get_user_model, load_backend
+from django.contrib.auth import (
+    BACKEND_SESSION_KEY,
+    get_backends,
+    get_user_model,
+    load_backend,
+)
+from django.core.exceptions import ValidationError
 from django.utils.crypto import constant_time_compare
 from django.utils.module_loading import import_string
 
-from pm_realtime.accounts import is_of_user_model
+from pm_realtime.accounts import has_accounts, is_of_user_model, user_model
 from pm_realtime.auth.identity import Identity
 from pm_realtime.conf import Conf, conf
 from pm_realtime.roles import has_django_groups, role_of
@@ -61,6 +67,34 @@ class CurrentUsers:
         if path not in self._backends:
             self._backends[path] = load_backend(path)
         return self._backends[path]
+
+
+def find_users(user_ids: Collection[str]) -> dict[str, Any]:
+    """The users with these primary keys, given as texts; without those that are not there.
+
+    Those of the user model are read with one query. Other authentication backends are asked for
+    each of the rest.
+    """
+    keys = {user_id: key for user_id in user_ids if (key := _to_key(user_id)) is not None}
+    found = _load_users(keys.values())
+    users = {user_id: found[key] for user_id, key in keys.items() if key in found}
+    backends = get_backends() if has_accounts() else []
+    backends = [each for each in backends if not _is_shared(each)]
+    for user_id in user_ids:
+        for backend in backends:
+            if user_id not in users and (user := backend.get_user(keys.get(user_id, user_id))):
+                users[user_id] = user
+    return users
+
+
+def _to_key(user_id: str) -> Any:
+    """The primary key of the user model for ``user_id``; None if it can be none."""
+    if (model := user_model()) is None:
+        return None
+    try:
+        return model._meta.pk.to_python(user_id)
+    except ValidationError:
+        return None
 
 
 def is_verified(user: Any, session_hash: str | None) -> bool:

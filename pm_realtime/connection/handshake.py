@@ -26,6 +26,7 @@ from pm_realtime.hub import Hub, Joining, Start, get_hub
 from pm_realtime.layer import CookieExpected, SessionRekeyed
 from pm_realtime.observability import log_failure, throttle
 from pm_realtime.protocol import CloseCode, MessageType, encode, make_envelope
+from pm_realtime.rooms import close_presence, open_presence
 
 logger = logging.getLogger("pm_realtime.connection")
 
@@ -52,6 +53,7 @@ class Handshake:
     _connection: Connection
     _revocation: Revocation
     _hub: Hub | None = None
+    _has_presence: bool = False
     _slot: ConnectionSlot = field(default_factory=ConnectionSlot)
 
     async def run(self) -> bool:
@@ -85,6 +87,7 @@ class Handshake:
             return False
         self._hub = hub = get_hub()
         await hub.add(connection)
+        self._has_presence = open_presence()
         control_position = gate.arrival() or hub.control.position
         try:
             await self._identify()
@@ -110,6 +113,8 @@ class Handshake:
             if self._hub is not None:
                 await self._hub.remove(self._connection)
         finally:
+            if self._has_presence:
+                close_presence()
             await self._slot.leave()
 
     async def _identify(self) -> None:

@@ -1,7 +1,6 @@
 """The rule of a room, ``authorize``: code of the site that may be slow, stuck or broken.
 
-A thread in which a rule is stuck cannot be stopped. The calls of each rule are therefore limited:
-a rule that is stuck in all of them refuses its own rooms, and other rooms go on.
+A rule that is stuck in all of its calls refuses its own rooms, and other rooms go on.
 """
 
 import asyncio
@@ -11,18 +10,17 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import Any, Final
 
-from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.core.exceptions import PermissionDenied
 from django.db.models.manager import BaseManager
 from django.http import Http404
 from django.http.response import HttpResponseBase
-from django.utils.module_loading import import_string
 
-from pm_realtime.auth import reading_primary, run_in_pool
-from pm_realtime.concurrency import PerLoop, note_abandoned_call, note_result
-from pm_realtime.conf import Room, RoomOptions, conf
+from pm_realtime.auth import run_in_pool
+from pm_realtime.conf import Room, conf
 from pm_realtime.exceptions import CommandError, OutageError
 from pm_realtime.observability import throttle
 from pm_realtime.protocol import INTERNAL_ERROR, ErrorCode
+from pm_realtime.rooms.limited_calls import BrokenSetting, call_limited, import_function
 from pm_realtime.rooms.site_code import run_site_code, site_threads
 
 logger = logging.getLogger("pm_realtime.room")
@@ -31,11 +29,6 @@ logger = logging.getLogger("pm_realtime.room")
 _ALWAYS_TRUE: Final = (
     Iterator, AsyncIterator, BaseManager, BaseException, HttpResponseBase, type(NotImplemented),
 )  # fmt: skip
-#: Calls of one rule that are under way at the same time in an event loop.
-MAX_CALLS_PER_RULE: Final = 16
-
-#: By the dotted path of the rule.
-_free_calls: Final = PerLoop[dict[str, asyncio.Semaphore]](dict)
 
 
 async def is_authorized(room: Room, user: Any) -> bool:
@@ -60,45 +53,15 @@ async def is_authorized(room: Room, user: Any) -> bool:
                 logger.warning(text, path, seconds, count, extra={"room": room.name})
             return False
         if count := throttle.note_error(error, path):
-            about = error if isinstance(error, _BrokenRule) else f"{path} raised an exception."
+            about = error if isinstance(error, BrokenSetting) else f"{path} raised an exception."
             logger.error("%s Connections refused: %d.", about, count, exc_info=error)
         raise CommandError(ErrorCode.INTERNAL_ERROR, INTERNAL_ERROR, room=room.name) from None
 
 
-class _BrokenRule(ImproperlyConfigured):
-    """The setting of a rule names nothing that can be called."""
-
-
-def _import_rule(options: RoomOptions) -> Callable[..., Any]:
-    where = f"{options.setting}['authorize']: expected the dotted path of a function"
-    try:
-        rule = import_string(options.authorize or "")
-    except Exception as error:
-        raise _BrokenRule(f"{where}, got {options.authorize!r} ({error}).") from error
-    if not callable(rule):
-        raise _BrokenRule(f"{where}, got {options.authorize!r}, which is {rule!r}.")
-    return rule  # type: ignore[no-any-return]
-
-
 async def _call(path: str, room: Room, user: Any) -> bool:
-    rule = _import_rule(room.options)
-    free_calls = _free_calls.get().setdefault(path, asyncio.Semaphore(MAX_CALLS_PER_RULE))
-    await free_calls.acquire()
-    with reading_primary():
-        call = asyncio.ensure_future(_ask(rule, user, room.name, **room.kwargs))
-    # After a timeout the call goes on in its thread, and stays one of those under way.
-    call.add_done_callback(lambda _: free_calls.release())
-    call.add_done_callback(note_result)
-    try:
-        await asyncio.wait({call})
-    except asyncio.CancelledError:
-        if inspect.iscoroutinefunction(rule):
-            call.cancel()
-            note_abandoned_call(call)  # It may not take its cancellation.
-        raise
-    if call.cancelled():
-        raise RuntimeError(f"{path} was cancelled")
-    return call.result()
+    rule = import_function(path, f"{room.options.setting}['authorize']")
+    ask = partial(_ask, rule, user, room.name, **room.kwargs)
+    return await call_limited(path, rule, ask)
 
 
 async def _ask(rule: Callable[..., Any], *args: Any, **kwargs: Any) -> bool:

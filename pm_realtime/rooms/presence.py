@@ -3,9 +3,78 @@
 ``room`` is always the name of a joined room. In a room without presence, nothing happens.
 """
 
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final
 
+from pm_realtime.backends import PresentMember, Profile, get_presence_store
+from pm_realtime.concurrency import PerLoop
+from pm_realtime.conf import PresenceOptions, Room, has_presence
+from pm_realtime.hub import get_hub
+from pm_realtime.roles import has_role
 from pm_realtime.rooms.connection import Connection
+from pm_realtime.rooms.options import find_room
+from pm_realtime.rooms.pictures import Pictures
+from pm_realtime.rooms.presence_info import key_of, make_profile
+from pm_realtime.rooms.presence_signals import get_presence_signals
+from pm_realtime.rooms.presence_sweeper import Sweeper, try_to_tell
+
+
+@dataclass(slots=True, eq=False)
+class _Own:
+    """A connection as a member of a room."""
+
+    profile: Profile
+    grace_seconds: float
+    #: As the store had it at first; None until it has answered.
+    member: PresentMember | None = None
+
+
+@dataclass(slots=True, eq=False)
+class LoopPresence:
+    """The presence of the connections of one event loop."""
+
+    pictures: Pictures = field(default_factory=Pictures)
+    sweeper: Sweeper = field(init=False)
+    #: By connection id and room.
+    own: dict[tuple[str, str], _Own] = field(default_factory=dict)
+    _connections: int = 0
+
+    def __post_init__(self) -> None:
+        self.sweeper = Sweeper(get_presence_signals().tell_departures, self.pictures.note_doubt)
+
+    def open(self) -> None:
+        """One more connection of this event loop is open."""
+        self._connections += 1
+        get_hub().follower.presence = self.pictures
+        self.pictures.start()
+        self.sweeper.start()
+
+    def close(self) -> None:
+        """One connection less is open. Departures that are due after the last one still happen."""
+        self._connections -= 1
+        if not self._connections:
+            self.pictures.stop()
+            self.sweeper.stop()
+
+
+_presence: Final = PerLoop(LoopPresence)
+
+#: The presence of the running event loop, and the call that makes another one its presence.
+get_loop_presence: Final = _presence.get
+use_loop_presence: Final = _presence.set
+
+
+def open_presence() -> bool:
+    """A connection has been added to the hub. Whether :func:`close_presence` is to be called."""
+    if not has_presence():
+        return False
+    get_loop_presence().open()
+    return True
+
+
+def close_presence() -> None:
+    """A connection has been removed from the hub."""
+    get_loop_presence().close()
 
 
 async def enter_presence(connection: Connection, room: str) -> None:
@@ -14,6 +83,39 @@ async def enter_presence(connection: Connection, room: str) -> None:
     Sends ``arrived`` if the member has come, and tells all processes. Again for the same
     connection, only its profile is replaced. Raises ``BackendError``.
     """
+    place = find_room(room)
+    if place is None or (options := place.options.presence) is None:
+        return
+    key = _key_if_seen(connection, place, options)
+    if key is not None:
+        profile = await make_profile(place, connection.identity, key)
+        await _enter(connection, room, options, profile)
+
+
+def _key_if_seen(connection: Connection, room: Room, options: PresenceOptions) -> str | None:
+    """The key of the member that ``connection`` is; None if it is none."""
+    if not _is_among(options.be_seen, connection):
+        return None
+    return key_of(room, connection.identity, connection.client_id)
+
+
+async def _enter(
+    connection: Connection, room: str, options: PresenceOptions, profile: Profile
+) -> None:
+    # Before the store is asked: if the answer is lost, the connection still leaves.
+    own = get_loop_presence().own[connection.connection_id, room] = _Own(profile, options.grace)
+    entry = await get_presence_store().enter(
+        connection.connection_id,
+        room,
+        profile,
+        grace_seconds=options.grace,
+        former_ids=connection.former_ids,
+    )
+    own.member = entry.member
+    if entry.has_arrived:
+        get_presence_signals().tell_arrival(room, profile.key, connection.identity.user)
+    if entry.must_tell:
+        await try_to_tell(room)
 
 
 async def prepare(room: str) -> None:
@@ -21,6 +123,8 @@ async def prepare(room: str) -> None:
 
     To be awaited right before the call in which ``attach`` is called.
     """
+    if (options := _options_of(room)) is not None:
+        await get_loop_presence().pictures.prepare(room, options.max)
 
 
 def attach(connection: Connection, room: str) -> dict[str, Any]:
@@ -29,11 +133,16 @@ def attach(connection: Connection, room: str) -> dict[str, Any]:
     Returns the payload for it: ``rev``, ``total``, and if it may know them ``members`` and ``me``.
     Every change after that ``rev`` is delivered to it, until :func:`detach`.
     """
-    return {"rev": 0, "total": 0}
+    options = _options_of(room) or PresenceOptions()
+    may_see = _is_among(options.see, connection)
+    pictures = get_loop_presence().pictures
+    picture = pictures.attach(connection, room, options.max, may_see=may_see)
+    return picture.describe(may_see=may_see, own=_own_member(connection, room))
 
 
 def detach(connection: Connection, room: str) -> None:
     """Deliver no more changes of ``room`` to ``connection``. It may not be a viewer."""
+    get_loop_presence().pictures.detach(connection, room)
 
 
 async def leave_presence(connection: Connection, room: str, *, is_at_once: bool) -> None:
@@ -41,6 +150,16 @@ async def leave_presence(connection: Connection, room: str, *, is_at_once: bool)
 
     If its member departs, ``departed`` is sent. Raises nothing while the backend is away.
     """
+    presence, connection_id = get_loop_presence(), connection.connection_id
+    if (own := presence.own.pop((connection_id, room), None)) is None:
+        return
+    left = await get_presence_store().leave(connection_id, room, is_at_once=is_at_once)
+    if not is_at_once:
+        presence.sweeper.note_due(own.grace_seconds, is_own=True)
+    if left.must_tell:
+        await try_to_tell(room)
+    if left.departure is not None:
+        await get_presence_signals().tell_departure(left.departure, connection.identity.user)
 
 
 async def refresh_presence(connection: Connection, room: str) -> None:
@@ -49,8 +168,66 @@ async def refresh_presence(connection: Connection, room: str) -> None:
     It enters or leaves (at once) as its role may be seen. Its right to see members follows.
     Raises ``BackendError``.
     """
+    place = find_room(room)
+    if place is None or (options := place.options.presence) is None:
+        return
+    key = _key_if_seen(connection, place, options)
+    own = get_loop_presence().own.get((connection.connection_id, room))
+    if own is not None and own.profile.key != key:
+        await leave_presence(connection, room, is_at_once=True)
+        own = None
+    if key is not None:
+        before = None if own is None else own.profile
+        profile = await make_profile(place, connection.identity, key, before)
+        if own is None:
+            await _enter(connection, room, options, profile)
+        elif profile != before:
+            await _replace_profile(connection, room, own, profile)
+    _follow_right_to_see(connection, room, options)
+
+
+async def _replace_profile(connection: Connection, room: str, own: _Own, profile: Profile) -> None:
+    store = get_presence_store()
+    must_tell = await store.set_profile(connection.connection_id, room, profile)
+    own.profile = profile
+    if must_tell:
+        await try_to_tell(room)
+
+
+def _follow_right_to_see(connection: Connection, room: str, options: PresenceOptions) -> None:
+    """Tell ``connection`` the members if it may see them now, or that it may not any more."""
+    pictures, may_see = get_loop_presence().pictures, _is_among(options.see, connection)
+    if pictures.may_see(connection, room) is (not may_see):
+        picture = pictures.attach(connection, room, options.max, may_see=may_see)
+        own = _own_member(connection, room)
+        pictures.tell(connection, room, picture.describe_change(may_see=may_see, own=own))
 
 
 def own_key(connection: Connection, room: str) -> str | None:
     """The key of the member as which ``connection`` counts in ``room``; None if it does not."""
-    return None
+    own = get_loop_presence().own.get((connection.connection_id, room))
+    return None if own is None else own.profile.key
+
+
+def note_due(seconds: float) -> None:
+    """A state lapses in ``seconds``."""
+    get_loop_presence().sweeper.note_due(seconds)
+
+
+def _own_member(connection: Connection, room: str) -> PresentMember | None:
+    own = get_loop_presence().own.get((connection.connection_id, room))
+    return None if own is None else own.member
+
+
+def _options_of(room: str) -> PresenceOptions | None:
+    place = find_room(room)
+    return None if place is None else place.options.presence
+
+
+def _is_among(allowed: str | tuple[str, ...] | None, connection: Connection) -> bool:
+    """Whether the role of ``connection`` is ``allowed``: a role and every higher one, or one of
+    several alone; None allows everybody."""
+    role = connection.identity.role
+    if isinstance(allowed, str):
+        return has_role(role, allowed)
+    return allowed is None or role in allowed

@@ -13,7 +13,7 @@ from django.shortcuts import aget_object_or_404, get_object_or_404
 from django.utils.functional import SimpleLazyObject
 
 from pm_realtime import arefresh_room
-from pm_realtime.rooms.authorize import MAX_CALLS_PER_RULE
+from pm_realtime.rooms.limited_calls import MAX_CALLS_PER_FUNCTION
 from tests.support.helpers import (
     Connection,
     assert_refusal,
@@ -151,18 +151,18 @@ async def test_rule_that_answers_in_time_decides(use, user):
 
 
 async def test_stuck_rule_refuses_only_its_own_rooms_and_recovers(use, user):
-    use("stuck", "fine", seconds=0.3, MAX_CONNECTIONS_PER_USER=MAX_CALLS_PER_RULE + 1)
+    use("stuck", "fine", seconds=0.3, MAX_CONNECTIONS_PER_USER=MAX_CALLS_PER_FUNCTION + 1)
     async with AsyncExitStack() as stack:
-        *first, last = await connect_many(stack, MAX_CALLS_PER_RULE + 1, user)
+        *first, last = await connect_many(stack, MAX_CALLS_PER_FUNCTION + 1, user)
         asking = [connection.ask("subscribe", {"room": "stuck"}) for connection in first]
         refusals = [*await asyncio.gather(*asking), await last.ask("subscribe", {"room": "stuck"})]
         assert {refusal["payload"]["code"] for refusal in refusals} == {"FORBIDDEN"}
-        assert len(calls) == MAX_CALLS_PER_RULE
+        assert len(calls) == MAX_CALLS_PER_FUNCTION
         await last.subscribe("fine")
         release.set()
         while (await last.ask("subscribe", {"room": "stuck"}))["type"] == "error":
             pass
-    assert len(calls) == MAX_CALLS_PER_RULE + 1
+    assert len(calls) == MAX_CALLS_PER_FUNCTION + 1
 
 
 @pytest.mark.parametrize("rule", ["stuck", "stuck_async"])

@@ -4,7 +4,7 @@ import pytest
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponseForbidden
 
-from pm_realtime.rooms.authorize import MAX_CALLS_PER_RULE
+from pm_realtime.rooms.limited_calls import MAX_CALLS_PER_FUNCTION
 from tests.support.helpers import Connection, assert_refusal, errors_of
 
 DETAIL = "secret inside detail"
@@ -39,7 +39,7 @@ def ends_a_generator(user, room):
 async def test_rule_that_raises_what_no_task_takes_refuses_at_once(use, user, caplog, rule):
     use(rule)
     async with Connection(user=user) as connection:
-        for _ in range(MAX_CALLS_PER_RULE + 1):
+        for _ in range(MAX_CALLS_PER_FUNCTION + 1):
             refusal = await connection.ask("subscribe", {"room": rule}, id="a")
             assert_refusal(refusal, "INTERNAL_ERROR", id="a", room=rule)
     assert errors_of(caplog)[0].exc_info

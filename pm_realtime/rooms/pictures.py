@@ -1,0 +1,217 @@
+"""The pictures of the rooms in which connections of an event loop see who is present."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pm_realtime.backends import get_presence_store
+from pm_realtime.concurrency import note_result
+from pm_realtime.conf import conf
+from pm_realtime.exceptions import BackendError
+from pm_realtime.hub import Member, get_hub
+from pm_realtime.layer import room_group
+from pm_realtime.observability import log_failure
+from pm_realtime.protocol import MessageType, encode, make_envelope
+from pm_realtime.rooms.picture import Emission, Pace, Picture
+from pm_realtime.streams import Burst, CheckTimings, Message, PositionChecks
+from pm_realtime.texts import size_of
+
+logger = logging.getLogger("pm_realtime.room")
+
+#: In this time each picture is compared with the store once.
+CHECK_PERIOD_SECONDS: Final = 5.0
+
+
+@dataclass(slots=True, eq=False)
+class _Followed:
+    """A room, and its viewers by connection id: those that see members, and the others."""
+
+    picture: Picture
+    pace: Pace
+    seeing: dict[str, Member] = field(default_factory=dict)
+    counting: dict[str, Member] = field(default_factory=dict)
+    reading: asyncio.Task[None] | None = None
+    timer: asyncio.TimerHandle | None = None
+    #: Whether somebody has asked for it since the last look at rooms without viewers.
+    is_awaited: bool = True
+
+    @property
+    def has_viewers(self) -> bool:
+        return bool(self.seeing or self.counting)
+
+    def stop(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+        self.timer = None
+
+
+class Pictures:
+    """Belongs to one event loop. A ``PresenceObserver`` of its hub."""
+
+    def __init__(self, check_timings: CheckTimings | None = None) -> None:
+        self._rooms: dict[str, _Followed] = {}
+        timings = check_timings or CheckTimings(period_seconds=CHECK_PERIOD_SECONDS)
+        self._checks = PositionChecks(
+            lambda: [*self._rooms], self._check, self._forget_unwatched, timings
+        )
+        self._checking: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Compare pictures with the store from now on."""
+        if self._checking is None:
+            self._checking = asyncio.get_running_loop().create_task(self._checks.run())
+
+    def stop(self) -> None:
+        """The last connection has gone."""
+        if self._checking is not None:
+            self._checking.cancel()
+            self._checking = None
+        for followed in self._rooms.values():
+            followed.stop()
+            if followed.reading is not None:
+                followed.reading.cancel()
+        self._rooms.clear()
+
+    def note_change(self, room: str) -> None:
+        if (followed := self._rooms.get(room)) is not None:
+            followed.pace.note_change(asyncio.get_running_loop().time())
+            self._arrange(followed)
+
+    def note_doubt(self) -> None:
+        self._checks.doubt()
+
+    async def prepare(self, room: str, max_members: int) -> None:
+        """Have a picture of ``room``, and a fresh one if it has no viewers.
+
+        Raises ``BackendError``.
+        """
+        followed = self._follow(room, max_members)
+        followed.is_awaited = True
+        if not followed.has_viewers or followed.picture.mark is None:
+            reading = followed.reading or self._begin_reading(followed)
+            await asyncio.shield(reading)
+
+    def attach(self, member: Member, room: str, max_members: int, *, may_see: bool) -> Picture:
+        """Make ``member`` a viewer of ``room``. Returns the picture from which it goes on."""
+        followed = self._follow(room, max_members)
+        if not followed.has_viewers:
+            followed.pace.note_begin(asyncio.get_running_loop().time())
+            self._arrange(followed)
+        self._remove(followed, member)
+        viewers = followed.seeing if may_see else followed.counting
+        viewers[member.connection_id] = member
+        return followed.picture
+
+    def may_see(self, member: Member, room: str) -> bool | None:
+        """Whether ``member`` sees the members of ``room``; None if it is no viewer."""
+        if (followed := self._rooms.get(room)) is None:
+            return None
+        if followed.seeing.get(member.connection_id) is member:
+            return True
+        return False if followed.counting.get(member.connection_id) is member else None
+
+    def detach(self, member: Member, room: str) -> None:
+        """``member`` is no viewer of ``room`` any more."""
+        if (followed := self._rooms.get(room)) is not None:
+            self._remove(followed, member)
+            if not followed.has_viewers:
+                followed.stop()
+                del self._rooms[room]
+
+    def tell(self, member: Member, room: str, payload: dict[str, Any]) -> None:
+        """Deliver ``payload`` to one viewer."""
+        message = _message(room, payload)
+        get_hub().fan_out.hand_to(member, message, conf.MAX_QUEUE_BYTES)
+
+    def _follow(self, room: str, max_members: int) -> _Followed:
+        followed = self._rooms.get(room)
+        if followed is None:
+            followed = self._rooms[room] = _Followed(Picture(room, max_members), Pace())
+        return followed
+
+    @staticmethod
+    def _remove(followed: _Followed, member: Member) -> None:
+        for viewers in (followed.seeing, followed.counting):
+            if viewers.get(member.connection_id) is member:
+                del viewers[member.connection_id]
+
+    def _is_followed(self, followed: _Followed) -> bool:
+        return self._rooms.get(followed.picture.room) is followed
+
+    def _arrange(self, followed: _Followed) -> None:
+        """Have the picture read when its pace says so."""
+        if followed.timer is not None:
+            followed.timer.cancel()
+            followed.timer = None
+        at = followed.pace.next_at
+        if at is not None and followed.reading is None and self._is_followed(followed):
+            loop = asyncio.get_running_loop()
+            followed.timer = loop.call_at(at, self._begin_reading, followed)
+
+    def _begin_reading(self, followed: _Followed) -> asyncio.Task[None]:
+        loop = asyncio.get_running_loop()
+        followed.stop()
+        followed.pace.begin_reading(loop.time())
+        followed.reading = loop.create_task(self._run_reading(followed))
+        followed.reading.add_done_callback(note_result)
+        return followed.reading
+
+    async def _run_reading(self, followed: _Followed) -> None:
+        try:
+            await self._read(followed)
+        except Exception as error:
+            # What has changed is found when all pictures are compared.
+            self._checks.doubt()
+            if not isinstance(error, BackendError):
+                log_failure(logger, "The members of a room could not be told.", error)
+            raise
+        finally:
+            followed.reading = None
+            self._arrange(followed)
+
+    async def _read(self, followed: _Followed) -> None:
+        """Read what has changed, and tell the viewers."""
+        picture = followed.picture
+        reading = await get_presence_store().read(picture.room, picture.since, picture.max_members)
+        if not followed.has_viewers:
+            picture.begin(reading)
+        elif self._is_followed(followed):
+            await self._tell_all(followed, picture.follow(reading))
+
+    async def _tell_all(self, followed: _Followed, emission: Emission) -> None:
+        fan_out = get_hub().fan_out
+        audiences = ((followed.seeing, emission.seeing), (followed.counting, emission.counting))
+        for viewers, payload in audiences:
+            if viewers and payload is not None:
+                message = _message(followed.picture.room, payload)
+                await fan_out.deliver(viewers, Burst.of([message]), ())
+                # Only now: so the last one to get it does not get the next one too early.
+                followed.pace.note_emission(asyncio.get_running_loop().time())
+
+    async def _check(self, rooms: Sequence[str]) -> None:
+        """Compare the pictures of ``rooms`` with the store. Raises ``BackendError``."""
+        found = {room: followed for room in rooms if (followed := self._rooms.get(room))}
+        marks = {room: mark for room, each in found.items() if (mark := each.picture.mark)}
+        known: Mapping[str, Any] = await get_presence_store().check(marks) if marks else {}
+        for room, followed in found.items():
+            if not self._is_followed(followed) or followed.picture.mark is not marks.get(room):
+                continue
+            if room in known:
+                followed.picture.mark = known[room]
+            elif followed.has_viewers:
+                self.note_change(room)
+
+    async def _forget_unwatched(self) -> None:
+        """Forget rooms that were asked for, but then not joined."""
+        for room, followed in [*self._rooms.items()]:
+            if not (followed.has_viewers or followed.is_awaited or followed.reading):
+                followed.stop()
+                del self._rooms[room]
+            followed.is_awaited = False
+
+
+def _message(room: str, payload: dict[str, Any]) -> Message:
+    text = encode(make_envelope(MessageType.PRESENCE, payload, room=room))
+    return Message(room_group(room), text, size_of(text))

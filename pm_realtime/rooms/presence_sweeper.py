@@ -1,0 +1,142 @@
+"""The sweeper: graces that are over, states that have lapsed, and the members of dead processes."""
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from pm_realtime.backends import Departure, Sweep, get_presence_store
+from pm_realtime.concurrency import is_set_within
+from pm_realtime.exceptions import BackendError
+from pm_realtime.observability import log_failure
+from pm_realtime.push import atell_presence
+
+logger = logging.getLogger("pm_realtime.room")
+
+SWEEP_INTERVAL_SECONDS: Final = 1.0
+#: Something that is due in less is due a little later for some clocks.
+MIN_PAUSE_SECONDS: Final = 0.005
+
+
+class SweepPace:
+    """When to sweep, and for how long at all. Times are in seconds of one clock."""
+
+    def __init__(self, interval_seconds: float = SWEEP_INTERVAL_SECONDS) -> None:
+        self._interval = interval_seconds
+        self._own_until = self._swept_at = -math.inf
+        #: The time of the next sweep.
+        self.next_at = -math.inf
+
+    @property
+    def has_own(self) -> bool:
+        """Whether something that this event loop has begun is still to be carried out."""
+        return self._swept_at < self._own_until
+
+    def note_due(self, at: float, *, is_own: bool) -> None:
+        """Something is due ``at`` that time."""
+        at += MIN_PAUSE_SECONDS
+        self.next_at = min(self.next_at, at)
+        if is_own:
+            self._own_until = max(self._own_until, at)
+
+    def note_sweep(self, began_at: float, now: float, next_seconds: float | None) -> None:
+        """A sweep has carried out all that was due when it began, or a part of it."""
+        if next_seconds is None or next_seconds > 0:
+            self._swept_at = began_at
+        pause = self._interval if next_seconds is None else min(next_seconds, self._interval)
+        self.next_at = now + (max(pause, MIN_PAUSE_SECONDS) if pause else 0)
+
+    def note_failure(self, now: float) -> None:
+        self.next_at = now + self._interval
+
+
+class Sweeper:
+    """Belongs to one event loop. Runs from :meth:`start` to :meth:`stop`, and for what is due then.
+
+    ``announce`` sends the signals of departures; ``on_return`` is called when a store that was away
+    is back.
+    """
+
+    def __init__(
+        self,
+        announce: Callable[[Sequence[Departure]], None],
+        on_return: Callable[[], None],
+        pace: SweepPace | None = None,
+    ) -> None:
+        self._announce = announce
+        self._on_return = on_return
+        self._pace = pace or SweepPace()
+        self._is_wanted = self._is_away = False
+        self._woken = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._is_wanted = True
+        self._run_on()
+
+    def stop(self) -> None:
+        self._is_wanted = False
+        self._woken.set()
+
+    def forget(self) -> None:
+        """End at once. Others carry out what is due."""
+        self._is_wanted = False
+        if self._task is not None:
+            self._task.cancel()
+
+    def note_due(self, seconds: float, *, is_own: bool = False) -> None:
+        """Something is due in ``seconds``; if it ``is_own``, this event loop stays for it."""
+        at = asyncio.get_running_loop().time() + seconds
+        is_earlier = at < self._pace.next_at
+        self._pace.note_due(at, is_own=is_own)
+        if is_earlier:
+            self._woken.set()
+        if is_own:
+            self._run_on()
+
+    def _run_on(self) -> None:
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        try:
+            while self._is_wanted or self._pace.has_own:
+                await self._sweep()
+                while (wait := self._pace.next_at - asyncio.get_running_loop().time()) > 0:
+                    self._woken.clear()
+                    if await is_set_within(self._woken, wait) and not self._is_wanted:
+                        break
+                await asyncio.sleep(0)
+        finally:
+            self._task = None
+
+    async def _sweep(self) -> None:
+        time = asyncio.get_running_loop().time
+        began_at = time()
+        try:
+            swept = await get_presence_store().sweep()
+        except Exception as error:
+            if not isinstance(error, BackendError):
+                log_failure(logger, "The members of rooms could not be swept.", error)
+            self._is_away = True
+            self._pace.note_failure(time())
+            return
+        if self._is_away:
+            self._is_away = False
+            self._on_return()
+        self._pace.note_sweep(began_at, time(), swept.next_seconds)
+        await self._tell(swept)
+
+    async def _tell(self, swept: Sweep) -> None:
+        self._announce(swept.departures)
+        for room in swept.rooms:
+            await try_to_tell(room)
+
+
+async def try_to_tell(room: str) -> None:
+    """Tell all processes of ``room``. They find out by themselves if that fails."""
+    try:
+        await atell_presence(room)
+    except BackendError as error:
+        logger.debug("A change of the members of %r could not be told: %s", room, error)
