@@ -497,3 +497,98 @@ test("ignored promises raise no unhandled rejection, and a client that stops lea
   await new Promise((resolve) => setImmediate(resolve));
   assert.deepEqual(unhandled, []);
 });
+
+test("a room is named by a string", (t) => {
+  const { realtime } = setup(t);
+  for (const room of [undefined, null, 5]) assert.throws(() => realtime.presence(room), TypeError);
+});
+
+/** A number from 0 to `bound - 1`, the same ones for the same seed. */
+function createRandom(seed) {
+  let state = seed;
+  return (bound) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor((state / 2 ** 32) * bound);
+  };
+}
+
+for (let seed = 1; seed <= 20; seed += 1) {
+  test(`over losses and reconnects, members and events are right in the end (seed ${seed})`, (t) => {
+    const random = createRandom(seed);
+    const { WebSocket, realtime, presence, tell, reconnect, tick, grant } = setup(t, { maxReconnectAttempts: Infinity });
+    const truth = new Map();
+    let rev = 1;
+    let told = { rev, members: new Map() };
+    const tellable = ({ members }) => members.size <= 6;
+    const whole = () => ({
+      rev: told.rev,
+      total: told.members.size,
+      ...(tellable(told) && { members: [...told.members.values()] }),
+    });
+
+    function change() {
+      const key = String(random(8));
+      if (truth.has(key) && random(2)) truth.delete(key);
+      else truth.set(key, person(key, { connections: 1 + random(3) }));
+      rev += 1 + random(3);
+    }
+
+    function emit(isLost) {
+      const next = { rev, members: new Map(truth) };
+      const parts = { joined: [], updated: [], left: [] };
+      for (const [key, member] of next.members) {
+        if (!told.members.has(key)) parts.joined.push(member);
+        else if (told.members.get(key) !== member) parts.updated.push(member);
+      }
+      for (const key of told.members.keys()) if (!next.members.has(key)) parts.left.push(key);
+      const isWhole = !tellable(told);
+      const prev = told.rev;
+      told = next;
+      const lists = isWhole ? { members: whole().members } : parts;
+      if (!isLost) tell({ room: "a", rev, prev, total: truth.size, ...(tellable(next) && lists) });
+    }
+
+    function answer() {
+      for (const { id } of WebSocket.last.sentOf("presence")) {
+        WebSocket.last.frame("presence", { room: "a", ...whole() }, { id });
+      }
+    }
+
+    // What a page shows that only follows the events; null if it is told the number only.
+    let shown = null;
+    const mistakes = [];
+    const expect = (isRight, mistake) => isRight || mistakes.push(mistake);
+    presence.on("join", ({ key }) => expect(shown && !shown.has(key) && shown.add(key), `join ${key}`));
+    presence.on("leave", ({ key }) => expect(shown?.delete(key), `leave ${key}`));
+    presence.on("change", ({ members, total }) => {
+      const told = members.length === total ? new Set(keys({ members })) : null;
+      const isSame = () => shown.size === told.size && [...told].every((key) => shown.has(key));
+      expect(!shown || !told || isSame(), "other members than the events tell");
+      shown = told;
+    });
+
+    realtime.subscribe("a");
+    grant(whole());
+    shown ??= new Set();
+    for (let step = 0; step < 120; step += 1) {
+      const action = random(12);
+      if (action < 6) change();
+      else if (action < 10) emit(random(4) === 0);
+      else if (action === 10) answer();
+      else {
+        reconnect();
+        grant(whole());
+      }
+      tick(50);
+    }
+    for (let round = 0; round < 2; round += 1) {
+      change();
+      emit(false);
+      answer();
+    }
+    const expected = truth.size <= 6 ? [...truth.keys()].sort() : [];
+    assert.deepEqual([keys(presence).sort(), presence.total, mistakes], [expected, truth.size, []]);
+    for (const { key, connections } of presence.members) assert.equal(connections, truth.get(key).connections);
+    realtime.disconnect();
+  });
+}

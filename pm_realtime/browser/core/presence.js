@@ -105,6 +105,7 @@ export function createPresences({ ask, write, isWanted, isComing }) {
   return {
     /** The page's object for a room. */
     of(room) {
+      if (typeof room !== "string") throw new TypeError("A room is named by a string.");
       const record = recordOf(room);
       record.isUsed = true;
       return record.presence;
