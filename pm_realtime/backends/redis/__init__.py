@@ -2,6 +2,6 @@
 
 from pm_realtime.backends.redis.backend import RedisBackend
 from pm_realtime.backends.redis.client import check_hosts
-from pm_realtime.backends.redis.node import NodeTimings
+from pm_realtime.backends.redis.lease import NodeTimings
 
 __all__ = ["NodeTimings", "RedisBackend", "check_hosts"]

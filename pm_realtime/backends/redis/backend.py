@@ -21,7 +21,10 @@ from pm_realtime.backends.base import Admission, Backend, ConnectionInfo, Policy
 from pm_realtime.backends.redis import scripts
 from pm_realtime.backends.redis.client import LOCATION, Client, check_hosts, wrong_address
 from pm_realtime.backends.redis.eviction import check_eviction
-from pm_realtime.backends.redis.node import Node, NodeTimings
+from pm_realtime.backends.redis.lease import NodeTimings
+from pm_realtime.backends.redis.node import Node
+from pm_realtime.backends.redis.presence import RedisPresence
+from pm_realtime.backends.redis.presence_node import PresenceNode
 from pm_realtime.backends.redis.results import RedisResults
 from pm_realtime.backends.redis.streams import RedisStreams
 from pm_realtime.concurrency import run_in_background
@@ -44,6 +47,7 @@ class RedisBackend(Backend):
         self._nodes: dict[tuple[int, asyncio.AbstractEventLoop], Node] = {}
         self._streams = RedisStreams(self._timings.timeout)
         self._results = RedisResults(self._timings)
+        self._presence = RedisPresence(self._presence_node)
 
     @property
     def streams(self) -> RedisStreams:
@@ -52,6 +56,10 @@ class RedisBackend(Backend):
     @property
     def results(self) -> RedisResults:
         return self._results
+
+    @property
+    def presence(self) -> RedisPresence:
+        return self._presence
 
     async def add(
         self,
@@ -96,7 +104,9 @@ class RedisBackend(Backend):
         return dict(await (await self._node()).ask(scripts.GET_ROLE_COUNTS))
 
     async def release(self) -> None:
-        await (await self._node()).release()
+        node = await self._node()
+        await node.presence.release()
+        await node.release()
 
     def run(self, coroutine: Coroutine[Any, Any, R]) -> R:
         try:
@@ -137,6 +147,9 @@ class RedisBackend(Backend):
             node = self._nodes[pid, loop] = Node(client, self._timings, self._report_evicted)
             await node.close_with_loop()
         return node
+
+    async def _presence_node(self) -> PresenceNode:
+        return (await self._node()).presence
 
     def _report_evicted(self, connection_id: str) -> None:
         if self.on_evicted is not None:

@@ -176,6 +176,12 @@ def keys_of_node(node: str) -> tuple[str, str, str]:
     return f"{prefix}nodes", key, f"{key}:rooms"
 
 
+def keys_of_presence(node: str) -> tuple[str, str, str]:
+    """The keys that the scripts of presence get, called by ``node``."""
+    prefix = f"{key_prefix()}presence:"
+    return f"{prefix}nodes", f"{prefix}node:{node}", f"{prefix}lease:{node}"
+
+
 def host_of_state() -> tuple[str, dict[str, Any]]:
     """The setting that names the server, and the host: ``LOCATION`` or the layer's first host."""
     if conf.LOCATION is not None:

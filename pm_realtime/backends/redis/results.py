@@ -22,7 +22,7 @@ from pm_realtime.backends.redis.client import (
     key_prefix,
     pattern_of,
 )
-from pm_realtime.backends.redis.node import NodeTimings
+from pm_realtime.backends.redis.lease import NodeTimings
 from pm_realtime.backends.redis.publishing import to_ms
 from pm_realtime.backends.results import Claim, ClaimState, Results
 from pm_realtime.exceptions import BackendError, OutageError

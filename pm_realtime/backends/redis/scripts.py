@@ -1,7 +1,7 @@
 """The Lua scripts that decide inside Redis.
 
-``lua/common.lua`` describes the keys of the state, ``lua/streams.lua`` those of streams and
-``lua/results.lua`` those of results.
+``lua/common.lua`` describes the keys of the state, ``lua/streams.lua`` those of streams,
+``lua/results.lua`` those of results and ``lua/presence.lua`` those of presence.
 """
 
 from importlib.resources import files
@@ -17,6 +17,7 @@ def _read(name: str) -> str:
 _STATE: Final = _read("common")
 _STREAMS: Final = _read("streams")
 _RESULTS: Final = _read("results")
+_PRESENCE: Final = _read("presence")
 
 
 def _load(name: str, common: str = _STATE) -> str:
@@ -47,3 +48,19 @@ CLAIM: Final = _load("claim", _RESULTS)
 KEEP: Final = _load("keep", _RESULTS)
 GIVE_UP: Final = _load("give_up", _RESULTS)
 RENEW_CLAIMS: Final = _load("renew_claims", _RESULTS)
+
+PRESENCE_BEGIN: Final = _load("presence_begin", _PRESENCE)
+PRESENCE_RESTORE: Final = _load("presence_restore", _PRESENCE)
+PRESENCE_DROP: Final = _load("presence_drop", _PRESENCE)
+PRESENCE_RENEW: Final = _load("presence_renew", _PRESENCE)
+PRESENCE_RELEASE: Final = _load("presence_release", _PRESENCE)
+PRESENCE_ENTER: Final = _load("presence_enter", _PRESENCE)
+PRESENCE_LEAVE: Final = _load("presence_leave", _PRESENCE)
+PRESENCE_SET_PROFILE: Final = _load("presence_set_profile", _PRESENCE)
+PRESENCE_SET_STATE: Final = _load("presence_set_state", _PRESENCE)
+PRESENCE_READ: Final = _load("presence_read", _PRESENCE)
+PRESENCE_CHECK: Final = _load("presence_check", _PRESENCE)
+PRESENCE_FIND_KEYS: Final = _load("presence_find_keys", _PRESENCE)
+PRESENCE_FIND_KEY: Final = _load("presence_find_key", _PRESENCE)
+PRESENCE_SWEEP: Final = _load("presence_sweep", _PRESENCE)
+PRESENCE_BURY: Final = _load("presence_bury", _PRESENCE)

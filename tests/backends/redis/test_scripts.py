@@ -17,7 +17,8 @@ def test_each_lua_file_is_loaded_behind_the_functions_that_it_shares():
     }
     written = {path.stem.upper(): path.read_text() for path in FOLDER.glob("*.lua")}
     state, streams = written.pop("COMMON"), written.pop("STREAMS")
-    results = written.pop("RESULTS")
+    results, presence = written.pop("RESULTS"), written.pop("PRESENCE")
     shared = dict.fromkeys(written, state) | dict.fromkeys(STREAMS, streams)
     shared |= dict.fromkeys(RESULTS, results)
+    shared |= {name: presence for name in written if name.startswith("PRESENCE_")}
     assert loaded == {name: shared[name] + text for name, text in written.items()}
