@@ -1,0 +1,58 @@
+"""A tab that is frozen, as on a laptop whose lid was closed, departs from its rooms."""
+
+import asyncio
+import time
+
+import pytest
+
+from tests.integration.client import Listener, connect
+from tests.integration.devtools import until
+
+INTERVAL_SECONDS = 1
+TIMEOUT_SECONDS = 1
+GRACE_SECONDS = 1
+#: For a busy machine.
+SLACK_SECONDS = 4
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.asyncio(loop_scope="module")
+async def test_frozen_tab_departs_after_heartbeat_and_grace_and_arrives_again(serve, chromium):
+    room = {"public": True, "presence": {"grace": GRACE_SECONDS}}
+    server = serve(
+        "uvicorn",
+        ROOMS={"open": room},
+        HEARTBEAT_INTERVAL=INTERVAL_SECONDS,
+        HEARTBEAT_TIMEOUT=TIMEOUT_SECONDS,
+    )
+    profile = await chromium.profile()
+    await profile.visit(f"{server.url}/sign-in/anna/")
+    cookie = (await asyncio.to_thread(server.make_sessions, "user"))["user"]
+    async with connect(server, cookie, kind=Listener) as watcher:
+        await watcher.ask("subscribe", {"room": "open"})
+
+        async def named(field):
+            changes = watcher.of_type("presence")
+            return [each for change in changes for each in change.get(field, ())]
+
+        page = await profile.open(f"{server.url}/page/client/?rooms=open")
+        (anna,) = await until(lambda: named("joined"), "she has joined")
+        # The server closes silent connections only if they have pinged.
+        await page.evaluate("window.realtime.ping()")
+        await profile.open("about:blank")
+        await page.wait("document.visibilityState === 'hidden'")
+        await page.freeze()
+        began = time.monotonic()
+        assert await until(lambda: named("left"), "she has left") == [anna["key"]]
+        took = time.monotonic() - began
+        assert took > TIMEOUT_SECONDS + GRACE_SECONDS
+        assert took < INTERVAL_SECONDS + TIMEOUT_SECONDS + GRACE_SECONDS + SLACK_SECONDS
+
+        await page.thaw()
+
+        async def is_back():
+            return len(await named("joined")) == 2
+
+        await until(is_back, "she is back")
+    await profile.close()
