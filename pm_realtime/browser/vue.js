@@ -8,9 +8,10 @@ import {
   shallowRef,
   ssrContextKey,
   toValue,
+  watch,
 } from "vue";
 
-import { createRealtime, LocalErrorCode, RealtimeError } from "./client.js";
+import { createRealtime, ErrorCode, LocalErrorCode, RealtimeError } from "./client.js";
 import { unsubscribed } from "./core/envelope.js";
 import { ignorable } from "./core/promises.js";
 import { pageRealtime } from "./core/singleton.js";
@@ -28,6 +29,9 @@ const INERT = {
   closeCode: null,
   recovered: undefined,
 };
+
+/** Who is in a room that the page is not in. */
+const NOBODY = Object.freeze({ members: Object.freeze([]), total: 0, me: null });
 
 // By client: the refs that all components share, and the subscriptions of each.
 const shared = new WeakMap();
@@ -73,6 +77,7 @@ export function useWebSocket(options = {}) {
     sendMessage: realtime.sendMessage,
     sendToRoom: realtime.sendToRoom,
     call: realtime.call,
+    presence: realtime.presence,
     ping: realtime.ping,
 
     subscribe(room, position) {
@@ -177,6 +182,77 @@ export function useCommand(type, options = {}) {
   return { call, ...refs };
 }
 
+/** Who is in a room, for one component or effect scope. The types are in vue.d.ts. */
+export function usePresence(room) {
+  const { error, ...state } = toRefs({ ...NOBODY, error: null });
+  const refs = Object.fromEntries(
+    Object.entries({ ...state, error }).map(([key, ref]) => [key, shallowReadonly(ref)]),
+  );
+  if (isServer()) {
+    const { setState, on } = inertPresence();
+    return { ...refs, setState, on };
+  }
+  const realtime = providedRealtime() ?? pageRealtime(createRealtime);
+  const { components } = sharedBy(realtime);
+  const subscriptions = new Map();
+  components.add(subscriptions);
+  if (getCurrentScope()) onScopeDispose(() => components.delete(subscriptions));
+  // Each has an `off` while there is a room.
+  const listeners = new Set();
+  let presence = null;
+
+  function show(snapshot) {
+    for (const key of Object.keys(state)) state[key].value = snapshot[key];
+  }
+
+  /** Returns a function that ends it. */
+  function enter(name) {
+    const { store, on } = (presence = realtime.presence(name));
+    show(store.getSnapshot());
+    const off = store.subscribe(() => show(store.getSnapshot()));
+    for (const listener of listeners) listener.off = on(listener.type, listener.handler);
+    const subscription = realtime.subscribe(name);
+    subscriptions.set(subscription, name);
+    subscription.catch((reason) => {
+      if (subscriptions.has(subscription)) error.value = reason;
+      if (!realtime.rooms.includes(name)) subscriptions.delete(subscription);
+    });
+    return () => {
+      presence = null;
+      off();
+      for (const listener of listeners) listener.off();
+      subscriptions.delete(subscription);
+      subscription.leave();
+    };
+  }
+
+  watch(
+    () => toValue(room),
+    (name, _, onCleanup) => {
+      error.value = null;
+      show(NOBODY);
+      if (typeof name === "string") onCleanup(enter(name));
+    },
+    { immediate: true },
+  );
+
+  return {
+    ...refs,
+
+    setState: (value, options) => presence?.setState(value, options) ?? refused(ErrorCode.NOT_IN_ROOM),
+
+    on(type, handler) {
+      const listener = { type, handler, off: () => {} };
+      if (presence) listener.off = presence.on(type, handler);
+      listeners.add(listener);
+      return () => {
+        listeners.delete(listener);
+        listener.off();
+      };
+    },
+  };
+}
+
 const providedRealtime = () => (hasInjectionContext() ? inject(realtimeKey, null) : null);
 
 function sharedBy(realtime) {
@@ -235,9 +311,20 @@ function inertWebSocket() {
     call: refuse,
     subscribe: () => refusedSubscription(LocalErrorCode.NOT_CONNECTED),
     unsubscribe: refuse,
+    presence: inertPresence,
     ping: refuse,
     on: off,
     once: off,
+  };
+}
+
+function inertPresence(room) {
+  return {
+    room,
+    ...NOBODY,
+    store: { subscribe: () => () => {}, getSnapshot: () => NOBODY },
+    setState: () => refused(LocalErrorCode.NOT_CONNECTED),
+    on: () => () => {},
   };
 }
 

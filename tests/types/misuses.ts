@@ -1,7 +1,7 @@
 /** Each line that ends with a code fails with it, and no other line fails. */
 import { createRealtime } from "@pm-realtime/client";
 import { createFakeServer } from "@pm-realtime/client/testing";
-import { useCommand } from "@pm-realtime/client/vue";
+import { useCommand, usePresence } from "@pm-realtime/client/vue";
 
 declare module "@pm-realtime/client" {
   interface RealtimeCommands {
@@ -73,3 +73,7 @@ useCommand("bid", { room: "auction:7" }).call({ amount: 12.5 }); // TS2322
 useCommand("bid", { room: "auction:7" }).result.value.pk.toFixed(); // TS2532
 // A test's member has a part of another type.
 createFakeServer().presence("support").join({ info: { name: 5 } }); // TS2322
+// A composable's state has a part of another type.
+usePresence("support").setState({ typing: 1 }); // TS2322
+// A composable's members are read-only.
+usePresence("support").total.value = 1; // TS2540

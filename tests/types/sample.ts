@@ -64,8 +64,8 @@ import type {
 } from "@pm-realtime/client";
 import { createFakeServer } from "@pm-realtime/client/testing";
 import type { FakeConnection, FakeHandler, FakeHandlerOptions, FakeMember, FakePresence, FakePresenceOptions, FakePushOptions, FakeRequest, FakeServer, FakeServerOptions, FakeUser } from "@pm-realtime/client/testing";
-import { realtimeKey, useCommand, useWebSocket } from "@pm-realtime/client/vue";
-import type { CommandInComponent, RealtimeInComponent, RealtimeRefs, UseCommandOptions } from "@pm-realtime/client/vue";
+import { realtimeKey, useCommand, usePresence, useWebSocket } from "@pm-realtime/client/vue";
+import type { CommandInComponent, PresenceInComponent, RealtimeInComponent, RealtimeRefs, UseCommandOptions } from "@pm-realtime/client/vue";
 import { createApp, inject, ref } from "vue";
 import type { Ref } from "vue";
 
@@ -372,3 +372,19 @@ async function useCommands(pk: number): Promise<void> {
   await useWebSocket().call("bid", { amount: "1" }, { room: "auction:1" });
 }
 void useCommands(1);
+
+async function useMembers(pk: number): Promise<void> {
+  const room = ref<"support" | null>(null);
+  const found: PresenceInComponent<"support"> = usePresence(room);
+  const { members, total, me, error, setState, on } = found;
+  same<typeof members.value, readonly PresenceMember<"support">[]>(true);
+  same<typeof total, Readonly<Ref<number>>>(true);
+  same<typeof me.value, PresenceMember<"support"> | null>(true);
+  same<typeof error.value, RealtimeError | null>(true);
+  await setState({ typing: true }, { ttl: 5 });
+  on("join", ({ info }) => info.name.trim())();
+  const auction = usePresence(() => `auction:${pk}` as const);
+  same<(typeof auction.members.value)[0]["info"], { company: string }>(true);
+  await usePresence("undeclared").setState(null);
+}
+void useMembers(1);

@@ -5,10 +5,13 @@ import type {
   CommandPayload,
   CommandResult,
   CommandRoom,
+  Presence,
+  PresenceMember,
   Realtime,
   RealtimeError,
   RealtimeOptions,
   RealtimeState,
+  RoomName,
 } from "./client.js";
 
 /** The state of the connection as readonly refs. All components share them. */
@@ -26,7 +29,8 @@ export type RealtimeRefs = {
  * The client for one component. Its handlers and subscriptions end when the component is
  * unmounted. A room is left when nobody has subscribed to it any more. `unsubscribe` ends the
  * subscriptions of this component; if no component has one, it leaves the room for the page.
- * `connect` and `disconnect` concern all components.
+ * `connect` and `disconnect` concern all components, and so does the object of `presence`: a handler
+ * of it stays until its function is called. See `usePresence`.
  */
 export interface RealtimeInComponent
   extends RealtimeRefs,
@@ -40,6 +44,7 @@ export interface RealtimeInComponent
       | "call"
       | "subscribe"
       | "unsubscribe"
+      | "presence"
       | "ping"
       | "on"
       | "once"
@@ -94,6 +99,28 @@ export declare function useCommand<T extends CommandName>(
     ? [options?: UseCommandOptions<T>]
     : [options: UseCommandOptions<T>]
 ): CommandInComponent<T>;
+
+/** Who is in a room, for one component, as readonly refs. */
+export interface PresenceInComponent<R extends string = string>
+  extends Pick<Presence<R>, "setState" | "on"> {
+  /** By their arrival. Empty if this connection may not see them, and if there are too many. */
+  readonly members: Readonly<Ref<readonly PresenceMember<R>[]>>;
+  /** How many there are, even if `members` is empty. */
+  readonly total: Readonly<Ref<number>>;
+  /** The page's own member; null if it is not in `members`. */
+  readonly me: Readonly<Ref<PresenceMember<R> | null>>;
+  /** Why the room was not joined; null if it was, and until then. */
+  readonly error: Readonly<Ref<RealtimeError | null>>;
+}
+
+/**
+ * Who is in a room, in a component's `setup` or any other effect scope. It subscribes to the room, and
+ * leaves it when the component is unmounted, or when `room` is another one; null stands for no room.
+ * Then `setState` rejects with `NOT_IN_ROOM`. On a server (SSR) there is nobody.
+ */
+export declare function usePresence<R extends RoomName>(
+  room: MaybeRefOrGetter<R | null | undefined>,
+): PresenceInComponent<R>;
 
 /** `app.provide(realtimeKey, realtime)` gives an app, or a test, a client of its own. */
 export declare const realtimeKey: InjectionKey<Realtime>;

@@ -17,7 +17,7 @@ for (const name of ["window", "WebSocket", "location", "BroadcastChannel"]) {
 
 const { createSSRApp, h, isReadonly } = await import("vue");
 const { renderToString } = await import("vue/server-renderer");
-const { useCommand, useWebSocket } = await import("../../../pm_realtime/browser/vue.js");
+const { useCommand, usePresence, useWebSocket } = await import("../../../pm_realtime/browser/vue.js");
 
 // Vue itself looks for these when it is loaded and at the first rendering.
 await renderToString(createSSRApp({ render: () => null }));
@@ -48,6 +48,10 @@ test("all methods exist and do nothing", async () => {
     await assert.rejects(socket[name]("a"), { code: "NOT_CONNECTED" });
   }
   socket.subscribe("ignored");
+  const { store, members, on } = socket.presence("a");
+  on("join", () => {})();
+  store.subscribe(() => {})();
+  assert.deepEqual([members, store.getSnapshot().total], [[], 0]);
   for (const name of ["connected", "connectionId", "userId", "role", "status", "closeCode", "recovered"]) {
     assert.ok(isReadonly(socket[name]), name);
   }
@@ -70,6 +74,26 @@ test("a command is not called, and stays without a state", async () => {
   command.call("ignored");
   await assert.rejects(command.call(1), { code: "NOT_CONNECTED" });
   assert.deepEqual([command.pending.value, command.error.value], [false, null]);
+  assert.deepEqual(touched, []);
+  assert.equal(globalThis[Symbol.for("pm_realtime")], undefined);
+});
+
+test("nobody is in a room", async () => {
+  touched.length = 0;
+  let presence;
+  const html = await renderToString(
+    createSSRApp({
+      setup() {
+        presence = usePresence("a");
+        const { members, total, me, error } = presence;
+        return () => h("p", [members.value.length, total.value, me.value, error.value].join(" "));
+      },
+    }),
+  );
+  assert.equal(html, "<p>0 0  </p>");
+  presence.on("join", () => {})();
+  presence.setState({ ignored: true });
+  await assert.rejects(presence.setState(null), { code: "NOT_CONNECTED" });
   assert.deepEqual(touched, []);
   assert.equal(globalThis[Symbol.for("pm_realtime")], undefined);
 });
