@@ -20,15 +20,19 @@ from tests.fuzz.connection import AsgiConnection
 from tests.fuzz.targets import TARGETS, DecodeTarget, ReceiveTarget
 
 #: Values that pass the first checks.
-TYPES = ["ping", "subscribe", "unsubscribe", "message", "connected", "no such command"]
-ROOMS = ["lobby", "support", "full", "", "x" * 201, "\x00", "é"]
+TYPES = ["ping", "subscribe", "unsubscribe", "message", "presence", "connected", "no such command"]
+ROOMS = ["lobby", "support", "full", "page", "", "x" * 201, "\x00", "é"]
 
 plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
 anything = st.recursive(
     plain, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=5), inner), max_leaves=8
 )
 payloads = anything | st.fixed_dictionaries(
-    {}, optional={"room": st.sampled_from(ROOMS) | anything, "content": anything, "from": anything}
+    {},
+    optional={
+        "room": st.sampled_from(ROOMS) | anything,
+        **dict.fromkeys(("content", "from", "state", "ttl"), anything),
+    },
 )
 envelopes = st.fixed_dictionaries(
     {},
@@ -73,7 +77,11 @@ def warnings_of(caplog):
 def open_rooms(configure):
     configure(
         RATE_LIMIT=None,
-        ROOMS={"support": {"min_role": "editor"}, "full": {"public": True, "max_connections": 1}},
+        ROOMS={
+            "support": {"min_role": "editor"},
+            "full": {"public": True, "max_connections": 1},
+            "page": {"public": True, "presence": {"per": "connection", "grace": 0}},
+        },
         DEFAULT_ROOM={"public": True, "publish_role": "anonymous"},
     )
 

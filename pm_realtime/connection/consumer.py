@@ -370,8 +370,10 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         await self._tasks.cancel_beside(*self._inbox.lanes.leave())
         self._rates.leave()
         try:
-            await end_presence(self, is_at_once=is_for_good(self._close_code))
-            await self._handshake.undo()
+            try:
+                await end_presence(self, is_at_once=is_for_good(self._close_code))
+            finally:
+                await self._handshake.undo()
         except Exception:
             logger.exception("A connection could not be counted out.")
         self.connection_state = State.CLOSED

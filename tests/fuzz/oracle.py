@@ -138,7 +138,16 @@ def code_of_payload(written):
         return ErrorCode.INVALID_ROOM
     if written["type"] == "message" and "content" not in payload:
         return ErrorCode.INVALID_PAYLOAD
+    if written["type"] == "presence" and "state" in payload:
+        return None if is_state(payload) else ErrorCode.INVALID_PAYLOAD
     return None
+
+
+def is_state(payload):
+    state, ttl = payload["state"], payload.get("ttl", 1)
+    size = len(json.dumps(state, ensure_ascii=False, separators=(",", ":")).encode())
+    is_number = type(ttl) in (int, float)
+    return isinstance(state, dict | None) and size <= 1024 and is_number and 0 < ttl <= 86_400
 
 
 def is_supported(value, depth=0):

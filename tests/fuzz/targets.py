@@ -30,7 +30,7 @@ REFUSALS = {
     ErrorCode.ROOM_LIMIT,
     ErrorCode.ROOM_FULL,
 }
-REPLIES = {"pong", "subscribed", "unsubscribed", "message", "error"}
+REPLIES = {"pong", "subscribed", "unsubscribed", "message", "error", "presence", "ack"}
 FIELDS = {"type", "timestamp", "payload", "id", "room", "cursor", "replayed"}
 
 
@@ -173,8 +173,8 @@ def check_replies_to_commands(outcomes, replies, errors):
     sent = Counter(each.command.type for each in outcomes if each.command)
     assert found["pong"] == sent["ping"], (found, sent)
     assert found["unsubscribed"] == sent["unsubscribe"], (found, sent)
-    answered = found["subscribed"] + found["message"] + errors
-    missing = sent["subscribe"] + sent["message"] - answered
+    answered = found["subscribed"] + found["message"] + found["presence"] + found["ack"] + errors
+    missing = sent["subscribe"] + sent["message"] + sent["presence"] - answered
     assert missing >= 0, (found, sent)
     # The sender gets its own message, unless it left the room before.
     assert missing == 0 or sent["unsubscribe"], (found, sent)
