@@ -26,7 +26,7 @@ from pm_realtime.hub import get_hub
 from pm_realtime.layer import CookieRenewed, role_group
 from pm_realtime.protocol import CloseCode
 from pm_realtime.roles import roles_up_to
-from pm_realtime.rooms import follow_identity, reconsider
+from pm_realtime.rooms import follow_presence_rights, reconsider, renew_profiles
 
 logger = logging.getLogger("pm_realtime.auth")
 
@@ -264,7 +264,9 @@ class Revocation:
                 await self._follow_role()
                 if must_ask:
                     await reconsider(self._connection)
-                    await follow_identity(self._connection)
+                    await follow_presence_rights(self._connection)
+                    # Code of the site that may be slow, for which nothing has to be held.
+                    self._connection.begin(renew_profiles(self._connection))
         except BackendError as error:
             logger.debug("A connection could not follow its user: %s", error)
             self._end(CloseCode.OVERLOADED)

@@ -3,7 +3,8 @@
 # fmt: off
 from pm_realtime.rooms.connection import Connection
 from pm_realtime.rooms.membership import (
-    end_presence, follow_identity, force_join, force_leave, join, leave, reconsider,
+    end_presence, follow_presence_rights, force_join, force_leave, join, leave, reconsider,
+    renew_profiles,
 )
 from pm_realtime.rooms.options import check_publish, find_presence, find_room
 from pm_realtime.rooms.own_state import OwnState, set_own_state

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from pm_realtime import signals
-from pm_realtime.backends import get_backend
-from pm_realtime.conf import has_presence, retention_of
-from pm_realtime.exceptions import CommandError, OutageError
+from pm_realtime.backends import Profile, get_backend
+from pm_realtime.conf import Room, has_presence, retention_of
+from pm_realtime.exceptions import BackendError, CommandError, OutageError
 from pm_realtime.hub import Start
 from pm_realtime.layer import room_group
 from pm_realtime.observability import throttle
@@ -22,9 +22,11 @@ from pm_realtime.rooms.presence import (
     attach,
     detach,
     enter_presence,
+    find_profile,
+    follow_rights,
     leave_presence,
     prepare,
-    refresh_presence,
+    renew_presence,
 )
 
 logger = logging.getLogger("pm_realtime.room")
@@ -63,7 +65,8 @@ async def _join_if_allowed(connection: Connection, name: str, command: Command) 
                 await _start(connection, name, command, connection.rooms[name])
             return is_in
     version, was_forced = connection.rights_version, connection.rooms.get(name)
-    await _check(connection, name)
+    room = await _check(connection, name)
+    profile = None if room is None else await _find_profile(connection, room)
     async with connection.room_lock:
         if connection.rights_version != version or not connection.is_certain:
             return False
@@ -71,22 +74,30 @@ async def _join_if_allowed(connection: Connection, name: str, command: Command) 
             return False
         if was_forced is None:
             check_room_count(len(connection.rooms), name)
-            await _join(connection, name, command, told_up_to=told_up_to)
+            await _join(connection, name, command, profile, told_up_to=told_up_to)
         else:
             await _start(connection, name, command, was_forced, told_up_to)
         return True
 
 
-async def _check(connection: Connection, name: str) -> None:
-    """Raise ``CommandError`` if ``name`` may not be joined; leave it then if it was."""
+async def _check(connection: Connection, name: str) -> Room | None:
+    """The room ``name``, None if it was joined before.
+
+    Raises ``CommandError`` if it may not be joined; leaves it then if it was.
+    """
     is_forced = connection.rooms.get(name)
     if is_forced is None:
         check_room_count(len(connection.rooms), name)
-        await _authorize(connection, name)
-    elif not is_forced:
+        return await _authorize(connection, name)
+    if not is_forced:
         await reconsider(connection, [name])
         if name not in connection.rooms:
             raise forbidden(name)
+    return None
+
+
+async def _find_profile(connection: Connection, room: Room) -> Profile | None:
+    return None if room.options.presence is None else await find_profile(connection, room)
 
 
 async def leave(connection: Connection, name: str, command: Command) -> None:
@@ -98,12 +109,23 @@ async def leave(connection: Connection, name: str, command: Command) -> None:
 async def force_join(connection: Connection, name: str) -> None:
     """Join ``name`` for server code, within ``max_connections`` but for any role."""
     with _logging_failures("subscribe"):
-        async with connection.room_lock:
-            if name in connection.rooms:
-                connection.rooms[name] = True
-            else:
-                await _join(connection, name, None, is_forced=True)
-                await connection.notify(signals.joined, room=name)
+        while not await _force_join(connection, name):
+            pass
+
+
+async def _force_join(connection: Connection, name: str) -> bool:
+    """Join ``name``; False if the rights have changed meanwhile."""
+    version, room = connection.rights_version, find_room(name)
+    profile = None if room is None else await _find_profile(connection, room)
+    async with connection.room_lock:
+        if name in connection.rooms:
+            connection.rooms[name] = True
+        elif connection.rights_version != version:
+            return False
+        else:
+            await _join(connection, name, None, profile, is_forced=True)
+            await connection.notify(signals.joined, room=name)
+        return True
 
 
 async def force_leave(connection: Connection, name: str, reason: str | None) -> None:
@@ -136,9 +158,9 @@ async def reconsider(connection: Connection, names: Sequence[str] | None = None)
         names = list(connection.rooms) if names is None else names
         own = [name for name in names if connection.rooms.get(name) is False]
         decisions = (_authorize(connection, name) for name in own)
-        errors = await asyncio.gather(*decisions, return_exceptions=True)
-        for name, error in zip(own, errors, strict=True):
-            if error is None:
+        answers = await asyncio.gather(*decisions, return_exceptions=True)
+        for name, error in zip(own, answers, strict=True):
+            if not isinstance(error, BaseException):
                 continue
             if not isinstance(error, CommandError) and throttle.note_error(error):
                 text = "A room could not be decided anew, so its connection leaves it."
@@ -146,20 +168,22 @@ async def reconsider(connection: Connection, names: Sequence[str] | None = None)
             await _leave(connection, name, reason="forbidden")
 
 
-async def _authorize(connection: Connection, name: str) -> None:
-    """Raise ``CommandError`` if the role or the rule of the room refuses."""
+async def _authorize(connection: Connection, name: str) -> Room:
+    """The room ``name``. Raises ``CommandError`` if its role or its rule refuses."""
     identity, room = connection.identity, find_room(name)
     if room is None:
         raise forbidden(name)
     check_join(room, authenticated=identity.is_authenticated, role=identity.role)
     if room.options.authorize is not None and not await is_authorized(room, identity.user):
         raise forbidden(name)
+    return room
 
 
 async def _join(
     connection: Connection,
     name: str,
     command: Command | None,
+    profile: Profile | None,
     *,
     is_forced: bool = False,
     told_up_to: str | None = None,
@@ -170,8 +194,8 @@ async def _join(
     if not await backend.join(connection.connection_id, name, capacity=capacity):
         raise CommandError(ErrorCode.ROOM_FULL, "The room is full.", room=name)
     try:
-        if room is not None and room.options.presence is not None:
-            await enter_presence(connection, name)
+        if profile is not None:
+            await enter_presence(connection, name, profile)
         await _start(connection, name, command, is_forced, told_up_to)
     except BaseException:
         connection.rooms.pop(name, None)
@@ -242,13 +266,33 @@ async def _count_out(connection: Connection, name: str, *, is_at_once: bool) -> 
         await get_backend().leave(connection.connection_id, name)
 
 
-async def follow_identity(connection: Connection) -> None:
-    """Show its members to ``connection``, and it to them, as its present identity may."""
-    if not has_presence():
-        return
-    async with connection.room_lock:
-        for name in list(connection.rooms):
-            await refresh_presence(connection, name)
+async def follow_presence_rights(connection: Connection) -> None:
+    """Show members to ``connection``, and it to them, only as far as its present role may."""
+    if has_presence():
+        async with connection.room_lock:
+            for name in list(connection.rooms):
+                await follow_rights(connection, name)
+
+
+async def renew_profiles(connection: Connection) -> None:
+    """Show ``connection`` in its rooms as its present user and role say."""
+    if has_presence():
+        await asyncio.gather(*(_renew_profile(connection, name) for name in connection.rooms))
+
+
+async def _renew_profile(connection: Connection, name: str) -> None:
+    try:
+        while (room := find_room(name)) is not None:
+            user = connection.identity.user
+            if (profile := await _find_profile(connection, room)) is None:
+                return
+            async with connection.room_lock:
+                if name not in connection.rooms:
+                    return
+                if connection.identity.user is user:
+                    return await renew_presence(connection, room, profile)
+    except BackendError as error:
+        logger.debug("A member could not be shown anew: %s", error)
 
 
 async def end_presence(connection: Connection, *, is_at_once: bool) -> None:

@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 
 from pm_realtime.backends import get_presence_store
 from pm_realtime.exceptions import BackendError, OutageError
-from pm_realtime.push import atell_presence
 from pm_realtime.rooms.connection import Connection
-from pm_realtime.rooms.presence import own_key
+from pm_realtime.rooms.presence import note_due, own_key
+from pm_realtime.rooms.presence_sweeper import try_to_tell
 
 logger = logging.getLogger("pm_realtime.room")
 
@@ -88,11 +88,10 @@ class OwnState:
         must_tell = await store.set_state(self._room, key, *change)
         if must_tell is None:
             raise OutageError(f"The store does not know the member {key} yet.")
+        if change.ttl_seconds is not None:
+            note_due(change.ttl_seconds)
         if must_tell:
-            try:
-                await atell_presence(self._room)
-            except BackendError as error:
-                logger.debug("A state could not be told: %s", error)
+            await try_to_tell(self._room)
 
     def _write_after(self, seconds: float) -> None:
         self._is_busy = True

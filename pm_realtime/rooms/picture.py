@@ -135,9 +135,9 @@ class Picture:
         return payload
 
     def describe_change(self, *, may_see: bool, own: PresentMember | None) -> dict[str, Any]:
-        """The payload for a viewer that sees members from now on, or does not see them any more."""
-        payload = self.describe(may_see=may_see, own=own)
-        payload.pop("me", None)
+        """The payload for a viewer that sees members from now on, or does not see them any more, or
+        has become another member: ``me``, which is None for none."""
+        payload = {"me": None, **self.describe(may_see=may_see, own=own)}
         # Later than all that it knows, and earlier than all further emissions.
         self._latest_rev += 1
         prev = min(self._rev, self._counting_rev)

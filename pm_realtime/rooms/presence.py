@@ -77,18 +77,24 @@ def close_presence() -> None:
     get_loop_presence().close()
 
 
-async def enter_presence(connection: Connection, room: str) -> None:
-    """Count ``connection`` in as a member of ``room``, if it may be seen.
+async def find_profile(connection: Connection, room: Room) -> Profile | None:
+    """How others are to see ``connection`` as a member of ``room``; None if they do not.
 
-    Sends ``arrived`` if the member has come, and tells all processes. Again for the same
-    connection, only its profile is replaced. Raises ``BackendError``.
+    The site's ``info`` may be slow, so no lock is to be held.
     """
-    place = find_room(room)
-    if place is None or (options := place.options.presence) is None:
-        return
-    key = _key_if_seen(connection, place, options)
-    if key is not None:
-        profile = await make_profile(place, connection.identity, key)
+    options = room.options.presence
+    if options is None or (key := _key_if_seen(connection, room, options)) is None:
+        return None
+    own = get_loop_presence().own.get((connection.connection_id, room.name))
+    return await make_profile(room, connection.identity, key, None if own is None else own.profile)
+
+
+async def enter_presence(connection: Connection, room: str, profile: Profile) -> None:
+    """Count ``connection`` in as the member of ``room`` with the ``profile`` that was found.
+
+    Sends ``arrived`` if the member has come, and tells all processes. Raises ``BackendError``.
+    """
+    if (options := _options_of(room)) is not None:
         await _enter(connection, room, options, profile)
 
 
@@ -162,28 +168,35 @@ async def leave_presence(connection: Connection, room: str, *, is_at_once: bool)
         await get_presence_signals().tell_departure(left.departure, connection.identity.user)
 
 
-async def refresh_presence(connection: Connection, room: str) -> None:
-    """Follow the present identity of ``connection``: its info, and what it may see and show.
+async def follow_rights(connection: Connection, room: str) -> None:
+    """Follow the present role of ``connection``: what it may see, and if it may be seen.
 
-    It enters or leaves (at once) as its role may be seen. Its right to see members follows.
-    Raises ``BackendError``.
+    If not, it leaves at once.
     """
     place = find_room(room)
     if place is None or (options := place.options.presence) is None:
         return
-    key = _key_if_seen(connection, place, options)
-    own = get_loop_presence().own.get((connection.connection_id, room))
-    if own is not None and own.profile.key != key:
+    key = own_key(connection, room)
+    is_hidden = key is not None and key != _key_if_seen(connection, place, options)
+    if is_hidden:
         await leave_presence(connection, room, is_at_once=True)
-        own = None
-    if key is not None:
-        before = None if own is None else own.profile
-        profile = await make_profile(place, connection.identity, key, before)
-        if own is None:
-            await _enter(connection, room, options, profile)
-        elif profile != before:
-            await _replace_profile(connection, room, own, profile)
-    _follow_right_to_see(connection, room, options)
+    _tell_viewer(connection, room, options, is_me_changed=is_hidden)
+
+
+async def renew_presence(connection: Connection, room: Room, profile: Profile) -> None:
+    """Be the member of ``room`` with ``profile``, which has just been found.
+
+    Enters if it was no member. Raises ``BackendError``.
+    """
+    options = room.options.presence
+    if options is None or profile.key != _key_if_seen(connection, room, options):
+        return
+    own = get_loop_presence().own.get((connection.connection_id, room.name))
+    if own is None:
+        await _enter(connection, room.name, options, profile)
+        _tell_viewer(connection, room.name, options, is_me_changed=True)
+    elif profile != own.profile:
+        await _replace_profile(connection, room.name, own, profile)
 
 
 async def _replace_profile(connection: Connection, room: str, own: _Own, profile: Profile) -> None:
@@ -194,13 +207,18 @@ async def _replace_profile(connection: Connection, room: str, own: _Own, profile
         await try_to_tell(room)
 
 
-def _follow_right_to_see(connection: Connection, room: str, options: PresenceOptions) -> None:
-    """Tell ``connection`` the members if it may see them now, or that it may not any more."""
+def _tell_viewer(
+    connection: Connection, room: str, options: PresenceOptions, *, is_me_changed: bool
+) -> None:
+    """Tell ``connection`` the members if it may see them now, or that it may not any more, or that
+    it is another member now, or none."""
     pictures, may_see = get_loop_presence().pictures, _is_among(options.see, connection)
-    if pictures.may_see(connection, room) is (not may_see):
-        picture = pictures.attach(connection, room, options.max, may_see=may_see)
-        own = _own_member(connection, room)
-        pictures.tell(connection, room, picture.describe_change(may_see=may_see, own=own))
+    did_see = pictures.may_see(connection, room)
+    if did_see is None or (did_see is may_see and not is_me_changed):
+        return
+    picture = pictures.attach(connection, room, options.max, may_see=may_see)
+    own = _own_member(connection, room)
+    pictures.tell(connection, room, picture.describe_change(may_see=may_see, own=own))
 
 
 def own_key(connection: Connection, room: str) -> str | None:

@@ -97,7 +97,7 @@ class ClientPictures:
         elif payload["rev"] <= picture.rev:
             return
         elif "joined" not in payload:
-            self._replace(room, payload, picture.own_key)
+            self._replace(room, payload, payload.get("me", picture.own_key))
         elif picture.members is None or payload["prev"] > picture.rev:
             self.torn.add(room)
         else:
