@@ -73,6 +73,7 @@ async def test_components_and_the_page_share_one_socket_and_one_subscription(vis
     await panels(page).first.get_by_role("button", name="Say hello").click()
     for panel in await panels(page).all():
         await expect(texts(panel)).to_have_text(["Eli Santos: Hello from panel 1"])
+        await expect(panel.get_by_test_id("panel-people")).to_have_text("1 here: Eli Santos")
     assert len(frames.sockets) == 1
     assert frames.count("support.send") == 1
 

@@ -2,7 +2,7 @@
 
 import { createApp, h, ref } from "vue";
 
-import { useCommand, useWebSocket } from "../pm_realtime/vue.js";
+import { useCommand, usePresence, useWebSocket } from "../pm_realtime/vue.js";
 
 const ROOM = "support";
 
@@ -39,6 +39,7 @@ const Panel = {
   props: { number: { type: Number, required: true } },
   setup(props) {
     const { subscribe, on } = useWebSocket();
+    const { members, total } = usePresence(ROOM);
     const { call: send, pending, error } = useCommand("support.send", { room: ROOM });
     const texts = ref([]);
     const state = ref("Joining…");
@@ -59,6 +60,11 @@ const Panel = {
       h("section", { class: "card", "aria-label": `Panel ${props.number}`, "data-testid": "panel" }, [
         h("h2", `Panel ${props.number}`),
         h("p", { class: "help", role: "status", "data-testid": "panel-state" }, error.value?.message ?? state.value),
+        h(
+          "p",
+          { class: "help", "data-testid": "panel-people" },
+          total.value ? `${total.value} here: ${members.value.map(({ info }) => info.name).join(", ")}` : "",
+        ),
         h("ul", { "data-testid": "panel-texts" }, texts.value.map((text) => h("li", text))),
         h(
           "button",
