@@ -4,7 +4,7 @@ Nothing here waits or asks for the time.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -29,21 +29,47 @@ class Emission(NamedTuple):
     counting: dict[str, Any] | None = None
 
 
+class _Changes(NamedTuple):
+    """JSON texts of members, and the keys of those that are gone."""
+
+    joined: Sequence[str] = ()
+    updated: Sequence[str] = ()
+    left: Sequence[str] = ()
+
+    def as_fields(self) -> dict[str, Any]:
+        return {
+            "joined": orjson.Fragment(f"[{','.join(self.joined)}]"),
+            "updated": orjson.Fragment(f"[{','.join(self.updated)}]"),
+            "left": list(self.left),
+        }
+
+
 class Picture:
-    """What the viewers of ``room`` know, if they see members: none of them if there are more than
-    ``max_members``."""
+    """What is known of the members of ``room``, and what viewers were told of it: no members if
+    there are more than ``max_members``.
+
+    A viewer that begins gets what is known, under the ``rev`` of what the others were told. As all
+    values are absolute, the next message to them fits for it too.
+    """
 
     def __init__(self, room: str, max_members: int) -> None:
         self.room: Final = room
         self.max_members: Final = max_members
         #: None before the first reading.
         self.mark: Mark | None = None
-        self._total = 0
         #: JSON texts by key, in the order of arrival.
         self._members: dict[str, str] = {}
+        self._total = self._told_total = 0
         self._is_crowded = False
+        #: The texts that were told of members that have changed since; None of those that joined.
+        self._told: dict[str, str | None] = {}
+        #: Those of them that some viewers know as they were in between.
+        self._exposed: set[str] = set()
+        self._is_total_exposed = False
+        #: Whether the next message has all members, or says that they are not told any more.
         self._must_be_whole = False
-        self._all: orjson.Fragment | None = None
+        #: The JSON text of all members; None if it is to be made anew.
+        self._all: str | None = None
         #: The ``rev`` that was told last: to those that see members, and to the others.
         self._rev = self._counting_rev = 0
         #: The latest ``rev`` that any viewer knows.
@@ -54,61 +80,94 @@ class Picture:
         """The mark from which to read on; None if all members have to be read."""
         return None if self._is_crowded else self.mark
 
+    @property
+    def has_news(self) -> bool:
+        """Whether something may have to be told."""
+        is_recounted = self._total != self._told_total or self._is_total_exposed
+        return bool(self._told) or self._must_be_whole or is_recounted
+
     def begin(self, reading: Reading) -> None:
-        """Follow ``reading`` while there is no viewer to be told."""
-        self.follow(reading)
+        """Adopt ``reading`` while there is no viewer to be told."""
+        self.adopt(reading)
+        self._forget_told()
         self._latest_rev = max(self._latest_rev, reading.mark.rev)
         self._rev = self._counting_rev = self._latest_rev
 
-    def follow(self, reading: Reading) -> Emission:
-        """Adopt ``reading``, which viewers are now told. Returns what is new for them."""
-        was_crowded, is_recounted = self._is_crowded, reading.total != self._total
+    def adopt(self, reading: Reading) -> None:
+        """Know what was read."""
         self.mark, self._total = reading.mark, reading.total
-        self._is_crowded = reading.members is None
-        changes = self._adopt(reading)
-        must_be_whole = not self._is_crowded and (was_crowded or self._must_be_whole)
-        is_news = is_recounted or must_be_whole or was_crowded is not self._is_crowded
-        if not is_news and not any(changes.values()):
-            return Emission()
-        self._must_be_whole = False
-        rev = self._latest_rev = max(reading.mark.rev, self._latest_rev + 1)
-        seeing = {"room": self.room, "rev": rev, "prev": self._rev, "total": self._total}
-        counting = {**seeing, "prev": self._counting_rev}
-        if must_be_whole:
-            seeing["members"] = self._all_members()
-        elif not self._is_crowded:
-            seeing |= changes
-        self._rev = rev
-        if not is_recounted:
-            return Emission(seeing)
-        self._counting_rev = rev
-        return Emission(seeing, counting)
-
-    def _adopt(self, reading: Reading) -> dict[str, Any]:
-        """Adopt the members of ``reading``. Returns the fields that tell of the changes."""
-        before, found = self._members, reading.members or ()
-        if self._is_crowded:
-            before.clear()
+        was_crowded, self._is_crowded = self._is_crowded, reading.members is None
+        if self._is_crowded is not was_crowded:
+            self._must_be_whole = True
+        if reading.members is None:
+            self._members.clear()
             self._all = None
-            return {}
+            return
         left: Iterable[str] = reading.left
         if reading.is_whole:
-            left = before.keys() - {each.profile.key for each in found}
-        gone = [key for key in left if before.pop(key, None) is not None]
+            left = self._members.keys() - {each.profile.key for each in reading.members}
+        for key in left:
+            self._change(key, None)
+        for member in sorted(reading.members, key=_order):
+            self._change(member.profile.key, _text_of(member))
+
+    def _change(self, key: str, text: str | None) -> None:
+        before = self._members.get(key)
+        if text == before:
+            return
+        self._told.setdefault(key, before)
+        self._all = None
+        if text is None:
+            del self._members[key]
+        else:
+            self._members[key] = text
+
+    def emit(self) -> Emission:
+        """What is new for the viewers, who are now told."""
+        is_recounted = self._total != self._told_total or self._is_total_exposed
+        is_whole = self._must_be_whole and not self._is_crowded
+        changes = _Changes() if is_whole or self._is_crowded else self._find_changes()
+        is_seen = self._must_be_whole or any(changes) or (self._is_crowded and is_recounted)
+        self._forget_told()
+        if not (is_seen or is_recounted):
+            return Emission()
+        rev = self._latest_rev = max(self.mark.rev if self.mark else 0, self._latest_rev + 1)
+        seeing = counting = None
+        if is_recounted:
+            counting = self._payload(rev, self._counting_rev)
+            self._counting_rev = rev
+        if is_seen:
+            seeing = self._payload(rev, self._rev)
+            self._rev = rev
+            if is_whole:
+                seeing["members"] = orjson.Fragment(self._all_members())
+            elif not self._is_crowded:
+                seeing |= changes.as_fields()
+        return Emission(seeing, counting)
+
+    def _payload(self, rev: int, prev: int) -> dict[str, Any]:
+        return {"room": self.room, "rev": rev, "prev": prev, "total": self._total}
+
+    def _find_changes(self) -> _Changes:
         joined: list[str] = []
         updated: list[str] = []
-        for member in sorted(found, key=_order):
-            key, text = member.profile.key, _text_of(member)
-            if (known := before.get(key)) != text:
-                (joined if known is None else updated).append(text)
-                before[key] = text
-        if gone or joined or updated:
-            self._all = None
-        return {
-            "joined": _array(joined) if joined else [],
-            "updated": _array(updated) if updated else [],
-            "left": gone,
-        }
+        left: list[str] = []
+        for key, told in self._told.items():
+            text = self._members.get(key)
+            if text == told and key not in self._exposed:
+                continue
+            if text is None:
+                left.append(key)
+            else:
+                (joined if told is None else updated).append(text)
+        return _Changes(joined, updated, left)
+
+    def _forget_told(self) -> None:
+        """What is known is told."""
+        self._told.clear()
+        self._exposed.clear()
+        self._told_total = self._total
+        self._is_total_exposed = self._must_be_whole = False
 
     def describe(self, *, may_see: bool, own: PresentMember | None) -> dict[str, Any]:
         """The payload for a viewer that begins now, to which all further emissions are added.
@@ -116,20 +175,22 @@ class Picture:
         ``own`` is its own member, which may not have been read yet.
         """
         key = None if own is None else own.profile.key
-        is_new = own is not None and not self._is_crowded and key not in self._members
-        total = self._total + is_new
-        payload: dict[str, Any] = {
-            "rev": self._rev if may_see else self._counting_rev,
-            "total": total,
-        }
+        if key is None or self._is_crowded or key in self._members:
+            own = None
+        else:
+            self._told.setdefault(key, None)
+        total = self._total + (own is not None)
+        if total != self._told_total and (self._is_crowded or not may_see):
+            self._is_total_exposed = True
+        rev = self._rev if may_see else self._counting_rev
+        payload: dict[str, Any] = {"rev": rev, "total": total}
         if may_see and not self._is_crowded:
             if total > self.max_members:
-                # If there are fewer members by the next emission, it has to have them all.
+                # If there are fewer members by the next message, it has to have them all.
                 self._must_be_whole = True
-            elif own is not None and is_new:
-                payload["members"] = _array((*self._members.values(), _text_of(own)))
             else:
-                payload["members"] = self._all_members()
+                payload["members"] = orjson.Fragment(self._all_members(own))
+            self._exposed.update(self._told)
         if key is not None:
             payload["me"] = key
         return payload
@@ -141,20 +202,19 @@ class Picture:
         # Later than all that it knows, and earlier than all further emissions.
         self._latest_rev += 1
         prev = min(self._rev, self._counting_rev)
-        return {"room": self.room, **payload, "rev": self._latest_rev, "prev": prev}
+        return {**payload, **self._payload(self._latest_rev, prev), "total": payload["total"]}
 
-    def _all_members(self) -> orjson.Fragment:
+    def _all_members(self, own: PresentMember | None = None) -> str:
+        """The JSON text of all members, and of ``own``, which is none of them yet."""
         if self._all is None:
-            self._all = _array(self._members.values())
-        return self._all
+            self._all = f"[{','.join(self._members.values())}]"
+        if own is None:
+            return self._all
+        return f"{self._all[:-1]}{',' if self._members else ''}{_text_of(own)}]"
 
 
 def _order(member: PresentMember) -> tuple[int, str]:
     return member.since_ms, member.profile.key
-
-
-def _array(texts: Iterable[str]) -> orjson.Fragment:
-    return orjson.Fragment(f"[{','.join(texts)}]")
 
 
 def _text_of(member: PresentMember) -> str:

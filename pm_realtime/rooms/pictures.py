@@ -32,7 +32,12 @@ class _Followed:
     pace: Pace
     seeing: dict[str, Member] = field(default_factory=dict)
     counting: dict[str, Member] = field(default_factory=dict)
+    #: Held from a question to the store until its answer is adopted.
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    #: The task that reads and tells.
     reading: asyncio.Task[None] | None = None
+    #: The task that reads for those who join; None once its question is asked.
+    refreshing: asyncio.Task[None] | None = None
     timer: asyncio.TimerHandle | None = None
     #: Whether somebody has asked for it since the last look at rooms without viewers.
     is_awaited: bool = True
@@ -83,15 +88,24 @@ class Pictures:
         self._checks.doubt()
 
     async def prepare(self, room: str, max_members: int) -> None:
-        """Have a picture of ``room``, and a fresh one if it has no viewers.
-
-        Raises ``BackendError``.
-        """
+        """Have a fresh picture of ``room``. Raises ``BackendError``."""
         followed = self._follow(room, max_members)
         followed.is_awaited = True
-        if not followed.has_viewers or followed.picture.mark is None:
-            reading = followed.reading or self._begin_reading(followed)
-            await asyncio.shield(reading)
+        if followed.refreshing is None:
+            loop = asyncio.get_running_loop()
+            followed.refreshing = loop.create_task(self._refresh(followed))
+            followed.refreshing.add_done_callback(note_result)
+        await asyncio.shield(followed.refreshing)
+
+    async def _refresh(self, followed: _Followed) -> None:
+        try:
+            await self._read(followed)
+        finally:
+            if followed.refreshing is asyncio.current_task():
+                followed.refreshing = None
+        if followed.has_viewers and followed.picture.has_news:
+            followed.pace.note_change(asyncio.get_running_loop().time())
+            self._arrange(followed)
 
     def attach(self, member: Member, room: str, max_members: int, *, may_see: bool) -> Picture:
         """Make ``member`` a viewer of ``room``. Returns the picture from which it goes on."""
@@ -161,24 +175,27 @@ class Pictures:
     async def _run_reading(self, followed: _Followed) -> None:
         try:
             await self._read(followed)
+            if self._is_followed(followed):
+                await self._tell_all(followed, followed.picture.emit())
         except Exception as error:
             # What has changed is found when all pictures are compared.
             self._checks.doubt()
             if not isinstance(error, BackendError):
                 log_failure(logger, "The members of a room could not be told.", error)
-            raise
         finally:
             followed.reading = None
             self._arrange(followed)
 
     async def _read(self, followed: _Followed) -> None:
-        """Read what has changed, and tell the viewers."""
+        """Read what has changed, one question after the other: each is asked since the last."""
         picture = followed.picture
-        reading = await get_presence_store().read(picture.room, picture.since, picture.max_members)
-        if not followed.has_viewers:
-            picture.begin(reading)
-        elif self._is_followed(followed):
-            await self._tell_all(followed, picture.follow(reading))
+        async with followed.lock:
+            if followed.refreshing is asyncio.current_task():
+                followed.refreshing = None  # Who joins from now on may not be in the answer.
+            reading = await get_presence_store().read(
+                picture.room, picture.since, picture.max_members
+            )
+            (picture.adopt if followed.has_viewers else picture.begin)(reading)
 
     async def _tell_all(self, followed: _Followed, emission: Emission) -> None:
         fan_out = get_hub().fan_out

@@ -3,12 +3,14 @@
 ``room`` is always the name of a joined room. In a room without presence, nothing happens.
 """
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pm_realtime.backends import PresentMember, Profile, get_presence_store
 from pm_realtime.concurrency import PerLoop
 from pm_realtime.conf import PresenceOptions, Room, has_presence
+from pm_realtime.exceptions import BackendError
 from pm_realtime.hub import get_hub
 from pm_realtime.roles import has_role
 from pm_realtime.rooms.connection import Connection
@@ -17,6 +19,8 @@ from pm_realtime.rooms.pictures import Pictures
 from pm_realtime.rooms.presence_info import key_of, make_profile
 from pm_realtime.rooms.presence_signals import get_presence_signals
 from pm_realtime.rooms.presence_sweeper import Sweeper, try_to_tell
+
+logger = logging.getLogger("pm_realtime.room")
 
 
 @dataclass(slots=True, eq=False)
@@ -159,7 +163,11 @@ async def leave_presence(connection: Connection, room: str, *, is_at_once: bool)
     presence, connection_id = get_loop_presence(), connection.connection_id
     if (own := presence.own.pop((connection_id, room), None)) is None:
         return
-    left = await get_presence_store().leave(connection_id, room, is_at_once=is_at_once)
+    try:
+        left = await get_presence_store().leave(connection_id, room, is_at_once=is_at_once)
+    except BackendError as error:
+        logger.debug("A connection could not be counted out of %r: %s", room, error)
+        return
     if not is_at_once:
         presence.sweeper.note_due(own.grace_seconds, is_own=True)
     if left.must_tell:

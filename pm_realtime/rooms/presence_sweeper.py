@@ -4,10 +4,10 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from pm_realtime.backends import Departure, Sweep, get_presence_store
-from pm_realtime.concurrency import is_set_within
 from pm_realtime.exceptions import BackendError
 from pm_realtime.observability import log_failure
 from pm_realtime.push import atell_presence
@@ -103,13 +103,20 @@ class Sweeper:
         try:
             while self._is_wanted or self._pace.has_own:
                 await self._sweep()
-                while (wait := self._pace.next_at - asyncio.get_running_loop().time()) > 0:
-                    self._woken.clear()
-                    if await is_set_within(self._woken, wait) and not self._is_wanted:
-                        break
-                await asyncio.sleep(0)
+                await self._wait()
         finally:
             self._task = None
+
+    async def _wait(self) -> None:
+        """Return when it is time to sweep, or to look whether to end."""
+        await asyncio.sleep(0)
+        while (wait := self._pace.next_at - asyncio.get_running_loop().time()) > 0:
+            self._woken.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._woken.wait()
+                if not self._is_wanted:
+                    return
 
     async def _sweep(self) -> None:
         time = asyncio.get_running_loop().time
