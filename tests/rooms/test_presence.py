@@ -315,6 +315,16 @@ async def test_who_loses_be_seen_departs_at_once_and_stays_in_the_room(with_pres
         assert seen.me["userId"] == str(editor.pk)
 
 
+async def test_who_gains_be_seen_learns_which_member_it_is(with_presence, users):
+    with_presence(be_seen="editor", grace=60)
+    user = users["user"]
+    async with Connection(user=user) as connection:
+        assert (await join(connection))["total"] == 0
+        await _set_role(user, "editor")
+        seen = await connection.assert_presence(ROOM, users=[user])
+        assert seen.me["key"] == str(user.pk)
+
+
 async def test_who_gains_and_loses_see(with_presence, users):
     with_presence(see="editor", grace=60)
     user = users["user"]
