@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -16,7 +17,10 @@ MIN_VERSION = 20
 RUN_TIMEOUT_SECONDS = 100
 INSTALL_TIMEOUT_SECONDS = 300
 #: A registry may leave a request without an answer. npm then asks again, by default after 300 s.
-FETCH_OPTIONS = ("--fetch-timeout=20000", "--fetch-retries=8", "--fetch-retry-mintimeout=1000")
+FETCH_OPTIONS = (
+    "--prefer-offline",
+    *("--fetch-timeout=20000", "--fetch-retries=5", "--fetch-retry-mintimeout=1000"),
+)
 
 
 def run(*command, timeout=RUN_TIMEOUT_SECONDS, **options):
@@ -68,7 +72,7 @@ def installed_packages(dependencies=None):
     with TemporaryDirectory(prefix="pm-realtime-npm-") as folder:
         Path(folder, "package.json").write_text('{"private": true}')
         packages = [f"{name}@{version}" for name, version in dependencies.items()]
-        options = ("--no-save", "--no-audit", "--no-fund", "--prefer-offline")
+        options = ("--no-save", "--no-audit", "--no-fund")
         _download("install", *options, *packages, folder=folder)
         yield Path(folder, "node_modules")
 
@@ -92,8 +96,12 @@ def add_packed_client(folder):
 
 
 def _download(*arguments, folder):
+    environment = dict(os.environ)
+    if certificates := environment.get("SSL_CERT_FILE"):
+        # Node does not read it. A network may have a certificate authority of its own.
+        environment.setdefault("NODE_EXTRA_CA_CERTS", certificates)
     command = (*npm(), *arguments, *FETCH_OPTIONS)
-    done = run(*command, cwd=folder, timeout=INSTALL_TIMEOUT_SECONDS)
+    done = run(*command, cwd=folder, timeout=INSTALL_TIMEOUT_SECONDS, env=environment)
     assert done.returncode == 0, done.stdout
 
 
