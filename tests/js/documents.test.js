@@ -8,7 +8,7 @@ const PAGE = "docs/client.md";
 const example = (name) => block(PAGE, `example: ${name}`);
 
 test("every example has a test", () => {
-  const names = ["quick-start", "auto-connect", "ready", "support-chat", "call", "volatile", "presence", "leave", "react", "bfcache", "testing", "testing-commands", "testing-breaks"];
+  const names = ["quick-start", "auto-connect", "ready", "support-chat", "call", "volatile", "presence", "leave", "react", "bfcache", "testing", "testing-commands", "testing-presence", "testing-breaks"];
   assert.deepEqual(marks(PAGE), names.map((name) => `example: ${name}`));
 });
 
@@ -231,5 +231,6 @@ test("a site's own test", async (t) => {
 
 test("breaks in tests", async (t) => {
   await run(t, example("testing-commands"));
+  await run(t, example("testing-presence"));
   await run(t, example("testing-breaks"));
 });

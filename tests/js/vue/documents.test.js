@@ -70,3 +70,21 @@ test("the component calls a command", async (t) => {
   assert.equal(await bid("15"), "Not for you.");
   assert.deepEqual(bids, [["auction:7", "12.50"], ["auction:7", "13"], ["auction:7", "14"]]);
 });
+
+test("the component shows who is in the room", async (t) => {
+  const { server, host } = await mount(t, "vue: presence", { props: { room: "support" } });
+  const others = server.presence("support");
+  await turn();
+  others.join({ userId: 8, info: { name: "Bob" } });
+  await turn();
+  const shown = () => [host.querySelector("p"), ...host.querySelectorAll("li")].map((item) => item.textContent);
+  assert.deepEqual(shown(), ["2 here", "User (you)", "Bob"]);
+  host.querySelector("input").value = "H";
+  host.querySelector("input").dispatchEvent(new document.defaultView.Event("input"));
+  await turn();
+  assert.deepEqual(shown(), ["2 here", "User (you) …", "Bob"]);
+  assert.deepEqual(server.sentOf("presence")[0].payload, { room: "support", state: { typing: true }, ttl: 5 });
+  others.leave(8);
+  await turn();
+  assert.deepEqual(shown(), ["1 here", "User (you) …"]);
+});
