@@ -125,6 +125,10 @@ async def test_chat_works_between_browsers_on_different_processes(browser, demo)
             while await process_of(admin) == await process_of(editor):
                 await admin.reload()
                 await join(admin)
+        for page in editor, admin:
+            await expect(page.get_by_test_id("present-count")).to_have_text("2 people here")
+        await admin.get_by_test_id("message-input").press_sequentially("to")
+        await expect(editor.get_by_test_id("typing")).to_have_text("Ada Lindqvist is typing")
         await send_message(editor, "From one process")
         await expect(texts(admin)).to_have_text("From one process")
         await send_message(admin, "to another")
