@@ -4,7 +4,7 @@ import { el, timeOf } from "./dom.js";
 import { colourOf, initials } from "./people.js";
 
 /** Of more people, the others are a number. */
-const MAX_FACES = 5;
+const MAX_FACES = 4;
 const MAX_NAMES_TYPING = 2;
 /** A page that is gone in the middle of a word is not typing for ever. */
 const TYPING_TTL_SECONDS = 6;
@@ -26,7 +26,7 @@ export function showPresent(presence) {
     place.hidden = presence.total === 0;
     showFaces(presence);
     const { total, members, me } = presence;
-    here.textContent = total === 1 && me ? "Only you are here" : `${total} ${total === 1 ? "person" : "people"} here`;
+    here.replaceChildren(...countOf(total, Boolean(me)));
     const others = members.filter((member) => !isMe(member, presence)).map(({ info }) => info.name);
     nameLine.textContent = others.length ? names.format([...others, ...(me ? ["you"] : [])]) : "";
     people.replaceChildren(...members.map((member) => person(member, presence)));
@@ -48,6 +48,12 @@ export function createTyping(presence) {
     if (isTyping) presence.setState({ typing: true }, { ttl: TYPING_TTL_SECONDS });
     else presence.setState(null);
   };
+}
+
+/** "3 people here", of which a narrow window shows "3 here". */
+function countOf(total, isMember) {
+  if (total === 1 && isMember) return ["Only you are here"];
+  return [`${total} `, el("span", { class: "wide", text: total === 1 ? "person " : "people " }), "here"];
 }
 
 const isMe = (member, { me }) => member.key === me?.key;
@@ -86,13 +92,16 @@ function person(member, presence) {
 
 function showTyping(presence) {
   const writers = presence.members.filter((member) => isTyping(member) && !isMe(member, presence));
-  const named = writers.slice(0, MAX_NAMES_TYPING).map(({ info }) => info.name);
-  if (writers.length > named.length) named.push(`${writers.length - named.length} more`);
-  const text = named.length ? `${names.format(named)} ${writers.length > 1 ? "are" : "is"} typing` : "";
+  const text = writers.length ? `${whoOf(writers)} ${writers.length > 1 ? "are" : "is"} typing` : "";
   if (typing.dataset.text === text) return;
   typing.dataset.text = text;
   const dots = el("span", { class: "typing-dots", "aria-hidden": "true" }, el("i"), el("i"), el("i"));
-  typing.replaceChildren(...(text ? [dots, text] : []));
+  typing.replaceChildren(...(text ? [dots, el("span", { class: "typing-text", text })] : []));
+}
+
+function whoOf(writers) {
+  if (writers.length > MAX_NAMES_TYPING) return `${writers.length} people`;
+  return names.format(writers.map(({ info }) => info.name));
 }
 
 function say(text, member, presence) {
