@@ -20,6 +20,8 @@ from pm_realtime.contract.envelopes import (
     record,
 )
 from pm_realtime.contract.json_schema import Schema
+from pm_realtime.contract.member_info import ANY_INFO
+from pm_realtime.contract.presence import add_presence, picture_schema
 from pm_realtime.contract.protocol_messages import (
     ACK,
     ERROR,
@@ -62,7 +64,11 @@ def document(heading: Heading) -> dict[str, Any]:
     for each in site.rooms:
         if each.options is not None:
             _add_messages(builder, rooms[each.name], each, each.options)
-    add_protocol(builder, connection, {push.type for push in site.pushes})
+        if each.info is not None:
+            add_presence(builder, rooms[each.name], _room_schema(each.name), each.info)
+    has_presence = any(each.info is not None for each in site.rooms)
+    presence = picture_schema(ANY_INFO) if has_presence else None
+    add_protocol(builder, connection, {push.type for push in site.pushes}, presence)
     return {
         "asyncapi": VERSION,
         "info": {
@@ -76,7 +82,7 @@ def document(heading: Heading) -> dict[str, Any]:
         "operations": builder.operations,
         "components": {
             "messages": builder.messages,
-            "schemas": site.types,
+            "schemas": {**site.types, **builder.schemas},
             "correlationIds": {"id": {"location": "$message.payload#/id"}},
             "securitySchemes": {
                 SESSION: {
@@ -180,7 +186,7 @@ def _add_messages(
 ) -> None:
     """Add the type ``message`` as the room has it."""
     name = MessageType.MESSAGE.value
-    room_schema = ROOM if room.name is None else _room_schema(room.name)
+    room_schema = _room_schema(room.name)
     sent = builder.add_message(
         f"{name}.{channel.key}", name, pushed(name, _published(room_schema, room.content_out))
     )
@@ -215,7 +221,9 @@ def _published(room: Schema, content: Schema) -> Schema:
     )
 
 
-def _room_schema(name: RoomName) -> Schema:
+def _room_schema(name: RoomName | None) -> Schema:
+    if name is None:
+        return ROOM
     if not name.parameters:
         return {"const": name.text}
     return {**ROOM, "description": f"A name such as `{name.shown}`."}

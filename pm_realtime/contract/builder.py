@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
-from pm_realtime.contract.json_schema import Schema
+from pm_realtime.contract.json_schema import REF_PREFIX, Schema
 
 SESSION: Final = "session"
 #: A command and its answer have the same id.
@@ -25,6 +25,13 @@ class Builder:
         self.channels: dict[str, dict[str, Any]] = {}
         self.operations: dict[str, dict[str, Any]] = {}
         self.messages: dict[str, dict[str, Any]] = {}
+        self.schemas: dict[str, Schema] = {}
+
+    def add_schema(self, key: str, schema: Schema) -> Schema:
+        """A reference to a new schema. Its key has a dot, as no name of the site's types."""
+        key = free_key(key, self.schemas)
+        self.schemas[key] = schema
+        return {"$ref": f"{REF_PREFIX}{key}"}
 
     def add_message(
         self, key: str, name: str, payload: Schema, *, is_answered: bool = False, summary: str = ""

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from django.urls.converters import IntConverter
 
+from pm_realtime.contract.json_schema import Schema
 from pm_realtime.contract.site import RoomName, Site, SiteCommand, read_site
 from pm_realtime.contract.typescript import (
     comment,
@@ -21,6 +22,7 @@ CLIENT_MODULE: Final = "@pm-realtime/client"
 _INTERFACES: Final = {
     "RealtimeCommands": "SiteCommands",
     "RealtimeMessages": "SiteMessages",
+    "RealtimePresence": "SitePresence",
     "RealtimeRooms": "SiteRooms",
 }
 _HEAD: Final = (
@@ -40,6 +42,7 @@ def declarations(module: str = CLIENT_MODULE) -> str:
         *(declaration(name, schema) for name, schema in site.types.items()),
         _interface("SiteCommands", "The commands of this site.", map(_command, site.commands)),
         _interface("SiteMessages", "The types that this site pushes.", _pushes(site)),
+        _interface("SitePresence", "The members of this site's rooms.", _members(site)),
         _interface("SiteRooms", "The rooms of this site.", _rooms(site)),
         f"declare module {literal(module)} {{\n{added}}}\n",
     ]
@@ -68,11 +71,18 @@ def _pushes(site: Site) -> Iterator[str]:
 def _rooms(site: Site) -> Iterator[str]:
     for room in site.rooms:
         if room.name is not None and room.options is not None:
-            fields = []
-            if room.name.parameters:
-                fields.append(f"    room: {_room_type(room.name)};\n")
-            fields.append(field("content", room.content_in, indent="    "))
-            yield _member(room.name.text, fields)
+            yield _room(room.name, "content", room.content_in)
+
+
+def _members(site: Site) -> Iterator[str]:
+    for room in site.rooms:
+        if room.name is not None and room.info is not None:
+            yield _room(room.name, "info", room.info)
+
+
+def _room(name: RoomName, part: str, schema: Schema) -> str:
+    fields = [f"    room: {_room_type(name)};\n"] if name.parameters else []
+    return _member(name.text, [*fields, field(part, schema, indent="    ")])
 
 
 def _member(name: str, fields: list[str], about: str = "") -> str:

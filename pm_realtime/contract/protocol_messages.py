@@ -61,10 +61,12 @@ _SUBSCRIBE: Final = record(
     },
     optional=["since", "last"],
 )
-_SUBSCRIBED: Final = record(
-    {"room": ROOM, "success": _DONE, "cursor": CURSOR, "recovered": BOOLEAN},
-    optional=["cursor", "recovered"],
-)
+_SUBSCRIBED: Final[dict[str, Schema]] = {
+    "room": ROOM,
+    "success": _DONE,
+    "cursor": CURSOR,
+    "recovered": BOOLEAN,
+}
 _UNSUBSCRIBED: Final = record(
     {
         "room": ROOM,
@@ -113,15 +115,23 @@ def add_answers(builder: Builder) -> None:
     add(ACK, ACK, answer(ACK, record({"duplicate": _DONE})), is_answered=True)
 
 
-def add_protocol(builder: Builder, channel: Channel, declared: set[str]) -> None:
-    """Add the messages of the protocol, but for pushes that the site has ``declared`` itself."""
+def add_protocol(
+    builder: Builder, channel: Channel, declared: set[str], presence: Schema | None
+) -> None:
+    """Add the messages of the protocol, but for pushes that the site has ``declared`` itself.
+
+    ``presence`` is the schema of the members in the answer to a ``subscribe``; None if no room has
+    presence.
+    """
     names = MessageType
     add = builder.add_message
+    more = {} if presence is None else {"presence": presence}
+    subscribed = record({**_SUBSCRIBED, **more}, optional=["cursor", "recovered", "presence"])
     add("ping", names.PING, from_client(names.PING, None), is_answered=True)
     add("pong", names.PONG, answer(names.PONG, None, has_id=False), is_answered=True)
     add("connected", names.CONNECTED, answer(names.CONNECTED, _CONNECTED, has_id=False))
     for asked, answered, payload, result in (
-        (names.SUBSCRIBE, names.SUBSCRIBED, _SUBSCRIBE, _SUBSCRIBED),
+        (names.SUBSCRIBE, names.SUBSCRIBED, _SUBSCRIBE, subscribed),
         (names.UNSUBSCRIBE, names.UNSUBSCRIBED, record({"room": ROOM}), _UNSUBSCRIBED),
     ):
         add(asked, asked, from_client(asked, payload), is_answered=True)

@@ -8,6 +8,7 @@ from django.utils.module_loading import import_string
 from pm_realtime.commands import DECLARATIONS, Declaration
 from pm_realtime.conf import ROUTE_VALUE, conf, is_route, parse_route
 from pm_realtime.contract.json_schema import Form, Schema
+from pm_realtime.contract.member_info import info_annotation, info_schema
 from pm_realtime.contract.types import Wanted, json_schemas
 from pm_realtime.schemas import PUSH_TYPES
 
@@ -63,13 +64,15 @@ class SiteRoom(NamedTuple):
     """A room of ``ROOMS`` with its options. A room that only commands name has None.
 
     Without a name it stands for all other rooms. The schemas are those of the content of its
-    messages, as clients send it and as they get it.
+    messages, as clients send it and as they get it, and of the info of its members. Without
+    presence ``info`` is None.
     """
 
     name: RoomName | None
     options: Mapping[str, Any] | None
     content_in: Schema
     content_out: Schema
+    info: Schema | None
 
 
 class Site(NamedTuple):
@@ -107,7 +110,10 @@ def read_site(reserved: Iterable[str] = ()) -> Site:
     rooms = []
     for name, options in _rooms():
         content = _content(options)
-        rooms.append((name, options, want(content, Form.INPUT), want(content, Form.OUTPUT)))
+        sent, got = want(content, Form.INPUT), want(content, Form.OUTPUT)
+        presence = (options or {}).get("presence")
+        info = None if presence in (None, False) else want(info_annotation(presence), Form.OUTPUT)
+        rooms.append((name, options, sent, got, info))
     schemas, types = json_schemas(wanted, reserved)
     return Site(
         [
@@ -116,8 +122,14 @@ def read_site(reserved: Iterable[str] = ()) -> Site:
         ],
         [SitePush(type, schemas[payload]) for type, payload in pushes],
         [
-            SiteRoom(name, options, schemas[sent], schemas[got])
-            for name, options, sent, got in rooms
+            SiteRoom(
+                name,
+                options,
+                schemas[sent],
+                schemas[got],
+                None if info is None else info_schema((options or {})["presence"], schemas[info]),
+            )
+            for name, options, sent, got, info in rooms
         ],
         types,
     )

@@ -135,6 +135,12 @@ export interface Parcel {
   price?: string | null;
 }
 
+/** Somebody in a room. */
+export interface Person {
+  colour?: Colour;
+  name: string;
+}
+
 export type Point = [number, number];
 
 export interface Receipt {
@@ -224,6 +230,17 @@ export interface SiteMessages {
   notification: Receipt;
 }
 
+/** The members of this site's rooms. */
+export interface SitePresence {
+  support: {
+    info: Person | { [key: string]: never };
+  };
+  "auction:<int:pk>": {
+    room: `auction:${number}`;
+    info: { name?: string };
+  };
+}
+
 /** The rooms of this site. */
 export interface SiteRooms {
   support: {
@@ -242,5 +259,6 @@ export interface SiteRooms {
 declare module "@pm-realtime/client" {
   interface RealtimeCommands extends SiteCommands {}
   interface RealtimeMessages extends SiteMessages {}
+  interface RealtimePresence extends SitePresence {}
   interface RealtimeRooms extends SiteRooms {}
 }

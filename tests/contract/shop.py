@@ -17,8 +17,12 @@ from tests.contract import auctions
 T = TypeVar("T")
 
 ROOMS = {
-    "support": {"min_role": "editor", "content": "tests.contract.shop.Note"},
-    "auction:<int:pk>": {"public": True, "publish_role": "anonymous"},
+    "support": {
+        "min_role": "editor",
+        "content": "tests.contract.shop.Note",
+        "presence": {"info": "tests.contract.shop.describe"},
+    },
+    "auction:<int:pk>": {"public": True, "publish_role": "anonymous", "presence": True},
     "file:<slug:owner>/<path:name>": {"publish_role": "server"},
 }
 
@@ -112,6 +116,17 @@ class Parcel(msgspec.Struct):
 
 class Note(TypedDict):
     text: str
+
+
+class Person(TypedDict):
+    """Somebody in a room."""
+
+    name: str
+    colour: NotRequired[Colour]
+
+
+def describe(users: list[Any]) -> dict[int, Person]:
+    return {user.pk: {"name": user.username} for user in users}
 
 
 def declare():

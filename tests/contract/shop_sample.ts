@@ -1,6 +1,6 @@
 /** Uses the types of shop.d.ts. Each line after `@ts-expect-error` is a misuse. */
 import { createRealtime } from "@pm-realtime/client";
-import { useCommand, useWebSocket } from "@pm-realtime/client/vue";
+import { useCommand, usePresence, useWebSocket } from "@pm-realtime/client/vue";
 
 import type { Node, NodeInput, SiteCommands, tests_contract_shop_Bid as Bid } from "./shop.js";
 
@@ -62,6 +62,15 @@ export async function rooms() {
   await realtime.sendToRoom("auction:7", 5);
   // @ts-expect-error: not the content of this room.
   await realtime.sendToRoom("support", { txt: "Hello" });
+}
+
+export function members() {
+  const [first] = realtime.presence("support").members;
+  const colour: "red" | "blue" | undefined = first?.info.colour;
+  const name: string | undefined = realtime.presence("auction:7").me?.info.name;
+  // @ts-expect-error: a part of the info of another room.
+  usePresence("auction:7").members.value.map(({ info }) => info.colour);
+  return [colour, name, usePresence("support").me.value?.info.name.trim()];
 }
 
 export function component() {

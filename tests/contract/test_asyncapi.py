@@ -1,6 +1,9 @@
 """The AsyncAPI document of a site."""
 
+import json
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -8,6 +11,7 @@ from pm_realtime.commands import command
 from pm_realtime.contract import Heading, document
 from pm_realtime.protocol import CloseCode, ErrorCode, MessageType
 from pm_realtime.schemas import push_type
+from tests.contract import shop
 
 pytestmark = pytest.mark.usefixtures("site")
 
@@ -128,6 +132,76 @@ def test_declared_notification_takes_the_place_of_the_usual_one():
     assert [payload_of(whole, each)["payload"] for each in sent] == [{"type": "integer"}]
 
 
+def test_room_with_presence_has_its_messages(configure):
+    configure(ROOMS={"support": {"presence": True}, "plain": {}})
+    whole = found()
+    operations = {name: each for name, each in whole["operations"].items() if "presence" in name}
+    assert {name: each["action"] for name, each in operations.items()} == {
+        "presence.support": "send",
+        "presence.support.ask": "receive",
+        "presence.support.state": "receive",
+    }
+    (sent,) = operations["presence.support"]["messages"]
+    payload = payload_of(whole, sent)["payload"]
+    assert payload["required"] == ["room", "rev", "prev", "total"]
+    assert payload["properties"]["room"] == {"const": "support"}
+    member = resolve(whole, payload["properties"]["joined"]["items"])
+    assert member["properties"]["info"]["properties"] == {"name": {"type": "string"}}
+    answered, refused = operations["presence.support.ask"]["reply"]["messages"]
+    assert "me" in payload_of(whole, answered)["payload"]["properties"]
+    assert payload_of(whole, refused)["type"] == {"const": "error"}
+    (asked,) = operations["presence.support.state"]["messages"]
+    assert payload_of(whole, asked)["payload"]["required"] == ["room", "state"]
+    done, _ = operations["presence.support.state"]["reply"]["messages"]
+    assert payload_of(whole, done)["type"] == {"const": "ack"}
+    subscribed = whole["components"]["messages"]["subscribed"]["payload"]["properties"]["payload"]
+    assert "presence" in subscribed["properties"]
+    assert "presence" not in subscribed["required"]
+
+
+def test_site_without_presence_has_no_word_of_it(configure):
+    configure(ROOMS={"support": {}, "lobby": {"presence": False}})
+    assert "presence" not in json.dumps(found())
+
+
+def test_room_of_every_name_may_have_presence(configure):
+    configure(DEFAULT_ROOM={"presence": {"per": "connection"}})
+    assert "presence.room.ask" in found()["operations"]
+
+
+def typed(users) -> dict[int, shop.Person]: ...
+def of_some(users) -> Mapping[str, dict[str, int]]: ...
+def of_anything(users) -> dict[int, Any]: ...
+def untyped(users): ...
+def no_dict(users) -> list[int]: ...
+def bare(users) -> dict: ...
+def unknown(users) -> "dict[int, Missing]": ...  # noqa: F821
+def unreadable(users) -> dict[int, complex]: ...
+async def asynchronous(users) -> dict[int, shop.Person]: ...
+
+
+NO_INFO = {"type": "object", "additionalProperties": False}
+PERSON = {"anyOf": [{"$ref": "#/components/schemas/Person"}, NO_INFO]}
+NUMBERS = {"type": "object", "additionalProperties": {"type": "integer"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("typed", PERSON),
+        ("asynchronous", PERSON),
+        ("of_some", {"anyOf": [NUMBERS, NO_INFO]}),
+        *((name, {"type": "object"}) for name in ("of_anything", "untyped", "no_dict", "bare")),
+        *((name, {"type": "object"}) for name in ("unknown", "unreadable")),
+    ],
+)
+def test_info_of_members_is_what_its_function_returns(configure, name, expected):
+    configure(ROOMS={"support": {"presence": {"info": f"{__name__}.{name}"}}})
+    schemas = found()["components"]["schemas"]
+    assert schemas["presence.support.member"]["properties"]["info"] == expected
+    assert ("Person" in schemas) == (expected is PERSON)
+
+
 def test_messages_of_a_room_have_its_content(configure):
     configure(ROOMS={"support": {"content": "builtins.int"}})
     whole = found()
@@ -186,7 +260,7 @@ def test_every_type_and_code_of_the_protocol_is_there():
     whole = found()
     messages = whole["components"]["messages"]
     names = {message["name"] for message in messages.values()}
-    assert names == set(MessageType) - {MessageType.RESULT}
+    assert names == set(MessageType) - {MessageType.RESULT, MessageType.PRESENCE}
     codes = messages["error"]["payload"]["properties"]["payload"]["properties"]["code"]
     assert codes["anyOf"][0]["enum"] == list(ErrorCode)
     for code in CloseCode:

@@ -22,7 +22,9 @@ NODE_ID = "7d1f7a34-0000-4000-8000-000000000000"
 @pytest.fixture
 def check(configure):
     """Checks a frame of the site that is declared here."""
-    configure(ROOMS={"auction:<int:pk>": {"content": "tests.contract.shop.Note"}})
+    presence = {"info": "tests.contract.shop.describe"}
+    options = {"content": "tests.contract.shop.Note", "presence": presence}
+    configure(ROOMS={"auction:<int:pk>": options})
 
     @command("auction.bid", room="auction:<int:pk>")
     async def bid(request, payload: shop.Bid, pk: int) -> shop.Receipt:
@@ -71,6 +73,9 @@ def check(configure):
         ({"type": "auction.bid", "room": ROOM, "payload": {"amount": "1001"}}, "error"),
         ({"type": "tree.move", "payload": {"nodeId": NODE_ID}}, "result"),
         ({"type": "tree.move", "payload": {"nodeId": NODE_ID, "byColour": {"red": 1}}}, "result"),
+        ({"type": "presence", "payload": {"room": ROOM}}, "presence"),
+        ({"type": "presence", "payload": {"room": ROOM, "state": {"x": 1}, "ttl": 0.5}}, "ack"),
+        ({"type": "presence", "payload": {"room": ROOM, "state": None}}, "ack"),
         ({"type": "clear"}, "result"),
         ({"type": "clear", "payload": {"text": "Bye"}}, "result"),
         ({"type": "address", "payload": {"streetName": "Main Street"}}, "result"),
@@ -79,7 +84,7 @@ def check(configure):
 async def test_command_and_its_answer_fit(check, user, frame, answer):
     async with RealtimeCommunicator(user=user) as connection:
         check({"type": "connected", "timestamp": 1, "payload": connection.connected})
-        await connection.subscribe(ROOM)
+        check(await connection.subscribe(ROOM))
         await connection.send_json_to(check({**frame, "id": "1", "timestamp": 1}))
         found = check(await connection.receive_json_from())
         assert found["type"] == answer
@@ -92,6 +97,7 @@ async def test_command_and_its_answer_fit(check, user, frame, answer):
         {"type": "auction.bid", "room": ROOM, "payload": {"amount": "-1"}, "timestamp": 1},
         {"type": "auction.bid", "room": "auction:8", "payload": {"amount": "1"}, "timestamp": 1},
         {"type": "message", "payload": {"room": ROOM, "content": {"text": 1}}, "timestamp": 1},
+        {"type": "presence", "payload": {"room": ROOM, "state": 5}, "timestamp": 1},
         {"type": "message"},
     ],
 )
@@ -109,3 +115,25 @@ async def test_pushes_fit(check, user):
         await asend_to_user(user, "notification", {"title": "Sold"})
         for name in ("auction.price", "notification"):
             assert check(await connection.receive_json_from())["type"] == name
+
+
+async def test_changes_of_members_fit(check, user, editor):
+    async with RealtimeCommunicator(user=user) as connection:
+        await connection.subscribe(ROOM)
+        async with RealtimeCommunicator(user=editor) as other:
+            await other.subscribe(ROOM)
+            await connection.assert_presence(ROOM, users=[user, editor])
+            await other.command("presence", {"room": ROOM, "state": {"typing": True}})
+            members = [{"state": {"typing": True}, "info": {"name": "the-editor"}}, {}]
+            await connection.assert_presence(ROOM, members=members)
+        await connection.assert_presence(ROOM, users=[user])
+        told = [check(each) for each in connection.received if each["type"] == "presence"]
+        assert [list(map(len, lists(each["payload"]))) for each in told] == [
+            [1, 0, 0],
+            [0, 1, 0],
+            [0, 0, 1],
+        ]
+
+
+def lists(payload):
+    return [payload[name] for name in ("joined", "updated", "left")]
