@@ -1,4 +1,4 @@
-"""What a connection of a test knows of the members of its rooms."""
+"""Connections of a test know the members of their rooms."""
 
 import asyncio
 import json
@@ -116,7 +116,7 @@ async def test_more_members_than_expected_are_not_as_expected(expected):
             await connection.assert_presence(ROOM, **expected, timeout=0.05)
 
 
-async def test_what_it_knows_already_changes_nothing():
+async def test_changes_that_it_knows_already_change_nothing():
     server = Server({"rev": 30, "total": 1, "members": [member("1")], "me": "1"})
     async with connect(server) as connection:
         await connection.subscribe(ROOM)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypedDict
 from uuid import uuid4
 
 import msgspec
@@ -55,6 +55,13 @@ class Contact(msgspec.Struct):
     subject: str
     excerpt: str
     created: datetime
+
+
+class Person(TypedDict):
+    """A member of the room."""
+
+    name: str
+    role: str
 
 
 class Mark(msgspec.Struct):
@@ -130,7 +137,7 @@ def show_contact(message: ContactMessage) -> None:
     send_to_room(ROOM, "contact", contact)
 
 
-def describe_people(users: Sequence[Any]) -> dict[Any, dict[str, Any]]:
+def describe_people(users: Sequence[Any]) -> dict[Any, Person]:
     """The name and the role of each of ``users``, for all who see them in the room."""
     prefetch_related_objects(users, "groups")
     return {user.pk: {"name": name_of(user), "role": role_of(user)} for user in users}

@@ -26,7 +26,7 @@ class SeenPresence:
         return sorted(str(each["userId"] or "") for each in self.members or ())
 
     def fits(self, *, total: int | None, members: Iterable[Any] | None, users: Any) -> bool:
-        """Whether it is as expected. What is None may be anything.
+        """Whether it is as expected. None stands for anything.
 
         Of each of ``members`` the given fields count; their order does not.
         """
@@ -137,6 +137,6 @@ def _are_alike(expected: list[Mapping[str, Any]], found: list[dict[str, Any]]) -
         return True
     first, *others = expected
     return any(
-        first.items() <= each.items() and _are_alike(others, found[:place] + found[place + 1 :])
-        for place, each in enumerate(found)
+        first.items() <= each.items() and _are_alike(others, found[:index] + found[index + 1 :])
+        for index, each in enumerate(found)
     )

@@ -42,7 +42,7 @@ class PresenceExpectations(Expectations):
 
         ``total`` is their number. ``users`` are theirs, in any order; None among them stands for an
         anonymous connection. Of each of ``members`` the given fields count, as in
-        ``{"userId": "7", "connections": 2}``.
+        ``{"userId": 7, "connections": 2}``.
 
         ``presence`` envelopes of the room are read; other envelopes are left to be read.
         """
@@ -67,7 +67,7 @@ class PresenceExpectations(Expectations):
             self._unread[:0] = kept
 
     def _look(self, room: str, kept: list[dict[str, Any]]) -> SeenPresence:
-        """The present picture. What told it is read; all else that has arrived is ``kept``."""
+        """The members now. Envelopes that tell of them are read; all else is ``kept``."""
         self._receive_arrived()
         kept += self._unread
         self._unread.clear()
