@@ -117,8 +117,8 @@ export interface PresencePicture {
   total: number;
   /** Missing if this connection may not see them, and if there are too many. */
   members?: PresentMember[];
-  /** The key of the own member; missing if there is none. */
-  me?: string;
+  /** The key of the own member; missing if there is none, and in a message if it is as before. */
+  me?: string | null;
 }
 
 /** An answer, or the changes since `prev`: `realtime.presence` puts them together. */
