@@ -286,6 +286,10 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
     def is_ending(self) -> bool:
         return self.connection_state >= State.CLOSING
 
+    @property
+    def ends_for_good(self) -> bool:
+        return is_for_good(self._close_code)
+
     async def join_group(
         self,
         group: str,
@@ -371,7 +375,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self._rates.leave()
         try:
             try:
-                await end_presence(self, is_at_once=is_for_good(self._close_code))
+                await end_presence(self)
             finally:
                 await self._handshake.undo()
         except Exception:

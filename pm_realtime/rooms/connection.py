@@ -38,6 +38,9 @@ class Connection(Member, Protocol):
     # Whether it is closing or closed, as far as the server knows.
     @property
     def is_ending(self) -> bool: ...
+    # Whether it is ending in a way after which its client is not expected to come back.
+    @property
+    def ends_for_good(self) -> bool: ...
     # The position of the last control message that has arrived.
     @property
     def control_position(self) -> str: ...

@@ -199,8 +199,8 @@ async def _join(
         await _start(connection, name, command, is_forced, told_up_to)
     except BaseException:
         connection.rooms.pop(name, None)
-        # With grace: it may be one that has come back, and will again.
-        await _count_out(connection, name, is_at_once=False)
+        # Else with grace: its client may have come back, and will again.
+        await _count_out(connection, name, is_at_once=connection.ends_for_good)
         raise
 
 
@@ -295,11 +295,12 @@ async def _renew_profile(connection: Connection, name: str) -> None:
         logger.debug("A member could not be shown anew: %s", error)
 
 
-async def end_presence(connection: Connection, *, is_at_once: bool) -> None:
+async def end_presence(connection: Connection) -> None:
     """Count ``connection``, which has ended, out of the members of all its rooms."""
     if has_presence():
+        at_once = connection.ends_for_good
         leaves = [
-            _leave_presence(connection, name, is_at_once=is_at_once) for name in connection.rooms
+            _leave_presence(connection, each, is_at_once=at_once) for each in connection.rooms
         ]
         await asyncio.gather(*leaves)
 

@@ -1,0 +1,190 @@
+"""Presence beside the other work of a connection: slow code of the site, doubts, and its end."""
+
+import asyncio
+import threading
+
+import pytest
+from django.contrib.auth.models import Group
+
+from pm_realtime import adisconnect_connection, arefresh_user, asend_to_user
+from pm_realtime.auth import Rechecker, recheck_identities, set_rechecker
+from pm_realtime.backends import get_backend, get_presence_store
+from tests.rooms.test_presence import ROOM, found_members, join
+from tests.support.helpers import EVENT_TIMEOUT_SECONDS, Connection, eventually
+
+pytestmark = pytest.mark.usefixtures("leaves_nothing")
+
+
+class Gate(asyncio.Event):
+    """Counts those that wait for it."""
+
+    waiting = 0
+
+    async def wait(self):
+        self.waiting += 1
+        try:
+            return await super().wait()
+        finally:
+            self.waiting -= 1
+
+
+gates: list[Gate] = []
+
+
+async def describe(users):
+    await gates[-1].wait()
+    return {each.pk: {"name": each.first_name} for each in users}
+
+
+@pytest.fixture(autouse=True)
+def options(configure):
+    presence = {"info": f"{__name__}.describe", "grace": 60}
+    see = {"see": "editor", "grace": 60}
+    rooms = {ROOM: {"presence": presence}, "desk": {"presence": see}, "plain": {}}
+    configure(ROOMS=rooms, RATE_LIMIT=None)
+
+
+@pytest.fixture
+async def gate():
+    """The gate at which the info of users waits."""
+    gates.append(Gate())
+    return gates[-1]
+
+
+async def test_slow_info_holds_up_neither_pushes_nor_other_rooms(user, gate):
+    async with Connection(user=user) as connection:
+        await connection.command("subscribe", {"room": ROOM})
+        await eventually(lambda: gate.waiting == 1)
+        await connection.subscribe("plain")
+        await asend_to_user(user, "news")
+        await connection.assert_push("news")
+        gate.set()
+        assert (await connection.assert_push("subscribed"))["payload"]["presence"]["total"] == 1
+
+
+async def test_info_that_is_asked_again_holds_no_pushes(user, gate):
+    gate.set()
+    async with Connection(user=user) as connection:
+        await join(connection)
+        gate.clear()
+        user.first_name = "Una"
+        await user.asave()
+        await arefresh_user(user)
+        await eventually(lambda: gate.waiting == 1)
+        await asend_to_user(user, "news")
+        await connection.assert_push("news")
+        await connection.subscribe("plain")
+        gate.set()
+        await connection.assert_presence(ROOM, members=[{"info": {"name": "Una"}}])
+
+
+async def test_user_who_changes_while_info_is_asked_is_shown_as_last(user, gate):
+    gate.set()
+    async with Connection(user=user) as connection:
+        await join(connection)
+        gate.clear()
+        for count, name in enumerate(("Una", "Ula"), 1):
+            user.first_name = name
+            await user.asave()
+            await arefresh_user(user)
+            await eventually(lambda count=count: gate.waiting == count)
+        gate.set()
+        await connection.assert_presence(ROOM, members=[{"info": {"name": "Ula"}}])
+        await asyncio.sleep(0.05)
+        (member,) = (await found_members()).values()
+        assert '"Ula"' in member.profile.text
+
+
+async def test_connection_that_ends_before_its_info_is_there_was_no_member(user, gate):
+    async with Connection(user=user) as connection:
+        await connection.command("subscribe", {"room": ROOM})
+        await eventually(lambda: gate.waiting == 1)
+        await close(connection, 4012)
+    gate.set()
+    assert await found_members() == {}
+
+
+async def close(connection, code):
+    """Have the server close ``connection``, and return when all of it has ended."""
+    await adisconnect_connection(connection.connection_id, code=code)
+    await connection.assert_closed(code)
+    await connection.assert_ended()
+
+
+class PausingStore:
+    """Answers about entries when the test says so."""
+
+    def __init__(self, store):
+        self._store = store
+        self.may_answer = asyncio.Event()
+        self.has_entered = asyncio.Event()
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    async def enter(self, *args, **options):
+        entry = await self._store.enter(*args, **options)
+        self.has_entered.set()
+        await self.may_answer.wait()
+        return entry
+
+
+@pytest.fixture
+async def store():
+    pausing = vars(get_backend())["presence"] = PausingStore(get_presence_store())
+    yield pausing
+    del get_backend().presence
+
+
+async def test_connection_that_ends_while_it_enters_is_counted_out_with_grace(user, store, gate):
+    gate.set()
+    async with Connection(user=user) as first:
+        await first.command("subscribe", {"room": ROOM})
+        await store.has_entered.wait()
+        await close(first, 4012)
+        assert set(await found_members()) == {str(user.pk)}
+        store.may_answer.set()
+        async with Connection(user=user) as second:
+            assert (await join(second))["members"][0]["connections"] == 1
+
+
+async def test_connection_that_is_kicked_while_it_enters_has_departed(user, store, gate):
+    gate.set()
+    async with Connection(user=user) as connection:
+        await connection.command("subscribe", {"room": ROOM})
+        await store.has_entered.wait()
+        await close(connection, 4503)
+    assert await found_members() == {}
+
+
+@pytest.fixture
+async def slow_rechecks():
+    """Users are read again, but what was read is known only when the test says so."""
+    may_return = threading.Event()
+
+    def recheck(identities):
+        results = recheck_identities(identities)
+        may_return.wait(EVENT_TIMEOUT_SECONDS)
+        return results
+
+    set_rechecker(Rechecker(recheck=recheck))
+    yield may_return
+    may_return.set()
+
+
+async def test_question_and_state_wait_while_rights_are_in_doubt(editor, slow_rechecks):
+    async with Connection(user=editor) as connection:
+        assert len((await join(connection, "desk"))["members"]) == 1
+        await editor.groups.aremove(await Group.objects.aget(name="editor"))
+        await arefresh_user(editor)
+        await connection.command("presence", {"room": "desk"}, id="q")
+        await connection.command("presence", {"room": "desk", "state": {"x": 1}}, id="s")
+        assert await connection.is_alive()
+        (member,) = (await found_members("desk")).values()
+        assert member.state is None
+        slow_rechecks.set()
+        while (answer := await connection.receive()).get("id") != "q":
+            assert "members" not in answer["payload"] or answer["type"] != "presence"
+        assert answer["payload"]["total"] == 1
+        assert "members" not in answer["payload"]
+        assert (await connection.receive())["type"] == "ack"
