@@ -175,6 +175,23 @@ async def browser(path: str, folder: Path):
             process.terminate()
 
 
+@contextlib.asynccontextmanager
+async def frozen(chromium, profile, page):
+    """Hide and freeze the tab."""
+    await profile.open("about:blank")
+    await page.wait("document.visibilityState === 'hidden'")
+    await page.freeze()
+    yield
+    await page.thaw()
+
+
+@contextlib.asynccontextmanager
+async def halted(chromium, profile, page):
+    """Stop the whole browser, as on a laptop with a closed lid. The page gets no event."""
+    with chromium.halted():
+        yield
+
+
 def read_address(folder):
     with contextlib.suppress(FileNotFoundError, ValueError):
         port, path = (folder / "DevToolsActivePort").read_text().split()

@@ -12,7 +12,7 @@ import time
 import pytest
 import pytest_asyncio
 
-from tests.integration.devtools import until
+from tests.integration.devtools import frozen, halted, until
 from tests.integration.proxy import Proxy
 
 pytestmark = [
@@ -213,23 +213,6 @@ async def test_no_message_is_lost_during_short_breaks(serve, profiles):
         await page.wait(f"{STREAMED}.at(-1) === null")
         streamed = await page.evaluate(STREAMED)
         assert streamed == [*range(len(streamed) - 1), None]
-
-
-@contextlib.asynccontextmanager
-async def frozen(chromium, profile, page):
-    """Hide and freeze the tab."""
-    await profile.open("about:blank")
-    await page.wait("document.visibilityState === 'hidden'")
-    await page.freeze()
-    yield
-    await page.thaw()
-
-
-@contextlib.asynccontextmanager
-async def halted(chromium, profile, page):
-    """Stop the whole browser, as on a laptop with a closed lid. The page gets no event."""
-    with chromium.halted():
-        yield
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""A tab that is frozen, as on a laptop whose lid was closed, departs from its rooms."""
+"""A page that sleeps, as on a laptop whose lid was closed, departs from its rooms."""
 
 import asyncio
 import time
@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.integration.client import Listener, connect
-from tests.integration.devtools import until
+from tests.integration.devtools import frozen, halted, until
 
 INTERVAL_SECONDS = 1
 TIMEOUT_SECONDS = 1
@@ -18,11 +18,13 @@ SLACK_SECONDS = 4
 @pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.asyncio(loop_scope="module")
-async def test_frozen_tab_departs_after_heartbeat_and_grace_and_arrives_again(serve, chromium):
-    room = {"public": True, "presence": {"grace": GRACE_SECONDS}}
+@pytest.mark.parametrize("sleep", [frozen, halted])
+async def test_sleeping_page_departs_after_heartbeat_and_grace_and_arrives_again(
+    serve, chromium, sleep
+):
     server = serve(
         "uvicorn",
-        ROOMS={"open": room},
+        ROOMS={"open": {"public": True, "presence": {"grace": GRACE_SECONDS}}},
         HEARTBEAT_INTERVAL=INTERVAL_SECONDS,
         HEARTBEAT_TIMEOUT=TIMEOUT_SECONDS,
     )
@@ -32,27 +34,22 @@ async def test_frozen_tab_departs_after_heartbeat_and_grace_and_arrives_again(se
     async with connect(server, cookie, kind=Listener) as watcher:
         await watcher.ask("subscribe", {"room": "open"})
 
-        async def named(field):
+        async def told(field):
             changes = watcher.of_type("presence")
             return [each for change in changes for each in change.get(field, ())]
 
+        async def is_back():
+            return len(await told("joined")) == 2
+
         page = await profile.open(f"{server.url}/page/client/?rooms=open")
-        (anna,) = await until(lambda: named("joined"), "she has joined")
+        (anna,) = await until(lambda: told("joined"), "she has joined")
         # The server closes silent connections only if they have pinged.
         await page.evaluate("window.realtime.ping()")
-        await profile.open("about:blank")
-        await page.wait("document.visibilityState === 'hidden'")
-        await page.freeze()
-        began = time.monotonic()
-        assert await until(lambda: named("left"), "she has left") == [anna["key"]]
-        took = time.monotonic() - began
-        assert took > TIMEOUT_SECONDS + GRACE_SECONDS
-        assert took < INTERVAL_SECONDS + TIMEOUT_SECONDS + GRACE_SECONDS + SLACK_SECONDS
-
-        await page.thaw()
-
-        async def is_back():
-            return len(await named("joined")) == 2
-
+        async with sleep(chromium, profile, page):
+            began = time.monotonic()
+            assert await until(lambda: told("left"), "she has left") == [anna["key"]]
+            took = time.monotonic() - began
+            assert took > TIMEOUT_SECONDS + GRACE_SECONDS
+            assert took < INTERVAL_SECONDS + TIMEOUT_SECONDS + GRACE_SECONDS + SLACK_SECONDS
         await until(is_back, "she is back")
     await profile.close()
