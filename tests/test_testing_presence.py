@@ -149,6 +149,16 @@ async def test_members_are_told_no_more_and_then_again():
         assert (await connection.assert_presence(ROOM, users=["1"])).me["key"] == "1"
 
 
+async def test_own_member_is_another_one_after_a_change_of_role():
+    server = Server({"rev": 10, "total": 1, "members": [member("1")], "me": "1"})
+    async with connect(server) as connection:
+        await connection.subscribe(ROOM)
+        for rev, me in (20, None), (30, "1"):
+            whole = {"rev": rev, "prev": 10, "total": 1, "members": [member("1")], "me": me}
+            await server.frame("presence", {"room": ROOM, **whole}, room=ROOM)
+            assert (connection.presence(ROOM).me is None) == (me is None)
+
+
 async def test_answer_to_a_question_of_the_test_is_left_to_it():
     server = Server({"rev": 10, "total": 1, "members": [member("1")]})
     async with connect(server) as connection:

@@ -100,8 +100,12 @@ def _changes(room: Schema, member: Schema) -> Schema:
             "updated": _list_of(member),
             "left": {**_list_of(TEXT), "description": "The keys of those who are gone."},
             "members": {**_list_of(member), "description": "All, instead of the changes."},
+            "me": {
+                "type": ["string", "null"],
+                "description": "The key of the client's own member, if its role has changed.",
+            },
         },
-        optional=["joined", "updated", "left", "members"],
+        optional=["joined", "updated", "left", "members", "me"],
     )
 
 
