@@ -186,7 +186,7 @@ test("a state that does not fit is refused, as is one of nobody", async () => {
   for (const state of [1, "x", [], { x: "é".repeat(510) }]) {
     assert.deepEqual(await refused({ room: "a", state }), ["INVALID_PAYLOAD", "state", "a"]);
   }
-  for (const ttl of [0, -1, 86_401, "1", true]) {
+  for (const ttl of [0, -1, 86_401, "1", true, null]) {
     assert.deepEqual(await refused({ room: "a", state: {}, ttl }), ["INVALID_PAYLOAD", "ttl", "a"]);
   }
 });

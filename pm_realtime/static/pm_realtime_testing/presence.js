@@ -32,7 +32,7 @@ export function createPresence(connections, profileOf) {
     if (!connection.rooms.has(name)) refuse("NOT_IN_ROOM");
     else if (!room) refuse("FORBIDDEN");
     else if (state === undefined) {
-      connection.frame("presence", { room: name, ...room.view(connection) }, { id: command.id, room: name });
+      connection.reply(command, "presence", { room: name, ...room.view(connection) });
     } else if (!isState(state)) refuse("INVALID_PAYLOAD", { path: "state" });
     else if (!isTtl(ttl)) refuse("INVALID_PAYLOAD", { path: "ttl" });
     else if (!room.hasMember(connection)) refuse("FORBIDDEN");
@@ -208,4 +208,4 @@ function isState(state) {
 }
 
 const isTtl = (ttl) =>
-  (ttl ?? null) === null || (typeof ttl === "number" && ttl > 0 && ttl <= MAX_TTL_SECONDS);
+  ttl === undefined || (typeof ttl === "number" && ttl > 0 && ttl <= MAX_TTL_SECONDS);
