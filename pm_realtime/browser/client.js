@@ -60,7 +60,7 @@ export function createRealtime(options = {}) {
   });
   const isWanted = (room) => rooms.names.includes(room);
   const tellPresence = (replyType) => (payload, deferred) =>
-    void commands.sendNow(MessageType.PRESENCE, payload, replyType, deferred);
+    commands.sendNow(MessageType.PRESENCE, payload, replyType, deferred);
   const presences = createPresences({
     ask: tellPresence(MessageType.PRESENCE),
     write: tellPresence(MessageType.ACK),

@@ -3,9 +3,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { createRealtime } from "../../pm_realtime/browser/client.js";
+import { BEHIND_MS } from "../../pm_realtime/browser/core/presence.js";
+import { STATE_INTERVAL_MS as INTERVAL_MS } from "../../pm_realtime/browser/core/presence_state.js";
 import { fakeWebSocket, settled } from "./fake_socket.js";
-
-const INTERVAL_MS = 100;
 
 const person = (key, more) => ({ key, userId: Number(key), info: { name: `User ${key}` }, since: Number(key), connections: 1, ...more });
 const change = (prev, rev, more) => ({ room: "a", prev, rev, total: 2, joined: [], updated: [], left: [], ...more });
@@ -258,12 +258,37 @@ test("over a reconnect the members stay, and then only differences are told", (t
   assert.deepEqual(log, ["join 9", "leave 8", "change 2"]);
 });
 
-test("the server's answer counts even if its number is lower", (t) => {
-  const { presence, reconnect, grant, tell } = joined(t);
+test("a process that is behind the one before says nothing until it has caught up", (t) => {
+  const { presence, reconnect, grant, tell, log, tick } = joined(t);
+  reconnect();
+  grant({ rev: 3, total: 2, members: [person("6"), person("7")], me: "7" });
+  tell(change(3, 4, { total: 1, left: ["6"] }));
+  tick(BEHIND_MS - 1);
+  assert.deepEqual([keys(presence), log], [["7", "8"], []]);
+  tell(change(4, 6, { total: 3, joined: [person("8"), person("9")] }));
+  assert.deepEqual([keys(presence), log.splice(0)], [["7", "8", "9"], ["join 9", "change 3"]]);
+  tick(60_000);
+  assert.deepEqual(log, []);
+});
+
+test("a process that does not catch up is believed", (t) => {
+  const { presence, reconnect, grant, tell, log, tick } = joined(t);
   reconnect();
   grant({ rev: 3, total: 1, members: [person("7")], me: "7" });
   tell(change(3, 4, { joined: [person("9")] }));
-  assert.deepEqual(keys(presence), ["7", "9"]);
+  tick(BEHIND_MS);
+  assert.deepEqual([keys(presence), log.splice(0)], [["7", "9"], ["join 9", "leave 8", "change 2"]]);
+  tell(change(4, 5, { total: 1, left: ["9"] }));
+  assert.deepEqual(log, ["leave 9", "change 1"]);
+});
+
+test("a process that is behind when its connection is lost is forgotten", (t) => {
+  const { WebSocket, presence, reconnect, grant, log, tick } = joined(t);
+  reconnect();
+  grant({ rev: 3, total: 1, members: [person("7")], me: "7" });
+  WebSocket.last.close();
+  tick(BEHIND_MS);
+  assert.deepEqual([keys(presence), log], [["7", "8"], []]);
 });
 
 for (const [end, leave] of [

@@ -42,11 +42,11 @@ export function writePicture({ rev, total, members, me }) {
 }
 
 function addTo(members, list, before) {
-  for (const { key, userId, info, since, connections, state = null } of list) {
-    const member = { key, userId, info, since, connections, state };
-    const known = before?.get(key);
+  for (const told of list) {
+    const member = { state: null, ...told };
+    const known = before?.get(told.key);
     const isSame = known && JSON.stringify(known) === JSON.stringify(member);
-    members.set(key, isSame ? known : Object.freeze(member));
+    members.set(told.key, isSame ? known : Object.freeze(member));
   }
   return members;
 }

@@ -7,15 +7,18 @@ import { addState, createStore } from "./store.js";
 
 const NOBODY = Object.freeze([]);
 
+/** For how long a process may be behind another one that told of a change. */
+export const BEHIND_MS = 1_000;
+
 /**
  * Who is in the rooms of the page. `ask(payload, { resolve, reject })` asks the server for a picture,
  * and `write(payload, { resolve, reject })` sends it a state; each calls one of the two before the
  * frame after the reply is handled. `isComing(room)` says if the room is wanted and a connection is
  * expected.
  *
- * A record has: `picture`, null if there is none; `list`, its members; `asking`, the question that is
- * not answered yet, with the `timer` of its next attempt; `failures` of it in a row; `isUsed`, if the
- * page has the object.
+ * A record has: `picture`, as the server has told it, null if there is none; `shown`, the picture that
+ * the page sees, and `list`, its members; `timer`, while `picture` is behind that; `asking`, the question
+ * that is not answered yet, with the `timer` of its next attempt.
  */
 export function createPresences({ ask, write, isWanted, isComing }) {
   const records = new Map();
@@ -28,9 +31,9 @@ export function createPresences({ ask, write, isWanted, isComing }) {
   }
 
   function newRecord(room) {
-    const record = { room, picture: null, list: NOBODY, asking: null, failures: 0, isUsed: false };
+    const record = { room, picture: null, shown: null, list: NOBODY };
     const { store, update } = createStore(() => {
-      const { members, total, me } = record.picture ?? { total: 0 };
+      const { members, total, me } = record.shown ?? { total: 0 };
       record.list = members ? listOf(members, record.list) : NOBODY;
       return { members: record.list, total, me: members?.get(me) ?? null };
     });
@@ -41,15 +44,24 @@ export function createPresences({ ask, write, isWanted, isComing }) {
     return Object.assign(record, { store, update, events, states, presence: Object.freeze(presence) });
   }
 
-  function show(record, picture) {
-    const { store, events } = record;
-    const snapshot = store.getSnapshot();
-    const before = record.picture?.members;
+  function follow(record, picture) {
     record.picture = picture;
+    // After a reconnect to another process, which is about to tell what the page has seen already.
+    if (!(picture?.rev < record.shown?.rev)) show(record);
+    else record.timer ??= setTimeout(show, BEHIND_MS, record);
+  }
+
+  function show(record) {
+    const { picture, shown, store, events } = record;
+    const snapshot = store.getSnapshot();
+    clearTimeout(record.timer);
+    record.timer = null;
+    record.shown = picture;
     record.update();
     if (store.getSnapshot() === snapshot) return;
     // A handler may leave the room.
-    const emit = (type, detail) => record.picture === picture && events.emit(type, detail);
+    const emit = (type, detail) => record.shown === picture && events.emit(type, detail);
+    const before = shown?.members;
     const now = picture?.members;
     if (before && now) {
       for (const [key, member] of now) if (!before.has(key)) emit("join", member);
@@ -58,47 +70,47 @@ export function createPresences({ ask, write, isWanted, isComing }) {
     emit("change", store.getSnapshot());
   }
 
-  function askAnew(record) {
-    const { room } = record;
-    if (record.asking) return;
-    const mark = {};
-    record.asking = mark;
-    const resolve = ({ payload }) => {
-      if (record.asking !== mark) return;
-      stopAsking(record);
-      show(record, createPicture(payload, record.picture));
-    };
-    const reject = ({ code, retryAfter }) => {
-      if (record.asking !== mark) return;
-      const isTemporary = TEMPORARY_ERRORS.includes(code);
-      if (isTemporary) mark.timer = setTimeout(retry, retryDelay(retryAfter, (record.failures += 1)));
-      else record.asking = null;
-    };
-    const retry = () => {
-      record.asking = null;
-      askAnew(record);
-    };
-    ask({ room }, { resolve, reject });
+  function askAnew(record, failures = 0) {
+    const asking = (record.asking = {});
+    ask(
+      { room: record.room },
+      {
+        resolve({ payload }) {
+          if (record.asking === asking) answered(record, payload);
+        },
+        reject({ code, retryAfter }) {
+          if (record.asking !== asking) return;
+          const again = () => askAnew(record, failures + 1);
+          if (!TEMPORARY_ERRORS.includes(code)) record.asking = null;
+          else asking.timer = setTimeout(again, retryDelay(retryAfter, failures));
+        },
+      },
+    );
   }
 
-  function stopAsking(record) {
+  function answered(record, presence) {
+    stop(record);
+    follow(record, presence && createPicture(presence, record.picture));
+  }
+
+  function stop(record) {
+    clearTimeout(record.timer);
     clearTimeout(record.asking?.timer);
-    Object.assign(record, { asking: null, failures: 0 });
+    record.timer = record.asking = null;
   }
 
-  function forget(record) {
-    stopAsking(record);
-    record.states.reject("CANCELLED");
-    show(record, null);
-    if (!record.isUsed) records.delete(record.room);
+  function forget(record, code) {
+    stop(record);
+    record.states.reject(code);
+    follow(record, null);
   }
 
   /** No picture changes before the room is joined again. */
   function connectionLost() {
     here.clear();
-    for (const record of [...records.values()]) {
-      stopAsking(record);
-      if (!isWanted(record.room)) forget(record);
+    for (const record of records.values()) {
+      stop(record);
+      if (!isWanted(record.room)) forget(record, "CANCELLED");
     }
   }
 
@@ -106,9 +118,7 @@ export function createPresences({ ask, write, isWanted, isComing }) {
     /** The page's object for a room. */
     of(room) {
       if (typeof room !== "string") throw new TypeError("A room is named by a string.");
-      const record = recordOf(room);
-      record.isUsed = true;
-      return record.presence;
+      return recordOf(room).presence;
     },
 
     /** The page is in the room. `presence` is undefined if nobody is told who is there. */
@@ -116,8 +126,7 @@ export function createPresences({ ask, write, isWanted, isComing }) {
       here.add(room);
       if (!presence && !records.has(room)) return;
       const record = recordOf(room);
-      stopAsking(record);
-      show(record, presence ? createPicture(presence, record.picture) : null);
+      answered(record, presence);
       record.states.flush();
     },
 
@@ -126,24 +135,21 @@ export function createPresences({ ask, write, isWanted, isComing }) {
       const record = records.get(payload?.room);
       if (!record?.picture || !here.has(record.room)) return;
       const next = applyPresence(record.picture, payload);
-      if (next) show(record, next);
-      else askAnew(record);
+      if (next) follow(record, next);
+      else if (!record.asking) askAnew(record);
     },
 
     /** The page has left the room. */
     left(room) {
       here.delete(room);
-      if (records.has(room)) forget(records.get(room));
+      if (records.has(room)) forget(records.get(room), "CANCELLED");
     },
 
     connectionLost,
 
     /** The next connection is another user's. */
     userChanged() {
-      for (const record of [...records.values()]) {
-        record.states.reject("USER_CHANGED");
-        show(record, null);
-      }
+      for (const record of records.values()) forget(record, "USER_CHANGED");
     },
 
     /** No connection is expected. */

@@ -16,12 +16,6 @@ export function createStateWriter({ room, write, isReady }) {
   let next = null;
   let timer = null;
 
-  /** A newer change takes the place of this one. */
-  function put(change) {
-    if (next) next.waiters.unshift(...change.waiters);
-    else next = change;
-  }
-
   function flush() {
     if (!next || timer !== null || !isReady()) return;
     const change = next;
@@ -45,14 +39,15 @@ export function createStateWriter({ room, write, isReady }) {
   }
 
   function refused(change, error) {
-    if (error.code === "CONNECTION_LOST") {
-      put(change);
-    } else if (error.code === "RATE_LIMITED") {
-      put(change);
-      rest(retryDelay(error.retryAfter, 0));
-    } else {
+    const { code, retryAfter } = error;
+    if (code !== "CONNECTION_LOST" && code !== "RATE_LIMITED") {
       change.waiters.forEach(({ reject }) => reject(error));
+      return;
     }
+    // A newer change takes the place of this one.
+    if (next) next.waiters.unshift(...change.waiters);
+    else next = change;
+    if (retryAfter > 0) rest(retryDelay(retryAfter, 0));
   }
 
   return {
@@ -62,7 +57,7 @@ export function createStateWriter({ room, write, isReady }) {
         // A copy, because the page may change its object while it waits.
         const copy = JSON.parse(JSON.stringify(state ?? null));
         const waiters = next?.waiters ?? [];
-        next = { state: copy, ttl: options?.ttl ?? undefined, setAt: Date.now(), waiters };
+        next = { state: copy, ttl: options?.ttl, setAt: Date.now(), waiters };
         waiters.push(waiter);
         flush();
       } catch (error) {
@@ -74,9 +69,8 @@ export function createStateWriter({ room, write, isReady }) {
     flush,
 
     reject(code) {
-      const waiters = next?.waiters ?? [];
+      next?.waiters.forEach(({ reject }) => reject(new RealtimeError(code)));
       next = null;
-      for (const { reject } of waiters) reject(new RealtimeError(code));
     },
   };
 }
@@ -84,6 +78,6 @@ export function createStateWriter({ room, write, isReady }) {
 /** What the change says now. If its time is over, the state is null, as it would be on the server. */
 function present({ state, ttl, setAt }) {
   const waited = (Date.now() - setAt) / 1000;
-  if (waited > 0 && ttl - waited <= 0) return { state: null };
+  if (waited > 0 && ttl <= waited) return { state: null };
   return { state, ttl: ttl === undefined ? undefined : ttl - waited };
 }
