@@ -76,8 +76,9 @@ def find_users(user_ids: Collection[str]) -> dict[str, Any]:
     each of the rest.
     """
     keys = {user_id: key for user_id in user_ids if (key := _to_key(user_id)) is not None}
-    found = _load_users(keys.values())
-    users = {user_id: found[key] for user_id, key in keys.items() if key in found}
+    found = _users_of(get_user_model(), keys.values()) if keys else ()
+    by_key = {user.pk: user for user in found}
+    users = {user_id: by_key[key] for user_id, key in keys.items() if key in by_key}
     backends = get_backends() if has_accounts() else []
     backends = [each for each in backends if not _is_shared(each)]
     for user_id in user_ids:
@@ -131,7 +132,11 @@ def _load_users(keys: Collection[Any]) -> dict[Any, Any]:
     if not keys:
         return {}
     model = get_user_model()
-    found = model._default_manager.filter(pk__in=keys)
+    found = _users_of(model, keys)
     if has_django_groups(model) and is_default_resolver():
         found = found.prefetch_related("groups")
     return {user.pk: user for user in found}
+
+
+def _users_of(model: Any, keys: Collection[Any]) -> Any:
+    return model._default_manager.filter(pk__in=keys)

@@ -42,7 +42,9 @@ class SweepPace:
 
     def note_sweep(self, began_at: float, now: float, next_seconds: float | None) -> None:
         """A sweep has carried out all that was due when it began, or a part of it."""
-        if next_seconds is None or next_seconds > 0:
+        if next_seconds is None:
+            self._own_until = -math.inf
+        elif next_seconds > 0:
             self._swept_at = began_at
         pause = self._interval if next_seconds is None else min(next_seconds, self._interval)
         self.next_at = now + (max(pause, MIN_PAUSE_SECONDS) if pause else 0)
@@ -101,11 +103,16 @@ class Sweeper:
 
     async def _run(self) -> None:
         try:
-            while self._is_wanted or self._pace.has_own:
+            while self._is_needed:
                 await self._sweep()
-                await self._wait()
+                if self._is_needed:
+                    await self._wait()
         finally:
             self._task = None
+
+    @property
+    def _is_needed(self) -> bool:
+        return self._is_wanted or self._pace.has_own
 
     async def _wait(self) -> None:
         """Return when it is time to sweep, or to look whether to end."""

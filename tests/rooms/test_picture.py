@@ -327,5 +327,11 @@ class TestSweepPace:
         assert pace.has_own
         pace.note_sweep(16, 16, 0)
         assert pace.has_own
-        pace.note_sweep(16, 16, None)
+        pace.note_sweep(16, 16, 1)
+        assert not pace.has_own
+
+    def test_own_departures_are_not_waited_for_if_nothing_is_due(self):
+        pace = SweepPace()
+        pace.note_due(15, is_own=True)
+        pace.note_sweep(14.99, 15, None)
         assert not pace.has_own

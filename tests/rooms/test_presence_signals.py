@@ -1,0 +1,199 @@
+"""``arrived`` and ``departed``: once for each member, with its user, over all its connections."""
+
+import asyncio
+import functools
+import threading
+
+import pytest
+from asgiref.sync import sync_to_async
+
+from pm_realtime import signals
+from pm_realtime.backends import Departure
+from pm_realtime.rooms import get_loop_presence
+from pm_realtime.rooms.presence_signals import PresenceSignals
+from tests.support.helpers import Connection, errors_of, eventually
+
+pytestmark = pytest.mark.usefixtures("leaves_nothing")
+
+ROOM = "r"
+GRACE_SECONDS = 0.1
+
+
+@pytest.fixture(autouse=True)
+def options(configure):
+    presence = {"grace": GRACE_SECONDS}
+    configure(
+        ROOMS={
+            ROOM: {"presence": presence},
+            "open": {"presence": {"per": "connection", **presence}, "public": True},
+            "plain": {},
+        }
+    )
+
+
+@pytest.fixture
+def connect_receiver():
+    connected = []
+
+    def connect(name, receiver):
+        getattr(signals, name).connect(receiver, weak=False)
+        connected.append((name, receiver))
+
+    yield connect
+    for name, receiver in connected:
+        getattr(signals, name).disconnect(receiver)
+
+
+@pytest.fixture
+def received(connect_receiver):
+    """The name and arguments of each signal, in order."""
+    received = []
+
+    def receiver(name, sender, signal, **about):
+        assert sender is None
+        received.append((name, about))
+
+    for name in ("arrived", "departed"):
+        connect_receiver(name, functools.partial(receiver, name))
+    return received
+
+
+def names(received):
+    return [name for name, _ in received]
+
+
+async def test_a_member_arrives_once_and_departs_once(received, user):
+    async with Connection(user=user) as first, Connection(user=user) as second:
+        await first.subscribe(ROOM)
+        await eventually(lambda: received)
+        assert received == [("arrived", {"room": ROOM, "key": str(user.pk), "user": user})]
+        await second.subscribe(ROOM)
+        await first.drop()
+        await asyncio.sleep(2 * GRACE_SECONDS)
+        await second.drop()
+    await eventually(lambda: len(received) == 2)
+    name, about = received[1]
+    seconds = about.pop("seconds")
+    assert (name, about) == ("departed", {"room": ROOM, "key": str(user.pk), "user": user})
+    assert 3 * GRACE_SECONDS <= seconds < 10
+
+
+async def test_a_reload_sends_nothing(received, user):
+    async with Connection(user=user) as before:
+        await before.subscribe(ROOM)
+        await before.drop()
+        async with before.recover():
+            await asyncio.sleep(2 * GRACE_SECONDS)
+            assert names(received) == ["arrived"]
+
+
+async def test_unsubscribe_sends_departed_at_once(received, configure, user):
+    configure(ROOMS={ROOM: {"presence": {"grace": 60}}})
+    async with Connection(user=user) as connection:
+        await connection.subscribe(ROOM)
+        await connection.ask("unsubscribe", {"room": ROOM})
+        assert names(received) == ["arrived", "departed"]
+
+
+async def test_anonymous_connections_are_members_of_their_own(received):
+    async with Connection() as first, Connection() as second:
+        await first.subscribe("open")
+        await second.subscribe("open")
+    await eventually(lambda: names(received) == ["arrived"] * 2 + ["departed"] * 2)
+    assert all(about["user"].is_anonymous for _, about in received)
+    keys = [about["key"] for _, about in received]
+    assert len({*keys}) == 2
+    assert first.connection_id not in keys
+
+
+async def test_the_user_of_departed_is_as_the_database_has_it(received, user):
+    async with Connection(user=user) as connection:
+        await connection.subscribe(ROOM)
+        await connection.drop()
+    user.first_name = "Ulla"
+    await user.asave()
+    await eventually(lambda: names(received) == ["arrived", "departed"])
+    assert received[1][1]["user"].first_name == "Ulla"
+
+
+async def test_the_users_of_many_are_read_with_one_query(
+    received, users, django_assert_num_queries
+):
+    gone = [Departure(ROOM, str(each.pk), str(each.pk), 1.0) for each in users.values()]
+    gone += [Departure(ROOM, "a", None, 1.0), Departure(ROOM, "b", "no-such-key", 1.0)]
+    told = PresenceSignals()
+    told.tell_departures(gone)
+    await eventually(lambda: len(received) == len(gone))
+    found = {about["key"]: about["user"] for _, about in received}
+    assert found.pop("a").is_anonymous
+    assert found.pop("b") is None
+    assert found == {str(each.pk): each for each in users.values()}
+
+
+async def test_nothing_is_read_without_a_receiver():
+    told = PresenceSignals()
+    told.tell_departures([Departure(ROOM, "a", "a", 1.0)])
+    assert not told._searches
+
+
+async def test_a_broken_receiver_harms_nobody(connect_receiver, received, user, caplog):
+    def broken(**about):
+        raise RuntimeError("broken receiver")
+
+    connect_receiver("arrived", broken)
+    async with Connection(user=user) as connection:
+        await connection.subscribe(ROOM)
+        await eventually(lambda: errors_of(caplog))
+        assert await connection.is_alive()
+    await eventually(lambda: names(received) == ["arrived", "departed"])
+
+
+async def test_a_slow_receiver_delays_nobody_and_departed_comes_after_arrived(
+    connect_receiver, received, configure, user
+):
+    configure(ROOMS={ROOM: {"presence": {"grace": 60}}})
+    go_on, order = threading.Event(), []
+
+    def slow(**about):
+        go_on.wait(5)
+        order.append("arrived")
+
+    connect_receiver("arrived", slow)
+    connect_receiver("departed", lambda **about: order.append("departed"))
+    async with Connection(user=user) as connection:
+        await connection.subscribe(ROOM)
+        leaving = asyncio.create_task(connection.ask("unsubscribe", {"room": ROOM}))
+        await asyncio.sleep(0.05)
+        assert order == []
+        go_on.set()
+        await leaving
+        assert order == ["arrived", "departed"]
+
+
+async def test_departures_after_the_last_connection_are_carried_out(received, user):
+    async with Connection(user=user) as connection:
+        await connection.subscribe(ROOM)
+        await connection.drop()
+    assert names(received) == ["arrived"]
+    await eventually(lambda: names(received) == ["arrived", "departed"])
+    await eventually(lambda: get_loop_presence().sweeper._task is None)
+
+
+async def test_many_arrive_once_each(received, make_user):
+    many = await sync_to_async(lambda: [make_user(username=f"user-{n}") for n in range(20)])()
+    async with asyncio.timeout(10):
+        connections = [Connection(user=each) for each in many for _ in range(2)]
+        await asyncio.gather(*(each.__aenter__() for each in connections))
+        await asyncio.gather(*(each.subscribe(ROOM) for each in connections))
+        await asyncio.gather(*(each.__aexit__() for each in connections))
+        await eventually(lambda: len(received) == 40)
+    for name in ("arrived", "departed"):
+        keys = [about["key"] for found, about in received if found == name]
+        assert sorted(keys) == sorted(str(each.pk) for each in many)
+
+
+async def test_a_room_without_presence_sends_nothing(received, user):
+    async with Connection(user=user) as connection:
+        await connection.subscribe("plain")
+    await asyncio.sleep(2 * GRACE_SECONDS)
+    assert received == []
