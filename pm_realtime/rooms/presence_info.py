@@ -87,7 +87,7 @@ async def _ask(path: str, where: str, users: Sequence[Any]) -> list[str | Except
             logger.error("%s Times: %d.", about, count, exc_info=error)
         return [None] * len(users)
     if not isinstance(found, Mapping):
-        _log_fault(path, f"must return a dict by primary key, got {type(found).__name__}")
+        _log_fault(path, "must return a dict by primary key", type(found).__name__)
         return [None] * len(users)
     texts = {user.pk: _text_of(path, found.get(user.pk, {})) for user in unique}
     return [texts[user.pk] for user in users]
@@ -95,19 +95,19 @@ async def _ask(path: str, where: str, users: Sequence[Any]) -> list[str | Except
 
 def _text_of(path: str, info: Any) -> str:
     if not isinstance(info, Mapping):
-        _log_fault(path, f"must return a dict for each user, got {type(info).__name__}")
+        _log_fault(path, "must return a dict for each user", type(info).__name__)
         return "{}"
     try:
         text = to_json(dict(info)).decode()
     except (TypeError, ValueError, RecursionError) as error:
-        _log_fault(path, f"must return what JSON can hold: {error}")
+        _log_fault(path, "must return what JSON can hold", str(error))
         return "{}"
     if (size := len(text.encode())) > MAX_INFO_BYTES:
-        _log_fault(path, f"must return at most {MAX_INFO_BYTES} bytes for a user, got {size}")
+        _log_fault(path, f"must return at most {MAX_INFO_BYTES} bytes for a user", str(size))
         return "{}"
     return text
 
 
-def _log_fault(path: str, fault: str) -> None:
-    if count := throttle.note((path, fault)):
-        logger.error("%s %s. Times: %d.", path, fault, count)
+def _log_fault(path: str, rule: str, found: str) -> None:
+    if count := throttle.note((path, rule)):
+        logger.error("%s %s, got %s. Times: %d.", path, rule, found, count)
