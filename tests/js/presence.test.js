@@ -509,18 +509,42 @@ test("a state that waits rejects if the room is left, the client disconnects or 
   }
 });
 
-test("ignored promises raise no unhandled rejection, and a client that stops leaves no timers", async (t) => {
+test("ignored promises raise no unhandled rejection", async (t) => {
   const unhandled = [];
   const listener = (error) => unhandled.push(error);
   process.on("unhandledRejection", listener);
   t.after(() => process.off("unhandledRejection", listener));
-  const { realtime, presence, refuse } = joined(t);
+  const { realtime, presence, refuse, tick } = joined(t);
   presence.setState("text");
   refuse("INVALID_PAYLOAD");
+  tick(INTERVAL_MS);
   presence.setState({ x: 1 });
   realtime.disconnect();
   await new Promise((resolve) => setImmediate(resolve));
   assert.deepEqual(unhandled, []);
+});
+
+test("a client that disconnects leaves no timers", (t) => {
+  const { realtime, presence, tell, refuse } = joined(t);
+  const { setTimeout, clearTimeout } = globalThis;
+  const timers = new Set();
+  globalThis.setTimeout = (run, delay, ...rest) => {
+    const handle = setTimeout(run, delay, ...rest);
+    timers.add(handle);
+    return handle;
+  };
+  globalThis.clearTimeout = (handle) => {
+    timers.delete(handle);
+    clearTimeout(handle);
+  };
+  t.after(() => Object.assign(globalThis, { setTimeout, clearTimeout }));
+  tell(change(6, 8));
+  refuse("RATE_LIMITED", { retryAfter: 60_000 });
+  presence.setState({ x: 1 });
+  refuse("RATE_LIMITED", { retryAfter: 60_000 });
+  assert.ok(timers.size >= 2);
+  realtime.disconnect();
+  assert.equal(timers.size, 0);
 });
 
 test("a room is named by a string", (t) => {

@@ -31,11 +31,16 @@ export function createStateWriter({ room, write, isReady }) {
   }
 
   function rest(delay) {
-    clearTimeout(timer);
+    stop();
     timer = setTimeout(() => {
       timer = null;
       flush();
     }, delay);
+  }
+
+  function stop() {
+    clearTimeout(timer);
+    timer = null;
   }
 
   function refused(change, error) {
@@ -71,6 +76,7 @@ export function createStateWriter({ room, write, isReady }) {
     reject(code) {
       next?.waiters.forEach(({ reject }) => reject(new RealtimeError(code)));
       next = null;
+      stop();
     },
   };
 }
