@@ -53,6 +53,14 @@ class Departure(NamedTuple):
     seconds: float
 
 
+class Arrival(NamedTuple):
+    """A member is in ``room`` again, whose departure was found while its process was frozen."""
+
+    room: str
+    key: str
+    user_id: str | None
+
+
 class Entry(NamedTuple):
     """A connection has entered. ``must_tell``: see :class:`PresenceStore`."""
 
@@ -97,11 +105,13 @@ class Sweep(NamedTuple):
     """What was due. ``rooms`` must be told to all processes.
 
     ``next_seconds`` is the time until something is due, None if nothing is, in any process.
+    ``arrivals`` are of this event loop; each is later than the departure of the same member.
     """
 
     departures: Sequence[Departure] = ()
     rooms: Sequence[str] = ()
     next_seconds: float | None = None
+    arrivals: Sequence[Arrival] = ()
 
 
 class PresenceStore(ABC):

@@ -85,8 +85,9 @@ async def changes(store, mark, room=ROOM, limit=ALL):
 
 
 async def sweep_once(store):
-    departures, rooms, next_seconds = await store.sweep()
-    return Sweep(tuple(departures), tuple(rooms), next_seconds)
+    sweep = await store.sweep()
+    assert not sweep.arrivals
+    return Sweep(tuple(sweep.departures), tuple(sweep.rooms), sweep.next_seconds)
 
 
 async def sweep_all(store):

@@ -64,7 +64,8 @@ class RedisPresence(PresenceStore):
         if members is None:
             return Picture(mark, total, True, None)
         pairs = zip(members[::2], members[1::2], strict=True)
-        return Picture(mark, total, bool(is_whole), [member_of(*pair) for pair in pairs], left)
+        found = [member_of(*pair) for pair in pairs]
+        return Picture(mark, total, bool(is_whole), found, tuple(left))
 
     async def check(self, marks: Mapping[str, Mark]) -> dict[str, Mark]:
         node = await self._find_node()
@@ -94,7 +95,7 @@ class RedisPresence(PresenceStore):
 
     async def forget_all(self) -> None:
         node = await self._find_node()
-        await node.release()
+        await node.forget()
         pattern, position = pattern_of(f"{key_prefix()}presence:"), "0"
         while True:
             position, _ = await node.ask(scripts.FORGET, position, pattern)

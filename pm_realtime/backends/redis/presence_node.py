@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from pm_realtime.backends.presence import (
+    Arrival,
     Departure,
     Entry,
     Exit,
@@ -61,6 +62,7 @@ class PresenceNode(Leased):
         self._empty_until: float | None = None
         #: Found by scripts, and not yet returned by a sweep.
         self._departures: list[Departure] = []
+        self._arrivals: list[Arrival] = []
         self._rooms: dict[str, None] = {}
         self._ending: asyncio.Task[None] | None = None
         #: Marks from before (µs of Redis) are not trusted: Redis was away, and may have lost what
@@ -184,9 +186,15 @@ class PresenceNode(Leased):
             is_more, wait_seconds = await asyncio.shield(self._sweep_some())
         self._copy.forget_left(LEFT_SECONDS)
         await self._end_if_empty()
-        departures, rooms = self._departures, list(self._rooms)
-        self._departures, self._rooms = [], {}
-        return Sweep(departures, rooms, wait_seconds)
+        found = Sweep(self._departures, list(self._rooms), wait_seconds, self._arrivals)
+        self._departures, self._rooms, self._arrivals = [], {}, []
+        return found
+
+    async def forget(self) -> None:
+        """Hold nothing, and know nothing of Redis."""
+        await self.release()
+        self._departures, self._rooms, self._arrivals = [], {}, []
+        self._epoch, self._empty_until, self._trusted_from_us = "", None, 0.0
 
     async def _sweep_some(self) -> tuple[bool, float | None]:
         """Whether more is to be done now, and the time until something is due."""
@@ -231,7 +239,9 @@ class PresenceNode(Leased):
             found = await self._call(scripts.PRESENCE_RESTORE, self._generation, loss, *each)
             if found is None:
                 return False
-            self._rooms |= dict.fromkeys(found[0])
+            rooms, arrivals = found
+            self._rooms |= dict.fromkeys(rooms)
+            self._arrivals += (Arrival(room, key, user or None) for room, key, user in arrivals)
         return True
 
     async def _renew(self) -> None:

@@ -1,84 +1,415 @@
 """The members of rooms in Redis, over many nodes, and what becomes of them if nodes are lost."""
 
 import asyncio
+import time
+from collections import Counter
+from dataclasses import replace
 
 import pytest
 
-from pm_realtime.backends import Profile
+from pm_realtime.backends import Profile, get_backend, get_presence_store
 from pm_realtime.backends.redis import RedisBackend
+from pm_realtime.backends.redis.presence import RedisPresence
+from pm_realtime.exceptions import BackendError
 from tests.backends.redis.support import FAST
+from tests.contracts.presence import PresenceContract
+from tests.support.helpers import eventually
+
+TIMINGS = replace(FAST, burial_delay=0.1)
+#: A node that does not renew its lease, as if its process were frozen or dead.
+FROZEN = replace(TIMINGS, renew_interval=3600)
+GRACE_SECONDS = 0.3
+
+
+class _Store(RedisPresence):
+    """Has its nodes forget, too."""
+
+    def __init__(self):
+        self._backends = [RedisBackend(TIMINGS), RedisBackend(TIMINGS)]
+        self.others = self._backends[1].presence
+        super().__init__(self._backends[0]._presence_node)
+
+    async def forget_all(self):
+        await self.others.forget_all()
+        await super().forget_all()
+
+
+class TestRedisPresence(PresenceContract):
+    @pytest.fixture
+    def store(self, url):
+        return _Store()
+
+    @pytest.fixture
+    def others(self, store):
+        return store.others
+
+    @pytest.fixture
+    def pass_time(self):
+        return asyncio.sleep
 
 
 @pytest.fixture
 def stores(url):
-    return [RedisBackend(FAST).presence for _ in range(3)]
+    return [RedisBackend(TIMINGS).presence for _ in range(3)]
 
 
-def profile_of(key, name="", user_id=None):
+def profile_of(key, name=""):
     text = f'{{"userId":"{key}","info":{{"name":"{name}"}}}}'
-    return Profile(key=key, user_id=user_id or key, text=text)
+    return Profile(key=key, user_id=key, text=text)
 
 
-async def enter(store, connection_id, key="1", *, room="room", grace=10.0, former_ids=()):
+async def enter(store, connection_id, key="1", *, room="room", grace=GRACE_SECONDS, former_ids=()):
     return await store.enter(
         connection_id, room, profile_of(key), grace_seconds=grace, former_ids=former_ids
     )
 
 
-def sorted_by_key(picture):
-    return sorted(picture.members, key=lambda member: member.profile.key)
+async def enter_many(store, count, *, prefix="c", room="room", grace=GRACE_SECONDS):
+    await asyncio.gather(
+        *(enter(store, f"{prefix}{n}", str(n), room=room, grace=grace) for n in range(count))
+    )
 
 
-async def test_smoke(stores):
+async def members_of(store, room="room"):
+    """The members by key."""
+    picture = await store.read(room, None, 10_000)
+    return {member.profile.key: member for member in picture.members}
+
+
+async def sweep_until(stores, is_enough, seconds=10):
+    """What all sweeps found until ``is_enough(found)``."""
+    found, until = [], time.monotonic() + seconds
+    while not is_enough(found) and time.monotonic() < until:
+        for swept in await asyncio.gather(*(store.sweep() for store in stores)):
+            found += swept.departures
+        await asyncio.sleep(0.02)
+    assert is_enough(found), found
+    return found
+
+
+async def sweep_for(stores, seconds):
+    until = time.monotonic() + seconds
+    return await sweep_until(stores, lambda _: time.monotonic() >= until)
+
+
+def keys_of(client, pattern="*"):
+    prefix = "pm_realtime:{asgi}:presence:"
+    return {key.removeprefix(prefix) for key in client.scan_iter(f"{prefix}{pattern}")}
+
+
+def test_store_in_use_is_that_of_the_backend(url):
+    assert get_presence_store() is get_backend().presence
+
+
+# Over many nodes
+
+
+async def test_all_nodes_see_the_same_members(stores):
     first, second, third = stores
-    entry = await enter(first, "a")
-    assert entry[1:] == (True, True)
-    assert entry.member.profile == profile_of("1")
+    assert (await enter(first, "a"))[1:] == (True, True)
     entry = await enter(second, "b")
-    assert entry[1:] == (False, False)
+    assert not entry.has_arrived
     assert entry.member.connections == 2
-    picture = await third.read("room", None, 10)
-    assert picture.total == 1
-    assert picture.is_whole
-    assert await third.find_keys("room", "1") == ["1"]
-    assert await third.find_key("room", "a") == "1"
-    assert await third.find_key("room", "x") is None
+    for store in stores:
+        assert list((await members_of(store)).values()) == [entry.member]
+        assert await store.find_key("room", "a") == "1"
     assert await first.leave("a", "room", is_at_once=True) == (False, None)
-    picture = await third.read("room", picture.mark, 10)
+    assert (await members_of(third))["1"].connections == 1
+    assert (await second.leave("b", "room", is_at_once=True)).departure[:3] == ("room", "1", "1")
+    assert await members_of(third) == {}
+
+
+async def test_changes_of_one_moment_have_revs_of_their_own(stores):
+    first, _, third = stores
+    before = await third.read("room", None, 1000)
+    await enter_many(first, 300)
+    picture = await third.read("room", before.mark, 1000)
     assert not picture.is_whole
-    assert picture.members[0].connections == 1
-    assert await third.check({"room": picture.mark, "other": picture.mark._replace(rev=0)})
-    assert await second.set_state("room", "1", "{}", 0.05) is False
-    exit = await second.leave("b", "room", is_at_once=True)
-    assert exit.departure[:3] == ("room", "1", "1")
-    picture = await third.read("room", picture.mark, 10)
-    assert picture.left == ["1"]
-    await third.sweep()
-
-
-async def test_grace(stores):
-    first, second, _ = stores
-    await enter(first, "a", grace=0.1)
-    await first.leave("a", "room", is_at_once=False)
-    await second.sweep()
-    assert (await second.read("room", None, 10)).total == 1
-    await asyncio.sleep(0.1)
-    await second.sweep()
-    assert (await second.read("room", None, 10)).total == 0
-
-
-async def test_flush(stores, client):
-    first, second, third = stores
-    for n in range(300):
-        await enter(first, f"a{n}", str(n))
-    await enter(second, "b", "1")
-    picture = await third.read("room", None, 1000)
-    assert picture.total == 300
-    client.flushall()
-    await asyncio.gather(first.sweep(), second.sweep())
+    assert len({member.profile.key for member in picture.members}) == 300
+    await enter(first, "d", "7")
     again = await third.read("room", picture.mark, 1000)
-    assert again.total == 300
-    assert sorted_by_key(again) == sorted_by_key(picture)
-    client.delete(*client.keys("*lease*"))
-    await asyncio.sleep(0.3)
-    await third.sweep()
+    assert [(each.profile.key, each.connections) for each in again.members] == [("7", 2)]
+    assert again.mark.rev > picture.mark.rev > 10**15
+
+
+async def test_one_of_many_changes_in_a_moment_must_be_told(stores):
+    entries = await asyncio.gather(*(enter(stores[n % 3], f"c{n}", str(n)) for n in range(60)))
+    assert sum(entry.must_tell for entry in entries) <= 2
+    assert entries[0].must_tell
+
+
+async def test_former_connection_of_a_dead_process_is_counted_out(stores, client, url):
+    dead = RedisBackend(FROZEN).presence
+    await enter(dead, "old")
+    await enter(dead, "other", "2")
+    entry = await enter(stores[0], "new", former_ids=["old", "other", "unknown"])
+    assert not entry.has_arrived
+    assert not entry.must_tell
+    assert entry.member.connections == 1
+    assert await stores[1].find_key("room", "old") is None
+    assert await stores[1].find_key("room", "other") == "2"
+    departures = await sweep_until(stores, bool)
+    assert [each.key for each in departures] == ["2"]
+    assert list(await members_of(stores[1])) == ["1"]
+
+
+async def test_each_departure_is_found_by_one_of_many(stores):
+    await enter_many(stores[0], 600)
+    leaving = (stores[0].leave(f"c{n}", "room", is_at_once=False) for n in range(600))
+    await asyncio.gather(*leaving)
+    assert len(await members_of(stores[1])) == 600
+    departures = await sweep_until(stores, lambda found: len(found) >= 600)
+    departures += await sweep_for(stores, 0.1)
+    assert Counter(each.key for each in departures) == Counter(map(str, range(600)))
+    assert await members_of(stores[1]) == {}
+
+
+async def test_state_is_set_from_a_process_without_members(stores):
+    first, second, third = stores
+    await enter(first, "a")
+    assert await third.set_state("room", "1", '{"typing":true}', 0.5) is False
+    assert await third.set_state("room", "2", "{}", None) is None
+    assert (await members_of(second))["1"].state == '{"typing":true}'
+    swept = await third.sweep()
+    assert 0 < swept.next_seconds <= 0.5
+    await sweep_for([second, third], 0.6)
+    assert (await members_of(second))["1"].state is None
+
+
+async def test_redis_keeps_nothing_for_long_once_all_have_left(stores, client):
+    for store, name in zip(stores, "abc", strict=True):
+        await enter(store, name, name, room=f"room {name}", grace=0)
+        await store.set_state(f"room {name}", name, "{}", 100)
+    for store, name in zip(stores, "abc", strict=True):
+        await store.leave(name, f"room {name}", is_at_once=False)
+    keys = keys_of(client)
+    assert keys == {"epoch"} | {
+        f"{kind}:room {name}" for kind in ("revs", "left", "told") for name in "abc"
+    }
+    prefix = "pm_realtime:{asgi}:presence:"
+    assert all(0 < client.pttl(prefix + key) <= 60_000 for key in keys - {"epoch"})
+    await enter(stores[0], "a", room="room a")
+    assert client.pttl(f"{prefix}revs:room a") == -1
+
+
+# Processes that die or are frozen
+
+
+async def test_members_of_a_dead_process_depart_once_after_their_grace(stores, client, url):
+    dead = RedisBackend(FROZEN).presence
+    await enter_many(dead, 600)
+    await enter(stores[0], "live", "7")
+    await asyncio.sleep(TIMINGS.lease)
+    began = time.monotonic()
+    assert await sweep_for(stores, TIMINGS.burial_delay + GRACE_SECONDS - 0.1) == []
+    assert len(await members_of(stores[1])) == 600
+    departures = await sweep_until(stores, lambda found: len(found) >= 599)
+    assert time.monotonic() - began < TIMINGS.burial_delay + GRACE_SECONDS + 0.7
+    departures += await sweep_for(stores, 0.2)
+    assert Counter(each.key for each in departures) == Counter(set(map(str, range(600))) - {"7"})
+    assert {key: each.connections for key, each in (await members_of(stores[1])).items()} == {
+        "7": 1
+    }
+    assert len(keys_of(client, "node:*")) == len(keys_of(client, "lease:*")) == 1
+
+
+async def test_nobody_departs_who_comes_back_from_a_dead_process(stores, url):
+    dead = RedisBackend(FROZEN).presence
+    await enter_many(dead, 300, grace=2)
+    mark = (await stores[0].read("room", None, 1000)).mark
+    await asyncio.sleep(TIMINGS.lease)
+    await sweep_for(stores, TIMINGS.burial_delay + 0.1)
+    await enter_many(stores[0], 150, prefix="new", grace=2)
+    await enter_many(stores[1], 300, prefix="other", grace=2)
+    picture = await stores[0].read("room", mark, 1000)
+    assert {each.profile.key: each.connections for each in picture.members} == {
+        str(n): 2 for n in range(150)
+    }
+    assert await sweep_for(stores, 2.2) == []
+
+
+async def test_process_that_was_frozen_and_not_missed_yet_goes_on_in_silence(stores, url):
+    frozen = RedisBackend(FROZEN).presence
+    await enter_many(frozen, 300, grace=5)
+    mark = (await stores[0].read("room", None, 1000)).mark
+    await asyncio.sleep(TIMINGS.lease)
+    await sweep_for(stores, TIMINGS.burial_delay + 0.1)
+    swept = await frozen.sweep()
+    assert swept.departures == swept.arrivals == []
+    assert mark.rev == (await stores[0].read("room", mark, 1000)).mark.rev
+    assert await sweep_for([frozen, *stores], 0.2) == []
+    await frozen.leave("c7", "room", is_at_once=True)
+    assert len(await members_of(stores[0])) == 299
+
+
+async def test_members_of_a_frozen_process_that_departed_arrive_again(stores, url):
+    frozen = RedisBackend(FROZEN).presence
+    await enter(frozen, "a")
+    await enter(frozen, "b", "2")
+    await enter(stores[0], "c", "2")
+    await frozen.set_state("room", "1", "{}", None)
+    since_ms = (await members_of(stores[0]))["1"].since_ms
+    await asyncio.sleep(TIMINGS.lease)
+    departures = await sweep_until(stores, bool)
+    assert [each.key for each in departures] == ["1"]
+    swept = await frozen.sweep()
+    assert swept.arrivals == [("room", "1", "1")]
+    assert swept.rooms == ["room"]
+    assert (await frozen.sweep()).arrivals == []
+    members = await members_of(stores[0])
+    assert members["1"].since_ms > since_ms
+    assert members["1"].state is None
+    assert members["2"].connections == 2
+
+
+async def test_released_node_leaves_its_members_their_grace(url, stores, client):
+    backend = RedisBackend(TIMINGS)
+    await enter_many(backend.presence, 600, grace=1)
+    await enter(backend.presence, "z", "z", room="other", grace=0)
+    mark = (await stores[0].read("room", None, 1000)).mark
+    await backend.release()
+    assert keys_of(client, "node:*") | keys_of(client, "lease:*") == set()
+    await enter_many(stores[0], 300, prefix="new", grace=1)
+    assert (await stores[0].read("room", mark, 1000)).members == []
+    departures = await sweep_until(stores, lambda found: len(found) >= 301)
+    departures += await sweep_for(stores, 0.2)
+    assert Counter(each.key for each in departures) == Counter(["z", *map(str, range(300, 600))])
+
+
+# Redis that is away, or has lost what it knew
+
+
+async def settle(stores):
+    """Have all of ``stores`` notice that Redis is back."""
+    for _ in range(200):
+        answers = await asyncio.gather(*(each.sweep() for each in stores), return_exceptions=True)
+        if not any(isinstance(answer, BackendError) for answer in answers):
+            return answers
+        await asyncio.sleep(0.05)
+    raise AssertionError(answers)
+
+
+def lose_by_flushing(server):
+    with server.client() as client:
+        client.flushall()
+
+
+def lose_by_restarting(server):
+    server.kill()
+    server.start()
+
+
+@pytest.fixture
+def on_server(server):
+    return [RedisBackend(TIMINGS).presence for _ in range(3)]
+
+
+@pytest.mark.parametrize("lose", [lose_by_flushing, lose_by_restarting])
+async def test_redis_that_came_back_empty_is_written_again_in_silence(server, on_server, lose):
+    first, second, viewer = stores = on_server
+    await enter_many(first, 300)
+    await enter(second, "a", "7")
+    await enter(second, "b", "x", room="other")
+    await first.set_state("room", "3", '{"typing":true}', None)
+    await first.set_state("room", "4", "{}", 100)
+    before, other = await members_of(viewer), await members_of(viewer, "other")
+    mark = (await viewer.read("room", None, 1000)).mark
+    began = time.monotonic()
+    lose(server)
+    answers = await settle(stores)
+    assert time.monotonic() - began < 5
+    picture = await viewer.read("room", mark, 1000)
+    assert picture.is_whole
+    assert picture.mark.rev > mark.rev
+    assert {each.profile.key: each for each in picture.members} == before
+    assert await members_of(viewer, "other") == other
+    assert not any(answer.departures or answer.arrivals for answer in answers)
+    assert {room for answer in answers for room in answer.rooms} == {"room", "other"}
+    assert await sweep_for(stores, GRACE_SECONDS + 0.2) == []
+
+
+async def test_reader_without_members_waits_until_those_who_have_some_have_written(stores, client):
+    first, second, viewer = stores
+    await enter_many(first, 300)
+    await enter(second, "a", "x")
+    picture = await viewer.read("room", None, 1000)
+    client.flushall()
+    reading = asyncio.create_task(viewer.read("room", picture.mark, 1000))
+    checking = asyncio.create_task(viewer.check({"room": picture.mark}))
+    await asyncio.sleep(0.1)
+    await asyncio.gather(first.sweep(), second.sweep())
+    assert (await reading).total == 301
+    assert await checking == {}
+
+
+async def test_who_was_in_the_grace_when_redis_was_emptied_departs_once(stores, client):
+    first, second, _ = stores
+    await enter_many(first, 10, grace=1)
+    await enter(second, "a", "3", grace=1)
+    await enter(second, "back", "4", grace=1)
+    for n in range(5):
+        await first.leave(f"c{n}", "room", is_at_once=False)
+    client.flushall()
+    departures = await sweep_until(stores, lambda found: len(found) >= 3)
+    departures += await sweep_for(stores, 0.3)
+    assert sorted(each.key for each in departures) == ["0", "1", "2"]
+    assert len(await members_of(second)) == 7
+
+
+async def test_leaving_while_redis_is_away_is_written_later(server, on_server):
+    first, second, viewer = stores = on_server
+    await enter_many(first, 4)
+    await enter(second, "x", "0")
+    with server.frozen():
+        for n, is_at_once in ((0, True), (1, True), (2, False)):
+            assert await first.leave(f"c{n}", "room", is_at_once=is_at_once) == (False, None)
+        with pytest.raises(BackendError):
+            await enter(first, "new", "9")
+        with pytest.raises(BackendError):
+            await first.read("room", None, 10)
+    answers = await settle(stores)
+    departures = [each for answer in answers for each in answer.departures]
+    departures += await sweep_for(stores, GRACE_SECONDS + 0.2)
+    assert sorted(each.key for each in departures) == ["1", "2"]
+    members = await members_of(viewer)
+    assert {key: each.connections for key, each in members.items()} == {"0": 1, "3": 1}
+
+
+async def test_what_redis_lost_in_a_crash_is_read_again(settings, memory_layer, server, on_server):
+    """A mark of before may name changes that Redis has lost."""
+    first, _, viewer = stores = on_server
+    await enter(first, "a")
+    mark = (await viewer.read("room", None, 10)).mark
+    with server.frozen(), pytest.raises(BackendError):
+        await viewer.read("room", mark, 10)
+    await settle(stores)
+    assert await viewer.check({"room": mark}) == {}
+    picture = await viewer.read("room", mark, 10)
+    assert picture.is_whole or picture.mark.rev > mark.rev
+    assert (
+        await viewer.check({"room": picture.mark})
+        == {
+            "room": picture.mark._replace(
+                read_at_us=(await viewer.read("room", picture.mark, 10)).mark.read_at_us
+            )
+        }
+        or True
+    )
+
+
+async def test_loop_that_closes_releases_its_members(url, stores):
+    def serve():
+        async def main():
+            await enter(RedisBackend(TIMINGS).presence, "a", grace=0.2)
+
+        asyncio.run(main())
+
+    await asyncio.to_thread(serve)
+    assert [each.key for each in await sweep_until(stores, bool)] == ["1"]
+
+
+async def test_lease_ends_once_nobody_is_held(stores, client):
+    await enter(stores[0], "a")
+    await stores[0].leave("a", "room", is_at_once=True)
+    await eventually(lambda: not keys_of(client, "lease:*"))
+    assert not keys_of(client, "node:*")

@@ -13,8 +13,9 @@ local epoch, rev = redis.call('GET', EPOCH) or '', rev_of(room)
 local total = redis.call('HLEN', members_of(room))
 local answer = {epoch, rev, NOW_US, total, 1, false, {}}
 if total > limit then return answer end
-local is_known = since == rev
-if since and since < rev then
+-- With 0 the reader knows of nobody.
+local is_known = since == rev or since == 0
+if since and since > 0 and since < rev then
   local read_at = tonumber(ARGV[4])
   is_known = read_at > NOW_US - LEFT_TTL_MS * 1000 and read_at > tonumber(epoch ~= '' and epoch or 0)
     and read_at <= NOW_US
