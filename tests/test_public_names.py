@@ -25,10 +25,11 @@ from pm_realtime.testing import RealtimeCommunicator
 
 SYNC_HELPERS = (
     *("broadcast", "disconnect_connection", "disconnect_user", "get_connection", "get_cursor"),
-    *("get_history", "get_stats", "get_user_connections", "is_online", "refresh_room"),
-    *("refresh_user", "send_to_connection", "send_to_role", "send_to_room", "send_to_user"),
-    *("subscribe", "unsubscribe"),
+    *("get_history", "get_presence", "get_stats", "get_user_connections", "is_online"),
+    *("is_present", "refresh_room", "refresh_user", "send_to_connection", "send_to_role"),
+    *("send_to_room", "send_to_user", "set_presence", "subscribe", "unsubscribe"),
 )
+RESULTS = ("Presence", "PresenceMember")
 DECLARING = ("Command", "CommandError", "command", "push_type")
 MODULES = {
     "asgi": ("get_asgi_application",),
@@ -49,7 +50,9 @@ MODULES = {
     ),
     "roles": ("has_role", "rank", "resolve_role", "role_of", "roles_up_to"),
     "routing": ("websocket_urlpatterns",),
-    "signals": ("connected", "disconnected", "joined", "left", "refused"),
+    "signals": (
+        *("arrived", "connected", "departed", "disconnected", "joined", "left", "refused"),
+    ),
     "testing": (
         *("ANYTHING", "PATIENCE", "Pushes", "RealtimeCommunicator", "capture_pushes"),
         *("CommandFailed", "SeenPresence", "acall_command_handler", "call_command_handler"),
@@ -139,7 +142,7 @@ def signature_of(function, skip_self=False):
 def test_package_exports_the_helpers_and_their_twins():
     twins = [f"a{name}" for name in SYNC_HELPERS]
     assert sorted(pm_realtime.__all__) == sorted(
-        ["__version__", "realtime_room", *DECLARING, *SYNC_HELPERS, *twins]
+        ["__version__", "realtime_room", *DECLARING, *RESULTS, *SYNC_HELPERS, *twins]
     )
     assert all(hasattr(pm_realtime, name) for name in pm_realtime.__all__)
 

@@ -160,36 +160,36 @@ class MemoryPresence(PresenceStore):
     ) -> Entry:
         with self._lock:
             now = self._now()
-            place = self._rooms.get(room)
-            if place is None:
-                place = self._rooms[room] = _Room(self._next_rev(now))
+            known = self._rooms.get(room)
+            if known is None:
+                known = self._rooms[room] = _Room(self._next_rev(now))
             self._emptied.pop(room, None)
-            member = place.members.get(profile.key)
+            member = known.members.get(profile.key)
             has_arrived = member is None
             if member is None:
                 member = _Member(profile, now)
-                place.add(member)
+                known.add(member)
             for former_id in former_ids:
                 if former_id in member.connection_ids:
                     member.connection_ids.remove(former_id)
-                    del place.key_by_connection[former_id]
-            place.key_by_connection[connection_id] = profile.key
+                    del known.key_by_connection[former_id]
+            known.key_by_connection[connection_id] = profile.key
             member.connection_ids.add(connection_id)
             member.grace_us = int(grace_seconds * _US_PER_SECOND)
             shown = max(member.shown, len(member.connection_ids))
             has_changed = shown != member.shown or profile != member.profile
             if has_changed:
                 member.shown, member.profile = shown, profile
-                place.note_change(member, self._next_rev(now))
-            must_tell = has_changed and place.must_tell(now)
+                known.note_change(member, self._next_rev(now))
+            must_tell = has_changed and known.must_tell(now)
             return Entry(member.as_present(), has_arrived, must_tell)
 
     async def leave(self, connection_id: str, room: str, *, is_at_once: bool) -> Exit:
         with self._lock:
-            place = self._rooms.get(room)
-            if place is None or (key := place.key_by_connection.pop(connection_id, None)) is None:
+            known = self._rooms.get(room)
+            if known is None or (key := known.key_by_connection.pop(connection_id, None)) is None:
                 return Exit()
-            now, member = self._now(), place.members[key]
+            now, member = self._now(), known.members[key]
             member.connection_ids.remove(connection_id)
             if not (is_at_once or member.grace_us == 0):
                 member.grace_ends_at = max(member.grace_ends_at or 0, now + member.grace_us)
@@ -197,53 +197,53 @@ class MemoryPresence(PresenceStore):
                 return Exit()
             actual = len(member.connection_ids)
             if actual == 0:
-                departure = self._depart(room, place, member, now)
-                return Exit(place.must_tell(now), departure)
-            has_changed = self._show(place, member, max(actual, member.shown - 1), now)
-            return Exit(has_changed and place.must_tell(now))
+                departure = self._depart(room, known, member, now)
+                return Exit(known.must_tell(now), departure)
+            has_changed = self._show(known, member, max(actual, member.shown - 1), now)
+            return Exit(has_changed and known.must_tell(now))
 
     async def set_profile(self, connection_id: str, room: str, profile: Profile) -> bool:
         with self._lock:
-            place = self._rooms.get(room)
-            if place is None or place.key_by_connection.get(connection_id) != profile.key:
+            known = self._rooms.get(room)
+            if known is None or known.key_by_connection.get(connection_id) != profile.key:
                 return False
-            member = place.members[profile.key]
+            member = known.members[profile.key]
             if profile == member.profile:
                 return False
             now = self._now()
             member.profile = profile
-            place.note_change(member, self._next_rev(now))
-            return place.must_tell(now)
+            known.note_change(member, self._next_rev(now))
+            return known.must_tell(now)
 
     async def set_state(
         self, room: str, key: str, state: str | None, ttl_seconds: float | None
     ) -> bool | None:
         with self._lock:
-            place = self._rooms.get(room)
-            if place is None or (member := place.members.get(key)) is None:
+            known = self._rooms.get(room)
+            if known is None or (member := known.members.get(key)) is None:
                 return None
             now = self._now()
             member.state_ends_at = None
             if state is not None and ttl_seconds is not None:
                 member.state_ends_at = now + int(ttl_seconds * _US_PER_SECOND)
                 self._wake(room, member)
-            return self._set_state(place, member, state, now) and place.must_tell(now)
+            return self._set_state(known, member, state, now) and known.must_tell(now)
 
     async def read(self, room: str, since: Mark | None, limit: int) -> Picture:
         with self._lock:
             now = self._now()
-            place = self._rooms.get(room)
-            if place is None:
+            known = self._rooms.get(room)
+            if known is None:
                 return Picture(Mark(0, now), 0, since is None or since.rev != 0, ())
-            place.forget_left(now)
-            mark, total = Mark(place.rev, now), len(place.members)
+            known.forget_left(now)
+            mark, total = Mark(known.rev, now), len(known.members)
             if total > limit:
                 return Picture(mark, total, True, None)
-            if since is None or not place.knows_since(since, now):
-                return Picture(mark, total, True, _as_present(place.members.values()))
+            if since is None or not known.knows_since(since, now):
+                return Picture(mark, total, True, _as_present(known.members.values()))
             rev = since.rev
-            changed = takewhile(lambda each: each.rev > rev, reversed(place.members.values()))
-            left = takewhile(lambda key: place.left[key] > rev, reversed(place.left))
+            changed = takewhile(lambda each: each.rev > rev, reversed(known.members.values()))
+            left = takewhile(lambda key: known.left[key] > rev, reversed(known.left))
             return Picture(mark, total, False, _as_present(changed), list(left))
 
     async def check(self, marks: Mapping[str, Mark]) -> dict[str, Mark]:
@@ -257,33 +257,33 @@ class MemoryPresence(PresenceStore):
 
     async def find_keys(self, room: str, user_id: str) -> list[str]:
         with self._lock:
-            place = self._rooms.get(room)
-            return [] if place is None else list(place.keys_by_user.get(user_id, ()))
+            known = self._rooms.get(room)
+            return [] if known is None else list(known.keys_by_user.get(user_id, ()))
 
     async def find_key(self, room: str, connection_id: str) -> str | None:
         with self._lock:
-            place = self._rooms.get(room)
-            return None if place is None else place.key_by_connection.get(connection_id)
+            known = self._rooms.get(room)
+            return None if known is None else known.key_by_connection.get(connection_id)
 
     async def sweep(self) -> Sweep:
         with self._lock:
             now = self._now()
             departures: list[Departure] = []
             rooms: list[str] = []
-            for room, place, member in self._find_due(now):
+            for room, known, member in self._find_due(now):
                 has_changed = False
                 if (ends_at := member.state_ends_at) is not None and ends_at <= now:
                     member.state_ends_at = None
-                    has_changed = self._set_state(place, member, None, now)
+                    has_changed = self._set_state(known, member, None, now)
                 if (ends_at := member.grace_ends_at) is not None and ends_at <= now:
                     member.grace_ends_at = None
                     if actual := len(member.connection_ids):
-                        has_changed |= self._show(place, member, actual, now)
+                        has_changed |= self._show(known, member, actual, now)
                     else:
-                        departures.append(self._depart(room, place, member, now))
+                        departures.append(self._depart(room, known, member, now))
                         has_changed = True
                 self._wake(room, member)
-                if has_changed and place.must_tell(now):
+                if has_changed and known.must_tell(now):
                     rooms.append(room)
             self._forget_empty(now)
             next_seconds = max(0, self._queue[0][0] - now) / _US_PER_SECOND if self._queue else None
@@ -293,27 +293,27 @@ class MemoryPresence(PresenceStore):
         with self._lock:
             self._forget_all()
 
-    def _show(self, place: _Room, member: _Member, shown: int, now: int) -> bool:
+    def _show(self, known: _Room, member: _Member, shown: int, now: int) -> bool:
         """Show a number of connections; whether it is another one."""
         if shown == member.shown:
             return False
         member.shown = shown
-        place.note_change(member, self._next_rev(now))
+        known.note_change(member, self._next_rev(now))
         return True
 
-    def _set_state(self, place: _Room, member: _Member, state: str | None, now: int) -> bool:
+    def _set_state(self, known: _Room, member: _Member, state: str | None, now: int) -> bool:
         """Set a state; whether it is another one."""
         if state == member.state:
             return False
         member.state = state
-        place.note_change(member, self._next_rev(now))
+        known.note_change(member, self._next_rev(now))
         return True
 
-    def _depart(self, room: str, place: _Room, member: _Member, now: int) -> Departure:
-        place.remove(member, self._next_rev(now))
-        place.forget_left(now)
+    def _depart(self, room: str, known: _Room, member: _Member, now: int) -> Departure:
+        known.remove(member, self._next_rev(now))
+        known.forget_left(now)
         member.grace_ends_at = member.state_ends_at = member.wakes_at = None
-        if not place.members:
+        if not known.members:
             self._emptied[room] = now
         seconds = max(0, now - member.since) / _US_PER_SECOND
         return Departure(room, member.profile.key, member.profile.user_id, seconds)
@@ -334,16 +334,16 @@ class MemoryPresence(PresenceStore):
         count = 0
         while self._queue:
             time, room, key = self._queue[0]
-            place = self._rooms.get(room)
-            member = place.members.get(key) if place is not None else None
+            known = self._rooms.get(room)
+            member = known.members.get(key) if known is not None else None
             is_stale = member is None or member.wakes_at != time
             if not is_stale and (time > now or count == MEMBERS_PER_SWEEP):
                 break
             heappop(self._queue)
-            if place is not None and member is not None and not is_stale:
+            if known is not None and member is not None and not is_stale:
                 count += 1
                 member.wakes_at = None
-                yield room, place, member
+                yield room, known, member
 
     def _next_rev(self, now: int) -> int:
         self._last_rev = max(self._last_rev + 1, now)

@@ -6,7 +6,6 @@ from pm_realtime.commands.decisions import convert_payload, find_refusal, route_
 from pm_realtime.commands.declarations import DECLARATIONS, Declaration, command
 from pm_realtime.commands.options import find_contradictions
 from pm_realtime.commands.dispatch import handle, is_instant, read
-from pm_realtime.commands.presence import MAX_STATE_BYTES, MAX_TTL_SECONDS
 from pm_realtime.commands.site_calls import commands_under_way
 from pm_realtime.commands.site_commands import SiteCommand
 # fmt: on

@@ -1,11 +1,17 @@
 """The command ``presence``: a client asks who is in a room, or sets the state of its own member."""
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from pm_realtime.exceptions import CommandError
-from pm_realtime.protocol import Command, ErrorCode, MessageType
+from pm_realtime.protocol import (
+    MAX_STATE_BYTES,
+    MAX_STATE_TTL_SECONDS,
+    Command,
+    ErrorCode,
+    MessageType,
+)
 from pm_realtime.rooms import (
     Connection,
     attach,
@@ -14,11 +20,6 @@ from pm_realtime.rooms import (
     prepare,
     set_own_state,
 )
-
-#: Bytes of JSON that a state may have.
-MAX_STATE_BYTES: Final = 1024
-#: Seconds after which a state becomes null by itself, at most.
-MAX_TTL_SECONDS: Final = 86_400
 
 
 def check_state(payload: dict[str, Any]) -> None:
@@ -31,8 +32,8 @@ def check_state(payload: dict[str, Any]) -> None:
     elif (size := len(msgspec.json.encode(state))) > MAX_STATE_BYTES:
         text = f"Expected `state` to have at most {MAX_STATE_BYTES} bytes of JSON, got {size}."
         path = "state"
-    elif type(ttl) not in (int, float) or not 0 < ttl <= MAX_TTL_SECONDS:
-        text = f"Expected `ttl`, where it is given, to be seconds, at most {MAX_TTL_SECONDS}."
+    elif type(ttl) not in (int, float) or not 0 < ttl <= MAX_STATE_TTL_SECONDS:
+        text = f"Expected `ttl`, where it is given, to be seconds, at most {MAX_STATE_TTL_SECONDS}."
         path = "ttl"
     else:
         return

@@ -2,7 +2,6 @@
 
 from typing import Any, Final
 
-from pm_realtime.commands import MAX_STATE_BYTES, MAX_TTL_SECONDS
 from pm_realtime.contract.builder import Builder, Channel
 from pm_realtime.contract.envelopes import (
     COUNT,
@@ -14,7 +13,7 @@ from pm_realtime.contract.envelopes import (
 )
 from pm_realtime.contract.json_schema import Schema
 from pm_realtime.contract.protocol_messages import ERROR
-from pm_realtime.protocol import MessageType
+from pm_realtime.protocol import MAX_STATE_BYTES, MAX_STATE_TTL_SECONDS, MessageType
 
 _STATE: Final[Schema] = {
     "type": ["object", "null"],
@@ -23,7 +22,7 @@ _STATE: Final[Schema] = {
 _TTL: Final[Schema] = {
     "type": "number",
     "exclusiveMinimum": 0,
-    "maximum": MAX_TTL_SECONDS,
+    "maximum": MAX_STATE_TTL_SECONDS,
     "description": "Seconds after which the state becomes null by itself.",
 }
 _REV: Final[Schema] = {**COUNT, "description": "The number of the last change that is in it."}

@@ -11,6 +11,12 @@ BATCH_SUBPROTOCOL: Final = f"{SUBPROTOCOL}.batch"
 INTERNAL_ERROR: Final = "Something went wrong on our side."
 
 
+#: Bytes of JSON that the state of a member may have.
+MAX_STATE_BYTES: Final = 1024
+#: Seconds after which a state becomes null by itself, at most.
+MAX_STATE_TTL_SECONDS: Final = 86_400
+
+
 class MessageType(StrEnum):
     """The types that this package sends or understands. A site may push any other type."""
 

@@ -9,7 +9,10 @@ from pm_realtime.push.control import (
 )
 from pm_realtime.push.control_stream import CONTROL_STREAM_TTL_SECONDS
 from pm_realtime.push.history import History, aget_cursor, aget_history, get_cursor, get_history
-from pm_realtime.push.presence import atell_presence
+from pm_realtime.push.presence import (
+    Presence, PresenceMember, aget_presence, ais_present, aset_presence, atell_presence,
+    get_presence, is_present, set_presence,
+)
 from pm_realtime.push.pushes import (
     abroadcast, apublish_message, apublish_volatile, asend_to_connection, asend_to_role,
     asend_to_room, asend_to_user, broadcast, send_to_connection, send_to_role, send_to_room,

@@ -25,7 +25,7 @@ def sending_twins(
     name = prepare.__name__.lstrip("_")
 
     def sync_twin(*args: P.args, **kwargs: P.kwargs) -> R:
-        _refuse_in_loop(name)
+        refuse_in_loop(name)
         return send(prepare(*args, **kwargs))
 
     async def async_twin(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -50,7 +50,7 @@ def sync_twin_of(query: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
     name = query.__name__.removeprefix("a")
 
     def sync_twin(*args: P.args, **kwargs: P.kwargs) -> R:
-        _refuse_in_loop(name)
+        refuse_in_loop(name)
         warn_if_alone()
         for each in (*args, *kwargs.values()):
             # Loads a lazy user here, where the caller's transaction and no event loop is.
@@ -63,7 +63,8 @@ def sync_twin_of(query: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, R]:
     return sync_twin
 
 
-def _refuse_in_loop(name: str) -> None:
+def refuse_in_loop(name: str) -> None:
+    """Raise ``SynchronousOnlyOperation`` if an event loop runs, which ``name`` would block."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -77,7 +77,7 @@ async def state_of(store, key="ann", room=ROOM):
 
 
 async def changes(store, mark, room=ROOM, limit=ALL):
-    """What has changed after a mark: numbers of connections by key, and keys that left."""
+    """The changes after a mark: numbers of connections by key, and keys that left."""
     picture = await store.read(room, mark, limit)
     assert not picture.is_whole
     found = {member.profile.key: member.connections for member in picture.members}
@@ -428,7 +428,7 @@ class PresenceContract:
         assert await changes(others, marks[0]) == ({"ann": 2, "cid": 1}, ["bob"])
         assert await changes(others, await mark_of(store)) == ({}, [])
 
-    async def test_who_left_and_came_back_has_not_left(self, store):
+    async def test_member_that_came_back_has_not_left(self, store):
         await enter(store, "a", "ann")
         await enter(store, "b", "bob")
         before = await mark_of(store)
@@ -448,7 +448,7 @@ class PresenceContract:
         assert len((await store.read(ROOM, None, 2)).members) == 2
         assert await changes(store, picture.mark, limit=2) == ({}, ["user 0"])
 
-    async def test_reader_who_was_away_for_long_reads_all(self, store):
+    async def test_reader_that_was_away_for_long_reads_all(self, store):
         await enter(store, "a", "ann")
         rev, now = await mark_of(store)
         await enter(store, "b", "bob")

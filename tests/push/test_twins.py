@@ -27,6 +27,9 @@ HELPERS = [
     "get_stats",
     "get_cursor",
     "get_history",
+    "get_presence",
+    "is_present",
+    "set_presence",
 ]
 
 
@@ -68,6 +71,9 @@ CLOSE = "code=4503, reason='', on_commit=True, fail_silently=None"
         ("get_stats", "()"),
         ("get_cursor", "(room)"),
         ("get_history", "(room, *, since=None, limit=100)"),
+        ("get_presence", "(room)"),
+        ("is_present", "(user, room)"),
+        ("set_presence", "(target, room, state, *, ttl=None)"),
     ],
 )
 def test_signature_is_the_documented_one(name, signature):
@@ -95,6 +101,8 @@ async def test_sync_helper_in_a_running_loop_names_its_twin(name):
             "role": "user",
             "connection_id": connection.connection_id,
             "type": "hello",
+            "target": uuid.uuid4(),
+            "state": {},
         }
         wanted = inspect.signature(function).parameters
         with pytest.raises(SynchronousOnlyOperation, match=rf"await a{name}\("):
