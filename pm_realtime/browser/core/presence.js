@@ -162,7 +162,9 @@ export function createPresences({ ask, write, isWanted, isComing }) {
 
 /** The members by their arrival; the same list as before if it has not changed. */
 function listOf(members, before) {
-  const list = [...members.values()].sort((one, other) => one.since - other.since);
+  const list = [...members.values()].sort(byArrival);
   const isSame = list.length === before.length && list.every((member, index) => member === before[index]);
   return isSame ? before : Object.freeze(list);
 }
+
+const byArrival = (one, other) => one.since - other.since || (one.key < other.key ? -1 : 1);
