@@ -45,11 +45,11 @@ class _Changes(NamedTuple):
 
 
 class Picture:
-    """What is known of the members of ``room``, and what viewers were told of it: no members if
+    """The members of ``room`` as they were read, and as its viewers were told: none of them if
     there are more than ``max_members``.
 
-    A viewer that begins gets what is known, under the ``rev`` of what the others were told. As all
-    values are absolute, the next message to them fits for it too.
+    A viewer that begins gets the members as they were read, under the ``rev`` that the others were
+    told. As all values are absolute, the next message to them fits for it too.
     """
 
     def __init__(self, room: str, max_members: int) -> None:
@@ -94,7 +94,7 @@ class Picture:
         self._rev = self._counting_rev = self._latest_rev
 
     def adopt(self, reading: Reading) -> None:
-        """Know what was read."""
+        """Keep ``reading``, of which viewers are told later."""
         self.mark, self._total = reading.mark, reading.total
         was_crowded, self._is_crowded = self._is_crowded, reading.members is None
         if self._is_crowded is not was_crowded:
@@ -123,7 +123,7 @@ class Picture:
             self._members[key] = text
 
     def emit(self) -> Emission:
-        """What is new for the viewers, who are now told."""
+        """Take the news for the viewers, which they are now told."""
         is_recounted = self._total != self._told_total or self._is_total_exposed
         is_whole = self._must_be_whole and not self._is_crowded
         changes = _Changes() if is_whole or self._is_crowded else self._find_changes()
@@ -163,7 +163,7 @@ class Picture:
         return _Changes(joined, updated, left)
 
     def _forget_told(self) -> None:
-        """What is known is told."""
+        """Note that the viewers know all that was read."""
         self._told.clear()
         self._exposed.clear()
         self._told_total = self._total

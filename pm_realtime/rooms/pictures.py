@@ -178,7 +178,7 @@ class Pictures:
             if self._is_followed(followed):
                 await self._tell_all(followed, followed.picture.emit())
         except Exception as error:
-            # What has changed is found when all pictures are compared.
+            # Changes are found when all pictures are compared.
             self._checks.doubt()
             if not isinstance(error, BackendError):
                 log_failure(logger, "The members of a room could not be told.", error)
@@ -191,7 +191,7 @@ class Pictures:
         picture = followed.picture
         async with followed.lock:
             if followed.refreshing is asyncio.current_task():
-                followed.refreshing = None  # Who joins from now on may not be in the answer.
+                followed.refreshing = None  # The answer may be without later joins.
             reading = await get_presence_store().read(
                 picture.room, picture.since, picture.max_members
             )

@@ -177,15 +177,15 @@ async def leave_presence(connection: Connection, room: str, *, is_at_once: bool)
 
 
 async def follow_rights(connection: Connection, room: str) -> None:
-    """Follow the present role of ``connection``: what it may see, and if it may be seen.
+    """Follow the present role of ``connection``, by which it may see members and be seen.
 
-    If not, it leaves at once.
+    It leaves at once if it may not be seen.
     """
-    place = find_room(room)
-    if place is None or (options := place.options.presence) is None:
+    found = find_room(room)
+    if found is None or (options := found.options.presence) is None:
         return
     key = own_key(connection, room)
-    is_hidden = key is not None and key != _key_if_seen(connection, place, options)
+    is_hidden = key is not None and key != _key_if_seen(connection, found, options)
     if is_hidden:
         await leave_presence(connection, room, is_at_once=True)
     _tell_viewer(connection, room, options, is_me_changed=is_hidden)
@@ -246,8 +246,8 @@ def _own_member(connection: Connection, room: str) -> PresentMember | None:
 
 
 def _options_of(room: str) -> PresenceOptions | None:
-    place = find_room(room)
-    return None if place is None else place.options.presence
+    found = find_room(room)
+    return None if found is None else found.options.presence
 
 
 def _is_among(allowed: str | tuple[str, ...] | None, connection: Connection) -> bool:

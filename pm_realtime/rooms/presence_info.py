@@ -1,4 +1,4 @@
-"""The profile of a member: what others see of it, as the option ``info`` of its room says.
+"""The profile of a member, which others see, with ``info`` as the option of its room says.
 
 ``info`` is a function of the site that may be slow, stuck or broken. It is asked for many users
 together, and nobody is kept out of a room by it.

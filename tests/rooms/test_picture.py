@@ -1,5 +1,5 @@
-"""What viewers are told of the members of a room, and when. A viewer keeps a picture by the rule
-for clients, and is always right."""
+"""Messages to the viewers of a room, and their times. A viewer here keeps a picture by the rule for
+clients, and is always right."""
 
 import json
 import random
@@ -301,7 +301,7 @@ class TestPace:
 
 
 class TestSweepPace:
-    def test_what_is_due_earlier_moves_the_next_sweep(self):
+    def test_a_sweep_is_earlier_if_something_is_due(self):
         pace = SweepPace(interval_seconds=1)
         pace.note_sweep(5, 5, None)
         assert pace.next_at == 6

@@ -1,4 +1,4 @@
-"""The pictures of an event loop: what is read when, who is told, and what is repaired."""
+"""The pictures of an event loop: readings, messages to viewers, and repairs."""
 
 import asyncio
 import itertools
@@ -101,7 +101,7 @@ async def test_those_who_join_together_share_a_reading(store):
         store.answers.clear()
         first = asyncio.gather(*(pictures.prepare(ROOM, 200) for _ in range(500)))
         await eventually(lambda: store.reads)
-        # Who comes now may not be in the first answer.
+        # The first answer may be without these.
         second = asyncio.gather(*(pictures.prepare(ROOM, 200) for _ in range(500)))
         await asyncio.sleep(0)
         store.answers.set()
@@ -173,7 +173,7 @@ async def test_those_who_see_only_the_number_get_a_message_if_it_changes(store):
         assert len(told(a)) == 1
 
 
-async def test_what_could_not_be_read_is_told_when_the_store_is_back(store):
+async def test_changes_that_could_not_be_read_are_told_when_the_store_is_back(store):
     async with running() as pictures, viewers(pictures, "a") as (a,):
         store.is_away = True
         await store.come("x")
@@ -184,7 +184,7 @@ async def test_what_could_not_be_read_is_told_when_the_store_is_back(store):
         await eventually(lambda: joined(a) == ["x"])
 
 
-async def test_who_joins_while_the_store_is_away_is_refused(store):
+async def test_a_join_while_the_store_is_away_is_refused(store):
     async with running() as pictures:
         store.is_away = True
         with pytest.raises(OutageError):

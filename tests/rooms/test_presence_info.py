@@ -1,4 +1,4 @@
-"""``info``: what a site says of members, asked for many at once, and whatever it does."""
+"""``info`` of a site: asked for many members at once, and slow, stuck or broken."""
 
 import asyncio
 import threading
@@ -87,7 +87,7 @@ def use(configure):
 
 
 async def info_of(connection):
-    """What ``connection`` sees of itself when it joins."""
+    """The info of ``connection`` itself in the reply to its join."""
     answer = await connection.ask("subscribe", {"room": ROOM})
     assert answer["type"] == "subscribed", answer
     found = answer["payload"]["presence"]

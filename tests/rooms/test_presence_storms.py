@@ -70,7 +70,7 @@ async def test_many_who_come_are_few_messages_to_each(room):
             assert (None if seen is None else len(seen)) == (COUNT if room == ROOM else None)
 
 
-async def test_who_reloads_again_and_again_is_silence(users):
+async def test_one_that_reloads_again_and_again_is_silence(users):
     async with AsyncExitStack() as stack:
         watching = await stack.enter_async_context(Connection(user=users["user"]))
         other = await stack.enter_async_context(Connection())
