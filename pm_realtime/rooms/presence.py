@@ -44,7 +44,7 @@ class LoopPresence:
     _connections: int = 0
 
     def __post_init__(self) -> None:
-        self.sweeper = Sweeper(get_presence_signals().tell_departures, self.pictures.note_doubt)
+        self.sweeper = Sweeper(get_presence_signals().tell_all, self.pictures.note_doubt)
 
     def open(self) -> None:
         """One more connection of this event loop is open."""

@@ -9,7 +9,7 @@ from django.dispatch import Signal
 
 from pm_realtime import signals
 from pm_realtime.auth import anonymous, find_users, run_in_pool
-from pm_realtime.backends import Departure
+from pm_realtime.backends import Arrival, Departure
 from pm_realtime.concurrency import PerLoop, note_result
 from pm_realtime.observability import log_failure
 from pm_realtime.rooms.site_code import run_site_code, site_threads
@@ -39,24 +39,27 @@ class PresenceSignals:
         if (task := self._begin_departure(departure, user)) is not None:
             await asyncio.shield(task)
 
-    def tell_departures(self, departures: Sequence[Departure]) -> None:
-        """Send ``departed`` for each of ``departures``, beside what the caller goes on with."""
-        if departures and signals.departed.has_listeners(None):
-            task = asyncio.get_running_loop().create_task(self._find_users_and_tell(departures))
+    def tell_all(self, found: Sequence[Departure | Arrival]) -> None:
+        """Send the signal of each of ``found``, beside what the caller goes on with."""
+        both = (signals.departed, signals.arrived)
+        if found and any(signal.has_listeners(None) for signal in both):
+            task = asyncio.get_running_loop().create_task(self._find_users_and_tell(found))
             self._searches.add(task)
             task.add_done_callback(self._searches.discard)
 
-    async def _find_users_and_tell(self, departures: Sequence[Departure]) -> None:
-        user_ids = {each.user_id for each in departures if each.user_id is not None}
+    async def _find_users_and_tell(self, found: Sequence[Departure | Arrival]) -> None:
+        user_ids = {each.user_id for each in found if each.user_id is not None}
         users: dict[str, Any] = {}
         try:
             users = await run_in_pool(site_threads, find_users, user_ids)
         except Exception as error:
             log_failure(logger, "The users who have left rooms could not be read.", error)
-        for departure in departures:
-            user_id = departure.user_id
-            user = anonymous().user if user_id is None else users.get(user_id)
-            self._begin_departure(departure, user)
+        for each in found:
+            user = anonymous().user if each.user_id is None else users.get(each.user_id)
+            if isinstance(each, Departure):
+                self._begin_departure(each, user)
+            else:
+                self.tell_arrival(each.room, each.key, user)
 
     def _begin_departure(self, departure: Departure, user: Any) -> asyncio.Task[None] | None:
         room, key, _, seconds = departure

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from pm_realtime.backends import Departure, Sweep, get_presence_store
+from pm_realtime.backends import Arrival, Departure, Sweep, get_presence_store
 from pm_realtime.exceptions import BackendError
 from pm_realtime.observability import log_failure
 from pm_realtime.push import atell_presence
@@ -56,13 +56,13 @@ class SweepPace:
 class Sweeper:
     """Belongs to one event loop. Runs from :meth:`start` to :meth:`stop`, and for what is due then.
 
-    ``announce`` sends the signals of departures; ``on_return`` is called when a store that was away
-    is back.
+    ``announce`` sends the signals of what was found; ``on_return`` is called when a store that was
+    away is back.
     """
 
     def __init__(
         self,
-        announce: Callable[[Sequence[Departure]], None],
+        announce: Callable[[Sequence[Departure | Arrival]], None],
         on_return: Callable[[], None],
         pace: SweepPace | None = None,
     ) -> None:
@@ -143,7 +143,7 @@ class Sweeper:
         await self._tell(swept)
 
     async def _tell(self, swept: Sweep) -> None:
-        self._announce(swept.departures)
+        self._announce([*swept.departures, *swept.arrivals])
         for room in swept.rooms:
             await try_to_tell(room)
 

@@ -8,7 +8,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from pm_realtime import signals
-from pm_realtime.backends import Departure
+from pm_realtime.backends import Arrival, Departure
 from pm_realtime.rooms import get_loop_presence
 from pm_realtime.rooms.presence_signals import PresenceSignals
 from tests.support.helpers import Connection, errors_of, eventually
@@ -122,7 +122,7 @@ async def test_the_users_of_many_are_read_with_one_query(
     gone = [Departure(ROOM, str(each.pk), str(each.pk), 1.0) for each in users.values()]
     gone += [Departure(ROOM, "a", None, 1.0), Departure(ROOM, "b", "no-such-key", 1.0)]
     told = PresenceSignals()
-    told.tell_departures(gone)
+    told.tell_all(gone)
     await eventually(lambda: len(received) == len(gone))
     found = {about["key"]: about["user"] for _, about in received}
     assert found.pop("a").is_anonymous
@@ -130,9 +130,16 @@ async def test_the_users_of_many_are_read_with_one_query(
     assert found == {str(each.pk): each for each in users.values()}
 
 
+async def test_member_that_is_there_again_arrives_after_it_departed(received, user):
+    key = str(user.pk)
+    PresenceSignals().tell_all([Departure(ROOM, key, key, 1.0), Arrival(ROOM, key, key)])
+    await eventually(lambda: names(received) == ["departed", "arrived"])
+    assert received[1][1]["user"] == user
+
+
 async def test_nothing_is_read_without_a_receiver():
     told = PresenceSignals()
-    told.tell_departures([Departure(ROOM, "a", "a", 1.0)])
+    told.tell_all([Departure(ROOM, "a", "a", 1.0)])
     assert not told._searches
 
 

@@ -11,14 +11,16 @@ from pm_realtime.backends import Profile, get_backend, get_presence_store
 from pm_realtime.backends.redis import RedisBackend
 from pm_realtime.backends.redis.presence import RedisPresence
 from pm_realtime.exceptions import BackendError
+from pm_realtime.signals import arrived, departed
 from tests.backends.redis.support import FAST
 from tests.contracts.presence import PresenceContract
-from tests.support.helpers import eventually
+from tests.support.helpers import Connection, eventually
 
 TIMINGS = replace(FAST, burial_delay=0.1)
 #: A node that does not renew its lease, as if its process were frozen or dead.
 FROZEN = replace(TIMINGS, renew_interval=3600)
 GRACE_SECONDS = 0.3
+PREFIX = "pm_realtime:{asgi}:presence:"
 
 
 class _Store(RedisPresence):
@@ -93,8 +95,7 @@ async def sweep_for(stores, seconds):
 
 
 def keys_of(client, pattern="*"):
-    prefix = "pm_realtime:{asgi}:presence:"
-    return {key.removeprefix(prefix) for key in client.scan_iter(f"{prefix}{pattern}")}
+    return {key.removeprefix(PREFIX) for key in client.scan_iter(f"{PREFIX}{pattern}")}
 
 
 def test_store_in_use_is_that_of_the_backend(url):
@@ -134,8 +135,7 @@ async def test_changes_of_one_moment_have_revs_of_their_own(stores):
 
 async def test_one_of_many_changes_in_a_moment_must_be_told(stores):
     entries = await asyncio.gather(*(enter(stores[n % 3], f"c{n}", str(n)) for n in range(60)))
-    assert sum(entry.must_tell for entry in entries) <= 2
-    assert entries[0].must_tell
+    assert 1 <= sum(entry.must_tell for entry in entries) < 10
 
 
 async def test_former_connection_of_a_dead_process_is_counted_out(stores, client, url):
@@ -186,10 +186,9 @@ async def test_redis_keeps_nothing_for_long_once_all_have_left(stores, client):
     assert keys == {"epoch"} | {
         f"{kind}:room {name}" for kind in ("revs", "left", "told") for name in "abc"
     }
-    prefix = "pm_realtime:{asgi}:presence:"
-    assert all(0 < client.pttl(prefix + key) <= 60_000 for key in keys - {"epoch"})
+    assert all(0 < client.pttl(PREFIX + key) <= 60_000 for key in keys - {"epoch"})
     await enter(stores[0], "a", room="room a")
-    assert client.pttl(f"{prefix}revs:room a") == -1
+    assert client.pttl(f"{PREFIX}revs:room a") == -1
 
 
 # Processes that die or are frozen
@@ -260,6 +259,31 @@ async def test_members_of_a_frozen_process_that_departed_arrive_again(stores, ur
     assert members["1"].since_ms > since_ms
     assert members["1"].state is None
     assert members["2"].connections == 2
+
+
+async def test_site_hears_of_members_that_departed_while_it_was_frozen(url, settings, user, client):
+    settings.PM_REALTIME |= {"ROOMS": {"room": {"presence": {"grace": 0.05}}}}
+    other, key = RedisBackend(TIMINGS).presence, str(user.pk)
+    received = []
+
+    def receiver(signal, **about):
+        received.append((signal, about["key"]))
+
+    async with Connection(user=user) as connection:
+        await connection.subscribe("room")
+        for signal in (arrived, departed):
+            signal.connect(receiver)
+        try:
+            while not (found := (await other.sweep()).departures):
+                for name in keys_of(client, "lease:*"):
+                    client.delete(f"{PREFIX}{name}")
+                await asyncio.sleep(0.02)
+            assert [each.key for each in found] == [key]
+            await eventually(lambda: received == [(arrived, key)])
+            assert (await other.read("room", None, 10)).total == 1
+        finally:
+            for signal in (arrived, departed):
+                signal.disconnect(receiver)
 
 
 async def test_released_node_leaves_its_members_their_grace(url, stores, client):
@@ -375,26 +399,19 @@ async def test_leaving_while_redis_is_away_is_written_later(server, on_server):
     assert {key: each.connections for key, each in members.items()} == {"0": 1, "3": 1}
 
 
-async def test_what_redis_lost_in_a_crash_is_read_again(settings, memory_layer, server, on_server):
-    """A mark of before may name changes that Redis has lost."""
-    first, _, viewer = stores = on_server
+async def test_marks_of_before_an_outage_are_not_trusted(server, on_server):
+    """Redis may have lost the changes that they name, and have others of the same time."""
+    first, _, viewer = on_server
     await enter(first, "a")
     mark = (await viewer.read("room", None, 10)).mark
+    assert [*await viewer.check({"room": mark})] == ["room"]
     with server.frozen(), pytest.raises(BackendError):
         await viewer.read("room", mark, 10)
-    await settle(stores)
+    await settle([first])
     assert await viewer.check({"room": mark}) == {}
     picture = await viewer.read("room", mark, 10)
-    assert picture.is_whole or picture.mark.rev > mark.rev
-    assert (
-        await viewer.check({"room": picture.mark})
-        == {
-            "room": picture.mark._replace(
-                read_at_us=(await viewer.read("room", picture.mark, 10)).mark.read_at_us
-            )
-        }
-        or True
-    )
+    assert picture.is_whole
+    assert [*await viewer.check({"room": picture.mark})] == ["room"]
 
 
 async def test_loop_that_closes_releases_its_members(url, stores):
