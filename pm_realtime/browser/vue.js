@@ -1,23 +1,14 @@
-import {
-  getCurrentScope,
-  hasInjectionContext,
-  inject,
-  onScopeDispose,
-  readonly,
-  shallowReadonly,
-  shallowRef,
-  ssrContextKey,
-  toValue,
-  watch,
-} from "vue";
+import { getCurrentScope, onScopeDispose, shallowReadonly, shallowRef, toValue } from "vue";
 
-import { createRealtime, ErrorCode, LocalErrorCode, RealtimeError } from "./client.js";
+import { createRealtime, LocalErrorCode } from "./client.js";
 import { unsubscribed } from "./core/envelope.js";
 import { ignorable } from "./core/promises.js";
 import { pageRealtime } from "./core/singleton.js";
+import { inertPresence } from "./vue/presence.js";
+import { allReadonly, isServer, providedRealtime, refused, sharedBy, toRefs } from "./vue/scope.js";
 
-/** `app.provide(realtimeKey, realtime)` gives an app, or a test, a client of its own. */
-export const realtimeKey = Symbol("pm_realtime");
+export { usePresence } from "./vue/presence.js";
+export { realtimeKey } from "./vue/scope.js";
 
 /** The state of a client on a server, which never connects. */
 const INERT = {
@@ -29,12 +20,6 @@ const INERT = {
   closeCode: null,
   recovered: undefined,
 };
-
-/** Who is in a room that the page is not in. */
-const NOBODY = Object.freeze({ members: Object.freeze([]), total: 0, me: null });
-
-// By client: the refs that all components share, and the subscriptions of each.
-const shared = new WeakMap();
 
 /** The page's client for one component or effect scope. The types are in vue.d.ts. */
 export function useWebSocket(options = {}) {
@@ -182,121 +167,6 @@ export function useCommand(type, options = {}) {
   return { call, ...refs };
 }
 
-/** Who is in a room, for one component or effect scope. The types are in vue.d.ts. */
-export function usePresence(room) {
-  const { error, ...state } = toRefs({ ...NOBODY, error: null });
-  const refs = Object.fromEntries(
-    Object.entries({ ...state, error }).map(([key, ref]) => [key, shallowReadonly(ref)]),
-  );
-  if (isServer()) {
-    const { setState, on } = inertPresence();
-    return { ...refs, setState, on };
-  }
-  const realtime = providedRealtime() ?? pageRealtime(createRealtime);
-  const { components } = sharedBy(realtime);
-  const subscriptions = new Map();
-  components.add(subscriptions);
-  if (getCurrentScope()) onScopeDispose(() => components.delete(subscriptions));
-  // Each has an `off` while there is a room.
-  const listeners = new Set();
-  let presence = null;
-
-  function show(snapshot) {
-    for (const key of Object.keys(state)) state[key].value = snapshot[key];
-  }
-
-  /** Returns a function that ends it. */
-  function enter(name) {
-    const { store, on } = (presence = realtime.presence(name));
-    show(store.getSnapshot());
-    const off = store.subscribe(() => show(store.getSnapshot()));
-    for (const listener of listeners) listener.off = on(listener.type, listener.handler);
-    const subscription = realtime.subscribe(name);
-    subscriptions.set(subscription, name);
-    subscription.catch((reason) => {
-      if (subscriptions.has(subscription)) error.value = reason;
-      if (!realtime.rooms.includes(name)) subscriptions.delete(subscription);
-    });
-    return () => {
-      presence = null;
-      off();
-      for (const listener of listeners) listener.off();
-      subscriptions.delete(subscription);
-      subscription.leave();
-    };
-  }
-
-  watch(
-    () => toValue(room),
-    (name, _, onCleanup) => {
-      error.value = null;
-      show(NOBODY);
-      if (typeof name === "string") onCleanup(enter(name));
-    },
-    { immediate: true },
-  );
-
-  return {
-    ...refs,
-
-    setState: (value, options) => presence?.setState(value, options) ?? refused(ErrorCode.NOT_IN_ROOM),
-
-    on(type, handler) {
-      const listener = { type, handler, off: () => {} };
-      if (presence) listener.off = presence.on(type, handler);
-      listeners.add(listener);
-      return () => {
-        listeners.delete(listener);
-        listener.off();
-      };
-    },
-  };
-}
-
-const providedRealtime = () => (hasInjectionContext() ? inject(realtimeKey, null) : null);
-
-function sharedBy(realtime) {
-  if (!shared.has(realtime)) {
-    const sources = toRefs(realtime.store.getSnapshot());
-    realtime.store.subscribe(() => {
-      const snapshot = realtime.store.getSnapshot();
-      for (const [key, source] of Object.entries(sources)) source.value = snapshot[key];
-    });
-    const refs = allReadonly({ ...sources, recovered: recoveredRef(realtime) });
-    shared.set(realtime, { refs, components: new Set() });
-  }
-  return shared.get(realtime);
-}
-
-/** Undefined without a connection, so that each one that misses something is a change. */
-function recoveredRef(realtime) {
-  const recovered = shallowRef();
-  realtime.on(":open", (payload) => {
-    recovered.value = payload.recovered;
-  });
-  realtime.on(":gap", () => {
-    recovered.value = false;
-  });
-  realtime.on(":close", () => {
-    recovered.value = undefined;
-  });
-  return recovered;
-}
-
-function toRefs(values) {
-  return Object.fromEntries(Object.entries(values).map(([key, value]) => [key, shallowRef(value)]));
-}
-
-function allReadonly(refs) {
-  return Object.fromEntries(Object.entries(refs).map(([key, ref]) => [key, readonly(ref)]));
-}
-
-// Not by `document` alone: some test environments have one on the server, too.
-function isServer() {
-  if (hasInjectionContext() && inject(ssrContextKey, null)) return true;
-  return typeof document === "undefined";
-}
-
 function inertWebSocket() {
   const nothing = () => {};
   const refuse = () => refused(LocalErrorCode.NOT_CONNECTED);
@@ -316,20 +186,6 @@ function inertWebSocket() {
     on: off,
     once: off,
   };
-}
-
-function inertPresence(room) {
-  return {
-    room,
-    ...NOBODY,
-    store: { subscribe: () => () => {}, getSnapshot: () => NOBODY },
-    setState: () => refused(LocalErrorCode.NOT_CONNECTED),
-    on: () => () => {},
-  };
-}
-
-function refused(code) {
-  return ignorable(Promise.reject(new RealtimeError(code)));
 }
 
 function refusedSubscription(code) {

@@ -1,6 +1,20 @@
 import { ErrorCode, MessageType } from "../constants.js";
 import { newId } from "../core/envelope.js";
-import { applyPresence, createPicture, writePicture } from "../core/picture.js";
+import { applyPresence } from "../core/picture.js";
+import { createQuestions } from "./questions.js";
+import {
+  answerFrom,
+  grant,
+  isOf,
+  isPlain,
+  isWanted,
+  newRequest,
+  newRoom,
+  notInRoom,
+  release,
+  requestsOf,
+  takeEarliest,
+} from "./room.js";
 
 /** How long the server's `subscribed` also answers other tabs that ask for the room. */
 const FRESH_MS = 5_000;
@@ -20,8 +34,7 @@ export function createRouter(now = Date.now) {
   const rooms = new Map();
   // By the id of a `subscribe` that was sent, the name of the room, the room and the request.
   const asking = new Map();
-  // By its id, a question for the members of a room: the room and the tabs with the ids of theirs.
-  const questions = new Map();
+  const questions = createQuestions();
   // By the id of a command, the tabs that wait for the reply, in order; null for our own commands.
   const pending = new Map();
 
@@ -84,16 +97,11 @@ export function createRouter(now = Date.now) {
     room.asked = null;
     if (reply.type !== MessageType.SUBSCRIBED) return refuse(name, room, request, reply);
     const { recovered, ...granted } = reply.payload;
-    grant(room, granted);
+    grant(room, granted, now());
     const wanted = request.envelope.payload;
     if (!isPlain(wanted) || room.position === undefined) moveTo(name, room, granted.cursor);
     const payload = answerFrom(room, wanted) ?? reply.payload;
     return [...enter(room, request, { ...reply, payload }), ...askNext(name, room)];
-  }
-
-  function grant(room, { presence, ...granted }) {
-    const picture = presence && createPicture(presence);
-    Object.assign(room, { granted, grantedAt: now(), picture });
   }
 
   /** The tabs of the request are in the room from now on. */
@@ -174,25 +182,7 @@ export function createRouter(now = Date.now) {
     const { room } = envelope.payload;
     if (isOutside(tab, room)) return answer(tab, envelope, MessageType.ERROR, notInRoom(room));
     const isQuestion = envelope.type === MessageType.PRESENCE && envelope.payload.state === undefined;
-    return isQuestion ? question(tab, envelope) : forward(tab, envelope);
-  }
-
-  /** Tabs that miss the same change ask the server once. */
-  function question(tab, envelope) {
-    const { id, payload } = envelope;
-    const room = rooms.get(payload.room);
-    const asked = [...questions.values()].find((each) => room && each.room === room);
-    const askers = asked?.askers ?? [];
-    askers.push({ tab, id });
-    if (asked) return [];
-    questions.set(id, { room, askers });
-    return [{ send: envelope }];
-  }
-
-  function settleQuestion({ room, askers }, reply) {
-    questions.delete(reply.id);
-    if (room && reply.type === MessageType.PRESENCE) room.picture = createPicture(reply.payload);
-    return askers.map(({ tab, id }) => ({ to: [tab], envelope: { ...reply, id } }));
+    return isQuestion ? questions.ask(tab, rooms.get(room), envelope) : forward(tab, envelope);
   }
 
   /** The members of a room have changed. It is told those, too, who wait for what came before. */
@@ -243,7 +233,7 @@ export function createRouter(now = Date.now) {
     }
     const known = room ?? newRoom();
     rooms.set(name, Object.assign(known, { everyone: true }));
-    grant(known, payload ?? {});
+    grant(known, payload ?? {}, now());
     known.position ??= payload?.cursor;
     return null;
   }
@@ -261,7 +251,7 @@ export function createRouter(now = Date.now) {
       const { type, id, room } = envelope;
       const isReply = type === MessageType.SUBSCRIBED || type === MessageType.ERROR;
       if (isReply && asking.has(id)) return settleSubscribe(asking.get(id), envelope);
-      if (questions.has(id)) return settleQuestion(questions.get(id), envelope);
+      if (questions.has(id)) return questions.settle(envelope);
       if (type === MessageType.PRESENCE && id === undefined) return changed(envelope);
       const asker = takeAsker(id);
       if (type === MessageType.RESULT) return asker ? [{ to: [asker], envelope }] : [];
@@ -303,67 +293,4 @@ export function createRouter(now = Date.now) {
       return room && !isWanted(room) ? [askToLeave(name)] : [];
     },
   };
-}
-
-/** The payload of the error for a tab that is not in the room. */
-export function notInRoom(room) {
-  const message = "Subscribe to the room before sending to it.";
-  return { code: ErrorCode.NOT_IN_ROOM, message, room };
-}
-
-/**
- * `tabs`: those that are in the room. `waiting`: requests that were not sent yet, and `asked`: the
- * one that waits for the server. `granted`: the server's last answer, given at `grantedAt`.
- * `position`: the cursor after which the connection goes on. `picture`: who is in the room, null if a
- * change was missed. `everyone`: server code put the connection into the room, so all tabs are in it.
- */
-function newRoom() {
-  return {
-    tabs: new Set(),
-    waiting: [],
-    asked: null,
-    granted: null,
-    grantedAt: 0,
-    position: undefined,
-    picture: undefined,
-    everyone: false,
-  };
-}
-
-const isPlain = ({ since, last }) => since === undefined && last === undefined;
-
-const requestsOf = ({ asked, waiting }) => (asked ? [...waiting, asked] : waiting);
-
-const isOf = (room, tab) => [room, ...requestsOf(room)].some(({ tabs }) => tabs.has(tab));
-
-const isWanted = (room) =>
-  room.everyone || [room, ...requestsOf(room)].some(({ tabs }) => tabs.size > 0);
-
-/** The tab is not in the room, and does not ask for it. */
-function release(tab, room) {
-  for (const { tabs } of [room, ...requestsOf(room)]) tabs.delete(tab);
-  room.waiting = room.waiting.filter(({ tabs }) => tabs.size > 0);
-}
-
-/** `asker` gets the answer, and `tabs` the messages from then on. */
-const newRequest = (tab, envelope) => ({ asker: tab, tabs: new Set([tab]), envelope });
-
-/**
- * The answer to a tab that the server need not hear of; null if it wants what came before, or if it is
- * not known who is in the room.
- */
-function answerFrom({ granted, position, picture }, request) {
-  const { since } = request;
-  if (picture === null) return null;
-  const known = picture ? { ...granted, presence: writePicture(picture) } : granted;
-  if (isPlain(request)) return position === undefined ? known : { ...known, cursor: position };
-  return position <= since ? { ...known, cursor: since, recovered: true } : null;
-}
-
-/** Takes the request that goes back furthest, as its answer does for more of the others. */
-function takeEarliest(waiting) {
-  const sinceOf = ({ envelope }) => envelope.payload.since;
-  const earliest = waiting.reduce((one, other) => (sinceOf(other) < sinceOf(one) ? other : one));
-  waiting.splice(waiting.indexOf(earliest), 1);
-  return earliest;
 }

@@ -1,5 +1,5 @@
 import { MessageType } from "../constants.js";
-import { notInRoom } from "./router.js";
+import { notInRoom } from "./room.js";
 
 /** A page that hung gets all messages of that time at once. Older ones than this are dropped. */
 const MAX_AGE_MS = 1_000;
