@@ -10,8 +10,11 @@ import pytest
 
 import pm_realtime
 from pm_realtime import signals
-from pm_realtime.conf import PresenceOptions, room_of
-from pm_realtime.protocol import ErrorCode
+from pm_realtime.conf import PresenceOptions, parse_rate, room_of
+from pm_realtime.conf.presence import MAX_GRACE_SECONDS
+from pm_realtime.connection.rates import STATE_RATE
+from pm_realtime.protocol import MAX_STATE_BYTES, MAX_STATE_TTL_SECONDS, ErrorCode
+from pm_realtime.rooms.presence_info import MAX_INFO_BYTES
 from pm_realtime.testing import RealtimeCommunicator
 from tests.support.node import ROOT
 
@@ -82,6 +85,16 @@ def test_codes_exist():
     codes = {row[0].strip("`") for row in tables("On the wire")[-1]}
     assert len(codes) == 4
     assert codes <= set(ErrorCode)
+
+
+def test_bounds_are_those_of_the_server():
+    count = parse_rate(STATE_RATE).count
+    assert f"over {count} states a second" in TEXT
+    assert f"rate of their own, {count} a second" in TEXT
+    assert TEXT.count(f"{MAX_STATE_BYTES:,} bytes") == 2
+    assert f"up to {MAX_STATE_TTL_SECONDS:,} " in TEXT
+    assert f"{MAX_INFO_BYTES // 1024} KB at most" in TEXT
+    assert f"0 to {MAX_GRACE_SECONDS}" in TEXT
 
 
 def test_functions_and_signals_are_those_of_the_package():
