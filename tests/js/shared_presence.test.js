@@ -21,6 +21,8 @@ async function setup(t, { count = 2, inRoom = count, ...options } = {}) {
       client.disconnect();
       tab.hide();
     });
+    // The module for shared tabs is loaded in real time.
+    for (let turn = 0; turn < 500 && !client.connected; turn += 1) await rest();
     await tick(500);
     assert.equal(client.status, "connected");
     return { tab, client, presence };
