@@ -10,9 +10,10 @@ from django.contrib.auth.models import Group
 from django.test import override_settings
 
 from pm_realtime import aget_stats
-from pm_realtime.backends import get_backend, use_streams
+from pm_realtime.backends import get_backend, get_presence_store, use_streams
 from pm_realtime.commands import DECLARATIONS
 from pm_realtime.connection import forget_counts
+from pm_realtime.exceptions import OutageError
 from pm_realtime.hub import get_hub
 from pm_realtime.layer import get_layer, is_in_process
 from pm_realtime.observability import outage, throttle
@@ -206,11 +207,18 @@ def busy_loop():
     return busy
 
 
+async def _end_graces():
+    """Forget who has left rooms, for which the event loop would go on for a while."""
+    if get_loop_presence().sweeper.forget():
+        with contextlib.suppress(OutageError):
+            await get_presence_store().forget_all()
+
+
 @pytest.fixture
 async def leaves_nothing():
     """After the test no task runs, no connection is counted and the layer has no group."""
     yield
-    get_loop_presence().sweeper.forget()  # It stays for the graces of those who have left.
+    await _end_graces()
     try:
         await eventually(lambda: running_tasks() == {asyncio.current_task()})
         assert len(get_hub()) == 0

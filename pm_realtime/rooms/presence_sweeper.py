@@ -69,7 +69,7 @@ class Sweeper:
         self._announce = announce
         self._on_return = on_return
         self._pace = pace or SweepPace()
-        self._is_wanted = self._is_away = False
+        self._is_wanted = self._is_away = self._has_run = False
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -81,11 +81,12 @@ class Sweeper:
         self._is_wanted = False
         self._woken.set()
 
-    def forget(self) -> None:
-        """End at once. Others carry out what is due."""
+    def forget(self) -> bool:
+        """End at once; others carry out what is due. Whether it has ever run."""
         self._is_wanted = False
         if self._task is not None:
             self._task.cancel()
+        return self._has_run
 
     def note_due(self, seconds: float, *, is_own: bool = False) -> None:
         """Something is due in ``seconds``; if it ``is_own``, this event loop stays for it."""
@@ -98,6 +99,7 @@ class Sweeper:
             self._run_on()
 
     def _run_on(self) -> None:
+        self._has_run = True
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
 

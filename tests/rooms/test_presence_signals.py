@@ -16,7 +16,7 @@ from tests.support.helpers import Connection, errors_of, eventually
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
 ROOM = "r"
-GRACE_SECONDS = 0.1
+GRACE_SECONDS = 0.2
 
 
 @pytest.fixture(autouse=True)

@@ -133,7 +133,7 @@ class CountingStore:
 
 
 @pytest.fixture
-def store():
+def store(memory_layer):
     """The store in use, which counts states."""
     counting = vars(get_backend())["presence"] = CountingStore(get_presence_store())
     yield counting
