@@ -7,11 +7,10 @@ from datetime import date
 import pytest
 from django.contrib.auth.models import AnonymousUser
 
-import pm_realtime
 from pm_realtime import Presence, PresenceMember, aget_presence
 from tests.support.helpers import Connection
 
-pytestmark = pytest.mark.usefixtures("leaves_nothing", "rooms", "sockets")
+pytestmark = pytest.mark.usefixtures("leaves_nothing", "rooms")
 
 
 @pytest.fixture
@@ -26,7 +25,7 @@ def rooms(configure):
 
 
 @pytest.fixture
-async def sockets():
+async def sockets(leaves_nothing):
     """This process serves some, so that helpers warn of nothing."""
     async with Connection():
         yield
@@ -47,9 +46,9 @@ async def states_of(room, pk):
 
 
 async def test_members_are_those_in_the_room(helpers, user, editor):
-    assert await helpers.get_presence("hall") == Presence(0, [])
     before = time.time()
     async with Connection(user=user) as one, Connection(user=user) as two:
+        assert await helpers.get_presence("hall") == Presence(0, [])
         await one.subscribe("hall")
         await two.subscribe("hall")
         async with Connection(user=editor) as three, Connection() as anonymous:
@@ -182,6 +181,7 @@ async def test_invalid_state_is_an_error(helpers, user, state, ttl, error):
     ("room", "error"),
     [("lobby", "a room with presence, got 'lobby'"), ("x" * 300, "1 to 200"), (7, "Got 7")],
 )
+@pytest.mark.usefixtures("sockets")
 async def test_room_without_presence_is_an_error(helpers, user, room, error):
     for call in (
         helpers.get_presence(room),
@@ -192,6 +192,7 @@ async def test_room_without_presence_is_an_error(helpers, user, room, error):
             await call
 
 
+@pytest.mark.usefixtures("sockets")
 async def test_target_that_is_no_user_is_an_error(helpers, db):
     for target in (AnonymousUser(), None, ["7"], b"7"):
         with pytest.raises(ValueError, match="expected a saved user or a primary key"):
@@ -202,5 +203,10 @@ async def test_target_that_is_no_user_is_an_error(helpers, db):
         await helpers.set_presence("", "hall", {})
 
 
-def test_names_are_exported():
-    assert {"Presence", "PresenceMember"} <= set(pm_realtime.__all__)
+async def test_state_is_set_while_the_layer_is_away(helpers, far, user):
+    async with Connection(user=user) as connection:
+        await connection.subscribe("hall")
+        far.is_away = True
+        await helpers.set_presence(user, "hall", {"n": 1})
+        assert [each.state for each in await members_of("hall")] == [{"n": 1}]
+        far.is_away = False
