@@ -18,7 +18,11 @@ URLS = """
 from django.shortcuts import render
 from django.urls import path
 
-urlpatterns = [path("page/<int:pk>/", lambda request, pk: render(request, "page.html", {"pk": pk}))]
+def page(request, name, pk):
+    return render(request, f"{name}.html", {"pk": pk})
+
+
+urlpatterns = [path("<str:name>/<int:pk>/", page)]
 """
 
 #: The room with the other options, whose members have info of the site.
@@ -102,8 +106,9 @@ def project(tmp_path_factory):
         (folder / name).mkdir()
         (folder / name / "__init__.py").touch()
     (folder / "wiki" / "templates").mkdir()
-    page = "<!doctype html><title>Page</title>\n" + block("viewers") + block("typing")
-    (folder / "wiki" / "templates" / "page.html").write_text(page)
+    for name in "viewers", "typing":
+        page = f"<!doctype html><title>Page</title>\n{block(name)}"
+        (folder / "wiki" / "templates" / f"{name}.html").write_text(page)
     for action, name, text in BLOCKS:
         if action == "file":
             (folder / name).write_text(text)
@@ -139,23 +144,25 @@ def test_examples_pass_the_checks_and_their_tests(project):
 async def test_two_windows_see_each_other_view_and_type(project, browser):
     with project as server:
         cookies = server.manage("shell", "--no-imports", "-c", LOG_IN).split()
-        ada, bob = [await open_page(browser, server, cookie) for cookie in cookies]
+        ada, bob = [await open_window(browser, server, cookie) for cookie in cookies]
+        for page in ada, bob:
+            await page.goto("/viewers/7/")
         for page in ada, bob:
             await expect(page.locator("#viewers")).to_have_text("ada, bob")
+        for page in ada, bob:
+            await page.goto("/typing/7/")
         await bob.get_by_label("Comment").press_sequentially("Hm")
         await expect(ada.locator("#typing")).to_have_text("bob is typing")
         await expect(bob.locator("#typing")).to_have_text("")
         await bob.get_by_label("Comment").fill("")
         await expect(ada.locator("#typing")).to_have_text("")
         await bob.evaluate("realtime.unsubscribe('page:7')")
+        await ada.goto("/viewers/7/")
         await expect(ada.locator("#viewers")).to_have_text("ada")
-        await expect(bob.locator("#viewers")).to_have_text("")
 
 
-async def open_page(browser, server, cookie):
+async def open_window(browser, server, cookie):
     name, _, value = cookie.partition("=")
-    context = await browser.new_context()
+    context = await browser.new_context(base_url=server.url)
     await context.add_cookies([{"name": name, "value": value, "url": server.url}])
-    page = await context.new_page()
-    await page.goto(f"{server.url}/page/7/")
-    return page
+    return await context.new_page()
