@@ -137,8 +137,11 @@ def message_options(name: str) -> RoomOptions | None:
 
 
 def has_presence() -> bool:
-    """Whether any room has presence."""
-    return _current_table().has_presence
+    """Whether any room has presence; False if the settings of rooms are invalid."""
+    try:
+        return _current_table().has_presence
+    except ImproperlyConfigured:  # Nobody can join a room, and the log says why.
+        return False
 
 
 def retention() -> Retention:

@@ -150,6 +150,9 @@ class Pictures:
         for viewers in (followed.seeing, followed.counting):
             if viewers.get(member.connection_id) is member:
                 del viewers[member.connection_id]
+                # It may have lost the right to see what is held for it.
+                label = _label(followed.picture.room)
+                get_hub().fan_out.forget_held(member.connection_id, label)
 
     def _is_followed(self, followed: _Followed) -> bool:
         return self._rooms.get(followed.picture.room) is followed
@@ -231,4 +234,9 @@ class Pictures:
 
 def _message(room: str, payload: dict[str, Any]) -> Message:
     text = encode(make_envelope(MessageType.PRESENCE, payload, room=room))
-    return Message(room_group(room), text, size_of(text))
+    return Message(_label(room), text, size_of(text))
+
+
+def _label(room: str) -> str:
+    """The group of messages about the members of ``room``, apart from its other messages."""
+    return f"presence.{room_group(room)}"

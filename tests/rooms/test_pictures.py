@@ -10,6 +10,7 @@ import pytest
 from pm_realtime.backends import Profile, get_backend
 from pm_realtime.backends.memory_presence import MemoryPresence
 from pm_realtime.exceptions import OutageError
+from pm_realtime.hub import get_hub
 from pm_realtime.layer import room_group
 from pm_realtime.rooms.pictures import Pictures
 from pm_realtime.streams import CheckTimings
@@ -244,3 +245,18 @@ async def test_a_viewer_of_a_room_that_was_forgotten_gets_its_members(store):
         assert picture.describe(may_see=True, own=None)["total"] == 0
         await eventually(lambda: joined(viewer) == ["x"])
         pictures.detach(viewer, ROOM)
+
+
+async def test_members_that_are_held_do_not_reach_a_viewer_that_may_not_see_them_any_more(store):
+    async with running() as pictures, viewers(pictures, "a", "b") as (a, b):
+        fan_out = get_hub().fan_out
+        fan_out.hold(a)
+        await store.come("x")
+        pictures.note_change(ROOM)
+        await eventually(lambda: joined(b) == ["x"])
+        picture = pictures.attach(a, ROOM, 200, may_see=False)
+        pictures.tell(a, ROOM, picture.describe_change(may_see=False, own=None))
+        fan_out.release_held(a)
+        (payload,) = told(a)
+        assert payload.keys() == {"room", "rev", "prev", "total", "me"}
+        assert payload["total"] == 1
