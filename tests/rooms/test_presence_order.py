@@ -8,11 +8,11 @@ from django.contrib.auth.models import Group
 
 from pm_realtime import adisconnect_connection, arefresh_user, asend_to_user
 from pm_realtime.auth import Rechecker, recheck_identities, set_rechecker
-from pm_realtime.backends import get_backend, get_presence_store
+from pm_realtime.backends import get_presence_store
 from tests.rooms.test_presence import ROOM, found_members, join
 from tests.support.helpers import EVENT_TIMEOUT_SECONDS, Connection, eventually
 
-pytestmark = pytest.mark.usefixtures("leaves_nothing")
+pytestmark = pytest.mark.usefixtures("leaves_nothing", "options")
 
 
 class Gate(asyncio.Event):
@@ -36,12 +36,14 @@ async def describe(users):
     return {each.pk: {"name": each.first_name} for each in users}
 
 
-@pytest.fixture(autouse=True)
-def options(configure):
+@pytest.fixture
+async def options(configure):
     presence = {"info": f"{__name__}.describe", "grace": 60}
     see = {"see": "editor", "grace": 60}
     rooms = {ROOM: {"presence": presence}, "desk": {"presence": see}, "plain": {}}
     configure(ROOMS=rooms, RATE_LIMIT=None)
+    yield
+    await get_presence_store().forget_all()  # The graces are longer than the tests.
 
 
 @pytest.fixture
@@ -111,48 +113,47 @@ async def close(connection, code):
     await connection.assert_ended()
 
 
-class PausingStore:
-    """Answers about entries when the test says so."""
+class Entries:
+    """The entries of a store, which answers when the test says so."""
 
     def __init__(self, store):
-        self._store = store
+        self._enter = store.enter
         self.may_answer = asyncio.Event()
         self.has_entered = asyncio.Event()
 
-    def __getattr__(self, name):
-        return getattr(self._store, name)
-
     async def enter(self, *args, **options):
-        entry = await self._store.enter(*args, **options)
+        entry = await self._enter(*args, **options)
         self.has_entered.set()
         await self.may_answer.wait()
         return entry
 
 
 @pytest.fixture
-async def store():
-    pausing = vars(get_backend())["presence"] = PausingStore(get_presence_store())
-    yield pausing
-    del get_backend().presence
+async def entries():
+    store = get_presence_store()
+    entries = Entries(store)
+    store.enter = entries.enter
+    yield entries
+    del store.enter
 
 
-async def test_connection_that_ends_while_it_enters_is_counted_out_with_grace(user, store, gate):
+async def test_connection_that_ends_while_it_enters_is_counted_out_with_grace(user, entries, gate):
     gate.set()
     async with Connection(user=user) as first:
         await first.command("subscribe", {"room": ROOM})
-        await store.has_entered.wait()
+        await entries.has_entered.wait()
         await close(first, 4012)
         assert set(await found_members()) == {str(user.pk)}
-        store.may_answer.set()
+        entries.may_answer.set()
         async with Connection(user=user) as second:
             assert (await join(second))["members"][0]["connections"] == 1
 
 
-async def test_connection_that_is_kicked_while_it_enters_has_departed(user, store, gate):
+async def test_connection_that_is_kicked_while_it_enters_has_departed(user, entries, gate):
     gate.set()
     async with Connection(user=user) as connection:
         await connection.command("subscribe", {"room": ROOM})
-        await store.has_entered.wait()
+        await entries.has_entered.wait()
         await close(connection, 4503)
     assert await found_members() == {}
 

@@ -2,15 +2,15 @@
 
 import pytest
 
-from pm_realtime.backends import get_backend, get_presence_store
+from pm_realtime.backends import get_presence_store
 from tests.rooms.test_presence import ROOM, assert_silence, found_members, join
 from tests.support.helpers import Connection, assert_envelope, assert_refusal, eventually
 
-pytestmark = pytest.mark.usefixtures("leaves_nothing")
+pytestmark = pytest.mark.usefixtures("leaves_nothing", "options")
 
 
-@pytest.fixture(autouse=True)
-def options(configure):
+@pytest.fixture
+async def options(configure):
     presence = {"grace": 0.3}
     rooms = {
         "page:<int:pk>": {"presence": presence},
@@ -18,6 +18,8 @@ def options(configure):
         "public": {"presence": presence, "public": True},
     }
     configure(ROOMS=rooms)
+    yield
+    await get_presence_store().forget_all()  # Also those whose grace is not over.
 
 
 async def set_state(connection, state, room=ROOM, **more):
@@ -117,51 +119,43 @@ async def test_who_is_no_member_has_no_state(user):
         assert_refusal(refusal, "FORBIDDEN", id="s", room="public")
 
 
-class CountingStore:
-    """Counts the states that reach a store."""
-
-    def __init__(self, store):
-        self._store = store
-        self.states = []
-
-    def __getattr__(self, name):
-        return getattr(self._store, name)
-
-    async def set_state(self, room, key, state, ttl_seconds):
-        self.states.append(state)
-        return await self._store.set_state(room, key, state, ttl_seconds)
-
-
 @pytest.fixture
-def store(memory_layer):
-    """The store in use, which counts states."""
-    counting = vars(get_backend())["presence"] = CountingStore(get_presence_store())
-    yield counting
-    del get_backend().presence
+def states():
+    """The states that reach the store."""
+    store, found = get_presence_store(), []
+    set_state = store.set_state
+
+    async def count(room, key, state, ttl_seconds):
+        found.append(state)
+        return await set_state(room, key, state, ttl_seconds)
+
+    store.set_state = count
+    yield found
+    del store.set_state
 
 
-async def test_latest_of_many_states_reaches_the_store(user, store):
+async def test_latest_of_many_states_reaches_the_store(user, states):
     async with Connection(user=user) as connection:
         await join(connection)
         for number in range(30):
             assert (await set_state(connection, {"n": number}))["type"] == "ack"
         await connection.assert_presence(ROOM, members=[{"state": {"n": 29}}])
-        assert store.states[0] == '{"n":0}'
-        assert store.states[-1] == '{"n":29}'
-        assert len(store.states) < 8
+        assert states[0] == '{"n":0}'
+        assert states[-1] == '{"n":29}'
+        assert len(states) < 8
 
 
-async def test_latest_state_is_written_before_its_connection_leaves(user, store):
+async def test_latest_state_is_written_before_its_connection_leaves(user, states):
     async with Connection(user=user) as first, Connection(user=user) as second:
         await join(first)
         await join(second)
         await set_state(first, {"typing": True})
         await set_state(first, None)
         await first.ask("unsubscribe", {"room": ROOM})
-        assert store.states == ['{"typing":true}', None]
+        assert states == ['{"typing":true}', None]
         await set_state(second, {"typing": True})
         await set_state(second, {"typing": False})
-    assert store.states[-1] == '{"typing":false}'
+    assert states[-1] == '{"typing":false}'
 
 
 async def test_states_over_the_rate_are_refused(user, configure):
