@@ -26,7 +26,7 @@ QUIET_SECONDS = 0.4
 
 
 @pytest.fixture
-async def with_presence(configure):
+def with_presence(configure):
     """Have all rooms whose names begin with ``page:`` have presence with these options."""
 
     def use(room=None, **presence):
@@ -35,8 +35,7 @@ async def with_presence(configure):
         configure(ROOMS=rooms, RATE_LIMIT=None)
 
     use()
-    yield use
-    await get_presence_store().forget_all()  # Some graces are longer than the tests.
+    return use
 
 
 async def join(connection, room=ROOM):

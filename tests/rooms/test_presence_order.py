@@ -37,13 +37,11 @@ async def describe(users):
 
 
 @pytest.fixture
-async def options(configure):
+def options(configure):
     presence = {"info": f"{__name__}.describe", "grace": 60}
     see = {"see": "editor", "grace": 60}
     rooms = {ROOM: {"presence": presence}, "desk": {"presence": see}, "plain": {}}
     configure(ROOMS=rooms, RATE_LIMIT=None)
-    yield
-    await get_presence_store().forget_all()  # The graces are longer than the tests.
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import pytest
 
 from pm_realtime.backends import get_presence_store
+from pm_realtime.exceptions import BackendError, OutageError
 from tests.rooms.test_presence import ROOM, assert_silence, found_members, join
 from tests.support.helpers import Connection, assert_envelope, assert_refusal, eventually
 
@@ -10,7 +11,7 @@ pytestmark = pytest.mark.usefixtures("leaves_nothing", "options")
 
 
 @pytest.fixture
-async def options(configure):
+def options(configure):
     presence = {"grace": 0.3}
     rooms = {
         "page:<int:pk>": {"presence": presence},
@@ -18,8 +19,6 @@ async def options(configure):
         "public": {"presence": presence, "public": True},
     }
     configure(ROOMS=rooms)
-    yield
-    await get_presence_store().forget_all()  # Also those whose grace is not over.
 
 
 async def set_state(connection, state, room=ROOM, **more):
@@ -119,18 +118,28 @@ async def test_who_is_no_member_has_no_state(user):
         assert_refusal(refusal, "FORBIDDEN", id="s", room="public")
 
 
+class States(list):
+    """The states that reach a store. It raises ``error`` once."""
+
+    def __init__(self, store):
+        self._set_state = store.set_state
+        self.error = None
+
+    async def set_state(self, room, key, state, ttl_seconds):
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+        self.append(state)
+        return await self._set_state(room, key, state, ttl_seconds)
+
+
 @pytest.fixture
 def states():
-    """The states that reach the store."""
-    store, found = get_presence_store(), []
-    set_state = store.set_state
-
-    async def count(room, key, state, ttl_seconds):
-        found.append(state)
-        return await set_state(room, key, state, ttl_seconds)
-
-    store.set_state = count
-    yield found
+    """The states that reach the store in use."""
+    store = get_presence_store()
+    states = States(store)
+    store.set_state = states.set_state
+    yield states
     del store.set_state
 
 
@@ -156,6 +165,25 @@ async def test_latest_state_is_written_before_its_connection_leaves(user, states
         await set_state(second, {"typing": True})
         await set_state(second, {"typing": False})
     assert states[-1] == '{"typing":false}'
+
+
+async def test_state_that_the_store_did_not_take_is_written_later(user, states):
+    async with Connection(user=user) as connection:
+        await join(connection)
+        await set_state(connection, {"n": 1})
+        states.error = BackendError("away")
+        await set_state(connection, {"n": 2})
+        await eventually(lambda: states.error is None)
+        await connection.assert_presence(ROOM, members=[{"state": {"n": 2}}])
+
+
+async def test_client_hears_of_a_state_that_the_store_does_not_take(user, states):
+    async with Connection(user=user) as connection:
+        await join(connection)
+        states.error = OutageError("away")
+        refusal = await set_state(connection, {"n": 1})
+        assert_refusal(refusal, "INTERNAL_ERROR", id="s")
+        assert (await set_state(connection, {"n": 2}))["type"] == "ack"
 
 
 async def test_states_over_the_rate_are_refused(user, configure):
