@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from pm_realtime import aget_stats, asend_to_room, asend_to_user, get_stats, send_to_user
+from pm_realtime import (
+    aget_presence,
+    aget_stats,
+    asend_to_room,
+    asend_to_user,
+    get_stats,
+    send_to_user,
+)
 from pm_realtime.backends.redis import scripts
 from pm_realtime.exceptions import BackendError
 from pm_realtime.layer import CORE_LAYER, PUBSUB_LAYER
@@ -58,7 +65,7 @@ def site(settings, memory_layer, configure, tmp_path):
         host = {"address": address(server), "socket_timeout": None}
         config = {"hosts": [host], **config}
         settings.CHANNEL_LAYERS = {"default": {"BACKEND": layer, "CONFIG": config}}
-        configure(ROOMS={"hall": {"max_connections": 5, "public": True}})
+        configure(ROOMS={"hall": {"max_connections": 5, "public": True, "presence": True}})
         return server
 
     yield site
@@ -119,6 +126,7 @@ async def test_newcomers_are_let_in_after_a_loss_under_the_acl(site, user, layer
             await assert_pushes_arrive(first, "hall")
             assert (await aget_stats())["roomStats"] == {"hall": 2}
             assert (await asyncio.to_thread(get_stats))["roomStats"] == {"hall": 2}
+            assert (await aget_presence("hall")).members[0].connections == 2
             await second.ask("unsubscribe", {"room": "hall"})
     with server.client() as admin:
         assert admin.acl_log() == []

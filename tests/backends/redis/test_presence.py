@@ -212,6 +212,20 @@ async def test_members_of_a_dead_process_depart_once_after_their_grace(stores, c
     assert len(keys_of(client, "node:*")) == len(keys_of(client, "lease:*")) == 1
 
 
+@pytest.mark.slow
+async def test_five_thousand_members_of_a_dead_process_depart_once(stores, client, url):
+    dead, count = RedisBackend(FROZEN).presence, 5000
+    await enter_many(dead, count)
+    client.config_set("slowlog-log-slower-than", 50_000)
+    client.slowlog_reset()
+    await asyncio.sleep(TIMINGS.lease)
+    departures = await sweep_until(stores, lambda found: len(found) >= count)
+    departures += await sweep_for(stores, 0.1)
+    assert Counter(each.key for each in departures) == Counter(map(str, range(count)))
+    assert await members_of(stores[1]) == {}
+    assert client.slowlog_get() == []
+
+
 async def test_nobody_departs_who_comes_back_from_a_dead_process(stores, url):
     dead = RedisBackend(FROZEN).presence
     await enter_many(dead, 300, grace=2)
