@@ -31,6 +31,9 @@ from pm_realtime.streams import (
 
 logger = logging.getLogger("pm_realtime.push")
 
+#: Before a task that was cancelled starts again.
+RESTART_SECONDS: Final = 0.1
+
 
 class Hub:
     """Made by :func:`get_hub`. All methods belong to the event loop it was made in."""
@@ -209,15 +212,17 @@ class Hub:
 
     def _run(self, run: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
         """Run ``run()`` until the hub closes, also if a member cancels its caller."""
+        loop = asyncio.get_running_loop()
 
-        def end(task: asyncio.Task[None]) -> None:
+        def start_again() -> None:
             if task in self._tasks:
                 logger.error("A task of the hub was cancelled; it starts again.")
                 self._tasks.discard(task)
                 self._tasks.add(self._run(run))
 
-        task = asyncio.get_running_loop().create_task(run())
-        task.add_done_callback(end)
+        task = loop.create_task(run())
+        # Not at once: if it is the loop that ends, and cancels all tasks, none may begin.
+        task.add_done_callback(lambda _: loop.call_later(RESTART_SECONDS, start_again))
         return task
 
     async def _follow_control(self) -> None:

@@ -5,12 +5,20 @@ import random
 from contextlib import AsyncExitStack
 
 import pytest
+from channels.layers import channel_layers
 
 from pm_realtime import asend_to_room
 from pm_realtime.exceptions import BackendError
 from pm_realtime.hub import get_hub
 from pm_realtime.layer import control_group, get_layer, room_group
-from tests.support.helpers import Connection, errors_of, eventually, layer_channels, layer_groups
+from tests.support.helpers import (
+    Connection,
+    errors_of,
+    eventually,
+    layer_channels,
+    layer_groups,
+    running_tasks,
+)
 from tests.support.hubs import LoggedLayer, Member, members, send, use
 
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
@@ -184,6 +192,18 @@ async def test_heartbeats_are_checked_after_a_member_cancelled_the_check(configu
         await eventually(lambda: len(checked) > 2)
     assert "starts again" in errors_of(caplog)[0].message
     caplog.clear()
+
+
+async def test_loop_that_ends_with_an_open_hub_ends_its_tasks(caplog):
+    async def serve():
+        await get_hub().add(Member("1"))
+        return running_tasks() - {asyncio.current_task()}
+
+    tasks = await asyncio.to_thread(asyncio.run, serve())
+    assert len(tasks) >= 2
+    assert all(task.cancelled() for task in tasks)
+    assert errors_of(caplog) == []
+    channel_layers.backends.clear()  # The hub is still in groups of the layer.
 
 
 async def test_connection_that_came_while_the_layer_was_away_can_be_removed(far):
