@@ -71,7 +71,7 @@ class Wire:
 
     def __init__(self, network):
         self._network = network
-        self.client = None
+        self.client = self.port = None
         self.near, self.far = End(self), End(self)
         self._task = None
 
@@ -86,6 +86,7 @@ class Wire:
         await self._network.until_up(self.client)
         self.far.bytes_per_second = self._network.rates.get(self.client)
         for port in self._network.next_ports():
+            self.port = port
             sock = socket.socket()
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
             sock.setblocking(False)
@@ -196,6 +197,10 @@ class Network:
 
     def of(self, client):
         return [wire for wire in self.wires if wire.client == client]
+
+    def port_of(self, client):
+        """The port of the server of ``client``; None if it has no wire."""
+        return next((wire.port for wire in self.of(client)), None)
 
     def next_ports(self):
         """All servers, each time with another one first."""

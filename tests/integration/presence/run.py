@@ -1,0 +1,205 @@
+"""A site of several processes with rooms that have presence, its pages, and what they saw."""
+
+import asyncio
+import contextlib
+import json
+import time
+from collections import Counter
+
+from tests.integration.chaos.network import Network
+from tests.integration.presence.page import Page
+from tests.integration.presence.truth import Truth, most_within
+from tests.integration.server import Server, layer_environment
+
+APPLICATION = "tests.site.presence_asgi:application"
+SETTINGS = {
+    "RATE_LIMIT": None,
+    "CONNECT_RATE_PER_ADDRESS": None,
+    "CONNECT_RATE_PER_USER": None,
+    "MAX_CONNECTIONS_PER_USER": 1000,
+    "HEARTBEAT_INTERVAL": 2,
+    "HEARTBEAT_TIMEOUT": 2,
+    "SHUTDOWN_PERIOD": 1,
+}
+#: All pictures are compared with the store within 5 seconds, and read anew.
+SETTLE_SECONDS = 7
+#: Messages of a room in a second to one client.
+MAX_PER_SECOND = 4
+POLL_SECONDS = 0.05
+MAX_SHOWN = 20
+
+
+class Run:
+    """``async with Run(folder, url, rooms={"lobby": {"grace": 2}}) as run``.
+
+    ``rooms`` are the options of presence by room, and ``kinds`` the servers. There are ``users``
+    with a session each, which is in ``cookies`` by name.
+    """
+
+    def __init__(self, folder, url, *, rooms, users, kinds=("uvicorn", "uvicorn"), **settings):
+        self.rooms = rooms
+        self.log_path = folder / "presence.log"
+        self.log_path.touch()
+        environment = {
+            **layer_environment("pubsub", url),
+            "TEST_PRESENCE_LOG": str(self.log_path),
+        }
+        options = {
+            room: {"public": True, "presence": presence} for room, presence in rooms.items()
+        }
+        settings = {**SETTINGS, "ROOMS": options, **settings}
+        self.servers = [
+            Server(kind, folder, settings, APPLICATION, environment) for kind in kinds
+        ]
+        self.users = [f"person{number}" for number in range(users)]
+        self.truth = Truth({room: presence.get("grace", 10) for room, presence in rooms.items()})
+        #: All pages that there ever were.
+        self.pages = []
+        self._members = {}
+
+    async def __aenter__(self):
+        self._stack = contextlib.AsyncExitStack()
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *error):
+        for page in self.pages:
+            page.returns = False
+        await asyncio.gather(*(page.crash() for page in self.pages))
+        await self._stack.aclose()
+
+    async def _start(self):
+        first = self.servers[0]
+        await asyncio.to_thread(first.migrate)
+        self.cookies, *_ = await asyncio.gather(
+            asyncio.to_thread(first.make_sessions, *self.users),
+            *(asyncio.to_thread(server.start) for server in self.servers),
+        )
+        for server in self.servers:
+            self._stack.callback(server.kill)
+        self.network = await self._stack.enter_async_context(
+            Network(server.port for server in self.servers)
+        )
+
+    async def open(self, user, rooms=None):
+        """A new page of ``user``; of a visitor if that is None."""
+        cookie = None if user is None else self.cookies[user]
+        page = Page(self.network, user, cookie, rooms or self.rooms, self.truth)
+        self.pages.append(page)
+        await page.open()
+        return page
+
+    def pages_of(self, server):
+        return [page for page in self.settled if page.port == server.port]
+
+    @property
+    def settled(self):
+        return [page for page in self.pages if page.is_settled]
+
+    def signals(self, kind=None):
+        """The calls of receivers, in the order of their times."""
+        lines = map(json.loads, self.log_path.read_text().splitlines())
+        return sorted(
+            (each for each in lines if kind in (None, each["kind"])), key=lambda each: each["at"]
+        )
+
+    async def until_quiet(self):
+        """Wait until it is known who is there, and return the seconds that all pictures took then
+        until they were right. Fails if that are too many."""
+        while (left := self.truth.quiet_at() - time.time()) > 0:
+            await asyncio.sleep(min(left, 1))
+        began = time.monotonic()
+        while differences := self.differences():
+            shown = "\n".join(differences[:MAX_SHOWN])
+            assert time.monotonic() - began < SETTLE_SECONDS, f"{len(differences)}:\n{shown}"
+            await asyncio.sleep(POLL_SECONDS)
+        return time.monotonic() - began
+
+    def differences(self):
+        """What is wrong in the pictures of the pages that are in all their rooms."""
+        found = []
+        for room in self.rooms:
+            expected = self.truth.expected(room)
+            for page in self.settled:
+                if room in page.pictures:
+                    found += self._compare(page, page.pictures[room], expected)
+        return found
+
+    def _compare(self, page, picture, expected):
+        where = f"{page.name} in {picture.room}"
+        if picture.total != len(expected):
+            yield f"{where}: total {picture.total}, expected {len(expected)}"
+        if picture.members is None:
+            return
+        seen = {key: member["connections"] for key, member in picture.members.items()}
+        for key in seen.keys() | expected.keys():
+            if seen.get(key) != expected.get(key):
+                yield f"{where}: {key} has {seen.get(key)}, expected {expected.get(key)}"
+        for key, member in picture.members.items():
+            first = self._members.setdefault((picture.room, key, member["since"]), member)
+            if member["info"] != first["info"] or member["userId"] != first["userId"]:
+                yield f"{where}: {member}, others saw {first}"
+            if not self.truth.may_have_state((picture.room, key), member.get("state")):
+                yield f"{where}: {key} has the state {member.get('state')}"
+
+    def faults(self, may_lack=frozenset()):
+        """What was told wrong so far. Of ``may_lack``, a process that died may have told less."""
+        found = [each for page in self.pages for p in page.pictures.values() for each in p.faults]
+        for page in self.pages:
+            for picture in page.pictures.values():
+                found += self._flickers(page, picture)
+                for told_at in picture.told_at:
+                    most = most_within(told_at, 999)
+                    if most > MAX_PER_SECOND:
+                        found.append(f"{page.name}: {most} messages in a second")
+        found += self._signal_faults(may_lack)
+        return found
+
+    def _flickers(self, page, picture):
+        for event in picture.events:
+            member = picture.room, event.key
+            if self.truth.is_flicker(member, event):
+                yield f"{page.name} in {picture.room}: {event}; {self.truth.sure(member)}"
+
+    def _signal_faults(self, may_lack):
+        arrived, departed = (
+            Counter((each["room"], each["key"]) for each in self.signals(kind))
+            for kind in ("arrived", "departed")
+        )
+        for member in list(self.truth.stays):
+            least, most = self.truth.arrivals(member)
+            is_there = bool(self.truth.open_stays(member))
+            lack = member in may_lack
+            if not least - lack <= arrived[member] <= most:
+                yield f"{member}: arrived {arrived[member]} times, expected {least} to {most}"
+            gone = arrived[member] - departed[member] - is_there
+            if not -lack <= gone <= lack:
+                yield (
+                    f"{member}: departed {departed[member]} of {arrived[member]} times, "
+                    f"{'there' if is_there else 'not there'}; "
+                    f"possible {self.truth.possible(member)}"
+                )
+        if unknown := arrived.keys() - self.truth.stays.keys():
+            yield f"unknown members have arrived: {unknown}"
+
+    def summary(self):
+        pictures = [picture for page in self.pages for picture in page.pictures.values()]
+        arrivals = [self.truth.arrivals(member) for member in list(self.truth.stays)]
+        return {
+            "pages": len(self.settled),
+            "signals": len(self.signals()),
+            "members": len(arrivals),
+            "of which may have come once more": sum(least != most for least, most in arrivals),
+            "messages": sum(len(told) for p in pictures for told in p.told_at),
+            "events": sum(len(p.events) for p in pictures),
+            "holes": sum(p.holes for p in pictures),
+        }
+
+    def check(self, may_lack=frozenset()):
+        faults = self.faults(may_lack)
+        shown = "\n".join(faults[:MAX_SHOWN])
+        assert not faults, f"{len(faults)} faults:\n{shown}"

@@ -1,0 +1,61 @@
+"""Who is there, while pages and processes come and go at random."""
+
+import asyncio
+import os
+import random
+import time
+
+import pytest
+
+from tests.integration.presence.churn import Churn
+from tests.integration.presence.run import Run
+
+GRACE_SECONDS = 3
+#: Members of the one are users, of the other pages.
+ROOMS = {
+    "lobby": {"grace": GRACE_SECONDS, "max": 300},
+    "desk": {"grace": 2, "per": "connection", "max": 300},
+}
+#: Longer than the lease of a process.
+FROZEN_SECONDS = 20
+
+
+@pytest.mark.load
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+async def test_pictures_are_right_whatever_comes_and_goes(tmp_path, valkey):
+    seconds = float(os.environ.get("TEST_PRESENCE_SECONDS", 300))
+    seed = int(os.environ.get("TEST_PRESENCE_SEED", random.randrange(10**6)))
+    print(f"TEST_PRESENCE_SEED={seed}")
+    rng = random.Random(seed)
+    kinds = ("uvicorn", "uvicorn", "daphne")
+    async with Run(tmp_path, valkey.url, rooms=ROOMS, users=50, kinds=kinds) as run:
+        churn = Churn(run, rng, grace=GRACE_SECONDS)
+        deadline = time.monotonic() + seconds
+        faults = [
+            lambda: churn.kill(run.servers[0]),
+            lambda: churn.freeze(run.servers[1], FROZEN_SECONDS),
+            churn.cut,
+        ]
+        while time.monotonic() < deadline:
+            await churn.start()
+            await asyncio.sleep(10)
+            if faults:
+                await faults.pop(0)()
+                await asyncio.sleep(5)
+            await churn.stop()
+            print(f"all right after {await run.until_quiet():.2f} s; {run.summary()}")
+            run.check(churn.may_lack)
+        print(dict(churn.acts))
+
+
+async def test_pictures_are_right_while_pages_come_and_go(tmp_path, valkey):
+    """The long run in short."""
+    rooms = {room: {**options, "grace": 0.5} for room, options in ROOMS.items()}
+    async with Run(tmp_path, valkey.url, rooms=rooms, users=6) as run:
+        churn = Churn(run, random.Random(1), grace=0.5, pages=3, visitors=1)
+        await churn.start()
+        await asyncio.sleep(3)
+        await churn.stop()
+        await run.until_quiet()
+        run.check()
