@@ -25,9 +25,9 @@ GONE = (TimeoutError, websockets.ConnectionClosed, AttributeError)
 class Churn:
     """``grace`` is the longest one of all rooms. Each user has ``pages`` places at most."""
 
-    def __init__(self, run, random, *, grace, pages=4, visitors=2):
+    def __init__(self, run, random, users, *, grace, pages=4, visitors=2):
         self._run, self._random, self._grace = run, random, grace
-        users = [user for user in run.users for _ in range(random.randint(1, pages))]
+        users = [user for user in users for _ in range(random.randint(1, pages))]
         #: The user of each place, and the page that is there.
         self._places = [(user, None) for user in [*users, *([None] * visitors)]]
         #: One page of a user acts at a time, as the order of acts decides about a departure.

@@ -50,9 +50,9 @@ class Socket(Listener):
 
 
 class Page:
-    """``cookie`` is that of its ``user``, None for a visitor. ``truth`` is told of all that it does.
+    """``cookie`` is that of its ``user``, None for a visitor.
 
-    It reaches a server through ``network``.
+    It reaches a server through ``network``. ``truth`` is told of all that it does.
     """
 
     def __init__(self, network, user, cookie, rooms, truth):
@@ -158,6 +158,7 @@ class Page:
             return
         assert answer["type"] == "subscribed", answer
         key = answer["payload"]["presence"].get("me")
+        assert key is not None or self.user is None, answer
         self.joined.add(room)
         if key is not None:
             self.keys[room] = self.known_keys[room] = key
@@ -221,7 +222,8 @@ class Page:
             self.port = self._network.port_of(self.name)
             async with asyncio.timeout(ASK_TIMEOUT_SECONDS):
                 await asyncio.gather(*(self.join(room) for room in self.rooms))
-            self._opened.set()
+            if self.is_settled:
+                self._opened.set()
             self.notice_seconds = NOTICE_SECONDS
             await self._ping_until_lost()
         finally:

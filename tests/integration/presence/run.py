@@ -5,12 +5,17 @@ import contextlib
 import json
 import time
 from collections import Counter
+from pathlib import Path
 
 from tests.integration.chaos.network import Network
+from tests.integration.chaos.processes import NODE_VERSION, Process
 from tests.integration.presence.page import Page
+from tests.integration.presence.picture import Event
 from tests.integration.presence.truth import Truth, most_within
 from tests.integration.server import Server, layer_environment
+from tests.support.node import node
 
+CLIENTS = Path(__file__).with_name("clients.mjs")
 APPLICATION = "tests.site.presence_asgi:application"
 SETTINGS = {
     "RATE_LIMIT": None,
@@ -30,7 +35,9 @@ MAX_SHOWN = 20
 
 
 class Run:
-    """``async with Run(folder, url, rooms={"lobby": {"grace": 2}}) as run``.
+    """``async with Run(folder, url, rooms={"lobby": {"grace": 2}}, users=5) as run``.
+
+    ``url`` is that of a Redis; a site of one process needs none.
 
     ``rooms`` are the options of presence by room, and ``kinds`` the servers. There are ``users``
     with a session each, which is in ``cookies`` by name.
@@ -40,21 +47,17 @@ class Run:
         self.rooms = rooms
         self.log_path = folder / "presence.log"
         self.log_path.touch()
-        environment = {
-            **layer_environment("pubsub", url),
-            "TEST_PRESENCE_LOG": str(self.log_path),
-        }
-        options = {
-            room: {"public": True, "presence": presence} for room, presence in rooms.items()
-        }
+        environment = {"TEST_PRESENCE_LOG": str(self.log_path)}
+        if url is not None:
+            environment |= layer_environment("pubsub", url)
+        options = {room: {"public": True, "presence": presence} for room, presence in rooms.items()}
         settings = {**SETTINGS, "ROOMS": options, **settings}
-        self.servers = [
-            Server(kind, folder, settings, APPLICATION, environment) for kind in kinds
-        ]
+        self.servers = [Server(kind, folder, settings, APPLICATION, environment) for kind in kinds]
         self.users = [f"person{number}" for number in range(users)]
         self.truth = Truth({room: presence.get("grace", 10) for room, presence in rooms.items()})
         #: All pages that there ever were.
         self.pages = []
+        self._clients = None
         self._members = {}
 
     async def __aenter__(self):
@@ -93,6 +96,22 @@ class Run:
         await page.open()
         return page
 
+    async def start_clients(self, users):
+        """A page of each of ``users`` with the client of browsers, which is there to the end."""
+        clients = [
+            {"name": user, "cookie": self.cookies[user], "rooms": [*self.rooms]} for user in users
+        ]
+        options = json.dumps({"url": self.network.ws_url, "clients": clients})
+        asked_at = time.time()
+        self._clients = await self._stack.enter_async_context(
+            Process(node(NODE_VERSION), CLIENTS, options)
+        )
+        await self._clients.do("join")
+        for report in await self._clients.do("report"):
+            for room, seen in report["rooms"].items():
+                member = room, seen["me"]["key"]
+                self.truth.enter(member, report["name"], asked_at, time.time())
+
     def pages_of(self, server):
         return [page for page in self.settled if page.port == server.port]
 
@@ -113,40 +132,51 @@ class Run:
         while (left := self.truth.quiet_at() - time.time()) > 0:
             await asyncio.sleep(min(left, 1))
         began = time.monotonic()
-        while differences := self.differences():
+        while differences := await self.differences():
             shown = "\n".join(differences[:MAX_SHOWN])
             assert time.monotonic() - began < SETTLE_SECONDS, f"{len(differences)}:\n{shown}"
             await asyncio.sleep(POLL_SECONDS)
         return time.monotonic() - began
 
-    def differences(self):
+    async def differences(self):
         """What is wrong in the pictures of the pages that are in all their rooms."""
-        found = []
-        for room in self.rooms:
-            expected = self.truth.expected(room)
-            for page in self.settled:
-                if room in page.pictures:
-                    found += self._compare(page, page.pictures[room], expected)
-        return found
+        pictures = [
+            (page.name, picture.room, picture.total, picture.members)
+            for page in self.settled
+            for picture in page.pictures.values()
+            if picture.room in page.joined
+        ]
+        for report in await self._reports():
+            for room, seen in report["rooms"].items():
+                members = {member["key"]: member for member in seen["members"]}
+                pictures.append((report["name"], room, seen["total"], members))
+        expected = {room: self.truth.expected(room) for room in self.rooms}
+        return [
+            f"{name} in {room}: {difference}"
+            for name, room, total, members in pictures
+            for difference in self._compare(room, total, members, expected[room])
+        ]
 
-    def _compare(self, page, picture, expected):
-        where = f"{page.name} in {picture.room}"
-        if picture.total != len(expected):
-            yield f"{where}: total {picture.total}, expected {len(expected)}"
-        if picture.members is None:
+    async def _reports(self):
+        return [] if self._clients is None else await self._clients.do("report")
+
+    def _compare(self, room, total, members, expected):
+        if total != len(expected):
+            yield f"total {total}, expected {len(expected)}"
+        if members is None:
             return
-        seen = {key: member["connections"] for key, member in picture.members.items()}
-        for key in seen.keys() | expected.keys():
-            if seen.get(key) != expected.get(key):
-                yield f"{where}: {key} has {seen.get(key)}, expected {expected.get(key)}"
-        for key, member in picture.members.items():
-            first = self._members.setdefault((picture.room, key, member["since"]), member)
+        for key in members.keys() | expected.keys():
+            seen = members[key]["connections"] if key in members else None
+            if seen != expected.get(key):
+                yield f"{key} has {seen} connections, expected {expected.get(key)}"
+        for key, member in members.items():
+            first = self._members.setdefault((room, key, member["since"]), member)
             if member["info"] != first["info"] or member["userId"] != first["userId"]:
-                yield f"{where}: {member}, others saw {first}"
-            if not self.truth.may_have_state((picture.room, key), member.get("state")):
-                yield f"{where}: {key} has the state {member.get('state')}"
+                yield f"{member}, others saw {first}"
+            if key in expected and not self.truth.may_have_state((room, key), member.get("state")):
+                yield f"{key} has the state {member.get('state')}"
 
-    def faults(self, may_lack=frozenset()):
+    async def faults(self, may_lack=frozenset()):
         """What was told wrong so far. Of ``may_lack``, a process that died may have told less."""
         found = [each for page in self.pages for p in page.pictures.values() for each in p.faults]
         for page in self.pages:
@@ -156,6 +186,11 @@ class Run:
                     most = most_within(told_at, 999)
                     if most > MAX_PER_SECOND:
                         found.append(f"{page.name}: {most} messages in a second")
+        for report in await self._reports():
+            for each in report["events"]:
+                event = Event(each["at"], each["at"], each["kind"], each["key"])
+                if self.truth.is_flicker((each["room"], each["key"]), event):
+                    found.append(f"{report['name']} in {each['room']}: {event}")
         found += self._signal_faults(may_lack)
         return found
 
@@ -199,7 +234,7 @@ class Run:
             "holes": sum(p.holes for p in pictures),
         }
 
-    def check(self, may_lack=frozenset()):
-        faults = self.faults(may_lack)
+    async def check(self, may_lack=frozenset()):
+        faults = await self.faults(may_lack)
         shown = "\n".join(faults[:MAX_SHOWN])
         assert not faults, f"{len(faults)} faults:\n{shown}"

@@ -24,13 +24,14 @@ FROZEN_SECONDS = 20
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 async def test_pictures_are_right_whatever_comes_and_goes(tmp_path, valkey):
-    seconds = float(os.environ.get("TEST_PRESENCE_SECONDS", 300))
+    seconds = float(os.environ.get("TEST_PRESENCE_SECONDS", "300"))
     seed = int(os.environ.get("TEST_PRESENCE_SEED", random.randrange(10**6)))
     print(f"TEST_PRESENCE_SEED={seed}")
     rng = random.Random(seed)
     kinds = ("uvicorn", "uvicorn", "daphne")
     async with Run(tmp_path, valkey.url, rooms=ROOMS, users=50, kinds=kinds) as run:
-        churn = Churn(run, rng, grace=GRACE_SECONDS)
+        await run.start_clients(run.users[-3:])
+        churn = Churn(run, rng, run.users[:-3], grace=GRACE_SECONDS)
         deadline = time.monotonic() + seconds
         faults = [
             lambda: churn.kill(run.servers[0]),
@@ -45,17 +46,20 @@ async def test_pictures_are_right_whatever_comes_and_goes(tmp_path, valkey):
                 await asyncio.sleep(5)
             await churn.stop()
             print(f"all right after {await run.until_quiet():.2f} s; {run.summary()}")
-            run.check(churn.may_lack)
+            await run.check(churn.may_lack)
         print(dict(churn.acts))
 
 
-async def test_pictures_are_right_while_pages_come_and_go(tmp_path, valkey):
+@pytest.mark.parametrize("kinds", [("uvicorn",), ("uvicorn", "daphne")], ids=["one", "two"])
+async def test_pictures_are_right_while_pages_come_and_go(tmp_path, memory_layer, request, kinds):
     """The long run in short."""
+    url = None if len(kinds) == 1 else request.getfixturevalue("valkey").url
     rooms = {room: {**options, "grace": 0.5} for room, options in ROOMS.items()}
-    async with Run(tmp_path, valkey.url, rooms=rooms, users=6) as run:
-        churn = Churn(run, random.Random(1), grace=0.5, pages=3, visitors=1)
+    async with Run(tmp_path, url, rooms=rooms, users=6, kinds=kinds) as run:
+        await run.start_clients(run.users[-1:])
+        churn = Churn(run, random.Random(1), run.users[:-1], grace=0.5, pages=3, visitors=1)
         await churn.start()
         await asyncio.sleep(3)
         await churn.stop()
         await run.until_quiet()
-        run.check()
+        await run.check()
