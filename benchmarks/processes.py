@@ -19,7 +19,7 @@ from tests.support.valkey import Valkey
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Users with a session, for the works that log in.
-PEOPLE = 2000
+PEOPLE = 5000
 #: The commands of Redis that read messages of a stream.
 STREAM_READS = ("xrange", "xrevrange", "xread")
 

@@ -151,6 +151,34 @@ TABLES: Mapping[str, Table] = {
     ),
     "history": Table("history", [Column("kB per stream", "memory_kb")]),
     "checks": Table("checks", [Column("% of a core", "percent")]),
+    "presence_join": Table(
+        "presence_join",
+        [
+            Column("server CPU of a join, µs", "cpu_us"),
+            Column(REDIS, "redis_us"),
+            Column("messages to each", "messages"),
+            Column("at most in a second", "most"),
+            Column("until all see all, s", "late"),
+        ],
+    ),
+    "presence_memory": Table(
+        "presence_join",
+        [
+            Column("kB of a member in the servers", "memory_kb"),
+            Column("bytes in Valkey", "redis_bytes"),
+            Column("% of a core when idle", "idle_percent"),
+            Column("of Valkey", "redis_idle_percent"),
+        ],
+    ),
+    "presence_idle": Table(
+        "presence_idle",
+        [
+            Column("% of a core", "percent", {"presence": 1}),
+            Column("of Valkey", "redis_percent", {"presence": 1}),
+            Column("without presence", "percent", {"presence": 0}),
+            Column("of Valkey", "redis_percent", {"presence": 0}),
+        ],
+    ),
     "two": Table(
         "two",
         [

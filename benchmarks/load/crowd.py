@@ -17,6 +17,7 @@ from benchmarks.load.posts import Poster, open_poster
 from benchmarks.load.sockets import Socket, TimedSocket, connect_all
 from benchmarks.load.streams import Stream
 from benchmarks.load.tally import Tally
+from benchmarks.load.viewers import Viewer, gather
 from benchmarks.systems import SYSTEMS
 
 #: For all members of a room to get again what they have missed.
@@ -38,10 +39,11 @@ class Crowd:
         cookies: str = "",
         is_timed: bool = False,
         joins: bool = True,
+        sees: bool = False,
     ) -> dict[str, float]:
         """Open sockets until each room has that many; ``cookies`` is a JSON file of headers."""
         headers = await asyncio.to_thread(_cookies, cookies) if cookies else []
-        kind = TimedSocket if is_timed else Socket
+        kind = Viewer if sees else TimedSocket if is_timed else Socket
         fresh: list[tuple[Socket, str, str]] = []
         for room, size in rooms.items():
             tally = self.tallies.setdefault(room, Tally(self.system.dialect, room))
@@ -85,12 +87,16 @@ class Crowd:
         stream, tallies = await self._stream([room], size, by)
         return await self._measured(stream, tallies, stream.pace(rate, count))
 
-    async def spread(self, room: str, rooms: int) -> dict[str, float]:
+    async def gather(self, room: str, seconds: float) -> dict[str, float]:
+        """Those who were opened for ``room`` join it within ``seconds``."""
+        return await gather(self.members[room], self.system.dialect, room, seconds)
+
+    async def spread(self, room: str, rooms: int, prefix: str = "room") -> dict[str, float]:
         """Each member of ``room`` joins as many more ``rooms``, of which no other is a member."""
 
         async def join(socket: Socket, first: int) -> None:
             for number in range(first, first + rooms):
-                for frame in self.system.dialect.opening(f"room-{number}"):
+                for frame in self.system.dialect.opening(f"{prefix}-{number}"):
                     socket.expect_answer()
                     socket.send(frame)
                     await socket.wait()

@@ -73,6 +73,7 @@ def _system(name: str, title: str, server: str, works: frozenset[str], **options
             # Beside one another on one Valkey, they have nothing in common.
             "BENCH_NAMESPACE": name,
             "BENCH_RECOVERY": "" if options.get("forgets") else "60",
+            "BENCH_PRESENCE": "1" if options.get("presence") else "",
         },
         needs_redis=options.get("redis", False),
         direct_path="/direct/{user}",
@@ -103,5 +104,13 @@ def systems() -> list[System]:
             frozenset({"checks"}),
             redis=True,
             forgets=True,
+        ),
+        _system(
+            "ours-presence",
+            "uvicorn, Valkey, rooms with presence",
+            "uvicorn",
+            frozenset({"presence_join", "presence_idle"}),
+            redis=True,
+            presence=True,
         ),
     ]

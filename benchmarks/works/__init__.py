@@ -6,6 +6,7 @@ from benchmarks.works import (
     direct,
     fan_out,
     idle,
+    presence,
     push,
     rooms,
     streams,
@@ -16,5 +17,6 @@ from benchmarks.works.base import Work
 
 _MODULES = (fan_out, push, rooms, direct, commands, sync_push, connect, idle, two)
 WORKS: dict[str, Work] = {
-    work.name: work for work in (*(module.WORK for module in _MODULES), *streams.WORKS)
+    work.name: work
+    for work in (*(module.WORK for module in _MODULES), *streams.WORKS, *presence.WORKS)
 }

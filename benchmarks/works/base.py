@@ -22,13 +22,14 @@ class Scale:
     pushes: int = 50
     connects: int = 1000
     idle: int = 10_000
+    people: int = 5000
     calls: int = 1000
     #: A case is left out if its messages would take longer than this to arrive.
     max_case_seconds: float = 6
 
 
 FULL = Scale()
-QUICK = Scale(0.4, (100, 1000), (4, 16), 100, 100, 10, 300, 1000, 300, max_case_seconds=3)
+QUICK = Scale(0.4, (100, 1000), (4, 16), 100, 100, 10, 300, 1000, 300, 300, max_case_seconds=3)
 
 
 @dataclass(frozen=True)

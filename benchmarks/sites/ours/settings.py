@@ -1,16 +1,18 @@
 """Every limit stays on, set high enough for a benchmark from one address."""
 
 import os
+from typing import Any
 
 from benchmarks.sites.common import *  # noqa: F403
 from benchmarks.sites.common import CHANNEL_LAYERS, INSTALLED_APPS, LAYERS
 
 INSTALLED_APPS = [*INSTALLED_APPS, "pm_realtime", "benchmarks.sites.ours"]
+ROOMS: dict[str, dict[str, Any]] = {
+    "hall": {"public": True, "publish_role": "anonymous"},
+    "room-<int:number>": {"public": True, "publish_role": "anonymous"},
+}
 PM_REALTIME = {
-    "ROOMS": {
-        "hall": {"public": True, "publish_role": "anonymous"},
-        "room-<int:number>": {"public": True, "publish_role": "anonymous"},
-    },
+    "ROOMS": ROOMS,
     "RATE_LIMIT": "1000000/s",
     "CONNECT_RATE_PER_ADDRESS": "1000000/s",
     "CONNECT_RATE_PER_USER": "1000000/s",
@@ -20,6 +22,12 @@ PM_REALTIME = {
     "NAMESPACE": os.environ.get("BENCH_NAMESPACE", ""),
     "RECOVERY_PERIOD": int(os.environ.get("BENCH_RECOVERY") or 0),
 }
+
+if os.environ.get("BENCH_PRESENCE"):
+    ROOMS |= {
+        "crowd": {"public": True, "presence": True},
+        "seat-<int:number>": {"public": True, "presence": {"per": "connection"}},
+    }
 
 # A site of one process leaves CHANNEL_LAYERS out.
 if CHANNEL_LAYERS["default"]["BACKEND"] == LAYERS["memory"]:
