@@ -112,7 +112,8 @@ class Picture:
                 key, before = member["key"], self.members.get(member["key"])
                 if is_exact and (before is None) != (kind == "join"):
                     self._fault(f"{kind} of {key}, which was {before}", payload)
-                if before is not None and before["since"] != member["since"] and is_exact:
+                # Between two messages a member may leave and come again, later.
+                if before is not None and before["since"] > member["since"]:
                     self._fault(f"since of {key} was {before['since']}", payload)
                 self.members[key] = member
                 if before is None:
