@@ -23,10 +23,13 @@ GONE = (TimeoutError, websockets.ConnectionClosed, AttributeError)
 
 
 class Churn:
-    """``grace`` is the longest one of all rooms. Each user has ``pages`` places at most."""
+    """``grace`` is the longest one of all rooms. Each user has ``pages`` places at most.
 
-    def __init__(self, run, random, users, *, grace, pages=4, visitors=2):
-        self._run, self._random, self._grace = run, random, grace
+    If a page ``goes``, its place is empty until all have forgotten it.
+    """
+
+    def __init__(self, run, random, users, *, grace, pages=4, visitors=2, goes=True):
+        self._run, self._random, self._grace, self._goes = run, random, grace, goes
         users = [user for user in users for _ in range(random.randint(1, pages))]
         #: The user of each place, and the page that is there.
         self._places = [(user, None) for user in [*users, *([None] * visitors)]]
@@ -49,15 +52,10 @@ class Churn:
         self._places = await asyncio.gather(*self._tasks)
 
     async def _stay(self, user, page):
-        acts = {
-            self._reload: 4,
-            self._drop: 4,
-            self._go: 2,
-            self._crash: 2,
-            self._step_out: 2,
-            self._say: 3,
-        }
-        await asyncio.sleep(self._random.uniform(0, 2))
+        acts = {self._reload: 4, self._drop: 4, self._step_out: 2, self._say: 3}
+        if self._goes:
+            acts |= {self._go: 2, self._crash: 2}
+        await asyncio.sleep(self._random.uniform(0, 1))
         page = page or await self._run.open(user)
         while not self._is_over or not page.is_settled:
             await asyncio.sleep(self._random.uniform(*PAUSE_SECONDS))

@@ -50,16 +50,23 @@ async def test_pictures_are_right_whatever_comes_and_goes(tmp_path, valkey):
         print(dict(churn.acts))
 
 
-@pytest.mark.parametrize("kinds", [("uvicorn",), ("uvicorn", "daphne")], ids=["one", "two"])
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        pytest.param(("uvicorn",), id="one", marks=pytest.mark.slow),
+        pytest.param(("uvicorn", "daphne"), id="two"),
+    ],
+)
 async def test_pictures_are_right_while_pages_come_and_go(tmp_path, memory_layer, request, kinds):
     """The long run in short."""
     url = None if len(kinds) == 1 else request.getfixturevalue("valkey").url
     rooms = {room: {**options, "grace": 0.5} for room, options in ROOMS.items()}
-    async with Run(tmp_path, url, rooms=rooms, users=6, kinds=kinds) as run:
+    async with Run(tmp_path, url, rooms=rooms, users=8, kinds=kinds) as run:
         await run.start_clients(run.users[-1:])
-        churn = Churn(run, random.Random(1), run.users[:-1], grace=0.5, pages=3, visitors=1)
+        people = run.users[:-1]
+        churn = Churn(run, random.Random(1), people, grace=0.5, pages=3, visitors=1, goes=False)
         await churn.start()
-        await asyncio.sleep(3)
+        await asyncio.sleep(2)
         await churn.stop()
         await run.until_quiet()
         await run.check()
