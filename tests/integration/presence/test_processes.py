@@ -92,6 +92,7 @@ async def test_members_of_a_killed_process_depart_once(tmp_path, valkey):
         run.network.ports = [server.port for server in others]
         killed_at = time.time()
         doomed.kill()
+        await eventually(lambda: not any(page.socket and page.port == doomed.port for page in gone))
         await until_settled(back)
         await run.until_quiet()
         dead = {page for page in run.pages if not page.is_settled}
