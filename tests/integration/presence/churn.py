@@ -15,7 +15,7 @@ PAUSE_SECONDS = (0.5, 4)
 #: In which a page returns that was lost, even if its server is away.
 RETURN_TIMEOUT_SECONDS = 30
 #: In which a heartbeat finds a wire that carries nothing.
-HEARTBEAT_SECONDS = 6
+HEARTBEAT_SECONDS = 8
 #: The part of pages that are gone with the process to which they were connected.
 MORTAL_SHARE = 0.3
 #: Raised by an act of a page that has lost its connection meanwhile.
@@ -23,16 +23,16 @@ GONE = (TimeoutError, websockets.ConnectionClosed, AttributeError)
 
 
 class Churn:
-    """``grace`` is the longest one of all rooms. Each user has ``pages`` places at most.
+    """``grace`` is the longest one of all rooms. Each user has ``pages`` slots at most.
 
-    If a page ``goes``, its place is empty until all have forgotten it.
+    If a page ``goes``, its slot is empty until all have forgotten it.
     """
 
     def __init__(self, run, random, users, *, grace, pages=4, visitors=2, goes=True):
         self._run, self._random, self._grace, self._goes = run, random, grace, goes
         users = [user for user in users for _ in range(random.randint(1, pages))]
-        #: The user of each place, and the page that is there.
-        self._places = [(user, None) for user in [*users, *([None] * visitors)]]
+        #: Each with its user, and the page that is in it.
+        self._slots = [(user, None) for user in [*users, *([None] * visitors)]]
         #: One page of a user acts at a time, as the order of acts decides about a departure.
         self._locks = defaultdict(asyncio.Lock)
         self._is_over = False
@@ -44,12 +44,12 @@ class Churn:
 
     async def start(self):
         self._is_over = False
-        self._tasks = [asyncio.create_task(self._stay(*place)) for place in self._places]
+        self._tasks = [asyncio.create_task(self._stay(*slot)) for slot in self._slots]
 
     async def stop(self):
-        """Return once all pages have done what they had begun, and all places are taken."""
+        """Return once all pages have done what they had begun, and all slots are taken."""
         self._is_over = True
-        self._places = await asyncio.gather(*self._tasks)
+        self._slots = await asyncio.gather(*self._tasks)
 
     async def _stay(self, user, page):
         acts = {self._reload: 4, self._drop: 4, self._step_out: 2, self._say: 3}
@@ -134,7 +134,7 @@ class Churn:
         pages = self._expect_loss(server)
         at = time.time()
         await asyncio.to_thread(server.kill)
-        run.truth.bury(lambda page: page.port == server.port, at, at - NOTICE_SECONDS)
+        self._bury(server, at)
         self.may_lack |= run.truth.in_doubt(at)
         self._may_step_out = True
         await asyncio.sleep(away_seconds)
@@ -150,13 +150,17 @@ class Churn:
         run.network.ports = [each.port for each in run.servers if each is not server]
         at = time.time()
         server.process.send_signal(signal.SIGSTOP)
-        run.truth.bury(lambda page: page.port == server.port, at, at - NOTICE_SECONDS)
+        self._bury(server, at)
         await asyncio.sleep(HEARTBEAT_SECONDS)
         self._may_step_out = True
         await asyncio.sleep(seconds - HEARTBEAT_SECONDS)
         server.process.send_signal(signal.SIGCONT)
         run.network.ports = [each.port for each in run.servers]
         return pages
+
+    def _bury(self, server, at):
+        pages = {page for page in self._run.pages if page.port == server.port}
+        self._run.truth.bury(pages, at, at - NOTICE_SECONDS)
 
     def _expect_loss(self, server):
         """The pages of ``server``, some of which do not come back."""

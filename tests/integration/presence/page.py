@@ -9,13 +9,14 @@ import time
 
 import websockets
 
+from pm_realtime.protocol import CloseCode
 from tests.integration.client import Listener
 from tests.integration.presence.picture import Picture
 from tests.integration.presence.truth import NOTICE_SECONDS
 
 OPEN_TIMEOUT_SECONDS = 3
 ASK_TIMEOUT_SECONDS = 6
-PING_SECONDS, PONG_TIMEOUT_SECONDS = 2, 2
+PING_SECONDS, PONG_TIMEOUT_SECONDS = 2, 3
 RETURN_SECONDS = (0.05, 0.4)
 #: Former connections that a client names at most.
 MAX_FORMER = 8
@@ -28,6 +29,8 @@ class Socket(Listener):
     def __init__(self, socket, connected, page):
         self._page = page
         self.ended_at = None
+        #: The time of the last answer to a ping.
+        self.heard_at = time.time()
         super().__init__(socket, connected)
 
     @property
@@ -137,7 +140,7 @@ class Page:
             assert answer["type"] == "unsubscribed", answer
         except (TimeoutError, websockets.ConnectionClosed):
             if key is not None:
-                self._truth.lose((room, key), self, asked_at, self.notice_seconds)
+                self._truth.lose((room, key), self, asked_at, time.time() + self.notice_seconds)
             return
         if key is not None:
             self._truth.leave((room, key), self, asked_at, time.time())
@@ -245,15 +248,19 @@ class Page:
             while True:
                 await asyncio.sleep(PING_SECONDS)
                 await socket.ask("ping", timeout=PONG_TIMEOUT_SECONDS)
+                socket.heard_at = time.time()
 
     def _lost(self):
         socket, self.socket = self.socket, None
         ended_at, self._ended_at = self._ended_at, None
-        if ended_at is None:
-            ended_at = socket.ended_at if socket else None
-        self.lost_at = ended_at or time.time()
+        if ended_at is None and socket is not None:
+            is_late = socket.socket.close_code == CloseCode.HEARTBEAT_LOST
+            ended_at = socket.heard_at if is_late else socket.ended_at
+        now = time.time()
+        self.lost_at = ended_at or now
+        until = (now if socket is None else socket.ended_at or now) + self.notice_seconds
         for room, key in self.keys.items():
-            self._truth.lose((room, key), self, self.lost_at, self.notice_seconds)
+            self._truth.lose((room, key), self, self.lost_at, until)
         self.keys, self.joined = {}, set()
         for picture in self.pictures.values():
             picture.end(self.lost_at)

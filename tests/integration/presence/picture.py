@@ -1,4 +1,4 @@
-"""What a client knows of the members of a room, kept by the rule of clients."""
+"""The members of a room as a client knows them, kept by the rule of clients."""
 
 import time
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Who is there, while pages and processes come and go at random."""
+"""Members of rooms, while pages and processes come and go at random."""
 
 import asyncio
 import os

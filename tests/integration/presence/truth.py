@@ -1,4 +1,4 @@
-"""Who was in a room, and when: as clients know it, who cannot see when a server found out.
+"""The members of rooms at any time, as clients know it: they cannot see when a server found out.
 
 Times are seconds since the epoch. A member is surely there from the answer to its subscription
 until it leaves, and within the grace of its room. It is possibly there a little longer, as a server
@@ -9,6 +9,7 @@ import time
 from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cache
 
 #: The longest time in which a server that runs finds out that a wire was cut.
 NOTICE_SECONDS = 1.5
@@ -19,6 +20,8 @@ TOLD_SECONDS = 2.0
 #: A grace may end this much early.
 EARLY_SECONDS = 0.2
 FOREVER = float("inf")
+#: The state of a member in doubt.
+UNKNOWN = object()
 
 
 @dataclass
@@ -58,9 +61,10 @@ class Truth:
         """The wire was cut before ``page`` knew whether it is in the room."""
         self.stays[member].append(Stay(page, asked_at, FOREVER, at, at + notice_seconds))
 
-    def lose(self, member, page, at, notice_seconds=NOTICE_SECONDS):
+    def lose(self, member, page, at, until=None):
+        """The wire of ``page`` broke after ``at``, and a server finds that out by ``until``."""
         stay = self._open(member, page)
-        stay.ended_at, stay.until = at, at + notice_seconds
+        stay.ended_at, stay.until = at, at + NOTICE_SECONDS if until is None else until
 
     def leave(self, member, page, asked_at, at):
         """Left at once, between two times."""
@@ -73,21 +77,31 @@ class Truth:
         if not is_known:
             self._unknown_states.add(member)
 
-    def may_have_state(self, member, state):
-        """Whether ``state`` is right. It goes with the member."""
+    def state_of(self, member):
+        """The state of a member that is there; UNKNOWN if several are right."""
         least, most = self.arrivals(member)
         if member in self._unknown_states or least < most:
-            return True
-        expected, at = self._states.get(member, (None, 0))
-        return state == (expected if at >= self.sure(member)[-1][0] else None)
+            return UNKNOWN
+        # It goes with the member.
+        state, at = self._states.get(member, (None, 0))
+        return state if at >= self.sure(member)[-1][0] else None
 
-    def bury(self, is_there, at, since, seconds=BURIAL_SECONDS):
-        """A process has died, or stands still: what its pages did ``since`` may not be known, and
-        is found out within ``seconds``."""
+    def describe(self, member):
+        """The stays of a member, as text."""
+        return "; ".join(
+            f"{getattr(s.page, 'port', s.page)} {s.entered_at:.3f} to {s.ended_at:.3f} "
+            f"({s.until:.3f}, {'with grace' if s.is_graceful else 'at once'}, "
+            f"closes {getattr(s.page, 'closes', None)})"
+            for s in self.stays[member]
+        )
+
+    def bury(self, pages, at, since):
+        """The process of ``pages`` has died at ``at``, or stands still. The acts of its pages
+        ``since`` then may not be known, and are found out late."""
         for stays in self.stays.values():
             for stay in stays:
-                if is_there(stay.page) and since <= stay.ended_at < FOREVER:
-                    stay.until = max(stay.until, at + seconds)
+                if stay.page in pages and since <= stay.ended_at < FOREVER:
+                    stay.until = max(stay.until, at + BURIAL_SECONDS)
 
     def _open(self, member, page):
         [stay] = [s for s in self.stays[member] if s.page is page and s.ended_at == FOREVER]
@@ -170,17 +184,18 @@ class Truth:
         greatest = max(len(sure), len(possible))
         return least, greatest
 
-    def is_flicker(self, member, event):
-        """Whether an event of a client contradicts the truth."""
-        if event.kind == "leave":
-            return any(
-                begin <= event.since - TOLD_SECONDS and event.at < end
-                for begin, end in self.sure(member)
-            )
-        if event.kind == "join":
-            since = event.since - TOLD_SECONDS
-            return not any(b <= event.at and e >= since for b, e in self.possible(member))
-        return False
+    def flickers(self, room, events):
+        """Those of ``events``, of a client in ``room``, that contradict the truth."""
+        sure, possible = cache(self.sure), cache(self.possible)
+        for event in events:
+            since, at, member = event.since - TOLD_SECONDS, event.at, (room, event.key)
+            if event.kind == "leave":
+                if any(begin <= since and at < end for begin, end in sure(member)):
+                    yield event
+            elif event.kind == "join" and not any(
+                begin <= at and end >= since for begin, end in possible(member)
+            ):
+                yield event
 
 
 def _union(spans):
