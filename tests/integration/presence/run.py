@@ -183,7 +183,7 @@ class Run:
                 yield f"{key} has the state {member.get('state')}"
 
     async def faults(self, may_lack=frozenset()):
-        """All that was told wrong so far. Of ``may_lack``, a process that died may have told less."""
+        """All that was told wrong so far. Of ``may_lack``, some may not have been told."""
         found = list(self._signal_faults(may_lack))
         events = defaultdict(list)
         for page in self.pages:
