@@ -22,6 +22,8 @@ logger = logging.getLogger("pm_realtime.room")
 
 #: In this time each picture is compared with the store once.
 CHECK_PERIOD_SECONDS: Final = 5.0
+#: For how long a picture is kept for a connection that joins.
+KEEP_SECONDS: Final = 30.0
 
 
 @dataclass(slots=True, eq=False)
@@ -39,8 +41,8 @@ class _Followed:
     #: The task that reads for those who join; None once its question is asked.
     refreshing: asyncio.Task[None] | None = None
     timer: asyncio.TimerHandle | None = None
-    #: Whether somebody has asked for it since the last look at rooms without viewers.
-    is_awaited: bool = True
+    #: Until when it is kept without viewers, by the clock of the event loop.
+    kept_until: float = 0.0
 
     @property
     def has_viewers(self) -> bool:
@@ -55,7 +57,10 @@ class _Followed:
 class Pictures:
     """Belongs to one event loop. A ``PresenceObserver`` of its hub."""
 
-    def __init__(self, check_timings: CheckTimings | None = None) -> None:
+    def __init__(
+        self, check_timings: CheckTimings | None = None, *, keep_seconds: float = KEEP_SECONDS
+    ) -> None:
+        self._keep_seconds = keep_seconds
         self._rooms: dict[str, _Followed] = {}
         timings = check_timings or CheckTimings(period_seconds=CHECK_PERIOD_SECONDS)
         self._checks = PositionChecks(
@@ -89,10 +94,9 @@ class Pictures:
 
     async def prepare(self, room: str, max_members: int) -> None:
         """Have a fresh picture of ``room``. Raises ``BackendError``."""
-        followed = self._follow(room, max_members)
-        followed.is_awaited = True
+        followed, loop = self._follow(room, max_members), asyncio.get_running_loop()
+        followed.kept_until = loop.time() + self._keep_seconds
         if followed.refreshing is None:
-            loop = asyncio.get_running_loop()
             followed.refreshing = loop.create_task(self._refresh(followed))
             followed.refreshing.add_done_callback(note_result)
         await asyncio.shield(followed.refreshing)
@@ -225,11 +229,11 @@ class Pictures:
 
     async def _forget_unwatched(self) -> None:
         """Forget rooms that were asked for, but then not joined."""
+        now = asyncio.get_running_loop().time()
         for room, followed in [*self._rooms.items()]:
-            if not (followed.has_viewers or followed.is_awaited or followed.reading):
+            if not (followed.has_viewers or followed.reading) and followed.kept_until < now:
                 followed.stop()
                 del self._rooms[room]
-            followed.is_awaited = False
 
 
 def _message(room: str, payload: dict[str, Any]) -> Message:

@@ -65,8 +65,9 @@ async def store():
 
 
 @asynccontextmanager
-async def running(**timings):
-    pictures = Pictures(CheckTimings(**{"period_seconds": 60, "retry_seconds": 0.01, **timings}))
+async def running(*, keep_seconds=30, **timings):
+    checks = CheckTimings(**{"period_seconds": 60, "retry_seconds": 0.01, **timings})
+    pictures = Pictures(checks, keep_seconds=keep_seconds)
     pictures.start()
     try:
         yield pictures
@@ -227,7 +228,7 @@ async def test_a_store_that_came_back_empty_tells_only_what_is_different(store):
 
 
 async def test_a_room_without_viewers_is_forgotten(store):
-    async with running(period_seconds=0.02) as pictures:
+    async with running(period_seconds=0.02, keep_seconds=0.02) as pictures:
         async with viewers(pictures, "a"):
             pass
         await pictures.prepare("never-joined", 200)
