@@ -134,9 +134,7 @@ class Pictures:
         """``member`` is no viewer of ``room`` any more."""
         if (followed := self._rooms.get(room)) is not None:
             self._remove(followed, member)
-            if not followed.has_viewers:
-                followed.stop()
-                del self._rooms[room]
+            self._forget_if_unwatched(followed)
 
     def tell(self, member: Member, room: str, payload: dict[str, Any]) -> None:
         """Deliver ``payload`` to one viewer."""
@@ -229,11 +227,15 @@ class Pictures:
 
     async def _forget_unwatched(self) -> None:
         """Forget rooms that were asked for, but then not joined."""
-        now = asyncio.get_running_loop().time()
-        for room, followed in [*self._rooms.items()]:
-            if not (followed.has_viewers or followed.reading) and followed.kept_until < now:
-                followed.stop()
-                del self._rooms[room]
+        for followed in [*self._rooms.values()]:
+            self._forget_if_unwatched(followed)
+
+    def _forget_if_unwatched(self, followed: _Followed) -> None:
+        # Another connection may be about to join, as after a reload.
+        is_kept = asyncio.get_running_loop().time() < followed.kept_until
+        if not (is_kept or followed.has_viewers or followed.reading):
+            followed.stop()
+            del self._rooms[followed.picture.room]
 
 
 def _message(room: str, payload: dict[str, Any]) -> Message:

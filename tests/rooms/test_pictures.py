@@ -232,11 +232,21 @@ async def test_a_room_without_viewers_is_forgotten(store):
         async with viewers(pictures, "a"):
             pass
         await pictures.prepare("never-joined", 200)
-        reads = store.reads
         await eventually(lambda: not pictures._rooms)
         await store.come("x")
+        reads = store.reads
         pictures.note_change(ROOM)
         assert store.reads == reads
+
+
+async def test_a_viewer_that_leaves_takes_nothing_from_one_that_is_about_to_come(store):
+    await store.come("x")
+    async with running() as pictures, members(viewer := Member("b"), groups=[room_group(ROOM)]):
+        async with viewers(pictures, "a"):
+            await pictures.prepare(ROOM, 200)
+        picture = pictures.attach(viewer, ROOM, 200, may_see=True)
+        assert picture.describe(may_see=True, own=None)["total"] == 1
+        pictures.detach(viewer, ROOM)
 
 
 async def test_a_viewer_of_a_room_that_was_forgotten_gets_its_members(store):
