@@ -79,10 +79,10 @@ class Leased(ABC):
         """Forget the own copy of the state."""
 
     @abstractmethod
-    async def _replace(self, settling_ms: int) -> bool:
+    async def _replace(self, *, is_rewrite: bool) -> bool:
         """Replace all that Redis has of this node; False if a later generation was written.
 
-        If Redis came back empty, nodes that have written before get ``settling_ms`` to write.
+        ``is_rewrite``: it was there before. If Redis came back empty, others have lost theirs too.
         """
 
     @abstractmethod
@@ -285,7 +285,7 @@ class Leased(ABC):
             self._generation += 1
             is_rewrite = self._was_written_before and not self._is_empty()
             try:
-                if not await self._replace(round(self._timings.settling * 1000) * is_rewrite):
+                if not await self._replace(is_rewrite=is_rewrite):
                     return
             except BackendError as error:
                 self._mark_down(error)

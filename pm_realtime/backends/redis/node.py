@@ -90,7 +90,8 @@ class Node(Leased):
     def _clear(self) -> None:
         self._state.clear()
 
-    async def _replace(self, settling_ms: int) -> bool:
+    async def _replace(self, *, is_rewrite: bool) -> bool:
+        settling_ms = round(self._timings.settling * 1000) if is_rewrite else 0
         times, state = (self._lease_ms, settling_ms), self._state.for_redis(self._generation)
         answer = await self._call(scripts.WRITE, self._generation, *times, *state)
         return answer is not None

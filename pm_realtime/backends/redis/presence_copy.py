@@ -1,7 +1,7 @@
 """A node's own copy of the members that it holds, from which Redis can be written again."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -110,28 +110,32 @@ class PresenceCopy:
         self._members.clear()
         self._leaving.clear()
 
-    def find_stale(self, fields: dict[str, str]) -> Iterator[tuple[str, int | str]]:
+    def find_stale(self, fields: dict[str, str]) -> list[int | str]:
         """Those of ``fields`` of Redis, with their keys, that are not here any more.
 
-        Each comes with the ms until its grace is over, or with an empty text if that is not known.
+        Behind each are the ms until its grace is over, or an empty text if that is not known.
         """
+        stale: list[int | str] = []
         for name, key in fields.items():
             connection_id, _, room = name.partition("\0")
             if self._keys.get((connection_id, room)) != key:
                 own = self._members.get((room, key))
-                yield name, "" if own is None or own.due_at is None else self._left_ms(own)
+                is_known = own is not None and own.due_at is not None
+                stale += name, self._left_ms(own) if own and is_known else ""
+        return stale
 
-    def for_redis(self, *, has_leaving: bool) -> Iterator[bytes]:
+    def for_redis(self, *, has_leaving: bool) -> list[bytes]:
         """The arguments of ``presence_restore.lua``: of each connection and, if asked for, of each
         member in its grace."""
+        written: list[_Written] = []
         for (room, key), own in self._members.items():
             profile = own.profile
             about = (room, key, profile.text, own.grace_ms, own.since_ms, profile.user_id)
             state = (own.state, own.set_ms, own.ends_ms)
-            for connection_id in own.connections:
-                yield msgspec.json.encode(_Written(*about, *state, connection_id))
+            written += (_Written(*about, *state, each) for each in own.connections)
             if not own.connections and has_leaving:
-                yield msgspec.json.encode(_Written(*about, *state, left=self._left_ms(own)))
+                written.append(_Written(*about, *state, left=self._left_ms(own)))
+        return [msgspec.json.encode(each) for each in written]
 
     def _left_ms(self, own: OwnMember) -> int:
         return max(0, round(((own.due_at or 0) - self._clock()) * 1000))

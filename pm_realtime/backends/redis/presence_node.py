@@ -4,10 +4,9 @@ import asyncio
 import math
 import time
 import uuid
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from functools import partial
-from itertools import islice
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -60,6 +59,8 @@ class PresenceNode(Leased):
         #: That of the Redis that this node knows; another one is a Redis that came back empty.
         self._epoch = ""
         self._empty_until: float | None = None
+        #: What is to be made good by the next write: see ``presence_restore.lua``.
+        self._loss = ""
         #: Found by scripts, and not yet returned by a sweep.
         self._departures: list[Departure] = []
         self._arrivals: list[Arrival] = []
@@ -220,28 +221,31 @@ class PresenceNode(Leased):
     def _clear(self) -> None:
         self._copy.clear()
 
-    async def _replace(self, settling_ms: int) -> bool:
-        about = (self._lease_ms, settling_ms)
+    async def _replace(self, *, is_rewrite: bool) -> bool:
+        about = (self._lease_ms, to_ms(self._timings.settling), self._epoch)
         begun = await self._call(scripts.PRESENCE_BEGIN, self._generation, *about)
         if begun is None:
             return False
         epoch, is_known, fields = begun
-        is_emptied = self._was_written_before and epoch != self._epoch
-        self._epoch, loss = epoch, "empty" if is_emptied else "" if is_known else "buried"
+        if epoch != self._epoch:
+            self._loss = "empty" if self._epoch else ""
+        elif not is_known:
+            self._loss = self._loss or "buried"
+        self._epoch = epoch
         of_redis = dict(zip(fields[::2], fields[1::2], strict=True))
         stale = self._copy.find_stale(of_redis)
-        arguments = (part for pair in stale for part in pair)
-        for some in _in_parts(arguments, 2 * MEMBERS_PER_SCRIPT):
+        for some in _in_parts(stale, 2 * MEMBERS_PER_SCRIPT):
             if await self._call(scripts.PRESENCE_DROP, self._generation, *some) is None:
                 return False
-        own = self._copy.for_redis(has_leaving=is_emptied)
+        own = self._copy.for_redis(has_leaving=self._loss == "empty")
         for each in _in_parts(own, MEMBERS_PER_SCRIPT):
-            found = await self._call(scripts.PRESENCE_RESTORE, self._generation, loss, *each)
+            found = await self._call(scripts.PRESENCE_RESTORE, self._generation, self._loss, *each)
             if found is None:
                 return False
             rooms, arrivals = found
             self._rooms |= dict.fromkeys(rooms)
             self._arrivals += (Arrival(room, key, user or None) for room, key, user in arrivals)
+        self._loss = ""
         return True
 
     async def _renew(self) -> None:
@@ -275,7 +279,5 @@ def departure_of(found: list[Any]) -> Departure:
     return Departure(room, key, user_id or None, seconds_ms / 1000)
 
 
-def _in_parts(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    remaining = iter(items)
-    while some := list(islice(remaining, size)):
-        yield some
+def _in_parts(items: list[T], size: int) -> Iterator[list[T]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
