@@ -248,7 +248,7 @@ async def _leave(
     """Leave ``name``, if it was joined, and reply."""
     if name in connection.rooms:
         del connection.rooms[name]
-        detach(connection, name)
+        detach(connection, name)  # Not later: it must get nothing that is still held.
         try:
             await connection.leave_group(room_group(name))
         finally:
@@ -261,7 +261,8 @@ async def _leave(
 
 async def _count_out(connection: Connection, name: str, *, is_at_once: bool) -> None:
     try:
-        await _leave_presence(connection, name, is_at_once=is_at_once)
+        if has_presence():
+            await _leave_presence(connection, name, is_at_once=is_at_once)
     finally:
         await get_backend().leave(connection.connection_id, name)
 

@@ -1,4 +1,4 @@
-"""Presence through the wire: who is a member, who sees whom, and when a member departs."""
+"""Presence through the wire: members, their viewers, and when a member departs."""
 
 import asyncio
 
@@ -247,7 +247,7 @@ async def test_full_room_has_no_member_more(with_presence, user, editor):
         assert set(await found_members()) == {str(user.pk)}
 
 
-# Who sees whom
+# Viewers
 
 
 async def test_anonymous_connection_sees_but_is_no_member(with_presence, user):
@@ -299,7 +299,9 @@ async def test_guest_is_shown_and_sees_only_the_number(with_presence, user):
         assert {each["userId"] for each in seen["members"]} == {None, str(user.pk)}
 
 
-async def test_who_loses_be_seen_departs_at_once_and_stays_in_the_room(with_presence, users):
+async def test_member_that_loses_be_seen_departs_at_once_and_stays_in_the_room(
+    with_presence, users
+):
     with_presence(be_seen="editor", grace=60)
     editor = users["editor"]
     async with Connection(user=users["admin"]) as stays, Connection(user=editor) as demoted:
@@ -315,7 +317,7 @@ async def test_who_loses_be_seen_departs_at_once_and_stays_in_the_room(with_pres
         assert seen.me["userId"] == str(editor.pk)
 
 
-async def test_who_gains_be_seen_learns_which_member_it_is(with_presence, users):
+async def test_viewer_that_gains_be_seen_learns_which_member_it_is(with_presence, users):
     with_presence(be_seen="editor", grace=60)
     user = users["user"]
     async with Connection(user=user) as connection:
@@ -325,7 +327,7 @@ async def test_who_gains_be_seen_learns_which_member_it_is(with_presence, users)
         assert seen.me["key"] == str(user.pk)
 
 
-async def test_who_gains_and_loses_see(with_presence, users):
+async def test_viewer_gains_and_loses_see(with_presence, users):
     with_presence(see="editor", grace=60)
     user = users["user"]
     async with Connection(user=user) as connection:

@@ -108,7 +108,7 @@ async def test_largest_state_fits(user):
         assert (await set_state(connection, None, ttl=86_400))["type"] == "ack"
 
 
-async def test_who_is_no_member_has_no_state(user):
+async def test_connection_that_is_no_member_has_no_state(user):
     async with Connection(user=user) as unseen, Connection() as visitor:
         await join(unseen, "unseen")
         refusal = await set_state(unseen, {}, "unseen")
