@@ -297,6 +297,8 @@ def test_no_id_is_lost_or_unknown():
         "E026",
         "E028",
         *(f"E{n:03}" for n in range(29, 36)),
+        "E037",
+        "E038",
         "W021",
         "W022",
         "W023",
