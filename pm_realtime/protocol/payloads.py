@@ -69,7 +69,7 @@ _convert.register(float, float.__float__)
 _convert.register(dict, lambda value: dict(value.items()))
 _convert.register(Enum, lambda value: value.value)
 _convert.register(msgspec.Raw, msgspec.json.decode)
-_convert.register(orjson.Fragment, lambda value: orjson.loads(value.contents))
+_convert.register(orjson.Fragment, lambda value: orjson.loads(orjson.dumps(value)))
 for _array in (list, tuple, set, frozenset):
     _convert.register(_array, list)
 for _text in (date, timedelta, Decimal, UUID, Promise):  # Also datetimes, which are dates.

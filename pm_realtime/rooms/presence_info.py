@@ -60,7 +60,7 @@ async def _info_of(room: Room, identity: Identity) -> str | None:
     if options is None or not identity.is_authenticated:
         return "{}"
     if options.info is None:
-        return to_json({"name": identity.name}).decode()
+        return _text_of(conf.NAME_RESOLVER or "NAME_RESOLVER", {"name": identity.name})
     askers, where = _askers.get(), f"{room.options.setting}['presence']['info']"
     if (asker := askers.get((options.info, where))) is None:
         answer_all = partial(_ask, options.info, where)

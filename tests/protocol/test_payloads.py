@@ -14,6 +14,7 @@ from decimal import Decimal
 from unittest.mock import Mock
 
 import msgspec
+import orjson
 import pydantic
 import pytest
 from django.contrib.auth import get_user_model
@@ -286,6 +287,8 @@ class Suit(enum.Enum):
         (memoryview(b"bytes"), "Ynl0ZXM="),
         (memoryview(b"b.y.t.e.s.")[::2], "Ynl0ZXM="),
         (msgspec.Raw(b'{"a":[1]}'), {"a": [1]}),
+        (orjson.Fragment('{"a":[1]}'), {"a": [1]}),
+        ({1: orjson.Fragment("[2]")}, {"1": [2]}),
         ([float("nan"), float("inf")], [None, None]),
         ({1: float("nan")}, {"1": None}),
         (datetime.time(4, 5, 6, tzinfo=datetime.UTC), "04:05:06+00:00"),

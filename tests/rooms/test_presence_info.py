@@ -140,6 +140,18 @@ async def test_info_that_is_stuck_keeps_nobody_out_for_long(use, user, caplog, n
     assert "did not answer within 0.05 s" in caplog.text
 
 
+def half_a_character(user):
+    return "\ud800"
+
+
+async def test_name_that_is_no_text_keeps_nobody_out(use, configure, user, caplog):
+    use(None)
+    configure(NAME_RESOLVER=f"{__name__}.half_a_character")
+    async with Connection(user=user) as connection:
+        assert await info_of(connection) == {}
+    assert "must return what JSON can hold" in caplog.text
+
+
 async def test_info_is_asked_for_many_at_once(use, make_user):
     use("first_names")
     many = await sync_to_async(lambda: [make_user(username=f"user-{n}") for n in range(20)])()
