@@ -260,11 +260,14 @@ async def _leave(
 
 
 async def _count_out(connection: Connection, name: str, *, is_at_once: bool) -> None:
+    departing = None
     try:
         if has_presence():
-            await _leave_presence(connection, name, is_at_once=is_at_once)
+            departing = await _leave_presence(connection, name, is_at_once=is_at_once)
     finally:
         await get_backend().leave(connection.connection_id, name)
+    if departing is not None:
+        await asyncio.shield(departing)
 
 
 async def follow_presence_rights(connection: Connection) -> None:
@@ -297,7 +300,10 @@ async def _renew_profile(connection: Connection, name: str) -> None:
 
 
 async def end_presence(connection: Connection) -> None:
-    """Count ``connection``, which has ended, out of the members of all its rooms."""
+    """Count ``connection``, which has ended, out of the members of all its rooms.
+
+    Receivers of ``departed`` are not waited for: they may be slow, and its slot is still taken.
+    """
     if has_presence():
         at_once = connection.ends_for_good
         leaves = [
@@ -306,7 +312,9 @@ async def end_presence(connection: Connection) -> None:
         await asyncio.gather(*leaves)
 
 
-async def _leave_presence(connection: Connection, name: str, *, is_at_once: bool) -> None:
+async def _leave_presence(
+    connection: Connection, name: str, *, is_at_once: bool
+) -> asyncio.Task[None] | None:
     detach(connection, name)
     await finish_own_state(connection, name)
-    await leave_presence(connection, name, is_at_once=is_at_once)
+    return await leave_presence(connection, name, is_at_once=is_at_once)

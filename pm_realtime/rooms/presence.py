@@ -3,6 +3,7 @@
 ``room`` is always the name of a joined room. In a room without presence, nothing happens.
 """
 
+import asyncio
 import logging
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -155,25 +156,29 @@ def detach(connection: Connection, room: str) -> None:
     get_loop_presence().pictures.detach(connection, room)
 
 
-async def leave_presence(connection: Connection, room: str, *, is_at_once: bool) -> None:
+async def leave_presence(
+    connection: Connection, room: str, *, is_at_once: bool
+) -> asyncio.Task[None] | None:
     """Count ``connection`` out, at once or with the grace of ``room``. It may not be counted.
 
-    If its member departs, ``departed`` is sent. Raises nothing while the backend is away.
+    If its member departs and ``departed`` has receivers, returns the task that sends it. They may
+    be slow. Raises nothing while the backend is away.
     """
     presence, connection_id = get_loop_presence(), connection.connection_id
     if (own := presence.own.pop((connection_id, room), None)) is None:
-        return
+        return None
     try:
         left = await get_presence_store().leave(connection_id, room, is_at_once=is_at_once)
     except BackendError as error:
         logger.debug("A connection could not be counted out of %r: %s", room, error)
-        return
+        return None
     if not is_at_once:
         presence.sweeper.note_due(own.grace_seconds, is_own=True)
     if left.must_tell:
         await try_to_tell(room)
-    if left.departure is not None:
-        await get_presence_signals().tell_departure(left.departure, connection.identity.user)
+    if left.departure is None:
+        return None
+    return get_presence_signals().tell_departure(left.departure, connection.identity.user)
 
 
 async def follow_rights(connection: Connection, room: str) -> None:

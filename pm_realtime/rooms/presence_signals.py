@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from django.dispatch import Signal
@@ -27,66 +28,81 @@ class PresenceSignals:
         self._slots: Final = asyncio.Semaphore(MAX_SENDINGS)
         #: By room and key.
         self._last: Final[dict[tuple[str, str], asyncio.Task[None]]] = {}
-        self._searches: Final[set[asyncio.Task[None]]] = set()
 
     def tell_arrival(self, room: str, key: str, user: Any) -> None:
         """Send ``arrived``, beside what the caller goes on with."""
-        logger.debug("%r has come to %r.", key, room, extra={"room": room})
-        self._begin(signals.arrived, room, key, user=user)
+        self._begin(Arrival(room, key, None), partial(_known, user))
 
-    async def tell_departure(self, departure: Departure, user: Any) -> None:
-        """Send ``departed``, and wait until it was."""
-        if (task := self._begin_departure(departure, user)) is not None:
-            await asyncio.shield(task)
+    def tell_departure(self, departure: Departure, user: Any) -> asyncio.Task[None] | None:
+        """Send ``departed``. Returns the task that does, None if nobody receives it."""
+        return self._begin(departure, partial(_known, user))
 
     def tell_all(self, found: Sequence[Departure | Arrival]) -> None:
         """Send the signal of each of ``found``, beside what the caller goes on with."""
-        both = (signals.departed, signals.arrived)
-        if found and any(signal.has_listeners(None) for signal in both):
-            task = asyncio.get_running_loop().create_task(self._find_users_and_tell(found))
-            self._searches.add(task)
-            task.add_done_callback(self._searches.discard)
-
-    async def _find_users_and_tell(self, found: Sequence[Departure | Arrival]) -> None:
-        user_ids = {each.user_id for each in found if each.user_id is not None}
-        users: dict[str, Any] = {}
-        try:
-            users = await run_in_pool(site_threads, find_users, user_ids)
-        except Exception as error:
-            log_failure(logger, "The users who have left rooms could not be read.", error)
-        for each in found:
-            user = anonymous().user if each.user_id is None else users.get(each.user_id)
-            if isinstance(each, Departure):
-                self._begin_departure(each, user)
-            else:
-                self.tell_arrival(each.room, each.key, user)
-
-    def _begin_departure(self, departure: Departure, user: Any) -> asyncio.Task[None] | None:
-        room, key, _, seconds = departure
-        logger.debug("%r has left %r.", key, room, extra={"room": room})
-        return self._begin(signals.departed, room, key, user=user, seconds=seconds)
+        told = [each for each in found if _signal_of(each).has_listeners(None)]
+        if not told:
+            return
+        user_ids = {each.user_id for each in told if each.user_id is not None}
+        users = asyncio.get_running_loop().create_task(_find_users(user_ids))
+        # Begun now: one of them may come again before its user is found.
+        for each in told:
+            self._begin(each, partial(_found, users, each.user_id))
 
     def _begin(
-        self, signal: Signal, room: str, key: str, **about: Any
+        self, change: Departure | Arrival, find_user: Callable[[], Awaitable[Any]]
     ) -> asyncio.Task[None] | None:
+        signal, room, key = _signal_of(change), change.room, change.key
+        text = "%r has left %r." if isinstance(change, Departure) else "%r has come to %r."
+        logger.debug(text, key, room, extra={"room": room})
         if not signal.has_listeners(None):
             return None
+        about: dict[str, Any] = {"room": room, "key": key}
+        if isinstance(change, Departure):
+            about["seconds"] = change.seconds
         before = self._last.get((room, key))
-        sending = self._send(before, signal, room=room, key=key, **about)
+        sending = self._send(before, find_user, signal, about)
         task = self._last[room, key] = asyncio.get_running_loop().create_task(sending)
         task.add_done_callback(lambda _: self._forget((room, key), task))
         return task
 
-    async def _send(self, before: asyncio.Task[None] | None, signal: Signal, **about: Any) -> None:
+    async def _send(
+        self,
+        before: asyncio.Task[None] | None,
+        find_user: Callable[[], Awaitable[Any]],
+        signal: Signal,
+        about: dict[str, Any],
+    ) -> None:
         if before is not None:
             await asyncio.wait([before])
+        user = await find_user()
         async with self._slots:
-            await run_site_code(signal.asend_robust, sender=None, **about)
+            await run_site_code(signal.asend_robust, sender=None, user=user, **about)
 
     def _forget(self, place: tuple[str, str], task: asyncio.Task[None]) -> None:
         note_result(task)
         if self._last.get(place) is task:
             del self._last[place]
+
+
+def _signal_of(change: Departure | Arrival) -> Signal:
+    return signals.departed if isinstance(change, Departure) else signals.arrived
+
+
+async def _known(user: Any) -> Any:
+    return user
+
+
+async def _found(users: asyncio.Task[dict[str, Any]], user_id: str | None) -> Any:
+    found = await asyncio.shield(users)
+    return anonymous().user if user_id is None else found.get(user_id)
+
+
+async def _find_users(user_ids: set[str]) -> dict[str, Any]:
+    try:
+        return await run_in_pool(site_threads, find_users, user_ids)
+    except Exception as error:
+        log_failure(logger, "The users who have left rooms could not be read.", error)
+        return {}
 
 
 _signals: Final = PerLoop(PresenceSignals)

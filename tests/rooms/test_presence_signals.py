@@ -3,13 +3,15 @@
 import asyncio
 import functools
 import threading
+from unittest.mock import patch
 
 import pytest
 from asgiref.sync import sync_to_async
 
-from pm_realtime import signals
+from pm_realtime import adisconnect_connection, aget_user_connections, signals
+from pm_realtime.auth import find_users
 from pm_realtime.backends import Arrival, Departure
-from pm_realtime.rooms import get_loop_presence
+from pm_realtime.rooms import get_loop_presence, presence_signals
 from pm_realtime.rooms.presence_signals import PresenceSignals
 from tests.support.helpers import Connection, errors_of, eventually
 
@@ -139,8 +141,39 @@ async def test_member_that_is_there_again_arrives_after_it_departed(received, us
 
 async def test_nothing_is_read_without_a_receiver():
     told = PresenceSignals()
-    told.tell_all([Departure(ROOM, "a", "a", 1.0)])
-    assert not told._searches
+    with patch.object(presence_signals, "find_users") as find_users:
+        told.tell_all([Departure(ROOM, "a", "a", 1.0)])
+        await asyncio.sleep(0.01)
+    find_users.assert_not_called()
+
+
+async def test_member_that_comes_again_before_its_user_is_read_departs_before(received, user):
+    may_read, key = threading.Event(), str(user.pk)
+
+    def read(user_ids):
+        may_read.wait(5)
+        return find_users(user_ids)
+
+    told = PresenceSignals()
+    with patch.object(presence_signals, "find_users", read):
+        told.tell_all([Departure(ROOM, key, key, 1.0)])
+        told.tell_arrival(ROOM, key, user)
+        await asyncio.sleep(0.01)
+        may_read.set()
+        await eventually(lambda: len(received) == 2)
+    assert names(received) == ["departed", "arrived"]
+
+
+async def test_a_stuck_receiver_keeps_no_connection(connect_receiver, configure, user):
+    configure(ROOMS={ROOM: {"presence": True}})
+    go_on = threading.Event()
+    connect_receiver("departed", lambda **about: go_on.wait(10))
+    async with Connection(user=user) as connection:
+        await connection.subscribe(ROOM)
+        await adisconnect_connection(connection.connection_id)
+        await connection.assert_ended()
+        assert await aget_user_connections(user) == []
+    go_on.set()
 
 
 async def test_a_broken_receiver_harms_nobody(connect_receiver, received, user, caplog):
