@@ -33,10 +33,14 @@ _askers: Final = PerLoop[dict[tuple[str, str], _Asker]](dict)
 
 
 def key_of(room: Room, identity: Identity, client_id: str) -> str | None:
-    """The key of the member that a connection of ``client_id`` is; None if it is none."""
+    """The key of the member that a connection of ``client_id`` is; None if it is none.
+
+    After a login or logout, a client is another member.
+    """
     assert room.options.presence is not None
     if room.options.presence.per == "connection":
-        return hashlib.sha256(client_id.encode()).hexdigest()[:KEY_DIGITS]
+        whose = to_json((identity.user_id, client_id))
+        return hashlib.sha256(whose).hexdigest()[:KEY_DIGITS]
     return str(identity.user_id) if identity.is_authenticated else None
 
 
@@ -89,23 +93,25 @@ async def _ask(path: str, where: str, users: Sequence[Any]) -> list[str | Except
     if not isinstance(found, Mapping):
         _log_fault(path, "must return a dict by primary key", type(found).__name__)
         return [None] * len(users)
-    texts = {user.pk: _text_of(path, found.get(user.pk, {})) for user in unique}
+    texts = {user.pk: _text_of(path, found, user.pk) for user in unique}
     return [texts[user.pk] for user in users]
 
 
-def _text_of(path: str, info: Any) -> str:
-    if not isinstance(info, Mapping):
-        _log_fault(path, "must return a dict for each user", type(info).__name__)
-        return "{}"
+def _text_of(path: str, found: Mapping[Any, Any], key: Any) -> str:
     try:
-        text = to_json(dict(info)).decode()
-    except (TypeError, ValueError, RecursionError) as error:
-        _log_fault(path, "must return what JSON can hold", str(error))
+        info = found.get(key, {})
+        if not isinstance(info, Mapping):
+            _log_fault(path, "must return a dict for each user", type(info).__name__)
+            return "{}"
+        text = to_json(dict(info))
+    except Exception as error:  # Of a lazy text, say, which is made only now.
+        reason = str(error) if isinstance(error, TypeError | ValueError) else repr(error)
+        _log_fault(path, "must return what JSON can hold", reason)
         return "{}"
-    if (size := len(text.encode())) > MAX_INFO_BYTES:
-        _log_fault(path, f"must return at most {MAX_INFO_BYTES} bytes for a user", str(size))
+    if len(text) > MAX_INFO_BYTES:
+        _log_fault(path, f"must return at most {MAX_INFO_BYTES} bytes for a user", str(len(text)))
         return "{}"
-    return text
+    return text.decode()
 
 
 def _log_fault(path: str, rule: str, found: str) -> None:

@@ -390,6 +390,19 @@ async def test_connection_that_comes_back_is_the_same_member(with_presence):
             await assert_silence(stays)
 
 
+async def test_client_that_has_logged_in_is_another_member(with_presence, user):
+    with_presence({"public": True}, per="connection", grace=60)
+    async with Connection() as visitor:
+        own = await join(visitor)
+        await visitor.drop()
+    later = Connection(user=user)
+    later.scope["query_string"] = f"resume={visitor.connection_id}".encode()
+    async with later:
+        assert (await join(later))["me"] != own["me"]
+        await later.ask("unsubscribe", {"room": ROOM})
+        assert set(await found_members()) == {own["me"]}
+
+
 # More members than are told
 
 

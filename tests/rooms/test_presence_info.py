@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
+from django.utils.functional import lazy
 
 from pm_realtime import arefresh_user
 from tests.support.helpers import Connection, errors_of, eventually
@@ -61,6 +62,19 @@ def of_nobody(users):
 
 def no_json(users):
     return {each.pk: {"user": each} for each in users}
+
+
+class Broken(dict):
+    def get(self, *args):
+        raise KeyError("no such key")
+
+
+def broken_dict(users):
+    return Broken({each.pk: {} for each in users})
+
+
+def broken_text(users):
+    return {each.pk: {"text": lazy(lambda: {}["title"], str)()} for each in users}
 
 
 def too_large(users):
@@ -118,6 +132,8 @@ async def test_info_is_what_the_site_says(use, user, name, info):
         ("a_list", "must return a dict by primary key, got list"),
         ("a_text_each", "must return a dict for each user, got str"),
         ("no_json", "must return what JSON can hold"),
+        ("broken_dict", "must return what JSON can hold, got KeyError('no such key')"),
+        ("broken_text", "must return what JSON can hold, got KeyError('title')"),
         ("too_large", "must return at most 4096 bytes for a user, got 4107. Times: 1"),
         ("missing", "expected the dotted path of a function"),
     ],
