@@ -85,7 +85,8 @@ class Pictures:
         self._rooms.clear()
 
     def note_change(self, room: str) -> None:
-        if (followed := self._rooms.get(room)) is not None:
+        followed = self._rooms.get(room)
+        if followed is not None and followed.has_viewers:
             followed.pace.note_change(asyncio.get_running_loop().time())
             self._arrange(followed)
 

@@ -239,6 +239,14 @@ async def test_a_room_without_viewers_is_forgotten(store):
         assert store.reads == reads
 
 
+async def test_a_picture_that_is_kept_without_viewers_is_not_read(store):
+    async with running() as pictures:
+        await pictures.prepare(ROOM, 200)
+        pictures.note_change(ROOM)
+        await asyncio.sleep(0.05)
+        assert store.reads == 1
+
+
 async def test_a_viewer_that_leaves_takes_nothing_from_one_that_is_about_to_come(store):
     await store.come("x")
     async with running() as pictures, members(viewer := Member("b"), groups=[room_group(ROOM)]):
