@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from pm_realtime import aget_presence
 from pm_realtime.testing import RealtimeCommunicator
 
 ROOM = "room"
@@ -199,3 +200,39 @@ async def test_close_of_the_server_is_no_presence():
         await server.outgoing({"type": "websocket.close", "code": 4503})
         with pytest.raises(AssertionError, match="got a close with 4503"):
             await connection.assert_presence(ROOM, total=2)
+
+
+async def test_members_of_the_site_come_and_go(configure, user, editor):
+    configure(ROOMS={ROOM: {"presence": True}})
+    async with RealtimeCommunicator(user=user) as one:
+        await one.subscribe(ROOM)
+        async with RealtimeCommunicator(user=editor) as two, RealtimeCommunicator() as anonymous:
+            await two.subscribe(ROOM)
+            assert two.presence(ROOM).users == sorted([str(user.pk), str(editor.pk)])
+            await one.assert_presence(ROOM, users=[user, editor])
+            await two.command("presence", {"room": ROOM, "state": {"typing": True}})
+            await one.assert_presence(ROOM, members=[{"state": {"typing": True}}, {}])
+            assert anonymous.presence(ROOM).total == 0
+        await one.assert_presence(ROOM, users=[user])
+        await one.assert_nothing()
+    assert (await aget_presence(ROOM)).total == 0
+
+
+async def test_connection_that_broke_is_there_until_it_is_forgotten(configure, user, editor):
+    configure(ROOMS={ROOM: {"presence": True}})
+    async with RealtimeCommunicator(user=user) as one:
+        await one.subscribe(ROOM)
+        async with RealtimeCommunicator(user=editor) as two:
+            await two.subscribe(ROOM)
+            await one.assert_presence(ROOM, total=2)
+            await two.drop()
+        async with two.recover() as again:
+            await again.assert_presence(ROOM, users=[user, editor])
+            await again.drop()
+        assert (await aget_presence(ROOM)).total == 2
+        assert one.presence(ROOM).total == 2
+        await one.drop()
+    await RealtimeCommunicator.forget_presence()
+    async with RealtimeCommunicator(user=user) as fresh:
+        await fresh.subscribe(ROOM)
+        assert fresh.presence(ROOM).users == [str(user.pk)]
