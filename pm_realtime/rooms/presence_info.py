@@ -7,7 +7,7 @@ together, and nobody is kept out of a room by it.
 import asyncio
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -64,7 +64,7 @@ async def _info_of(room: Room, identity: Identity) -> str | None:
     if options is None or not identity.is_authenticated:
         return "{}"
     if options.info is None:
-        return _text_of(conf.NAME_RESOLVER or "NAME_RESOLVER", {"name": identity.name})
+        return _text_of(conf.NAME_RESOLVER or "NAME_RESOLVER", lambda: {"name": identity.name})
     askers, where = _askers.get(), f"{room.options.setting}['presence']['info']"
     if (asker := askers.get((options.info, where))) is None:
         answer_all = partial(_ask, options.info, where)
@@ -93,13 +93,13 @@ async def _ask(path: str, where: str, users: Sequence[Any]) -> list[str | Except
     if not isinstance(found, Mapping):
         _log_fault(path, "must return a dict by primary key", type(found).__name__)
         return [None] * len(users)
-    texts = {user.pk: _text_of(path, found, user.pk) for user in unique}
+    texts = {user.pk: _text_of(path, partial(found.get, user.pk, {})) for user in unique}
     return [texts[user.pk] for user in users]
 
 
-def _text_of(path: str, found: Mapping[Any, Any], key: Any) -> str:
+def _text_of(path: str, find_info: Callable[[], Any]) -> str:
     try:
-        info = found.get(key, {})
+        info = find_info()
         if not isinstance(info, Mapping):
             _log_fault(path, "must return a dict for each user", type(info).__name__)
             return "{}"
