@@ -1,7 +1,7 @@
 """The members of rooms in Redis, over all nodes.
 
-What each event loop holds is in a hash of its own, which outlives its lease. If its process dies,
-others count its connections out, with grace. Members are in hashes of rooms; none is renewed.
+The connections of each event loop are in a hash that outlives its lease. If its process dies,
+others count them out, with grace. Members are in hashes of rooms; none is renewed.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -56,8 +56,10 @@ class RedisPresence(PresenceStore):
 
     async def read(self, room: str, since: Mark | None, limit: int) -> Picture:
         node = await self._find_node()
-        known = since if since is not None and node.trusts(since) else ("", "")
-        answer = await node.ask_known(scripts.PRESENCE_READ, room, *known, limit)
+        known = since if since is not None and node.trusts(since) else None
+        answer = await node.ask_known(scripts.PRESENCE_READ, room, *(known or ("", "")), limit)
+        if known is not None and not node.trusts(known):
+            answer = await node.ask_known(scripts.PRESENCE_READ, room, "", "", limit)
         _, rev, now_us, total, is_whole, members, left = answer
         node.note_time(now_us)
         mark = Mark(rev, now_us)

@@ -27,7 +27,7 @@ class OwnMember:
 
 
 class _Written(msgspec.Struct, omit_defaults=True):
-    """What ``presence_restore.lua`` reads."""
+    """A connection, or a member in its grace, as ``presence_restore.lua`` reads it."""
 
     room: str
     key: str
@@ -100,10 +100,9 @@ class PresenceCopy:
     def forget_left(self, seconds: float) -> None:
         """Forget members whose grace has been over for ``seconds``."""
         until = self._clock() - seconds
-        for place in list(self._leaving):
-            if (self._members[place].due_at or 0) <= until:
-                self._leaving.remove(place)
-                del self._members[place]
+        for room, key in list(self._leaving):
+            if (self._members[room, key].due_at or 0) <= until:
+                self.forget(room, key)
 
     def clear(self) -> None:
         self._keys.clear()

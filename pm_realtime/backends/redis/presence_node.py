@@ -59,7 +59,7 @@ class PresenceNode(Leased):
         #: That of the Redis that this node knows; another one is a Redis that came back empty.
         self._epoch = ""
         self._empty_until: float | None = None
-        #: What is to be made good by the next write: see ``presence_restore.lua``.
+        #: The loss that the next write makes good, as ``presence_restore.lua`` names it.
         self._loss = ""
         #: Found by scripts, and not yet returned by a sweep.
         self._departures: list[Departure] = []
@@ -163,16 +163,19 @@ class PresenceNode(Leased):
         have not noticed yet that Redis was emptied get the time to write."""
         while True:
             answer = await self.ask_settled(script, *arguments)
-            if answer[0] == self._epoch or not self._epoch or self._keeper is not None:
-                break
+            if self._keeper is not None:
+                return answer  # Its lease is of this epoch.
             now = time.monotonic()
+            if (
+                answer[0] == self._epoch
+                or not self._epoch
+                or now >= (self._empty_until or math.inf)
+            ):
+                self._epoch, self._empty_until = answer[0], None
+                return answer
             if self._empty_until is None:
                 self._empty_until = now + self._timings.settling
-            if now >= self._empty_until:
-                break
             await asyncio.sleep(self._timings.debounce)
-        self._epoch, self._empty_until = answer[0], None
-        return answer
 
     def trusts(self, mark: Mark) -> bool:
         return mark.read_at_us >= self._trusted_from_us
