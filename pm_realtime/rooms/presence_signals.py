@@ -19,6 +19,8 @@ logger = logging.getLogger("pm_realtime.room")
 
 #: Signals of an event loop that are sent at the same time.
 MAX_SENDINGS: Final = 8
+#: Databases limit the parameters of a query.
+USERS_PER_QUERY: Final = 500
 
 
 class PresenceSignals:
@@ -40,13 +42,13 @@ class PresenceSignals:
     def tell_all(self, found: Sequence[Departure | Arrival]) -> None:
         """Send the signal of each of ``found``, beside what the caller goes on with."""
         told = [each for each in found if _signal_of(each).has_listeners(None)]
-        if not told:
-            return
-        user_ids = {each.user_id for each in told if each.user_id is not None}
-        users = asyncio.get_running_loop().create_task(_find_users(user_ids))
-        # Begun now: one of them may come again before its user is found.
-        for each in told:
-            self._begin(each, partial(_found, users, each.user_id))
+        for start in range(0, len(told), USERS_PER_QUERY):
+            some = told[start : start + USERS_PER_QUERY]
+            user_ids = {each.user_id for each in some if each.user_id is not None}
+            users = asyncio.get_running_loop().create_task(_find_users(user_ids))
+            # Begun now: one of them may come again before its user is found.
+            for each in some:
+                self._begin(each, partial(_found, users, each.user_id))
 
     def _begin(
         self, change: Departure | Arrival, find_user: Callable[[], Awaitable[Any]]
