@@ -91,9 +91,12 @@ export interface ErrorPayload {
   data?: unknown;
 }
 
-/** The server had this command before, and did not carry it out again. */
+/** The server took what has no other answer. */
 export interface AckPayload {
-  duplicate: true;
+  /** It had this command before, and did not carry it out again. */
+  duplicate?: true;
+  /** The room of a state of `realtime.presence`. */
+  room?: string;
 }
 
 /** A member on the wire: a user with its connections, or one connection (`per: "connection"`). */
