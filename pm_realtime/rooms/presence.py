@@ -64,9 +64,8 @@ class LoopPresence:
 
 _presence: Final = PerLoop(LoopPresence)
 
-#: The presence of the running event loop, and the call that makes another one its presence.
+#: The presence of the running event loop.
 get_loop_presence: Final = _presence.get
-use_loop_presence: Final = _presence.set
 
 
 def open_presence() -> bool:

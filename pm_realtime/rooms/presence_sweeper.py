@@ -145,9 +145,12 @@ class Sweeper:
         await self._tell(swept)
 
     async def _tell(self, swept: Sweep) -> None:
-        self._announce([*swept.departures, *swept.arrivals])
-        for room in swept.rooms:
-            await try_to_tell(room)
+        try:
+            self._announce([*swept.departures, *swept.arrivals])
+            for room in swept.rooms:
+                await try_to_tell(room)
+        except Exception as error:
+            log_failure(logger, "Changes of the members of rooms could not be told.", error)
 
 
 async def try_to_tell(room: str) -> None:

@@ -1,0 +1,117 @@
+"""The sweeper of an event loop tells rooms, announces departures, and outlives failures."""
+
+import asyncio
+
+import pytest
+
+from pm_realtime.backends import Departure, Sweep, get_backend
+from pm_realtime.backends.memory_presence import MemoryPresence
+from pm_realtime.exceptions import OutageError
+from pm_realtime.layer import room_group
+from pm_realtime.rooms.presence_sweeper import Sweeper, SweepPace
+from tests.support.helpers import errors_of, eventually
+from tests.support.hubs import Member, members
+
+pytestmark = pytest.mark.usefixtures("memory_layer", "leaves_nothing")
+
+GONE = Departure("r", "x", "x", 1.0)
+
+
+class Store(MemoryPresence):
+    """Its sweeps return what a test has put in."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+        self.sweeps = 0
+        self.is_away = False
+
+    async def sweep(self):
+        self.sweeps += 1
+        if self.is_away:
+            raise OutageError("the store is away")
+        return self.found.pop(0) if self.found else Sweep()
+
+
+@pytest.fixture
+async def store():
+    get_backend().presence = store = Store()
+    return store
+
+
+class Recorded:
+    """A sweeper that looks each 20 ms, and its calls."""
+
+    def __init__(self):
+        self.announced = []
+        self.returns = 0
+        self.sweeper = Sweeper(self.announce, self.note_return, SweepPace(interval_seconds=0.02))
+
+    def announce(self, found):
+        self.announced += found
+
+    def note_return(self):
+        self.returns += 1
+
+
+@pytest.fixture
+async def recorded(store):
+    recorded = Recorded()
+    yield recorded
+    recorded.sweeper.forget()
+
+
+async def test_each_departure_is_announced_and_each_room_told(store, recorded):
+    heard = []
+
+    class Observer:
+        def note_change(self, room):
+            heard.append(room)
+
+        def note_doubt(self):
+            pass
+
+    async with members(Member("a"), groups=[room_group("r")]) as hub:
+        hub.follower.presence = Observer()
+        store.found.append(Sweep([GONE], ["r"]))
+        recorded.sweeper.start()
+        await eventually(lambda: heard == ["r"])
+        assert recorded.announced == [GONE]
+
+
+async def test_a_store_that_was_away_is_swept_again_and_its_return_is_noted(
+    store, recorded, caplog
+):
+    store.is_away = True
+    recorded.sweeper.start()
+    await eventually(lambda: store.sweeps > 2)
+    assert recorded.returns == 0
+    store.is_away = False
+    store.found.append(Sweep([GONE]))
+    await eventually(lambda: recorded.announced == [GONE])
+    assert recorded.returns == 1
+    assert errors_of(caplog) == []
+
+
+async def test_an_error_of_a_receiver_does_not_end_it(store, recorded, caplog):
+    def broken(found):
+        recorded.announced += found
+        raise RuntimeError("broken")
+
+    recorded.sweeper._announce = broken
+    recorded.sweeper.start()
+    await eventually(lambda: errors_of(caplog))
+    sweeps = store.sweeps
+    await eventually(lambda: store.sweeps > sweeps + 2)
+    assert len(errors_of(caplog)) == 1
+
+
+async def test_it_stays_for_its_own_departures_alone(store, recorded):
+    store.found = [Sweep(next_seconds=10) for _ in range(1000)]
+    recorded.sweeper.start()
+    await eventually(lambda: store.sweeps)
+    recorded.sweeper.note_due(0.1, is_own=True)
+    began_at = asyncio.get_running_loop().time()
+    recorded.sweeper.stop()
+    await eventually(lambda: recorded.sweeper._task is None)
+    assert asyncio.get_running_loop().time() - began_at >= 0.1
