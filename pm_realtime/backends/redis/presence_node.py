@@ -61,6 +61,7 @@ class PresenceNode(Leased):
         self._empty_until: float | None = None
         #: The loss that the next write makes good, as ``presence_restore.lua`` names it.
         self._loss = ""
+        self._paused_until = 0.0
         #: Found by scripts, and not yet returned by a sweep.
         self._departures: list[Departure] = []
         self._arrivals: list[Arrival] = []
@@ -225,6 +226,8 @@ class PresenceNode(Leased):
         self._copy.clear()
 
     async def _replace(self, *, is_rewrite: bool) -> bool:
+        if time.monotonic() < self._paused_until:
+            return False
         about = (self._lease_ms, to_ms(self._timings.settling), self._epoch)
         begun = await self._call(scripts.PRESENCE_BEGIN, self._generation, *about)
         if begun is None:
@@ -232,8 +235,11 @@ class PresenceNode(Leased):
         epoch, is_known, fields = begun
         if epoch != self._epoch:
             self._loss = "empty" if self._epoch else ""
-        elif not is_known:
-            self._loss = self._loss or "buried"
+        elif not is_known and not self._loss and self._copy:
+            # This process was frozen. First it notices which of its sockets have ended meanwhile.
+            self._loss = "buried"
+            self._paused_until = time.monotonic() + self._timings.settling
+            return False
         self._epoch = epoch
         of_redis = dict(zip(fields[::2], fields[1::2], strict=True))
         stale = self._copy.find_stale(of_redis)

@@ -277,6 +277,25 @@ async def test_members_of_a_frozen_process_that_departed_arrive_again(stores, cl
     assert members["2"].connections == 2
 
 
+async def test_connection_that_ended_while_its_process_was_frozen_does_not_come_back(
+    stores, client, url
+):
+    frozen = RedisBackend(FROZEN).presence
+    await enter_many(frozen, 3)
+    await end_lease(client, frozen)
+    await sweep_until(stores, lambda found: len(found) >= 3)
+    mark = (await stores[0].read("room", None, 10)).mark
+    sweeping = asyncio.create_task(frozen.sweep())
+    await asyncio.sleep(0.1)
+    await frozen.leave("c1", "room", is_at_once=True)
+    await frozen.leave("c2", "room", is_at_once=False)
+    assert (await sweeping).arrivals == [("room", "0", "0")]
+    picture = await stores[0].read("room", mark, 10)
+    assert [each.profile.key for each in picture.members] == ["0"]
+    assert await sweep_for([frozen, *stores], GRACE_SECONDS + 0.2) == []
+
+
+@pytest.mark.slow
 async def test_site_hears_of_members_that_departed_while_it_was_frozen(url, settings, user, client):
     settings.PM_REALTIME |= {"ROOMS": {"room": {"presence": {"grace": 0.05}}}}
     other, key = RedisBackend(TIMINGS).presence, str(user.pk)
