@@ -17,6 +17,7 @@ SETTINGS = {
         "news": {"public": True, "publish_role": "server"},
         "talk": {"public": True, "publish_role": "editor"},
         "support": {"min_role": "editor"},
+        "page": {"public": True, "presence": {"per": "connection", "grace": 0}},
         "ticket:<int:pk>": {"authorize": f"{__name__}.is_even"},
         "order:<uuid:pk>": {"min_role": "user"},
     },
