@@ -99,7 +99,7 @@ export function createRealtime(options = {}) {
     const user = identity.userId ?? null;
     const isOther = lastUser !== undefined && lastUser !== user;
     commands.onConnected(identity.idempotencyPeriod ?? 0, isOther);
-    if (isOther) presences.userChanged();
+    if (isOther) presences.forgetAll("USER_CHANGED");
     lastUser = user;
     rooms.joinAll();
     commands.flush();
@@ -161,7 +161,7 @@ export function createRealtime(options = {}) {
   function refuseAll() {
     commands.refuseAll(NOT_CONNECTED);
     rooms.rejectAll(NOT_CONNECTED);
-    presences.rejectAll(NOT_CONNECTED);
+    presences.forgetAll(NOT_CONNECTED);
   }
 
   /** Leaves the room, for all who have subscribed to it. */

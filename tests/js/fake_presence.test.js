@@ -112,9 +112,12 @@ test("a lost connection changes nothing if it is back within the grace", async (
 test("a connection that is closed for good leaves at once", async () => {
   const server = createFakeServer(ADA);
   const people = server.presence("a");
-  await joined(server);
-  server.close(4503);
-  assert.equal(people.total, 0);
+  for (const code of [4503, 4999]) {
+    await joined(server);
+    assert.equal(people.total, 1);
+    server.close(code);
+    assert.equal(people.total, 0);
+  }
 });
 
 test("members may be connections, of anonymous clients too", async () => {

@@ -16,6 +16,10 @@ const ROUNDS = 8;
 /** Bytes a cycle. One leaked handler takes more than twice as many. */
 const MAX_BYTES = 100;
 
+const ROOMS = 500;
+/** Bytes of a room that was left. The client knows its name; its members would take twice as many. */
+const MAX_ROOM_BYTES = 2_000;
+
 async function heap() {
   for (let turn = 0; turn < 3; turn += 1) {
     await new Promise((resolve) => setImmediate(resolve));
@@ -103,4 +107,26 @@ test("connections that are lost and restored leave nothing behind", async (t) =>
   });
   assert.deepEqual([found.timers, found.listeners], [0, 0]);
   assert.ok(found.bytes < MAX_BYTES, `${found.bytes} bytes a cycle`);
+});
+
+test("rooms whose members nobody asked for leave little behind", async (t) => {
+  fakePage(t);
+  const server = createFakeServer({ automatic: false });
+  const realtime = createRealtime({ url: "ws://site.test/", WebSocket: server.WebSocket, persist: "none" });
+  realtime.connect();
+  server.last.accept();
+  const members = [{ key: "7", userId: 7, info: {}, since: 1, connections: 1 }];
+  const visit = (room) => {
+    realtime.subscribe(room);
+    server.last.reply(server.last.lastSent, "subscribed", { room, success: true, presence: { rev: 1, total: 1, members } });
+    realtime.unsubscribe(room);
+    server.last.reply(server.last.lastSent, "unsubscribed", { room, success: true });
+    server.last.sent.length = server.sent.length = 0;
+  };
+  visit("warm");
+  const start = await heap();
+  for (let number = 0; number < ROOMS; number += 1) visit(`page:${number}`);
+  const bytes = ((await heap()) - start) / ROOMS;
+  realtime.disconnect();
+  assert.ok(bytes < MAX_ROOM_BYTES, `${bytes} bytes a room`);
 });

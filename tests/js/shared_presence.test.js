@@ -112,6 +112,21 @@ test("tabs that miss a change ask once, and so does one that joins then", async 
   for (const { presence } of [one, two, three]) assert.deepEqual(names(presence), ["Eve", "Anna"]);
 });
 
+test("a question that is never answered does not hold up the next one", async (t) => {
+  const { server, people, tick, all: [one, two] } = await setup(t);
+  const { rev } = (await one.client.subscribe("a")).payload.presence;
+  const { reply, frame } = server.last;
+  Object.assign(server.last, { reply() {}, frame() {} });
+  people.join(EVE);
+  const missed = { joined: [], updated: [], left: [], total: 2 };
+  frame("presence", { room: "a", rev: rev + 2e9, prev: rev + 1e9, ...missed }, { room: "a" });
+  await tick(1000);
+  assert.equal(server.sentOf("presence").length, 1);
+  Object.assign(server.last, { reply, frame });
+  await tick(20_000);
+  for (const { presence } of [one, two]) assert.deepEqual(names(presence), ["Eve", "Anna"]);
+});
+
 test("a question that is refused is refused to all tabs that ask", async (t) => {
   const { server, all } = await setup(t);
   server.refuse("presence", "FORBIDDEN", { room: "a" });

@@ -53,6 +53,8 @@ realtime.sendToRoom("auction:7", 12.5); // TS2345
 realtime.sendToRoom("support", { text: "hi" }, { volatile: true }).then((sent) => sent.id); // TS2339
 // A state has a part of another type.
 realtime.presence("support").setState({ typing: 1 }); // TS2322
+// A state is no object.
+realtime.presence("undeclared").setState("typing"); // TS2345
 // A part of a member's info is not declared.
 realtime.presence("support").on("join", ({ info }) => info.photo); // TS2339
 // A member is read-only.

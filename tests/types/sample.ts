@@ -313,6 +313,11 @@ async function show(pk: number, room: string): Promise<void> {
   const free: Presence = realtime.presence(room);
   const name: string | undefined = free.me?.info.name;
   await free.setState({ name, at: [1, 2] });
+  interface Cursor {
+    x: number;
+  }
+  const cursor: Cursor = { x: 1 };
+  await free.setState(cursor);
 }
 void show(1, "a");
 same<PresenceInfo<"support">, { name: string; photo?: string }>(true);

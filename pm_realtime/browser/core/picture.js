@@ -26,8 +26,8 @@ export function applyPresence(picture, payload) {
   if (!(rev > picture.rev)) return picture;
   if (payload.members || !joined) return createPicture({ ...payload, me }, picture);
   if (prev > picture.rev || !picture.members) return null;
-  const members = addTo(new Map(picture.members), [...joined, ...(updated ?? [])], picture.members);
-  for (const key of left ?? []) members.delete(key);
+  const members = addTo(addTo(new Map(picture.members), joined, picture.members), updated, picture.members);
+  for (const key of arrayOf(left)) members.delete(key);
   return { rev, total, members, me };
 }
 
@@ -42,11 +42,13 @@ export function writePicture({ rev, total, members, me }) {
 }
 
 function addTo(members, list, before) {
-  for (const told of list) {
+  for (const told of arrayOf(list)) {
     const member = { state: null, ...told };
-    const known = before?.get(told.key);
+    const known = before?.get(member.key);
     const isSame = known && JSON.stringify(known) === JSON.stringify(member);
-    members.set(told.key, isSame ? known : Object.freeze(member));
+    members.set(member.key, isSame ? known : Object.freeze(member));
   }
   return members;
 }
+
+const arrayOf = (value) => (Array.isArray(value) ? value : []);

@@ -7,18 +7,14 @@ import { addState, createStore } from "./store.js";
 
 const NOBODY = Object.freeze([]);
 
-/** For how long a process may be behind another one that told of a change. */
-export const BEHIND_MS = 1_000;
-
 /**
  * Who is in the rooms of the page. `ask(payload, { resolve, reject })` asks the server for a picture,
  * and `write(payload, { resolve, reject })` sends it a state; each calls one of the two before the
  * frame after the reply is handled. `isComing(room)` says if the room is wanted and a connection is
  * expected.
  *
- * A record has: `picture`, as the server has told it, null if there is none; `shown`, the picture that
- * the page sees, and `list`, its members; `timer`, while `picture` is behind that; `asking`, the question
- * that is not answered yet, with the `timer` of its next attempt.
+ * A record has: `picture`, as the server has told it, null if there is none; `asking`, the question that
+ * is not answered yet, with the `timer` of its next attempt; `isUsed`, if the page has its object.
  */
 export function createPresences({ ask, write, isWanted, isComing }) {
   const records = new Map();
@@ -31,11 +27,12 @@ export function createPresences({ ask, write, isWanted, isComing }) {
   }
 
   function newRecord(room) {
-    const record = { room, picture: null, shown: null, list: NOBODY };
+    const record = { room, picture: null };
+    let list = NOBODY;
     const { store, update } = createStore(() => {
-      const { members, total, me } = record.shown ?? { total: 0 };
-      record.list = members ? listOf(members, record.list) : NOBODY;
-      return { members: record.list, total, me: members?.get(me) ?? null };
+      const { members, total = 0, me } = record.picture ?? {};
+      list = members ? listOf(members, list) : NOBODY;
+      return { members: list, total, me: members?.get(me) ?? null };
     });
     const events = createEvents();
     const isReady = () => here.has(room) || !isComing(room);
@@ -44,24 +41,15 @@ export function createPresences({ ask, write, isWanted, isComing }) {
     return Object.assign(record, { store, update, events, states, presence: Object.freeze(presence) });
   }
 
-  function follow(record, picture) {
-    record.picture = picture;
-    // After a reconnect to another process, which is about to tell what the page has seen already.
-    if (!(picture?.rev < record.shown?.rev)) show(record);
-    else record.timer ??= setTimeout(show, BEHIND_MS, record);
-  }
-
-  function show(record) {
-    const { picture, shown, store, events } = record;
+  function show(record, picture) {
+    const { picture: last, store, events } = record;
     const snapshot = store.getSnapshot();
-    clearTimeout(record.timer);
-    record.timer = null;
-    record.shown = picture;
+    record.picture = picture;
     record.update();
     if (store.getSnapshot() === snapshot) return;
     // A handler may leave the room.
-    const emit = (type, detail) => record.shown === picture && events.emit(type, detail);
-    const before = shown?.members;
+    const emit = (type, detail) => record.picture === picture && events.emit(type, detail);
+    const before = last?.members;
     const now = picture?.members;
     if (before && now) {
       for (const [key, member] of now) if (!before.has(key)) emit("join", member);
@@ -90,35 +78,28 @@ export function createPresences({ ask, write, isWanted, isComing }) {
 
   function answered(record, presence) {
     stop(record);
-    follow(record, presence && createPicture(presence, record.picture));
+    show(record, presence ? createPicture(presence, record.picture) : null);
   }
 
   function stop(record) {
-    clearTimeout(record.timer);
     clearTimeout(record.asking?.timer);
-    record.timer = record.asking = null;
+    record.asking = null;
   }
 
   function forget(record, code) {
     stop(record);
     record.states.reject(code);
-    follow(record, null);
-  }
-
-  /** No picture changes before the room is joined again. */
-  function connectionLost() {
-    here.clear();
-    for (const record of records.values()) {
-      stop(record);
-      if (!isWanted(record.room)) forget(record, "CANCELLED");
-    }
+    show(record, null);
+    if (!record.isUsed) records.delete(record.room);
   }
 
   return {
     /** The page's object for a room. */
     of(room) {
       if (typeof room !== "string") throw new TypeError("A room is named by a string.");
-      return recordOf(room).presence;
+      const record = recordOf(room);
+      record.isUsed = true;
+      return record.presence;
     },
 
     /** The page is in the room. `presence` is undefined if nobody is told who is there. */
@@ -135,7 +116,7 @@ export function createPresences({ ask, write, isWanted, isComing }) {
       const record = records.get(payload?.room);
       if (!record?.picture || !here.has(record.room)) return;
       const next = applyPresence(record.picture, payload);
-      if (next) follow(record, next);
+      if (next) show(record, next);
       else if (!record.asking) askAnew(record);
     },
 
@@ -145,17 +126,19 @@ export function createPresences({ ask, write, isWanted, isComing }) {
       if (records.has(room)) forget(records.get(room), "CANCELLED");
     },
 
-    connectionLost,
-
-    /** The next connection is another user's. */
-    userChanged() {
-      for (const record of records.values()) forget(record, "USER_CHANGED");
+    /** No picture changes before the room is joined again. */
+    connectionLost() {
+      here.clear();
+      for (const record of records.values()) {
+        stop(record);
+        if (!isWanted(record.room)) forget(record, "CANCELLED");
+      }
     },
 
-    /** No connection is expected. */
-    rejectAll(code) {
-      connectionLost();
-      for (const { states } of records.values()) states.reject(code);
+    /** No connection is expected, or the next one is another user's. */
+    forgetAll(code) {
+      here.clear();
+      for (const record of records.values()) forget(record, code);
     },
   };
 }

@@ -16,7 +16,9 @@ export function createQuestions() {
     /** A tab asks. `room` is undefined if the connection is not in it. */
     ask(tab, room, envelope) {
       const { id } = envelope;
-      const asked = [...sent.values()].find((each) => room && each.room === room);
+      // A tab that asks again has waited too long for an answer.
+      const isNew = ({ askers }) => askers.every((each) => each.tab !== tab);
+      const asked = [...sent.values()].find((each) => room && each.room === room && isNew(each));
       if (asked) {
         asked.askers.push({ tab, id });
         return [];

@@ -187,7 +187,7 @@ export function createRouter(now = Date.now) {
 
   /** The members of a room have changed. It is told those, too, who wait for what came before. */
   function changed(envelope) {
-    const room = rooms.get(envelope.payload.room);
+    const room = rooms.get(envelope.payload?.room);
     if (!room) return [];
     if (room.picture) room.picture = applyPresence(room.picture, envelope.payload);
     if (room.everyone) return [{ to: null, envelope }];

@@ -34,7 +34,10 @@ export function usePresence(room) {
   function enter(name) {
     const { store, on } = (presence = realtime.presence(name));
     show(store.getSnapshot());
-    const off = store.subscribe(() => show(store.getSnapshot()));
+    const off = store.subscribe(() => {
+      error.value = null;
+      show(store.getSnapshot());
+    });
     for (const listener of listeners) listener.off = on(listener.type, listener.handler);
     const subscription = realtime.subscribe(name);
     subscriptions.set(subscription, name);

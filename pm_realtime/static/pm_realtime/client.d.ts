@@ -294,6 +294,13 @@ export type PresenceState<R extends string> = PartOf<
   { readonly [part: string]: unknown }
 >;
 
+/** The same to set: of a room without a declared state, any object. */
+type SettableState<R extends string> = PartOf<
+  EntryOf<RealtimePresence, R>,
+  "state",
+  { readonly [part: string]: any }
+>;
+
 /** Options of `sendToRoom`. */
 export interface SendOptions {
   /**
@@ -521,7 +528,7 @@ export interface SetStateOptions {
 
 /**
  * Who is in a room. It is empty while the page is not in the room. If the connection is lost it stays
- * as it was, until the room is joined again.
+ * as it was, until the room is joined again or the client stops, as after a logout.
  */
 export interface Presence<R extends string = string> extends PresenceSnapshot<R> {
   readonly room: R;
@@ -532,7 +539,7 @@ export interface Presence<R extends string = string> extends PresenceSnapshot<R>
    * Ten a second are sent; of more, the latest wins, and all their promises resolve with it. Without
    * a connection it waits until the room is joined again.
    */
-  setState(state: PresenceState<R> | null, options?: SetStateOptions): Promise<void>;
+  setState(state: SettableState<R> | null, options?: SetStateOptions): Promise<void>;
   /** Handles changes. Returns a function that ends this. */
   on<T extends keyof PresenceEvents<R>>(type: T, handler: (event: PresenceEvents<R>[T]) => void): () => void;
 }

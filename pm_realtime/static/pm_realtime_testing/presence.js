@@ -4,8 +4,9 @@ const DEFAULTS = { per: "user", max: 200, see: true, beSeen: true, grace: 10_000
 const MAX_STATE_BYTES = 1024;
 const MAX_TTL_SECONDS = 86_400;
 
-/** The server closes with these when a session, a connection or a user is gone for good. */
-const FINAL_CODES = [4501, 4503, 4504];
+/** Says if the server closes with the code when a session, a connection or a user is gone for good. */
+const isForGood = (code) => code >= 4500 && code <= 4999 && code !== REPLACED;
+const REPLACED = 4502;
 
 /**
  * The members of rooms with presence. `connections` are those of the server, oldest first.
@@ -61,7 +62,7 @@ export function createPresence(connections, profileOf) {
     /** The connection is closed. Unless it is for good, its member is there until the grace is over. */
     lose(connection, code) {
       for (const room of rooms.values()) {
-        if (FINAL_CODES.includes(code)) room.exit(connection);
+        if (isForGood(code)) room.exit(connection);
         else room.lose(connection);
       }
     },

@@ -130,6 +130,15 @@ test("shows why the room was not joined, until there is another one", async (t) 
   assert.equal(await text(), "0   ");
 });
 
+test("forgets why the room was not joined once it is", async (t) => {
+  server.refuse("subscribe", "INTERNAL_ERROR", { room: "a" });
+  const { text } = await mount(t, "a");
+  assert.equal(await text(), "0   INTERNAL_ERROR");
+  await globalThis[KEY].subscribe("a");
+  await turn();
+  assert.equal(await text(), "1 Anna 7 ");
+});
+
 test("components share the room, and the page keeps what it has subscribed to itself", async (t) => {
   const first = await mount(t, "a");
   const second = await mount(t, "a");
