@@ -59,7 +59,7 @@ async def test_tabs_are_one_member_over_reloads_and_new_leaders(serve, chromium)
         await leader.close()
         await load_anew(tabs, page)
         assert await page.evaluate(SHOWN) == shown(anna, {"typing": True})
-        # Whoever is thought to have left departs within this time.
+        # A member that is thought to have left departs within this time.
         await asyncio.sleep(GRACE_SECONDS + 1)
         assert await told("left") == []
         assert await told("joined") == [anna]
