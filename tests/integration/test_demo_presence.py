@@ -1,5 +1,7 @@
 """Windows of the demo that show each other who is in the room and who is typing."""
 
+import re
+
 import pytest
 from playwright.async_api import expect
 
@@ -109,6 +111,27 @@ async def test_second_tab_and_a_reload_change_nothing_for_the_others(visits):
     await expect(said).to_have_text("nothing")
     for page in editor, admin:
         await leave(page)
+
+
+@pytest.mark.slow
+async def test_people_whose_info_could_not_be_read_are_shown(visits):
+    page = await visits.open("/support/", "editor")
+    await page.route_web_socket(re.compile("/api/ws"), without_info)
+    await page.reload()
+    await join(page)
+    admin = await open_window(visits, "admin")
+    await expect(faces(page)).to_have_text(["S", "S"])
+    await expect(page.get_by_test_id("came-and-went")).to_have_text("Somebody is here")
+    await admin.get_by_test_id("message-input").press_sequentially("Hm")
+    await expect(typing(page)).to_have_text("Somebody is typing")
+    for each in page, admin:
+        await leave(each)
+
+
+def without_info(socket):
+    """Pass all on, but nothing that is said of the members."""
+    server = socket.connect_to_server()
+    server.on_message(lambda text: socket.send(re.sub(r'"info":{[^}]*}', '"info":{}', text)))
 
 
 @pytest.mark.slow

@@ -27,14 +27,14 @@ export function showPresent(presence) {
     showFaces(presence);
     const { total, members, me } = presence;
     here.replaceChildren(...countOf(total, Boolean(me)));
-    const others = members.filter((member) => !isMe(member, presence)).map(({ info }) => info.name);
+    const others = members.filter((member) => !isMe(member, presence)).map(nameOf);
     nameLine.textContent = others.length ? names.format([...others, ...(me ? ["you"] : [])]) : "";
     people.replaceChildren(...members.map((member) => person(member, presence)));
     showTyping(presence);
   };
   presence.on("change", show);
-  presence.on("join", (member) => say(`${member.info.name} is here`, member, presence));
-  presence.on("leave", (member) => say(`${member.info.name} has left`, member, presence));
+  presence.on("join", (member) => say(`${nameOf(member)} is here`, member, presence));
+  presence.on("leave", (member) => say(`${nameOf(member)} has left`, member, presence));
   show();
 }
 
@@ -58,10 +58,13 @@ function countOf(total, isMember) {
 
 const isMe = (member, { me }) => member.key === me?.key;
 const isTyping = ({ state }) => Boolean(state?.typing);
+/** The server knows nothing of a person if it could not read that in time. */
+const nameOf = ({ info }) => info.name ?? "Somebody";
 
-function face({ userId, info, state }) {
-  const classes = `avatar avatar-${colourOf(userId)}${state?.typing ? " avatar-typing" : ""}`;
-  return el("span", { class: classes, title: info.name, "aria-hidden": "true", text: initials(info.name) });
+function face(member) {
+  const classes = `avatar avatar-${colourOf(member.userId)}${isTyping(member) ? " avatar-typing" : ""}`;
+  const name = nameOf(member);
+  return el("span", { class: classes, title: name, "aria-hidden": "true", text: initials(name) });
 }
 
 function showFaces({ members, total }) {
@@ -82,7 +85,7 @@ function person(member, presence) {
     el(
       "span",
       { class: "present-person-name" },
-      info.name,
+      nameOf(member),
       isMe(member, presence) ? el("span", { class: "present-you", text: " (you)" }) : null,
     ),
     info.role ? el("span", { class: "badge", text: info.role }) : null,
@@ -101,7 +104,7 @@ function showTyping(presence) {
 
 function whoOf(writers) {
   if (writers.length > MAX_NAMES_TYPING) return `${writers.length} people`;
-  return names.format(writers.map(({ info }) => info.name));
+  return names.format(writers.map(nameOf));
 }
 
 function say(text, member, presence) {
