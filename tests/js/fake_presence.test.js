@@ -193,3 +193,13 @@ test("a state that does not fit is refused, as is one of nobody", async () => {
     assert.deepEqual(await refused({ room: "a", state: {}, ttl }), ["INVALID_PAYLOAD", "ttl", "a"]);
   }
 });
+
+test("visitors without a key are members of their own", async () => {
+  const server = createFakeServer(ADA);
+  const people = server.presence("a", { per: "connection" });
+  const keys = ["Eve", "Bob"].map((name) => people.join({ info: { name } }));
+  assert.deepEqual(people.members.map(({ key }) => key), keys);
+  people.leave(keys[0]);
+  assert.deepEqual(people.members.map(({ userId, info }) => [userId, info.name]), [[null, "Bob"]]);
+  assert.equal(people.join({ userId: 7 }), "7");
+});

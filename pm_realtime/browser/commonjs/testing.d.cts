@@ -94,8 +94,11 @@ export interface FakePresence<R extends string = string> {
   /** As connections are told, by their arrival. */
   readonly members: PresentMember[];
   readonly total: number;
-  /** Somebody else comes. Without a `key` it is the user's id. */
-  join(member: FakeMember<R> & { userId?: UserId | null; key?: string }): void;
+  /**
+   * Somebody else comes. Without a `key` it is the user's id; without both it is a new one, of an
+   * anonymous visitor. Returns the key.
+   */
+  join(member: FakeMember<R> & { userId?: UserId | null; key?: string }): string;
   /** Something of a member changes. */
   update(key: string | number, changes: FakeMember<R>): void;
   leave(key: string | number): void;

@@ -77,6 +77,7 @@ function createRoom(name, viewers, profileOf) {
   const keys = new Map();
   const timers = new Map();
   let rev = 0;
+  let visitors = 0;
   // What the connections were told last.
   let toldRev = 0;
   let isTold = true;
@@ -98,6 +99,9 @@ function createRoom(name, viewers, profileOf) {
     toldRev = rev;
     for (const connection of viewers()) connection.frame("presence", payload, { room: name });
   }
+
+  // Anonymous visitors have nothing by which they would be the same member.
+  const newKey = (userId) => (userId === null ? `visitor-${++visitors}` : String(userId));
 
   function stop(key) {
     clearTimeout(timers.get(key));
@@ -147,11 +151,12 @@ function createRoom(name, viewers, profileOf) {
       return members.size;
     },
 
-    join({ userId = null, key = String(userId), ...rest }) {
-      if (change(key, { ...rest, userId })) return;
+    join({ userId = null, key = newKey(userId), ...rest }) {
+      if (change(key, { ...rest, userId })) return key;
       const member = { info: {}, since: Date.now(), connections: 1, ...rest, key, userId };
       members.set(key, member);
       tell({ joined: [member] });
+      return key;
     },
 
     update(key, changes) {
