@@ -43,6 +43,7 @@ from pm_realtime.testing import RealtimeCommunicator
 
 from .comments import begin_review, tell
 from .models import Visit
+from .realtime import save_visit
 
 
 @override_settings(CHANNEL_LAYERS={})
@@ -66,6 +67,10 @@ class MoreTests(TransactionTestCase):
         visit = await Visit.objects.aget()
         self.assertEqual((visit.user_id, visit.room), (self.ada.pk, "page:7"))
         self.assertEqual((await aget_presence("page:7")).total, 0)
+
+    def test_deleted_user_leaves_no_visit(self):
+        save_visit(room="page:7", key="9", user=None, seconds=1.5)
+        self.assertFalse(Visit.objects.exists())
 
     async def test_info_is_that_of_the_site_for_those_who_may_see(self):
         async with RealtimeCommunicator(user=self.ada) as ada:
@@ -135,7 +140,7 @@ def block(name):
 @pytest.mark.slow
 def test_examples_pass_the_checks_and_their_tests(project):
     assert "no issues" in project.manage("check")
-    assert "Ran 3 tests" in project.run("test").stderr
+    assert "Ran 4 tests" in project.run("test").stderr
 
 
 @pytest.mark.slow
