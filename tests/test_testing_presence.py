@@ -108,6 +108,13 @@ async def test_failure_says_what_was_expected_and_seen():
             await connection.assert_presence(ROOM, total=8, timeout=0.05)
 
 
+async def test_failure_says_that_there_is_no_presence():
+    async with connect(Server(None)) as connection:
+        await connection.subscribe(ROOM)
+        with pytest.raises(AssertionError, match="in no room of that name that has presence"):
+            await connection.assert_presence(ROOM, total=1, timeout=0.05)
+
+
 @pytest.mark.parametrize("expected", [{"users": ["1"]}, {"members": [{"key": "1"}]}])
 async def test_more_members_than_expected_are_not_as_expected(expected):
     server = Server({"rev": 1, "total": 2, "members": [member("1"), member("2")]})

@@ -18,8 +18,10 @@ def did_you_mean(key: object, known: list[str]) -> str:
     return f"Known are: {', '.join(known)}."
 
 
-def check_callable(path: str, where: str, number: str) -> Iterator[CheckMessage]:
-    """Check that the dotted ``path`` names a callable."""
+def check_callable(
+    path: str, where: str, number: str, *, example: str = "mysite.rules.may_join"
+) -> Iterator[CheckMessage]:
+    """Check that the dotted ``path`` names a callable; ``example`` is one for the hint."""
     try:
         found = import_string(path)
         problem = f"expected something callable at {path!r}, got {found!r}"
@@ -29,7 +31,7 @@ def check_callable(path: str, where: str, number: str) -> Iterator[CheckMessage]
     if not is_valid:
         yield Error(
             f"{where}: {problem}.",
-            hint="Give the dotted path of a function, such as 'mysite.rules.may_join'.",
+            hint=f"Give the dotted path of a function, such as {example!r}.",
             id=f"pm_realtime.{number}",
         )
 

@@ -106,7 +106,7 @@ def _check_handler(path: str, where: str, values: Collection[str]) -> Iterator[C
 
 def _check_info(path: str, where: str) -> Iterator[CheckMessage]:
     """Check that ``path`` leads to a function that takes the users."""
-    messages = list(check_callable(path, where, "E038"))
+    messages = list(check_callable(path, where, "E038", example="mysite.people.describe"))
     yield from messages
     if messages:
         return

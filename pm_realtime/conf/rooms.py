@@ -194,6 +194,12 @@ def parse_route(route: str) -> RoutePattern:
     return pattern
 
 
+def _hint_of_presence(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "Correct it, or leave it out for its default."
+    return "Leave the option out for no presence."
+
+
 def has_text(route: str) -> bool:
     """Whether ``route`` has text beside its values, so that not every name is like it."""
     return bool(re.sub("<[^<>]+>", "", route))
@@ -211,7 +217,7 @@ def find_faults(options: object, setting: str, roles: Sequence[str]) -> Iterator
             yield Fault("E009", f"{where} is not a room option.", "", unknown=option)
         elif option == "presence":
             for fault in find_presence_faults(value, roles):
-                yield Fault("E037", where + fault, "Leave the option out for no presence.")
+                yield Fault("E037", where + fault, _hint_of_presence(value))
         elif option in ("min_role", "publish_role"):
             names = (*roles, *((SERVER, ANONYMOUS) if option == "publish_role" else ()))
             if value is not None and value not in names:

@@ -67,6 +67,10 @@ class ClientPictures:
         picture = self._pictures.get(room)
         return SeenPresence() if picture is None else picture.shown()
 
+    def has(self, room: str) -> bool:
+        """Whether the connection is in ``room``, and is told who is there."""
+        return room in self._pictures
+
     def own_rooms(self) -> list[str]:
         """The rooms with presence in which the connection is a member."""
         return [room for room, each in self._pictures.items() if each.own_key is not None]

@@ -62,6 +62,8 @@ class PresenceExpectations(Expectations):
             given = {name: value for name, value in expected.items() if value is not None}
             seen = self._pictures.see(room)
             text = f"Expected presence {given} in {room!r} within {timeout} s, got {seen}."
+            if not self._pictures.has(room):
+                text += " The connection is in no room of that name that has presence."
             raise AssertionError(text) from None
         finally:
             self._unread[:0] = kept

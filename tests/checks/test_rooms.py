@@ -179,7 +179,7 @@ def test_e004_names_each_role_once(check):
 def test_e037_presence(check, presence, problem):
     message = only(check({"ROOMS": {"a": {"presence": presence}}}), "E037")
     assert message.msg.startswith(f"PM_REALTIME[\"ROOMS\"]['a']['presence']{problem}")
-    assert message.hint
+    assert message.hint.endswith("its default." if isinstance(presence, dict) else "no presence.")
 
 
 @pytest.mark.parametrize(
@@ -212,6 +212,7 @@ def test_e038_info_does_not_import(check, path):
     message = only(check({"ROOMS": {"a": {"presence": {"info": path}}}}), "E038")
     where = "PM_REALTIME[\"ROOMS\"]['a']['presence']['info']"
     assert message.msg.startswith(f"{where}: expected a dotted")
+    assert "such as 'mysite.people.describe'" in message.hint
 
 
 def test_e038_info_does_not_take_the_users(check):
