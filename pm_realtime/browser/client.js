@@ -58,14 +58,12 @@ export function createRealtime(options = {}) {
     isConnected: () => connection.status === "connected",
     isRetrying: rooms.isRetrying,
   });
-  const isWanted = (room) => rooms.names.includes(room);
   const tellPresence = (replyType) => (payload, deferred) =>
     commands.sendNow(MessageType.PRESENCE, payload, replyType, deferred);
   const presences = createPresences({
     ask: tellPresence(MessageType.PRESENCE),
     write: tellPresence(MessageType.ACK),
-    isWanted,
-    isComing: (room) => isWanted(room) && !commands.isRefusing(),
+    isComing: (room) => rooms.names.includes(room) && !commands.isRefusing(),
   });
   let identity = null;
   let lastUser;

@@ -16,7 +16,7 @@ const NOBODY = Object.freeze([]);
  * A record has: `picture`, as the server has told it, null if there is none; `asking`, the question that
  * is not answered yet, with the `timer` of its next attempt; `isUsed`, if the page has its object.
  */
-export function createPresences({ ask, write, isWanted, isComing }) {
+export function createPresences({ ask, write, isComing }) {
   const records = new Map();
   // The rooms of this connection.
   const here = new Set();
@@ -131,7 +131,7 @@ export function createPresences({ ask, write, isWanted, isComing }) {
       here.clear();
       for (const record of records.values()) {
         stop(record);
-        if (!isWanted(record.room)) forget(record, "CANCELLED");
+        if (!isComing(record.room)) forget(record, "CANCELLED");
       }
     },
 

@@ -85,5 +85,5 @@ export function createStateWriter({ room, write, isReady }) {
 function present({ state, ttl, setAt }) {
   const waited = (Date.now() - setAt) / 1000;
   if (waited > 0 && ttl <= waited) return { state: null };
-  return { state, ttl: ttl === undefined ? undefined : ttl - waited };
+  return { state, ttl: ttl && ttl - waited };
 }
