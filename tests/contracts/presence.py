@@ -515,8 +515,14 @@ class PresenceContract:
 
     # --- against a model
 
+    # The test is run for each store.
     @settings(
-        max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+        max_examples=25,
+        deadline=None,
+        suppress_health_check=[
+            HealthCheck.function_scoped_fixture,
+            HealthCheck.differing_executors,
+        ],
     )
     @given(history=histories(has_time=False))
     async def test_any_history_is_that_of_a_simple_model(self, store, others, history):
