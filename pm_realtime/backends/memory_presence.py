@@ -169,6 +169,8 @@ class MemoryPresence(PresenceStore):
             if member is None:
                 member = _Member(profile, now)
                 known.add(member)
+            elif not profile.has_info:
+                profile = member.profile
             for former_id in former_ids:
                 if former_id in member.connection_ids:
                     member.connection_ids.remove(former_id)

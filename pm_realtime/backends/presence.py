@@ -7,7 +7,7 @@ so it also grows if a store has lost its last writes, or everything.
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 #: Changes of a room within this time are told together.
@@ -22,12 +22,14 @@ class Profile:
 
     ``key`` is unique in the room. ``user_id`` is the user's primary key as text, None for an
     anonymous connection. ``text`` is the JSON text of the object
-    ``{"userId": ..., "info": {...}}``, which the store keeps as it is.
+    ``{"userId": ..., "info": {...}}``, which the store keeps as it is. If ``has_info`` is false, it
+    could not be found: a member that is there keeps its text.
     """
 
     key: str
     user_id: str | None
     text: str
+    has_info: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -121,7 +121,7 @@ async def _enter(
         grace_seconds=options.grace,
         former_ids=connection.former_ids,
     )
-    own.member = entry.member
+    own.member, own.profile = entry.member, entry.member.profile
     if entry.has_arrived:
         get_presence_signals().tell_arrival(room, profile.key, connection.identity.user)
     if entry.must_tell:
@@ -204,7 +204,7 @@ async def renew_presence(connection: Connection, room: Room, profile: Profile) -
     if options is None or profile.key != _key_if_seen(connection, room, options):
         return
     own = get_loop_presence().own.get((connection.connection_id, room.name))
-    if own is None:
+    if own is None or own.member is None:
         await _enter(connection, room.name, options, profile)
         _tell_viewer(connection, room.name, options, is_me_changed=True)
     elif profile != own.profile:

@@ -50,12 +50,10 @@ async def make_profile(
     """The present profile of the member ``key``; with the info of ``before`` if ``info`` fails."""
     user_id = str(identity.user_id) if identity.is_authenticated else None
     info = await _info_of(room, identity)
-    if info is None:
-        if before is not None:
-            return before
-        info = "{}"
-    text = f'{{"userId":{to_json(identity.user_id).decode()},"info":{info}}}'
-    return Profile(key=key, user_id=user_id, text=text)
+    if info is None and before is not None:
+        return before
+    text = f'{{"userId":{to_json(identity.user_id).decode()},"info":{info or "{}"}}}'
+    return Profile(key=key, user_id=user_id, text=text, has_info=info is not None)
 
 
 async def _info_of(room: Room, identity: Identity) -> str | None:

@@ -8,6 +8,7 @@ fresh store), ``others`` (the same store in another process, or ``store`` if it 
 import asyncio
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -356,6 +357,16 @@ class PresenceContract:
         entry = await store.enter("a", ROOM, given, grace_seconds=GRACE_SECONDS)
         assert entry.member.profile == given
         assert await changes(others, before) == ({"ann": 1}, [])
+
+    async def test_profile_without_info_replaces_none(self, store, others):
+        unknown = replace(profile(name=""), has_info=False)
+        first = await store.enter("a", ROOM, unknown, grace_seconds=GRACE_SECONDS)
+        assert first.member.profile == unknown
+        await enter(store, "a")
+        entry = await others.enter("b", ROOM, unknown, grace_seconds=GRACE_SECONDS)
+        assert entry.member.profile == profile()
+        (member,) = (await store.read(ROOM, None, ALL)).members
+        assert member.profile == profile()
 
     @pytest.mark.parametrize("state", ['{"typing":true}', '{"x":1e3,"é":"😀"}', "x" * 1024])
     async def test_state_comes_back_as_it_was_set(self, store, others, pass_time, state):

@@ -208,3 +208,14 @@ async def test_info_that_fails_later_leaves_what_is_known(use, user, caplog):
         await eventually(lambda: errors_of(caplog))
         answer = await connection.ask("presence", {"room": ROOM})
         assert answer["payload"]["members"][0]["info"] == {"first": "Uma"}
+
+
+async def test_info_that_fails_for_a_second_tab_leaves_what_is_known(use, user):
+    use("first_names")
+    async with Connection(user=user) as first, Connection(user=user) as second:
+        await info_of(first)
+        use("broken")
+        assert await info_of(second) == {"first": "Uma"}
+        await first.drop()
+        async with first.recover() as again:
+            assert again.presence(ROOM).me["info"] == {"first": "Uma"}

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from unittest.mock import patch
 
 import pytest
 from django.contrib.auth.models import Group
@@ -9,6 +10,7 @@ from django.contrib.auth.models import Group
 from pm_realtime import adisconnect_connection, arefresh_user, asend_to_user
 from pm_realtime.auth import Rechecker, recheck_identities, set_rechecker
 from pm_realtime.backends import get_presence_store
+from pm_realtime.exceptions import OutageError
 from tests.rooms.test_presence import ROOM, found_members, join
 from tests.support.helpers import EVENT_TIMEOUT_SECONDS, Connection, eventually
 
@@ -41,6 +43,7 @@ def options(configure):
     presence = {"info": f"{__name__}.describe", "grace": 60}
     see = {"see": "editor", "grace": 60}
     rooms = {ROOM: {"presence": presence}, "desk": {"presence": see}, "plain": {}}
+    rooms["staff"] = {"presence": {"be_seen": "admin", "grace": 60}}
     configure(ROOMS=rooms, RATE_LIMIT=None)
 
 
@@ -154,6 +157,20 @@ async def test_connection_that_is_kicked_while_it_enters_has_departed(user, entr
         await entries.has_entered.wait()
         await close(connection, 4503)
     assert await found_members() == {}
+
+
+async def test_member_that_could_not_enter_enters_when_its_user_is_read_again(editor, gate):
+    gate.set()
+    store = get_presence_store()
+    async with Connection(user=editor) as connection:
+        await connection.subscribe("staff")
+        with patch.object(store, "enter", side_effect=OutageError("the store is away")) as enter:
+            await editor.groups.aset([(await Group.objects.aget_or_create(name="admin"))[0]])
+            await arefresh_user(editor)
+            await eventually(lambda: enter.called)
+        await arefresh_user(editor)
+        await connection.assert_presence("staff", users=[editor])
+        assert set(await found_members("staff")) == {str(editor.pk)}
 
 
 @pytest.fixture

@@ -57,9 +57,8 @@ class PresenceCopy:
     def __bool__(self) -> bool:
         return bool(self._members)
 
-    def enter(
-        self, connection_id: str, room: str, profile: Profile, grace_ms: int, found: PresentMember
-    ) -> None:
+    def enter(self, connection_id: str, room: str, grace_ms: int, found: PresentMember) -> None:
+        profile = found.profile
         former = self._keys.get((connection_id, room))
         if former not in (None, profile.key):
             self.leave(connection_id, room)

@@ -83,9 +83,9 @@ class PresenceNode(Leased):
 
         def apply(answer: list[Any]) -> None:
             member = member_of(profile.key, answer[0])
-            self._copy.enter(connection_id, room, profile, grace_ms, member)
+            self._copy.enter(connection_id, room, grace_ms, member)
 
-        about = (profile.key, profile.user_id or "", profile.text, grace_ms)
+        about = (profile.key, profile.user_id or "", profile.text, int(profile.has_info), grace_ms)
         arguments = (connection_id, room, *about, *former_ids)
         self._adding += 1
         try:
