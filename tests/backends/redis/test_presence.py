@@ -16,7 +16,7 @@ from tests.backends.redis.support import FAST
 from tests.contracts.presence import PresenceContract
 from tests.support.helpers import Connection, eventually
 
-TIMINGS = replace(FAST, burial_delay=0.1)
+TIMINGS = replace(FAST, burial_delay=0.1, settling=0.3)
 #: A node that does not renew its lease, as if its process were frozen or dead.
 FROZEN = replace(TIMINGS, lease=60, renew_interval=3600)
 GRACE_SECONDS = 0.3
@@ -205,11 +205,11 @@ async def test_members_of_a_dead_process_depart_once_after_their_grace(stores, c
     await enter(stores[0], "live", "7")
     await end_lease(client, dead)
     began = time.monotonic()
-    assert await sweep_for(stores, TIMINGS.burial_delay + GRACE_SECONDS - 0.1) == []
-    assert len(await members_of(stores[1])) == 600
-    departures = await sweep_until(stores, lambda found: len(found) >= 599)
-    assert time.monotonic() - began < TIMINGS.burial_delay + GRACE_SECONDS + 0.7
-    departures += await sweep_for(stores, 0.2)
+    departures = await sweep_until(stores, bool)
+    seconds = time.monotonic() - began - TIMINGS.burial_delay - GRACE_SECONDS
+    assert -0.01 < seconds < 2
+    departures += await sweep_until(stores, lambda found: len(departures + found) >= 599)
+    departures += await sweep_for(stores, 0.1)
     assert Counter(each.key for each in departures) == Counter(set(map(str, range(600))) - {"7"})
     assert {key: each.connections for key, each in (await members_of(stores[1])).items()} == {
         "7": 1
@@ -286,13 +286,14 @@ async def test_connection_that_ended_while_its_process_was_frozen_does_not_come_
     await sweep_until(stores, lambda found: len(found) >= 3)
     mark = (await stores[0].read("room", None, 10)).mark
     sweeping = asyncio.create_task(frozen.sweep())
-    await asyncio.sleep(0.1)
+    node = await frozen._find_node()
+    await eventually(lambda: node._paused_until)
     await frozen.leave("c1", "room", is_at_once=True)
     await frozen.leave("c2", "room", is_at_once=False)
     assert (await sweeping).arrivals == [("room", "0", "0")]
     picture = await stores[0].read("room", mark, 10)
     assert [each.profile.key for each in picture.members] == ["0"]
-    assert await sweep_for([frozen, *stores], GRACE_SECONDS + 0.2) == []
+    assert await sweep_for([frozen, *stores], GRACE_SECONDS + 0.1) == []
 
 
 @pytest.mark.slow
@@ -323,16 +324,16 @@ async def test_site_hears_of_members_that_departed_while_it_was_frozen(url, sett
 
 async def test_released_node_leaves_its_members_their_grace(url, stores, client):
     backend = RedisBackend(TIMINGS)
-    await enter_many(backend.presence, 600, grace=1)
+    await enter_many(backend.presence, 300, grace=1)
     await enter(backend.presence, "z", "z", room="other", grace=0)
     mark = (await stores[0].read("room", None, 1000)).mark
     await backend.release()
     assert keys_of(client, "node:*") | keys_of(client, "lease:*") == set()
-    await enter_many(stores[0], 300, prefix="new", grace=1)
+    await enter_many(stores[0], 150, prefix="new", grace=1)
     assert (await stores[0].read("room", mark, 1000)).members == []
-    departures = await sweep_until(stores, lambda found: len(found) >= 301)
-    departures += await sweep_for(stores, 0.2)
-    assert Counter(each.key for each in departures) == Counter(["z", *map(str, range(300, 600))])
+    departures = await sweep_until(stores, lambda found: len(found) >= 151)
+    departures += await sweep_for(stores, 0.1)
+    assert Counter(each.key for each in departures) == Counter(["z", *map(str, range(150, 300))])
 
 
 # Redis that is away, or has lost what it knew
@@ -384,7 +385,7 @@ async def test_redis_that_came_back_empty_is_written_again_in_silence(server, on
     assert await members_of(viewer, "other") == other
     assert not any(answer.departures or answer.arrivals for answer in answers)
     assert {room for answer in answers for room in answer.rooms} == {"room", "other"}
-    assert await sweep_for(stores, GRACE_SECONDS + 0.2) == []
+    assert await sweep_for(stores, GRACE_SECONDS + 0.1) == []
 
 
 async def test_reader_without_members_waits_until_those_who_have_some_have_written(stores, client):
@@ -422,7 +423,7 @@ async def test_who_was_in_the_grace_when_redis_was_emptied_departs_once(stores, 
         await first.leave(f"c{n}", "room", is_at_once=False)
     client.flushall()
     departures = await sweep_until(stores, lambda found: len(found) >= 3)
-    departures += await sweep_for(stores, 0.3)
+    departures += await sweep_for(stores, 0.1)
     assert sorted(each.key for each in departures) == ["0", "1", "2"]
     assert len(await members_of(second)) == 7
 
