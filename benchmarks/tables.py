@@ -168,6 +168,7 @@ TABLES: Mapping[str, Table] = {
             Column("bytes in Valkey", "redis_bytes"),
             Column("% of a core when idle", "idle_percent"),
             Column("of Valkey", "redis_idle_percent"),
+            Column("before they joined", "before_percent"),
         ],
     ),
     "presence_idle": Table(

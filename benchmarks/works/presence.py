@@ -22,10 +22,11 @@ def measure_joins(ground: Ground, system: System, scale: Scale) -> Iterator[Reco
         cookies = str(ground.make_people())
         load.do("open", rooms={ROOM: scale.people}, cookies=cookies, joins=False, sees=True)
         load.do("sleep", seconds=SETTLE_SECONDS)
-        before, redis_before = running.memory(), _redis_memory(running)
+        before = running.memory()
+        resting = load.do("sleep", seconds=IDLE_SECONDS)
         answer = load.do("gather", room=ROOM, seconds=JOIN_SECONDS)
         load.do("sleep", seconds=SETTLE_SECONDS)
-        after, redis_after = running.memory(), _redis_memory(running)
+        after = running.memory()
         idle = load.do("sleep", seconds=IDLE_SECONDS)
         if idle["open"] != scale.people:
             raise Failed(f"{system.name}: only {idle['open']} of the connections stayed open")
@@ -39,17 +40,20 @@ def measure_joins(ground: Ground, system: System, scale: Scale) -> Iterator[Reco
             "messages": answer["messages"] / count,
             "most": answer["most"],
             "memory_kb": (after - before) / count / 1e3,
-            "redis_bytes": (redis_after - redis_before) / count,
+            "redis_bytes": _redis_memory(running) / count,
             "idle_percent": idle["cpu"] / IDLE_SECONDS * 100,
             "redis_idle_percent": idle["redis_cpu"] / IDLE_SECONDS * 100,
+            "before_percent": resting["cpu"] / IDLE_SECONDS * 100,
             "others": answer["others"],
         }
         yield Record("presence_join", system.name, {"members": scale.people}, values)
 
 
 def _redis_memory(running: Running) -> int:
+    """Bytes of the keys of presence."""
     with running.ground.valkey.client() as client:
-        return int(client.info("memory")["used_memory"])
+        keys = list(client.scan_iter("*presence*"))
+        return sum(client.memory_usage(key, samples=0) or 0 for key in keys)
 
 
 def measure_idle(ground: Ground, system: System, scale: Scale) -> Iterator[Record | Failure]:
