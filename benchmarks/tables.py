@@ -159,6 +159,7 @@ TABLES: Mapping[str, Table] = {
             Column("messages to each", "messages"),
             Column("at most in a second", "most"),
             Column("until all see all, s", "late"),
+            Column("cores used by others", "others"),
         ],
     ),
     "presence_memory": Table(

@@ -28,6 +28,8 @@ if os.environ.get("BENCH_PRESENCE"):
         "crowd": {"public": True, "presence": True},
         "seat-<int:number>": {"public": True, "presence": {"per": "connection"}},
     }
+    # Else this is most of what happens in an idle room.
+    PM_REALTIME["SESSION_RECHECK_INTERVAL"] = 3600
 
 # A site of one process leaves CHANNEL_LAYERS out.
 if CHANNEL_LAYERS["default"]["BACKEND"] == LAYERS["memory"]:
