@@ -78,6 +78,7 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
         self.identity = anonymous()
         #: The client's earlier connections, as it says: it does not get what they were not to get.
         self.former_ids: frozenset[str] = frozenset()
+        self.last_id: str | None = None
         self.rooms: dict[str, bool] = {}
         self.room_lock = asyncio.Lock()
         self.own_states: dict[str, OwnState] = {}

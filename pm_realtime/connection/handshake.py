@@ -99,9 +99,9 @@ class Handshake:
         query = query.of(connection.identity)
         if query.resume:
             connection.former_ids = frozenset(query.resume)
-            connection.client_id = query.resume[-1]
+            connection.last_id, connection.client_id = query.resume[0], query.resume[-1]
         payload = await self._join_own_groups(hub, query, control_position)
-        await self._take_slot(query.resume[0] if query.resume else None)
+        await self._take_slot(connection.last_id)
         get_drain().check()
         connection.send_connected(self._payload(payload))
         return True

@@ -20,8 +20,9 @@ class Connection(Member, Protocol):
     connection_id: str
     #: The id of its client's first connection, as the client says.
     client_id: str
-    #: The ids of the client's earlier connections.
-    former_ids: frozenset[str]
+    #: The id of the client's last connection, which is over: this one takes its place. The earlier
+    #: ones may be open, if the client is a copy of a tab.
+    last_id: str | None
     identity: Identity
     #: The joined rooms, each with whether server code joined it.
     rooms: dict[str, bool]

@@ -119,7 +119,7 @@ async def _enter(
         room,
         profile,
         grace_seconds=options.grace,
-        former_ids=connection.former_ids,
+        former_ids=() if connection.last_id is None else (connection.last_id,),
     )
     own.member, own.profile = entry.member, entry.member.profile
     if entry.has_arrived:

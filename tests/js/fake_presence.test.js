@@ -194,6 +194,16 @@ test("a state that does not fit is refused, as is one of nobody", async () => {
   }
 });
 
+test("a copy of a tab counts beside it", async () => {
+  const server = createFakeServer(ADA);
+  const people = server.presence("a");
+  const { id } = await joined(server);
+  await joined(server, `?resume=-,${id}`);
+  assert.equal(people.members[0].connections, 2);
+  await joined(server, `?resume=${id}`);
+  assert.equal(people.members[0].connections, 2);
+});
+
 test("visitors without a key are members of their own", async () => {
   const server = createFakeServer(ADA);
   const people = server.presence("a", { per: "connection" });

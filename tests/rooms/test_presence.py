@@ -390,6 +390,29 @@ async def test_connection_that_comes_back_is_the_same_member(with_presence):
             await assert_silence(stays)
 
 
+@pytest.mark.parametrize("per", ["user", "connection"])
+async def test_copy_of_a_tab_counts_beside_it(with_presence, user, per):
+    """A browser copies what a tab knows of its connections, as "Duplicate tab" does."""
+    with_presence(per=per, grace=0)
+    async with Connection(user=user) as original:
+        own = await join(original)
+        earlier = f"resume=-,{original.connection_id}"
+        async with copy_of(user, earlier) as copy:
+            assert (await join(copy))["me"] == own["me"]
+            await original.assert_presence(ROOM, members=[{"connections": 2}])
+            await copy.drop()
+            async with copy_of(user, f"resume={copy.connection_id},{original.connection_id}") as again:
+                await join(again)
+                await original.assert_presence(ROOM, members=[{"connections": 2}])
+        await original.assert_presence(ROOM, members=[{"connections": 1}])
+
+
+def copy_of(user, query):
+    copied = Connection(user=user)
+    copied.scope["query_string"] = query.encode()
+    return copied
+
+
 async def test_client_that_has_logged_in_is_another_member(with_presence, user):
     with_presence({"public": True}, per="connection", grace=60)
     async with Connection() as visitor:

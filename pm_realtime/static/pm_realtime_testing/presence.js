@@ -176,8 +176,9 @@ function createRoom(name, viewers, profileOf) {
       if (keys.has(connection) || !settings.beSeen) return;
       if (settings.per === "user" && userId === null) return;
       const key = settings.per === "user" ? String(userId) : `client-${former.at(-1) ?? id}`;
-      const isFormer = ([each, of]) => of === key && former.includes(profileOf(each).id);
-      const lost = [...keys].find(isFormer);
+      // Earlier ones may be open still, in the tab that this one is a copy of.
+      const isLast = ([each, of]) => of === key && profileOf(each).id === former[0];
+      const lost = [...keys].find(isLast);
       keys.set(connection, key);
       // The client is back: its lost connection does not count any more.
       if (lost) keys.delete(lost[0]);
