@@ -12,11 +12,15 @@ import orjson
 from pm_realtime.backends import TELL_INTERVAL_SECONDS, Mark, PresentMember
 from pm_realtime.backends import Picture as Reading
 from pm_realtime.protocol import to_json
+from pm_realtime.texts import size_of
 
 #: After a change was told, later ones that were not told are in the store by then.
 READ_AGAIN_SECONDS: Final = TELL_INTERVAL_SECONDS + 0.01
 #: Between two messages to one viewer, so that there are at most 4 a second.
 EMISSION_INTERVAL_SECONDS: Final = 0.28
+#: The JSON texts of all members that are told. daphne sends no message of more than 1 MiB, and
+#: ``MAX_QUEUE_BYTES`` is 1 MiB by default.
+MAX_PICTURE_BYTES: Final = 1_000_000
 
 
 class Emission(NamedTuple):
@@ -46,7 +50,7 @@ class _Changes(NamedTuple):
 
 class Picture:
     """The members of ``room`` as they were read, and as its viewers were told: none of them if
-    there are more than ``max_members``.
+    there are more than ``max_members``, or than fit into a message.
 
     A viewer that begins gets the members as they were read, under the ``rev`` that the others were
     told. As all values are absolute, the next message to them fits for it too.
@@ -59,8 +63,10 @@ class Picture:
         self.mark: Mark | None = None
         #: JSON texts by key, in the order of arrival.
         self._members: dict[str, str] = {}
+        self._bytes = 0
         self._total = self._told_total = 0
-        self._is_crowded = False
+        #: Whether there are more than were read, and whether more than are told.
+        self._is_unread = self._is_crowded = False
         #: The texts that were told of members that have changed since; None of those that joined.
         self._told: dict[str, str | None] = {}
         #: Those of them that some viewers know as they were in between.
@@ -78,7 +84,7 @@ class Picture:
     @property
     def since(self) -> Mark | None:
         """The mark from which to read on; None if all members have to be read."""
-        return None if self._is_crowded else self.mark
+        return None if self._is_unread else self.mark
 
     @property
     def has_news(self) -> bool:
@@ -96,19 +102,25 @@ class Picture:
     def adopt(self, reading: Reading) -> None:
         """Keep ``reading``, of which viewers are told later."""
         self.mark, self._total = reading.mark, reading.total
-        was_crowded, self._is_crowded = self._is_crowded, reading.members is None
-        if self._is_crowded is not was_crowded:
-            self._must_be_whole = True
+        self._is_unread = reading.members is None
         if reading.members is None:
             self._members.clear()
-            self._all = None
-            return
-        left: Iterable[str] = reading.left
-        if reading.is_whole:
-            left = self._members.keys() - {each.profile.key for each in reading.members}
+            self._bytes, self._all = 0, None
+        else:
+            self._adopt_members(reading.members, reading.left, is_whole=reading.is_whole)
+        was_crowded = self._is_crowded
+        self._is_crowded = self._is_unread or self._bytes > MAX_PICTURE_BYTES
+        if self._is_crowded is not was_crowded:
+            self._must_be_whole = True
+
+    def _adopt_members(
+        self, members: Sequence[PresentMember], left: Iterable[str], *, is_whole: bool
+    ) -> None:
+        if is_whole:
+            left = self._members.keys() - {each.profile.key for each in members}
         for key in left:
             self._change(key, None)
-        for member in sorted(reading.members, key=_order):
+        for member in sorted(members, key=_order):
             self._change(member.profile.key, _text_of(member))
 
     def _change(self, key: str, text: str | None) -> None:
@@ -117,10 +129,13 @@ class Picture:
             return
         self._told.setdefault(key, before)
         self._all = None
+        if before is not None:
+            self._bytes -= size_of(before)
         if text is None:
             del self._members[key]
         else:
             self._members[key] = text
+            self._bytes += size_of(text)
 
     def emit(self) -> Emission:
         """Take the news for the viewers, which they are now told."""

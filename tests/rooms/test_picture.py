@@ -188,6 +188,22 @@ def test_a_viewer_that_makes_a_crowd_gets_no_members_and_all_of_them_if_there_ar
     assert [*viewer.members] == ["me"]
 
 
+def test_members_that_fit_into_no_message_are_a_crowd():
+    large = [member(f"m{n}", info=f'{{"x":"{"é" * 1000}"}}') for n in range(600)]
+    picture = picture_of(*large[:400], max_members=1000)
+    viewer = Viewer(picture)
+    assert len(viewer.members) == 400
+    viewer.follow(follow(picture, changed(12, 600, *large[400:])))
+    assert (viewer.total, viewer.members) == (600, None)
+    assert Viewer(picture).members is None
+    assert picture.since == Mark(12, 12)
+    viewer.follow(follow(picture, changed(13, 599, member("m1"), left=["m0"])))
+    assert (viewer.total, viewer.members) == (599, None)
+    gone = [each.profile.key for each in large[450:]]
+    viewer.follow(follow(picture, changed(14, 449, left=gone)))
+    assert (viewer.total, len(viewer.members), viewer.holes) == (449, 449, 0)
+
+
 def test_a_viewer_may_begin_to_see_and_cease():
     picture = picture_of(member("a"))
     follow(picture, changed(11, 1, member("a", connections=2)))
