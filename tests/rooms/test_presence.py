@@ -401,7 +401,8 @@ async def test_copy_of_a_tab_counts_beside_it(with_presence, user, per):
             assert (await join(copy))["me"] == own["me"]
             await original.assert_presence(ROOM, members=[{"connections": 2}])
             await copy.drop()
-            async with copy_of(user, f"resume={copy.connection_id},{original.connection_id}") as again:
+            later = f"resume={copy.connection_id},{original.connection_id}"
+            async with copy_of(user, later) as again:
                 await join(again)
                 await original.assert_presence(ROOM, members=[{"connections": 2}])
         await original.assert_presence(ROOM, members=[{"connections": 1}])
