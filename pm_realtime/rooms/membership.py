@@ -227,6 +227,8 @@ async def _start(
             payload["recovered"] = start.is_whole is True
         if has_presence:
             payload["presence"] = attach(connection, name)
+            if not connection.is_certain:
+                connection.begin(_follow_once_certain(connection))
         connection.reply(MessageType.SUBSCRIBED, payload, to=command)
         if since is not None and start.cursor is None:  # The room does not keep messages any more.
             connection.deliver(encode(make_envelope(MessageType.GAP, {}, room=name)))
@@ -276,6 +278,11 @@ async def follow_presence_rights(connection: Connection) -> None:
         async with connection.room_lock:
             for name in list(connection.rooms):
                 await follow_rights(connection, name)
+
+
+async def _follow_once_certain(connection: Connection) -> None:
+    await connection.until_certain()
+    await follow_presence_rights(connection)
 
 
 async def renew_profiles(connection: Connection) -> None:

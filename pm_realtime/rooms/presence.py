@@ -141,10 +141,11 @@ def attach(connection: Connection, room: str) -> dict[str, Any]:
     """Make ``connection`` a viewer of ``room``, or one with its present right to see members.
 
     Returns the payload for it: ``rev``, ``total``, and if it may know them ``members`` and ``me``.
-    Every change after that ``rev`` is delivered to it, until :func:`detach`.
+    Every change after that ``rev`` is delivered to it, until :func:`detach`. While its rights are
+    in doubt it sees no members: :func:`follow_rights` is to be called after that.
     """
     options = _options_of(room) or PresenceOptions()
-    may_see = _is_among(options.see, connection)
+    may_see = connection.is_certain and _is_among(options.see, connection)
     pictures = get_loop_presence().pictures
     picture = pictures.attach(connection, room, options.max, may_see=may_see)
     return picture.describe(may_see=may_see, own=_own_member(connection, room))

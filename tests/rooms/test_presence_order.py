@@ -204,3 +204,27 @@ async def test_question_and_state_wait_while_rights_are_in_doubt(editor, slow_re
         assert answer["payload"]["total"] == 1
         assert "members" not in answer["payload"]
         assert (await connection.receive())["type"] == "ack"
+
+
+@pytest.mark.parametrize("role", [None, "editor"])
+async def test_members_are_not_told_while_rights_are_in_doubt(editor, slow_rechecks, role):
+    store = get_presence_store()
+    read = store.read
+
+    async def read_in_doubt(*args):
+        del store.read
+        await editor.groups.aset([] if role is None else [await Group.objects.aget(name=role)])
+        await arefresh_user(editor)
+        return await read(*args)
+
+    async with Connection(user=editor) as connection:
+        store.read = read_in_doubt
+        answer = await connection.ask("subscribe", {"room": "desk"})
+        assert answer["payload"]["presence"]["total"] == 1
+        assert "members" not in answer["payload"]["presence"]
+        slow_rechecks.set()
+        if role is None:
+            assert "members" not in str(await connection.so_far())
+        else:
+            seen = await connection.assert_presence("desk", users=[editor])
+            assert seen.me["key"] == str(editor.pk)
