@@ -139,7 +139,7 @@ async def test_unsubscribe_departs_at_once(with_presence, user, editor):
 
 
 async def test_lost_connection_departs_after_the_grace(with_presence, user, editor):
-    with_presence(grace=1)
+    with_presence(grace=0.5)
     async with Connection(user=user) as stays, Connection(user=editor) as goes:
         await join(stays)
         await join(goes)

@@ -80,8 +80,9 @@ async def test_a_member_arrives_once_and_departs_once(received, user):
     assert 3 * GRACE_SECONDS <= seconds < 10
 
 
-async def test_a_reload_sends_nothing(received, user):
+async def test_a_reload_and_a_room_without_presence_send_nothing(received, user):
     async with Connection(user=user) as before:
+        await before.subscribe("plain")
         await before.subscribe(ROOM)
         await before.drop()
         async with before.recover():
@@ -230,10 +231,3 @@ async def test_many_arrive_once_each(received, make_user):
     for name in ("arrived", "departed"):
         keys = [about["key"] for found, about in received if found == name]
         assert sorted(keys) == sorted(str(each.pk) for each in many)
-
-
-async def test_a_room_without_presence_sends_nothing(received, user):
-    async with Connection(user=user) as connection:
-        await connection.subscribe("plain")
-    await asyncio.sleep(2 * GRACE_SECONDS)
-    assert received == []

@@ -158,17 +158,6 @@ async def test_former_connection_of_a_dead_process_is_counted_out(stores, client
     assert list(await members_of(stores[1])) == ["1"]
 
 
-async def test_each_departure_is_found_by_one_of_many(stores):
-    await enter_many(stores[0], 600)
-    leaving = (stores[0].leave(f"c{n}", "room", is_at_once=False) for n in range(600))
-    await asyncio.gather(*leaving)
-    assert len(await members_of(stores[1])) == 600
-    departures = await sweep_until(stores, lambda found: len(found) >= 600)
-    departures += await sweep_for(stores, 0.1)
-    assert Counter(each.key for each in departures) == Counter(map(str, range(600)))
-    assert await members_of(stores[1]) == {}
-
-
 async def test_state_is_set_from_a_process_without_members(stores):
     first, second, third = stores
     await enter(first, "a")

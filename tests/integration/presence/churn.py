@@ -10,7 +10,7 @@ import websockets
 
 from tests.integration.presence.truth import BURIAL_SECONDS, NOTICE_SECONDS, TOLD_SECONDS
 
-#: For how long each page is left alone between two actions.
+#: For how long a page is left alone between two actions.
 PAUSE_SECONDS = (0.5, 4)
 #: In which a page returns that was lost, even if its server is away.
 RETURN_TIMEOUT_SECONDS = 30
@@ -25,11 +25,15 @@ GONE = (TimeoutError, websockets.ConnectionClosed, AttributeError)
 class Churn:
     """``grace`` is the longest one of all rooms. Each user has ``pages`` slots at most.
 
-    If a page ``goes``, its slot is empty until all have forgotten it.
+    Each page is left alone for ``pause`` (seconds, the least and the most) between two actions. If
+    it ``goes``, or leaves a room, it mostly stays away until all have forgotten it.
     """
 
-    def __init__(self, run, random, users, *, grace, pages=4, visitors=2, goes=True):
+    def __init__(
+        self, run, random, users, *, grace, pages=4, visitors=2, goes=True, pause=PAUSE_SECONDS
+    ):
         self._run, self._random, self._grace, self._goes = run, random, grace, goes
+        self._pause = pause
         users = [user for user in users for _ in range(random.randint(1, pages))]
         #: Each with its user, and the page that is in it.
         self._slots = [(user, None) for user in [*users, *([None] * visitors)]]
@@ -58,7 +62,7 @@ class Churn:
         await asyncio.sleep(self._random.uniform(0, 1))
         page = page or await self._run.open(user)
         while not self._is_over or not page.is_settled:
-            await asyncio.sleep(self._random.uniform(*PAUSE_SECONDS))
+            await asyncio.sleep(self._random.uniform(*self._pause))
             if not page.returns:  # It is gone with its process.
                 await page.crash()
                 page = await self._come_later(page)
@@ -110,7 +114,8 @@ class Churn:
             if not (self._may_step_out and page.is_settled and self._run.truth.is_calm(member)):
                 return
             await page.leave(room)
-        away = TOLD_SECONDS + 1 if self._random.random() < 0.7 else 0.1
+        is_long = self._goes and self._random.random() < 0.7
+        away = TOLD_SECONDS + 1 if is_long else 0.1
         await asyncio.sleep(self._random.uniform(away, 2 * away))
         await self._until_settled(page)
         if page.is_settled:

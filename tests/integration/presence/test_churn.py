@@ -63,10 +63,10 @@ async def test_pictures_are_right_while_pages_come_and_go(tmp_path, memory_layer
     rooms = {room: {**options, "grace": 0.5} for room, options in ROOMS.items()}
     async with Run(tmp_path, url, rooms=rooms, users=8, kinds=kinds) as run:
         await run.start_clients(run.users[-1:])
-        people = run.users[:-1]
-        churn = Churn(run, random.Random(1), people, grace=0.5, pages=3, visitors=1, goes=False)
+        options = {"grace": 0.5, "pages": 3, "visitors": 1, "goes": False, "pause": (0.1, 1)}
+        churn = Churn(run, random.Random(1), run.users[:-1], **options)
         await churn.start()
-        await asyncio.sleep(2)
+        await asyncio.sleep(1.5)
         await churn.stop()
         await run.until_quiet()
         await run.check()
