@@ -59,6 +59,9 @@ class PresenceNode(Leased):
         #: That of the Redis that this node knows; another one is a Redis that came back empty.
         self._epoch = ""
         self._empty_until: float | None = None
+        #: The run of the server that this node knows. Another one, after a restart or a failover,
+        #: may have lost what was written last.
+        self._run = ""
         #: The loss that the next write makes good, as ``presence_restore.lua`` names it.
         self._loss = ""
         self._paused_until = 0.0
@@ -199,19 +202,31 @@ class PresenceNode(Leased):
         """Hold nothing, and know nothing of Redis."""
         await self.release()
         self._departures, self._rooms, self._arrivals = [], {}, []
-        self._epoch, self._empty_until, self._trusted_from_us = "", None, 0.0
+        self._epoch, self._run, self._empty_until, self._trusted_from_us = "", "", None, 0.0
 
     async def _sweep_some(self) -> tuple[bool, float | None]:
         """Whether more is to be done now, and the time until something is due."""
-        delay_ms = to_ms(self._timings.burial_delay)
-        arguments = (MEMBERS_PER_SCRIPT, delay_ms)
+        delay_ms, settling_ms = map(to_ms, (self._timings.burial_delay, self._timings.settling))
+        arguments = (MEMBERS_PER_SCRIPT, delay_ms, settling_ms)
         answer = await self.ask_settled(scripts.PRESENCE_SWEEP, *arguments)
-        is_more, wait_ms, departures, rooms, nodes = answer
-        self._departures += map(departure_of, departures)
+        is_more, wait_ms, departures, rooms, nodes, run = answer
+        for departure in map(departure_of, departures):
+            self._departures.append(departure)
+            self._copy.forget(departure.room, departure.key)
         self._rooms |= dict.fromkeys(rooms)
+        if self._is_other_run(run) and self.is_written:
+            self._settle(is_pending=True)
+            self._woken.set()
         for node in nodes:
             await self._take_some(scripts.PRESENCE_BURY, node)
         return bool(is_more or nodes), wait_ms / 1000 if wait_ms >= 0 else None
+
+    def _is_other_run(self, run: str) -> bool:
+        """Whether another server has answered than before."""
+        is_other, self._run = self._run not in ("", run), run
+        if is_other:
+            self._trusted_from_us, self._loss = math.inf, self._loss or "last"
+        return is_other
 
     async def _take_some(self, script: str, about: Any) -> None:
         """Call a script that counts connections of a node out until there are none."""
@@ -232,7 +247,8 @@ class PresenceNode(Leased):
         begun = await self._call(scripts.PRESENCE_BEGIN, self._generation, *about)
         if begun is None:
             return False
-        epoch, is_known, fields = begun
+        epoch, is_known, fields, run = begun
+        self._is_other_run(run)
         if epoch != self._epoch:
             self._loss = "empty" if self._epoch else ""
         elif not is_known and not self._loss and self._copy:
@@ -246,7 +262,7 @@ class PresenceNode(Leased):
         for some in _in_parts(stale, 2 * MEMBERS_PER_SCRIPT):
             if await self._call(scripts.PRESENCE_DROP, self._generation, *some) is None:
                 return False
-        own = self._copy.for_redis(has_leaving=self._loss == "empty")
+        own = self._copy.for_redis(has_leaving=self._loss in ("empty", "last"))
         for each in _in_parts(own, MEMBERS_PER_SCRIPT):
             found = await self._call(scripts.PRESENCE_RESTORE, self._generation, self._loss, *each)
             if found is None:

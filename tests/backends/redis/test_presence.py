@@ -177,10 +177,10 @@ async def test_redis_keeps_nothing_for_long_once_all_have_left(stores, client):
     for store, name in zip(stores, "abc", strict=True):
         await store.leave(name, f"room {name}", is_at_once=False)
     keys = keys_of(client)
-    assert keys == {"epoch"} | {
+    assert keys == {"epoch", "run"} | {
         f"{kind}:room {name}" for kind in ("revs", "left", "told") for name in "abc"
     }
-    assert all(0 < client.pttl(PREFIX + key) <= 60_000 for key in keys - {"epoch"})
+    assert all(0 < client.pttl(PREFIX + key) <= 60_000 for key in keys - {"epoch", "run"})
     await enter(stores[0], "a", room="room a")
     assert client.pttl(f"{PREFIX}revs:room a") == -1
 
@@ -375,6 +375,28 @@ async def test_redis_that_came_back_empty_is_written_again_in_silence(server, on
     assert not any(answer.departures or answer.arrivals for answer in answers)
     assert {room for answer in answers for room in answer.rooms} == {"room", "other"}
     assert await sweep_for(stores, GRACE_SECONDS + 0.1) == []
+
+
+async def test_redis_that_lost_its_last_second_is_mended_in_silence(server, on_server):
+    """As after a failover: all leases are there, and what was written last is not."""
+    first, second, viewer = stores = on_server
+    await enter(first, "a", "1")
+    await enter(first, "b", "2", grace=0.1)
+    await first.leave("b", "room", is_at_once=False)
+    await viewer.sweep()
+    with server.client() as client:
+        client.save()
+    await enter(second, "back", "2")
+    await enter(first, "new", "3")
+    await first.set_state("room", "1", "{}", None)
+    before, mark = await members_of(viewer), (await viewer.read("room", None, 10)).mark
+    server.crash()
+    server.restart()
+    departures = [each for answer in await settle(stores) for each in answer.departures]
+    picture = await viewer.read("room", mark, 10)
+    assert {each.profile.key: each for each in picture.members} == before
+    assert departures + await sweep_for(stores, GRACE_SECONDS + 0.2) == []
+    assert await members_of(viewer) == before
 
 
 async def test_reader_without_members_waits_until_those_who_have_some_have_written(stores, client):

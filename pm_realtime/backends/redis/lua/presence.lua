@@ -18,8 +18,8 @@
 -- was set. Times are in ms. A rev has more digits than cjson writes, so none goes through it.
 --
 -- Other keys: due, a sorted set by time of 'g' <room> \0 <key>, the ends of graces, and of 's' <room>
--- \0 <key>, those of states; epoch, the time in µs when Redis was empty; settling, which is there
--- for a moment after Redis came back empty.
+-- \0 <key>, those of states; epoch, the time in µs when Redis was empty; run, the id of the
+-- run of the server; settling, which is there for a moment after Redis came back, empty or not.
 
 local LEFT_TTL_MS = 60000
 local TELL_INTERVAL_MS = 250
@@ -29,6 +29,7 @@ local IS_SETTLING = -1
 local BASE = string.sub(KEYS[1], 1, -#'nodes' - 1)
 local NODE, LEASE = BASE .. 'node:', BASE .. 'lease:'
 local DUE, EPOCH, SETTLING = BASE .. 'due', BASE .. 'epoch', BASE .. 'settling'
+local RUN = BASE .. 'run'
 
 local time = redis.call('TIME')
 local NOW_US = time[1] * 1000000 + time[2]
@@ -45,6 +46,17 @@ local function is_settling() return redis.call('EXISTS', SETTLING) == 1 end
 local function refusal()
   if ARGV[1] ~= '' and not is_mine() then return false end
   if is_settling() then return IS_SETTLING end
+end
+
+-- The run of the server. After a restart or a failover it is another one, and what was written last
+-- may be lost: Redis is settling while all nodes write.
+local function note_run(settling_ms)
+  local run, known = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)'), redis.call('GET', RUN)
+  if known ~= run then
+    redis.call('SET', RUN, run, 'PX', EPOCH_TTL_MS)
+    if known then redis.call('SET', SETTLING, '', 'NX', 'PX', settling_ms) end
+  end
+  return run
 end
 
 local function whole(number) return string.format('%.0f', number) end

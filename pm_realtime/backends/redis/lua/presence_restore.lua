@@ -1,5 +1,6 @@
 -- Write connections that this node holds, and members whose grace is not over, if Redis lacks them.
--- ARGV: generation; 'empty' if Redis came back empty, 'buried' if this node was counted out, or '';
+-- ARGV: generation; 'empty' if Redis came back empty, 'last' if it may have lost what was written
+-- last, 'buried' if this node was counted out, or '';
 -- then JSON of each: room, key, user, text, grace, since, state, set and ends as of a member, and
 -- connection or left, the ms until its grace is over.
 -- Returns {rooms that have changed, {room, key, user or ''} of members that had departed}.

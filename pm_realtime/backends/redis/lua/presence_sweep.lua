@@ -1,9 +1,12 @@
 -- Carry out what is due, and find the nodes whose lease is gone.
--- ARGV: generation or '', how much of it at most, how long a lease must have been missed in ms.
--- Returns {1 if more is due, ms until something is or -1, departures, rooms to be told, nodes}.
+-- ARGV: generation or '', how much of it at most, how long a lease must have been missed in ms,
+-- settling in ms. While Redis is settling, nothing is carried out.
+-- Returns {1 if more is due, ms until something is or -1, departures, rooms to be told, nodes, run of
+-- the server}.
 
-local refused = refusal()
-if refused ~= nil then return refused end
+if ARGV[1] ~= '' and not is_mine() then return false end
+local run, settling = note_run(ARGV[4]), redis.call('PTTL', SETTLING)
+if settling > 0 then return {0, settling, {}, {}, {}, run} end
 local departures, dead = {}, {}
 local found = redis.call('ZRANGEBYSCORE', DUE, '-inf', NOW_MS, 'LIMIT', 0, ARGV[2])
 for _, due in ipairs(found) do
@@ -32,4 +35,4 @@ for i = 1, #nodes, 2 do
     else dead[#dead + 1] = nodes[i] end
   elseif missed ~= 0 then redis.call('HSET', KEYS[1], nodes[i], 0) end
 end
-return {#found == tonumber(ARGV[2]) and 1 or 0, wait, departures, tell(), dead}
+return {#found == tonumber(ARGV[2]) and 1 or 0, wait, departures, tell(), dead, run}
