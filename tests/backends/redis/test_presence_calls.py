@@ -27,7 +27,7 @@ print(json.dumps([each.state for each in get_presence("hall").members]))
 def work(user, connection_id, channel_layers, **keys):
     """What the worker saw, and the states after its calls."""
     done = subprocess.run(
-        [sys.executable, "-W", "default::ResourceWarning", "-c", WORKER, str(user.pk), connection_id],
+        [sys.executable, "-W", "default", "-c", WORKER, str(user.pk), connection_id],
         env={
             **environment(),
             "TEST_CHANNEL_LAYERS": json.dumps(channel_layers),
