@@ -210,3 +210,15 @@ test("tabs that a message of the past takes back are still told who is there", a
   for (const { presence } of [one, two]) assert.deepEqual(presence.members[0].state, { x: 1 });
   assert.equal(server.sentOf("presence").length, 0);
 });
+
+test("a tab that slept when the socket closed goes on with the next one", async (t) => {
+  const { server, people, tick, all: [one, two] } = await setup(t);
+  two.tab.sleep();
+  server.last.close();
+  await rest();
+  two.tab.wake();
+  await tick(3000);
+  people.join(EVE);
+  await rest();
+  for (const { presence } of [one, two]) assert.deepEqual(names(presence), ["Eve", "Anna"]);
+});

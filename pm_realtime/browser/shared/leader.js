@@ -134,8 +134,9 @@ export function createLeader({ id, endpoint, socket = null, ...hooks }) {
 
   function join({ from: tab, position, onlyFollows }) {
     const onGone = () => fencing.run(() => leave(tab));
-    if (!tabs.has(tab)) tabs.set(tab, { closed: false, stopObserving: observeTab(tab, onGone) });
-    tabs.get(tab).position = connected ? ofUser(position) : position;
+    if (!tabs.has(tab)) tabs.set(tab, { stopObserving: observeTab(tab, onGone) });
+    // A tab that slept has not heard that the last socket closed, and goes on with the next one.
+    Object.assign(tabs.get(tab), { closed: false, position: connected ? ofUser(position) : position });
     user ??= position.user;
     ids.push(...position.ids.filter((each) => !ids.includes(each) && isFirstOr(each)));
     say("here", { to: [tab] });
