@@ -17,6 +17,7 @@ pytestmark = [
 
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 760}
+TYPING_TTL_MS = 6_000
 
 
 async def open_window(visits, username, size=DESKTOP):
@@ -132,6 +133,35 @@ def without_info(socket):
     """Pass all on, but nothing that is said of the members."""
     server = socket.connect_to_server()
     server.on_message(lambda text: socket.send(re.sub(r'"info":{[^}]*}', '"info":{}', text)))
+
+
+@pytest.mark.slow
+async def test_nobody_is_typing_for_those_who_have_lost_the_connection(visits):
+    sockets, is_down = [], False
+
+    async def connect(socket):
+        if is_down:
+            await socket.close(code=1012)
+        else:
+            sockets.append((socket, socket.connect_to_server()))
+
+    editor = await visits.open("/support/", "editor")
+    await editor.route_web_socket(re.compile("/api/ws"), connect)
+    await editor.reload()
+    await join(editor)
+    admin = await open_window(visits, "admin")
+    await admin.get_by_test_id("message-input").press_sequentially("Hm")
+    await expect(typing(editor)).to_have_text("Ada Lindqvist is typing")
+    is_down = True
+    for end in sockets[-1]:
+        await end.close(code=1012)
+    await expect(typing(editor)).to_have_text("", timeout=TYPING_TTL_MS / 2)
+    await expect(count(editor)).to_have_text("2 people here")
+    is_down = False
+    await editor.evaluate("realtime.connect()")
+    await expect(editor.get_by_test_id("message-input")).to_be_enabled()
+    for page in editor, admin:
+        await leave(page)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import { el, timeOf } from "./dom.js";
 import { colourOf, initials } from "./people.js";
+import { realtime } from "./realtime.js";
 
 /** Of more people, the others are a number. */
 const MAX_FACES = 4;
@@ -33,6 +34,7 @@ export function showPresent(presence) {
     showTyping(presence);
   };
   presence.on("change", show);
+  realtime.on(":status", show);
   presence.on("join", (member) => say(`${nameOf(member)} is here`, member, presence));
   presence.on("leave", (member) => say(`${nameOf(member)} has left`, member, presence));
   show();
@@ -57,7 +59,8 @@ function countOf(total, isMember) {
 }
 
 const isMe = (member, { me }) => member.key === me?.key;
-const isTyping = ({ state }) => Boolean(state?.typing);
+// Without a connection nobody says that a state is over.
+const isTyping = ({ state }) => realtime.connected && Boolean(state?.typing);
 /** The server knows nothing of a person if it could not read that in time. */
 const nameOf = ({ info }) => info.name ?? "Somebody";
 
