@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from pm_realtime.conf import PresenceOptions
 from pm_realtime.exceptions import CommandError
 from pm_realtime.protocol import (
     MAX_STATE_BYTES,
@@ -14,10 +15,10 @@ from pm_realtime.protocol import (
 )
 from pm_realtime.rooms import (
     Connection,
-    attach,
+    attach_viewer,
     find_presence,
     own_key,
-    prepare,
+    prepare_picture,
     set_own_state,
 )
 
@@ -43,7 +44,7 @@ def check_state(payload: dict[str, Any]) -> None:
 async def presence(connection: Connection, command: Command) -> None:
     await connection.until_certain()
     name: str = command.payload["room"]
-    _check_room(connection, name)
+    _find_presence(connection, name)
     if "state" in command.payload:
         await _set_state(connection, name, command)
     else:
@@ -51,13 +52,14 @@ async def presence(connection: Connection, command: Command) -> None:
             await connection.until_certain()
 
 
-def _check_room(connection: Connection, name: str) -> None:
-    """Raise ``CommandError`` if ``connection`` is not in the room, or it has no presence."""
+def _find_presence(connection: Connection, name: str) -> PresenceOptions:
+    """The presence of a joined room. Raises ``CommandError`` if it is not joined, or has none."""
     if name not in connection.rooms:
         text = "Subscribe to the room before asking for its presence."
         raise CommandError(ErrorCode.NOT_IN_ROOM, text, room=name)
-    if find_presence(name) is None:
+    if (options := find_presence(name)) is None:
         raise CommandError(ErrorCode.FORBIDDEN, "This room has no presence.", room=name)
+    return options
 
 
 async def _set_state(connection: Connection, name: str, command: Command) -> None:
@@ -74,10 +76,10 @@ async def _set_state(connection: Connection, name: str, command: Command) -> Non
 async def _tell_members(connection: Connection, name: str, command: Command) -> bool:
     """Answer with the members of the room; False if the rights are in doubt meanwhile."""
     async with connection.room_lock:
-        _check_room(connection, name)
-        await prepare(name)
+        options = _find_presence(connection, name)
+        await prepare_picture(name, options)
         if not connection.is_certain:
             return False
-        payload = {"room": name, **attach(connection, name)}
+        payload = {"room": name, **attach_viewer(connection, name, options)}
         connection.reply(MessageType.PRESENCE, payload, to=command)
         return True

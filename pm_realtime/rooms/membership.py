@@ -19,13 +19,13 @@ from pm_realtime.rooms.connection import Connection
 from pm_realtime.rooms.options import check_join, check_room_count, find_room, forbidden
 from pm_realtime.rooms.own_state import finish_own_state
 from pm_realtime.rooms.presence import (
-    attach,
-    detach,
+    attach_viewer,
+    detach_viewer,
     enter_presence,
     find_profile,
     follow_rights,
     leave_presence,
-    prepare,
+    prepare_picture,
     renew_presence,
 )
 
@@ -214,9 +214,9 @@ async def _start(
     """Be in the group of ``name`` from where ``command`` says, and reply."""
     room, asked = find_room(name), {} if command is None else command.payload
     kept, since = retention_of(room), asked.get("since")
-    has_presence = room is not None and room.options.presence is not None
-    if has_presence:
-        await prepare(name)
+    presence = None if room is None else room.options.presence
+    if presence is not None:
+        await prepare_picture(name, presence)
 
     def reply(start: Start) -> None:
         connection.rooms[name] = is_forced
@@ -225,8 +225,8 @@ async def _start(
             payload["cursor"] = start.cursor
         if since is not None:
             payload["recovered"] = start.is_whole is True
-        if has_presence:
-            payload["presence"] = attach(connection, name)
+        if presence is not None:
+            payload["presence"] = attach_viewer(connection, name, presence)
             if not connection.is_certain:
                 connection.begin(_follow_once_certain(connection))
         connection.reply(MessageType.SUBSCRIBED, payload, to=command)
@@ -250,7 +250,7 @@ async def _leave(
     """Leave ``name``, if it was joined, and reply."""
     if name in connection.rooms:
         del connection.rooms[name]
-        detach(connection, name)  # Not later: it must get nothing that is still held.
+        detach_viewer(connection, name)  # Not later: it must get nothing that is still held.
         try:
             await connection.leave_group(room_group(name))
         finally:
@@ -322,6 +322,6 @@ async def end_presence(connection: Connection) -> None:
 async def _leave_presence(
     connection: Connection, name: str, *, is_at_once: bool
 ) -> asyncio.Task[None] | None:
-    detach(connection, name)
+    detach_viewer(connection, name)
     await finish_own_state(connection, name)
     return await leave_presence(connection, name, is_at_once=is_at_once)

@@ -162,21 +162,18 @@ class Pictures:
 
     def _arrange(self, followed: _Followed) -> None:
         """Have the picture read when its pace says so."""
-        if followed.timer is not None:
-            followed.timer.cancel()
-            followed.timer = None
+        followed.stop()
         at = followed.pace.next_at
         if at is not None and followed.reading is None and self._is_followed(followed):
             loop = asyncio.get_running_loop()
             followed.timer = loop.call_at(at, self._begin_reading, followed)
 
-    def _begin_reading(self, followed: _Followed) -> asyncio.Task[None]:
+    def _begin_reading(self, followed: _Followed) -> None:
         loop = asyncio.get_running_loop()
         followed.stop()
         followed.pace.begin_reading(loop.time())
         followed.reading = loop.create_task(self._run_reading(followed))
         followed.reading.add_done_callback(note_result)
-        return followed.reading
 
     async def _run_reading(self, followed: _Followed) -> None:
         try:

@@ -1,7 +1,4 @@
-"""Presence of connections in rooms: being a member, and seeing the members.
-
-``room`` is always the name of a joined room. In a room without presence, nothing happens.
-"""
+"""Presence of connections in rooms: being a member, and seeing the members."""
 
 import asyncio
 import logging
@@ -15,7 +12,7 @@ from pm_realtime.exceptions import BackendError
 from pm_realtime.hub import get_hub
 from pm_realtime.roles import has_role
 from pm_realtime.rooms.connection import Connection
-from pm_realtime.rooms.options import find_room
+from pm_realtime.rooms.options import find_presence, find_room
 from pm_realtime.rooms.pictures import Pictures
 from pm_realtime.rooms.presence_info import key_of, make_profile
 from pm_realtime.rooms.presence_signals import get_presence_signals
@@ -98,20 +95,8 @@ async def enter_presence(connection: Connection, room: str, profile: Profile) ->
 
     Sends ``arrived`` if the member has come, and tells all processes. Raises ``BackendError``.
     """
-    if (options := _options_of(room)) is not None:
-        await _enter(connection, room, options, profile)
-
-
-def _key_if_seen(connection: Connection, room: Room, options: PresenceOptions) -> str | None:
-    """The key of the member that ``connection`` is; None if it is none."""
-    if not _is_among(options.be_seen, connection):
-        return None
-    return key_of(room, connection.identity, connection.client_id)
-
-
-async def _enter(
-    connection: Connection, room: str, options: PresenceOptions, profile: Profile
-) -> None:
+    if (options := find_presence(room)) is None:
+        return
     # Before the store is asked: if the answer is lost, the connection still leaves.
     own = get_loop_presence().own[connection.connection_id, room] = _Own(profile, options.grace)
     entry = await get_presence_store().enter(
@@ -128,30 +113,32 @@ async def _enter(
         await try_to_tell(room)
 
 
-async def prepare(room: str) -> None:
-    """Have the picture of ``room``, so that :func:`attach` can be called. Raises ``BackendError``.
-
-    To be awaited right before the call in which ``attach`` is called.
-    """
-    if (options := _options_of(room)) is not None:
-        await get_loop_presence().pictures.prepare(room, options.max)
+def _key_if_seen(connection: Connection, room: Room, options: PresenceOptions) -> str | None:
+    """The key of the member that ``connection`` is; None if it is none."""
+    if not _is_among(options.be_seen, connection):
+        return None
+    return key_of(room, connection.identity, connection.client_id)
 
 
-def attach(connection: Connection, room: str) -> dict[str, Any]:
+async def prepare_picture(room: str, options: PresenceOptions) -> None:
+    """Read the picture of ``room``, for a viewer that is attached next. Raises ``BackendError``."""
+    await get_loop_presence().pictures.prepare(room, options.max)
+
+
+def attach_viewer(connection: Connection, room: str, options: PresenceOptions) -> dict[str, Any]:
     """Make ``connection`` a viewer of ``room``, or one with its present right to see members.
 
     Returns the payload for it: ``rev``, ``total``, and if it may know them ``members`` and ``me``.
-    Every change after that ``rev`` is delivered to it, until :func:`detach`. While its rights are
-    in doubt it sees no members: :func:`follow_rights` is to be called after that.
+    Every change after that ``rev`` is delivered to it, until :func:`detach_viewer`. While its
+    rights are in doubt it sees no members: :func:`follow_rights` is to be called after that.
     """
-    options = _options_of(room) or PresenceOptions()
     may_see = connection.is_certain and _is_among(options.see, connection)
     pictures = get_loop_presence().pictures
     picture = pictures.attach(connection, room, options.max, may_see=may_see)
     return picture.describe(may_see=may_see, own=_own_member(connection, room))
 
 
-def detach(connection: Connection, room: str) -> None:
+def detach_viewer(connection: Connection, room: str) -> None:
     """Deliver no more changes of ``room`` to ``connection``. It may not be a viewer."""
     get_loop_presence().pictures.detach(connection, room)
 
@@ -206,7 +193,7 @@ async def renew_presence(connection: Connection, room: Room, profile: Profile) -
         return
     own = get_loop_presence().own.get((connection.connection_id, room.name))
     if own is None or own.member is None:
-        await _enter(connection, room.name, options, profile)
+        await enter_presence(connection, room.name, profile)
         _tell_viewer(connection, room.name, options, is_me_changed=True)
     elif profile != own.profile:
         await _replace_profile(connection, room.name, own, profile)
@@ -248,11 +235,6 @@ def note_due(seconds: float) -> None:
 def _own_member(connection: Connection, room: str) -> PresentMember | None:
     own = get_loop_presence().own.get((connection.connection_id, room))
     return None if own is None else own.member
-
-
-def _options_of(room: str) -> PresenceOptions | None:
-    found = find_room(room)
-    return None if found is None else found.options.presence
 
 
 def _is_among(allowed: str | tuple[str, ...] | None, connection: Connection) -> bool:
