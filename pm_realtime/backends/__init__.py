@@ -6,8 +6,8 @@ from pm_realtime.backends.memory import MemoryBackend
 from pm_realtime.backends.memory_results import MemoryResults
 from pm_realtime.backends.memory_streams import BYTES_PER_MESSAGE, MemoryStreams
 from pm_realtime.backends.presence import (
-    TELL_INTERVAL_SECONDS, Arrival, Departure, Entry, Exit, Mark, Picture, PresenceStore,
-    PresentMember, Profile, Sweep,
+    TELL_INTERVAL_SECONDS, Arrival, Departure, Entry, Exit, Mark, PresenceStore,
+    PresentMember, Profile, Reading, Sweep,
 )
 from pm_realtime.backends.redis import RedisBackend, check_hosts
 from pm_realtime.backends.results import Claim, ClaimState, Results

@@ -16,10 +16,10 @@ from pm_realtime.backends.presence import (
     Entry,
     Exit,
     Mark,
-    Picture,
     PresenceStore,
     PresentMember,
     Profile,
+    Reading,
     Sweep,
 )
 from pm_realtime.concurrency import after_fork
@@ -231,22 +231,22 @@ class MemoryPresence(PresenceStore):
                 self._wake(room, member)
             return self._set_state(known, member, state, now) and known.must_tell(now)
 
-    async def read(self, room: str, since: Mark | None, limit: int) -> Picture:
+    async def read(self, room: str, since: Mark | None, limit: int) -> Reading:
         with self._lock:
             now = self._now()
             known = self._rooms.get(room)
             if known is None:
-                return Picture(Mark(0, now), 0, since is None or since.rev != 0, ())
+                return Reading(Mark(0, now), 0, since is None or since.rev != 0, ())
             known.forget_left(now)
             mark, total = Mark(known.rev, now), len(known.members)
             if total > limit:
-                return Picture(mark, total, True, None)
+                return Reading(mark, total, True, None)
             if since is None or not known.knows_since(since, now):
-                return Picture(mark, total, True, _as_present(known.members.values()))
+                return Reading(mark, total, True, _as_present(known.members.values()))
             rev = since.rev
             changed = takewhile(lambda each: each.rev > rev, reversed(known.members.values()))
             left = takewhile(lambda key: known.left[key] > rev, reversed(known.left))
-            return Picture(mark, total, False, _as_present(changed), list(left))
+            return Reading(mark, total, False, _as_present(changed), list(left))
 
     async def check(self, marks: Mapping[str, Mark]) -> dict[str, Mark]:
         with self._lock:

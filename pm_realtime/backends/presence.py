@@ -80,15 +80,15 @@ class Exit(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """What a reader knows of a room: its ``rev`` as it was at ``read_at_us``, a time of the store
-    in µs since the epoch. ``rev`` is 0 if nobody was there and the store knows of nobody who was:
-    a room that has been empty for long, or all rooms if it lost everything."""
+    """The ``rev`` of a room as a reader got it at ``read_at_us``, a time of the store in µs since
+    the epoch. It is 0 if nobody was there and the store knows of nobody who was: in a room that has
+    been empty for long, or in all rooms if it lost everything."""
 
     rev: int
     read_at_us: int
 
 
-class Picture(NamedTuple):
+class Reading(NamedTuple):
     """The members of a room, or what has changed since an earlier reading.
 
     ``members`` are in no order. They are None, and ``is_whole`` is true, if there are more than the
@@ -104,7 +104,7 @@ class Picture(NamedTuple):
 
 
 class Sweep(NamedTuple):
-    """What was due. ``rooms`` must be told to all processes.
+    """The result of a sweep. ``rooms`` must be told to all processes.
 
     ``next_seconds`` is the time until something is due, None if nothing is, in any process.
     ``arrivals`` are of this event loop; each is later than the departure of the same member.
@@ -167,7 +167,7 @@ class PresenceStore(ABC):
         """
 
     @abstractmethod
-    async def read(self, room: str, since: Mark | None, limit: int) -> Picture:
+    async def read(self, room: str, since: Mark | None, limit: int) -> Reading:
         """The members of ``room``, if they are ``limit`` at most, or what has changed ``since``."""
 
     @abstractmethod

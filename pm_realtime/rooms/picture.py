@@ -9,8 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from pm_realtime.backends import TELL_INTERVAL_SECONDS, Mark, PresentMember
-from pm_realtime.backends import Picture as Reading
+from pm_realtime.backends import TELL_INTERVAL_SECONDS, Mark, PresentMember, Reading
 from pm_realtime.protocol import to_json
 from pm_realtime.texts import size_of
 

@@ -6,8 +6,7 @@ import random
 
 import pytest
 
-from pm_realtime.backends import Mark, PresentMember, Profile
-from pm_realtime.backends import Picture as Reading
+from pm_realtime.backends import Mark, PresentMember, Profile, Reading
 from pm_realtime.protocol import encode, make_envelope
 from pm_realtime.rooms.picture import Pace, Picture
 from pm_realtime.rooms.presence_sweeper import SweepPace

@@ -12,9 +12,9 @@ from pm_realtime.backends.presence import (
     Entry,
     Exit,
     Mark,
-    Picture,
     PresenceStore,
     Profile,
+    Reading,
     Sweep,
 )
 from pm_realtime.backends.redis import scripts
@@ -54,7 +54,7 @@ class RedisPresence(PresenceStore):
     ) -> bool | None:
         return await (await self._find_node()).set_state(room, key, state, ttl_seconds)
 
-    async def read(self, room: str, since: Mark | None, limit: int) -> Picture:
+    async def read(self, room: str, since: Mark | None, limit: int) -> Reading:
         node = await self._find_node()
         known = since if since is not None and node.trusts(since) else None
         answer = await node.ask_known(scripts.PRESENCE_READ, room, *(known or ("", "")), limit)
@@ -64,10 +64,10 @@ class RedisPresence(PresenceStore):
         node.note_time(now_us)
         mark = Mark(rev, now_us)
         if members is None:
-            return Picture(mark, total, True, None)
+            return Reading(mark, total, True, None)
         pairs = zip(members[::2], members[1::2], strict=True)
         found = [member_of(*pair) for pair in pairs]
-        return Picture(mark, total, bool(is_whole), found, tuple(left))
+        return Reading(mark, total, bool(is_whole), found, tuple(left))
 
     async def check(self, marks: Mapping[str, Mark]) -> dict[str, Mark]:
         node = await self._find_node()

@@ -83,7 +83,7 @@ async def end_lease(client, store):
 
 
 async def sweep_until(stores, is_enough, seconds=10):
-    """What all sweeps found until ``is_enough(found)``."""
+    """The departures that all sweeps find until ``is_enough(found)``."""
     found, until = [], time.monotonic() + seconds
     while not is_enough(found) and time.monotonic() < until:
         for swept in await asyncio.gather(*(store.sweep() for store in stores)):
@@ -425,7 +425,7 @@ async def test_new_process_may_be_the_first_to_write_into_an_empty_redis(stores,
     assert (await reading).total == 3
 
 
-async def test_who_was_in_the_grace_when_redis_was_emptied_departs_once(stores, client):
+async def test_members_in_their_grace_when_redis_was_emptied_depart_once(stores, client):
     first, second, _ = stores
     await enter_many(first, 10, grace=1)
     await enter(second, "a", "3", grace=1)

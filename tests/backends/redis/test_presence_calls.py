@@ -25,7 +25,7 @@ print(json.dumps([each.state for each in get_presence("hall").members]))
 
 
 def work(user, connection_id, channel_layers, **keys):
-    """What the worker saw, and the states after its calls."""
+    """The answers that a worker got, and the states after its calls."""
     done = subprocess.run(
         [sys.executable, "-W", "default", "-c", WORKER, str(user.pk), connection_id],
         env={
