@@ -31,7 +31,9 @@ from pm_realtime.exceptions import BackendError
 T = TypeVar("T")
 
 #: Members that one script writes, counts out or looks at: Redis does nothing else meanwhile.
-MEMBERS_PER_SCRIPT: Final = 250
+MEMBERS_PER_SCRIPT: Final = 100
+#: Fields that one script only reads.
+FIELDS_PER_SCRIPT: Final = 1000
 #: For how long a member that has left is kept after its grace. Another node may be late to look.
 LEFT_SECONDS: Final = 2.0
 LEFT_UNSWEPT_SECONDS: Final = 60.0
@@ -247,7 +249,7 @@ class PresenceNode(Leased):
         begun = await self._call(scripts.PRESENCE_BEGIN, self._generation, *about)
         if begun is None:
             return False
-        epoch, is_known, fields, run = begun
+        epoch, is_known, run = begun
         self._is_other_run(run)
         if epoch != self._epoch:
             self._loss = "empty" if self._epoch else ""
@@ -257,11 +259,8 @@ class PresenceNode(Leased):
             self._paused_until = time.monotonic() + self._timings.settling
             return False
         self._epoch = epoch
-        of_redis = dict(zip(fields[::2], fields[1::2], strict=True))
-        stale = self._copy.find_stale(of_redis)
-        for some in _in_parts(stale, 2 * MEMBERS_PER_SCRIPT):
-            if await self._call(scripts.PRESENCE_DROP, self._generation, *some) is None:
-                return False
+        if not await self._drop_stale():
+            return False
         own = self._copy.for_redis(has_leaving=self._loss in ("empty", "last"))
         for each in _in_parts(own, MEMBERS_PER_SCRIPT):
             found = await self._call(scripts.PRESENCE_RESTORE, self._generation, self._loss, *each)
@@ -271,6 +270,21 @@ class PresenceNode(Leased):
             self._rooms |= dict.fromkeys(rooms)
             self._arrivals += (Arrival(room, key, user or None) for room, key, user in arrivals)
         self._loss = ""
+        return True
+
+    async def _drop_stale(self) -> bool:
+        """Count out of Redis those who are not here any more; False if the lease is gone."""
+        position = None
+        while position != "0":
+            place = (position or "0", FIELDS_PER_SCRIPT)
+            found = await self._call(scripts.PRESENCE_FIELDS, self._generation, *place)
+            if found is None:
+                return False
+            position, fields = found
+            stale = self._copy.find_stale(dict(zip(fields[::2], fields[1::2], strict=True)))
+            for some in _in_parts(stale, 2 * MEMBERS_PER_SCRIPT):
+                if await self._call(scripts.PRESENCE_DROP, self._generation, *some) is None:
+                    return False
         return True
 
     async def _renew(self) -> None:

@@ -50,6 +50,7 @@ GIVE_UP: Final = _load("give_up", _RESULTS)
 RENEW_CLAIMS: Final = _load("renew_claims", _RESULTS)
 
 PRESENCE_BEGIN: Final = _load("presence_begin", _PRESENCE)
+PRESENCE_FIELDS: Final = _load("presence_fields", _PRESENCE)
 PRESENCE_RESTORE: Final = _load("presence_restore", _PRESENCE)
 PRESENCE_DROP: Final = _load("presence_drop", _PRESENCE)
 PRESENCE_RENEW: Final = _load("presence_renew", _PRESENCE)
