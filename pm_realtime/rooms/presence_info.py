@@ -91,8 +91,14 @@ async def _ask(path: str, where: str, users: Sequence[Any]) -> list[str | Except
     if not isinstance(found, Mapping):
         _log_fault(path, "must return a dict by primary key", type(found).__name__)
         return [None] * len(users)
-    texts = {user.pk: _text_of(path, partial(found.get, user.pk, {})) for user in unique}
+    texts = {user.pk: _text_of(path, partial(_find, path, found, user.pk)) for user in unique}
     return [texts[user.pk] for user in users]
+
+
+def _find(path: str, found: Mapping[Any, Any], pk: Any) -> Any:
+    if pk not in found and str(pk) in found:
+        _log_fault(path, "must return a dict by primary key", f"{str(pk)!r} instead of {pk!r}")
+    return found.get(pk, {})
 
 
 def _text_of(path: str, find_info: Callable[[], Any]) -> str:

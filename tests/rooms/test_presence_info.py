@@ -60,6 +60,10 @@ def of_nobody(users):
     return {}
 
 
+def by_texts(users):
+    return {str(each.pk): {"name": "Uma"} for each in users}
+
+
 def no_json(users):
     return {each.pk: {"user": each} for each in users}
 
@@ -131,6 +135,7 @@ async def test_info_is_what_the_site_says(use, user, name, info):
         ("broken", "raised an exception"),
         ("a_list", "must return a dict by primary key, got list"),
         ("a_text_each", "must return a dict for each user, got str"),
+        ("by_texts", "must return a dict by primary key, got '"),
         ("no_json", "must return what JSON can hold"),
         ("broken_dict", "must return what JSON can hold, got KeyError('no such key')"),
         ("broken_text", "must return what JSON can hold, got KeyError('title')"),
