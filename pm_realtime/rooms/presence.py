@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pm_realtime.backends import PresentMember, Profile, get_presence_store
-from pm_realtime.concurrency import PerLoop
+from pm_realtime.concurrency import PerLoop, note_result
 from pm_realtime.conf import PresenceOptions, Room, has_presence
 from pm_realtime.exceptions import BackendError
 from pm_realtime.hub import get_hub
@@ -29,6 +29,8 @@ class _Own:
     grace_seconds: float
     #: As the store had it at first; None until it has answered.
     member: PresentMember | None = None
+    #: Ends when it has; also if the connection has ended before.
+    entering: asyncio.Task[None] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -99,6 +101,16 @@ async def enter_presence(connection: Connection, room: str, profile: Profile) ->
         return
     # Before the store is asked: if the answer is lost, the connection still leaves.
     own = get_loop_presence().own[connection.connection_id, room] = _Own(profile, options.grace)
+    # Also if the connection ends meanwhile: nobody else is told that the member has arrived.
+    own.entering = asyncio.create_task(_enter_store(connection, room, options, own))
+    own.entering.add_done_callback(note_result)
+    await asyncio.shield(own.entering)
+
+
+async def _enter_store(
+    connection: Connection, room: str, options: PresenceOptions, own: _Own
+) -> None:
+    profile = own.profile
     entry = await get_presence_store().enter(
         connection.connection_id,
         room,
@@ -151,16 +163,29 @@ async def leave_presence(
     If its member departs and ``departed`` has receivers, returns the task that sends it. They may
     be slow. Raises nothing while the backend is away.
     """
-    presence, connection_id = get_loop_presence(), connection.connection_id
-    if (own := presence.own.pop((connection_id, room), None)) is None:
+    own = get_loop_presence().own.pop((connection.connection_id, room), None)
+    if own is None:
         return None
+    # Also if the connection ends meanwhile: nobody else is told that the member has departed.
+    leaving = asyncio.create_task(_leave_store(connection, room, own, is_at_once=is_at_once))
+    leaving.add_done_callback(note_result)
+    return await asyncio.shield(leaving)
+
+
+async def _leave_store(
+    connection: Connection, room: str, own: _Own, *, is_at_once: bool
+) -> asyncio.Task[None] | None:
+    if own.entering is not None:
+        await asyncio.wait([own.entering])
     try:
-        left = await get_presence_store().leave(connection_id, room, is_at_once=is_at_once)
+        left = await get_presence_store().leave(
+            connection.connection_id, room, is_at_once=is_at_once
+        )
     except BackendError as error:
         logger.debug("A connection could not be counted out of %r: %s", room, error)
         return None
     if not is_at_once:
-        presence.sweeper.note_due(own.grace_seconds, is_own=True)
+        get_loop_presence().sweeper.note_due(own.grace_seconds, is_own=True)
     if left.must_tell:
         await try_to_tell(room)
     if left.departure is None:

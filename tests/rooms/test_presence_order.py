@@ -7,7 +7,7 @@ from unittest.mock import patch
 import pytest
 from django.contrib.auth.models import Group
 
-from pm_realtime import adisconnect_connection, arefresh_user, asend_to_user
+from pm_realtime import adisconnect_connection, arefresh_user, asend_to_user, signals
 from pm_realtime.auth import Rechecker, recheck_identities, set_rechecker
 from pm_realtime.backends import get_presence_store
 from pm_realtime.exceptions import OutageError
@@ -107,10 +107,13 @@ async def test_connection_that_ends_before_its_info_is_there_was_no_member(user,
     assert await found_members() == {}
 
 
-async def close(connection, code):
-    """Have the server close ``connection``, and return when all of it has ended."""
+async def close(connection, code, then=None):
+    """Have the server close ``connection``, and return when all of it has ended. ``then`` is set
+    before that."""
     await adisconnect_connection(connection.connection_id, code=code)
     await connection.assert_closed(code)
+    if then is not None:
+        then.set()
     await connection.assert_ended()
 
 
@@ -143,20 +146,61 @@ async def test_connection_that_ends_while_it_enters_is_counted_out_with_grace(us
     async with Connection(user=user) as first:
         await first.command("subscribe", {"room": ROOM})
         await entries.has_entered.wait()
-        await close(first, 4012)
+        await close(first, 4012, entries.may_answer)
         assert set(await found_members()) == {str(user.pk)}
-        entries.may_answer.set()
         async with Connection(user=user) as second:
             assert (await join(second))["members"][0]["connections"] == 1
 
 
-async def test_connection_that_is_kicked_while_it_enters_has_departed(user, entries, gate):
+async def test_connection_that_is_kicked_while_it_enters_has_departed(
+    user, entries, gate, received
+):
     gate.set()
     async with Connection(user=user) as connection:
         await connection.command("subscribe", {"room": ROOM})
         await entries.has_entered.wait()
-        await close(connection, 4503)
+        await close(connection, 4503, entries.may_answer)
     assert await found_members() == {}
+    await eventually(lambda: received == ["arrived", "departed"])
+
+
+async def test_connection_that_is_kicked_while_it_leaves_has_departed(user, gate, received):
+    gate.set()
+    store = get_presence_store()
+    leave, has_left, may_answer = store.leave, asyncio.Event(), asyncio.Event()
+
+    async def leave_slowly(*args, **options):
+        answer = await leave(*args, **options)
+        has_left.set()
+        await may_answer.wait()
+        return answer
+
+    async with Connection(user=user) as connection:
+        await connection.subscribe(ROOM)
+        with patch.object(store, "leave", leave_slowly):
+            await connection.command("unsubscribe", {"room": ROOM})
+            await has_left.wait()
+            await close(connection, 4503)
+        may_answer.set()
+    await eventually(lambda: received == ["arrived", "departed"])
+
+
+@pytest.fixture
+def received():
+    """The names of the signals that were sent."""
+    found = []
+
+    async def note_arrived(**about):
+        found.append("arrived")
+
+    async def note_departed(**about):
+        found.append("departed")
+
+    signals.arrived.connect(note_arrived)
+    signals.departed.connect(note_departed)
+    yield found
+    signals.arrived.disconnect(note_arrived)
+    signals.departed.disconnect(note_departed)
 
 
 async def test_member_that_could_not_enter_enters_when_its_user_is_read_again(editor, gate):
