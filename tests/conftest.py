@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.test import override_settings
 
-from pm_realtime import aget_stats
+from pm_realtime import aget_stats, signals
 from pm_realtime.backends import get_backend, get_presence_store, use_streams
 from pm_realtime.commands import DECLARATIONS
 from pm_realtime.connection import forget_counts
@@ -205,6 +205,20 @@ def busy_loop():
             is_busy = False
 
     return busy
+
+
+@pytest.fixture
+def connect_receiver():
+    """Connect a receiver to a signal of the app, by its name, for this test."""
+    connected = []
+
+    def connect(name, receiver):
+        getattr(signals, name).connect(receiver, weak=False)
+        connected.append((name, receiver))
+
+    yield connect
+    for name, receiver in connected:
+        getattr(signals, name).disconnect(receiver)
 
 
 async def _end_graces():

@@ -6,7 +6,7 @@ import functools
 import pytest
 from asgiref.sync import sync_to_async
 
-from pm_realtime import asubscribe, aunsubscribe, signals
+from pm_realtime import asubscribe, aunsubscribe
 from pm_realtime.testing import session_cookie
 from tests.site.models import Note
 from tests.support.helpers import Connection, errors_of, eventually
@@ -14,20 +14,6 @@ from tests.support.helpers import Connection, errors_of, eventually
 pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
 NAMES = ["connected", "disconnected", "joined", "left", "refused"]
-
-
-@pytest.fixture
-def connect_receiver():
-    """Connect a receiver to a signal, by its name, for this test."""
-    connected = []
-
-    def connect(name, receiver):
-        getattr(signals, name).connect(receiver, weak=False)
-        connected.append((name, receiver))
-
-    yield connect
-    for name, receiver in connected:
-        getattr(signals, name).disconnect(receiver)
 
 
 @pytest.fixture

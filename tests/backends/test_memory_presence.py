@@ -24,31 +24,9 @@ from tests.contracts.presence import (
 from tests.contracts.presence_model import histories, replay
 
 
-class Clock:
-    """A clock that a test sets, in seconds since the epoch."""
-
-    now = 1_764_520_000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def pass_time(clock):
-    async def pass_time(seconds):
-        clock.now += seconds
-
-    return pass_time
-
-
 @pytest.fixture
 def store(clock):
-    return MemoryPresence(clock)
+    return MemoryPresence(lambda: clock.now)
 
 
 @pytest.fixture

@@ -6,20 +6,6 @@ import pytest
 from pm_realtime.backends import get_backend, get_results
 from pm_realtime.backends.memory_results import BYTES_PER_RESULT, MemoryResults
 from tests.contracts.results import RUNNING, TAKEN, TTL_SECONDS, ResultsContract, done
-from tests.support.helpers import Clock
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def pass_time(clock):
-    async def pass_time(seconds):
-        clock.now += seconds
-
-    return pass_time
 
 
 @pytest.fixture

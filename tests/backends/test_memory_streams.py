@@ -22,32 +22,9 @@ from tests.contracts.streams import (
 )
 
 
-class Clock:
-    """A clock that stands still, unless a test moves it."""
-
-    def __init__(self):
-        self.seconds = 1_764_520_000.123
-
-    def __call__(self):
-        return self.seconds
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def pass_time(clock):
-    async def pass_time(seconds):
-        clock.seconds += seconds
-
-    return pass_time
-
-
 @pytest.fixture
 def streams(clock, memory_layer):
-    return MemoryStreams(clock)
+    return MemoryStreams(lambda: clock.now)
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +47,7 @@ class TestMemoryStreams(StreamsContract):
     async def test_clock_that_steps_back_keeps_the_order(self, streams, clock):
         birth = await top_of(streams)
         first = await publish_all(streams, "a")
-        clock.seconds -= 3600
+        clock.now -= 3600
         assert await publish_all(streams, "b") > first
         assert await read_all(streams, birth) == (["a", "b"], True)
 
@@ -98,7 +75,7 @@ class TestMemoryStreams(StreamsContract):
         old = (await publish_all(streams, "a"))[-1]
         configure(HISTORY_MAX_BYTES=1)
         await publish_all(streams, "b", group="other")
-        clock.seconds -= 60
+        clock.now -= 60
         assert await top_of(streams) > old
         assert await read_all(streams, old) == ([], False)
 
@@ -115,7 +92,7 @@ class TestMemoryStreams(StreamsContract):
         before = (await streams.get_stats()).size_bytes
         for _ in range(3):
             await streams.publish(short._replace(key_ttl_seconds=1))
-            clock.seconds += 2
+            clock.now += 2
         assert (await streams.get_stats()).size_bytes == 2 * before
 
     async def test_all_publishers_hand_over_in_the_order_of_the_stream(self, streams, received):

@@ -1,15 +1,12 @@
 """A new Django project with the code of docs/commands.md does what the page says."""
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 
 import pytest
 from playwright.async_api import expect
 
-from tests.integration.server import Server
+from tests.integration.docs_project import make_project
 from tests.support.node import ROOT, add_packed_client, node, run
 
 PAGE = (ROOT / "docs" / "commands.md").read_text()
@@ -108,40 +105,11 @@ class MoreTests(BidTests):
 """
 
 
-class Project(Server):
-    """A server of the project in ``folder``."""
-
-    @property
-    def env(self):
-        path = os.pathsep.join([str(self.folder), super().env["PYTHONPATH"]])
-        return {**super().env, "DJANGO_SETTINGS_MODULE": "mysite.settings", "PYTHONPATH": path}
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """The project, which ``django-admin`` and the blocks of the page have made."""
+    urls = URLS.format(page=block("page", "auction"))
     folder = tmp_path_factory.mktemp("project")
-    start = [sys.executable, "-m", "django", "startproject", "mysite", str(folder)]
-    subprocess.run(start, check=True)
-    (folder / "shop" / "migrations").mkdir(parents=True)
-    for name in "shop", "shop/migrations":
-        (folder / name / "__init__.py").touch()
-    for action, name, text in BLOCKS:
-        if action == "file":
-            (folder / name).write_text(text)
-        elif action == "append":
-            with (folder / name).open("a") as file:
-                file.write(f"\n\n{text}")
-    (folder / "mysite" / "asgi.py").write_text(
-        "import os\n"
-        "from pm_realtime.asgi import get_asgi_application\n"
-        "application = get_asgi_application()\n"
-    )
-    (folder / "mysite" / "urls.py").write_text(URLS.format(page=block("page", "auction")))
-    (folder / "shop" / "test_more.py").write_text(MORE_TESTS)
-    made = Project("uvicorn", folder, application="mysite.asgi:application")
-    made.manage("makemigrations", "--verbosity=0", "shop")
-    return made
+    return make_project(folder, "shop", BLOCKS, urls=urls, tests=MORE_TESTS)
 
 
 def block(action, name):

@@ -1,14 +1,11 @@
 """A new Django project with the code of docs/presence.md does what the page says."""
 
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 from playwright.async_api import expect
 
-from tests.integration.server import Server
+from tests.integration.docs_project import make_project
 from tests.support.node import ROOT
 
 PAGE = (ROOT / "docs" / "presence.md").read_text()
@@ -92,43 +89,15 @@ for name in ("ada", "bob"):
 """
 
 
-class Project(Server):
-    """A server of the project in ``folder``."""
-
-    @property
-    def env(self):
-        path = os.pathsep.join([str(self.folder), super().env["PYTHONPATH"]])
-        return {**super().env, "DJANGO_SETTINGS_MODULE": "mysite.settings", "PYTHONPATH": path}
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """The project, which ``django-admin`` and the blocks of the page have made."""
     folder = tmp_path_factory.mktemp("project")
-    start = [sys.executable, "-m", "django", "startproject", "mysite", str(folder)]
-    subprocess.run(start, check=True)
-    for name in "wiki", "wiki/migrations":
-        (folder / name).mkdir()
-        (folder / name / "__init__.py").touch()
+    settings = MORE_SETTINGS.format(options=block("desk"))
+    made = make_project(folder, "wiki", BLOCKS, urls=URLS, tests=MORE_TESTS, settings=settings)
     (folder / "wiki" / "templates").mkdir()
     for name in "viewers", "typing":
         page = f"<!doctype html><title>Page</title>\n{block(name)}"
         (folder / "wiki" / "templates" / f"{name}.html").write_text(page)
-    for action, name, text in BLOCKS:
-        if action == "file":
-            (folder / name).write_text(text)
-        elif action == "append":
-            with (folder / name).open("a") as file:
-                file.write(f"\n\n{text}" + MORE_SETTINGS.format(options=block("desk")))
-    (folder / "mysite" / "asgi.py").write_text(
-        "import os\n"
-        "from pm_realtime.asgi import get_asgi_application\n"
-        "application = get_asgi_application()\n"
-    )
-    (folder / "mysite" / "urls.py").write_text(URLS)
-    (folder / "wiki" / "test_more.py").write_text(MORE_TESTS)
-    made = Project("uvicorn", folder, application="mysite.asgi:application")
-    made.manage("makemigrations", "--verbosity=0", "wiki")
     return made
 
 

@@ -8,7 +8,7 @@ from unittest.mock import patch
 import pytest
 from asgiref.sync import sync_to_async
 
-from pm_realtime import adisconnect_connection, aget_user_connections, signals
+from pm_realtime import adisconnect_connection, aget_user_connections
 from pm_realtime.auth import find_users
 from pm_realtime.backends import Arrival, Departure
 from pm_realtime.rooms import get_loop_presence, presence_signals
@@ -31,19 +31,6 @@ def options(configure):
             "plain": {},
         }
     )
-
-
-@pytest.fixture
-def connect_receiver():
-    connected = []
-
-    def connect(name, receiver):
-        getattr(signals, name).connect(receiver, weak=False)
-        connected.append((name, receiver))
-
-    yield connect
-    for name, receiver in connected:
-        getattr(signals, name).disconnect(receiver)
 
 
 @pytest.fixture
