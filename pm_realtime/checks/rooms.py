@@ -74,13 +74,18 @@ def check_options(
     if isinstance(path := options.get("authorize"), str):
         yield from check_callable(path, f"{where}['authorize']", "E008")
     if isinstance(path := options.get("on_message"), str):
-        messages = list(check_callable(path, f"{where}['on_message']", "E034"))
-        yield from messages or _check_handler(path, f"{where}['on_message']", values)
+        about = path, f"{where}['on_message']", "E034"
+        usual = f"({', '.join(('request', 'content', *values))})"
+        given = dict.fromkeys(values)
+        yield from [*check_callable(*about)] or _check_call(*about, usual, None, None, **given)
     if isinstance(path := options.get("content"), str):
         yield from _check_content(path, f"{where}['content']")
     presence = options.get("presence")
     if isinstance(presence, Mapping) and isinstance(path := presence.get("info"), str):
-        yield from _check_info(path, f"{where}['presence']['info']")
+        about = path, f"{where}['presence']['info']", "E038"
+        messages = [*check_callable(*about, example="mysite.people.describe")]
+        usual = "(users), which returns a dict by pk"
+        yield from messages or _check_call(*about, usual, None)
     if options.get("public") is True and options.get("min_role") is not None:
         yield CheckWarning(
             f"{where} is public and has a min_role: anonymous users join, lower roles do not.",
@@ -89,34 +94,17 @@ def check_options(
         )
 
 
-def _check_handler(path: str, where: str, values: Collection[str]) -> Iterator[CheckMessage]:
-    """Check that the function takes the request, the content and the values of the route."""
+def _check_call(
+    path: str, where: str, number: str, usual: str, /, *arguments: object, **values: object
+) -> Iterator[CheckMessage]:
+    """Check that the function takes the arguments, as one does that is declared as ``usual``."""
     try:
-        inspect.signature(import_string(path)).bind(None, None, **dict.fromkeys(values))
-    except TypeError as error:
-        arguments = ", ".join(("request", "content", *values))
-        yield Error(
-            f"{where}: {path} cannot be called ({error}).",
-            hint=f"Write def {path.rpartition('.')[2]}({arguments}).",
-            id="pm_realtime.E034",
-        )
-    except ValueError:
-        return  # A function written in C does not say what it takes.
-
-
-def _check_info(path: str, where: str) -> Iterator[CheckMessage]:
-    """Check that ``path`` leads to a function that takes the users."""
-    messages = list(check_callable(path, where, "E038", example="mysite.people.describe"))
-    yield from messages
-    if messages:
-        return
-    try:
-        inspect.signature(import_string(path)).bind(None)
+        inspect.signature(import_string(path)).bind(*arguments, **values)
     except TypeError as error:
         yield Error(
             f"{where}: {path} cannot be called ({error}).",
-            hint=f"Write def {path.rpartition('.')[2]}(users), which returns a dict by pk.",
-            id="pm_realtime.E038",
+            hint=f"Write def {path.rpartition('.')[2]}{usual}.",
+            id=f"pm_realtime.{number}",
         )
     except ValueError:
         return  # A function written in C does not say what it takes.
