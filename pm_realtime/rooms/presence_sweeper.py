@@ -17,6 +17,8 @@ logger = logging.getLogger("pm_realtime.room")
 SWEEP_INTERVAL_SECONDS: Final = 1.0
 #: Something that is due in less is due a little later for some clocks.
 MIN_PAUSE_SECONDS: Final = 0.005
+#: What is due within this time is carried out together: each process looks, and one finds it.
+MIN_INTERVAL_SECONDS: Final = 0.05
 
 
 class SweepPace:
@@ -24,7 +26,8 @@ class SweepPace:
 
     def __init__(self, interval_seconds: float = SWEEP_INTERVAL_SECONDS) -> None:
         self._interval = interval_seconds
-        self._own_until = self._swept_at = -math.inf
+        self._min_interval = min(MIN_INTERVAL_SECONDS, interval_seconds)
+        self._own_until = self._swept_at = self._earliest = -math.inf
         #: The time of the next sweep.
         self.next_at = -math.inf
 
@@ -35,7 +38,7 @@ class SweepPace:
 
     def note_due(self, at: float, *, is_own: bool) -> None:
         """Something is due ``at`` that time."""
-        at += MIN_PAUSE_SECONDS
+        at = max(at + MIN_PAUSE_SECONDS, self._earliest)
         self.next_at = min(self.next_at, at)
         if is_own:
             self._own_until = max(self._own_until, at)
@@ -46,8 +49,12 @@ class SweepPace:
             self._own_until = -math.inf
         elif next_seconds > 0:
             self._swept_at = began_at
+        self._earliest = now + self._min_interval
+        if next_seconds == 0:
+            self.next_at = now
+            return
         pause = self._interval if next_seconds is None else min(next_seconds, self._interval)
-        self.next_at = now + (max(pause, MIN_PAUSE_SECONDS) if pause else 0)
+        self.next_at = max(now + pause, self._earliest)
 
     def note_failure(self, now: float) -> None:
         self.next_at = now + self._interval

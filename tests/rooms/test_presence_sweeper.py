@@ -115,3 +115,17 @@ async def test_it_stays_for_its_own_departures_alone(store, recorded):
     recorded.sweeper.stop()
     await eventually(lambda: recorded.sweeper._task is None)
     assert asyncio.get_running_loop().time() - began_at >= 0.1
+
+
+def test_what_is_due_within_a_moment_is_carried_out_together():
+    pace = SweepPace()
+    pace.note_sweep(10, 10.001, next_seconds=0.002)
+    pace.note_due(10.01, is_own=True)
+    assert pace.next_at == pytest.approx(10.051)
+    assert pace.has_own
+    pace.note_sweep(10.051, 10.052, next_seconds=0.4)
+    assert not pace.has_own
+    assert pace.next_at == pytest.approx(10.452)
+    # More than one sweep carries out is due now.
+    pace.note_sweep(10.452, 10.453, next_seconds=0)
+    assert pace.next_at == 10.453
