@@ -219,17 +219,17 @@ async def test_five_thousand_members_of_a_dead_process_depart_once(stores, clien
 
 async def test_nobody_departs_who_comes_back_from_a_dead_process(stores, client, url):
     dead = RedisBackend(FROZEN).presence
-    await enter_many(dead, 100, grace=1)
+    await enter_many(dead, 100, grace=0.6)
     mark = (await stores[0].read("room", None, 1000)).mark
     await end_lease(client, dead)
     await sweep_for(stores, TIMINGS.burial_delay + 0.1)
-    await enter_many(stores[0], 50, prefix="new", grace=1)
-    await enter_many(stores[1], 100, prefix="other", grace=1)
+    await enter_many(stores[0], 50, prefix="new", grace=0.6)
+    await enter_many(stores[1], 100, prefix="other", grace=0.6)
     picture = await stores[0].read("room", mark, 1000)
     assert {each.profile.key: each.connections for each in picture.members} == {
         str(n): 2 for n in range(50)
     }
-    assert await sweep_for(stores, 1.1) == []
+    assert await sweep_for(stores, 0.7) == []
 
 
 async def test_process_that_was_frozen_and_not_missed_yet_goes_on_in_silence(stores, client, url):
@@ -313,12 +313,12 @@ async def test_site_hears_of_members_that_departed_while_it_was_frozen(url, sett
 
 async def test_released_node_leaves_its_members_their_grace(url, stores, client):
     backend = RedisBackend(TIMINGS)
-    await enter_many(backend.presence, 300, grace=1)
+    await enter_many(backend.presence, 300, grace=0.6)
     await enter(backend.presence, "z", "z", room="other", grace=0)
     mark = (await stores[0].read("room", None, 1000)).mark
     await backend.release()
     assert keys_of(client, "node:*") | keys_of(client, "lease:*") == set()
-    await enter_many(stores[0], 150, prefix="new", grace=1)
+    await enter_many(stores[0], 150, prefix="new", grace=0.6)
     assert (await stores[0].read("room", mark, 1000)).members == []
     departures = await sweep_until(stores, lambda found: len(found) >= 151)
     departures += await sweep_for(stores, 0.1)
