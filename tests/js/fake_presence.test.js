@@ -92,6 +92,20 @@ test("a user with two connections is one member, and leaves with the last one", 
   assert.equal(server.presence("a").total, 0);
 });
 
+test("a page that is loaded anew within the grace changes nothing", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const server = createFakeServer({ userId: 1 });
+  const people = server.presence("a", { grace: 5000 });
+  const other = await joined(server);
+  server.logIn(ADA);
+  const lost = await joined(server);
+  lost.socket.close();
+  await joined(server);
+  t.mock.timers.tick(5000);
+  assert.equal(other.told().length, 1);
+  assert.deepEqual(people.members.map(({ connections }) => connections), [1, 1]);
+});
+
 test("a lost connection changes nothing if it is back within the grace", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const server = createFakeServer({ userId: 1 });

@@ -83,7 +83,7 @@ function createRoom(name, viewers, profileOf) {
   let isTold = true;
 
   const isWithin = () => settings.see && members.size <= settings.max;
-  const byArrival = () => [...members.values()].sort((one, other) => one.since - other.since);
+  const byArrival = () => [...members.values()].sort(inOrder);
   const picture = () => ({ rev, total: members.size, ...(isWithin() && { members: byArrival() }) });
 
   /** Tells all connections in the room of a change, as the real server does. */
@@ -177,10 +177,10 @@ function createRoom(name, viewers, profileOf) {
       if (settings.per === "user" && userId === null) return;
       const key = settings.per === "user" ? String(userId) : `client-${former.at(-1) ?? id}`;
       // Earlier ones may be open still, in the tab that this one is a copy of.
-      const isLast = ([each, of]) => of === key && profileOf(each).id === former[0];
-      const lost = [...keys].find(isLast);
+      const isLast = (each) => !each.open || profileOf(each).id === former[0];
+      const lost = [...keys].find(([each, of]) => of === key && isLast(each));
       keys.set(connection, key);
-      // The client is back: its lost connection does not count any more.
+      // The member is back: its lost connection does not count any more.
       if (lost) keys.delete(lost[0]);
       else count(key, 1, { userId, info: userId === null ? {} : { name: userName } });
     },
@@ -201,6 +201,8 @@ function createRoom(name, viewers, profileOf) {
     },
   };
 }
+
+const inOrder = (one, other) => one.since - other.since || (one.key < other.key ? -1 : 1);
 
 /** A timer that keeps no process alive. */
 function later(callback, ms) {
