@@ -34,8 +34,7 @@ T = TypeVar("T")
 MEMBERS_PER_SCRIPT: Final = 100
 #: Fields that one script only reads.
 FIELDS_PER_SCRIPT: Final = 1000
-#: For how long a member that has left is kept after its grace. Another node may be late to look.
-LEFT_SECONDS: Final = 2.0
+#: For how long a member that has left is kept after its grace by a node that does not sweep.
 LEFT_UNSWEPT_SECONDS: Final = 60.0
 
 
@@ -47,6 +46,8 @@ class _Found(msgspec.Struct):
     text: str
     user: str | None = None
     state: str | None = None
+    set: int = 0
+    ends: int = 0
 
 
 _decoder: Final = msgspec.json.Decoder(_Found)
@@ -87,8 +88,10 @@ class PresenceNode(Leased):
         grace_ms = round(grace_seconds * 1000)
 
         def apply(answer: list[Any]) -> None:
-            member = member_of(profile.key, answer[0])
+            member, found = member_of(profile.key, answer[0]), _decoder.decode(answer[0])
             self._copy.enter(connection_id, room, grace_ms, member)
+            # Perhaps by a connection of another node, which may not be there any more later.
+            self._copy.set_state(room, profile.key, found.state, found.set, found.ends)
 
         about = (profile.key, profile.user_id or "", profile.text, int(profile.has_info), grace_ms)
         arguments = (connection_id, room, *about, *former_ids)
@@ -193,8 +196,11 @@ class PresenceNode(Leased):
     async def sweep(self) -> Sweep:
         is_more, wait_seconds = True, None
         while is_more:
+            began = time.monotonic()
             is_more, wait_seconds = await asyncio.shield(self._sweep_some())
-        self._copy.forget_left(LEFT_SECONDS)
+        # Some sweep has found all whose grace was over then: they must not depart once more if
+        # Redis is emptied.
+        self._copy.forget_left(time.monotonic() - began)
         await self._end_if_empty()
         found = Sweep(self._departures, list(self._rooms), wait_seconds, self._arrivals)
         self._departures, self._rooms, self._arrivals = [], {}, []

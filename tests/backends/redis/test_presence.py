@@ -439,6 +439,31 @@ async def test_members_in_their_grace_when_redis_was_emptied_depart_once(stores,
     assert len(await members_of(second)) == 7
 
 
+async def test_member_that_departed_before_redis_was_emptied_departs_no_more(stores, client):
+    first, second, _ = stores
+    await enter_many(first, 3)
+    await enter(second, "a", "3")
+    await first.leave("c0", "room", is_at_once=False)
+    [departure] = await sweep_until([second], lambda found: found)
+    await first.sweep()
+    client.flushall()
+    assert await sweep_for(stores, GRACE_SECONDS + TIMINGS.settling) == []
+    assert departure.key == "0"
+    assert (await members_of(first)).keys() == {"1", "2", "3"}
+
+
+async def test_state_that_another_process_has_set_outlives_emptied_redis(stores, client):
+    first, second, viewer = stores
+    await enter(first, "old")
+    await first.set_state("room", "1", '{"typing":true}', None)
+    await enter(second, "new", former_ids=["old"])
+    await first.leave("old", "room", is_at_once=False)
+    await sweep_for([first], GRACE_SECONDS + 0.1)
+    client.flushall()
+    await settle(stores)
+    assert (await members_of(viewer))["1"].state == '{"typing":true}'
+
+
 async def test_leaving_while_redis_is_away_is_written_later(server, on_server):
     first, second, viewer = stores = on_server
     await enter_many(first, 4)

@@ -146,6 +146,21 @@ class Churn:
         await asyncio.to_thread(server.start)
         return pages
 
+    async def stop_process(self, server):
+        """Stop the process as for a new version, and start another one in its place."""
+        others = [each.port for each in self._run.servers if each is not server]
+        self._run.network.ports = others
+        await asyncio.to_thread(server.stop)
+        await asyncio.to_thread(server.start)
+        self._run.network.ports = [each.port for each in self._run.servers]
+
+    async def stall(self, share=0.2, seconds=5):
+        """Some pages read nothing for a time."""
+        names = [page.name for page in self._run.settled if self._random.random() < share]
+        self._run.network.stall(names)
+        await asyncio.sleep(seconds)
+        self._run.network.go_on(names)
+
     async def freeze(self, server, seconds):
         """Nothing of the process goes on for ``seconds``. New pages come to the others."""
         run = self._run

@@ -43,13 +43,23 @@ class Run:
     with a session each, which is in ``cookies`` by name.
     """
 
-    def __init__(self, folder, url, *, rooms, users, kinds=("uvicorn", "uvicorn"), **settings):
+    def __init__(
+        self,
+        folder,
+        url,
+        *,
+        rooms,
+        users,
+        kinds=("uvicorn", "uvicorn"),
+        layer="pubsub",
+        **settings,
+    ):
         self.rooms = rooms
         self.log_path = folder / "presence.log"
         self.log_path.touch()
         environment = {"TEST_PRESENCE_LOG": str(self.log_path)}
         if url is not None:
-            environment |= layer_environment("pubsub", url)
+            environment |= layer_environment(layer, url)
         options = {room: {"public": True, "presence": presence} for room, presence in rooms.items()}
         settings = {**SETTINGS, "ROOMS": options, **settings}
         self.servers = [Server(kind, folder, settings, APPLICATION, environment) for kind in kinds]

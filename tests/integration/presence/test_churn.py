@@ -37,6 +37,8 @@ async def test_pictures_are_right_whatever_comes_and_goes(tmp_path, valkey):
             lambda: churn.kill(run.servers[0]),
             lambda: churn.freeze(run.servers[1], FROZEN_SECONDS),
             churn.cut,
+            lambda: churn.stop_process(run.servers[2]),
+            churn.stall,
         ]
         while time.monotonic() < deadline:
             await churn.start()
@@ -51,17 +53,20 @@ async def test_pictures_are_right_whatever_comes_and_goes(tmp_path, valkey):
 
 
 @pytest.mark.parametrize(
-    "kinds",
+    ("kinds", "layer"),
     [
-        pytest.param(("uvicorn",), id="one", marks=pytest.mark.slow),
-        pytest.param(("uvicorn", "daphne"), id="two"),
+        pytest.param(("uvicorn",), "", id="one", marks=pytest.mark.slow),
+        pytest.param(("uvicorn", "daphne"), "pubsub", id="two"),
+        pytest.param(("uvicorn", "daphne"), "core", id="core", marks=pytest.mark.slow),
     ],
 )
-async def test_pictures_are_right_while_pages_come_and_go(tmp_path, memory_layer, request, kinds):
+async def test_pictures_are_right_while_pages_come_and_go(
+    tmp_path, memory_layer, request, kinds, layer
+):
     """The long run in short."""
-    url = None if len(kinds) == 1 else request.getfixturevalue("valkey").url
+    url = request.getfixturevalue("valkey").url if layer else None
     rooms = {room: {**options, "grace": 0.5} for room, options in ROOMS.items()}
-    async with Run(tmp_path, url, rooms=rooms, users=8, kinds=kinds) as run:
+    async with Run(tmp_path, url, rooms=rooms, users=8, kinds=kinds, layer=layer) as run:
         await run.start_clients(run.users[-1:])
         options = {"grace": 0.5, "pages": 3, "visitors": 1, "goes": False, "pause": (0.1, 1)}
         churn = Churn(run, random.Random(1), run.users[:-1], **options)
