@@ -27,7 +27,7 @@ def info_annotation(presence: Any) -> Any:
         returned = get_type_hints(import_string(path), include_extras=True).get("return")
         (_, found) = get_args(returned)
         json_schemas([Wanted(found, Form.OUTPUT)])
-    except (TypeError, ValueError, NameError):
+    except (TypeError, ValueError, NameError, AttributeError, SyntaxError):
         return Any
     return found if issubclass(get_origin(returned) or object, Mapping) else Any
 
