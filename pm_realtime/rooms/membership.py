@@ -66,7 +66,7 @@ async def _join_if_allowed(connection: Connection, name: str, command: Command) 
             return is_in
     version, was_forced = connection.rights_version, connection.rooms.get(name)
     room = await _check(connection, name)
-    profile = None if room is None else await _find_profile(connection, room)
+    profile = None if room is None else await find_profile(connection, room)
     async with connection.room_lock:
         if connection.rights_version != version or not connection.is_certain:
             return False
@@ -96,10 +96,6 @@ async def _check(connection: Connection, name: str) -> Room | None:
     return None
 
 
-async def _find_profile(connection: Connection, room: Room) -> Profile | None:
-    return None if room.options.presence is None else await find_profile(connection, room)
-
-
 async def leave(connection: Connection, name: str, command: Command) -> None:
     """Leave the room ``name`` in reply to ``command``."""
     async with connection.room_lock:
@@ -116,7 +112,7 @@ async def force_join(connection: Connection, name: str) -> None:
 async def _force_join(connection: Connection, name: str) -> bool:
     """Join ``name``; False if the rights have changed meanwhile."""
     version, room = connection.rights_version, find_room(name)
-    profile = None if room is None else await _find_profile(connection, room)
+    profile = None if room is None else await find_profile(connection, room)
     async with connection.room_lock:
         if name in connection.rooms:
             connection.rooms[name] = True
@@ -250,7 +246,8 @@ async def _leave(
     """Leave ``name``, if it was joined, and reply."""
     if name in connection.rooms:
         del connection.rooms[name]
-        detach_viewer(connection, name)  # Not later: it must get nothing that is still held.
+        if has_presence():  # Not later: it must get nothing that is still held.
+            detach_viewer(connection, name)
         try:
             await connection.leave_group(room_group(name))
         finally:
@@ -295,7 +292,7 @@ async def _renew_profile(connection: Connection, name: str) -> None:
     try:
         while (room := find_room(name)) is not None:
             user = connection.identity.user
-            if (profile := await _find_profile(connection, room)) is None:
+            if (profile := await find_profile(connection, room)) is None:
                 return
             async with connection.room_lock:
                 if name not in connection.rooms:
