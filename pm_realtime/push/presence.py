@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,23 +84,17 @@ async def aset_presence(
     Raises ``ValueError`` for invalid arguments and for a room without presence, and
     ``BackendError`` if Redis is away.
     """
-    if await _aset_state(target, room, state, ttl):
-        try:
-            await atell_presence(_name_of(room))
-        except BackendError as error:
-            _note_untold(room, error)
+    if name := await _aset_state(target, room, state, ttl):
+        await atell_presence(name)
 
 
 def set_presence(
     target: Any, room: str, state: dict[str, Any] | None, *, ttl: float | None = None
 ) -> None:
     refuse_in_loop("set_presence")
-    if _set_state(target, room, state, ttl):
-        group = room_group(_name_of(room))
-        try:
-            layer.send(group, control_message(group, PresenceChanged(_name_of(room))))
-        except BackendError as error:
-            _note_untold(room, error)
+    if name := _set_state(target, room, state, ttl):
+        with _despite_outage(name):
+            layer.send(*_change_of(name))
 
 
 set_presence.__doc__ = aset_presence.__doc__
@@ -107,27 +103,35 @@ set_presence.__doc__ = aset_presence.__doc__
 async def atell_presence(room: str) -> None:
     """Tell all processes with connections in ``room`` that its members have changed.
 
-    Raises ``BackendError`` while the layer is away; processes then find out by themselves, a few
-    seconds later.
+    Raises nothing while the layer is away: they find out by themselves, a few seconds later.
     """
+    with _despite_outage(room):
+        await layer.asend(*_change_of(room))
+
+
+def _change_of(room: str) -> tuple[str, layer.Message]:
+    """The group of ``room``, and the message to it that its members have changed."""
     group = room_group(room)
-    await layer.asend(group, control_message(group, PresenceChanged(room)))
+    return group, control_message(group, PresenceChanged(room))
 
 
-def _note_untold(room: str, error: BackendError) -> None:
-    """The state is written. Processes find out by themselves, a few seconds later."""
-    logger.debug("A change of the members of %r could not be told: %s", room, error)
+@contextmanager
+def _despite_outage(room: str) -> Iterator[None]:
+    try:
+        yield
+    except BackendError as error:
+        logger.debug("A change of the members of %r could not be told: %s", room, error)
 
 
-async def _aset_state(target: Any, room: str, state: Any, ttl: Any) -> bool:
-    """Whether the change must be told."""
+async def _aset_state(target: Any, room: str, state: Any, ttl: Any) -> str | None:
+    """The name of the room if its change must be told."""
     name, text = _name_of(room), _state_text(state)
     _check_ttl(ttl)
     store = get_presence_store()
     must_tell = False
     for key in await _find_keys(target, name):
         must_tell |= await store.set_state(name, key, text, ttl) or False
-    return must_tell
+    return name if must_tell else None
 
 
 async def _find_keys(target: Any, room: str) -> list[str]:

@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 
 from pm_realtime.backends import get_presence_store
 from pm_realtime.exceptions import BackendError, OutageError
+from pm_realtime.push import atell_presence
 from pm_realtime.rooms.connection import Connection
 from pm_realtime.rooms.presence import note_due, own_key
-from pm_realtime.rooms.presence_sweeper import try_to_tell
 
 logger = logging.getLogger("pm_realtime.room")
 
@@ -91,7 +91,7 @@ class OwnState:
         if change.ttl_seconds is not None:
             note_due(change.ttl_seconds)
         if must_tell:
-            await try_to_tell(self._room)
+            await atell_presence(self._room)
 
     def _write_after(self, seconds: float) -> None:
         self._is_busy = True

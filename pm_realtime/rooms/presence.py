@@ -10,13 +10,14 @@ from pm_realtime.concurrency import PerLoop, note_result
 from pm_realtime.conf import PresenceOptions, Room, has_presence
 from pm_realtime.exceptions import BackendError
 from pm_realtime.hub import get_hub
+from pm_realtime.push import atell_presence
 from pm_realtime.roles import has_role
 from pm_realtime.rooms.connection import Connection
 from pm_realtime.rooms.options import find_presence, find_room
 from pm_realtime.rooms.pictures import Pictures
 from pm_realtime.rooms.presence_info import key_of, make_profile
 from pm_realtime.rooms.presence_signals import get_presence_signals
-from pm_realtime.rooms.presence_sweeper import Sweeper, try_to_tell
+from pm_realtime.rooms.presence_sweeper import Sweeper
 
 logger = logging.getLogger("pm_realtime.room")
 
@@ -122,7 +123,7 @@ async def _enter_store(
     if entry.has_arrived:
         get_presence_signals().tell_arrival(room, profile.key, connection.identity.user)
     if entry.must_tell:
-        await try_to_tell(room)
+        await atell_presence(room)
 
 
 def _key_if_seen(connection: Connection, room: Room, options: PresenceOptions) -> str | None:
@@ -187,7 +188,7 @@ async def _leave_store(
     if not is_at_once:
         get_loop_presence().sweeper.note_due(own.grace_seconds, is_own=True)
     if left.must_tell:
-        await try_to_tell(room)
+        await atell_presence(room)
     if left.departure is None:
         return None
     return get_presence_signals().tell_departure(left.departure, connection.identity.user)
@@ -229,7 +230,7 @@ async def _replace_profile(connection: Connection, room: str, own: _Own, profile
     must_tell = await store.set_profile(connection.connection_id, room, profile)
     own.profile = profile
     if must_tell:
-        await try_to_tell(room)
+        await atell_presence(room)
 
 
 def _tell_viewer(

@@ -155,14 +155,6 @@ class Sweeper:
         try:
             self._announce([*swept.departures, *swept.arrivals])
             for room in swept.rooms:
-                await try_to_tell(room)
+                await atell_presence(room)
         except Exception as error:
             log_failure(logger, "Changes of the members of rooms could not be told.", error)
-
-
-async def try_to_tell(room: str) -> None:
-    """Tell all processes of ``room``. They find out by themselves if that fails."""
-    try:
-        await atell_presence(room)
-    except BackendError as error:
-        logger.debug("A change of the members of %r could not be told: %s", room, error)
