@@ -222,15 +222,15 @@ class PresenceNode(Leased):
             self._departures.append(departure)
             self._copy.forget(departure.room, departure.key)
         self._rooms |= dict.fromkeys(rooms)
-        if self._is_other_run(run) and self.is_written:
+        if self._note_run(run) and self.is_written:
             self._settle(is_pending=True)
             self._woken.set()
         for node in nodes:
             await self._take_some(scripts.PRESENCE_BURY, node)
         return bool(is_more or nodes), wait_ms / 1000 if wait_ms >= 0 else None
 
-    def _is_other_run(self, run: str) -> bool:
-        """Whether another server has answered than before."""
+    def _note_run(self, run: str) -> bool:
+        """Note the id of the server that has answered; whether another one had before."""
         is_other, self._run = self._run not in ("", run), run
         if is_other:
             self._trusted_from_us, self._loss = math.inf, self._loss or "last"
@@ -256,7 +256,7 @@ class PresenceNode(Leased):
         if begun is None:
             return False
         epoch, is_known, run = begun
-        self._is_other_run(run)
+        self._note_run(run)
         if epoch != self._epoch:
             self._loss = "empty" if self._epoch else ""
         elif not is_known and not self._loss and self._copy:
@@ -265,18 +265,7 @@ class PresenceNode(Leased):
             self._paused_until = time.monotonic() + self._timings.settling
             return False
         self._epoch = epoch
-        if not await self._drop_stale():
-            return False
-        own = self._copy.for_redis(has_leaving=self._loss in ("empty", "last"))
-        for each in _in_parts(own, MEMBERS_PER_SCRIPT):
-            found = await self._call(scripts.PRESENCE_RESTORE, self._generation, self._loss, *each)
-            if found is None:
-                return False
-            rooms, arrivals = found
-            self._rooms |= dict.fromkeys(rooms)
-            self._arrivals += (Arrival(room, key, user or None) for room, key, user in arrivals)
-        self._loss = ""
-        return True
+        return await self._drop_stale() and await self._restore()
 
     async def _drop_stale(self) -> bool:
         """Count out of Redis those who are not here any more; False if the lease is gone."""
@@ -291,6 +280,19 @@ class PresenceNode(Leased):
             for some in _in_parts(stale, 2 * MEMBERS_PER_SCRIPT):
                 if await self._call(scripts.PRESENCE_DROP, self._generation, *some) is None:
                     return False
+        return True
+
+    async def _restore(self) -> bool:
+        """Write all that Redis lacks; False if the lease is gone."""
+        own = self._copy.for_redis(has_leaving=self._loss in ("empty", "last"))
+        for each in _in_parts(own, MEMBERS_PER_SCRIPT):
+            found = await self._call(scripts.PRESENCE_RESTORE, self._generation, self._loss, *each)
+            if found is None:
+                return False
+            rooms, arrivals = found
+            self._rooms |= dict.fromkeys(rooms)
+            self._arrivals += (Arrival(room, key, user or None) for room, key, user in arrivals)
+        self._loss = ""
         return True
 
     async def _renew(self) -> None:
