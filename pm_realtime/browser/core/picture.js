@@ -51,4 +51,5 @@ function addTo(members, list, before) {
   return members;
 }
 
+/** What is no list has no members: it must not end the handling of the frame. */
 const arrayOf = (value) => (Array.isArray(value) ? value : []);
