@@ -89,7 +89,7 @@ async def find_profile(connection: Connection, room: Room) -> Profile | None:
     options = room.options.presence
     if options is None or (key := _key_if_seen(connection, room, options)) is None:
         return None
-    own = get_loop_presence().own.get((connection.connection_id, room.name))
+    own = _find_own(connection, room.name)
     return await make_profile(room, connection.identity, key, None if own is None else own.profile)
 
 
@@ -217,7 +217,7 @@ async def renew_presence(connection: Connection, room: Room, profile: Profile) -
     options = room.options.presence
     if options is None or profile.key != _key_if_seen(connection, room, options):
         return
-    own = get_loop_presence().own.get((connection.connection_id, room.name))
+    own = _find_own(connection, room.name)
     if own is None or own.member is None:
         await enter_presence(connection, room.name, profile)
         _tell_viewer(connection, room.name, options, is_me_changed=True)
@@ -249,7 +249,7 @@ def _tell_viewer(
 
 def own_key(connection: Connection, room: str) -> str | None:
     """The key of the member as which ``connection`` counts in ``room``; None if it does not."""
-    own = get_loop_presence().own.get((connection.connection_id, room))
+    own = _find_own(connection, room)
     return None if own is None else own.profile.key
 
 
@@ -258,8 +258,12 @@ def note_due(seconds: float) -> None:
     get_loop_presence().sweeper.note_due(seconds)
 
 
+def _find_own(connection: Connection, room: str) -> _Own | None:
+    return get_loop_presence().own.get((connection.connection_id, room))
+
+
 def _own_member(connection: Connection, room: str) -> PresentMember | None:
-    own = get_loop_presence().own.get((connection.connection_id, room))
+    own = _find_own(connection, room)
     return None if own is None else own.member
 
 
