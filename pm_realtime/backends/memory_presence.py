@@ -175,6 +175,10 @@ class MemoryPresence(PresenceStore):
                 if former_id in member.connection_ids:
                     member.connection_ids.remove(former_id)
                     del known.key_by_connection[former_id]
+            other = known.key_by_connection.get(connection_id)
+            if other not in (None, profile.key):
+                known.members[other].connection_ids.remove(connection_id)
+                self._begin_grace(room, known.members[other], now)
             known.key_by_connection[connection_id] = profile.key
             member.connection_ids.add(connection_id)
             member.grace_us = int(grace_seconds * _US_PER_SECOND)
@@ -194,8 +198,7 @@ class MemoryPresence(PresenceStore):
             now, member = self._now(), known.members[key]
             member.connection_ids.remove(connection_id)
             if not (is_at_once or member.grace_us == 0):
-                member.grace_ends_at = max(member.grace_ends_at or 0, now + member.grace_us)
-                self._wake(room, member)
+                self._begin_grace(room, member, now)
                 return Exit()
             actual = len(member.connection_ids)
             if actual == 0:
@@ -323,6 +326,10 @@ class MemoryPresence(PresenceStore):
     def _forget_empty(self, now: int) -> None:
         while self._emptied and next(iter(self._emptied.values())) < now - _LEFT_TTL_US:
             del self._rooms[self._emptied.popitem(last=False)[0]]
+
+    def _begin_grace(self, room: str, member: _Member, now: int) -> None:
+        member.grace_ends_at = max(member.grace_ends_at or 0, now + member.grace_us)
+        self._wake(room, member)
 
     def _wake(self, room: str, member: _Member) -> None:
         """Queue a member for the time when something of it ends."""

@@ -332,6 +332,17 @@ class PresenceContract:
         assert await shown(store) == {"ann": 1, "bob": 1}
         assert await store.find_key(ROOM, "a") == "ann"
 
+    async def test_connection_that_becomes_another_member_leaves_the_first(
+        self, store, others, pass_time
+    ):
+        await enter(store, "a")
+        await enter(store, "a", "bob")
+        assert await shown(others) == {"ann": 1, "bob": 1}
+        await pass_time(GRACE_SECONDS + 0.1)
+        departures, _ = await sweep_all(others)
+        assert [*departures] == ["ann"]
+        assert await shown(store) == {"bob": 1}
+
     async def test_connection_of_before_in_another_room_stays(self, store):
         await enter(store, "a", room="other")
         await enter(store, "b", former=("a",))

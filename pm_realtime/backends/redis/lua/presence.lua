@@ -51,7 +51,9 @@ end
 -- The run of the server. After a restart or a failover it is another one, and what was written last
 -- may be lost: Redis is settling while all nodes write.
 local function note_run(settling_ms)
-  local run, known = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)'), redis.call('GET', RUN)
+  local about, known = redis.pcall('INFO', 'server'), redis.call('GET', RUN)
+  local run = type(about) == 'string' and string.match(about, 'run_id:(%w+)')
+  if not run then return '' end -- A hosted service may hide it.
   if known ~= run then
     redis.call('SET', RUN, run, 'PX', EPOCH_TTL_MS)
     if known then redis.call('SET', SETTLING, '', 'NX', 'PX', settling_ms) end
