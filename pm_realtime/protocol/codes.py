@@ -10,7 +10,6 @@ BATCH_SUBPROTOCOL: Final = f"{SUBPROTOCOL}.batch"
 #: The message of ``ErrorCode.INTERNAL_ERROR``, for any fault or outage of the server.
 INTERNAL_ERROR: Final = "Something went wrong on our side."
 
-
 #: Bytes of JSON that the state of a member may have.
 MAX_STATE_BYTES: Final = 1024
 #: Seconds after which a state becomes null by itself, at most.

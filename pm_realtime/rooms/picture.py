@@ -88,8 +88,12 @@ class Picture:
     @property
     def has_news(self) -> bool:
         """Whether something may have to be told."""
-        is_recounted = self._total != self._told_total or self._is_total_exposed
-        return bool(self._told) or self._must_be_whole or is_recounted
+        return bool(self._told) or self._must_be_whole or self._is_recounted
+
+    @property
+    def _is_recounted(self) -> bool:
+        """Whether some viewers do not know the present number of members."""
+        return self._total != self._told_total or self._is_total_exposed
 
     def begin(self, reading: Reading) -> None:
         """Adopt ``reading`` while there is no viewer to be told."""
@@ -138,7 +142,7 @@ class Picture:
 
     def emit(self) -> Emission:
         """Take the news for the viewers, which they are now told."""
-        is_recounted = self._total != self._told_total or self._is_total_exposed
+        is_recounted = self._is_recounted
         is_whole = self._must_be_whole and not self._is_crowded
         changes = _Changes() if is_whole or self._is_crowded else self._find_changes()
         is_seen = self._must_be_whole or any(changes) or (self._is_crowded and is_recounted)

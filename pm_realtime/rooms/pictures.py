@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -214,7 +214,7 @@ class Pictures:
         """Compare the pictures of ``rooms`` with the store. Raises ``BackendError``."""
         found = {room: followed for room in rooms if (followed := self._rooms.get(room))}
         marks = {room: mark for room, each in found.items() if (mark := each.picture.mark)}
-        known: Mapping[str, Any] = await get_presence_store().check(marks) if marks else {}
+        known = await get_presence_store().check(marks)
         for room, followed in found.items():
             if not self._is_followed(followed) or followed.picture.mark is not marks.get(room):
                 continue
