@@ -89,8 +89,7 @@ async def find_profile(connection: Connection, room: Room) -> Profile | None:
     options = room.options.presence
     if options is None or (key := _key_if_seen(connection, room, options)) is None:
         return None
-    own = _find_own(connection, room.name)
-    return await make_profile(room, connection.identity, key, None if own is None else own.profile)
+    return await make_profile(room, connection.identity, key)
 
 
 async def enter_presence(connection: Connection, room: str, profile: Profile) -> None:
@@ -221,7 +220,7 @@ async def renew_presence(connection: Connection, room: Room, profile: Profile) -
     if own is None or own.member is None:
         await enter_presence(connection, room.name, profile)
         _tell_viewer(connection, room.name, options, is_me_changed=True)
-    elif profile != own.profile:
+    elif profile.has_info and profile != own.profile:
         await _replace_profile(connection, room.name, own, profile)
 
 

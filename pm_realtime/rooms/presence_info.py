@@ -44,14 +44,10 @@ def key_of(room: Room, identity: Identity, client_id: str) -> str | None:
     return str(identity.user_id) if identity.is_authenticated else None
 
 
-async def make_profile(
-    room: Room, identity: Identity, key: str, before: Profile | None = None
-) -> Profile:
-    """The present profile of the member ``key``; with the info of ``before`` if ``info`` fails."""
+async def make_profile(room: Room, identity: Identity, key: str) -> Profile:
+    """The present profile of the member ``key``; without info if ``info`` fails."""
     user_id = str(identity.user_id) if identity.is_authenticated else None
     info = await _info_of(room, identity)
-    if info is None and before is not None:
-        return before
     text = f'{{"userId":{to_json(identity.user_id).decode()},"info":{info or "{}"}}}'
     return Profile(key=key, user_id=user_id, text=text, has_info=info is not None)
 

@@ -1,7 +1,6 @@
 """A node's own copy of the members that it holds, from which Redis can be written again."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -48,8 +47,7 @@ class PresenceCopy:
     Connections that are not among them are ignored.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._keys: dict[tuple[str, str], str] = {}
         self._members: dict[tuple[str, str], OwnMember] = {}
         self._leaving: set[tuple[str, str]] = set()
@@ -79,7 +77,7 @@ class PresenceCopy:
         own = self._members[room, key]
         own.connections.discard(connection_id)
         if not own.connections:
-            own.due_at = self._clock() + (0 if is_at_once else own.grace_ms / 1000)
+            own.due_at = time.monotonic() + (0 if is_at_once else own.grace_ms / 1000)
             self._leaving.add((room, key))
 
     def set_profile(self, room: str, profile: Profile) -> None:
@@ -98,7 +96,7 @@ class PresenceCopy:
 
     def forget_left(self, seconds: float) -> None:
         """Forget members whose grace has been over for ``seconds``."""
-        until = self._clock() - seconds
+        until = time.monotonic() - seconds
         for room, key in list(self._leaving):
             if (self._members[room, key].due_at or 0) <= until:
                 self.forget(room, key)
@@ -136,4 +134,4 @@ class PresenceCopy:
         return [msgspec.json.encode(each) for each in written]
 
     def _left_ms(self, own: OwnMember) -> int:
-        return max(0, round(((own.due_at or 0) - self._clock()) * 1000))
+        return max(0, round(((own.due_at or 0) - time.monotonic()) * 1000))
