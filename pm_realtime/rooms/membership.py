@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from pm_realtime import signals
 from pm_realtime.backends import Profile, get_backend
+from pm_realtime.concurrency import PerLoop
 from pm_realtime.conf import Room, has_presence, retention_of
 from pm_realtime.exceptions import BackendError, CommandError, OutageError
 from pm_realtime.hub import Start
@@ -30,6 +31,9 @@ from pm_realtime.rooms.presence import (
 )
 
 logger = logging.getLogger("pm_realtime.room")
+
+#: By connection id and room, the last joining for server code that has not ended.
+_joining: Final = PerLoop[dict[tuple[str, str], object]](dict)
 
 
 async def join(connection: Connection, name: str, command: Command) -> None:
@@ -104,16 +108,24 @@ async def leave(connection: Connection, name: str, command: Command) -> None:
 
 async def force_join(connection: Connection, name: str) -> None:
     """Join ``name`` for server code, within ``max_connections`` but for any role."""
-    with _logging_failures("subscribe"):
-        while not await _force_join(connection, name):
-            pass
+    joining, place, joiner = _joining.get(), (connection.connection_id, name), object()
+    joining[place] = joiner
+    try:
+        with _logging_failures("subscribe"):
+            while not await _force_join(connection, name, lambda: joining.get(place) is joiner):
+                pass
+    finally:
+        if joining.get(place) is joiner:
+            del joining[place]
 
 
-async def _force_join(connection: Connection, name: str) -> bool:
-    """Join ``name``; False if the rights have changed meanwhile."""
+async def _force_join(connection: Connection, name: str, is_wanted: Callable[[], bool]) -> bool:
+    """Join ``name``, if it still is wanted; False if the rights have changed meanwhile."""
     version, room = connection.rights_version, find_room(name)
     profile = None if room is None else await find_profile(connection, room)
     async with connection.room_lock:
+        if not is_wanted():
+            return True
         if name in connection.rooms:
             connection.rooms[name] = True
         elif connection.rights_version != version:
@@ -126,6 +138,8 @@ async def _force_join(connection: Connection, name: str) -> bool:
 
 async def force_leave(connection: Connection, name: str, reason: str | None) -> None:
     """Leave ``name`` for server code. The client gets ``reason``."""
+    # One that waits for the site's code does not hold the lock.
+    _joining.get().pop((connection.connection_id, name), None)
     with _logging_failures("unsubscribe"):
         async with connection.room_lock:
             if name in connection.rooms:

@@ -7,7 +7,14 @@ from unittest.mock import patch
 import pytest
 from django.contrib.auth.models import Group
 
-from pm_realtime import adisconnect_connection, arefresh_user, asend_to_user, signals
+from pm_realtime import (
+    adisconnect_connection,
+    arefresh_user,
+    asend_to_user,
+    asubscribe,
+    aunsubscribe,
+    signals,
+)
 from pm_realtime.auth import Rechecker, recheck_identities, set_rechecker
 from pm_realtime.backends import get_presence_store
 from pm_realtime.exceptions import OutageError
@@ -272,3 +279,17 @@ async def test_members_are_not_told_while_rights_are_in_doubt(editor, slow_reche
         else:
             seen = await connection.assert_presence("desk", users=[editor])
             assert seen.me["key"] == str(editor.pk)
+
+
+async def test_server_code_that_changes_its_mind_while_info_is_asked_is_followed(user, gate):
+    async with Connection(user=user) as connection:
+        await asubscribe(connection.connection_id, ROOM)
+        await eventually(lambda: gate.waiting == 1)
+        await aunsubscribe(connection.connection_id, ROOM)
+        await connection.so_far()
+        gate.set()
+        await asyncio.sleep(0.05)
+        assert await connection.so_far() == []
+        assert await found_members() == {}
+        await asubscribe(connection.connection_id, ROOM)
+        await connection.assert_push("subscribed")
