@@ -58,7 +58,7 @@ def _redis_memory(running: Running) -> int:
 
 def measure_idle(ground: Ground, system: System, scale: Scale) -> Iterator[Record | Failure]:
     """Rooms in which nothing happens, with presence and without."""
-    for has_presence, prefix in enumerate(("room", "seat")):
+    for has_presence, prefix in enumerate(("room", "present")):
         with up(ground, system) as (_, load):
             load.do("open", rooms={"room-0": IDLE_CONNECTIONS})
             rooms = scale.idle // IDLE_CONNECTIONS

@@ -26,7 +26,7 @@ PM_REALTIME = {
 if os.environ.get("BENCH_PRESENCE"):
     ROOMS |= {
         "crowd": {"public": True, "presence": True},
-        "seat-<int:number>": {"public": True, "presence": {"per": "connection"}},
+        "present-<int:number>": {"public": True, "presence": {"per": "connection"}},
     }
     # Else this is most of what happens in an idle room.
     PM_REALTIME["SESSION_RECHECK_INTERVAL"] = 3600
