@@ -30,7 +30,7 @@ class _Own:
     grace_seconds: float
     #: As the store had it at first; None until it has answered.
     member: PresentMember | None = None
-    #: Ends when it has; also if the connection has ended before.
+    #: The task that enters; also if the connection has ended meanwhile.
     entering: asyncio.Task[None] | None = None
 
 
@@ -105,6 +105,7 @@ async def enter_presence(connection: Connection, room: str, profile: Profile) ->
     own.entering = asyncio.create_task(_enter_store(connection, room, options, own))
     own.entering.add_done_callback(note_result)
     await asyncio.shield(own.entering)
+    own.entering = None
 
 
 async def _enter_store(
