@@ -213,13 +213,15 @@ class Picture:
             payload["me"] = key
         return payload
 
-    def describe_change(self, *, may_see: bool, own: PresentMember | None) -> dict[str, Any]:
+    def describe_change(
+        self, *, did_see: bool, may_see: bool, own: PresentMember | None
+    ) -> dict[str, Any]:
         """The payload for a viewer that sees members from now on, or does not see them any more, or
         has become another member: ``me``, which is None for none."""
         payload = {"me": None, **self.describe(may_see=may_see, own=own)}
         # Later than all that it knows, and earlier than all further emissions.
         self._latest_rev += 1
-        prev = min(self._rev, self._counting_rev)
+        prev = self._rev if did_see else self._counting_rev
         return {**payload, **self._payload(self._latest_rev, prev), "total": payload["total"]}
 
     def _all_members(self, own: PresentMember | None = None) -> str:

@@ -244,7 +244,8 @@ def _tell_viewer(
         return
     picture = pictures.attach(connection, room, options.max, may_see=may_see)
     own = _own_member(connection, room)
-    pictures.tell(connection, room, picture.describe_change(may_see=may_see, own=own))
+    payload = picture.describe_change(did_see=did_see, may_see=may_see, own=own)
+    pictures.tell(connection, room, payload)
 
 
 def own_key(connection: Connection, room: str) -> str | None:

@@ -203,12 +203,23 @@ def test_members_that_fit_into_no_message_are_a_crowd():
     assert (viewer.total, len(viewer.members), viewer.holes) == (449, 449, 0)
 
 
+@pytest.mark.parametrize("did_see", [True, False])
+def test_a_change_of_rights_follows_what_was_told_last(did_see):
+    picture = picture_of(member("a"))
+    viewer = Viewer(picture, may_see=did_see)
+    viewer.follow(follow(picture, changed(11, 2, member("b"))))
+    viewer.follow(follow(picture, changed(12, 2, member("b", connections=2))))
+    payload = picture.describe_change(did_see=did_see, may_see=not did_see, own=None)
+    assert payload["prev"] == viewer.rev
+
+
 def test_a_viewer_may_begin_to_see_and_cease():
     picture = picture_of(member("a"))
     follow(picture, changed(11, 1, member("a", connections=2)))
     viewer = Viewer(picture, may_see=False)
     for may_see in (True, False, True):
-        payload = as_json(picture.describe_change(may_see=may_see, own=None))
+        did_see = not may_see
+        payload = as_json(picture.describe_change(did_see=did_see, may_see=may_see, own=None))
         assert payload["prev"] <= viewer.rev < payload["rev"]
         viewer.may_see = may_see
         viewer._take(payload)

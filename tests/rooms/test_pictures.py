@@ -274,7 +274,8 @@ async def test_members_that_are_held_do_not_reach_a_viewer_that_may_not_see_them
         pictures.note_change(ROOM)
         await eventually(lambda: joined(b) == ["x"])
         picture = pictures.attach(a, ROOM, 200, may_see=False)
-        pictures.tell(a, ROOM, picture.describe_change(may_see=False, own=None))
+        payload = picture.describe_change(did_see=True, may_see=False, own=None)
+        pictures.tell(a, ROOM, payload)
         fan_out.release_held(a)
         (payload,) = told(a)
         assert payload.keys() == {"room", "rev", "prev", "total", "me"}
