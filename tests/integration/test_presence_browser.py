@@ -43,8 +43,6 @@ async def test_sleeping_page_departs_after_heartbeat_and_grace_and_arrives_again
 
         page = await profile.open(f"{server.url}/page/client/?rooms=open")
         (anna,) = await until(lambda: told("joined"), "she has joined")
-        # The server closes silent connections only if they have pinged.
-        await page.evaluate("window.realtime.ping()")
         async with sleep(chromium, profile, page):
             began = time.monotonic()
             assert await until(lambda: told("left"), "she has left") == [anna["key"]]

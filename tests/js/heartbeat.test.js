@@ -32,6 +32,23 @@ test("pings each interval while the server answers", (t) => {
   assert.equal(realtime.connected, true);
 });
 
+test("pings at once in the first room with presence, so that the server notices a sleep", (t) => {
+  const { WebSocket, realtime, tick } = createClient(t);
+  realtime.connect();
+  const socket = WebSocket.last;
+  socket.accept();
+  socket.frame("subscribed", { room: "plain", success: true });
+  assert.equal(socket.sentOf("ping").length, 0);
+  for (const room of ["a", "b"]) {
+    socket.frame("subscribed", { room, success: true, presence: { rev: 1, total: 0 } });
+    assert.equal(socket.sentOf("ping").length, 1);
+  }
+  tick(29_999);
+  assert.equal(socket.sentOf("ping").length, 1);
+  tick(1);
+  assert.equal(socket.sentOf("ping").length, 2);
+});
+
 test("any frame counts as an answer, silence closes the socket", (t) => {
   const { WebSocket, realtime, closes, tick } = createClient(t);
   realtime.connect();

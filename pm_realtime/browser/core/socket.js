@@ -34,6 +34,7 @@ export function openSocket(options) {
   let firstType;
   let over = false;
   let heartbeat = null;
+  let hasPinged = false;
   open();
 
   function open() {
@@ -75,6 +76,7 @@ export function openSocket(options) {
 
   function ping() {
     const envelope = complete({ type: MessageType.PING });
+    hasPinged = true;
     send(envelope);
     return envelope.id;
   }
@@ -95,6 +97,9 @@ export function openSocket(options) {
       startHeartbeat(envelope.payload ?? {});
       onConnected(envelope);
     } else {
+      // The server waits for no ping of a client that never pinged. A page that sleeps before its
+      // first one would be shown in the room for ever.
+      if (heartbeat && !hasPinged && envelope.payload?.presence) ping();
       onFrame(envelope);
     }
   }
