@@ -53,6 +53,8 @@ async def test_tabs_are_one_member_over_reloads_and_new_leaders(serve, chromium)
         await leader.close()
         leader = await tabs.take_leader()
         (page,) = tabs.open_tabs
+        # The new leader knows then that this page is in the room, too.
+        await page.evaluate("window.realtime.sendToRoom('open', 'still here').then(() => true)")
         # First it is the last page in the room, then the last page of all.
         await leader.evaluate("window.realtime.unsubscribe('open').then(() => true)")
         await load_anew(tabs, page)
