@@ -106,7 +106,8 @@ class Reading(NamedTuple):
 class Sweep(NamedTuple):
     """The result of a sweep. ``rooms`` must be told to all processes.
 
-    ``next_seconds`` is the time until something is due, None if nothing is, in any process.
+    ``next_seconds`` is the time until something is due, or may be as other processes hold members,
+    which are left behind if they die. None: nothing is, in any process.
     ``arrivals`` are of this event loop; each is later than the departure of the same member.
     """
 

@@ -27,28 +27,26 @@ class SweepPace:
     def __init__(self, interval_seconds: float = SWEEP_INTERVAL_SECONDS) -> None:
         self._interval = interval_seconds
         self._min_interval = min(MIN_INTERVAL_SECONDS, interval_seconds)
-        self._own_until = self._swept_at = self._earliest = -math.inf
+        self._earliest = -math.inf
         #: The time of the next sweep.
         self.next_at = -math.inf
-
-    @property
-    def has_own(self) -> bool:
-        """Whether something that this event loop has begun is still to be carried out."""
-        return self._swept_at < self._own_until
+        #: Whether something is to be carried out, now or later, or members of other processes may
+        #: be left behind.
+        self.has_more = False
 
     def note_due(self, at: float, *, is_own: bool) -> None:
         """Something is due ``at`` that time."""
         at = max(at + MIN_PAUSE_SECONDS, self._earliest)
         self.next_at = min(self.next_at, at)
-        if is_own:
-            self._own_until = max(self._own_until, at)
+        self.has_more |= is_own
 
-    def note_sweep(self, began_at: float, now: float, next_seconds: float | None) -> None:
-        """A sweep has carried out all that was due when it began, or a part of it."""
-        if next_seconds is None:
-            self._own_until = -math.inf
-        elif next_seconds > 0:
-            self._swept_at = began_at
+    def begin_sweep(self) -> None:
+        """A sweep begins, which may miss what is noted from now on."""
+        self.has_more = False
+
+    def note_sweep(self, now: float, next_seconds: float | None) -> None:
+        """A sweep has carried out all that was due, or a part of it."""
+        self.has_more |= next_seconds is not None
         self._earliest = now + self._min_interval
         if next_seconds == 0:
             self.next_at = now
@@ -57,11 +55,13 @@ class SweepPace:
         self.next_at = max(now + pause, self._earliest)
 
     def note_failure(self, now: float) -> None:
+        self.has_more = True
         self.next_at = now + self._interval
 
 
 class Sweeper:
-    """Belongs to one event loop. Runs from :meth:`start` to :meth:`stop`, and for what is due then.
+    """Belongs to one event loop. Runs from :meth:`start` to :meth:`stop`, and on until nothing is
+    due and no process holds members.
 
     ``announce`` sends the signals of what was found; ``on_return`` is called when a store that was
     away is back.
@@ -121,7 +121,7 @@ class Sweeper:
 
     @property
     def _is_needed(self) -> bool:
-        return self._is_wanted or self._pace.has_own
+        return self._is_wanted or self._pace.has_more
 
     async def _wait(self) -> None:
         """Return when it is time to sweep, or to look whether to end."""
@@ -136,7 +136,7 @@ class Sweeper:
 
     async def _sweep(self) -> None:
         time = asyncio.get_running_loop().time
-        began_at = time()
+        self._pace.begin_sweep()
         try:
             swept = await get_presence_store().sweep()
         except Exception as error:
@@ -148,7 +148,7 @@ class Sweeper:
         if self._is_away:
             self._is_away = False
             self._on_return()
-        self._pace.note_sweep(began_at, time(), swept.next_seconds)
+        self._pace.note_sweep(time(), swept.next_seconds)
         await self._tell(swept)
 
     async def _tell(self, swept: Sweep) -> None:

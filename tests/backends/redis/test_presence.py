@@ -217,6 +217,15 @@ async def test_five_thousand_members_of_a_dead_process_depart_once(stores, clien
     assert await members_of(stores[1]) == {}
 
 
+async def test_process_without_members_looks_for_those_that_have_some(stores):
+    first, viewer, _ = stores
+    await enter(first, "a")
+    assert (await first.sweep()).next_seconds is None
+    assert 0 < (await viewer.sweep()).next_seconds <= 1
+    await first.leave("a", "room", is_at_once=True)
+    assert (await viewer.sweep()).next_seconds is None
+
+
 async def test_nobody_departs_who_comes_back_from_a_dead_process(stores, client, url):
     dead = RedisBackend(FROZEN).presence
     await enter_many(dead, 100, grace=0.6)

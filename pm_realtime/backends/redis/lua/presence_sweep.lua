@@ -1,8 +1,11 @@
 -- Carry out what is due, and find the nodes whose lease is gone.
 -- ARGV: generation or '', how much of it at most, how long a lease must have been missed in ms,
 -- settling in ms. While Redis is settling, nothing is carried out.
--- Returns {1 if more is due, ms until something is or -1, departures, rooms to be told, nodes, run of
+-- Returns {1 if more is due, ms until something is or may be, or -1, departures, rooms to be told, nodes, run of
 -- the server}.
+
+-- Other nodes may die.
+local LOOK_AGAIN_MS = 1000
 
 if ARGV[1] ~= '' and not is_mine() then return false end
 local run, settling = note_run(ARGV[4]), redis.call('PTTL', SETTLING)
@@ -34,5 +37,6 @@ for i = 1, #nodes, 2 do
     if left > 0 then wait = wait < 0 and left or math.min(wait, left)
     else dead[#dead + 1] = nodes[i] end
   elseif missed ~= 0 then redis.call('HSET', KEYS[1], nodes[i], 0) end
+  if wait < 0 and NODE .. nodes[i] ~= KEYS[2] then wait = LOOK_AGAIN_MS end
 end
 return {#found == tonumber(ARGV[2]) and 1 or 0, wait, departures, tell(), dead, run}
