@@ -104,8 +104,9 @@ class Inbox:
         if command.type == MessageType.SUBSCRIBE:
             self._rates.check_join()
         elif command.type == MessageType.PRESENCE and "state" in command.payload:
-            is_member = room in self._connection.rooms
-            self._rates.check_state(room, has_own_rate=is_member or not self.lanes.is_free(room))
+            # In a busy lane, the room may be about to be joined.
+            has_own_rate = room in self._connection.rooms or not self.lanes.is_free(room)
+            self._rates.check_state(room, has_own_rate=has_own_rate)
         else:
             self._rates.check()
         await self._wait_for(self.lanes.put(command, room))

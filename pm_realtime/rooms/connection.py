@@ -27,7 +27,7 @@ class Connection(Member, Protocol):
     #: The joined rooms, each with whether server code joined it.
     rooms: dict[str, bool]
     room_lock: asyncio.Lock
-    #: By room, what its client has said there of itself.
+    #: By room: the state that its client sets there.
     own_states: "dict[str, OwnState]"
 
     # A number that grows each time identity and rights have been decided anew.
