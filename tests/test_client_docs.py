@@ -3,8 +3,6 @@
 import json
 import re
 
-import pytest
-
 from pm_realtime.protocol import CloseCode, ErrorCode, may_reconnect
 from tests.support.node import ROOT, node, run
 
@@ -59,8 +57,3 @@ def test_default_options_are_those_of_the_declarations():
     defaults = {name: value for value, name in found if value in {"true", "false", "5", "1000"}}
     assert len(defaults) == 6
     assert dict(re.findall(r"(\w+): (\w+)", shown)) == defaults
-
-
-@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)\)", TEXT))
-def test_links_lead_to_files(target):
-    assert (PAGE.parent / target).exists()

@@ -82,14 +82,3 @@ def test_tools_for_tests_have_these_signatures():
         assert tool.__name__ in text
         for name in inspect.signature(tool).parameters:
             assert name in text or name in ("self", "timeout", "values")
-
-
-@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", TEXT))
-def test_links_lead_to_files(target):
-    assert (PAGE.parent / target).exists()
-
-
-@pytest.mark.parametrize("anchor", re.findall(r"\]\(#([^)]+)\)", TEXT))
-def test_links_lead_to_headings(anchor):
-    headings = re.findall(r"^##+ (.+)$", TEXT, re.MULTILINE)
-    assert anchor in [re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings]

@@ -39,17 +39,6 @@ def test_sizes_are_the_defaults_of_the_settings():
     assert set(options) == {"history", "history_ttl"} <= set(OPTION_NAMES)
 
 
-@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)", TEXT))
-def test_links_lead_to_files(target):
-    assert (PAGE.parent / target).exists()
-
-
-@pytest.mark.parametrize("anchor", re.findall(r"\]\(#([^)]+)\)", TEXT))
-def test_links_lead_to_headings(anchor):
-    headings = re.findall(r"^## (.+)$", TEXT, re.MULTILINE)
-    assert anchor in [re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings]
-
-
 def test_settings_of_the_chat_are_valid(settings):
     exec(block_with("PM_REALTIME"), found := {})
     settings.PM_REALTIME = found["PM_REALTIME"]

@@ -134,8 +134,3 @@ def test_valkey_accepts_the_settings():
 def _as_option(line):
     name, *values = shlex.split(line)
     return [f"--{name}", *(values if len(values) < 2 else [" ".join(values)])]
-
-
-@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)\)", TEXT))
-def test_links_lead_to_files(target):
-    assert (PAGE.parent / target).exists()

@@ -117,14 +117,3 @@ def test_checks_are_those_of_the_package():
     found = [row[0].strip("`").partition(".")[2] for row in tables("System checks")[0]]
     assert found == ["E037", "E038"]
     assert [id for id in found if id not in source] == []
-
-
-@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", TEXT))
-def test_links_lead_to_files(target):
-    assert (PAGE.parent / target).exists()
-
-
-@pytest.mark.parametrize("anchor", re.findall(r"\]\(#([^)]+)\)", TEXT))
-def test_links_lead_to_headings(anchor):
-    headings = re.findall(r"^##+ (.+)$", TEXT, re.MULTILINE)
-    assert anchor in [re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings]

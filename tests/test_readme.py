@@ -3,8 +3,6 @@
 import ast
 import re
 
-import pytest
-
 import pm_realtime
 from pm_realtime.conf import OPTION_NAMES, Conf
 from pm_realtime.protocol import CloseCode, ErrorCode
@@ -46,8 +44,3 @@ def test_sections_are_in_order():
         "Troubleshooting",
         "License",
     ]
-
-
-@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)\)", readme.README.read_text()))
-def test_links_lead_to_files(target):
-    assert (readme.README.parent / target).exists()
