@@ -9,7 +9,6 @@ import pytest
 from pm_realtime.backends import Mark, PresentMember, Profile, Reading
 from pm_realtime.protocol import encode, make_envelope
 from pm_realtime.rooms.picture import Pace, Picture
-from pm_realtime.rooms.presence_sweeper import SweepPace
 
 
 def member(key, *, since=0, connections=1, state=None, info="{}"):
@@ -324,40 +323,3 @@ class TestPace:
         assert pace.next_at == pytest.approx(5.26)
         pace.note_change(5.1)
         assert pace.next_at == 5.1
-
-
-class TestSweepPace:
-    def test_a_sweep_is_earlier_if_something_is_due(self):
-        pace = SweepPace(interval_seconds=1)
-        pace.note_sweep(5, 5, None)
-        assert pace.next_at == 6
-        pace.note_due(5.5, is_own=False)
-        assert pace.next_at == pytest.approx(5.5, abs=0.01)
-        pace.note_sweep(5.5, 5.5, 0.2)
-        assert pace.next_at == pytest.approx(5.7)
-        pace.note_sweep(5.7, 5.7, 100)
-        assert pace.next_at == pytest.approx(6.7)
-
-    def test_a_part_of_what_is_due_is_followed_by_the_next(self):
-        pace = SweepPace(interval_seconds=1)
-        pace.note_sweep(5, 5.1, 0)
-        assert pace.next_at == 5.1
-
-    def test_own_departures_are_waited_for(self):
-        pace = SweepPace(interval_seconds=1)
-        assert not pace.has_own
-        pace.note_due(15, is_own=True)
-        pace.note_sweep(14, 14, 1)
-        assert pace.has_own
-        pace.note_failure(15.5)
-        assert pace.has_own
-        pace.note_sweep(16, 16, 0)
-        assert pace.has_own
-        pace.note_sweep(16, 16, 1)
-        assert not pace.has_own
-
-    def test_own_departures_are_not_waited_for_if_nothing_is_due(self):
-        pace = SweepPace()
-        pace.note_due(15, is_own=True)
-        pace.note_sweep(14.99, 15, None)
-        assert not pace.has_own

@@ -137,3 +137,16 @@ def test_what_is_due_within_a_moment_is_carried_out_together():
     # More than one sweep carries out is due now.
     pace.note_sweep(10.453, next_seconds=0)
     assert pace.next_at == 10.453
+
+
+def test_next_sweep_is_earlier_if_something_is_due():
+    pace = SweepPace(interval_seconds=1)
+    pace.note_sweep(5, next_seconds=None)
+    assert pace.next_at == 6
+    pace.note_due(5.5, is_own=False)
+    assert pace.next_at == pytest.approx(5.5, abs=0.01)
+    pace.note_sweep(5.7, next_seconds=100)
+    assert pace.next_at == pytest.approx(6.7)
+    pace.note_failure(7)
+    assert pace.next_at == 8
+    assert pace.has_more
