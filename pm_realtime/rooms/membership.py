@@ -108,15 +108,15 @@ async def leave(connection: Connection, name: str, command: Command) -> None:
 
 async def force_join(connection: Connection, name: str) -> None:
     """Join ``name`` for server code, within ``max_connections`` but for any role."""
-    joining, place, joiner = _joining.get(), (connection.connection_id, name), object()
-    joining[place] = joiner
+    joining, key, joiner = _joining.get(), (connection.connection_id, name), object()
+    joining[key] = joiner
     try:
         with _logging_failures("subscribe"):
-            while not await _force_join(connection, name, lambda: joining.get(place) is joiner):
+            while not await _force_join(connection, name, lambda: joining.get(key) is joiner):
                 pass
     finally:
-        if joining.get(place) is joiner:
-            del joining[place]
+        if joining.get(key) is joiner:
+            del joining[key]
 
 
 async def _force_join(connection: Connection, name: str, is_wanted: Callable[[], bool]) -> bool:
