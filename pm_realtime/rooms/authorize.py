@@ -20,7 +20,7 @@ from pm_realtime.conf import Room, conf
 from pm_realtime.exceptions import CommandError, OutageError
 from pm_realtime.observability import throttle
 from pm_realtime.protocol import INTERNAL_ERROR, ErrorCode
-from pm_realtime.rooms.limited_calls import BrokenSetting, call_limited, import_function
+from pm_realtime.rooms.limited_calls import call_limited, describe_failure, import_function
 from pm_realtime.rooms.site_code import run_site_code, site_threads
 
 logger = logging.getLogger("pm_realtime.room")
@@ -53,7 +53,7 @@ async def is_authorized(room: Room, user: Any) -> bool:
                 logger.warning(text, path, seconds, count, extra={"room": room.name})
             return False
         if count := throttle.note_error(error, path):
-            about = error if isinstance(error, BrokenSetting) else f"{path} raised an exception."
+            about = describe_failure(path, error)
             logger.error("%s Connections refused: %d.", about, count, exc_info=error)
         raise CommandError(ErrorCode.INTERNAL_ERROR, INTERNAL_ERROR, room=room.name) from None
 

@@ -24,20 +24,24 @@ MAX_CALLS_PER_FUNCTION: Final = 16
 _free_calls: Final = PerLoop[dict[str, asyncio.Semaphore]](dict)
 
 
-class BrokenSetting(ImproperlyConfigured):
-    """A setting names nothing that can be called."""
-
-
 def import_function(path: str | None, where: str) -> Callable[..., Any]:
-    """The function at ``path``, which the option ``where`` names. Raises ``BrokenSetting``."""
+    """The function at ``path``, which the option ``where`` names.
+
+    Raises ``ImproperlyConfigured``.
+    """
     where = f"{where}: expected the dotted path of a function"
     try:
         function = import_string(path or "")
     except Exception as error:
-        raise BrokenSetting(f"{where}, got {path!r} ({error}).") from error
+        raise ImproperlyConfigured(f"{where}, got {path!r} ({error}).") from error
     if not callable(function):
-        raise BrokenSetting(f"{where}, got {path!r}, which is {function!r}.")
+        raise ImproperlyConfigured(f"{where}, got {path!r}, which is {function!r}.")
     return function  # type: ignore[no-any-return]
+
+
+def describe_failure(path: str, error: Exception) -> object:
+    """The ``error`` of a function at ``path``, or of its import, for the log."""
+    return error if isinstance(error, ImproperlyConfigured) else f"{path} raised an exception."
 
 
 async def call_limited(

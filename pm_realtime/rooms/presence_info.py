@@ -17,7 +17,7 @@ from pm_realtime.concurrency import Coalescer, PerLoop
 from pm_realtime.conf import Room, conf
 from pm_realtime.observability import throttle
 from pm_realtime.protocol import to_json
-from pm_realtime.rooms.limited_calls import BrokenSetting, call_limited, import_function
+from pm_realtime.rooms.limited_calls import call_limited, describe_failure, import_function
 from pm_realtime.rooms.site_code import run_site_code
 
 logger = logging.getLogger("pm_realtime.room")
@@ -81,7 +81,7 @@ async def _ask(path: str, where: str, users: Sequence[Any]) -> list[str | Except
                 text = "%s did not answer within %g s (AUTHORIZE_TIMEOUT). Times: %d."
                 logger.warning(text, path, seconds, count)
         elif count := throttle.note_error(error, path):
-            about = error if isinstance(error, BrokenSetting) else f"{path} raised an exception."
+            about = describe_failure(path, error)
             logger.error("%s Times: %d.", about, count, exc_info=error)
         return [None] * len(users)
     if not isinstance(found, Mapping):
