@@ -226,6 +226,7 @@ async def test_process_without_members_looks_for_those_that_have_some(stores):
     assert (await viewer.sweep()).next_seconds is None
 
 
+@pytest.mark.slow
 async def test_nobody_departs_who_comes_back_from_a_dead_process(stores, client, url):
     dead = RedisBackend(FROZEN).presence
     await enter_many(dead, 100, grace=0.6)
@@ -241,6 +242,7 @@ async def test_nobody_departs_who_comes_back_from_a_dead_process(stores, client,
     assert await sweep_for(stores, 0.7) == []
 
 
+@pytest.mark.slow
 async def test_process_that_was_frozen_and_not_missed_yet_goes_on_in_silence(stores, client, url):
     frozen = RedisBackend(FROZEN).presence
     await enter_many(frozen, 300, grace=5)
@@ -275,6 +277,7 @@ async def test_members_of_a_frozen_process_that_departed_arrive_again(stores, cl
     assert members["2"].connections == 2
 
 
+@pytest.mark.slow
 async def test_connection_that_ended_while_its_process_was_frozen_does_not_come_back(
     stores, client, url
 ):
@@ -365,7 +368,9 @@ def on_server(server):
     return [RedisBackend(TIMINGS).presence for _ in range(3)]
 
 
-@pytest.mark.parametrize("lose", [lose_by_flushing, lose_by_restarting])
+@pytest.mark.parametrize(
+    "lose", [pytest.param(lose_by_flushing, marks=pytest.mark.slow), lose_by_restarting]
+)
 async def test_redis_that_came_back_empty_is_written_again_in_silence(server, on_server, lose):
     first, second, viewer = stores = on_server
     await enter_many(first, 300)
@@ -437,6 +442,7 @@ async def test_new_process_may_be_the_first_to_write_into_an_empty_redis(stores,
     assert (await reading).total == 3
 
 
+@pytest.mark.slow
 async def test_members_in_their_grace_when_redis_was_emptied_depart_once(stores, client):
     first, second, _ = stores
     await enter_many(first, 10, grace=1)
@@ -451,6 +457,7 @@ async def test_members_in_their_grace_when_redis_was_emptied_depart_once(stores,
     assert len(await members_of(second)) == 7
 
 
+@pytest.mark.slow
 async def test_member_that_departed_before_redis_was_emptied_departs_no_more(stores, client):
     first, second, _ = stores
     await enter_many(first, 3)
