@@ -175,12 +175,7 @@ class MemoryPresence(PresenceStore):
                 if former_id in member.connection_ids:
                     member.connection_ids.remove(former_id)
                     del known.key_by_connection[former_id]
-            other = known.key_by_connection.get(connection_id)
-            if other not in (None, profile.key):
-                known.members[other].connection_ids.remove(connection_id)
-                self._begin_grace(room, known.members[other], now)
-            known.key_by_connection[connection_id] = profile.key
-            member.connection_ids.add(connection_id)
+            self._connect(connection_id, room, known, member, now)
             member.grace_us = int(grace_seconds * _US_PER_SECOND)
             shown = max(member.shown, len(member.connection_ids))
             has_changed = shown != member.shown or profile != member.profile
@@ -297,6 +292,17 @@ class MemoryPresence(PresenceStore):
     async def forget_all(self) -> None:
         with self._lock:
             self._forget_all()
+
+    def _connect(
+        self, connection_id: str, room: str, known: _Room, member: _Member, now: int
+    ) -> None:
+        """Make a connection one of ``member``, and no more of another one."""
+        other = known.key_by_connection.get(connection_id)
+        if other not in (None, member.profile.key):
+            known.members[other].connection_ids.remove(connection_id)
+            self._begin_grace(room, known.members[other], now)
+        known.key_by_connection[connection_id] = member.profile.key
+        member.connection_ids.add(connection_id)
 
     def _show(self, known: _Room, member: _Member, shown: int, now: int) -> bool:
         """Show a number of connections; whether it is another one."""

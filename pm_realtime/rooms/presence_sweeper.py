@@ -17,7 +17,8 @@ logger = logging.getLogger("pm_realtime.room")
 SWEEP_INTERVAL_SECONDS: Final = 1.0
 #: Something that is due in less is due a little later for some clocks.
 MIN_PAUSE_SECONDS: Final = 0.005
-#: What is due within this time is carried out together: each process looks, and one finds it.
+#: Between two sweeps, which carry out together all that is due meanwhile: each process looks, and
+#: one finds it.
 MIN_INTERVAL_SECONDS: Final = 0.05
 
 

@@ -116,7 +116,7 @@ async def test_it_stays_until_nothing_is_to_be_done(store, recorded):
     await eventually(lambda: recorded.sweeper._task is None)
 
 
-def test_what_becomes_due_during_a_sweep_is_not_left():
+def test_grace_that_begins_during_a_sweep_is_not_left():
     pace = SweepPace()
     pace.begin_sweep()
     pace.note_due(11, is_own=True)
@@ -127,7 +127,7 @@ def test_what_becomes_due_during_a_sweep_is_not_left():
     assert not pace.has_more
 
 
-def test_what_is_due_within_a_moment_is_carried_out_together():
+def test_graces_that_end_within_a_moment_are_carried_out_together():
     pace = SweepPace()
     pace.note_sweep(10.001, next_seconds=0.002)
     pace.note_due(10.01, is_own=False)

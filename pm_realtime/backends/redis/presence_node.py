@@ -271,8 +271,8 @@ class PresenceNode(Leased):
         """Count out of Redis those who are not here any more; False if the lease is gone."""
         position = None
         while position != "0":
-            place = (position or "0", FIELDS_PER_SCRIPT)
-            found = await self._call(scripts.PRESENCE_FIELDS, self._generation, *place)
+            about = (position or "0", FIELDS_PER_SCRIPT)
+            found = await self._call(scripts.PRESENCE_FIELDS, self._generation, *about)
             if found is None:
                 return False
             position, fields = found
