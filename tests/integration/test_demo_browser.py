@@ -238,6 +238,8 @@ async def test_page_reconnects_when_the_server_is_back(browser, tmp_path):
             [editor] = await open_support_room(visits, "editor")
             await send_message(editor, "Before")
             await expect(texts(editor)).to_have_text("Before")
+            waiting = editor.get_by_test_id("waiting")
+            await expect(waiting).to_have_count(0)  # Its answer comes after the message.
 
             demo.kill()
             disconnected = notice(editor, "connection")
@@ -247,7 +249,6 @@ async def test_page_reconnects_when_the_server_is_back(browser, tmp_path):
             assert len(re.findall("disconnected", visible, re.IGNORECASE)) == 1
             await send_message(editor, "First while away")
             await send_message(editor, "Second while away")
-            waiting = editor.get_by_test_id("waiting")
             await expect(waiting).to_have_text(
                 ["Not sent yetFirst while away", "Not sent yetSecond while away"]
             )
