@@ -5,7 +5,6 @@ import random
 from contextlib import AsyncExitStack
 
 import pytest
-from channels.layers import channel_layers
 
 from pm_realtime import asend_to_room
 from pm_realtime.exceptions import BackendError
@@ -203,7 +202,7 @@ async def test_loop_that_ends_with_an_open_hub_ends_its_tasks(caplog):
     assert len(tasks) >= 2
     assert all(task.cancelled() for task in tasks)
     assert errors_of(caplog) == []
-    channel_layers.backends.clear()  # The hub is still in groups of the layer.
+    await get_layer().flush()  # The hub is still in its groups.
 
 
 async def test_connection_that_came_while_the_layer_was_away_can_be_removed(far):
