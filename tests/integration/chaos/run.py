@@ -134,6 +134,13 @@ class Run:
             while min(each["opens"] for each in await self.clients.do("report")) < count:
                 await asyncio.sleep(POLL_SECONDS)
 
+    async def until_answered(self):
+        """Have the clients send nothing more, and wait until all that they sent is answered."""
+        await self.clients.do("send", perSecond=0)
+        async with asyncio.timeout(SETTLE_SECONDS):
+            while (await self.clients.do("progress"))["unanswered"]:
+                await asyncio.sleep(POLL_SECONDS)
+
     async def delivered(self):
         """The number of deliveries so far."""
         return (await self.clients.do("progress"))["count"]
@@ -141,15 +148,12 @@ class Run:
     async def stop_traffic(self):
         """Return the number of messages by stream and publisher once all pushes have succeeded and
         all promises have settled."""
-        await self.clients.do("send", perSecond=0)
         counts = {}
         for publisher in self.publishers:
             found = await publisher.do("pause")
             for stream, count in found["counts"].items():
                 counts.setdefault(stream, {})[found["name"]] = count
-        async with asyncio.timeout(SETTLE_SECONDS):
-            while (await self.clients.do("progress"))["unanswered"]:
-                await asyncio.sleep(POLL_SECONDS)
+        await self.until_answered()
         return counts
 
     async def finish(self, settle_seconds=SETTLE_SECONDS):

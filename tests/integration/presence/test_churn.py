@@ -24,8 +24,8 @@ FROZEN_SECONDS = 20
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 async def test_pictures_are_right_whatever_comes_and_goes(tmp_path, valkey):
-    """With each fault once, and for TEST_PRESENCE_SECONDS at least."""
-    seconds = float(os.environ.get("TEST_PRESENCE_SECONDS", "0"))
+    """In the seconds that it takes by default, there are the first three faults."""
+    seconds = float(os.environ.get("TEST_PRESENCE_SECONDS", "75"))
     seed = int(os.environ.get("TEST_PRESENCE_SEED", random.randrange(10**6)))
     print(f"TEST_PRESENCE_SEED={seed}")
     rng = random.Random(seed)
@@ -41,7 +41,7 @@ async def test_pictures_are_right_whatever_comes_and_goes(tmp_path, valkey):
             lambda: churn.stop_process(run.servers[2]),
             churn.stall,
         ]
-        while faults or time.monotonic() < deadline:
+        while time.monotonic() < deadline:
             await churn.start()
             await asyncio.sleep(10)
             if faults:
