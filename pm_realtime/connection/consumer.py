@@ -209,7 +209,8 @@ class RealtimeConsumer(AsyncJsonWebsocketConsumer):
             if not self._outbox.is_closed:
                 self._close_code = int(code)
                 self._outbox.close(code, reason)
-                self._tasks.interrupt()
+            # Also after the client has gone: its last commands may wait for what never comes.
+            self._tasks.interrupt()
 
     def go_away(self, command_seconds: float, site_seconds: float) -> None:
         """Close with 4012, as the process stops, once running commands are done."""

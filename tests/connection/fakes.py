@@ -107,6 +107,23 @@ class FrozenReader:
         await RealtimeConsumer.as_asgi()(scope, receive, send_or_wait)
 
 
+class VanishingBrowser:
+    """The application behind a client to which every send fails once it ``is_gone``."""
+
+    def __init__(self):
+        self.is_gone = False
+        self.refused_sends = 0
+
+    async def __call__(self, scope, receive, send):
+        async def send_or_fail(event):
+            if self.is_gone:
+                self.refused_sends += 1
+                raise OSError("the client is gone")
+            await send(event)
+
+        await RealtimeConsumer.as_asgi()(scope, receive, send_or_fail)
+
+
 def broken_resolver(user):
     raise RuntimeError(DETAIL)
 

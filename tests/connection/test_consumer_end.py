@@ -1,15 +1,18 @@
 """The end of a connection: nothing is left of it."""
 
 import asyncio
+from concurrent.futures import Future
 
 import pytest
 
-from pm_realtime import adisconnect_user, aget_stats, asend_to_user
+from pm_realtime import adisconnect_user, aget_history, aget_stats, asend_to_user, aunsubscribe
+from pm_realtime.auth import Rechecker, RecheckResult, set_rechecker
 from pm_realtime.backends import get_backend
 from pm_realtime.connection import RealtimeConsumer
 from pm_realtime.hub import get_hub
 from pm_realtime.layer import room_group, user_group
-from tests.connection.fakes import FrozenReader, gate
+from pm_realtime.protocol import CloseCode
+from tests.connection.fakes import FrozenReader, VanishingBrowser, gate
 from tests.support.helpers import (
     EVENT_TIMEOUT_SECONDS,
     NO_CONNECTIONS,
@@ -91,6 +94,35 @@ async def test_cancelled_connection_does_not_wait_for_a_frozen_reader(user):
     await asyncio.wait([connection.future], timeout=EVENT_TIMEOUT_SECONDS)
     assert connection.future.done()
     assert await aget_stats() == NO_CONNECTIONS
+
+
+async def test_message_in_doubt_ends_with_its_session_after_the_client_has_gone(configure, editor):
+    """Neither the message, which waits until its user is certain, nor its connection stays."""
+    configure(SESSION_RECHECK_INTERVAL=600, ROOMS={"support": {"min_role": "editor"}, "other": {}})
+    may_recheck = Future()
+
+    def recheck(identities):
+        may_recheck.result(EVENT_TIMEOUT_SECONDS)
+        return [RecheckResult(code=CloseCode.USER_GONE) for _ in identities]
+
+    set_rechecker(Rechecker(recheck=recheck))
+    browser = VanishingBrowser()
+    connection = await Connection(user=editor, application=browser).__aenter__()
+    await connection.subscribe("support")
+    await connection.subscribe("other")
+    await editor.groups.aclear()
+    await connection.command("message", {"room": "support", "content": "too late"})
+    await eventually(connection.input_queue.empty)
+    await connection.send_input({"type": "websocket.disconnect", "code": 1006})
+    await eventually(connection.input_queue.empty)
+    browser.is_gone = True
+    await aunsubscribe(connection.connection_id, "other")
+    await eventually(lambda: browser.refused_sends)
+    assert not connection.future.done()
+    may_recheck.set_result(None)
+    await connection.assert_ended()
+    assert await aget_stats() == NO_CONNECTIONS
+    assert not (await aget_history("support")).messages
 
 
 async def test_failing_server_leaves_nothing(configure):
