@@ -1,6 +1,7 @@
 """Threads for calls that may never return."""
 
 import atexit
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from pm_realtime.concurrency.background import after_fork
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+logger = logging.getLogger("pm_realtime.connection")
 
 #: Seconds in which running calls may end when the process does.
 EXIT_SECONDS: Final = 1.0
@@ -83,8 +86,14 @@ class DaemonThreads(Executor):
             try:
                 return self._calls.get(timeout=self._idle_seconds)
             except Empty:
-                self._on_idle()
+                self._note_idle(self._on_idle)
         return self._calls.get()
+
+    def _note_idle(self, on_idle: Callable[[], object]) -> None:
+        try:
+            on_idle()
+        except Exception:  # It would end the thread, and a call might have no other.
+            logger.exception("What an idle thread does has failed.")
 
     def _work(self) -> None:
         while (call := self._next_call()) is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from queue import SimpleQueue
 import pytest
 
 from pm_realtime.concurrency import DaemonThreads
+from tests.support.helpers import log_lines
 
 TIMEOUT_SECONDS = 10
 
@@ -57,6 +59,22 @@ def test_idle_thread_is_told_once_after_its_calls():
         assert threads.submit(int).result(TIMEOUT_SECONDS) == 0
         assert idle.get(timeout=TIMEOUT_SECONDS) == "test_0"
     assert idle.empty()
+    threads.shutdown()
+
+
+def test_thread_goes_on_after_an_error_while_it_is_idle():
+    idle = SimpleQueue()
+
+    def fail():
+        idle.put(True)
+        raise RuntimeError("the database is locked")
+
+    threads = DaemonThreads(1, "test", on_idle=fail)
+    with log_lines(logging.ERROR) as errors:
+        for _ in range(2):
+            assert threads.submit(int).result(TIMEOUT_SECONDS) == 0
+            assert idle.get(timeout=TIMEOUT_SECONDS)
+    assert errors
     threads.shutdown()
 
 
@@ -139,6 +157,7 @@ def test_process_ends_although_a_call_is_stuck_and_waits_for_short_ones():
     code = """
 import threading, time
 from pm_realtime.concurrency import DaemonThreads
+from tests.support.helpers import log_lines
 threads = DaemonThreads(2, "test")
 threads.submit(threading.Event().wait)
 threads.submit(lambda: (time.sleep(0.2), print("ended", flush=True)))
