@@ -30,6 +30,17 @@ def is_of_user_model(user: object) -> bool:
     return model is not None and isinstance(user, model)
 
 
+def key_of(user: Any) -> Any:
+    """The primary key of ``user``; None without one.
+
+    A child model of the user model may have a key of its own, by which nobody knows the user.
+    """
+    model = user_model()
+    if model is not None and isinstance(user, model):
+        return getattr(user, model._meta.pk.attname)
+    return getattr(user, "pk", None)
+
+
 def is_logged_in(user: Any) -> bool:
     """Whether ``user`` says so. A method is always true, as those of users before Django 1.10."""
     return user.is_authenticated is True

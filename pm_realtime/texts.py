@@ -20,8 +20,12 @@ def plain_text(value: object) -> str | None:
 
 
 def shown_text(value: object) -> str | None:
-    """As :func:`plain_text`, for texts that people read; these may be lazy translations too."""
-    return plain_text(str(value) if isinstance(value, Promise) else value)
+    """As :func:`plain_text`, for texts that people read; these may be lazy translations too.
+
+    Half surrogates, which no frame can hold, become question marks.
+    """
+    text = plain_text(str(value) if isinstance(value, Promise) else value)
+    return None if text is None else text.encode(errors="replace").decode()
 
 
 def is_clean(text: str) -> bool:

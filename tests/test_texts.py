@@ -66,3 +66,8 @@ def test_lazy_translation_is_a_text_that_people_read_in_the_active_language():
     assert plain_text(gettext_lazy("Yes")) is None
     with override("de"):
         assert shown_text(gettext_lazy("Yes")) == "Ja"
+
+
+def test_half_surrogate_is_shown_as_a_question_mark():
+    assert plain_text("a\ud800") == "a\ud800"
+    assert shown_text("a\ud800é") == "a?é"

@@ -1,16 +1,23 @@
 """The name of a user that others see."""
 
+import logging
 import re
 from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
+from django.db import Error as DatabaseError
 
 from pm_realtime.accounts import ask_resolver
 from pm_realtime.conf import conf
+from pm_realtime.observability import throttle
 from pm_realtime.texts import shown_text
+
+logger = logging.getLogger("pm_realtime.auth")
 
 #: Also addresses that are not valid, which people may have given as their username.
 _ADDRESS: Final = re.compile(r"[^\s@]@[^\s@]")
+#: With what separates it from other parts of a name, as in "None, Ada" or "Ada (None)".
+_NONE: Final = re.compile(r"[\s,;/-]*\(?\bNone\b\)?[\s,;/-]*")
 
 
 def name_of(user: Any) -> str:
@@ -42,16 +49,30 @@ def _shown(user: Any, method: str) -> str:
     """The result of ``method`` of ``user``; empty if that is no name for others."""
     found = getattr(user, method, None)
     if callable(found):
-        found = found()
+        found = _call(found)
     name = (shown_text(found) or "").strip()
-    if "None" in name.split():
-        name = _without_none(user, name)
+    if _NONE.search(name) and not _has_none(user):
+        name = _NONE.sub(" ", name).strip()
     return "" if _ADDRESS.search(name) else name
 
 
-def _without_none(user: Any, name: str) -> str:
-    """``name`` without each "None" that stands for an empty field, and not for a name."""
-    fields = [value.split() for value in vars(user).values() if isinstance(value, str)]
-    if any("None" in words for words in fields):
-        return name
-    return " ".join(word for word in name.split() if word != "None")
+def _call(method: Any) -> Any:
+    """The result of ``method``; None if it raises, as it may do for fields that are None.
+
+    A user is not kept out because of a name.
+    """
+    try:
+        return method()
+    except DatabaseError:
+        raise
+    except Exception as error:
+        if throttle.note_error(error):
+            logger.exception("The name of a user could not be read; others see none of it.")
+        return None
+
+
+def _has_none(user: Any) -> bool:
+    """Whether "None" is part of a text of ``user``, and so may be a name."""
+    # The user of a site's own middleware may be lazy.
+    fields = getattr(getattr(user, "_wrapped", user), "__dict__", {})
+    return any(_NONE.search(text) for text in fields.values() if isinstance(text, str))

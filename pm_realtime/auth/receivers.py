@@ -19,7 +19,7 @@ from django.core.signals import setting_changed
 from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
-from pm_realtime.accounts import user_model
+from pm_realtime.accounts import key_of, user_model
 from pm_realtime.auth import sessions
 from pm_realtime.auth.users import is_default_resolver
 from pm_realtime.conf import conf
@@ -180,7 +180,7 @@ def _refresh_saved(
         return
     # A child model has fields that the user of a connection was read without.
     user: Any = get_user_model()._meta.concrete_model
-    _refresh(instance.pk, if_changed=issubclass(user, sender._meta.concrete_model))
+    _refresh(key_of(instance), if_changed=issubclass(user, sender._meta.concrete_model))
 
 
 def _are_ignored(fields: Iterable[str]) -> bool:
@@ -204,10 +204,10 @@ def _ask_no_rule(fields: Iterable[str]) -> bool:
 @_harmless
 def _close_deleted(*, sender: Any, instance: Any, **kwargs: Any) -> None:
     if sender._meta.concrete_model is not get_user_model()._meta.concrete_model:
-        _refresh(instance.pk)  # A row of a child model: its user may stay.
+        _refresh(key_of(instance))  # A row of a child model: its user may stay.
         return
     close = Close(int(CloseCode.USER_GONE), "the user is gone")
-    send_control(user_group(user_key(instance.pk)), close)
+    send_control(user_group(user_key(key_of(instance))), close)
 
 
 @_harmless
@@ -223,7 +223,7 @@ def _refresh_related(
     if not action.startswith("post_"):
         return
     if_changed = _ask_no_rule(field.name for field in _relations_through(sender))
-    users = pk_set if reverse else {instance.pk}
+    users = pk_set if reverse else {key_of(instance)}
     if users is None or len(users) > MAX_REFRESHED_USERS:
         refresh_after_commit(authenticated_group(), if_changed=if_changed)
         return

@@ -101,9 +101,10 @@ def _close(code: int, reason: str) -> ControlMessage:
 
 
 def _reason(reason: object) -> str:
-    text = "" if reason is None else shown_text(reason)
-    # A layer cannot send half a surrogate pair.
-    return (str(reason) if text is None else text).encode(errors="replace").decode()
+    if reason is None:
+        return ""
+    text = shown_text(reason)
+    return (shown_text(str(reason)) or "") if text is None else text
 
 
 def _subscribe(

@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Model
 
 from pm_realtime import layer
-from pm_realtime.accounts import user_model
+from pm_realtime.accounts import key_of, user_model
 from pm_realtime.conf import Retention, conf, missed_route, retention_of, room_of
 from pm_realtime.exceptions import CommandError
 from pm_realtime.protocol import check_room
@@ -32,7 +32,7 @@ def user_key(user: Any) -> str:
         key = _as_primary_key(user)
     else:
         is_saved = user.is_authenticated and not (isinstance(user, Model) and user._state.adding)
-        key = user.pk if is_saved else None
+        key = key_of(user) if is_saved else None
     if key is None or (text := str(key)) == "":
         raise ValueError(f"expected a saved user or a primary key, got {_described(user)}")
     return text

@@ -10,6 +10,8 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AbstractUser
 from django.core.exceptions import ImproperlyConfigured
+from django.db import OperationalError
+from django.utils.functional import SimpleLazyObject
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy
 
@@ -60,6 +62,12 @@ def full_name(name, username="ada", **fields):
         (full_name("None Lovelace"), "Lovelace"),
         (full_name(f"{None} {None}"), "ada"),
         (full_name("None None", nickname="None"), "None None"),
+        (full_name("None, None"), "ada"),
+        (full_name("None, Ada"), "Ada"),
+        (full_name("Ada (None)"), "Ada"),
+        (full_name("None (staff)"), "(staff)"),
+        (full_name("Nonesuch"), "Nonesuch"),
+        (SimpleLazyObject(lambda: User(username="ada", first_name="None")), "None"),
         (full_name(None), "ada"),
         (full_name(""), "ada"),
         (full_name("  "), "ada"),
@@ -86,6 +94,24 @@ def test_username_is_not_shown_if_it_is_the_address_field_of_the_model():
         get_username = AbstractBaseUser.get_username
 
     assert name_of(Account(login="nobody")) == ""
+
+
+async def test_user_whose_full_name_raises_is_shown_by_the_username(user, monkeypatch, caplog):
+    monkeypatch.setattr(User, "get_full_name", lambda self: "Dr. " + None)
+    async with RealtimeCommunicator(user=user) as connection:
+        await connection.subscribe("lobby")
+        await connection.command("message", {"room": "lobby", "content": 1})
+        message = await connection.assert_push("message")
+        assert message["payload"]["from"]["name"] == "the-user"
+    assert "The name of a user could not be read" in caplog.text
+
+
+def test_full_name_that_cannot_be_read_from_the_database_is_no_name():
+    def away():
+        raise OperationalError("away")
+
+    with pytest.raises(OperationalError):
+        name_of(SimpleNamespace(get_full_name=away, get_username=lambda: "ada"))
 
 
 def shouted(user):

@@ -1,14 +1,17 @@
 """Django's signals reach connections, and a failure there never fails their sender."""
 
 import asyncio
+import uuid
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth import SESSION_KEY, get_user_model, logout
 from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.db import connection as database
+from django.db import models
 from django.test.utils import isolate_apps
 
+from pm_realtime import send_to_user
 from pm_realtime.auth import receivers
 from tests.people.models import Member
 from tests.support.helpers import Connection, errors_of, eventually
@@ -89,12 +92,19 @@ async def test_user_deactivated_through_the_parent_model_is_disconnected(rarely,
         await connection.assert_closed(4504)
 
 
-@pytest.fixture
-def child_model(transactional_db, monkeypatch):
+@pytest.fixture(params=["the user's key", "a key of its own"])
+def child_model(request, transactional_db, monkeypatch):
     """A model that inherits from the user model, with a row of its own beside the user's."""
+    is_own_key = request.param == "a key of its own"
     with isolate_apps("tests.site"):
 
         class Customer(User):
+            user_ptr = models.OneToOneField(
+                User, models.CASCADE, parent_link=True, primary_key=not is_own_key
+            )
+            if is_own_key:
+                number = models.UUIDField(primary_key=True, default=uuid.uuid4)
+
             class Meta:
                 app_label = "site"
 
@@ -123,3 +133,20 @@ async def test_deleting_only_the_child_row_keeps_the_connection(
             await connection.subscribe("lobby")
         else:
             await connection.assert_closed(4504)
+
+
+async def test_user_is_reached_and_disconnected_through_a_child_row(
+    rarely, child_model, user, caplog
+):
+    def deactivate():
+        child_model(user_ptr=user).save_base(raw=True)
+        customer = child_model.objects.get()
+        send_to_user(customer, "news")
+        customer.is_active = False
+        customer.save()
+
+    async with Connection(user=user) as connection:
+        await sync_to_async(deactivate)()
+        await connection.assert_push("news")
+        await connection.assert_closed(4504)
+    assert errors_of(caplog) == []

@@ -6,6 +6,7 @@ import uuid
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -59,6 +60,7 @@ def primary_key(request, monkeypatch):
         lambda: range(1),
         lambda: iter([1]),
         object,
+        lambda: SimpleNamespace(is_authenticated=True),
         get_user_model,
         lambda: get_user_model().objects,
         get_user_model().objects.all,
