@@ -72,8 +72,10 @@ _convert.register(msgspec.Raw, msgspec.json.decode)
 _convert.register(orjson.Fragment, lambda value: orjson.loads(orjson.dumps(value)))
 for _array in (list, tuple, set, frozenset):
     _convert.register(_array, list)
-for _text in (date, timedelta, Decimal, UUID, Promise):  # Also datetimes, which are dates.
+for _text in (date, timedelta):  # Also datetimes, which are dates.
     _convert.register(_text, _default)
+for _written in (Decimal, UUID, Promise):
+    _convert.register(_written, str)
 
 
 @_convert.register
