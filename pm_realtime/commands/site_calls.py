@@ -115,11 +115,11 @@ class SiteCall:
                 slots.release()
             raise
         attempt, waiter = Attempt(), loop.create_future()
-        running = loop.create_task(self._run(attempt))
+        running = loop.create_task(self._run(attempt, waiter))
 
         def end(running: "asyncio.Task[str]") -> None:
             note_result(running)
-            _wake(waiter)
+            _wake(waiter)  # Of a task that was cancelled before its first step.
             if slots is not None:
                 # After a timeout the call goes on in its thread, and is one of those under way.
                 slots.release()
@@ -175,11 +175,15 @@ class SiteCall:
             running.cancel()
         note_abandoned_call(running)
 
-    async def _run(self, attempt: Attempt) -> str:
-        if self.is_async:
-            return self.encode(await run_async_site_code(self.call))
-        text: str = await run_in_site_thread(self._run_in_thread, attempt)
-        return text
+    async def _run(self, attempt: Attempt, waiter: "asyncio.Future[None]") -> str:
+        try:
+            if self.is_async:
+                return self.encode(await run_async_site_code(self.call))
+            text: str = await run_in_site_thread(self._run_in_thread, attempt)
+            return text
+        finally:
+            # In this step, as a callback of the task would take another turn of the event loop.
+            _wake(waiter)
 
     def _run_in_thread(self, attempt: Attempt) -> str:
         if attempt.is_expired:

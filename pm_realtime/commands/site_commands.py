@@ -44,6 +44,8 @@ class SiteCommand:
     declaration: Declaration
     #: As the client sent it.
     command: Command
+    #: The room that it is about.
+    room: str | None
     #: The values that the route of the room captured.
     values: Mapping[str, Any]
     #: As the function's annotation says.
@@ -63,17 +65,13 @@ class SiteCommand:
         Raises ``CommandError`` if it is malformed.
         """
         _check_declaration(declaration)
-        self = cls(connection, declaration, command, route_values(declaration, command.room))
+        room = None if declaration.room is None else command.room
+        self = cls(connection, declaration, command, room, route_values(declaration, command.room))
         if connection.is_certain:
             self.refusal = self._find_refusal()
         if self.refusal is None:
             self.payload = convert_payload(declaration, command.payload, self.room)
         return self
-
-    @property
-    def room(self) -> str | None:
-        """The room that it is about."""
-        return None if self.declaration.room is None else self.command.room
 
     @property
     def has_begun(self) -> bool:
@@ -176,12 +174,12 @@ class SiteCommand:
 
     async def _until_allowed(self) -> None:
         """Wait until the rights are certain. Raises ``CommandError`` if they refuse."""
-        if not self.connection.is_certain:
-            await self.connection.until_certain()
+        connection = self.connection
+        if not connection.is_certain:
+            await connection.until_certain()
         if (refusal := self._find_refusal()) is not None:
             raise refusal
-        must_be_in = self.declaration.joined and self.room is not None
-        if must_be_in and self.room not in self.connection.rooms:
+        if self.declaration.joined and self.room is not None and self.room not in connection.rooms:
             text = "Subscribe to the room before sending commands to it."
             raise CommandError(ErrorCode.NOT_IN_ROOM, text, room=self.room)
 
