@@ -36,6 +36,22 @@ from pm_realtime.protocol import BATCH_SUBPROTOCOL
 from pm_realtime.testing import RealtimeCommunicator, capture_pushes
 
 
+class LoginGuard:
+    """As the backend of django-axes, which comes first and finds no users."""
+
+    def authenticate(self, request, **credentials):
+        return None
+
+
+async def test_user_is_logged_in_by_a_backend_that_finds_users(settings, user):
+    settings.AUTHENTICATION_BACKENDS = [
+        f"{__name__}.LoginGuard",
+        "django.contrib.auth.backends.ModelBackend",
+    ]
+    async with RealtimeCommunicator(user=user) as connection:
+        assert connection.connected["userId"] == str(user.pk)
+
+
 async def test_logged_in_connection_joins_and_receives(editor):
     async with RealtimeCommunicator(user=editor) as connection:
         assert connection.connected["userId"] == str(editor.pk)

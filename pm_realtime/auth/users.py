@@ -1,5 +1,6 @@
 """The users of many identities, read from the database together."""
 
+import logging
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -11,13 +12,17 @@ from django.contrib.auth import (
     load_backend,
 )
 from django.core.exceptions import ValidationError
+from django.db import Error as DatabaseError
 from django.utils.crypto import constant_time_compare
 from django.utils.module_loading import import_string
 
 from pm_realtime.accounts import has_accounts, is_of_user_model, user_model
 from pm_realtime.auth.identity import Identity
 from pm_realtime.conf import Conf, conf
+from pm_realtime.observability import throttle
 from pm_realtime.roles import has_django_groups, role_of
+
+logger = logging.getLogger("pm_realtime.auth")
 
 
 class CurrentUsers:
@@ -80,12 +85,25 @@ def find_users(user_ids: Collection[str]) -> dict[str, Any]:
     by_key = {user.pk: user for user in found}
     users = {user_id: by_key[key] for user_id, key in keys.items() if key in by_key}
     backends = get_backends() if has_accounts() else []
-    backends = [each for each in backends if not _is_shared(each)]
+    # Those that only decide about permissions need not have the method.
+    backends = [each for each in backends if hasattr(each, "get_user") and not _is_shared(each)]
     for user_id in user_ids:
         for backend in backends:
-            if user_id not in users and (user := backend.get_user(keys.get(user_id, user_id))):
+            if user_id not in users and (user := _ask(backend, keys.get(user_id, user_id))):
                 users[user_id] = user
     return users
+
+
+def _ask(backend: Any, key: Any) -> Any:
+    """The user with ``key``; None also if ``backend`` raises for a key that is not its own."""
+    try:
+        return backend.get_user(key)
+    except DatabaseError:
+        raise
+    except Exception as error:
+        if throttle.note_error(error):
+            logger.exception("An authentication backend could not look for a user.")
+        return None
 
 
 def _to_key(user_id: str) -> Any:
