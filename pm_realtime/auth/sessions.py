@@ -136,10 +136,10 @@ def are_in_cookies() -> bool:
 def waits_for_commit() -> bool:
     """Whether a change of a session counts only after the commit of its request's transaction.
 
-    A database can roll it back, and a cookie goes out with the response. A cache or a folder has
-    it at once.
+    A database can roll it back, also that of a site's own engine, and a cookie goes out with the
+    response. A cache or a folder has it at once.
     """
-    return issubclass(_store_class(), db.SessionStore) or are_in_cookies()
+    return not issubclass(_store_class(), (cache.SessionStore, file.SessionStore))
 
 
 def name_of(key: str, data: Mapping[str, Any]) -> str:
@@ -192,7 +192,7 @@ def _hook(store: Any, name: str, hook: Hook) -> None:
 
     @wraps(original)
     def hooked(self: Any, *args: Any, **kwargs: Any) -> Any:
-        key = self.session_key
+        key = None if _creates(args, kwargs) else self.session_key
         data = dict(self._session) if key else {}
         if are_in_cookies() and SESSION_KEY in data:
             # It keeps its name, also if its login came before this app was installed.
@@ -204,7 +204,7 @@ def _hook(store: Any, name: str, hook: Hook) -> None:
 
     @wraps(original)
     async def async_hooked(self: Any, *args: Any, **kwargs: Any) -> Any:
-        key = self.session_key
+        key = None if _creates(args, kwargs) else self.session_key
         data = dict(await self._aget_session()) if key else {}
         result = await original(self, *args, **kwargs)
         if SESSION_KEY in data:
@@ -214,6 +214,14 @@ def _hook(store: Any, name: str, hook: Hook) -> None:
     replacement = async_hooked if iscoroutinefunction(original) else hooked
     setattr(replacement, _HOOKED, True)
     setattr(store, name, replacement)
+
+
+def _creates(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether these arguments of ``save`` are for a session that is not there yet.
+
+    Reading one costs a query, and some engines create a session where they find none.
+    """
+    return bool(kwargs.get("must_create", args[:1] == (True,)))
 
 
 def _store_class() -> type[SessionBase]:

@@ -5,13 +5,17 @@ from unittest import mock
 
 import pytest
 from django.conf import settings as django_settings
-from django.contrib.auth import SESSION_KEY
+from django.contrib.auth import SESSION_KEY, logout
 from django.contrib.sessions.backends import signed_cookies
+from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.models import Session as Row
 from django.core.cache.backends.base import BaseCache
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from pm_realtime.auth import sessions
 from tests.site import sessions as site_sessions
+from tests.support.helpers import Connection
 from tests.support.sessions import ENGINES, Browser, store_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -70,6 +74,76 @@ def test_custom_engine_reads_its_own_sessions(settings, user):
     stays, goes = logged_in(user), logged_in(user)
     site_sessions.revoked.add(goes.key)
     assert set(sessions.read_many([stays.key, goes.key])) == {stays.key}
+
+
+class SessionStore(SessionBase):
+    """Creates a session where it finds none, as that of django-user-sessions does."""
+
+    @property
+    def _rows(self):
+        return Row.objects.filter(session_key=self.session_key)
+
+    def load(self):
+        if row := self._rows.first():
+            return self.decode(row.session_data)
+        self.create()
+        return {}
+
+    def create(self):
+        self._session_key = self._get_new_session_key()
+        self.save(must_create=True)
+        self._session_cache = {}
+
+    def save(self, must_create=False):
+        data = self._get_session(no_load=must_create)
+        Row(
+            session_key=self._get_or_create_session_key(),
+            session_data=self.encode(data),
+            expire_date=self.get_expiry_date(),
+        ).save()
+
+    def exists(self, session_key):
+        return Row.objects.filter(session_key=session_key).exists()
+
+    def delete(self, session_key=None):
+        self._rows.delete()
+
+
+def test_engine_that_creates_a_session_where_it_finds_none_goes_on(settings):
+    settings.SESSION_ENGINE = __name__
+    store = store_of("abcdefghijklmnopqrstuvwxyz012345")
+    store["cart"] = 1
+    store.save()
+    assert store_of(store.session_key)["cart"] == 1
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_logout_under_an_engine_of_the_site_counts_after_its_commit(
+    settings, user, configure, is_kept
+):
+    def log_out(request):
+        with transaction.atomic():
+            logout(request)
+            transaction.set_rollback(is_kept)
+
+    settings.SESSION_ENGINE = __name__
+    configure(SESSION_RECHECK_INTERVAL=600)
+    browser = await Browser.of(user)
+    async with Connection(headers=browser.headers) as socket:
+        await browser.request(log_out)
+        if is_kept:
+            await socket.subscribe("lobby")
+        else:
+            await socket.assert_closed(4501)
+
+
+@pytest.mark.parametrize("name", ["db", "cached_db"])
+def test_new_session_is_not_looked_for(settings, name):
+    settings.SESSION_ENGINE = f"django.contrib.sessions.backends.{name}"
+    with CaptureQueriesContext(connection) as context:
+        store_of(None).create()
+    selects = [each["sql"] for each in context if each["sql"].startswith("SELECT")]
+    assert len(selects) == 1, selects  # Whether its key is free.
 
 
 def test_reading_writes_nothing(engine, user):
