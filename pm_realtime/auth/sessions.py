@@ -192,7 +192,7 @@ def _hook(store: Any, name: str, hook: Hook) -> None:
 
     @wraps(original)
     def hooked(self: Any, *args: Any, **kwargs: Any) -> Any:
-        key = None if _creates(args, kwargs) else self.session_key
+        key = "" if _creates(args, kwargs) else self.session_key
         data = dict(self._session) if key else {}
         if are_in_cookies() and SESSION_KEY in data:
             # It keeps its name, also if its login came before this app was installed.
@@ -204,7 +204,7 @@ def _hook(store: Any, name: str, hook: Hook) -> None:
 
     @wraps(original)
     async def async_hooked(self: Any, *args: Any, **kwargs: Any) -> Any:
-        key = None if _creates(args, kwargs) else self.session_key
+        key = "" if _creates(args, kwargs) else self.session_key
         data = dict(await self._aget_session()) if key else {}
         result = await original(self, *args, **kwargs)
         if SESSION_KEY in data:
