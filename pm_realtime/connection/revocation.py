@@ -8,6 +8,7 @@ import asyncio
 import logging
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -24,6 +25,7 @@ from pm_realtime.connection.state import Connection
 from pm_realtime.exceptions import BackendError
 from pm_realtime.hub import get_hub
 from pm_realtime.layer import CookieRenewed, role_group
+from pm_realtime.observability import log_failure
 from pm_realtime.protocol import CloseCode
 from pm_realtime.roles import roles_up_to
 from pm_realtime.rooms import follow_presence_rights, reconsider, renew_profiles
@@ -138,13 +140,13 @@ class Revocation:
             self._may_have_missed = True
             self._look_anew()
         else:
-            self._connection.begin(reconsider(self._connection))
+            self._connection.begin(self._reconsider())
 
     def refresh_room(self, room: str) -> None:
         """The rules of ``room`` have changed."""
         if room in self._connection.rooms:
             self.hold()
-            self._connection.begin(self._reconsider(room))
+            self._connection.begin(self._reconsider_held(room))
 
     def end_session(self, session: str) -> None:
         """The user logged out of the session called ``session``."""
@@ -227,7 +229,7 @@ class Revocation:
             must_ask = is_changed or self._may_have_missed
             self._connection.begin(self._follow(self.version, must_ask))
         elif self._may_have_missed:
-            self._connection.begin(reconsider(self._connection))
+            self._connection.begin(self._reconsider())
         self._must_ask = self._may_have_missed = False
 
     def recheck_failed(self) -> None:
@@ -267,19 +269,32 @@ class Revocation:
                     await follow_presence_rights(self._connection)
                     # Code of the site that may be slow, for which nothing has to be held.
                     self._connection.begin(renew_profiles(self._connection))
-        except BackendError as error:
-            logger.debug("A connection could not follow its user: %s", error)
-            self._end(CloseCode.OVERLOADED)
+        except Exception as error:
+            self._fail(error)
             return
         if version == self.version and self._is_suspect and not self._pending:
             self._is_suspect = False
             self.release()
 
-    async def _reconsider(self, room: str) -> None:
+    async def _reconsider(self, rooms: Sequence[str] | None = None) -> None:
         try:
-            await reconsider(self._connection, [room])
+            await reconsider(self._connection, rooms)
+        except Exception as error:
+            self._fail(error)
+
+    async def _reconsider_held(self, room: str) -> None:
+        try:
+            await self._reconsider([room])
         finally:
             self.release()
+
+    def _fail(self, error: Exception) -> None:
+        """The connection could not follow its rights: its client has to come again."""
+        if isinstance(error, BackendError):
+            logger.debug("A connection could not follow its rights: %s", error)
+        else:
+            log_failure(logger, "A connection could not follow its rights.", error)
+        self._end(CloseCode.OVERLOADED)
 
     async def _follow_role(self) -> None:
         role = self.identity.role

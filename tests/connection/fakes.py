@@ -92,6 +92,15 @@ class LostBackend(MemoryBackend):
         raise BackendError(DETAIL)
 
 
+class BrokenBackend(MemoryBackend):
+    """Cannot count anybody out of a room: raises ``error``."""
+
+    error: Exception
+
+    async def leave(self, *args, **kwargs):
+        raise self.error
+
+
 class FrozenReader:
     """The application behind a client that stops reading at the first ``big`` push."""
 

@@ -16,6 +16,8 @@ from pm_realtime import (
     asubscribe,
     refresh_user,
 )
+from pm_realtime.backends import get_backend
+from pm_realtime.exceptions import BackendError
 from pm_realtime.hub import get_hub
 from tests.connection.revoking import (
     demoted,
@@ -256,3 +258,30 @@ async def test_rooms_are_reconsidered_after_an_outage(rarely, configure, user, i
         rules.allowed.clear()
         get_hub().control.recheck_all()
         await connection.assert_push("unsubscribed")
+
+
+# Failures
+
+
+@pytest.mark.parametrize("error", [BackendError("Redis is away."), RuntimeError("a defect")])
+@pytest.mark.parametrize("change", ["room", "everything", "user"])
+async def test_connection_that_cannot_follow_its_rights_has_to_come_again(
+    configure, rarely, user, change, error
+):
+    """It would not be told that it has left the room, or hold all messages for good."""
+    configure(
+        BACKEND="tests.connection.fakes.BrokenBackend",
+        ROOMS={"known": {"public": True, "authorize": "tests.site.rules.by_switch"}},
+    )
+    get_backend().error = error
+    rules.switch["known"] = True
+    async with Connection(user=user if change == "user" else None) as connection:
+        await connection.subscribe("known")
+        rules.switch["known"] = False
+        if change == "room":
+            await arefresh_room("known")
+        elif change == "user":
+            await arefresh_user(user)
+        else:
+            get_hub().control.recheck_all()
+        await connection.assert_closed(4013)
