@@ -51,7 +51,7 @@ def test_wheel_has_the_required_python_and_the_extras(wheel):
     metadata = email.message_from_bytes(wheel.read(name))
     assert metadata["Name"] == "pm-realtime"
     assert metadata["Requires-Python"] == ">=3.11"
-    extras = {"redis", "uvicorn", "demo", "test", "bench", "dev"}
+    extras = {"redis", "uvicorn", "yaml", "demo", "test", "bench", "dev"}
     assert set(metadata.get_all("Provides-Extra")) == extras
     needed = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
     assert {re.split(r"[<>=]", line)[0].lower() for line in needed} == {
@@ -69,7 +69,8 @@ def test_lowest_declared_versions_are_those_that_are_tested():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     extras = config["options.extras_require"]
-    declared = "".join([config["options"]["install_requires"], extras["redis"], extras["uvicorn"]])
+    optional = [extras[name] for name in ("redis", "uvicorn", "yaml")]
+    declared = "".join([config["options"]["install_requires"], *optional])
     tested = (ROOT / "tests/lowest.txt").read_text()
     assert sorted(re.findall(r"^(\S+)>=(\S+)$", declared, re.MULTILINE)) == sorted(
         re.findall(r"^(\S+)==(\S+)$", tested, re.MULTILINE)

@@ -126,6 +126,30 @@ def test_yaml_is_chosen_by_the_name_or_an_option(tmp_path):
     assert yaml.safe_load(path.read_text()) == found
 
 
+def test_yaml_without_pyyaml_names_the_extra_and_json_is_written(tmp_path):
+    path = tmp_path / "asyncapi.yaml"
+    code = (
+        "import sys; sys.modules['yaml'] = None\n"
+        "import django; django.setup()\n"
+        "from django.core.management import CommandError, call_command\n"
+        "try: call_command('realtime_schema', sys.argv[1], skip_checks=False)\n"
+        "except CommandError as error: print(error)\n"
+        "call_command('realtime_schema')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        cwd=ROOT,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    sentence, document = done.stdout.split("\n", 1)
+    assert 'pip install "pm-realtime[yaml]"' in sentence, done.stderr
+    assert json.loads(document)["asyncapi"] == "3.0.0"
+    assert not path.exists()
+
+
 def test_document_has_the_title_version_and_server_of_the_options():
     options = ["--title", "Shop", "--api-version", "2.1", "--server", "ws://example.com:8000"]
     found = json.loads(run("realtime_schema", *options))

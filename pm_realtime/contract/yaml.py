@@ -1,49 +1,43 @@
-"""YAML of values of JSON. Its texts are those of JSON, unless they need no quotes."""
+"""YAML of values of JSON, by PyYAML, which is optional."""
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any, Final
 
-#: Texts that are plain scalars in every version of YAML.
-_PLAIN: Final = re.compile(r"[A-Za-z_/][\w/.$-]*(?: [\w/.$(-][\w/.$(),-]*)*", re.ASCII)
-#: Of which YAML 1.1 makes other values.
-_WORDS: Final = frozenset(("true", "false", "null", "yes", "no", "on", "off", "y", "n"))
+try:
+    import yaml
+except ImportError:
+    is_yaml_installed = False
+else:
+    is_yaml_installed = True
+
+#: Numbers of YAML 1.2, of which PyYAML, which writes 1.1, does not know all.
+_NUMBER: Final = re.compile(
+    r"(?:[-+]?(?:\.\d+|\d+(?:\.\d*)?)(?:e[-+]?\d+)?|0o[0-7]+)$", re.I | re.A
+)
+_DIGITS_AND_SIGNS: Final = list("-+.0123456789")
+#: Breaks of lines in YAML 1.1 alone.
+_OTHER_BREAKS: Final = re.compile("[\x85\u2028\u2029]")
 
 
 def to_yaml(value: Any) -> str:
-    """The YAML document of ``value``, with a newline at its end."""
-    return "\n".join(_lines(value, "")) + "\n"
+    """The YAML document of ``value``, for readers of YAML 1.1 and 1.2. Needs PyYAML."""
+
+    class Dumper(yaml.SafeDumper):
+        def ignore_aliases(self, data: Any) -> bool:
+            return True  # Equal parts are written out, as in JSON.
+
+        def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+            super().increase_indent(flow, False)  # Also for the items of a list.
+
+    # A text that looks like a number gets quotes.
+    Dumper.add_implicit_resolver("tag:yaml.org,2002:float", _NUMBER, _DIGITS_AND_SIGNS)
+    Dumper.add_representer(str, _represent_text)
+    plain = json.loads(json.dumps(value))  # Of subclasses, such as enums, PyYAML knows none.
+    # No line is broken, so that a difference shows what was changed.
+    return yaml.dump(plain, Dumper=Dumper, allow_unicode=True, sort_keys=False, width=float("inf"))
 
 
-def _lines(value: Any, indent: str) -> Iterator[str]:
-    if not value or not isinstance(value, dict | list):
-        yield indent + _scalar(value)
-    elif isinstance(value, dict):
-        for key, each in value.items():
-            yield from _entry(f"{indent}{_scalar(key)}:", each, indent + "  ")
-    else:
-        for each in value:
-            first, *others = _lines(each, indent + "  ")
-            yield f"{indent}- {first.lstrip(' ')}"
-            yield from others
-
-
-def _entry(head: str, value: Any, indent: str) -> Iterator[str]:
-    if value and isinstance(value, dict | list):
-        yield head
-        yield from _lines(value, indent)
-    else:
-        yield f"{head} {_scalar(value)}"
-
-
-def _scalar(value: Any) -> str:
-    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
-        return value
-    text = json.dumps(value, ensure_ascii=False)
-    # JSON leaves these in texts, and YAML takes them for breaks of a line, or refuses them.
-    return re.sub("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]", _escape, text)
-
-
-def _escape(found: re.Match[str]) -> str:
-    return f"\\u{ord(found[0]):04x}"
+def _represent_text(dumper: "yaml.SafeDumper", text: str) -> "yaml.ScalarNode":
+    style = '"' if _OTHER_BREAKS.search(text) else "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)

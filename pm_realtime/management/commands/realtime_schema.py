@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.core.management.base import CommandError
 
-from pm_realtime.contract import Heading, document, to_yaml
+from pm_realtime.contract import Heading, document, is_yaml_installed, to_yaml
 from pm_realtime.management.generated import GeneratingCommand
 
 
@@ -23,7 +24,7 @@ class Command(GeneratingCommand):
         parser.add_argument(
             "--format",
             choices=["json", "yaml"],
-            help="by default as the file's name ends, else json",
+            help="by default as the file's name ends, else json; yaml needs PyYAML",
         )
         parser.add_argument("--title", help="by default the name of the project's package")
         parser.add_argument(
@@ -39,9 +40,15 @@ class Command(GeneratingCommand):
         )
 
     def generate(self, path: Path | None, options: dict[str, Any]) -> str:
+        by_name = "yaml" if path and path.suffix.lower() in (".yaml", ".yml") else "json"
+        is_yaml = (options["format"] or by_name) == "yaml"
+        if is_yaml and not is_yaml_installed:
+            raise CommandError(
+                "YAML needs the package PyYAML. Install it with: "
+                'pip install "pm-realtime[yaml]", or write JSON, with --format json.'
+            )
         title = options["title"] or settings.ROOT_URLCONF.partition(".")[0]
         found = document(Heading(title, options["api_version"], options["server"]))
-        is_yaml = path is not None and path.suffix.lower() in (".yaml", ".yml")
-        if (options["format"] or ("yaml" if is_yaml else "json")) == "yaml":
+        if is_yaml:
             return to_yaml(found)
         return json.dumps(found, ensure_ascii=False, indent=2) + "\n"
