@@ -89,7 +89,10 @@ class Rechecker:
         if not self._tasks:
             loop = asyncio.get_running_loop()
             steps = (self._sweep(), self._follow_due(), self._follow_requests())
-            self._tasks = [loop.create_task(_log_failure(step)) for step in steps]
+            # Not in the context of the first connection, whose middleware may have set what
+            # another has not: a tenant, say.
+            context = contextvars.Context()
+            self._tasks = [loop.create_task(_log_failure(step), context=context) for step in steps]
 
     def discard(self, subject: Subject) -> None:
         """Do not recheck ``subject`` any more; without subjects the rechecker ends."""

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
+from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
 
-from pm_realtime.accounts import has_accounts
+from pm_realtime.accounts import has_accounts, user_model
 from pm_realtime.auth import ENGINE_ERRORS, missing_session_part
 
 
@@ -20,6 +21,7 @@ def check_accounts() -> Iterator[CheckMessage]:
             id="pm_realtime.W021",
         )
         return
+    yield from _check_tenants()
     try:
         setting = missing_session_part()
     except ENGINE_ERRORS as error:
@@ -44,4 +46,23 @@ def check_accounts() -> Iterator[CheckMessage]:
                 "needs no database, such as 'django.contrib.sessions.backends.signed_cookies'."
             ),
             id="pm_realtime.W022",
+        )
+
+
+def _check_tenants() -> Iterator[CheckMessage]:
+    """Check that a primary key is that of one user, in a schema of django-tenants too."""
+    model = user_model()
+    if model is None or not apps.is_installed("django_tenants"):
+        return
+    name = apps.get_app_config(model._meta.app_label).name
+    of_tenants = getattr(settings, "TENANT_APPS", ())
+    if any(each == name or each.startswith(f"{name}.") for each in of_tenants):
+        yield CheckWarning(
+            f"TENANT_APPS has {name!r}, the app of the user model, so users of several tenants "
+            "have the same primary key: each gets what is pushed to the other.",
+            hint=(
+                "Keep users in SHARED_APPS alone, or serve each tenant by processes of its own, "
+                "with a NAMESPACE of its own."
+            ),
+            id="pm_realtime.W039",
         )

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,6 +17,9 @@ class ConnectionTasks:
     """The task that serves one connection, and the tasks beside it."""
 
     _serving: asyncio.Task[Any]
+    #: A control message begins work in the context of its receiver, and so in that of another
+    #: connection. A rule may go by what a middleware of the site has set in this one.
+    _context: Context = field(default_factory=copy_context)
     _beside: set[asyncio.Task[None]] = field(default_factory=set)
     _finishing: asyncio.Task[None] | None = None
     _has_interrupted: bool = False
@@ -24,7 +28,7 @@ class ConnectionTasks:
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` beside the serving task."""
-        task = asyncio.get_running_loop().create_task(work)
+        task = asyncio.get_running_loop().create_task(work, context=self._context.copy())
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
 

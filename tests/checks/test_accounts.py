@@ -1,6 +1,7 @@
 """Checks of the apps by which Django knows its users."""
 
 import pytest
+from django.apps import apps
 from django.db import connections
 
 from pm_realtime.checks import check_environment
@@ -54,4 +55,26 @@ def test_w022_no_database(check, monkeypatch):
 def test_sessions_in_a_database_that_a_router_chooses_get_no_message(check, settings, monkeypatch):
     settings.DATABASE_ROUTERS = ["tests.auth.test_replica.ReplicaRouter"]
     monkeypatch.setitem(connections.settings["default"], "ENGINE", "django.db.backends.dummy")
+    assert check({}) == []
+
+
+@pytest.fixture
+def tenants(monkeypatch):
+    """A site with django-tenants, which needs PostgreSQL."""
+    is_installed = apps.is_installed
+    monkeypatch.setattr(
+        apps, "is_installed", lambda name: name == "django_tenants" or is_installed(name)
+    )
+
+
+@pytest.mark.parametrize("app", ["tests.site", "tests.site.apps.SiteConfig"])
+def test_w039_users_of_tenants_have_the_same_keys(check, settings, tenants, app):
+    settings.TENANT_APPS = ["shop", app]
+    message = only(check({}), "W039")
+    assert "TENANT_APPS has 'tests.site'" in message.msg
+
+
+def test_tenants_with_common_users_get_no_message(check, settings, tenants):
+    settings.SHARED_APPS = ["tests.site"]
+    settings.TENANT_APPS = ["tests.site_of_a_tenant"]
     assert check({}) == []

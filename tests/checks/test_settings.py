@@ -309,6 +309,7 @@ def test_no_id_is_lost_or_unknown():
         "W031",
         "W032",
         "W036",
+        "W039",
     }
     assert numbers == first | added
 

@@ -1,13 +1,17 @@
 """Rules are asked again if something changed that they may go by, and only then."""
 
+from contextvars import ContextVar
+
 import pytest
+from channels.middleware import BaseMiddleware
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, Permission
 from django.db import transaction
 from django.utils import timezone
 
-from pm_realtime import arefresh_user, asend_to_room, asend_to_user
+from pm_realtime import arefresh_room, arefresh_user, asend_to_room, asend_to_user
 from pm_realtime.auth import receivers
+from pm_realtime.connection import RealtimeConsumer
 from tests.connection.revoking import now, rechecked
 from tests.people.models import Employee, Member
 from tests.site import rules
@@ -246,3 +250,38 @@ def test_saved_child_model_always_asks(monkeypatch, settings, transactional_db):
     member.save()
     employee.save()
     assert reports == [True, False]
+
+
+tenant = ContextVar("tenant")
+
+
+class TenantMiddleware(BaseMiddleware):
+    """Names the tenant of a connection for all code of the site below."""
+
+    async def __call__(self, scope, receive, send):
+        tenant.set(dict(scope["headers"])[b"tenant"].decode())
+        return await super().__call__(scope, receive, send)
+
+
+def of_tenant(user, room):
+    return room == tenant.get("no tenant")
+
+
+@pytest.mark.parametrize("refresh", [arefresh_user, lambda _: arefresh_room("b")])
+async def test_rule_is_asked_again_in_the_context_of_its_connection(
+    configure, rarely, users, refresh
+):
+    configure(DEFAULT_ROOM={"authorize": f"{__name__}.of_tenant"})
+    application = TenantMiddleware(RealtimeConsumer.as_asgi())
+    first, second = users["user"], users["editor"]
+    connections = [
+        Connection(user=user, application=application, headers=[(b"tenant", room)])
+        for user, room in ((first, b"a"), (second, b"b"))
+    ]
+    async with connections[0] as a, connections[1] as b:
+        await a.subscribe("a")
+        await b.subscribe("b")
+        await refresh(second)
+        await asend_to_room("b", "news")
+        await b.assert_push("news")
+        assert all(each["type"] != "unsubscribed" for each in b.received)
