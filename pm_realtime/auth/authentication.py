@@ -14,7 +14,15 @@ from pm_realtime.accounts import has_accounts, is_logged_in, is_of_user_model
 from pm_realtime.auth import sessions
 from pm_realtime.auth.database import reading_primary, run_handshake
 from pm_realtime.auth.digests import digest_of
-from pm_realtime.auth.identity import Identity, Scope, anonymous, identity_of, user_of_session
+from pm_realtime.auth.identity import (
+    Identity,
+    Scope,
+    additions_to,
+    anonymous,
+    identity_of,
+    user_of_session,
+    with_additions,
+)
 from pm_realtime.auth.users import CurrentUsers, is_default_resolver, is_verified
 from pm_realtime.concurrency import Coalescer, PerLoop
 from pm_realtime.conf import conf
@@ -175,11 +183,12 @@ def _identify_user(user: Any, session: Any) -> Identity:
     current = users.get(claim)
     if current is None or (found and not is_verified(current, found.auth.get(HASH_SESSION_KEY))):
         return anonymous()
+    additions = additions_to(user)
     if _is_of_replica(user) or digest_of(current) != claim.digest:
-        claim = identity_of(current, found, None)
+        claim = identity_of(with_additions(current, additions), found, None)
     # Our own resolver goes by what was read now; a site's may go by what its middleware has added.
     role = users.role_of(current if is_default_resolver() else claim.user)
-    return replace(claim, role=role)
+    return replace(claim, role=role, additions=additions)
 
 
 def _is_of_replica(user: Any) -> bool:

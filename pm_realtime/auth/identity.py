@@ -1,11 +1,13 @@
 """The identity of a connection: its user, as the database had it when it was read last."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, Final
 
 from django.contrib.auth import get_user
+from django.db.models import Model
 
 from pm_realtime.accounts import has_accounts, is_logged_in
 from pm_realtime.auth.digests import digest_of
@@ -25,7 +27,7 @@ class Identity:
     ``user_id`` is the primary key as it is on the wire (numbers stay numbers if JavaScript can hold
     them), None for an anonymous user. ``name`` is the name that others see. ``session`` is None
     without a Django session. ``digest`` is one of the user's fields, as rules may change the
-    object.
+    object. ``additions`` are what a middleware of the site noted on the user; None: nothing.
     """
 
     user: Any
@@ -34,6 +36,7 @@ class Identity:
     role: str | None = None
     session: Session | None = None
     digest: bytes = b""
+    additions: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
 
     @property
     def is_authenticated(self) -> bool:
@@ -79,6 +82,29 @@ def identity_of(user: Any, session: Session | None, role: str | None) -> Identit
     if user.pk is None:
         raise ValueError(f"expected a user with a primary key, got {user!r}")
     return Identity(user, _user_id(user.pk), name_of(user), role, session, digest_of(user))
+
+
+def additions_to(user: Any) -> Mapping[str, Any] | None:
+    """The attributes of ``user`` that its model does not have, such as the claims of a token."""
+    user = getattr(user, "_wrapped", user)  # That of a middleware may be lazy.
+    if not isinstance(user, Model):
+        return None
+    known = type(user)
+    found = {
+        name: value
+        for name, value in vars(user).items()
+        if not name.startswith("_") and not hasattr(known, name)
+    }
+    return found or None
+
+
+def with_additions(user: Any, additions: Mapping[str, Any] | None) -> Any:
+    """``user``, read anew, with the ``additions`` to the object that was read before."""
+    if additions is None:
+        return user
+    user = copy(user)  # Other connections of the same user have other ones.
+    vars(user).update(additions)
+    return user
 
 
 def _user_id(key: Any) -> int | str:

@@ -10,7 +10,7 @@ from django.db import Error as DatabaseError
 
 from pm_realtime.auth import sessions
 from pm_realtime.auth.database import reading_primary
-from pm_realtime.auth.identity import Identity, identity_of
+from pm_realtime.auth.identity import Identity, identity_of, with_additions
 from pm_realtime.auth.sessions import Session
 from pm_realtime.auth.users import CurrentUsers, is_verified
 from pm_realtime.observability import throttle
@@ -76,7 +76,9 @@ def _decide(
         session = result.identity.session
         if session is not None and not is_verified(user, session.auth.get(HASH_SESSION_KEY)):
             return RecheckResult(code=CloseCode.SESSION_ENDED, is_uncertain=True)
-        return RecheckResult(identity_of(user, session, users.role_of(user)))
+        user = with_additions(user, identity.additions)
+        found = identity_of(user, session, users.role_of(user))
+        return RecheckResult(replace(found, additions=identity.additions))
     except DatabaseError:
         raise
     except Exception as error:

@@ -6,6 +6,7 @@ from channels.auth import AuthMiddlewareStack
 from channels.middleware import BaseMiddleware
 from django.contrib.auth import get_user_model
 
+from pm_realtime import arefresh_user, asend_to_role
 from pm_realtime.connection import RealtimeConsumer
 from tests.support.helpers import Connection
 from tests.support.sessions import Browser
@@ -112,3 +113,34 @@ async def test_object_of_a_middleware_is_kept_if_the_user_has_not_changed(editor
     application = TokenMiddleware(RealtimeConsumer.as_asgi(), editor)
     async with Connection(application=application) as connection:
         assert connection.connected["role"] == "admin"
+
+
+def has_token(user, room):
+    return user.token_role == "admin"
+
+
+@pytest.mark.parametrize("is_changed", [False, True])
+async def test_what_a_middleware_has_noted_is_kept_when_the_user_is_read_again(
+    editor, configure, is_changed
+):
+    configure(
+        ROLE_RESOLVER=f"{__name__}.role_of_token",
+        DEFAULT_ROOM={"authorize": f"{__name__}.has_token", "min_role": "admin"},
+    )
+    application = TokenMiddleware(RealtimeConsumer.as_asgi(), editor)
+    async with (
+        Connection(application=application) as connection,
+        Connection(user=editor) as other,
+    ):
+        await connection.subscribe("before")
+        if is_changed:
+            editor.last_name = "Another"
+            await editor.asave()
+        else:
+            await arefresh_user(editor)
+        await asend_to_role("admin", "news")
+        await connection.assert_push("news")
+        await connection.subscribe("after")
+        assert all(each["type"] != "unsubscribed" for each in connection.received)
+        refusal = await other.ask("subscribe", {"room": "before"})
+        assert refusal["payload"]["code"] == "FORBIDDEN"
