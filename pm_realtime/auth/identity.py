@@ -79,7 +79,7 @@ def identity_of(user: Any, session: Session | None, role: str | None) -> Identit
     """
     if not is_logged_in(user):
         return Identity(user)
-    if user.pk is None:
+    if getattr(user, "pk", None) is None:
         raise ValueError(f"expected a user with a primary key, got {user!r}")
     return Identity(user, _user_id(user.pk), name_of(user), role, session, digest_of(user))
 

@@ -215,9 +215,10 @@ async def test_client_that_is_gone_before_accept_is_no_error(caplog):
     assert errors_of(caplog) == []
 
 
-async def test_user_without_a_primary_key_is_refused(caplog):
+@pytest.mark.parametrize("fields", [{"pk": None}, {"id": 5}])
+async def test_user_without_a_primary_key_is_refused(caplog, fields):
     communicator = WebsocketCommunicator(RealtimeConsumer.as_asgi(), "/api/ws")
-    communicator.scope["user"] = SimpleNamespace(is_authenticated=True, pk=None)
+    communicator.scope["user"] = SimpleNamespace(is_authenticated=True, **fields)
     assert await communicator.connect(EVENT_TIMEOUT_SECONDS) == (True, None)
     assert (await communicator.receive_json_from(EVENT_TIMEOUT_SECONDS))["type"] == "error"
     assert await communicator.receive_output(EVENT_TIMEOUT_SECONDS) == {
