@@ -1,7 +1,7 @@
 """The errors of msgspec and of pydantic in one form: the expected value, and its path."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +16,8 @@ _UNKNOWN: Final = "Expected no field of this name."
 #: After the message of msgspec. ``key``: it is about a key of the dict there.
 _AT: Final = re.compile(r" - at (?P<key>`key` in )?`\$(?P<path>[^`]*)`\Z", re.DOTALL)
 _FIELD: Final = re.compile(r"Object (missing required|contains unknown) field `(.*)`\Z", re.DOTALL)
+#: The first name of the field with the tag of a union of pydantic.
+_TAG_FIELD: Final = re.compile(r"'([^']*)'")
 _NO_CHOICE: Final = re.compile(r"Invalid (?:enum )?value (.*)\Z", re.DOTALL)
 #: Beginnings of messages, and the sentences that say what was expected.
 _REPHRASED: Final = tuple(
@@ -69,14 +71,27 @@ def from_msgspec(
 
 def from_pydantic(error: Any, value: Any) -> InvalidPayload:
     """The first error of a ``ValidationError`` of pydantic about ``value`` as one of ours."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    first = error.errors(include_url=False, include_input=False)[0]
     is_missing = first["type"] == "missing"
     path = _path_in(value, first["loc"], is_missing)
     if is_missing:
         return InvalidPayload(_MISSING, path)
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return InvalidPayload(_UNKNOWN, path)
+    if first["type"] in ("union_tag_not_found", "union_tag_invalid"):
+        return _from_tag(first["ctx"], path)
     return InvalidPayload(_rephrase(first["msg"]), path)
+
+
+def _from_tag(context: Mapping[str, str], path: str) -> InvalidPayload:
+    """The error of a union at ``path`` whose members pydantic tells apart by a tag."""
+    found = _TAG_FIELD.match(context["discriminator"])  # None: a function of the site finds it.
+    if found:
+        path = join_paths(path, found[1])
+    if "tag" not in context:
+        return InvalidPayload(_MISSING if found else "Expected another value.", path)
+    text = f"Expected one of {context['expected_tags']}, got {context['tag']!r}."
+    return InvalidPayload(text, path)
 
 
 def _path_in(value: Any, parts: Sequence[int | str], is_missing: bool) -> str:

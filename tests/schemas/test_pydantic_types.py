@@ -5,13 +5,13 @@ import subprocess
 import sys
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 import msgspec
 import pydantic
 import pytest
 from annotated_types import Gt
-from pydantic import BaseModel, Field, RootModel, field_validator
+from pydantic import BaseModel, Discriminator, Field, RootModel, Tag, field_validator
 
 from pm_realtime.schemas import InvalidPayload, PydanticType, payload_type
 
@@ -71,6 +71,22 @@ class Mixed(msgspec.Struct):
     any: Bid | Order | int | None = None
     point: Point | None = None
     url: pydantic.AnyUrl | None = None
+
+
+class Cat(BaseModel):
+    kind: Literal["cat"]
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"]
+
+
+Pet = Annotated[Cat | Dog, Field(discriminator="kind")]
+#: A function tells its members apart.
+Guest = Annotated[
+    Annotated[Cat, Tag("cat")] | Annotated[Dog, Tag("dog")],
+    Discriminator(lambda value: value.get("is")),
+]
 
 
 @dataclasses.dataclass
@@ -137,6 +153,12 @@ def test_value_that_fits_becomes_one_of_the_type(annotation, given, expected):
         (dict[str, Bid | Strict], {"a": {"note": 5}}, "a.amount", "Expected a value, got none."),
         (list[Bid | int], ["x"], "[0]", "Expected an object."),
         (Annotated[int, Field(gt=3)], 3, "", "Expected a value greater than 3."),
+        (Pet, {}, "kind", "Expected a value, got none."),
+        (Pet, {"kind": "cow"}, "kind", "Expected one of 'cat', 'dog', got 'cow'."),
+        (list[Pet], [{"kind": "cat"}, {"kind": 5}], "[1].kind", None),
+        (list[Pet], [5], "[0]", "Expected an object."),
+        (list[Guest], [{}], "[0]", "Expected another value."),
+        (Guest, {"is": "cow"}, "", "Expected one of 'cat', 'dog', got 'cow'."),
         (Bounded, {"size": 3}, "size", "Expected a value greater than 3."),
         (Bounded, {"size": 4, "count": 3}, "count", "Expected a value greater than 3."),
     ],
