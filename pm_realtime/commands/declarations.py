@@ -94,12 +94,12 @@ class Declaration(CommandOptions):
         """The pattern of a route. Raises ``ImproperlyConfigured``; it may parse later."""
         return parse_route(self.room) if self.room is not None and is_route(self.room) else None
 
-    def _converters(self) -> Mapping[str, Any]:
-        """The converters of the values of the route by their names."""
+    def _converters(self) -> Mapping[str, Any] | None:
+        """The converters of the values of the route by their names. None: it does not parse."""
         try:
             pattern = self._pattern
         except (ImproperlyConfigured, TypeError):
-            return {}  # A fault of the options.
+            return None  # A fault of the options.
         return {} if pattern is None else pattern.converters
 
 

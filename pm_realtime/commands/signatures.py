@@ -43,8 +43,11 @@ class Signature(NamedTuple):
     faults: list[Fault]
 
 
-def read_signature(function: Any, values: Mapping[str, Any]) -> Signature:
-    """The signature of ``function``; ``values`` are the converters of the route, by name."""
+def read_signature(function: Any, values: Mapping[str, Any] | None) -> Signature:
+    """The signature of ``function``; ``values`` are the converters of the route, by name.
+
+    None stands for values that are not known: any parameter may be one.
+    """
     anything = payload_type(Any)
     if isinstance(function, type):
         text = f"expected a function, got the class {function.__qualname__}."
@@ -60,14 +63,18 @@ def read_signature(function: Any, values: Mapping[str, Any]) -> Signature:
     has_payload = any(each.name == PAYLOAD and each.kind not in _VARIADIC for each in rest)
     payload = _type_of(function, PAYLOAD, "the payload", faults) if has_payload else None
     result = _type_of(function, "return", "the result", faults)
-    for name in values:
-        faults.extend(_check_value(function, name, values[name]))
+    for name, converter in (values or {}).items():
+        faults.extend(_check_value(function, name, converter))
     return Signature(payload, result, faults)
 
 
 def _find_misfits(
-    function: Any, first: Parameter | None, rest: list[Parameter], values: Mapping[str, Any]
+    function: Any,
+    first: Parameter | None,
+    rest: list[Parameter],
+    known_values: Mapping[str, Any] | None,
 ) -> Iterator[Fault]:
+    values = known_values or {}
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         yield Fault("E031", "a generator gives no answer.", "Use return instead of yield.")
     if first is None or first.kind in (Parameter.KEYWORD_ONLY, Parameter.VAR_KEYWORD):
@@ -88,9 +95,10 @@ def _find_misfits(
             text = f"it takes no `{name}`, which is a value of the route."
             yield Fault("E031", text, f"Add a parameter of the name {name}.")
     for name, parameter in by_name.items():
+        may_be_unknown = known_values is None or parameter.default is not Parameter.empty
         if parameter.kind is Parameter.POSITIONAL_ONLY:
             yield Fault("E031", f"its `{name}` cannot be passed by name.", "Leave the slash out.")
-        elif name not in (PAYLOAD, *values) and parameter.default is Parameter.empty:
+        elif name not in (PAYLOAD, *values) and not may_be_unknown:
             text = f"its parameter `{name}` is neither `payload` nor a value of the route."
             yield Fault("E031", text, _HINT)
 

@@ -192,6 +192,16 @@ def test_e033_invalid_option(check, options, problem):
     assert problem in only(check(), "E033").msg
 
 
+@pytest.mark.parametrize("room", ["a:<no:pk>", "a:<int:pk", 5])
+def test_e033_room_that_cannot_be_read_is_the_only_error(check, room):
+    """The parameters are the values of the route that was meant."""
+
+    def bid(request, pk): ...
+
+    declare(bid, room=room)
+    assert "room: " in only(check(), "E033").msg
+
+
 @pytest.mark.parametrize("atomic", [True, "default"])
 def test_e033_transaction_of_an_async_function(check, atomic):
     async def bid(request): ...
