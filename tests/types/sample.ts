@@ -31,6 +31,7 @@ import type {
   Leave,
   MessagePayload,
   NotificationPayload,
+  PayloadArgument,
   Presence,
   PresenceEvents,
   PresenceInfo,
@@ -240,6 +241,9 @@ async function call(pk: number, room: string, type: string): Promise<void> {
   same<typeof cleared, null>(true);
   await realtime.call("clear", undefined, { timeout: 1 });
   await realtime.call("filter", null);
+  await realtime.call("filter");
+  const left: PayloadArgument<"filter"> = [];
+  await realtime.call("filter", ...left);
   await realtime.call("anything");
   const undeclared = await realtime.call("undeclared", { by: room }, { room });
   same<typeof undeclared, unknown>(true);
@@ -367,6 +371,7 @@ async function useCommands(pk: number): Promise<void> {
   console.log(error.value?.data, error.value?.path);
   useCommand("bid", { room: ref<`auction:${number}`>("auction:1") });
   useCommand("bid", { room: `auction:${pk}` });
+  void useCommand("filter").call();
   const clear: CommandInComponent<"clear"> = useCommand("clear");
   await clear.call();
   const options: UseCommandOptions<"touch"> = { room: "support" };

@@ -245,11 +245,15 @@ export type CallOptions<T extends string = string> = {
   timeout?: number | undefined;
 } & (undefined extends CommandRoom<T> ? { room?: CommandRoom<T> } : { room: CommandRoom<T> });
 
+/** The payload as an argument. It may be left out if it may be null, which the server then takes. */
+export type PayloadArgument<T extends string> =
+  Extract<null | undefined, CommandPayload<T>> extends never
+    ? [payload: CommandPayload<T>]
+    : [payload?: CommandPayload<T>];
+
 /** The arguments of `call` after the type. */
 export type CallArguments<T extends string> = undefined extends CommandRoom<T>
-  ? undefined extends CommandPayload<T>
-    ? [payload?: CommandPayload<T>, options?: CallOptions<T>]
-    : [payload: CommandPayload<T>, options?: CallOptions<T>]
+  ? [...payload: PayloadArgument<T>, options?: CallOptions<T>]
   : [payload: CommandPayload<T>, options: CallOptions<T>];
 
 /** The known rooms, which editors suggest, and any other. */

@@ -2,9 +2,9 @@ import type { InjectionKey, MaybeRefOrGetter, Ref } from "vue";
 
 import type {
   CommandName,
-  CommandPayload,
   CommandResult,
   CommandRoom,
+  PayloadArgument,
   Presence,
   PresenceMember,
   Realtime,
@@ -73,11 +73,7 @@ export interface CommandInComponent<T extends string = string> {
    * Calls the command. The promise is that of `Realtime.call`; it may be ignored. A call goes on if
    * the component is unmounted.
    */
-  call(
-    ...payload: undefined extends CommandPayload<T>
-      ? [payload?: CommandPayload<T>]
-      : [payload: CommandPayload<T>]
-  ): Promise<CommandResult<T>>;
+  call(...payload: PayloadArgument<T>): Promise<CommandResult<T>>;
   /** True while a call has no answer. */
   readonly pending: Readonly<Ref<boolean>>;
   /**
