@@ -92,7 +92,7 @@ class Rechecker:
             # Not in the context of the first connection, whose middleware may have set what
             # another has not: a tenant, say.
             context = contextvars.Context()
-            self._tasks = [loop.create_task(_log_failure(step), context=context) for step in steps]
+            self._tasks = [context.run(loop.create_task, _log_failure(step)) for step in steps]
 
     def discard(self, subject: Subject) -> None:
         """Do not recheck ``subject`` any more; without subjects the rechecker ends."""

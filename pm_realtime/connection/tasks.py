@@ -28,7 +28,8 @@ class ConnectionTasks:
 
     def begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` beside the serving task."""
-        task = asyncio.get_running_loop().create_task(work, context=self._context.copy())
+        # Task factories of monitoring tools may know no argument `context`.
+        task = self._context.copy().run(asyncio.get_running_loop().create_task, work)
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
 
