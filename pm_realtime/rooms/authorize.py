@@ -30,23 +30,29 @@ _ALWAYS_TRUE: Final = (
     Iterator, AsyncIterator, BaseManager, BaseException, HttpResponseBase, type(NotImplemented),
 )  # fmt: skip
 
+#: Errors of Django REST framework that are a no in its views; it need not be installed.
+_REST_MODULE: Final = "rest_framework.exceptions"
+_REST_REFUSALS: Final = frozenset(
+    {"PermissionDenied", "NotAuthenticated", "AuthenticationFailed", "NotFound"}
+)
+
 
 async def is_authorized(room: Room, user: Any) -> bool:
     """Whether the rule of ``room`` lets ``user`` in; False after ``AUTHORIZE_TIMEOUT``.
 
-    ``PermissionDenied`` and ``Http404`` mean no, as in a view. Raises ``CommandError`` with
-    ``INTERNAL_ERROR`` if the rule raises anything else.
+    ``PermissionDenied`` and ``Http404``, and those of Django REST framework, mean no, as in a view.
+    Raises ``CommandError`` with ``INTERNAL_ERROR`` if the rule raises anything else.
     """
     path, seconds = room.options.authorize, conf.AUTHORIZE_TIMEOUT
     assert path is not None
     try:
         async with asyncio.timeout(seconds) as limit:
             return await _call(path, room, user)
-    except (PermissionDenied, Http404):
-        return False
     except (CommandError, OutageError):
         raise
     except Exception as error:
+        if _is_refusal(error):
+            return False
         if isinstance(error, TimeoutError) and limit.expired():
             if count := throttle.note(("slow", room.options)):
                 text = "%s did not answer within %g s (AUTHORIZE_TIMEOUT). Connections refused: %d."
@@ -56,6 +62,13 @@ async def is_authorized(room: Room, user: Any) -> bool:
             about = describe_failure(path, error)
             logger.error("%s Connections refused: %d.", about, count, exc_info=error)
         raise CommandError(ErrorCode.INTERNAL_ERROR, INTERNAL_ERROR, room=room.name) from None
+
+
+def _is_refusal(error: Exception) -> bool:
+    return isinstance(error, PermissionDenied | Http404) or any(
+        kind.__module__ == _REST_MODULE and kind.__name__ in _REST_REFUSALS
+        for kind in type(error).__mro__
+    )
 
 
 async def _call(path: str, room: Room, user: Any) -> bool:

@@ -231,6 +231,14 @@ def denied_in_a_coroutine(user, room):
     return denied_async(user, room)
 
 
+class Expired(type("NotFound", (Exception,), {"__module__": "rest_framework.exceptions"})):
+    """Of a site with Django REST framework, which the tests do not install."""
+
+
+def not_found_by_rest(user, room):
+    raise Expired(DETAIL)
+
+
 @pytest.mark.parametrize(
     "rule",
     [
@@ -240,6 +248,7 @@ def denied_in_a_coroutine(user, room):
         "not_found_async",
         "suspended",
         "denied_in_a_coroutine",
+        "not_found_by_rest",
     ],
 )
 async def test_permission_denied_and_http_404_are_a_no(use, user, caplog, rule):
