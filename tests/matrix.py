@@ -1,9 +1,9 @@
 """Run the tests with tox, on the combinations of Python and Django that setup.cfg names.
 
 Without an option: on the lowest one, with linters, servers, load and browsers. ``--others``: on all
-others, what may differ between versions, and before them in further environments of tox if some are
-named, four at a time, as much of their time is waiting. ``--missing`` prints the Pythons that are
-not on this machine.
+others, what may differ between versions, and in further environments of tox if some are named, four
+at a time, as much of their time is waiting. ``--missing`` prints the Pythons that are not on this
+machine.
 """
 
 import argparse
@@ -34,12 +34,14 @@ def main() -> int:
     first, *others = environments()
     run = ["run", "-e", first]
     if chosen.others is not None:
-        # The latest Django first: it runs the most tests, and nothing else would run at the end.
-        others.sort(key=lambda name: name.partition("-")[2], reverse=True)
-        run = ["run-parallel", "-p", "4", "-e", ",".join([*chosen.others, *others])]
-    paths = [str(path) for path in found.values() if path is not None]
-    command = [*run, "--skip-missing-interpreters", "false", "--discover", *paths]
-    return subprocess.call([sys.executable, "-m", "tox", *command], cwd=ROOT)
+        # The highest versions first, as most tests run there.
+        others.sort(key=lambda name: name.partition("-")[::-1], reverse=True)
+        run = ["run-parallel", "-p", "4", "-e", ",".join([others[0], *chosen.others, *others[1:]])]
+    # uv, which makes the environments, looks for Pythons there.
+    folders = [str(path.parent) for path in found.values() if path is not None]
+    path = os.pathsep.join([os.environ["PATH"], *folders])
+    command = [sys.executable, "-m", "tox", *run, "--skip-missing-interpreters", "false"]
+    return subprocess.call(command, cwd=ROOT, env={**os.environ, "PATH": path})
 
 
 def environments() -> list[str]:
