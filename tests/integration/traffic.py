@@ -16,11 +16,11 @@ from tests.support.helpers import eventually
 
 #: A later answer counts as none.
 ANSWER_TIMEOUT_SECONDS = 4
-#: The longest time from the end of an outage to normal operation.
-RECOVERY_SECONDS = 5
+#: The longest time from the end of an outage to normal operation, on a busy machine.
+RECOVERY_SECONDS = 10
 STEP_INTERVAL_SECONDS = 0.1
 POLL_SECONDS = 0.05
-PUSH_TIMEOUT_SECONDS = 0.3
+PUSH_TIMEOUT_SECONDS = 1
 ROOMS = {
     "open": {"public": True, "publish_role": "anonymous"},
     "own:<int:number>": {"public": True},

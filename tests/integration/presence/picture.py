@@ -37,7 +37,8 @@ class Picture:
         self.told_at = []
         #: Since when nothing may have come, None while messages come.
         self._lost_at = time.time()
-        #: Whether the next message is the first one of a subscription.
+        #: Whether the next message is the first one after a picture. That has what was read, and
+        #: the message what has changed since the others were told.
         self._is_new = True
 
     def begin(self, payload):
@@ -45,13 +46,13 @@ class Picture:
         self.told_at.append([])
         self.me = payload.get("me")
         self.answer(payload)
-        self._is_new = True
 
     def answer(self, payload):
         """The picture in ``subscribed``, or in the answer to a question."""
         if self.rev is None or payload["rev"] >= self.rev or self._lost_at is not None:
             self._replace(payload)
         self._lost_at = None
+        self._is_new = True
 
     def end(self, at):
         """No more messages come, from ``at`` on."""
