@@ -99,11 +99,15 @@ def additions_to(user: Any) -> Mapping[str, Any] | None:
 
 
 def with_additions(user: Any, additions: Mapping[str, Any] | None) -> Any:
-    """``user``, read anew, with the ``additions`` to the object that was read before."""
+    """``user``, read anew, with the ``additions`` to the object that was read before.
+
+    An attribute that ``user`` has by itself is the present one, such as an annotation of a manager.
+    """
     if additions is None:
         return user
     user = copy(user)  # Other connections of the same user have other ones.
-    vars(user).update(additions)
+    for name, value in additions.items():
+        vars(user).setdefault(name, value)
     return user
 
 

@@ -5,6 +5,7 @@ from asgiref.sync import sync_to_async
 from channels.auth import AuthMiddlewareStack
 from channels.middleware import BaseMiddleware
 from django.contrib.auth import get_user_model
+from django.contrib.auth.backends import ModelBackend
 
 from pm_realtime import arefresh_user, asend_to_role
 from pm_realtime.connection import RealtimeConsumer
@@ -144,3 +145,34 @@ async def test_what_a_middleware_has_noted_is_kept_when_the_user_is_read_again(
         assert all(each["type"] != "unsubscribed" for each in connection.received)
         refusal = await other.ask("subscribe", {"room": "before"})
         assert refusal["payload"]["code"] == "FORBIDDEN"
+
+
+class SeatsBackend(ModelBackend):
+    """Notes on each user something that was read with it, as an annotation of a manager does."""
+
+    seats = 1
+
+    def get_user(self, user_id):
+        user = super().get_user(user_id)
+        user.seats = self.seats
+        return user
+
+
+def role_of_seats(user):
+    return "admin" if user.seats else "user"
+
+
+async def test_what_is_read_anew_counts_before_what_was_noted(
+    editor, configure, settings, monkeypatch
+):
+    settings.AUTHENTICATION_BACKENDS = [f"{__name__}.SeatsBackend"]
+    configure(ROLE_RESOLVER=f"{__name__}.role_of_seats")
+    browser = await Browser.of(editor)
+    application = AuthMiddlewareStack(RealtimeConsumer.as_asgi())
+    async with Connection(headers=browser.headers, application=application) as connection:
+        assert connection.connected["role"] == "admin"
+        monkeypatch.setattr(SeatsBackend, "seats", 0)
+        await arefresh_user(editor)
+        await connection.so_far()
+        await asend_to_role("admin", "news")
+        assert "news" not in await connection.types_so_far()
