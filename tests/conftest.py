@@ -7,6 +7,8 @@ import pytest
 from channels.layers import channel_layers
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
+from django.contrib.contenttypes.management import create_contenttypes
+from django.db.models.signals import post_migrate
 from django.test import override_settings
 
 from pm_realtime import aget_stats, signals
@@ -66,6 +68,14 @@ def chosen_layer(pytestconfig):
         patch.setenv("TEST_CHANNEL_LAYERS", json.dumps(layers))
         with override_settings(CHANNEL_LAYERS=layers):
             yield kind
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bare_database():
+    """Make no permissions and content types, which Django would make anew after each test."""
+    uid = "django.contrib.auth.management.create_permissions"
+    assert post_migrate.disconnect(dispatch_uid=uid)
+    assert post_migrate.disconnect(create_contenttypes)
 
 
 @pytest.fixture(scope="session")

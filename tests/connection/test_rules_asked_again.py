@@ -6,6 +6,7 @@ import pytest
 from channels.middleware import BaseMiddleware
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, Permission
+from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
 from django.utils import timezone
 
@@ -120,7 +121,7 @@ def _add_group(user):
 
 
 def _add_permission(user):
-    user.user_permissions.add(Permission.objects.first())
+    user.user_permissions.add(_permission())
 
 
 def _rename_group(user):
@@ -128,7 +129,12 @@ def _rename_group(user):
 
 
 def _change_permissions_of_a_group(user):
-    Group.objects.create(name="others").permissions.add(Permission.objects.first())
+    Group.objects.create(name="others").permissions.add(_permission())
+
+
+def _permission():
+    kind, _ = ContentType.objects.get_or_create(app_label="site", model="auction")
+    return Permission.objects.get_or_create(codename="bid", content_type=kind)[0]
 
 
 CHANGED = [
