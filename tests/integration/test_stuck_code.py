@@ -11,7 +11,7 @@ from tests.integration.raw import RawClient
 from tests.integration.server import Server
 
 PERIOD_SECONDS = 0.5
-LOG_SECONDS = 10
+LOG_SECONDS = 30
 #: That of docs/deployment.md, and three seconds for a busy machine.
 END_SECONDS = PERIOD_SECONDS + 4 + 3
 RULES = {
