@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import json
+import signal
 import time
 
 import pytest
@@ -37,6 +38,12 @@ def pytest_addoption(parser):
         default="memory",
         help="the channel layer, and with it the backend, of all tests that name none themselves",
     )
+
+
+def pytest_configure():
+    """Have the processes of tests hear Ctrl-C, which a job in the background of a shell ignores."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config, items):
