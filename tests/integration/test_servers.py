@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import statistics
 import time
 
 import pytest
@@ -14,8 +15,9 @@ from tests.site.rules import SLOW_SECONDS
 pytestmark = pytest.mark.parametrize("kind", ["uvicorn", "daphne"])
 
 CLOSE_TIMEOUT_SECONDS = 10
-#: The longest time that a pong takes while a query blocks another connection.
-MAX_PONG_SECONDS = 0.1
+#: The usual time that a pong takes while a query blocks another connection, and the longest one on
+#: a busy machine.
+PONG_SECONDS, MAX_PONG_SECONDS = 0.1, 1
 
 
 async def test_session_cookie_authenticates_and_opens_the_rooms_of_its_role(serve, kind):
@@ -219,15 +221,16 @@ async def test_slow_query_delays_no_other_connection(serve, kind):
     async with connect(server, cookie) as blocked, connect(server, cookie) as other:
         await blocked.send("subscribe", {"room": "slow"})
         began = time.monotonic()
-        slowest = handshakes = 0
+        pongs, handshakes = [], 0
         while time.monotonic() - began < SLOW_SECONDS - 0.5:
             pinged = time.monotonic()
             assert (await other.ask("ping"))["type"] == "pong"
-            slowest = max(slowest, time.monotonic() - pinged)
+            pongs.append(time.monotonic() - pinged)
             async with connect(server, cookie) as added:
                 assert added.connected["payload"]["role"] == "user"
                 handshakes += 1
-        assert slowest < MAX_PONG_SECONDS
+        assert statistics.median(pongs) < PONG_SECONDS
+        assert max(pongs) < MAX_PONG_SECONDS
         assert handshakes > 10
         assert (await blocked.receive())["type"] == "subscribed"
         assert time.monotonic() - began > SLOW_SECONDS - 0.1
