@@ -2,15 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from asgiref.sync import sync_to_async
 
 from pm_realtime import layer
 from pm_realtime.backends import StreamMessage
-from pm_realtime.concurrency import is_loop_of_a_caller, may_have_waiting_caller
+from pm_realtime.concurrency import PerLoop, is_loop_of_a_caller, may_have_waiting_caller
 from pm_realtime.conf import conf
 from pm_realtime.exceptions import BackendError, OutageError
 from pm_realtime.observability import outage
@@ -115,10 +115,25 @@ def _note_failure(outgoing: Outgoing[Any], error: BackendError) -> None:
 
 
 _sending: set[asyncio.Task[None]] = set()
+#: Held while a message of a commit in this event loop is sent: those of one commit are in order.
+_turns: Final = PerLoop(asyncio.Lock)
 
 
 def _send_soon(outgoing: Outgoing[Any]) -> None:
-    task = asyncio.get_running_loop().create_task(_asend_now(outgoing))
+    _begin(_asend_now(outgoing))
+
+
+def _send_in_turn(outgoing: Outgoing[Any]) -> None:
+    _begin(_asend_in_turn(outgoing))
+
+
+async def _asend_in_turn(outgoing: Outgoing[Any]) -> None:
+    async with _turns.get():
+        await _asend_now(outgoing)
+
+
+def _begin(sending: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.get_running_loop().create_task(sending)
     _sending.add(task)
     task.add_done_callback(_note_sent)
 
@@ -142,7 +157,7 @@ async def _after_commit_of_caller(outgoing: Outgoing[Any]) -> bool:
         except RuntimeError:
             # The caller has gone on, or runs this very loop: its thread takes no calls.
             logger.debug("A push could not ask its caller for a transaction.")
-    return after_commits(partial(_send_or_count, _send_soon, outgoing))
+    return after_commits(partial(_send_or_count, _send_in_turn, outgoing))
 
 
 def _send_or_count(send_with: _SendWith, outgoing: Outgoing[Any]) -> None:

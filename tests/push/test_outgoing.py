@@ -1,5 +1,6 @@
 """Outgoing messages over a layer outside of this process: commits and outages."""
 
+import asyncio
 import os
 import threading
 
@@ -7,6 +8,8 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connections, transaction
 
+from pm_realtime import aget_history, asend_to_room
+from pm_realtime.backends.memory_streams import MemoryStreams
 from pm_realtime.exceptions import OutageError
 from pm_realtime.layer import (
     ChangePending,
@@ -19,7 +22,7 @@ from pm_realtime.layer import (
 from pm_realtime.push import arefresh_room, refresh_after_commit, refresh_room, send_control
 from pm_realtime.push.outgoing import Direct, Outgoing, asend, send
 from tests.site.models import Note
-from tests.support.helpers import errors_of, eventually
+from tests.support.helpers import EVENT_TIMEOUT_SECONDS, errors_of, eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -172,4 +175,33 @@ async def test_message_waits_for_a_transaction_in_the_event_loop(far, monkeypatc
         await arefresh_room("saved")
         assert far.sent == []
     await eventually(lambda: control_in(far) == [(room_group("saved"), RefreshRoom("saved"))])
+    connections.close_all()
+
+
+class FirstIsSlow(MemoryStreams):
+    """Its first message takes some turns of the event loop, as over a socket that is new."""
+
+    is_first = True
+
+    async def publish(self, message):
+        was_first, self.is_first = self.is_first, False
+        for _ in range(10 * was_first):
+            await asyncio.sleep(0)
+        return await super().publish(message)
+
+
+async def test_pushes_of_a_transaction_in_the_event_loop_are_in_order(own_streams, monkeypatch):
+    monkeypatch.setitem(os.environ, "DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+    own_streams(FirstIsSlow())
+    with transaction.atomic():
+        for number in range(5):
+            await asend_to_room("open", "news", number)
+
+    async def payloads():
+        return [each["payload"] for each in (await aget_history("open")).messages]
+
+    async with asyncio.timeout(EVENT_TIMEOUT_SECONDS):
+        while len(found := await payloads()) < 5:
+            await asyncio.sleep(0)
+    assert found == [*range(5)]
     connections.close_all()
