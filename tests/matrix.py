@@ -41,7 +41,12 @@ def main() -> int:
     folders = [str(path.parent) for path in found.values() if path is not None]
     path = os.pathsep.join([os.environ["PATH"], *folders])
     command = [sys.executable, "-m", "tox", *run, "--skip-missing-interpreters", "false"]
-    return subprocess.call(command, cwd=ROOT, env={**os.environ, "PATH": path})
+    return subprocess.call(command, cwd=ROOT, env={**os.environ, **certificates(), "PATH": path})
+
+
+def certificates() -> dict[str, str]:
+    """Have uv trust the certificates of this machine, which may be behind a proxy of its own."""
+    return {"UV_NATIVE_TLS": "1"} if any(Path("/etc/ssl/certs").glob("*")) else {}
 
 
 def environments() -> list[str]:
