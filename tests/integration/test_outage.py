@@ -63,7 +63,8 @@ OUTCOMES = {
     [
         kill_and_start_at_once,
         pytest.param(flush, marks=pytest.mark.slow),
-        pytest.param(kill_and_start_later, marks=pytest.mark.slow),
+        # Alone: many requests wait then for the same moment.
+        pytest.param(kill_and_start_later, marks=[pytest.mark.slow, pytest.mark.load]),
     ],
 )
 async def test_service_recovers_from_an_outage_by_itself(servers, valkey, break_valkey):
