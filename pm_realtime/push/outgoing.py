@@ -116,7 +116,7 @@ def _note_failure(outgoing: Outgoing[Any], error: BackendError) -> None:
 
 _sending: set[asyncio.Task[None]] = set()
 #: Held while a message of a commit in this event loop is sent: those of one commit are in order.
-_turns: Final = PerLoop(asyncio.Lock)
+_commit_locks: Final = PerLoop(asyncio.Lock)
 
 
 def _send_soon(outgoing: Outgoing[Any]) -> None:
@@ -128,7 +128,7 @@ def _send_in_turn(outgoing: Outgoing[Any]) -> None:
 
 
 async def _asend_in_turn(outgoing: Outgoing[Any]) -> None:
-    async with _turns.get():
+    async with _commit_locks.get():
         await _asend_now(outgoing)
 
 

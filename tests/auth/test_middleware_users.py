@@ -121,7 +121,7 @@ def has_token(user, room):
 
 
 @pytest.mark.parametrize("is_changed", [False, True])
-async def test_what_a_middleware_has_noted_is_kept_when_the_user_is_read_again(
+async def test_attributes_of_a_middleware_are_kept_when_the_user_is_read_again(
     editor, configure, is_changed
 ):
     configure(
@@ -162,7 +162,7 @@ def role_of_seats(user):
     return "admin" if user.seats else "user"
 
 
-async def test_what_is_read_anew_counts_before_what_was_noted(
+async def test_attribute_that_is_read_anew_wins_over_that_of_a_middleware(
     editor, configure, settings, monkeypatch
 ):
     settings.AUTHENTICATION_BACKENDS = [f"{__name__}.SeatsBackend"]

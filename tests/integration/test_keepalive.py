@@ -12,7 +12,7 @@ from tests.integration.client import Listener, connect
 from tests.integration.traffic import ROOMS, until_end_of_outage_is_logged
 from tests.support.helpers import eventually
 
-#: Of a busy machine. What waits for Valkey takes three times as long at least.
+#: Of a busy machine. A wait for Valkey takes three times as long at least.
 MAX_PONG_SECONDS = 0.5
 FREEZE_SECONDS = 20
 #: More than the socket_timeout of redis-py 8, which is 5 s.
