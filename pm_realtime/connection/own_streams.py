@@ -14,12 +14,25 @@ def own_streams(identity: Identity, connection_id: str, since: Mapping[str, str]
     streams. Messages for the connection alone are in no stream."""
     own = []
     if identity.is_authenticated:
-        groups = {"user": user_group(str(identity.user_id)), "all": authenticated_group()}
-        # Lower roles too: a push to a role goes to the one group of that role.
-        groups |= {f"role:{role}": role_group(role) for role in roles_up_to(identity.role)}
         ttl_seconds = ttl_of_own_streams()
+        groups = {"user": user_group(str(identity.user_id)), "all": authenticated_group()}
         own = [Joining(group, ttl_seconds, since.get(to), to=to) for to, group in groups.items()]
+        # A client that names some of its roles did not have the others: they were gained since.
+        names_roles = any(to.startswith("role:") for to in since)
+        # Lower roles too: a push to a role goes to the one group of that role.
+        for role in roles_up_to(identity.role):
+            joining = joining_of_gained(role)
+            if (cursor := since.get(f"role:{role}")) is not None or not names_roles:
+                joining = joining._replace(since=cursor, last=None)
+            own.append(joining)
     return [*own, Joining(connection_group(connection_id))]
+
+
+def joining_of_gained(role: str) -> Joining:
+    """What is sent to ``role`` from now on, after a ``gap``: the client may have missed something,
+    or have an earlier position of that stream, from which it must not go on."""
+    # An empty cursor is never whole: a gap, and then the last 0 messages.
+    return Joining(role_group(role), ttl_of_own_streams(), since="", last=0, to=f"role:{role}")
 
 
 def ttl_of_own_streams() -> float | None:

@@ -20,7 +20,7 @@ from pm_realtime.auth import (
     get_rechecker,
 )
 from pm_realtime.backends import get_backend
-from pm_realtime.connection.own_streams import ttl_of_own_streams
+from pm_realtime.connection.own_streams import joining_of_gained
 from pm_realtime.connection.state import Connection
 from pm_realtime.exceptions import BackendError
 from pm_realtime.hub import get_hub
@@ -304,18 +304,9 @@ class Revocation:
         self._role = role
         for left in before[len(now) :]:
             await self._connection.leave_group(role_group(left))
-        for joined in now[len(before) :]:
-            await self._gain_role(joined)
+        for gained in now[len(before) :]:
+            await self._connection.join_group(**joining_of_gained(gained)._asdict())
         await get_backend().set_role(self._connection.connection_id, role)
-
-    async def _gain_role(self, role: str) -> None:
-        """Get what is sent to ``role`` from now on, and tell the client with a ``gap``: it may have
-        an earlier position of that stream, from which it must not go on."""
-        group, ttl_seconds = role_group(role), ttl_of_own_streams()
-        # An empty cursor is never whole: a gap, and then the last 0 messages.
-        await self._connection.join_group(
-            group, ttl_seconds=ttl_seconds, since="", last=0, to=f"role:{role}"
-        )
 
     def _suspect(self) -> None:
         """Hold everything until :meth:`_follow` releases it, however many reasons there are."""

@@ -209,6 +209,28 @@ async def test_lost_role_gives_nothing(editor):
         assert connection.connected["recovered"] is True
 
 
+async def test_role_that_is_gained_during_a_break_begins_with_a_gap(browser, user, start):
+    await user.groups.aadd((await Group.objects.aget_or_create(name="editor"))[0])
+    await asend_to_role("editor", "news", "missed")
+    await asend_to_user(user, "news", "kept")
+    async with returning(browser, since=start, user=user.pk) as connection:
+        assert connection.connected["recovered"] is False
+        await asend_to_role("editor", "news", "new")
+        envelopes = await connection.so_far()
+        gap, new = of(envelopes, "role:editor")
+        assert (gap["type"], gap["payload"]) == ("gap", {})
+        assert gap["cursor"] == connection.connected["cursors"]["role:editor"]
+        assert (new["payload"], payloads(of(envelopes, "user"))) == ("new", ["kept"])
+
+
+async def test_client_that_names_no_role_is_told_nothing_of_one(browser, start):
+    await asend_to_role("user", "news", "for a role")
+    since = {"user": start["user"]}
+    async with returning(browser, since=since) as connection:
+        assert connection.connected["recovered"] is True
+        assert await connection.so_far() == []
+
+
 async def test_message_that_excluded_an_earlier_connection_does_not_come(browser, user, start):
     for exclude in ("newest", "older", "oldest", "other"):
         await asend_to_user(user, "news", exclude, exclude=exclude)
