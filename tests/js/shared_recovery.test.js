@@ -135,6 +135,19 @@ test("a gap is told to the tabs that it concerns, once each", async (t) => {
   }
 });
 
+test("a tab whose user got a role while it was away is told of a gap in the stream of the role", async (t) => {
+  const { browser, clients: [one], news } = await setup(t, 1);
+  const { "role:editor": role, ...others } = one.connected[0].cursors;
+  const old = browser.tab();
+  old.position.cursors.startOwn({ cursors: { ...others, "role:user": role } });
+  old.position.ids = ["former"];
+  const client = old.join();
+  await rest();
+  await news(1, { to: "role:editor" });
+  assert.deepEqual([gaps(client), recovered(client), numbers(client)], [["role:editor"], [false], [1]]);
+  assert.deepEqual([gaps(one), numbers(one)], [[], [1]]);
+});
+
 test("a tab that the server cannot serve any more is told so, and the others are not", async (t) => {
   const { browser, tabs, clients: [one], news, server } = await setup(t, 2);
   await news(1);

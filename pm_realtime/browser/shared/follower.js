@@ -173,7 +173,11 @@ export function createFollower(options) {
  */
 function viewOf({ envelope, from = {}, reset = {} }, { since }) {
   const { recovered, ...payload } = envelope.payload ?? {};
-  const isLost = (to) => since?.[to] < from[to];
+  const isRole = (to) => to.startsWith("role:");
+  // As for the server: a tab that names some of its roles did not have the others.
+  const namesRoles = Object.keys(since ?? {}).some(isRole);
+  const isGained = (to) => namesRoles && isRole(to) && !(to in since);
+  const isLost = (to) => since?.[to] < from[to] || isGained(to);
   const start = (to) => (since?.[to] >= from[to] && !(to in reset) ? since[to] : from[to]);
   const streams = Object.keys(from);
   const lost = streams.filter(isLost);
