@@ -46,7 +46,7 @@ def main() -> int:
 
 def certificates() -> dict[str, str]:
     """Have uv trust the certificates of this machine, which may be behind a proxy of its own."""
-    return {"UV_NATIVE_TLS": "1"} if any(Path("/etc/ssl/certs").glob("*")) else {}
+    return {"UV_SYSTEM_CERTS": "1"} if any(Path("/etc/ssl/certs").glob("*")) else {}
 
 
 def environments() -> list[str]:
