@@ -279,6 +279,9 @@ class Revocation:
     async def _reconsider(self, rooms: Sequence[str] | None = None) -> None:
         try:
             await reconsider(self._connection, rooms)
+        except BackendError as error:
+            # Open connections stay open in an outage. It has left its rooms here.
+            logger.debug("A connection could not tell that it left a room: %s", error)
         except Exception as error:
             self._fail(error)
 

@@ -263,8 +263,15 @@ async def test_rooms_are_reconsidered_after_an_outage(rarely, configure, user, i
 # Failures
 
 
-@pytest.mark.parametrize("error", [BackendError("Redis is away."), RuntimeError("a defect")])
-@pytest.mark.parametrize("change", ["room", "everything", "user"])
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ("room", RuntimeError("a defect")),
+        ("everything", RuntimeError("a defect")),
+        ("user", RuntimeError("a defect")),
+        ("user", BackendError("Redis is away.")),
+    ],
+)
 async def test_connection_that_cannot_follow_its_rights_has_to_come_again(
     configure, rarely, user, change, error
 ):
