@@ -81,9 +81,12 @@ class LivenessProbe:
         self._missing: set[str] = set()
         self._confirmations: dict[int, asyncio.Event] = {}
         self._has_arrived, self._is_due = asyncio.Event(), asyncio.Event()
-        #: Set if the last probe arrived and nothing has failed since.
-        self.healthy = asyncio.Event()
-        self.healthy.set()
+        #: Whether the last probe arrived and nothing has failed since it was sent.
+        self.is_healthy = True
+        self._is_suspected = False
+        #: The rounds of probes that have begun, and by those that wait, how many had by then.
+        self._rounds = 0
+        self._waiting: dict[asyncio.Event, int] = {}
         self._must_resubscribe = self._is_subscribed = False
         #: Whether messages may have been lost, and probably were.
         self._is_doubtful = self._has_resubscribed = False
@@ -108,8 +111,8 @@ class LivenessProbe:
 
     def suspect(self) -> None:
         """Something failed: send a probe now, and let joins wait for it."""
-        self.healthy.clear()
-        self._is_doubtful = True
+        self.is_healthy = False
+        self._is_suspected = self._is_doubtful = True
         self._is_due.set()
 
     def probe_now(self) -> None:
@@ -137,12 +140,20 @@ class LivenessProbe:
                 self._has_arrived.set()
 
     async def wait_healthy(self) -> None:
-        """Return when messages arrive. Raises ``BackendError`` if they do not."""
-        if self.healthy.is_set():
+        """Return when messages arrive, even if other calls go on to fail.
+
+        Raises ``BackendError`` if they do not.
+        """
+        if self.is_healthy:
             return
         self._calls.check_breaker()
-        if not await is_set_within(self.healthy, self.timings.down_after_seconds):
-            raise outage_error(NOT_ARRIVING)
+        has_arrived = asyncio.Event()
+        self._waiting[has_arrived] = self._rounds
+        try:
+            if not await is_set_within(has_arrived, self.timings.down_after_seconds):
+                raise outage_error(NOT_ARRIVING)
+        finally:
+            self._waiting.pop(has_arrived, None)
 
     async def catch_up(self) -> None:
         """Return when everything that was sent before now has arrived.
@@ -188,14 +199,11 @@ class LivenessProbe:
         self._first = self._number + 1
         while True:
             self._is_due.clear()
+            self._is_suspected = False
+            self._rounds += 1
             try:
                 if self._must_resubscribe or self._reconnects != self.adapter.reconnects:
-                    self._reconnects = self.adapter.reconnects
-                    await self.adapter.close_idle()
-                    await self._resubscribe()
-                    # Last: when a probe arrives, the other groups are subscribed to as well.
-                    await self._subscribe()
-                    self._must_resubscribe, self._has_resubscribed = False, True
+                    await self._subscribe_anew()
                 elif not self._is_subscribed:
                     await self._subscribe()
                 await self._unsubscribe_stale()
@@ -209,17 +217,32 @@ class LivenessProbe:
                     self.mark_down(error)
                 elif not misses.are_late:
                     self._must_resubscribe = self._is_doubtful = True
-                    self.healthy.clear()
+                    self.is_healthy = False
                 seconds = time.monotonic() - reconnected_at
                 if misses.are_final and seconds >= RECONNECT_AFTER_SECONDS:
                     await self.adapter.reconnect()
                     reconnected_at = time.monotonic()
                 await asyncio.sleep(0 if has_waited else self.timings.timeout_seconds)
             else:
+                if not self._must_resubscribe:
+                    self._mark_up()
                 if not self._is_due.is_set():
-                    await self._mark_up()
+                    if not self.adapter.is_remote:
+                        await self._unsubscribe()
                     return
                 await asyncio.sleep(SUSPECT_INTERVAL_SECONDS)
+
+    async def _subscribe_anew(self) -> None:
+        self._reconnects, self._must_resubscribe = self.adapter.reconnects, False
+        try:
+            await self.adapter.close_idle()
+            await self._resubscribe()
+            # Last: when a probe arrives, the other groups are subscribed to as well.
+            await self._subscribe()
+        except BaseException:
+            self._must_resubscribe = True
+            raise
+        self._has_resubscribed = True
 
     async def _probe(self) -> None:
         """Send a probe through each server. Raises ``TimeoutError`` if one does not arrive."""
@@ -236,16 +259,22 @@ class LivenessProbe:
         message = {"type": PROBE_TYPE, "group": group, "number": number, "channel": self.channel}
         await self.adapter.group_send(group, message, is_probe=is_probe)
 
-    async def _mark_up(self) -> None:
+    def _mark_up(self) -> None:
+        """The probes of this round arrived.
+
+        What failed meanwhile asks for another round and holds up nothing else. Otherwise callers
+        that fail while the circuit breaker is open would keep it open.
+        """
         self._calls.outage_reason = None
-        self.healthy.set()
+        self.is_healthy = not self._is_suspected
+        for has_arrived, rounds in self._waiting.items():
+            if self.is_healthy or rounds < self._rounds:
+                has_arrived.set()
         outage.end(self)
         outage.end(SUBSCRIPTIONS)
         if self._is_doubtful or self._has_resubscribed:
             self._note_doubt(self._has_resubscribed)
-            self._is_doubtful = self._has_resubscribed = False
-        if not self.adapter.is_remote:
-            await self._unsubscribe()
+            self._is_doubtful, self._has_resubscribed = self._is_suspected, False
 
     async def _subscribe(self) -> None:
         for group in self._groups:

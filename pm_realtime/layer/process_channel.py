@@ -45,15 +45,17 @@ class ProcessChannel:
         self._timings = timings
         #: None while the channel is closed.
         self._probe: LivenessProbe | None = None
-        #: Groups of which the layer may have another picture, since when (monotonic seconds).
-        self._stale: dict[str, float] = {}
+        #: Groups of which the layer may have another picture, and when they are to be put right
+        #: once more (monotonic seconds), which stays a while longer.
+        self._stale: set[str] = set()
+        self._late: dict[str, float] = {}
         #: When the groups were last added to the layer (monotonic seconds).
         self._renewed_at = 0.0
 
     @property
     def is_healthy(self) -> bool:
         """Whether messages arrive, as far as is known."""
-        return self._probe is not None and self._probe.healthy.is_set()
+        return self._probe is not None and self._probe.is_healthy
 
     async def open(self) -> None:
         """Begin to receive. Raises ``BackendError`` while the layer is away."""
@@ -105,10 +107,10 @@ class ProcessChannel:
         await asyncio.wait(tasks, timeout=LAYER_CALL_TIMEOUT_SECONDS)
         calls_of_loop.get().closed_at = time.monotonic()
         probe.adapter.forget_channel(probe.channel)
-        for group in list(self._stale):
+        for group in list(self._late):
             with suppress(Exception):
                 await probe.adapter.group_discard(group, probe.channel)
-        is_away = not probe.healthy.is_set()
+        is_away = not probe.is_healthy
         await probe.stop()
         if is_away:
             await probe.adapter.close_idle()
@@ -167,7 +169,8 @@ class ProcessChannel:
 
     def note_stale(self, group: str) -> None:
         """Note that the layer may or may not have the channel in ``group``."""
-        self._stale[group] = time.monotonic()
+        self._stale.add(group)
+        self._late[group] = time.monotonic() + LATE_CALL_SECONDS
         if self._probe is not None:
             self._probe.probe_now()
 
@@ -176,7 +179,10 @@ class ProcessChannel:
 
         A call that was given up may still reach the server, after the calls that followed it.
         """
-        for group, since in list(self._stale.items()):
+        now = time.monotonic()
+        late = {group for group, at in self._late.items() if at <= now}
+        for group in self._stale | late:
+            at = self._late[group]
             with self._groups.using(group) as entry:
                 async with entry.lock:
                     if (probe := self._probe) is not None:
@@ -185,8 +191,10 @@ class ProcessChannel:
                         if not entry.has_members:
                             entry.is_added = False
                             await probe.adapter.group_discard(group, probe.channel, is_probe=True)
-            if time.monotonic() - since > LATE_CALL_SECONDS and self._stale.get(group) == since:
-                del self._stale[group]
+            if self._late[group] == at:  # Otherwise it has become stale again.
+                self._stale.discard(group)
+                if group in late:
+                    del self._late[group]
 
     async def resubscribe(self) -> None:
         """Add all groups with members to the layer again. Raises ``BackendError``."""

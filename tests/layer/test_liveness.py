@@ -1,7 +1,7 @@
 """A hub notices that its messages do not arrive, and adds its groups again."""
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -12,6 +12,7 @@ from pm_realtime.layer import ProbeTimings, adapter_for, control_group, get_laye
 from pm_realtime.layer.adapter import GuardedCalls, calls_of_loop
 from pm_realtime.layer.wire import PROBE_TYPE
 from pm_realtime.observability import outage
+from tests.support.far_layer import FarLayer
 from tests.support.helpers import Connection, assert_refusal, eventually
 from tests.support.hubs import Member, send
 
@@ -41,6 +42,15 @@ async def member_of(*groups):
 
 def probes(layer):
     return [message for _, message in layer.sent if message["type"] == PROBE_TYPE]
+
+
+@asynccontextmanager
+async def repeated(work):
+    """``work``, which does not end by itself, goes on in a task."""
+    task = asyncio.create_task(work())
+    yield
+    task.cancel()
+    await asyncio.wait([task])
 
 
 async def until_down(hub):
@@ -160,6 +170,54 @@ async def test_calls_fail_at_once_during_an_outage(far):
         await until_healthy(hub)
         await hub.join(member, "h")
         assert "h" in far.groups
+
+
+async def test_callers_that_fail_do_not_prolong_an_outage(far):
+    """A call that is refused reports a failure while each probe is on its way."""
+
+    async def push_all_the_time():
+        while True:
+            with suppress(OutageError):
+                await asend_to_room("r", "news")
+            await asyncio.sleep(0)
+
+    async with member_of("g") as (hub, member), repeated(push_all_the_time):
+        far.is_away = True
+        await until_down(hub)
+        far.is_away = False
+        await until_healthy(hub)
+        await hub.join(member, "h")
+
+
+async def test_join_succeeds_while_other_calls_fail(far):
+    async def suspect_all_the_time():
+        while True:
+            outage.suspect()
+            await asyncio.sleep(0)
+
+    async with member_of("g") as (hub, member), repeated(suspect_all_the_time):
+        await hub.join(member, "h")
+        assert not hub.channel.is_healthy
+    assert not outage.lost
+
+
+async def test_stale_group_costs_little_while_the_layer_is_suspect(far, monkeypatch):
+    added = []
+
+    async def add(group, channel):
+        added.append(group)
+        await FarLayer.group_add(far, group, channel)
+
+    async with member_of("g") as (hub, _):
+        monkeypatch.setattr(far, "group_add", add)
+        hub.channel.note_stale("stale")
+        for _ in range(5):
+            before = len(probes(far))
+            outage.suspect()
+            await eventually(lambda before=before: len(probes(far)) > before)
+            await until_healthy(hub)
+        assert added == ["stale"]
+        assert "stale" not in far.groups
 
 
 async def test_join_waits_for_a_probe_while_the_layer_is_suspect(far):
