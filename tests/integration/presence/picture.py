@@ -8,7 +8,7 @@ MEMBER_FIELDS = {"key", "userId", "info", "since", "connections", "state"}
 
 
 class Event(NamedTuple):
-    """A member has come, changed or gone between two times.
+    """A member has come, changed or gone between two times, or all of that ("visit").
 
     ``since`` is before ``at`` if its client may have missed messages since then.
     """
@@ -125,7 +125,8 @@ class Picture:
             if self.members.pop(key, None) is not None:
                 self._note("leave", key)
             elif is_exact:
-                self._fault(f"leave of {key}, which was not there", payload)
+                # Only those know it that began meanwhile; the message is the same for all.
+                self._note("visit", key)
         self.rev, self.total = payload["rev"], payload["total"]
         if self.total != len(self.members):
             self._fault(f"total after {len(self.members)} members", payload)

@@ -63,7 +63,6 @@ def test_old_message_is_ignored(picture):
     [
         changes(30, 20, 2, joined=[member("ada")]),
         changes(30, 20, 1, updated=[member("bob")]),
-        changes(30, 20, 1, left=["bob"]),
         changes(30, 20, 7, left=["ada"]),
         changes(30, 20, 1),
         changes(30, 20, 1, updated=[member("ada", 0)]),
@@ -105,6 +104,16 @@ def test_leaving_at_once_ends_the_grace_of_other_pages(truth):
     truth.leave(MEMBER, two, 124, 124.1)
     assert truth.sure(MEMBER) == [(100.1, 124)]
     assert truth.possible(MEMBER) == [(100, 124.1 + TOLD_SECONDS)]
+
+
+def test_departure_of_a_member_that_was_not_told_is_a_visit(picture, truth):
+    picture.take(changes(30, 20, 1, left=["bob"]), 0)
+    assert kinds(picture)[1:] == [("visit", "bob")]
+    assert picture.faults == []
+    truth.enter(MEMBER, page := object(), 100, 100.1)
+    truth.leave(MEMBER, page, 100.2, 100.3)
+    assert not is_flicker(truth, 100.5, "visit")
+    assert is_flicker(truth, 110, "visit")
 
 
 def test_page_that_may_have_entered_counts_as_perhaps_there(truth):

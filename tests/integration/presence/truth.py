@@ -192,7 +192,7 @@ class Truth:
             if event.kind == "leave":
                 if any(begin <= since and at < end for begin, end in sure(member)):
                     yield event
-            elif event.kind == "join" and not any(
+            elif event.kind in ("join", "visit") and not any(
                 begin <= at and end >= since for begin, end in possible(member)
             ):
                 yield event
